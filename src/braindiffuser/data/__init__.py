@@ -1,0 +1,1 @@
+"""Recordings: what was shown, what the voxels answered, and where they lie."""
