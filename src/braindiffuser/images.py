@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from braindiffuser._arrays import Pictures, RawPictures
@@ -26,7 +27,9 @@ def to_uint8(pictures: Pictures) -> RawPictures:
     return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
 
 
-def resize(pictures: Pictures, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Pictures:
+def resize(
+    pictures: Pictures, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Float32[np.ndarray, "n 3 {size} {size}"]:
     """Resize pictures to (n, 3, size, size) as Pillow resizes 8-bit pictures (always with antialias).
 
     Pictures that have the size already come back unchanged, not rounded to 8 bits.

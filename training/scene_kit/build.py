@@ -61,7 +61,11 @@ def debian_copyright(path: Path) -> dict[str, tuple[str, str, str]]:
         fields = {k: " ".join(v.split()) for k, v in re.findall(r"^(\S+):((?:.*)(?:\n[ \t].*)*)", stanza, flags=re.M)}
         for file in fields.get("Files", "").split():
             if "*" not in file and {"Copyright", "License"} <= fields.keys():
-                facts[str(Path(file).with_suffix(""))] = (fields["Copyright"], fields["License"], fields.get("Comment", ""))
+                facts[str(Path(file).with_suffix(""))] = (
+                    fields["Copyright"],
+                    fields["License"],
+                    fields.get("Comment", ""),
+                )
     return facts
 
 

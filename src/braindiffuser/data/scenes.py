@@ -148,7 +148,7 @@ def iterate_scenes(
 
 def _crop_background(photo: Image.Image, rng: np.random.Generator, size: int) -> Image.Image:
     side = round(photo.width * rng.uniform(*BACKGROUND_CROPS))
-    left, top = rng.integers(photo.width - side + 1), rng.integers(photo.height - side + 1)
+    left, top = int(rng.integers(photo.width - side + 1)), int(rng.integers(photo.height - side + 1))
     crop = photo.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
 

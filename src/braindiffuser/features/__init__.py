@@ -1,1 +1,1 @@
-"""TODO"""
+"""Stimuli and captions to the targets that a decoder predicts."""

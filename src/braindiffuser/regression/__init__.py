@@ -1,1 +1,29 @@
-"""TODO"""
+"""Voxels to targets: ridge decoders, the choice of alpha, and the calibration of predictions.
+
+- `solvers`: ridge as functions, from one eigendecomposition for all alphas and targets.
+- `selection`: alpha by cross-validation, with repeats of a picture kept together.
+- `ridge`: `Ridge` and `RidgeCV`, estimators in scikit-learn's manner.
+- `calibration`: how predictions are rescaled, by name.
+- `decoder`: a fitted decoder on disk.
+"""
+
+from braindiffuser.regression.calibration import Calibration
+from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
+from braindiffuser.regression.ridge import Ridge, RidgeCV
+from braindiffuser.regression.selection import CrossValidation, cross_validate
+from braindiffuser.regression.solvers import Factorisation, coefficients, factorise, prediction_operator
+
+__all__ = [
+    "Calibration",
+    "CrossValidation",
+    "Decoder",
+    "Factorisation",
+    "Ridge",
+    "RidgeCV",
+    "coefficients",
+    "cross_validate",
+    "factorise",
+    "load_decoder",
+    "prediction_operator",
+    "save_decoder",
+]

@@ -1,0 +1,217 @@
+"""The command line: one command per stage, each a veneer over the function of the same name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from braindiffuser import __version__
+from braindiffuser.errors import BrainDiffuserError
+
+if TYPE_CHECKING:
+    from braindiffuser.pipeline import Progress as Listener
+    from braindiffuser.pipeline import Run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Reconstruct what a person saw from their fMRI (Brain-Diffuser, Ozcelik & VanRullen 2023).",
+    epilog="Start here: **braindiffuser demo**, which simulates a subject, decodes it and writes a page.",
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run; made if it does not exist.")]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "--preset",
+        help="An experiment file, or the name of a preset; default: what the run holds, else demo.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard stages that were run with other settings.")]
+
+console = Console(stderr=True)
+
+
+@app.command(epilog="Example: **braindiffuser demo --out runs/demo**")
+def demo(out: Out = Path("runs/demo")) -> None:
+    """Simulate a subject, decode it with the bundled networks, and write the page."""
+    _run(out, "demo", overwrite=False, stage=None)
+
+
+@app.command(
+    epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; killed? The same again goes on."
+)
+def run(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Run every stage that is not finished, from betas to the page."""
+    _run(out, config, overwrite, stage=None)
+
+
+@app.command(epilog="Example: **braindiffuser prepare --preset demo --out runs/demo**")
+def prepare(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 1: betas to responses, averaged over repeats and normalised by the training set."""
+    _run(out, config, overwrite, "prepare")
+
+
+@app.command(epilog="Example: **braindiffuser extract --out runs/demo**")
+def extract(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 2: stimuli and captions to VDVAE latents and CLIP embeddings."""
+    _run(out, config, overwrite, "extract")
+
+
+@app.command(epilog="Example: **braindiffuser fit --out runs/demo**")
+def fit(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 3: fit the decoders and predict the features of the test stimuli."""
+    _run(out, config, overwrite, "fit")
+
+
+@app.command(epilog="Example: **braindiffuser reconstruct --out runs/demo**")
+def reconstruct(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 4: predicted features to low-level pictures and reconstructions."""
+    _run(out, config, overwrite, "reconstruct")
+
+
+@app.command(epilog="Example: **braindiffuser evaluate --out runs/demo**")
+def evaluate(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 5: score the reconstructions, with intervals, ceiling and baselines."""
+    _run(out, config, overwrite, "evaluate")
+
+
+@app.command(epilog="Example: **braindiffuser report --out runs/demo**")
+def report(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Stage 6: write the page from what is stored."""
+    _run(out, config, overwrite, "report")
+
+
+@app.command(epilog="Example: **braindiffuser simulate data/simulated --pictures 400 --seed 3**")
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Becomes the root of a recording in NSD's layout.")],
+    train_pictures: Annotated[int, typer.Option("--train-pictures", help="Training pictures.")] = 3000,
+    test_pictures: Annotated[int, typer.Option("--test-pictures", help="Test pictures.")] = 200,
+    subject: Annotated[int, typer.Option(help="Number of the subject, 1 to 8.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another seed is another brain that saw other pictures.")] = 0,
+    betas_format: Annotated[str, typer.Option(help="hdf5 or nii.gz.")] = "hdf5",
+) -> None:
+    """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
+    with _telling_errors():
+        from braindiffuser.data import simulated
+
+        settings = simulated.SimulatedSubject.model_validate(
+            {
+                "subject": subject,
+                "n_train": train_pictures,
+                "n_test": test_pictures,
+                "seed": seed,
+                "betas_format": betas_format,
+            }
+        )
+        with _progress() as listen:
+            written = simulated.simulate(folder, settings, listen)
+    console.print(f"[bold]{written}[/bold] holds subject {subject}")
+
+
+@app.command(epilog="Example: **braindiffuser info --preset demo**")
+def info(
+    config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
+) -> None:
+    """Print versions, this machine, and the experiment as a file to start from."""
+    with _telling_errors():
+        from braindiffuser.config import Experiment, preset_names
+
+        experiment = Experiment.load(config)
+        out = Console()
+        out.print(f"braindiffuser {__version__}, presets: {', '.join(preset_names())}", highlight=False)
+        for network in ("vdvae", "clip", "autoencoder", "unet"):
+            folder = experiment.checkpoints.folder(network)
+            path = folder / "model.safetensors"
+            state = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"missing: expected at {path}"
+            out.print(f"  {network}: {state}", highlight=False, soft_wrap=True)
+        out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point of `braindiffuser`."""
+    app()
+
+
+def _run(out: Path, config: str | None, overwrite: bool, stage: str | None) -> None:
+    with _telling_errors(), _progress() as listen:
+        opened = _open(out, config, overwrite, listen)
+        from braindiffuser.pipeline import run_all, run_stage
+
+        if stage is None:
+            page = run_all(opened)
+        else:
+            run_stage(opened, stage)
+            page = opened.store.folder / "report" / "index.html"
+    _print_result(opened, page)
+
+
+def _open(out: Path, config: str | None, overwrite: bool, listen: Listener) -> Run:
+    from braindiffuser.config import Experiment
+    from braindiffuser.pipeline import Run
+
+    if config is None and (out / "manifest.json").exists():
+        return Run.open(None, out, overwrite, listen)
+    return Run.open(Experiment.load(config or "demo"), out, overwrite, listen)
+
+
+def _print_result(opened: Run, page: Path) -> None:
+    from rich.markdown import Markdown
+
+    from braindiffuser.report.tables import scores_markdown
+
+    if opened.store.is_finished("evaluate"):
+        Console().print(Markdown(scores_markdown(opened.store.read_json("scores.json"))))
+    if page.exists():
+        Console().print(f"Page: {page}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _telling_errors() -> Iterator[None]:
+    """Print an error of ours as one sentence and leave with status 1; let all others show where they came from."""
+    try:
+        yield
+    except BrainDiffuserError as error:
+        console.print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Listener]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=total)
+            bars.update(tasks[label], completed=done, total=total)
+
+        yield listen
+
+
+if __name__ == "__main__":
+    main()

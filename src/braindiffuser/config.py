@@ -1,0 +1,161 @@
+"""One experiment: the stages' own small configs put together, with a file form and an identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from braindiffuser.data.responses import Normalisation
+from braindiffuser.data.simulated import SimulatedSubject
+from braindiffuser.errors import RunError
+from braindiffuser.features.vdvae import LatentConfig
+from braindiffuser.models.weights import BUNDLED
+from braindiffuser.reconstruction.diffusion import DiffusionConfig
+from braindiffuser.reconstruction.low_level import LowLevelConfig
+from braindiffuser.regression.calibration import CalibrationName
+
+WITHOUT_INFLUENCE = ("name", "device", "data.root", "low_level.batch_size", "diffusion.batch_size")
+"""Entries that cannot change a result, and so do not enter an experiment's identity."""
+
+
+class DataConfig(BaseModel):
+    """Which recording, and how its betas become responses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path | None = None  # folder in NSD's layout; None: the simulated subject, kept in the run's own folder
+    subject: PositiveInt = 1
+    sessions: PositiveInt | None = None  # the first so many; None: all on disk (the paper used 37 of 40)
+    betas_version: str = "betas_fithrf_GLMdenoise_RR"
+    mask: str = "nsdgeneral"  # the analysed voxels
+    normalisation: Normalisation = "session"  # published: "training"
+
+
+class CheckpointsConfig(BaseModel):
+    """Folders of the networks: relative ones are those bundled with the package."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vdvae: Path
+    clip: Path
+    autoencoder: Path
+    unet: Path
+
+    def folder(self, network: str) -> Path:
+        """Return the folder of `vdvae`, `clip`, `autoencoder` or `unet`."""
+        return BUNDLED / Path(getattr(self, network))
+
+
+class AlphasConfig(BaseModel):
+    """Ridge penalties to choose from for each target group; one alone is taken as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    latents: tuple[float, ...] = (50_000.0,)
+    vision: tuple[float, ...] = (60_000.0,)
+    text: tuple[float, ...] = (100_000.0,)
+
+
+class RegressionConfig(BaseModel):
+    """How decoders are fitted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alphas: AlphasConfig = AlphasConfig()
+    n_folds: int = Field(default=5, ge=2)  # of cross-validation, grouped by picture
+    calibration: CalibrationName = "inductive"  # published: "transductive"
+
+
+class EvaluationConfig(BaseModel):
+    """How reconstructions are scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_resamples: PositiveInt = 2000  # bootstrap resamples of pictures
+    level: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
+
+
+class Experiment(BaseModel):
+    """Everything that a run's results depend on.
+
+    Example:
+        >>> experiment = Experiment.load("demo")
+        >>> experiment.diffusion.strength
+        0.75
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    seed: NonNegativeInt = 0  # of everything random after the recording
+    device: str = "cpu"  # or "cuda", "cuda:1", …
+    simulation: SimulatedSubject | None = None  # the subject to simulate where data.root is None
+    data: DataConfig = DataConfig()
+    checkpoints: CheckpointsConfig
+    latents: LatentConfig = LatentConfig()
+    regression: RegressionConfig = RegressionConfig()
+    low_level: LowLevelConfig = LowLevelConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @classmethod
+    def load(cls, source: str | Path) -> Experiment:
+        """Read an experiment from a YAML file, or a bundled preset by its name.
+
+        Raises:
+            RunError: if there is no such preset or file, or an entry is unknown or out of range; all are listed.
+        """
+        preset = files("braindiffuser") / "presets" / f"{source}.yaml"
+        path = Path(source)
+        if not path.is_file() and not preset.is_file():
+            raise RunError(
+                f"there is no file {source} and no preset of that name; presets: {', '.join(preset_names())}"
+            )
+        text = path.read_text(encoding="utf-8") if path.is_file() else preset.read_text(encoding="utf-8")
+        try:
+            return cls.model_validate(yaml.safe_load(text))
+        except ValidationError as error:
+            listed = "; ".join(f"{'.'.join(map(str, e['loc'])) or source}: {e['msg']}" for e in error.errors())
+            raise RunError(f"{source} is not an experiment: {listed}") from error
+
+    def to_yaml(self) -> str:
+        """Return the experiment as YAML that `load` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @property
+    def uid(self) -> str:
+        """A readable name and eight hexadecimal digits of everything that results depend on."""
+        return f"{self.name}-{identity(self.model_dump(mode='json'))}"
+
+
+def preset_names() -> list[str]:
+    """Names of the bundled presets."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in (files("braindiffuser") / "presets").iterdir())
+
+
+def identity(content: dict[str, Any], without: tuple[str, ...] = WITHOUT_INFLUENCE) -> str:
+    """Eight hexadecimal digits of a SHA-256 over the entries that have an influence."""
+    flat = {key: value for key, value in flatten(content).items() if key not in without}
+    return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted keys.
+
+    Example:
+        >>> flatten({"a": {"b": 1}, "c": 2})
+        {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

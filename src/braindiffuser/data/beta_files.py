@@ -1,0 +1,132 @@
+"""Betas of one session in NSD's two file formats, reading little more than the analysed voxels.
+
+| format | dataset | axes | order on disk |
+|---|---|---|---|
+| `.hdf5` | `betas` | (trial, z, y, x), as MATLAB's x × y × z × trial looks from h5py | a chunk is one voxel's trials |
+| `.nii.gz`, `.nii` | the volume | (x, y, z, trial) | trial by trial; compressed files read only forward |
+
+Integers are percent signal change × 300; fractional numbers are percent signal change as they stand.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from nibabel.filebasedimages import ImageFileError
+
+from braindiffuser._arrays import Betas, VoxelMask
+from braindiffuser.errors import RecordingError
+
+BETA_SCALE = 300.0
+"""What NSD multiplies percent signal change by, to store it as int16."""
+SUFFIXES = (".hdf5", ".nii.gz", ".nii")
+"""Formats in the order of preference: HDF5 has random access."""
+VOLUMES_PER_BLOCK = 16
+"""Trials of a NIfTI file that are held as whole volumes at a time."""
+
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zlib.error, ImageFileError)
+
+
+@dataclass(frozen=True, eq=False)
+class BetaShape:
+    """What a file of betas says of itself: its grid (x, y, z), its number of trials, and its affine if it has one."""
+
+    grid: tuple[int, ...]
+    n_trials: int
+    affine: Float[np.ndarray, "4 4"] | None
+
+
+def inspect_betas(path: Path) -> BetaShape:
+    """Read the header only.
+
+    Raises:
+        RecordingError: the file is unreadable, lacks the dataset `betas`, or is not four-dimensional.
+    """
+    try:
+        if path.suffix == ".hdf5":
+            with h5py.File(path, "r") as file:
+                shape, affine = tuple(file["betas"].shape)[::-1], None
+        else:
+            image = nib.load(path)
+            shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if len(shape) != 4:
+        raise RecordingError(
+            f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)."
+        )
+    return BetaShape(shape[:3], shape[3], affine)
+
+
+def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
+    """Read the betas of the voxels in `voxel_mask`.
+
+    Args:
+        path: `.hdf5`, `.nii.gz` or `.nii`, whose grid is the mask's.
+        voxel_mask: (x, y, z).
+
+    Returns:
+        (n_trials, n_voxels) in percent signal change; voxels in C order of the mask.
+        A voxel without data is 0 throughout.
+
+    Raises:
+        RecordingError: the file is cut short, or holds values that are not finite.
+    """
+    try:
+        betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else _read_nifti(path, voxel_mask)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    n_broken = int(np.count_nonzero(~np.isfinite(betas).all(axis=0)))
+    if n_broken:
+        raise RecordingError(
+            f"{path} has NaN or infinite betas in {n_broken} of {betas.shape[1]} analysed voxels. "
+            "Take these voxels out of the mask, or write 0 where a voxel has no data."
+        )
+    return betas
+
+
+def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
+    """Read slab by slab along z, each cut down to the box around its masked voxels."""
+    columns = np.full(voxel_mask.shape, -1)
+    columns[voxel_mask] = np.arange(np.count_nonzero(voxel_mask))
+    with h5py.File(path, "r") as file:
+        stored = file["betas"]
+        betas = np.empty((stored.shape[0], np.count_nonzero(voxel_mask)), np.float32)
+        for z in np.flatnonzero(voxel_mask.any(axis=(0, 1))):
+            x, y = (_span(np.any(voxel_mask[:, :, z], axis=other)) for other in (1, 0))
+            inside = voxel_mask[x, y, z]
+            slab = stored[:, int(z), y, x].transpose(0, 2, 1)
+            betas[:, columns[x, y, z][inside]] = _to_percent(slab[:, inside])
+    return betas
+
+
+def _read_nifti(path: Path, voxel_mask: VoxelMask) -> Betas:
+    """Read a few volumes at a time; the open file moves forward only, so nothing is decompressed twice."""
+    image = nib.load(path, keep_file_open=True)
+    n_trials = image.shape[3]
+    betas = np.empty((n_trials, np.count_nonzero(voxel_mask)), np.float32)
+    for start in range(0, n_trials, VOLUMES_PER_BLOCK):
+        volumes = np.asanyarray(image.dataobj[..., start : start + VOLUMES_PER_BLOCK])
+        betas[start : start + VOLUMES_PER_BLOCK] = _to_percent(volumes[voxel_mask].T)
+    return betas
+
+
+def _to_percent(stored: Int[np.ndarray, "trials voxels"] | Float[np.ndarray, "trials voxels"]) -> Betas:
+    """B = stored / 300 for integers, b = stored for fractional numbers."""
+    percent = stored.astype(np.float32)
+    return percent / np.float32(BETA_SCALE) if np.issubdtype(stored.dtype, np.integer) else percent
+
+
+def _span(occupied: Bool[np.ndarray, " n"]) -> slice:
+    where = np.flatnonzero(occupied)
+    return slice(int(where[0]), int(where[-1]) + 1)
+
+
+def _unreadable(path: Path, error: Exception) -> RecordingError:
+    return RecordingError(f"{path} cannot be read or is cut short ({error}); compare its size and download it again.")

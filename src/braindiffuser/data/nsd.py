@@ -1,0 +1,229 @@
+"""The Natural Scenes Dataset, and whatever else is stored in its layout.
+
+    nsddata/experiments/nsd/nsd_expdesign.mat                                what was shown when
+    nsddata/ppdata/subj01/func1pt8mm/roi/*.nii.gz                            masks and regions
+    nsddata/freesurfer/subj01/label/*.mgz.ctab                               names of the regions (optional)
+    nsddata_betas/ppdata/subj01/func1pt8mm/<version>/betas_session01.hdf5    or .nii.gz
+    nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5                             pictures
+    annots/COCO_73k_annots_curated.npy                                       captions (not part of NSD)
+
+Nothing of NSD's size is typed in: trials per session, shared pictures, subjects and grids are read from these files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from scipy.io import loadmat
+
+from braindiffuser._arrays import Betas, VoxelMask
+from braindiffuser.data.beta_files import SUFFIXES, inspect_betas, read_betas
+from braindiffuser.data.recording import Recording
+from braindiffuser.data.rois import read_roi_masks
+from braindiffuser.data.splits import number_repeats, split_shared
+from braindiffuser.data.stimuli import StimulusCaptions, StimulusPictures
+from braindiffuser.data.volumes import check_grid, read_mask
+from braindiffuser.errors import RecordingError
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """What one subject was to see, as planned for all sessions.
+
+    Attributes:
+        image_numbers: 1-based number among the subject's own pictures, trial by trial.
+        stimulus_ids: 0-based id in the stimulus set, trial by trial.
+        sessions: 1-based session, trial by trial.
+        n_shared: image numbers up to this one are the pictures that all subjects saw.
+    """
+
+    image_numbers: Int[np.ndarray, " n_trials"]
+    stimulus_ids: Int[np.ndarray, " n_trials"]
+    sessions: Int[np.ndarray, " n_trials"]
+    n_shared: int
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of planned sessions."""
+        return int(self.sessions[-1])
+
+
+def open_nsd(
+    root: Path | str,
+    subject: int | str,
+    *,
+    sessions: int | Sequence[int] | None = None,
+    betas_version: str = "betas_fithrf_GLMdenoise_RR",
+    space: str = "func1pt8mm",
+    mask: str | Path = "nsdgeneral",
+) -> Recording:
+    """Open one subject's recording; betas stay on disk until a session is asked for.
+
+    Args:
+        root: folder that holds `nsddata` and `nsddata_betas`.
+        subject: number from 1, or its name ("subj01").
+        sessions: None for all on disk, a number for that many from the first, or session numbers from 1.
+        betas_version: which GLM.
+        space: which grid.
+        mask: analysed voxels: name of a volume in `roi`, or path of a NIfTI file; voxels above 0 count.
+
+    Raises:
+        RecordingError: a file is missing or unreadable, the subject or a session does not exist, or a file does not
+            fit the design or the mask. Missing ROI files are no error: their regions are named in `missing_rois`.
+    """
+    root, number = Path(root), _subject_number(subject)
+    name = f"subj{number:02d}"
+    design = read_design(root, number)
+    anatomy = root / "nsddata" / "ppdata" / name / space
+    mask_path = Path(mask) if str(mask).endswith((".nii", ".nii.gz")) else anatomy / "roi" / f"{mask}.nii.gz"
+    voxel_mask, affine = read_mask(mask_path)
+    folder = root / "nsddata_betas" / "ppdata" / name / space / betas_version
+    files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, design.n_sessions)}
+    for session, path in files.items():
+        _check_betas(path, int(np.count_nonzero(design.sessions == session)), voxel_mask, affine)
+    roi_masks, missing = read_roi_masks(
+        anatomy / "roi", voxel_mask, affine, tables=root / "nsddata" / "freesurfer" / name / "label"
+    )
+    return Recording(
+        subject=name,
+        trials=_trial_table(design, name, sorted(files)),
+        voxel_mask=voxel_mask,
+        affine=affine,
+        roi_masks=roi_masks,
+        read_session=partial(_read_session, files, voxel_mask),
+        missing_rois=missing,
+    )
+
+
+def open_stimuli(root: Path | str) -> StimulusPictures:
+    """Open the pictures, `nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5`; none is read yet."""
+    return StimulusPictures.open(Path(root) / "nsddata_stimuli" / "stimuli" / "nsd" / "nsd_stimuli.hdf5")
+
+
+def open_captions(root: Path | str) -> StimulusCaptions:
+    """Open the captions, `annots/COCO_73k_annots_curated.npy`; none is read yet."""
+    return StimulusCaptions.open(Path(root) / "annots" / "COCO_73k_annots_curated.npy")
+
+
+def read_design(root: Path | str, subject: int) -> Design:
+    """Read `nsd_expdesign.mat`, in which every number is a double and every index counts from 1.
+
+    The picture of 0-based trial t is `subjectim[subject − 1, masterordering[t] − 1] − 1`, 0-based.
+
+    Args:
+        root: folder that holds `nsddata`.
+        subject: number from 1.
+
+    Raises:
+        RecordingError: the file is missing, unreadable or contradicts itself, or has no such subject.
+    """
+    path = Path(root) / "nsddata" / "experiments" / "nsd" / "nsd_expdesign.mat"
+    tables = _load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
+    image_numbers, own_pictures = tables["masterordering"].ravel(), tables["subjectim"]
+    if not 1 <= subject <= len(own_pictures):
+        raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}.")
+    if image_numbers.min() < 1 or image_numbers.max() > own_pictures.shape[1]:
+        raise RecordingError(
+            f"{path}: masterordering runs from {image_numbers.min()} to {image_numbers.max()}, "
+            f"but a subject has pictures 1 … {own_pictures.shape[1]}."
+        )
+    pattern = tables["stimpattern"]
+    trials_per_session = pattern.reshape(len(pattern), -1).sum(axis=1)
+    n_planned = int(trials_per_session.sum())
+    if n_planned != len(image_numbers):
+        raise RecordingError(
+            f"{path}: stimpattern plans {n_planned} trials, but masterordering lists {len(image_numbers)}."
+        )
+    return Design(
+        image_numbers=image_numbers,
+        stimulus_ids=own_pictures[subject - 1, image_numbers - 1] - 1,
+        sessions=np.repeat(np.arange(1, len(pattern) + 1), trials_per_session),
+        n_shared=tables["sharedix"].size,
+    )
+
+
+def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder.")
+    try:
+        tables = loadmat(path, variable_names=list(names))
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+        raise RecordingError(
+            f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7."
+        ) from error
+    lacking = [name for name in names if name not in tables]
+    if lacking:
+        raise RecordingError(f"{path} lacks the variables {lacking}; expected {list(names)}.")
+    return {name: np.rint(tables[name]).astype(np.int64) for name in names}
+
+
+def _subject_number(subject: int | str) -> int:
+    match = re.fullmatch(r"(?:subj)?(\d+)", str(subject))
+    if match is None:
+        raise RecordingError(f"There is no subject {subject!r}; give a number from 1, or a name such as 'subj01'.")
+    return int(match[1])
+
+
+def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_planned: int) -> list[int]:
+    if not folder.is_dir():
+        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version or space.")
+    if sessions is None:
+        found = (re.fullmatch(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)", path.name) for path in folder.iterdir())
+        wanted = {int(match[1]) for match in found if match}
+    else:
+        wanted = set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
+    if not wanted:
+        raise RecordingError(
+            f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz."
+        )
+    beyond = sorted(session for session in wanted if not 1 <= session <= n_planned)
+    if beyond:
+        raise RecordingError(f"There is no session {beyond[0]}: the design has sessions 1 … {n_planned}.")
+    return sorted(wanted)
+
+
+def _beta_file(folder: Path, session: int) -> Path:
+    paths = [folder / f"betas_session{session:02d}{suffix}" for suffix in SUFFIXES]
+    for path in paths:
+        if path.is_file():
+            return path
+    raise RecordingError(
+        f"{paths[0]} is missing (.nii.gz too); download session {session}, or leave it out of `sessions`."
+    )
+
+
+def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"]) -> None:
+    stored = inspect_betas(path)
+    check_grid(path, stored.grid, stored.affine, voxel_mask.shape, affine)
+    if stored.n_trials != n_trials:
+        raise RecordingError(
+            f"{path} has {stored.n_trials} trials, but the design has {n_trials} in that session; "
+            "download the file again, or leave the session out of `sessions`."
+        )
+
+
+def _trial_table(design: Design, subject: str, sessions: list[int]) -> pd.DataFrame:
+    trials = pd.DataFrame(
+        {
+            "subject": subject,
+            "session": design.sessions,
+            "trial": np.arange(len(design.sessions)),
+            "stimulus_id": design.stimulus_ids,
+            "repeat": number_repeats(design.stimulus_ids),
+            "split": split_shared(design.image_numbers, design.n_shared),
+        }
+    )
+    return trials[trials["session"].isin(sessions)].reset_index(drop=True)
+
+
+def _read_session(files: dict[int, Path], voxel_mask: VoxelMask, session: int) -> Betas:
+    if session not in files:
+        raise RecordingError(f"Session {session} was not opened; this recording has {sorted(files)}.")
+    return read_betas(files[session], voxel_mask)

@@ -1,0 +1,102 @@
+"""What the pipeline needs to know of any recording, whatever its files look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from braindiffuser._arrays import Betas, VoxelMask
+from braindiffuser.data.splits import check_split
+from braindiffuser.errors import RecordingError
+
+TRIAL_COLUMNS = ("subject", "session", "trial", "stimulus_id", "repeat", "split")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One subject's trials and voxels; betas are read a session at a time.
+
+    Attributes:
+        subject: name, such as "subj01".
+        trials: one row per trial, in the order of the betas, with the columns
+            `subject`, `session` (as numbered on disk, ascending), `trial` (0-based, within subject),
+            `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
+            `split` ("train" or "test").
+        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order,
+            which is also row v of `voxel_coordinates`.
+        affine: (4, 4), voxel coordinates to millimetres.
+        roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
+        read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
+        missing_rois: names of regions that have no file.
+
+    Raises:
+        RecordingError: columns lack, a stimulus is in both splits, the mask is empty, or an ROI has another length.
+    """
+
+    subject: str
+    trials: pd.DataFrame
+    voxel_mask: VoxelMask
+    affine: Float[np.ndarray, "4 4"]
+    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+    read_session: Callable[[int], Betas]
+    missing_rois: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what later stages would get wrong silently."""
+        lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
+        if lacking:
+            raise RecordingError(f"The trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}.")
+        if not self.trials["session"].is_monotonic_increasing:
+            raise RecordingError("The trial table is not in order of sessions; sort it as the betas are stored.")
+        check_split(self.trials)
+        if self.n_voxels == 0:
+            raise RecordingError("The analysis mask is empty; choose a mask with at least one voxel above 0.")
+        for name, mask in self.roi_masks.items():
+            if mask.shape != (self.n_voxels,):
+                raise RecordingError(
+                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel."
+                )
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of analysed voxels."""
+        return int(np.count_nonzero(self.voxel_mask))
+
+    @property
+    def voxel_coordinates(self) -> Int[np.ndarray, "n_voxels 3"]:
+        """Indices (x, y, z) of every column of the betas."""
+        return np.argwhere(self.voxel_mask)
+
+    @property
+    def session_numbers(self) -> tuple[int, ...]:
+        """Sessions in the trial table, ascending."""
+        return tuple(int(number) for number in self.trials["session"].unique())
+
+    def trials_of(self, session: int) -> pd.DataFrame:
+        """Return the rows of one session, in the order of its betas."""
+        return self.trials[self.trials["session"] == session]
+
+    def sessions(self, skip: Collection[int] = ()) -> Iterator[tuple[int, Betas]]:
+        """Yield (session number, betas), reading each session only when it is asked for.
+
+        Args:
+            skip: session numbers not to read, such as those already summed.
+
+        Raises:
+            RecordingError: a session has other numbers of trials or voxels than the trial table and the mask.
+        """
+        for session in self.session_numbers:
+            if session in skip:
+                continue
+            betas = self.read_session(session)
+            expected = (len(self.trials_of(session)), self.n_voxels)
+            if betas.shape != expected:
+                raise RecordingError(
+                    f"Session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
+                    "(trials in the table, voxels in the mask)."
+                )
+            yield session, betas

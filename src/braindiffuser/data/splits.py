@@ -1,0 +1,64 @@
+"""Which stimuli train and which test: the test set is what all subjects saw, so no picture can be on both sides."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, Shaped
+
+from braindiffuser.errors import RecordingError
+
+Split = Literal["train", "test"]
+
+
+def split_shared(image_numbers: Int[np.ndarray, " n_trials"], n_shared: int) -> Shaped[np.ndarray, " n_trials"]:
+    """Name each trial's split: `test` where image number ≤ n_shared, else `train`.
+
+    Args:
+        image_numbers: 1-based number of each trial's picture among the subject's own (NSD's `masterordering`);
+            numbers 1 … n_shared are the pictures that all subjects saw.
+        n_shared: number of shared pictures, at least 0.
+
+    Example:
+        >>> split_shared(np.array([3, 2, 9]), n_shared=2).tolist()
+        ['train', 'test', 'train']
+    """
+    return np.where(image_numbers <= n_shared, "test", "train")
+
+
+def number_repeats(stimulus_ids: Int[np.ndarray, " n_trials"]) -> Int[np.ndarray, " n_trials"]:
+    """Count, for each trial, how often its stimulus was shown before: 0 at the first showing.
+
+    Example:
+        >>> number_repeats(np.array([7, 4, 7, 7])).tolist()
+        [0, 0, 1, 2]
+    """
+    return pd.Series(stimulus_ids).groupby(stimulus_ids).cumcount().to_numpy()
+
+
+def stimuli_of(
+    trials: pd.DataFrame, split: Split
+) -> tuple[Int[np.ndarray, " n_stimuli"], Int[np.ndarray, " n_stimuli"]]:
+    """Return the sorted stimulus ids of one split and the number of trials of each."""
+    ids = trials.loc[trials["split"] == split, "stimulus_id"].to_numpy(dtype=np.int64)
+    unique, n_repeats = np.unique(ids, return_counts=True)
+    return unique, n_repeats
+
+
+def check_split(trials: pd.DataFrame) -> None:
+    """Raise unless every trial is `train` or `test` and every stimulus is on one side only.
+
+    Raises:
+        RecordingError: naming the stimuli that straddle, or the unknown split.
+    """
+    unknown = sorted(set(trials["split"]) - {"train", "test"})
+    if unknown:
+        raise RecordingError(f"The trial table names the splits {unknown}; expected only 'train' and 'test'.")
+    both = np.intersect1d(stimuli_of(trials, "train")[0], stimuli_of(trials, "test")[0])
+    if both.size:
+        raise RecordingError(
+            f"{both.size} stimuli are in both the train and the test split (first: {both[:5].tolist()}). "
+            "Give all repeats of a stimulus the same split, or the test scores are worthless."
+        )

@@ -1,0 +1,264 @@
+"""Every metric as declared facts, and the scorer that computes a profile of them.
+
+A profile is data: to score as another paper does, declare another tuple of metrics and hand in its networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser.evaluation.identification import Direction, correlation_distance, two_way_identification
+from braindiffuser.evaluation.networks import FeatureNetwork
+from braindiffuser.evaluation.pixels import PictureBatch, pixcorr, ssim_2d, ssim_bd2023_column_mean
+from braindiffuser.images import resize
+
+PixelComparison = Literal["pixcorr", "ssim_2d", "ssim_bd2023_column_mean"]
+FeatureComparison = Literal["two_way_identification", "correlation_distance"]
+NetworkFeatures: TypeAlias = dict[str, dict[str, Matrix]]
+"""Features (n, d) by network, then layer."""
+
+_PIXEL_COMPARISONS: Mapping[str, Callable[[PictureBatch, PictureBatch], Vector]] = MappingProxyType(
+    {"pixcorr": pixcorr, "ssim_2d": ssim_2d, "ssim_bd2023_column_mean": ssim_bd2023_column_mean}
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What one number is.
+
+    Attributes:
+        key: name in code and files.
+        label: name in print.
+        comparison: the function that compares a stimulus with its reconstruction.
+        description: what is computed, preprocessing included, in a sentence.
+        citation: where the metric comes from.
+        bounds: smallest and largest possible score.
+        higher_is_better: whether a better reconstruction scores higher.
+        chance: expected score of reconstructions that have nothing to do with the stimuli; None where it depends on the
+            pictures (baselines tell).
+        network: name of the feature network; None if pixels are compared.
+        layer: its layer.
+        direction: of two-way identification.
+    """
+
+    key: str
+    label: str
+    comparison: PixelComparison | FeatureComparison
+    description: str
+    citation: str
+    bounds: tuple[float, float]
+    higher_is_better: bool = True
+    chance: float | None = None
+    network: str | None = None
+    layer: str | None = None
+    direction: Direction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse facts that contradict one another."""
+        on_pixels = self.comparison in _PIXEL_COMPARISONS
+        if on_pixels == (self.network is not None) or (self.network is None) != (self.layer is None):
+            raise ValueError(
+                f"metric {self.key}: {self.comparison} needs {'no' if on_pixels else 'a'} network and layer"
+            )
+        if (self.direction is not None) != (self.comparison == "two_way_identification"):
+            raise ValueError(f"metric {self.key}: a direction belongs to two_way_identification, and to it alone")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named tuple of metrics that are reported together."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse two metrics of one key."""
+        keys = [metric.key for metric in self.metrics]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"profile {self.name}: every metric needs its own key, got {keys}")
+
+    @property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Layers that the metrics need, by network."""
+        needed: dict[str, tuple[str, ...]] = {}
+        for metric in self.metrics:
+            if metric.network is not None and metric.layer is not None:
+                layers = needed.get(metric.network, ())
+                needed[metric.network] = layers if metric.layer in layers else (*layers, metric.layer)
+        return needed
+
+
+def _demo_efficientnet(layer: str, label: str, what: str, stands_for: str) -> Metric:
+    return Metric(
+        key=f"efficientnet_lite0_{layer}",
+        label=label,
+        comparison="two_way_identification",
+        description=(
+            f"Two-way identification, per reconstruction, by the correlation of {what} of EfficientNet-Lite0"
+            " (ImageNet-1k; pictures resized to 224 pixels, bicubic)."
+            f" Stand-in for {stands_for}; not comparable with published figures."
+        ),
+        citation="EfficientNet: Tan & Le 2019, arXiv:1905.11946; protocol: Ozcelik & VanRullen 2023",
+        bounds=(0.0, 1.0),
+        chance=0.5,
+        network="efficientnet_lite0",
+        layer=layer,
+        direction="per_reconstruction",
+    )
+
+
+DEMO = Profile(
+    "demo",
+    (
+        Metric(
+            key="pixcorr",
+            label="PixCorr",
+            comparison="pixcorr",
+            description="Pearson correlation over all RGB values, at the size of the stimuli.",
+            citation="Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8",
+            bounds=(-1.0, 1.0),
+        ),
+        Metric(
+            key="ssim",
+            label="SSIM",
+            comparison="ssim_2d",
+            description=(
+                "Two-dimensional structural similarity of the grey pictures (Gaussian window, sigma 1.5), at the size"
+                " of the stimuli. Not the one-dimensional SSIM that Brain-Diffuser 2023 prints, which is higher."
+            ),
+            citation="Wang et al. 2004, doi 10.1109/TIP.2003.819861",
+            bounds=(-1.0, 1.0),
+        ),
+        _demo_efficientnet("early", "EffNet-Lite0 early", "the second stage (8 × 8 grid)", "AlexNet(2)"),
+        _demo_efficientnet("middle", "EffNet-Lite0 middle", "the fourth stage (4 × 4 grid)", "AlexNet(5)"),
+        _demo_efficientnet("last", "EffNet-Lite0 last", "the pooled last convolution", "InceptionV3"),
+        Metric(
+            key="clip_demo",
+            label="CLIP (demo)",
+            comparison="two_way_identification",
+            description=(
+                "Two-way identification, per reconstruction, by the correlation of the picture embedding of the"
+                " bundled small CLIP. Stand-in for CLIP ViT-L/14, and the network of the decoder's own targets: it"
+                " flatters."
+            ),
+            citation="CLIP: Radford et al. 2021, arXiv:2103.00020; protocol: Ozcelik & VanRullen 2023",
+            bounds=(0.0, 1.0),
+            chance=0.5,
+            network="clip_demo",
+            layer="embedding",
+            direction="per_reconstruction",
+        ),
+    ),
+)
+"""Scores of the bundled demonstration: what fits on a laptop without downloads, labelled as stand-ins."""
+
+PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (DEMO,)})
+"""All profiles by name."""
+
+
+class Scorer:
+    """Scores many sets of reconstructions against the same stimuli, whose features are computed once.
+
+    Attributes:
+        seen_features: features of the stimuli by network and layer.
+    """
+
+    def __init__(self, seen: Pictures, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
+        """Compute features of the stimuli.
+
+        Args:
+            seen: stimuli (n, 3, height, width) in [0, 1].
+            profile: which metrics to compute.
+            networks: the feature networks that the profile names.
+
+        Raises:
+            ValueError: if a network or layer that the profile names is missing.
+        """
+        self.seen = seen
+        self.profile = profile
+        self.networks = networks
+        self.seen_features = extract_features(seen, profile, networks)
+
+    def score(self, made: PictureBatch, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
+        """Score one set of reconstructions.
+
+        For metrics on pixels, reconstructions of another size are resized to that of the stimuli (bicubic, as Pillow
+        resizes); networks see them as they come.
+
+        Args:
+            made: reconstructions (n, 3, height, width) in [0, 1], in the order of the stimuli.
+            made_features: what `extract_features` gives for them, if it is known already.
+
+        Returns:
+            Score of each picture, float64 (n,), by the metric's key.
+
+        Raises:
+            ValueError: if the number of pictures is not that of the stimuli.
+        """
+        if len(made) != len(self.seen):
+            raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; both must be as many")
+        resized = _fit_to(made, self.seen)
+        features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
+        return {metric.key: self._score_metric(metric, resized, features) for metric in self.profile.metrics}
+
+    def _score_metric(self, metric: Metric, made: PictureBatch, made_features: NetworkFeatures) -> Vector:
+        if metric.network is None or metric.layer is None:
+            return _PIXEL_COMPARISONS[metric.comparison](self.seen, made)
+        seen_layer = self.seen_features[metric.network][metric.layer]
+        made_layer = made_features[metric.network][metric.layer]
+        if metric.direction is None:
+            return correlation_distance(seen_layer, made_layer)
+        return two_way_identification(seen_layer, made_layer, metric.direction)
+
+
+def score(
+    seen: Pictures, made: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]
+) -> dict[str, Vector]:
+    """Score one set of reconstructions; for several sets of the same stimuli keep a `Scorer`.
+
+    Arguments, result and errors are those of `Scorer` and `Scorer.score`.
+
+    >>> import numpy as np
+    >>> from braindiffuser.evaluation.metrics import DEMO, Profile, score
+    >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+    >>> pixels_only = Profile("pixels", DEMO.metrics[:2])
+    >>> score(pictures, pictures, pixels_only, networks={})
+    {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
+    """
+    return Scorer(seen, profile, networks).score(made)
+
+
+def extract_features(
+    pictures: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]
+) -> NetworkFeatures:
+    """Compute the layers that a profile needs.
+
+    Raises:
+        ValueError: if a network or layer is missing.
+    """
+    missing = sorted(set(profile.layers) - set(networks))
+    if missing:
+        raise ValueError(f"profile {profile.name} needs the networks {missing}, got {sorted(networks)}")
+    features: NetworkFeatures = {}
+    for name, layers in profile.layers.items():
+        outputs = networks[name](pictures)
+        absent = [layer for layer in layers if layer not in outputs]
+        if absent:
+            raise ValueError(f"network {name} has no layer {absent}, it has {sorted(outputs)}")
+        features[name] = {layer: outputs[layer] for layer in layers}
+    return features
+
+
+def _fit_to(made: PictureBatch, seen: Pictures) -> PictureBatch:
+    if made.shape[-2:] == seen.shape[-2:]:
+        return made
+    height, width = seen.shape[-2:]
+    if height != width:
+        raise ValueError(
+            f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
+        )
+    return resize(made, height)

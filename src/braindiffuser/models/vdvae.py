@@ -1,0 +1,434 @@
+"""Very Deep VAE (Child 2021, arXiv 2011.10650): one class for OpenAI's published checkpoints and for the bundled small one.
+
+A bottom-up encoder turns a picture into activations at every resolution. A top-down decoder runs through its blocks from
+coarse to fine; each block adds one group of Gaussian latents, drawn from the posterior (a picture is given), handed in (a
+prediction from the brain), or drawn from the prior. Names of parameters are those of OpenAI's checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Noise = Sequence[Tensor] | torch.Generator | None
+"""Randomness of a pass: standard normal noise for each layer, a generator to draw it from, or None for the mean."""
+
+
+class VDVAEConfig(BaseModel):
+    """Shape of a VDVAE, in the strings of OpenAI's `hps.py`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int  # side of the picture in pixels
+    enc_blocks: str  # "64x11,64d2": eleven blocks at 64 px, then one that halves
+    dec_blocks: str  # "1x2,4m1": two blocks at 1 px, then one at 4 px that mixes in the 1 px stream
+    width: int  # channels of the residual streams
+    zdim: int = 16  # channels of each latent group
+    bottleneck_multiple: float = 0.25  # channels inside a block, as a share of width
+    custom_width_str: str = ""  # "64:128,32:256": other widths at some resolutions
+    no_bias_above: int = 64  # resolutions up to this one start from a learnt picture
+    num_mixtures: int = 10  # logistic components of the output distribution
+    shift: float = -115.92961967  # added to a picture in 0…255
+    scale: float = 1 / 69.37404  # then multiplied
+
+    @property
+    def widths(self) -> dict[int, int]:
+        """Channels of the residual stream at each resolution."""
+        sizes = {size for size, _ in parse_encoder(self.enc_blocks)} | {
+            size for size, _ in parse_decoder(self.dec_blocks)
+        }
+        pairs = [entry.split(":") for entry in self.custom_width_str.split(",") if entry]
+        custom = {int(size): int(width) for size, width in pairs}
+        return {size: custom.get(size, self.width) for size in sorted(sizes | {self.image_size})}
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, int, int]]:
+        """Shape (channels, height, width) of each latent group, coarse to fine."""
+        return [(self.zdim, size, size) for size, _ in parse_decoder(self.dec_blocks)]
+
+    def build(self) -> VDVAE:
+        """Make the network with fresh weights."""
+        return VDVAE(self)
+
+
+def parse_encoder(blocks: str) -> list[tuple[int, int | None]]:
+    """Read an encoder string as (resolution, downsampling rate or None) for each block."""
+    parsed: list[tuple[int, int | None]] = []
+    for entry in blocks.split(","):
+        if "x" in entry:
+            size, count = entry.split("x")
+            parsed += [(int(size), None)] * int(count)
+        elif "d" in entry:
+            size, rate = entry.split("d")
+            parsed.append((int(size), int(rate)))
+        else:
+            parsed.append((int(entry), None))
+    return parsed
+
+
+def parse_decoder(blocks: str) -> list[tuple[int, int | None]]:
+    """Read a decoder string as (resolution, resolution that is mixed in or None) for each block."""
+    parsed: list[tuple[int, int | None]] = []
+    for entry in blocks.split(","):
+        if "x" in entry:
+            size, count = entry.split("x")
+            parsed += [(int(size), None)] * int(count)
+        elif "m" in entry:
+            size, mixin = entry.split("m")
+            parsed.append((int(size), int(mixin)))
+        else:
+            parsed.append((int(entry), None))
+    return parsed
+
+
+class Block(nn.Module):
+    """GELU before each of four convolutions, 1×1 – 3×3 – 3×3 – 1×1 through a bottleneck."""
+
+    def __init__(
+        self, channels: tuple[int, int, int], kernel: int, residual: bool = False, rate: int | None = None
+    ) -> None:
+        """Make a block of (in, middle, out) channels; `rate` averages the output over rate × rate pixels."""
+        super().__init__()
+        n_in, n_middle, n_out = channels
+        self.residual, self.rate = residual, rate
+        self.c1 = _conv(n_in, n_middle, 1)
+        self.c2 = _conv(n_middle, n_middle, kernel)
+        self.c3 = _conv(n_middle, n_middle, kernel)
+        self.c4 = _conv(n_middle, n_out, 1)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
+        """Apply the block."""
+        y = x
+        for conv in (self.c1, self.c2, self.c3, self.c4):
+            y = conv(F.gelu(y))
+        out = x + y if self.residual else y
+        return out if self.rate is None else F.avg_pool2d(out, self.rate, self.rate)
+
+
+class Encoder(nn.Module):
+    """Bottom-up pass: a picture to activations at every resolution."""
+
+    def __init__(self, config: VDVAEConfig) -> None:
+        """Make the encoder."""
+        super().__init__()
+        self.widths = config.widths
+        self.in_conv = _conv(3, self.widths[config.image_size], 3)
+        blocks = parse_encoder(config.enc_blocks)
+        self.enc_blocks = nn.ModuleList()
+        for size, rate in blocks:
+            block = Block(_channels(config, size, self.widths[size]), _kernel(size), residual=True, rate=rate)
+            _shrink(block.c4, len(blocks))
+            self.enc_blocks.append(block)
+
+    def forward(self, inputs: Float[Tensor, "n 3 h w"]) -> dict[int, Tensor]:
+        """Return the last activation (n, width, size, size) at each size."""
+        x = self.in_conv(inputs)
+        activations = {x.shape[-1]: x}
+        for block in self.enc_blocks:
+            x = _match_width(block(x), self.widths)
+            activations[x.shape[-1]] = x
+        return activations
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """One layer's latents z, and the divergence of its posterior from its prior in nats; both (n, zdim, h, w)."""
+
+    z: Tensor
+    kl: Tensor
+
+
+class DecoderBlock(nn.Module):
+    """One group of latents in the top-down pass."""
+
+    def __init__(self, config: VDVAEConfig, size: int, mixin: int | None, n_blocks: int) -> None:
+        """Make the block at `size`; `mixin` is the coarser size whose stream is added first."""
+        super().__init__()
+        width, zdim, kernel = config.widths[size], config.zdim, _kernel(size)
+        self.size, self.mixin, self.zdim = size, mixin, zdim
+        self.enc = Block(_channels(config, size, 2 * zdim, n_in=2 * width), kernel)
+        self.prior = Block(_channels(config, size, 2 * zdim + width), kernel)
+        self.z_proj = _conv(zdim, width, 1)
+        self.resnet = Block(_channels(config, size, width), kernel, residual=True)
+        nn.init.zeros_(self.prior.c4.weight)
+        _shrink(self.z_proj, n_blocks)
+        _shrink(self.resnet.c4, n_blocks)
+
+    def enter(self, streams: dict[int, Tensor]) -> Tensor:
+        """Return this size's stream with the coarser one mixed in."""
+        x = streams[self.size]
+        if self.mixin is None:
+            return x
+        coarse = streams[self.mixin][:, : x.shape[1]]
+        return x + F.interpolate(coarse, scale_factor=self.size // self.mixin)
+
+    def split_prior(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the prior's mean and log standard deviation, and the stream after it."""
+        mean, log_std, extra = torch.split(self.prior(x), [self.zdim, self.zdim, x.shape[1]], dim=1)
+        return mean, log_std, x + extra
+
+    def leave(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return the stream after the latents."""
+        out: Tensor = self.resnet(x + self.z_proj(z))
+        return out
+
+    def infer(self, streams: dict[int, Tensor], activation: Tensor, noise: Tensor | None) -> Posterior:
+        """Draw latents from the posterior and advance the stream of this size in place."""
+        x = self.enter(streams)
+        q_mean, q_log_std = self.enc(torch.cat([x, activation], dim=1)).chunk(2, dim=1)
+        p_mean, p_log_std, x = self.split_prior(x)
+        z = q_mean if noise is None else q_mean + q_log_std.exp() * noise
+        streams[self.size] = self.leave(x, z)
+        return Posterior(z, gaussian_kl(q_mean, q_log_std, p_mean, p_log_std))
+
+    def generate(self, streams: dict[int, Tensor], z: Tensor | None, noise: Tensor | None, temperature: float) -> None:
+        """Advance the stream with the given latents, or with some from the prior."""
+        mean, log_std, x = self.split_prior(self.enter(streams))
+        if z is None:
+            z = mean if noise is None else mean + temperature * log_std.exp() * noise
+        streams[self.size] = self.leave(x, z)
+
+
+class Decoder(nn.Module):
+    """Top-down pass: latents, coarse to fine, to the parameters of the picture's distribution."""
+
+    def __init__(self, config: VDVAEConfig) -> None:
+        """Make the decoder."""
+        super().__init__()
+        blocks = parse_decoder(config.dec_blocks)
+        self.image_size, self.widths = config.image_size, config.widths
+        self.sizes = sorted({size for size, _ in blocks})
+        self.dec_blocks = nn.ModuleList(DecoderBlock(config, size, mixin, len(blocks)) for size, mixin in blocks)
+        self.bias_xs = nn.ParameterList(
+            torch.zeros(1, self.widths[size], size, size) for size in self.sizes if size <= config.no_bias_above
+        )
+        width = self.widths[config.image_size]
+        self.gain = nn.Parameter(torch.ones(1, width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.out_net = nn.ModuleDict({"out_conv": _conv(width, 10 * config.num_mixtures, 1)})
+
+    @property
+    def blocks(self) -> list[DecoderBlock]:
+        """The blocks, coarse to fine."""
+        return [block for block in self.dec_blocks if isinstance(block, DecoderBlock)]
+
+    def start(self, n: int) -> dict[int, Tensor]:
+        """Return the streams (n, width, size, size) before the first block."""
+        streams = {bias.shape[-1]: bias.expand(n, -1, -1, -1) for bias in self.bias_xs}
+        for size in self.sizes:
+            if size not in streams:
+                streams[size] = self.gain.new_zeros(n, self.widths[size], size, size)
+        return streams
+
+    def finish(self, streams: dict[int, Tensor]) -> Tensor:
+        """Return the features (n, width, image_size, image_size) that the output distribution is read from."""
+        return streams[self.image_size] * self.gain + self.bias
+
+
+class VDVAE(nn.Module):
+    """Very deep VAE. Pictures are (n, 3, image_size, image_size) in [0, 1]; latents are lists, coarse to fine."""
+
+    def __init__(self, config: VDVAEConfig) -> None:
+        """Make the network with fresh weights."""
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+
+    def infer(
+        self, pictures: Float[Tensor, "n 3 h w"], noise: Noise = None, n_layers: int | None = None
+    ) -> tuple[list[Posterior], Float[Tensor, "n c h w"] | None]:
+        """Infer the latents of pictures: z_l = mean_l + std_l · noise_l, each layer given those before it.
+
+        Args:
+            pictures: RGB in [0, 1], of the network's own size.
+            noise: standard normal noise for each layer, a generator, or None for posterior means.
+            n_layers: stop after so many layers (same values, less work); None runs all.
+
+        Returns:
+            The layers' latents and divergences, and the output features (None when stopped early).
+        """
+        config = self.config
+        activations = self.encoder((pictures * 255 + config.shift) * config.scale)
+        streams = self.decoder.start(len(pictures))
+        blocks = self.decoder.blocks[:n_layers]
+        layers = [
+            block.infer(streams, activations[block.size], self._noise(noise, layer, pictures))
+            for layer, block in enumerate(blocks)
+        ]
+        complete = len(blocks) == len(self.decoder.dec_blocks)
+        return layers, self.decoder.finish(streams) if complete else None
+
+    def generate(
+        self, latents: Sequence[Float[Tensor, "n z i j"]], noise: Noise = None, temperature: float = 1.0
+    ) -> Float[Tensor, "n c h w"]:
+        """Generate output features from the first latents; the remaining layers come from their priors.
+
+        Args:
+            latents: latents of the first layers, at least one, each (n, zdim, size, size).
+            noise: noise for every layer (that of given layers is unused), a generator, or None for prior means.
+            temperature: factor on the priors' standard deviations; 1 as published.
+
+        Returns:
+            Features (n, width, image_size, image_size) for `distribution`.
+        """
+        streams = self.decoder.start(len(latents[0]))
+        for layer, block in enumerate(self.decoder.blocks):
+            if layer < len(latents):
+                block.generate(streams, latents[layer], None, temperature)
+            else:
+                block.generate(streams, None, self._noise(noise, layer, latents[0]), temperature)
+        return self.decoder.finish(streams)
+
+    def distribution(self, features: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w k"]:
+        """Return the parameters (n, h, w, 10 · num_mixtures) of the mixture of logistics."""
+        parameters: Tensor = self.decoder.out_net["out_conv"](features)
+        return parameters.permute(0, 2, 3, 1)
+
+    def _noise(self, noise: Noise, layer: int, like: Tensor) -> Tensor | None:
+        if noise is None:
+            return None
+        if isinstance(noise, torch.Generator):
+            shape = (len(like), *self.config.latent_shapes[layer])
+            return torch.randn(shape, generator=noise, device=noise.device).to(like)
+        return noise[layer]
+
+
+def flatten_latents(latents: Sequence[Float[Tensor, "n z i j"]]) -> Float[Tensor, "n n_latents"]:
+    """Join layers of latents, coarse to fine, each flattened as (zdim, height, width): 91,168 for the 31 of the paper."""
+    return torch.cat([z.flatten(1) for z in latents], dim=1)
+
+
+def unflatten_latents(config: VDVAEConfig, flat: Float[Tensor, "n n_latents"]) -> list[Float[Tensor, "n z i j"]]:
+    """Split flat latents into layers: the inverse of `flatten_latents`, for as many layers as there are numbers.
+
+    Raises:
+        ValueError: if the numbers do not end where a layer ends.
+    """
+    layers: list[Tensor] = []
+    start = 0
+    for shape in config.latent_shapes:
+        if start == flat.shape[1]:
+            return layers
+        end = start + math.prod(shape)
+        if end > flat.shape[1]:
+            raise ValueError(
+                f"{flat.shape[1]} latents end inside layer {len(layers)}, which is numbers {start} to {end}"
+            )
+        layers.append(flat[:, start:end].reshape(-1, *shape))
+        start = end
+    if start != flat.shape[1]:
+        raise ValueError(f"{flat.shape[1]} latents are more than the network's {len(layers)} layers hold ({start})")
+    return layers
+
+
+def gaussian_kl(mean_q: Tensor, log_std_q: Tensor, mean_p: Tensor, log_std_p: Tensor) -> Tensor:
+    """KL(q‖p) = log σp − log σq − ½ + (σq² + (μq − μp)²) / 2σp², elementwise, in nats."""
+    return log_std_p - log_std_q - 0.5 + 0.5 * (log_std_q.exp() ** 2 + (mean_q - mean_p) ** 2) / log_std_p.exp() ** 2
+
+
+def split_mixture(parameters: Float[Tensor, "n h w k"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Split output parameters into logits (n, h, w, m) and means, log scales, coefficients (n, h, w, 3, m).
+
+    The log scales are at least −7; the coefficients couple green to red, and blue to red and green (PixelCNN++, Salimans 2017).
+    """
+    n_mixtures = parameters.shape[-1] // 10
+    logits, rest = torch.split(parameters, [n_mixtures, 9 * n_mixtures], dim=-1)
+    means, log_scales, coefficients = rest.unflatten(-1, (3, 3 * n_mixtures)).chunk(3, dim=-1)
+    return logits, means, log_scales.clamp(min=-7.0), coefficients.tanh()
+
+
+def mixture_nll(pictures: Float[Tensor, "n 3 h w"], parameters: Float[Tensor, "n h w k"]) -> Float[Tensor, " n"]:
+    """−log p(x) / (3·h·w): nats per dimension of 8-bit pictures in [0, 1] under a discretised mixture of logistics."""
+    logits, means, log_scales, coefficients = split_mixture(parameters)
+    x = (pictures.permute(0, 2, 3, 1) * 2 - 1).unsqueeze(-1).expand_as(means)
+    red, green, _ = means.unbind(-2)
+    coupled = torch.stack(
+        [
+            red,
+            green + coefficients[..., 0, :] * x[..., 0, :],
+            means[..., 2, :] + coefficients[..., 1, :] * x[..., 0, :] + coefficients[..., 2, :] * x[..., 1, :],
+        ],
+        dim=-2,
+    )
+    inverse = (-log_scales).exp()
+    centred = x - coupled
+    upper, lower, middle = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255), inverse * centred
+    mass = upper.sigmoid() - lower.sigmoid()
+    density = middle - log_scales - 2 * F.softplus(middle) - math.log(127.5)
+    inside = torch.where(mass > 1e-5, mass.clamp(min=1e-12).log(), density)
+    log_mass = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))
+    log_likelihood = (log_mass.sum(dim=-2) + logits.log_softmax(dim=-1)).logsumexp(dim=-1)
+    return -log_likelihood.sum(dim=(1, 2)) / pictures[0].numel()
+
+
+def sample_mixture(
+    parameters: Float[Tensor, "n h w k"],
+    mixture_uniform: Float[Tensor, "n h w m"],
+    logistic_uniform: Float[Tensor, "n h w 3"],
+) -> UInt8[Tensor, "n h w 3"]:
+    """x = μₖ + sₖ · logit(u), k = argmax(logits − log(−log u′)): sample 8-bit pictures, as published.
+
+    Args:
+        parameters: from `VDVAE.distribution`.
+        mixture_uniform: uniform noise in (0, 1) that chooses one component a pixel.
+        logistic_uniform: uniform noise in (0, 1) for its three channels.
+    """
+    logits, means, log_scales, coefficients = split_mixture(parameters)
+    chosen = (
+        (logits - (-mixture_uniform.log()).log())
+        .argmax(dim=-1, keepdim=True)
+        .unsqueeze(-2)
+        .expand(*means.shape[:-1], 1)
+    )
+    mean, log_scale, c = (values.gather(-1, chosen).squeeze(-1) for values in (means, log_scales, coefficients))
+    x = mean + log_scale.exp() * (logistic_uniform.log() - (1 - logistic_uniform).log())
+    return _couple(x, c, limit=1.0).add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
+
+
+def mixture_mean(parameters: Float[Tensor, "n h w k"]) -> Float[Tensor, "n 3 h w"]:
+    """E[x] = Σₖ πₖ μₖ: the expected picture in [0, 1], without sampling noise (not as published)."""
+    logits, means, _, coefficients = split_mixture(parameters)
+    coupled = _couple(means.movedim(-2, -1), coefficients.movedim(-2, -1), limit=1.0)
+    expected = (logits.softmax(dim=-1).unsqueeze(-1) * coupled).sum(dim=-2)
+    return expected.permute(0, 3, 1, 2).add(1).div(2).clamp(0, 1)
+
+
+def _couple(x: Tensor, coefficients: Tensor, limit: float) -> Tensor:
+    red = x[..., 0].clamp(-limit, limit)
+    green = (x[..., 1] + coefficients[..., 0] * red).clamp(-limit, limit)
+    blue = (x[..., 2] + coefficients[..., 1] * red + coefficients[..., 2] * green).clamp(-limit, limit)
+    return torch.stack([red, green, blue], dim=-1)
+
+
+def _conv(n_in: int, n_out: int, kernel: int) -> nn.Conv2d:
+    conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def _kernel(size: int) -> int:
+    return 3 if size > 2 else 1
+
+
+def _channels(config: VDVAEConfig, size: int, n_out: int, n_in: int | None = None) -> tuple[int, int, int]:
+    width = config.widths[size]
+    return n_in or width, int(width * config.bottleneck_multiple), n_out
+
+
+def _match_width(x: Tensor, widths: dict[int, int]) -> Tensor:
+    missing = widths[x.shape[-1]] - x.shape[1]
+    return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing > 0 else x[:, : widths[x.shape[-1]]]
+
+
+def _shrink(conv: nn.Conv2d, n_blocks: int) -> None:
+    with torch.no_grad():
+        conv.weight.mul_(math.sqrt(1 / n_blocks))

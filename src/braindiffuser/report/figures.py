@@ -1,0 +1,219 @@
+"""Figures as inline SVG: dots with intervals, drawn by matplotlib, coloured by the page's own CSS variables.
+
+Text stays text in the reader's font, the background stays transparent, and the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from braindiffuser.report.tables import Estimate, estimate, format_score, metric_family, metric_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 440
+"""Width of a figure in its own units; the page scales it to the column."""
+ROW = 17
+"""Height of a row in the same units."""
+FONT_SIZE = 11
+PLOT_LEFT, PLOT_RIGHT = 0.355, 0.875
+"""Where the axis begins and ends, as shares of the width; labels stand left of it and values right of it."""
+
+CSS_COLOURS: Mapping[str, str] = {
+    "ink": "#000001",
+    "muted": "#000002",
+    "rule": "#000003",
+    "reconstruction": "#000004",
+    "ceiling": "#000005",
+    "baseline": "#000006",
+    "low-level": "#000007",
+    "diffusion": "#000008",
+    "paper": "#000009",
+}
+"""CSS variable → the colour that stands for it while matplotlib draws."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one condition is drawn; shapes differ as colours do, so that colour is never needed to tell them apart."""
+
+    colour: str
+    marker: str
+    filled: bool
+
+
+MARKS: Mapping[str, Mark] = {
+    "reconstruction": Mark("reconstruction", "o", True),
+    "ceiling": Mark("ceiling", "|", True),
+    "mean_image": Mark("baseline", "o", False),
+    "random_train_image": Mark("baseline", "s", False),
+    "shuffled_responses": Mark("baseline", "D", False),
+    "low_level_only": Mark("low-level", "s", True),
+    "without_low_level": Mark("diffusion", "D", True),
+}
+
+
+def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, str], name: str) -> str:
+    """Draw metrics that share an axis: under each metric's name, a dot with its 95 % interval for every condition.
+
+    Args:
+        metrics: entries of `scores["metrics"]`, all of one family.
+        conditions: rows under each metric, out of `MARKS`, and how they are printed.
+        name: unique on the page; becomes part of the ids inside the SVG.
+
+    Returns:
+        An `<svg>` element.
+    """
+    found = {
+        (row, condition): estimate(entry, condition) for row, entry in enumerate(metrics) for condition in conditions
+    }
+    low, high = _limits(metrics, [item for item in found.values() if item is not None])
+    block = len(conditions) + 1.7
+    figure, axes = _figure(block * len(metrics), (low, high))
+    for row, entry in enumerate(metrics):
+        top = row * block
+        _row_text(axes, top, metric_label(entry), bold=True)
+        if entry.get("chance") is not None:
+            bottom = top + len(conditions) + 0.5
+            axes.plot([entry["chance"]] * 2, [top + 0.5, bottom], color=CSS_COLOURS["muted"], lw=1, ls=(0, (2, 2)))
+        for place, (condition, label) in enumerate(conditions.items(), start=1):
+            emphasised = condition == "reconstruction"
+            item = found[row, condition]
+            value = format_score(entry, item.value if item else None)
+            _row_text(axes, top + place, label, value, emphasised=emphasised)
+            if item is not None:
+                _draw_estimate(axes, top + place, item, MARKS[condition])
+    family = metric_family(metrics[0])
+    if family == "Two-way identification":
+        axes.set_xticks(
+            [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
+        )
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return _to_svg(figure, name, f"{family} with 95 % intervals; the table holds the same numbers")
+
+
+def noise_ceiling_panel(rois: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """Draw each region's noise ceiling in percent: a line between quartiles over voxels, a dot at the median.
+
+    A region without voxels keeps its row and is named as empty.
+
+    Args:
+        rois: name → {"n_voxels", "median", "quartiles"}.
+        name: unique on the page; becomes part of the ids inside the SVG.
+    """
+    figure, axes = _figure(len(rois), (0.0, 100.0))
+    mark = MARKS["reconstruction"]
+    _row_text(axes, -1, "Region", "Voxels")
+    for row, (label, roi) in enumerate(rois.items()):
+        empty = not roi["n_voxels"]
+        _row_text(axes, row, label, "empty" if empty else f"{roi['n_voxels']:,}", emphasised=not empty)
+        if not empty:
+            _draw_estimate(axes, row, Estimate(roi["median"], *roi["quartiles"]), mark, thickness=3.5)
+    axes.set_ylim(len(rois) - 0.4, -1.5)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    return _to_svg(figure, name, "Noise ceiling of each region: median and quartiles over voxels, in percent")
+
+
+def _limits(metrics: Sequence[Mapping[str, Any]], found: Sequence[Estimate]) -> tuple[float, float]:
+    """Leave room around every interval, show chance, and never leave [0, 1] for identification."""
+    numbers = [number for item in found for number in item if number is not None]
+    chances = [entry["chance"] for entry in metrics if entry.get("chance") is not None]
+    if chances:
+        return max(0.0, min(numbers + chances) - 0.06), min(1.0, max(numbers + chances)) + 0.02
+    low, high = min([0.0, *numbers]), max([0.1, *numbers])
+    margin = 0.04 * (high - low)
+    return (low - margin if low < 0 else 0.0), high + margin
+
+
+def _figure(n_rows: int | float, limits: tuple[float, float]) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    plot_height, axis_height = (n_rows + 0.6) * ROW, 26.0
+    height = plot_height + axis_height
+    figure = Figure(figsize=(WIDTH / 72, height / 72), facecolor="none")
+    axes = figure.add_axes(
+        (PLOT_LEFT, axis_height / height, PLOT_RIGHT - PLOT_LEFT, plot_height / height), facecolor="none"
+    )
+    axes.set_xlim(*limits)
+    axes.set_ylim(n_rows - 0.3, -0.9)
+    axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=5)
+    axes.tick_params(axis="x", length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["muted"], pad=5)
+    axes.grid(axis="x", color=CSS_COLOURS["rule"], lw=0.7)
+    axes.set_axisbelow(True)
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(CSS_COLOURS["rule"])
+    return figure, axes
+
+
+def _row_text(
+    axes: Axes, row: int | float, label: str, value: str = "", bold: bool = False, emphasised: bool = False
+) -> None:
+    """Write a row's label at the left edge and its value at the right edge, outside the axis."""
+    right_edge = (1 - PLOT_LEFT) / (PLOT_RIGHT - PLOT_LEFT)
+    left_edge = -PLOT_LEFT / (PLOT_RIGHT - PLOT_LEFT)
+    colour = CSS_COLOURS["ink" if bold or emphasised else "muted"]
+    for x, text, side in ((left_edge, label, "left"), (right_edge, value, "right")):
+        if text:
+            axes.text(
+                x,
+                row,
+                text,
+                transform=axes.get_yaxis_transform(),
+                ha=side,
+                va="center",
+                color=colour,
+                fontsize=FONT_SIZE if bold or emphasised else FONT_SIZE - 0.5,
+                fontweight="bold" if bold else "normal",
+                parse_math=False,
+            )
+
+
+def _draw_estimate(axes: Axes, row: int | float, item: Estimate, mark: Mark, thickness: float = 1.6) -> None:
+    colour = CSS_COLOURS[mark.colour]
+    if item.low is not None and item.high is not None:
+        alpha = 0.45 if thickness > 2 else 1.0
+        axes.plot([item.low, item.high], [row, row], color=colour, lw=thickness, alpha=alpha, solid_capstyle="butt")
+    tall = mark.marker == "|"
+    axes.plot(
+        [item.value],
+        [row],
+        color=colour,
+        marker=mark.marker,
+        ms=11 if tall else 4.6 if mark.marker == "D" else 5.6,
+        mec=colour,
+        mfc=colour if mark.filled else CSS_COLOURS["paper"],
+        mew=2 if tall else 1.3,
+        clip_on=False,
+    )
+
+
+def _is_tick(step: int, span: float) -> bool:
+    """Tell which twentieths get a tick, one half always: tenths of a short axis, quarters of a long one."""
+    return step % (2 if span <= 0.65 else 5) == 0
+
+
+def _to_svg(figure: Figure, name: str, description: str) -> str:
+    """Write a figure as an inline `<svg>`: no prologue, no date, ids begin with `name`, colours are CSS variables."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    width, height = 72 * figure.get_size_inches()
+    opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(description)}">'
+    svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{name}-", svg)
+    for variable, colour in CSS_COLOURS.items():
+        svg = svg.replace(colour, f"var(--{variable})")
+    return svg.strip()

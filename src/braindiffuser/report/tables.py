@@ -1,0 +1,247 @@
+"""Scores as tables and as sentences: every number that the page, the README and the command line print comes from here.
+
+`scores` is the content of a run's `scores.json`; `entry` is one metric of it, `scores["metrics"][key]`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from braindiffuser.errors import RunError
+
+BASELINES: Mapping[str, str] = {
+    "mean_image": "Mean training picture",
+    "random_train_image": "Random training picture",
+    "shuffled_responses": "Shuffled responses",
+}
+COMPARED: Mapping[str, str] = {"reconstruction": "Reconstruction", "ceiling": "Ceiling (true features)", **BASELINES}
+"""Conditions of the main table and figure, and how they are printed."""
+ABLATIONS: Mapping[str, str] = {
+    "low_level_only": "Low level only",
+    "without_low_level": "Diffusion only",
+    "reconstruction": "Both",
+}
+"""Conditions of the ablation: one stage, the other stage, both."""
+
+RANKING_METRIC = "efficientnet_lite0_last"
+"""The stated score by which the gallery is ordered."""
+TIE_METRIC = "pixcorr"
+
+MISSING = "–"
+
+Family = Literal["Pixel metrics", "Two-way identification", "Distances"]
+FAMILIES: tuple[Family, ...] = ("Pixel metrics", "Two-way identification", "Distances")
+Comparison = Literal["better", "worse", "overlap"]
+
+
+class Estimate(NamedTuple):
+    """A metric's value with its 95 % interval; both bounds are None where no interval was stored."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
+    """Return one condition of a metric (a key of `COMPARED` or `ABLATIONS`), or None if that was not computed."""
+    if condition in ("reconstruction", "ceiling"):
+        value_key, interval_key = {"reconstruction": ("value", "ci95"), "ceiling": ("ceiling", "ceiling_ci95")}[
+            condition
+        ]
+        value, interval = entry.get(value_key), entry.get(interval_key)
+    else:
+        group = "baselines" if condition in BASELINES else "ablations"
+        value = (entry.get(group) or {}).get(condition)
+        interval = (entry.get(f"{group}_ci95") or {}).get(condition)
+    if value is None:
+        return None
+    low, high = (float(bound) for bound in interval) if interval else (None, None)
+    return Estimate(float(value), low, high)
+
+
+def metric_family(entry: Mapping[str, Any]) -> Family:
+    """Tell which axis a metric belongs on: identification has a chance level, a distance is better when lower."""
+    if entry.get("chance") is not None:
+        return "Two-way identification"
+    return "Pixel metrics" if entry["higher_is_better"] else "Distances"
+
+
+def metric_label(entry: Mapping[str, Any]) -> str:
+    """Return the printed name with the arrow that points to better: "PixCorr ↑"."""
+    return f"{entry['label']} {'↑' if entry['higher_is_better'] else '↓'}"
+
+
+def format_score(entry: Mapping[str, Any], value: float | None) -> str:
+    """Print identification as a percentage with one decimal, everything else with three decimals.
+
+    Example:
+        >>> format_score({"chance": 0.5, "higher_is_better": True}, 0.915)
+        '91.5 %'
+        >>> format_score({"higher_is_better": True}, 0.2541)
+        '0.254'
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{100 * value:.1f} %" if metric_family(entry) == "Two-way identification" else f"{value:.3f}"
+
+
+def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
+    """Print the 95 % interval, "90.1 – 92.8 %", or nothing where there is none."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    low, high = format_score(entry, found.low), format_score(entry, found.high)
+    return f"{low.removesuffix(' %')} – {high}"
+
+
+def scores_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """Return all numbers as one table: a row per metric, unrounded, identification in [0, 1].
+
+    Returns:
+        Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and
+        `ABLATIONS` its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
+    """
+    rows = {}
+    for key, entry in _metrics(scores).items():
+        row: dict[str, Any] = {"label": metric_label(entry), "higher_is_better": entry["higher_is_better"]}
+        row["chance"] = float("nan") if entry.get("chance") is None else entry["chance"]
+        for condition in dict.fromkeys([*COMPARED, *ABLATIONS]):
+            found = estimate(entry, condition) or (None, None, None)
+            for suffix, number in zip(("", "_low", "_high"), found, strict=True):
+                row[condition + suffix] = float("nan") if number is None else float(number)
+        rows[key] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
+
+
+def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = COMPARED) -> str:
+    """Return the scores as a Markdown table, rounded, with intervals in brackets.
+
+    Args:
+        scores: content of `scores.json`.
+        conditions: columns and how they are printed; `ABLATIONS` gives the ablation table.
+    """
+    header = ["Metric", *conditions.values(), "Chance"]
+    lines = [header, ["---", *("---:" for _ in header[1:])]]
+    for entry in _metrics(scores).values():
+        cells = [_markdown_cell(entry, estimate(entry, condition)) for condition in conditions]
+        lines.append([metric_label(entry), *cells, format_score(entry, entry.get("chance"))])
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison | None:
+    """Tell if `condition` is better than `other`, or worse, with intervals that do not touch; else they overlap.
+
+    Returns None where one of the two, or its interval, was not computed. Separate intervals are a stricter demand than
+    an interval of the paired difference would be, so "overlap" does not mean "equal".
+    """
+    a, b = estimate(entry, condition), estimate(entry, other)
+    if a is None or b is None or a.low is None or a.high is None or b.low is None or b.high is None:
+        return None
+    if a.low <= b.high and b.low <= a.high:
+        return "overlap"
+    return "better" if (a.low > b.high) == entry["higher_is_better"] else "worse"
+
+
+def baseline_sentence(scores: Mapping[str, Any]) -> str:
+    """Say on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
+    metrics = _metrics(scores)
+    results = {key: [compare(entry, "reconstruction", name) for name in BASELINES] for key, entry in metrics.items()}
+    won = [key for key, found in results.items() if all(result == "better" for result in found)]
+    sentence = f"The reconstruction is better than all three baselines on {len(won)} of {len(metrics)} metrics"
+    if len(won) == len(metrics):
+        return f"{sentence}, each time with 95 % intervals that do not overlap."
+    rest = _join([entry["label"] for key, entry in metrics.items() if key not in won])
+    return f"{sentence} with 95 % intervals that do not overlap; not on {rest}."
+
+
+def ablation_sentences(scores: Mapping[str, Any]) -> tuple[str, str]:
+    """Say of the diffusion and of the low level whether it earns its place, from the numbers alone.
+
+    A stage earns its place if both stages together beat the other one alone on some metric and lose on none, counting
+    only metrics whose 95 % intervals do not overlap.
+    """
+    metrics = _metrics(scores)
+    return (
+        f"The diffusion {_stage_verdict(metrics, 'low_level_only', 'the low level alone')}.",
+        f"The low level {_stage_verdict(metrics, 'without_low_level', 'diffusion alone')}.",
+    )
+
+
+def gallery_metrics(scores: Mapping[str, Any], per_image: pd.DataFrame) -> tuple[str, str]:
+    """Return the keys of the score that orders the gallery and of the score that breaks its ties.
+
+    They are `RANKING_METRIC` and `TIE_METRIC`; a profile that lacks one uses its last, or its first, metric instead.
+
+    Raises:
+        RunError: if no metric has a score for every picture.
+    """
+    scored = [key for key in _metrics(scores) if key in per_image.columns]
+    if not scored:
+        raise RunError(
+            f"no metric of scores.json is a column of per_image.csv: {list(per_image.columns)}; run evaluate again"
+        )
+    ranking = RANKING_METRIC if RANKING_METRIC in scored else scored[-1]
+    return ranking, TIE_METRIC if TIE_METRIC in scored else scored[0]
+
+
+def rank_images(scores: Mapping[str, Any], per_image: pd.DataFrame) -> pd.DataFrame:
+    """Return `per_image` from the best picture to the worst, by `gallery_metrics`, then by test number."""
+    keys = gallery_metrics(scores, per_image)
+    ascending = [not scores["metrics"][key]["higher_is_better"] for key in keys]
+    return per_image.sort_values([*keys, "number"], ascending=[*ascending, True], ignore_index=True)
+
+
+def gallery_rows(ranked: pd.DataFrame, n_each: int = 4) -> dict[str, pd.DataFrame]:
+    """Cut the best, the median and the worst rows out of a ranking; no picture appears twice.
+
+    Args:
+        ranked: pictures from best to worst, from `rank_images`.
+        n_each: rows of each kind; a third of the pictures where there are fewer than three times as many.
+
+    Returns:
+        "best", "median" and "worst"; each row's index is its place in the ranking, from 0.
+    """
+    n_each = min(n_each, len(ranked) // 3)
+    middle = (len(ranked) - n_each) // 2
+    starts = {"best": 0, "median": middle, "worst": len(ranked) - n_each}
+    return {name: ranked.iloc[start : start + n_each] for name, start in starts.items()}
+
+
+def _metrics(scores: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    metrics = scores.get("metrics")
+    if not metrics:
+        raise RunError("scores hold no metrics; run evaluate first")
+    checked: Mapping[str, Mapping[str, Any]] = metrics
+    return checked
+
+
+def _markdown_cell(entry: Mapping[str, Any], found: Estimate | None) -> str:
+    interval = format_interval(entry, found)
+    value = format_score(entry, found.value if found else None)
+    return f"{value} [{interval}]" if interval else value
+
+
+def _stage_verdict(metrics: Mapping[str, Mapping[str, Any]], without: str, alone: str) -> str:
+    results = {entry["label"]: compare(entry, "reconstruction", without) for entry in metrics.values()}
+    better, worse, overlap = (
+        _join([label for label, result in results.items() if result == wanted])
+        for wanted in ("better", "worse", "overlap")
+    )
+    if not (better or worse or overlap):
+        return f"was not tested: there are no scores of {alone}"
+    verdict = {
+        (True, False): "earns its place",
+        (True, True): "is a trade",
+        (False, True): "does not earn its place",
+        (False, False): "is not shown to earn its place",
+    }[bool(better), bool(worse)]
+    parts = [f"both together are better than {alone} on {better or 'no metric'}", f"worse on {worse or 'none'}"]
+    parts += [f"undecided on {overlap}"] if overlap else []
+    return f"{verdict}: {'; '.join(parts)}"
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

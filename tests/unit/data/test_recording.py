@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindiffuser.data.recording import Recording
+from braindiffuser.errors import RecordingError
+
+
+@pytest.fixture
+def recording(trials_factory):
+    trials = trials_factory(1)
+    mask = np.zeros((3, 2, 2), bool)
+    mask[[0, 0, 1, 2, 2], [0, 1, 0, 1, 0], [1, 0, 0, 1, 0]] = True
+    return Recording("subj01", trials.table, mask, np.eye(4), {"V1": np.ones(5, bool)}, trials.betas.__getitem__)
+
+
+def test_sessions_come_in_order_and_can_be_skipped(recording):
+    assert [session for session, _ in recording.sessions()] == [1, 2, 3]
+    assert [session for session, _ in recording.sessions(skip=(1, 3))] == [2]
+    assert sum(len(betas) for _, betas in recording.sessions()) == len(recording.trials)
+
+
+def test_coordinates_follow_the_columns_in_c_order(recording):
+    assert recording.n_voxels == 5
+    assert recording.voxel_coordinates.tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0], [2, 0, 0], [2, 1, 1]]
+
+
+def test_betas_of_another_shape_are_refused(recording):
+    shrunk = replace(recording, read_session=lambda session: recording.read_session(session)[:-1])
+    with pytest.raises(RecordingError, match=r"Session 1 of subj01 has betas .* expected"):
+        list(shrunk.sessions())
+
+
+def test_a_region_of_another_length_is_refused(recording):
+    with pytest.raises(RecordingError, match=r"ROI V2 has shape \(4,\); expected \(5,\)"):
+        replace(recording, roi_masks={"V2": np.ones(4, bool)})
+
+
+def test_an_empty_mask_is_refused(recording):
+    with pytest.raises(RecordingError, match="analysis mask is empty"):
+        replace(recording, voxel_mask=np.zeros((3, 2, 2), bool), roi_masks={})
+
+
+def test_a_table_without_a_column_is_refused(recording):
+    with pytest.raises(RecordingError, match=r"lacks the columns \['split'\]"):
+        replace(recording, trials=recording.trials.drop(columns="split"))
+
+
+def test_a_table_out_of_order_is_refused(recording):
+    with pytest.raises(RecordingError, match="not in order of sessions"):
+        replace(recording, trials=recording.trials.iloc[::-1])
+
+
+def test_leaking_stimuli_are_refused(recording):
+    leaking = recording.trials.copy()
+    leaking.loc[leaking.index[leaking["stimulus_id"] == 1][0], "split"] = "test"
+    with pytest.raises(RecordingError, match="both the train and the test split"):
+        replace(recording, trials=leaking)

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from braindiffuser.regression.calibration import Calibration
+
+
+def example(name, n_targets=5, seed=0, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    targets = (3 * rng.standard_normal((40, n_targets)) + rng.normal(0, 5, n_targets)).astype(dtype)
+    training_predictions = (rng.standard_normal((40, n_targets)) + targets.mean(0)).astype(dtype)
+    predictions = (rng.standard_normal((12, n_targets)) + targets.mean(0)).astype(dtype)
+    return Calibration.fit(targets, training_predictions, name), targets, training_predictions, predictions
+
+
+def test_transductive_is_the_published_formula():
+    calibration, targets, _, predictions = example("transductive", dtype=np.float64)
+    z_scored = (predictions - np.mean(predictions, axis=0)) / np.std(predictions, axis=0)
+    assert_allclose(calibration.apply(predictions), z_scored * np.std(targets, axis=0) + np.mean(targets, axis=0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_transductive_gives_the_training_mean_and_std(dtype):
+    calibration, targets, _, predictions = example("transductive", dtype=dtype)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    calibrated = calibration.apply(predictions)
+    assert calibrated.dtype == dtype
+    assert_allclose(calibrated.mean(0), targets.mean(0), rtol=tolerance)
+    assert_allclose(calibrated.std(0), targets.std(0), rtol=tolerance)
+
+
+def test_inductive_gives_the_training_mean_and_std_to_the_training_predictions():
+    calibration, targets, training_predictions, _ = example("inductive", dtype=np.float64)
+    calibrated = calibration.apply(training_predictions)
+    assert_allclose(calibrated.mean(0), targets.mean(0))
+    assert_allclose(calibrated.std(0), targets.std(0))
+
+
+def test_none_changes_nothing():
+    predictions = example("inductive")[-1]
+    assert_array_equal(Calibration(name="none").apply(predictions), predictions)
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.lists(st.integers(0, 11), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_inductive_never_depends_on_the_batch(rows, seed):
+    calibration, _, _, predictions = example("inductive", seed=seed)
+    whole = calibration.apply(predictions)
+    assert_array_equal(calibration.apply(predictions[rows]), whole[rows])
+    assert_array_equal(calibration.apply(predictions[rows[:1]]), whole[rows[:1]])
+
+
+def test_transductive_depends_on_the_batch_and_one_alone_becomes_the_mean():
+    calibration, targets, _, predictions = example("transductive")
+    whole = calibration.apply(predictions)
+    assert np.abs(calibration.apply(predictions[:6]) - whole[:6]).max() > 0.1
+    assert_allclose(calibration.apply(predictions[:1])[0], targets.mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["inductive", "transductive"])
+def test_predictions_that_never_vary_become_the_training_mean(name):
+    _, targets, training_predictions, predictions = example(name)
+    training_predictions[:, 1] = predictions[:, 1] = 0.1
+    calibrated = Calibration.fit(targets, training_predictions, name).apply(predictions)
+    assert_allclose(calibrated[:, 1], targets[:, 1].mean(), rtol=1e-5)
+    assert np.isfinite(calibrated).all()
+    assert (calibrated[:, 0].std() > 0).all()
+
+
+def test_rounding_is_not_taken_for_spread():
+    tiny = Calibration(np.ones(1), np.ones(1), prediction_mean=np.ones(1), prediction_std=np.full(1, 1e-17))
+    assert_array_equal(tiny.apply(np.array([[1.0 + 1e-15]])), [[1.0]])
+
+
+@pytest.mark.parametrize("name", ["inductive", "transductive", "none"])
+def test_rebuilt_from_plain_arrays(name):
+    calibration, *_, predictions = example(name)
+    rebuilt = Calibration.from_arrays(name, calibration.to_arrays())
+    assert rebuilt.name == name
+    assert_array_equal(rebuilt.apply(predictions), calibration.apply(predictions))
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_errors_say_what_is_missing_or_unknown():
+    with pytest.raises(ValueError, match="'inductive' needs prediction_mean, prediction_std"):
+        Calibration(np.zeros(2), np.ones(2))
+    with pytest.raises(ValueError, match="'transductive' needs training_mean, training_std"):
+        Calibration(name="transductive")
+    with pytest.raises(ValueError, match="unknown calibration 'zscore', expected one of inductive, transductive, none"):
+        Calibration.from_arrays("zscore", {})
+    with pytest.raises(ValueError, match=r"one number per target each, got {'training_mean': 2, 'training_std': 3}"):
+        Calibration(np.zeros(2), np.ones(3), name="transductive")
+    calibration, *_, predictions = example("inductive")
+    with pytest.raises(ValueError, match="predictions of 3 targets, expected 5"):
+        calibration.apply(predictions[:, :3])

@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import pearsonr
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+
+from braindiffuser.regression.selection import cross_validate, grouped_folds
+
+ALPHAS = [0.1, 10.0, 1e3, 1e5]
+
+
+def example(n_stimuli=60, n_voxels=20, n_targets=6, noise=2.0, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_stimuli, n_voxels)) + 1
+    Y = X @ rng.standard_normal((n_voxels, n_targets)) + noise * rng.standard_normal((n_stimuli, n_targets)) + 5
+    return X, Y
+
+
+def repeated_pictures(n_pictures, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.permutation(np.repeat(np.arange(n_pictures), rng.integers(1, 4, n_pictures)))
+
+
+@pytest.mark.parametrize("n_voxels", [20, 80])
+def test_scores_agree_with_scikit_learn(n_voxels):
+    groups = repeated_pictures(30)
+    X, Y = example(len(groups), n_voxels)
+    result = cross_validate(X, Y, ALPHAS, groups, n_folds=4)
+    folds = list(GroupKFold(4).split(X, groups=groups))
+    for number, alpha in enumerate(ALPHAS):
+        predictions = cross_val_predict(SklearnRidge(alpha=alpha), X, Y, groups=groups, cv=GroupKFold(4))
+        assert_allclose(result.r2[number], r2_score(Y, predictions, multioutput="raw_values"), rtol=1e-6, atol=1e-9)
+        expected = np.mean(
+            [[pearsonr(Y[test, t], predictions[test, t]).statistic for t in range(6)] for _, test in folds], axis=0
+        )
+        assert_allclose(result.correlation[number], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("per_target", [False, True])
+def test_prediction_statistics_are_those_of_the_best_alpha(per_target):
+    X, Y = example()
+    Y[:, 3:] = np.random.default_rng(1).standard_normal((60, 3))  # unpredictable: wants another alpha
+    result = cross_validate(X, Y, ALPHAS, per_target=per_target)
+    for target, alpha in enumerate(result.best_alphas):
+        predictions = cross_val_predict(SklearnRidge(alpha=alpha), X, Y[:, target], groups=range(60), cv=GroupKFold(5))
+        assert_allclose(result.prediction_mean[target], predictions.mean(), rtol=1e-8)
+        assert_allclose(result.prediction_std[target], predictions.std(), rtol=1e-6)
+
+
+def test_best_alpha_maximises_mean_r2_or_that_of_each_target():
+    X, Y = example()
+    Y[:, 3:] = np.random.default_rng(1).standard_normal((60, 3))
+    shared = cross_validate(X, Y, ALPHAS)
+    assert_array_equal(shared.best_alphas, ALPHAS[int(shared.r2.mean(axis=1).argmax())])
+    own = cross_validate(X, Y, ALPHAS, per_target=True)
+    assert_array_equal(own.best_alphas, np.array(ALPHAS)[own.r2.argmax(axis=0)])
+    assert len(set(own.best_alphas)) > 1
+    assert_allclose(own.r2, shared.r2)
+
+
+@pytest.mark.parametrize("targets_per_block", [1, 2, 5, 6, 1000])
+def test_blocks_of_targets_change_nothing(targets_per_block):
+    X, Y = example()
+    whole = cross_validate(X, Y, ALPHAS)
+    blocks = cross_validate(X, Y, ALPHAS, targets_per_block=targets_per_block)
+    for name in ("r2", "correlation", "best_alphas", "prediction_mean", "prediction_std"):
+        assert_allclose(getattr(blocks, name), getattr(whole, name), rtol=1e-10)
+
+
+def test_order_of_targets_and_a_constant_change_nothing():
+    X, Y = example()
+    order = np.random.default_rng(0).permutation(6)
+    one, other = cross_validate(X, Y, ALPHAS), cross_validate(X, Y[:, order] + 100, ALPHAS)
+    assert_allclose(other.r2, one.r2[:, order], rtol=1e-8)
+    assert_allclose(other.prediction_mean, one.prediction_mean[order] + 100)
+    assert_allclose(other.prediction_std, one.prediction_std[order], rtol=1e-8)
+
+
+def test_perfect_case_scores_1():
+    X, Y = example(noise=0.0)
+    result = cross_validate(X, Y, [0.0])
+    assert_allclose(result.r2, 1)
+    assert_allclose(result.correlation, 1)
+    assert_allclose(result.prediction_std, Y.std(0))
+
+
+@pytest.mark.parametrize("alpha", [10.0, 1e8])
+def test_chance_is_0_at_any_alpha(alpha):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((100, 10)), rng.standard_normal((100, 400))
+    result = cross_validate(X, Y, [alpha])
+    assert abs(result.correlation.mean()) < 0.02
+    assert result.r2.mean() < 0
+
+
+def test_repeats_of_a_picture_do_not_leak():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 2)
+    X = np.repeat(rng.standard_normal((30, 200)), 2, axis=0)
+    Y = np.repeat(rng.standard_normal((30, 50)), 2, axis=0)  # unrelated to X, but equal between repeats
+    assert cross_validate(X, Y, [0.1], groups).correlation.mean() < 0.05
+    assert cross_validate(X, Y, [0.1]).correlation.mean() > 0.5
+
+
+@settings(deadline=None, max_examples=25)
+@given(n_pictures=st.integers(2, 30), n_folds=st.integers(2, 8), seed=st.integers(0, 99))
+def test_folds_never_straddle_and_cover_every_row_once(n_pictures, n_folds, seed):
+    n_folds = min(n_folds, n_pictures)
+    groups = repeated_pictures(n_pictures, seed)
+    left_out = []
+    for train, test in grouped_folds(groups, n_folds):
+        assert not set(groups[train]) & set(groups[test])
+        assert len(train) + len(test) == len(groups)
+        left_out += test.tolist()
+    assert sorted(left_out) == list(range(len(groups)))
+
+
+def test_groups_may_be_names():
+    X, Y = example(n_stimuli=40)
+    numbers = np.repeat(np.arange(10), 4)
+    names = np.array([f"picture {number}" for number in numbers])
+    assert_allclose(cross_validate(X, Y, ALPHAS, names).r2, cross_validate(X, Y, ALPHAS, numbers).r2)
+
+
+def test_at_edge_tells_a_grid_too_narrow():
+    X, Y = example(noise=8.0)
+    inside = cross_validate(X, Y, [1e-3, 1e-1, 10.0, 1e3, 1e5])
+    assert not inside.at_edge.any()
+    best = inside.best_alphas[0]
+    assert cross_validate(X, Y, [best, 100 * best]).at_edge.all()
+    assert cross_validate(X, Y, [best / 100, best]).at_edge.all()
+    assert cross_validate(X, Y, [best, 100 * best, best / 100]).at_edge.sum() == 0  # the grid need not be sorted
+    assert not cross_validate(X, Y, [best]).at_edge.any()  # nothing was chosen
+
+
+def test_a_target_that_never_varies_scores_0():
+    X, Y = example()
+    Y[:, 2] = 0.1
+    result = cross_validate(X.astype(np.float32), Y.astype(np.float32), ALPHAS)
+    assert_array_equal(result.r2[:, 2], 0)
+    assert_array_equal(result.correlation[:, 2], 0)
+    assert_allclose(result.prediction_mean[2], 0.1, rtol=1e-6)
+    assert result.prediction_std[2] < 1e-8
+    assert (result.r2[0, [0, 1, 3, 4, 5]] > 0.3).all()
+
+
+def test_float32_scores_are_close_to_float64():
+    X, Y = example(n_voxels=100)
+    single = cross_validate(X.astype(np.float32), Y.astype(np.float32), ALPHAS)
+    double = cross_validate(X, Y, ALPHAS)
+    assert_allclose(single.r2, double.r2, atol=1e-4)
+    assert_allclose(single.prediction_std, double.prediction_std, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_errors_say_what_came_and_what_was_expected():
+    X, Y = example(n_stimuli=12)
+    with pytest.raises(ValueError, match=r"n_folds=5 for 3 groups .*use fewer folds"):
+        cross_validate(X, Y, ALPHAS, np.repeat([0, 1, 2], 4))
+    with pytest.raises(ValueError, match="got 11 groups, expected one for each of the 12 rows"):
+        cross_validate(X, Y, ALPHAS, np.arange(11))
+    with pytest.raises(ValueError, match="responses of 12 stimuli and targets of 9"):
+        cross_validate(X, Y[:9], ALPHAS)
+    with pytest.raises(ValueError, match="n_folds=1 for 12 groups"):
+        cross_validate(X, Y, ALPHAS, n_folds=1)
+    for alphas in ([], [-1.0], [[1.0]], [np.nan]):
+        with pytest.raises(ValueError, match="alphas must be a non-empty list of finite numbers ≥ 0"):
+            cross_validate(X, Y, alphas)
+    with pytest.raises(ValueError, match="targets_per_block must be ≥ 1, got 0"):
+        cross_validate(X, Y, ALPHAS, targets_per_block=0)

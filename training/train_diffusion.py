@@ -1,0 +1,123 @@
+"""Train the bundled dual-guided diffusion UNet on composed scenes; the autoencoder and CLIP must be trained first.
+
+python training/train_diffusion.py [--steps 5000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from loop import TRAINING_SEED, train
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from braindiffuser import images
+from braindiffuser.data.scenes import compose_scenes
+from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
+from braindiffuser.models.samplers import alphas_cumprod
+from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
+from braindiffuser.models.weights import BUNDLED, Clip, load_autoencoder, load_clip, save_network
+
+CONFIG = VersatileConfig(
+    in_channels=4,
+    sample_size=16,
+    block_out_channels=(64, 128, 192),
+    attention_levels=(False, True, True),
+    layers_per_block=1,
+    attention_heads=4,
+    vision_dim=64,
+    text_dim=64,
+    norm_num_groups=16,
+)
+BATCH = 48
+POOL = 24_576  # scenes encoded once and drawn from
+VISION_WEIGHT = 0.6  # the mix that the sampler uses; a fifth of the samples see another
+MAX_TOKEN_NOISE = (
+    0.7  # condition augmentation: predictions from a brain are noisy, so half the samples see noisy tokens
+)
+SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023, arXiv 2303.09556)
+
+
+@torch.inference_mode()
+def encode_pool(path: Path) -> dict[str, Tensor]:
+    """Encode the pool of scenes, or read it back: latents' mean and std, vision tokens, mean text tokens, null tokens."""
+    if path.exists():
+        return load_file(path)
+    autoencoder, clip = load_autoencoder(BUNDLED / "demo" / "autoencoder"), load_clip(BUNDLED / "demo" / "clip")
+    parts: dict[str, list[Tensor]] = {"mean": [], "std": [], "vision": [], "text": []}
+    for first in range(0, POOL, 256):
+        raw, scenes = compose_scenes(256, TRAINING_SEED + 2, first=first)
+        pictures = torch.from_numpy(images.from_uint8(raw))
+        posterior = autoencoder.encode(pictures * 2 - 1).latent_dist
+        parts["mean"].append(posterior.mean)
+        parts["std"].append(posterior.std)
+        parts["vision"].append(vision_tokens(clip.model, pixel_values(pictures, pictures.shape[-1])))
+        parts["text"].append(
+            torch.stack([mean_text_tokens(clip.model, clip.tokenizer, scene.captions) for scene in scenes])
+        )
+    pool = {name: torch.cat(blocks) for name, blocks in parts.items()} | null_tokens(clip)
+    pool["scaling_factor"] = torch.tensor(autoencoder.config.scaling_factor)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(pool, path)
+    return pool
+
+
+def null_tokens(clip: Clip) -> dict[str, Tensor]:
+    """Tokens of nothing: CLIP of a mid-grey picture and of the empty caption."""
+    size = clip.model.config.vision_config.image_size
+    grey = torch.full((1, 3, size, size), 0.5)
+    return {
+        "null_vision": vision_tokens(clip.model, pixel_values(grey, size))[0],
+        "null_text": mean_text_tokens(clip.model, clip.tokenizer, []),
+    }
+
+
+def augment(tokens: Tensor, null: Tensor, spread: Tensor, dropped: Tensor, generator: torch.Generator) -> Tensor:
+    """Add noise of random size to half of the token sequences, and replace the dropped ones by the null tokens."""
+    n = len(tokens)
+    size = MAX_TOKEN_NOISE * torch.rand(n, 1, 1, generator=generator) * (torch.rand(n, 1, 1, generator=generator) < 0.5)
+    noisy = tokens + size * spread * torch.randn(tokens.shape, generator=generator)
+    return torch.where(dropped[:, None, None], null, noisy)
+
+
+def main() -> None:
+    """Train, then write the checkpoint folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    folder = Path(__file__).parent / "checkpoints" / "unet"
+    pool = encode_pool(folder / "pool.safetensors")
+    spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
+    signal = alphas_cumprod()
+    network = DualGuidedUNet(CONFIG)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        """E ‖ε − ε̂(√ᾱ z + √(1−ᾱ) ε, t, c)‖² · min(snr, cap) / snr."""
+        chosen = torch.randint(POOL, (BATCH,), generator=generator)
+        mean, std, vision, text = (pool[name][chosen] for name in ("mean", "std", "vision", "text"))
+        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * pool["scaling_factor"]
+        t = torch.randint(len(signal), (BATCH,), generator=generator)
+        alpha = signal[t].view(-1, 1, 1, 1)
+        noise = torch.randn(latents.shape, generator=generator)
+        chance = torch.rand(BATCH, generator=generator)
+        without_vision, without_text = chance < 0.13, (chance < 0.10) | (chance > 0.97)
+        vision = augment(vision, pool["null_vision"], spreads["vision"], without_vision, generator)
+        text = augment(text, pool["null_text"], spreads["text"], without_text, generator)
+        other = torch.rand(BATCH, generator=generator)
+        weight = torch.where(torch.rand(BATCH, generator=generator) < 0.2, other, VISION_WEIGHT)
+        predicted = network(alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, t, vision, text, weight)
+        ratio = alpha.flatten() / (1 - alpha.flatten())
+        error = (predicted - noise).square().mean(dim=(1, 2, 3))
+        value: Tensor = (error * ratio.clamp(max=SNR_CAP) / ratio).mean()
+        return value
+
+    trained = train(network, loss, folder, arguments.steps, learning_rate=1e-3, ema_decay=0.9985)
+    save_network(BUNDLED / "demo" / "unet", trained, CONFIG.model_dump(mode="json"))
+
+
+if __name__ == "__main__":
+    main()
