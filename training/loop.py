@@ -7,17 +7,20 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 TRAINING_SEED = 20230
 """Seed of all training scenes; simulated subjects use other seeds, so no scene is ever shared with them."""
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     loss: Callable[[int, torch.Generator], Tensor],
     folder: Path,
     n_steps: int,
@@ -25,7 +28,7 @@ def train(
     warmup: int = 200,
     ema_decay: float = 0.999,
     max_gradient: float = 1.0,
-) -> nn.Module:
+) -> Network:
     """Minimise `loss(step, generator)` over the network's parameters and return the EMA network.
 
     Step k draws its scenes and noise from generators seeded with k, so a run that is killed and started again sees

@@ -23,7 +23,7 @@ from braindiffuser.models.weights import BUNDLED, Clip, load_autoencoder, load_c
 CONFIG = VersatileConfig(
     in_channels=4,
     sample_size=16,
-    block_out_channels=(64, 128, 192),
+    block_out_channels=(64, 96, 128),
     attention_levels=(False, True, True),
     layers_per_block=1,
     attention_heads=4,
@@ -92,7 +92,7 @@ def main() -> None:
     folder = Path(__file__).parent / "checkpoints" / "unet"
     pool = encode_pool(folder / "pool.safetensors")
     spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
-    signal = alphas_cumprod()
+    signal = alphas_cumprod().float()
     network = DualGuidedUNet(CONFIG)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:

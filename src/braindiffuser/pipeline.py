@@ -290,7 +290,7 @@ def reconstruct(run: Run) -> None:
     device = run.experiment.device
     vdvae = load_vdvae(checkpoints.folder("vdvae")).to(device)
     networks = DiffusionNetworks(
-        load_unet(checkpoints.folder("unet")), load_autoencoder(checkpoints.folder("autoencoder"))
+        load_unet(checkpoints.folder("unet")).to(device), load_autoencoder(checkpoints.folder("autoencoder")).to(device)
     )
     for kind, source in (("low_level", "predictions"), ("low_level_from_true_features", "truth")):
         latents = store.read_array(f"{source}/latents")
@@ -311,7 +311,7 @@ def reconstruct(run: Run) -> None:
             chosen = Embeddings(embeddings.vision[rows], embeddings.text[rows])
             low_level = None if start is None else start[rows]
             config = run.experiment.diffusion
-            return diffuse(networks, low_level, chosen, null, ids[rows], config, run.experiment.seed, device)
+            return diffuse(networks, low_level, chosen, null, ids[rows], config, run.experiment.seed)
 
         _make_pictures(run, kind, len(ids), denoise)
 
@@ -336,7 +336,7 @@ def evaluate(run: Run) -> None:
     clip = load_clip(run.experiment.checkpoints.folder("clip"))
     networks = {
         "efficientnet_lite0": load_efficientnet_lite0(run.experiment.device),
-        "clip_demo": lambda pictures: {"final": embed_pictures(clip, pictures)},
+        "clip_demo": lambda pictures: {"embedding": embed_pictures(clip, pictures)},
     }
     seen = run.pictures(ids)
     for number in store.missing_pictures("seen", len(ids)):

@@ -341,7 +341,7 @@ def split_mixture(parameters: Float[Tensor, "n h w k"]) -> tuple[Tensor, Tensor,
     """
     n_mixtures = parameters.shape[-1] // 10
     logits, rest = torch.split(parameters, [n_mixtures, 9 * n_mixtures], dim=-1)
-    means, log_scales, coefficients = rest.unflatten(-1, (3, 3 * n_mixtures)).chunk(3, dim=-1)
+    means, log_scales, coefficients = rest.reshape(*rest.shape[:-1], 3, 3 * n_mixtures).chunk(3, dim=-1)
     return logits, means, log_scales.clamp(min=-7.0), coefficients.tanh()
 
 

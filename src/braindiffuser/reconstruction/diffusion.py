@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checka
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic import Field as Limits
 
 from braindiffuser._arrays import Pictures
@@ -47,7 +47,6 @@ class DiffusionConfig(BaseModel):
     posterior: Literal["sample", "mode"] = "sample"  # of the autoencoder's Gaussian over latents
     scaling_factor: PositiveFloat | None = None  # of the autoencoder's latents; None: the autoencoder's own config
     batch_size: PositiveInt = 4  # pictures at a time; the UNet sees twice as many; results do not depend on it
-    seed: NonNegativeInt = 0  # of all noise, with each picture's id
 
 
 @runtime_checkable
@@ -141,13 +140,13 @@ def reconstruct(
     null_embeddings: Embeddings,
     picture_ids: Int[np.ndarray, " n"],
     config: DiffusionConfig,
-    device: torch.device | str = "cpu",
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pictures:
     """Make one picture per pair of embeddings.
 
     Args:
-        networks: the UNet and the autoencoder; both are moved to the device.
+        networks: the UNet and the autoencoder, on one device; pictures are made there.
         low_level_pictures: where diffusion starts, at the size that the autoencoder was made for; None starts from
             pure noise and runs all steps (the ablation without the low level).
         embeddings: predicted vision and text tokens.
@@ -155,7 +154,7 @@ def reconstruct(
         picture_ids: a number ≥ 0 per picture (its stimulus id, say) that, with the seed, fixes its noise. Results
             depend neither on order nor on batches.
         config: the numbers.
-        device: where to compute.
+        seed: of all noise, with each picture's id.
         progress: called after every denoising step with the steps done and the steps in all.
 
     Returns:
@@ -165,9 +164,7 @@ def reconstruct(
         ValueError: if there are no pictures, counts differ, or ids are negative.
     """
     _check(low_level_pictures, embeddings, null_embeddings, picture_ids)
-    for network in networks:
-        if isinstance(network, torch.nn.Module):
-            network.to(device).eval()
+    device = next(networks.unet.parameters()).device
     starts = range(0, len(picture_ids), config.batch_size)
     null_tokens = _on(null_embeddings, slice(None), device)
     made = []
@@ -177,7 +174,7 @@ def reconstruct(
         denoise = guided_denoiser(networks.unet, tokens, null_tokens, config.guidance_scale, config.vision_weight)
         pictures = None if low_level_pictures is None else torch.from_numpy(low_level_pictures[rows]).to(device)
         callback = _counted(progress, number, len(starts))
-        made.append(_reconstruct_batch(networks, denoise, pictures, picture_ids[rows], config, device, callback))
+        made.append(_reconstruct_batch(networks, denoise, pictures, picture_ids[rows], config, seed, callback))
     return np.concatenate(made)
 
 
@@ -188,20 +185,21 @@ def _reconstruct_batch(
     pictures: Float[torch.Tensor, "n 3 height width"] | None,
     picture_ids: Int[np.ndarray, " n"],
     config: DiffusionConfig,
-    device: torch.device | str,
+    seed: int,
     callback: Callback | None,
 ) -> Pictures:
+    device = next(networks.unet.parameters()).device
     autoencoder = networks.autoencoder
     scaling_factor = config.scaling_factor or float(autoencoder.config.scaling_factor)
     if pictures is None:
         size = networks.unet.config.sample_size
         shape = (networks.unet.config.in_channels, size, size)
-        noise, _ = picture_noise(shape, config.seed, picture_ids, device)
+        noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
         posterior = autoencoder.encode((2 * pictures - 1).to(_dtype(autoencoder))).latent_dist
         mean, std = posterior.mean.float(), posterior.std.float()
-        noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), config.seed, picture_ids, device)
+        noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
         latents = sample_from_latents(

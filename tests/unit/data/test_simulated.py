@@ -11,10 +11,11 @@ from safetensors.numpy import load_file
 from scipy.io import loadmat
 
 from braindiffuser.data import simulated
-from braindiffuser.data.noise_ceiling import noise_ceiling
-from braindiffuser.data.nsd import open_captions, open_nsd, open_stimuli
+from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
+from braindiffuser.data.nsd import open_captions, open_nsd
 from braindiffuser.data.scenes import load_scene_kit
 from braindiffuser.data.simulated import SimulatedSubject, simulate
+from braindiffuser.data.simulated_brain import draw_brain
 from braindiffuser.data.simulated_files import draw_design
 from braindiffuser.errors import RecordingError
 
@@ -135,9 +136,9 @@ def test_stimulus_table_and_behaviour_agree_with_the_design(folder, recording):
 
 
 def test_pictures_and_captions_show_the_scenes(folder):
-    pictures, captions = open_stimuli(folder), open_captions(folder)
+    captions = open_captions(folder)
     scenes = pd.read_csv(folder / "truth/scenes.csv")
-    assert len(pictures) == len(captions) == len(scenes) == 144
+    assert len(captions) == len(scenes) == 144
     with h5py.File(folder / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5") as file:
         assert (file["imgBrick"].shape, file["imgBrick"].dtype) == ((144, 32, 32, 3), np.uint8)
     raw = np.load(folder / "annots/COCO_73k_annots_curated.npy")
@@ -257,10 +258,25 @@ def test_measured_noise_ceiling_is_near_the_drawn_one(folder, recording, voxels)
     assert measured.dtype == np.float32
     analysed = voxels[voxels["nsdgeneral"] > 0]
     ceiling = noise_ceiling(measured[tuple(recording.voxel_coordinates.T)], 3)
-    assert np.corrcoef(ceiling, analysed["noise_ceiling"])[0, 1] > 0.8
+    assert np.corrcoef(ceiling, analysed["noise_ceiling"])[0, 1] > 0.7  # 96 pictures, 3 trials
     assert abs(np.median(ceiling) - analysed["noise_ceiling"].median()) < 6
     blind = voxels[voxels["kind"] == "unresponsive"]
     assert np.median(noise_ceiling(measured[blind["x"], blind["y"], blind["z"]], 3)) < 10
+
+
+def test_measured_ncsnr_approaches_the_drawn_one_with_many_pictures():
+    rng = np.random.default_rng(0)
+    brain = draw_brain(CONFIG.grid, CONFIG.n_early, CONFIG.n_higher, rng)
+    analysed = brain[brain["nsdgeneral"] > 0]
+    signals = rng.standard_normal((1500, len(analysed)))
+    responses = (analysed["mean"].to_numpy() + analysed["signal_sd"].to_numpy() * signals).astype(np.float32)
+    order = rng.permutation(np.repeat(np.arange(1500), 3))
+    accumulator = NoiseCeilingAccumulator(pd.DataFrame({"stimulus_id": order}), len(brain))
+    for number, shown in enumerate(np.split(order, 3), 1):
+        accumulator.add(shown, simulated._record_session(CONFIG, number, brain, responses[shown]))
+    measured = noise_ceiling(accumulator.finish(), 3)[analysed.index]
+    assert np.abs(measured - analysed["noise_ceiling"]).median() < 2
+    assert np.corrcoef(measured, analysed["noise_ceiling"])[0, 1] > 0.98
 
 
 def test_sessions_drift(recording, voxels):
@@ -290,9 +306,7 @@ def test_same_settings_give_the_same_recording_and_another_seed_another(folder, 
     assert here["nsd_stimuli.hdf5", "imgBrick"] != there["nsd_stimuli.hdf5", "imgBrick"]
 
 
-@pytest.mark.parametrize(
-    "lost", [("betas_session02*", "betas_session04*"), ("simulated.json.never", "truth", "ncsnr*")]
-)
+@pytest.mark.parametrize("lost", [("betas_session02*", "betas_session04*"), ("truth", "ncsnr*", "roi")])
 def test_interrupted_simulation_completes_to_the_same_files(folder, tmp_path, lost):
     other = tmp_path / "interrupted"
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns(*lost))

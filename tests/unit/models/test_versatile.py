@@ -1,5 +1,7 @@
 """Laws of the dual-guided UNet: what each guide can change, and which checkpoints it takes."""
 
+import inspect
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -211,7 +213,7 @@ def test_a_weight_outside_the_unit_interval_is_refused(unet, inputs, vision_weig
 
 def test_weights_must_be_one_per_sample(unet, inputs):
     with pytest.raises(ValueError, match="give one number, or one per sample"):
-        unet.forward.__wrapped__(unet, *inputs, torch.ones(2))
+        inspect.unwrap(DualGuidedUNet.forward)(unet, *inputs, torch.ones(2))
 
 
 @pytest.mark.parametrize(

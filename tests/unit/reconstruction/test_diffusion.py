@@ -92,9 +92,9 @@ def test_order_and_batches_change_nothing(networks, pictures, embeddings, null, 
 @pytest.mark.parametrize("posterior", ["sample", "mode"])
 def test_seed_and_id_fix_the_picture(networks, pictures, embeddings, null, posterior):
     def one(seed, picture_id):
-        config = DiffusionConfig(**FAST, seed=seed, posterior=posterior)
+        config = DiffusionConfig(**FAST, posterior=posterior)
         first = Embeddings(embeddings.vision[:1], embeddings.text[:1])
-        return reconstruct(networks, pictures[:1], first, null, np.array([picture_id]), config)
+        return reconstruct(networks, pictures[:1], first, null, np.array([picture_id]), config, seed)
 
     np.testing.assert_array_equal(one(0, 5), one(0, 5))
     assert np.abs(one(0, 5) - one(1, 5)).max() > 1e-4
@@ -191,8 +191,8 @@ def test_any_autoencoder_will_do(networks, pictures, embeddings, null):
 
 def test_faulty_inputs_are_named(networks, pictures, embeddings, null):
     config = DiffusionConfig(**FAST)
-    with pytest.raises(ValueError, match=r"one of each per picture.*'low_level_pictures': 3"):
-        reconstruct(networks, pictures[:3], embeddings, null, IDS, config)
+    with pytest.raises(ValueError, match=r"one of each per picture.*'text': 3"):
+        reconstruct(networks, pictures, embeddings._replace(text=embeddings.text[:3]), null, IDS, config)
     with pytest.raises(ValueError, match="null_embeddings are one per condition; got 4 for vision"):
         reconstruct(networks, pictures, embeddings, embeddings, IDS, config)
     with pytest.raises(ValueError, match="must not be negative; got -1"):
