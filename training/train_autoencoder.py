@@ -1,6 +1,6 @@
 """Train the bundled KL autoencoder (64 px to 16 × 16 × 4) on composed scenes.
 
-python training/train_autoencoder.py [--steps 3500]
+python training/train_autoencoder.py [--steps 4500]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pyramid_error(made: Tensor, seen: Tensor) -> Tensor:
 def main() -> None:
     """Train, measure the latents' spread, then write the checkpoint folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3_500)
+    parser.add_argument("--steps", type=int, default=4_500)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,6 +1,6 @@
 """Train the bundled CLIP (64 px) and its word tokenizer on composed scenes and their captions.
 
-python training/train_clip.py [--steps 2000]
+python training/train_clip.py [--steps 1100]
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def clip_config(n_words: int) -> dict[str, Any]:
 def main() -> None:
     """Train, then write the checkpoint folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, default=1_100)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

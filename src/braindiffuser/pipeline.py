@@ -181,10 +181,6 @@ def run_stage(run: Run, stage: str) -> None:
         return
     with run.store.stage(stage, run.stage_uid(stage)):
         STAGES[stage](run)
-    if stage != "report" and run.store.is_finished("report"):
-        return
-    if stage == "report":
-        report(run)  # once more, so that the page shows its own stage's time
 
 
 def run_all(run: Run) -> Path:
@@ -410,7 +406,7 @@ def report(run: Run) -> None:
     size = int(store.read_pictures("final", 1).shape[-1])
     summary = RunSummary(
         subject=f"subj{run.experiment.data.subject:02d}",
-        simulated=run.experiment.data.root is None,
+        simulated=(run.nsd_root / "simulated.json").exists(),
         manifest=store.manifest,
         scores=store.read_json("scores.json"),
         per_image=per_image,

@@ -50,9 +50,9 @@ def pictures_of(tensors):
 
 
 def layers_of(tensors, prefix):
-    """The tensors `prefix.0`, `prefix.1`, …; None where the file has none."""
+    """The tensors `prefix.0`, `prefix.1`, …; an empty one where the file has none."""
     numbers = [int(name.rpartition(".")[2]) for name in tensors if name.startswith(f"{prefix}.")]
-    return [tensors.get(f"{prefix}.{number}") for number in range(max(numbers) + 1)]
+    return [tensors.get(f"{prefix}.{number}", torch.empty(0)) for number in range(max(numbers) + 1)]
 
 
 def test_inputs_and_activations(vectors):

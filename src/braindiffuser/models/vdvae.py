@@ -267,7 +267,7 @@ class VDVAE(nn.Module):
         return layers, self.decoder.finish(streams) if complete else None
 
     def generate(
-        self, latents: Sequence[Float[Tensor, "n z i j"]], noise: Noise = None, temperature: float = 1.0
+        self, latents: Sequence[Float[Tensor, "n z _ _"]], noise: Noise = None, temperature: float = 1.0
     ) -> Float[Tensor, "n c h w"]:
         """Generate output features from the first latents; the remaining layers come from their priors.
 
@@ -301,12 +301,12 @@ class VDVAE(nn.Module):
         return noise[layer]
 
 
-def flatten_latents(latents: Sequence[Float[Tensor, "n z i j"]]) -> Float[Tensor, "n n_latents"]:
+def flatten_latents(latents: Sequence[Float[Tensor, "n z _ _"]]) -> Float[Tensor, "n n_latents"]:
     """Join layers of latents, coarse to fine, each flattened as (zdim, height, width): 91,168 for the 31 of the paper."""
     return torch.cat([z.flatten(1) for z in latents], dim=1)
 
 
-def unflatten_latents(config: VDVAEConfig, flat: Float[Tensor, "n n_latents"]) -> list[Float[Tensor, "n z i j"]]:
+def unflatten_latents(config: VDVAEConfig, flat: Float[Tensor, "n n_latents"]) -> list[Float[Tensor, "n z _ _"]]:
     """Split flat latents into layers: the inverse of `flatten_latents`, for as many layers as there are numbers.
 
     Raises:

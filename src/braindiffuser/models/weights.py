@@ -59,6 +59,7 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
 
 def load_clip(folder: Path) -> Clip:
     """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
+    _require(folder, "tokenizer.json")
     return Clip(load_network(folder, build_clip), Tokenizer.from_file(str(folder / "tokenizer.json")))
 
 
@@ -69,9 +70,7 @@ def load_network(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Ne
         FileNotFoundError: if the folder lacks one of the two files.
         ValueError: if names or shapes of the tensors are not those of the network; names the first few.
     """
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
+    _require(folder, "config.json", "model.safetensors")
     network = build(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     stored = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -93,3 +92,9 @@ def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype
         for name, tensor in network.state_dict().items()
     }
     save_file(tensors, folder / "model.safetensors")
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")

@@ -13,6 +13,9 @@ from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.models.vdvae import VDVAE, mixture_mean, sample_mixture, unflatten_latents
 
+STREAM = 1
+"""Third seed of this stage's noise, that keeps it independent of the posterior samples of `features.vdvae`."""
+
 
 class LowLevelConfig(BaseModel):
     """How latents become a picture; the defaults are the published ones."""
@@ -47,7 +50,7 @@ def reconstruct_low_level(
     made = []
     for start in range(0, len(latents), config.batch_size):
         rows = slice(start, start + config.batch_size)
-        generators = [np.random.default_rng([seed, int(picture_id)]) for picture_id in picture_ids[rows]]
+        generators = [np.random.default_rng([seed, int(picture_id), STREAM]) for picture_id in picture_ids[rows]]
         with torch.inference_mode():
             given = unflatten_latents(network.config, torch.from_numpy(latents[rows].astype(np.float32)).to(device))
             missing = network.config.latent_shapes[len(given) :]

@@ -1,0 +1,152 @@
+"""The whole chain on a tiny simulated subject: what it leaves behind, and that it survives being killed anywhere."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from braindiffuser.errors import RunError
+from braindiffuser.pipeline import STAGES, Run, run_all, run_stage
+
+KEYS = {
+    "pixcorr",
+    "ssim",
+    "efficientnet_lite0_early",
+    "efficientnet_lite0_middle",
+    "efficientnet_lite0_last",
+    "clip_demo",
+}
+
+KILL_ITSELF = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from braindiffuser import pipeline
+from braindiffuser.config import Experiment
+
+folder, source, label = sys.argv[1:]
+torch.set_num_threads(1)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def listen(said, done, total):
+    if said.startswith(label) and done:
+        die()
+
+if label == "report":
+    pipeline.render_page = die
+pipeline.run_all(pipeline.Run.open(Experiment.load(source), Path(folder), progress=listen))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(experiment, tmp_path_factory):
+    run = Run.open(experiment, tmp_path_factory.mktemp("finished"))
+    run_all(run)
+    return run
+
+
+def pictures_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.glob("reconstructions/*/*.png"))}
+
+
+def test_leaves_what_others_read(finished):
+    scores = finished.store.read_json("scores.json")
+    assert set(scores["metrics"]) == KEYS
+    assert scores["n_images"] == 10
+    for entry in scores["metrics"].values():
+        low, high = entry["ci95"]
+        assert low <= entry["value"] <= high
+        assert set(entry["baselines"]) == {"mean_image", "random_train_image", "shuffled_responses"}
+        assert np.isfinite([entry["ceiling"], *entry["baselines"].values(), *entry["ablations"].values()]).all()
+    stages = finished.store.manifest["stages"]
+    assert list(stages) == list(STAGES)
+    assert all(stage["seconds"] > 0 and 0 < stage["peak_memory_gb"] < 6 for stage in stages.values())
+    assert len(list((finished.store.folder / "reconstructions" / "final").glob("*.png"))) == 10
+    page = (finished.store.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "simulated" in page.lower()
+    ceilings = finished.store.read_json("noise_ceiling.json")["rois"]
+    assert ceilings["faces"]["n_voxels"] == 0
+    assert 0 < ceilings["V1"]["median"] < 100
+
+
+def test_second_run_computes_nothing(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.store.folder.rglob("*.png")}
+    stages = finished.store.manifest["stages"]
+    run_all(Run.open(None, finished.store.folder))
+    assert {path: path.stat().st_mtime_ns for path in finished.store.folder.rglob("*.png")} == before
+    assert finished.store.manifest["stages"] == stages
+
+
+def test_same_seed_same_bytes(finished, experiment, tmp_path):
+    again = Run.open(experiment, tmp_path)
+    run_all(again)
+    assert pictures_of(tmp_path) == pictures_of(finished.store.folder)
+    assert (tmp_path / "scores.json").read_bytes() == (finished.store.folder / "scores.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["averaging sessions", "extracting: train vision", "fitting decoders", "reconstructing: final", "scoring", "report"],
+)
+def test_killed_run_goes_on_to_the_same_scores(label, finished, experiment, tmp_path):
+    source = tmp_path / "experiment.yaml"
+    source.write_text(experiment.to_yaml(), encoding="utf-8")
+    folder = tmp_path / "run"
+    killed = subprocess.run([sys.executable, "-c", KILL_ITSELF, str(folder), str(source), label], check=False)
+    assert killed.returncode == -9
+    run_all(Run.open(experiment, folder))
+    assert pictures_of(folder) == pictures_of(finished.store.folder)
+    assert (folder / "scores.json").read_bytes() == (finished.store.folder / "scores.json").read_bytes()
+
+
+def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experiment, tmp_path):
+    """Remove all that was learnt from test stimuli: the reconstructions stay the same, byte for byte."""
+    run = Run.open(experiment, tmp_path)
+    for stage in ("prepare", "extract", "fit"):
+        run_stage(run, stage)
+    for name in ("latents", "vision", "text"):
+        array, _ = run.store.blocks(f"truth/{name}", run.store.read_array(f"truth/{name}").shape)
+        array[:] = np.zeros(array.shape, np.float32)
+    run_stage(run, "reconstruct")
+    kinds = ("low_level", "final", "without_low_level")
+    ours, theirs = pictures_of(tmp_path), pictures_of(finished.store.folder)
+    kept = [path for path in theirs if path.parts[-2] in kinds]
+    assert len(kept) == 30
+    assert all(ours[path] == theirs[path] for path in kept)
+
+
+def test_stages_need_the_ones_before(experiment, tmp_path):
+    run = Run.open(experiment, tmp_path)
+    with pytest.raises(RunError, match="reconstruct needs prepare first: braindiffuser prepare --out"):
+        run_stage(run, "reconstruct")
+
+
+def test_other_settings_are_refused_unless_overwritten(experiment, tmp_path):
+    run_stage(Run.open(experiment, tmp_path), "prepare")
+    other = experiment.model_copy(update={"data": experiment.data.model_copy(update={"normalisation": "training"})})
+    with pytest.raises(RunError, match="holds prepare of a run with other settings"):
+        Run.open(other, tmp_path)
+    run = Run.open(other, tmp_path, overwrite=True)
+    assert not run.store.is_finished("prepare")
+    assert not (tmp_path / "arrays" / "responses").exists()
+
+
+def test_settings_of_a_later_stage_leave_earlier_ones(finished, experiment):
+    other = experiment.model_copy(
+        update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})}
+    )
+    run = Run(other, finished.store, finished.progress)
+    mine = Run(experiment, finished.store, finished.progress)
+    unchanged = [stage for stage in STAGES if run.stage_uid(stage) == mine.stage_uid(stage)]
+    assert unchanged == ["prepare", "extract", "fit", "reconstruct"]
+
+
+def test_scores_of_the_manifest_are_of_the_pictures_on_disk(finished):
+    scores = json.loads((finished.store.folder / "scores.json").read_text(encoding="utf-8"))
+    table = finished.store.read_table("per_image.csv")
+    for key, entry in scores["metrics"].items():
+        assert entry["value"] == pytest.approx(table[key].mean(), abs=1e-9)
