@@ -12,6 +12,7 @@ import torch
 from loop import TRAINING_SEED, train
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
@@ -109,7 +110,12 @@ def main() -> None:
         text = augment(text, pool["null_text"], spreads["text"], without_text, generator)
         other = torch.rand(BATCH, generator=generator)
         weight = torch.where(torch.rand(BATCH, generator=generator) < 0.2, other, VISION_WEIGHT)
-        predicted = network(alpha.sqrt() * latents + (1 - alpha).sqrt() * noise, t, vision, text, weight)
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        with (
+            torch.autocast("cpu", torch.bfloat16),
+            sdpa_kernel(SDPBackend.MATH),
+        ):  # the flash kernel is slow in bfloat16
+            predicted = network(noisy, t, vision, text, weight).float()
         ratio = alpha.flatten() / (1 - alpha.flatten())
         error = (predicted - noise).square().mean(dim=(1, 2, 3))
         value: Tensor = (error * ratio.clamp(max=SNR_CAP) / ratio).mean()

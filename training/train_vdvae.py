@@ -1,6 +1,6 @@
 """Train the bundled VDVAE (16 px) on composed scenes.
 
-python training/train_vdvae.py [--steps 5000]
+python training/train_vdvae.py [--steps 3000]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BATCH = 32
 def main() -> None:
     """Train, then write the checkpoint folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

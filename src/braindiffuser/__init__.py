@@ -1,3 +1,75 @@
-"""Reconstruct what a person saw from their fMRI (Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8)."""
+"""Reconstruct what a person saw from their fMRI (Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8).
+
+    import braindiffuser
+
+    page = braindiffuser.run_demo()                     # simulate a subject, decode it, write the page
+    experiment = braindiffuser.Experiment.load("demo")  # or a YAML file of your own
+    run = braindiffuser.Run.open(experiment, "runs/mine")
+    braindiffuser.prepare(run)                          # … extract, fit, reconstruct, evaluate; then run_all(run)
+
+Names load what they need when they are first used, so importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from braindiffuser.config import Experiment
+    from braindiffuser.data.nsd import open_nsd
+    from braindiffuser.data.simulated import SimulatedSubject, simulate
+    from braindiffuser.evaluation.metrics import Scorer
+    from braindiffuser.pipeline import Run, evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
+    from braindiffuser.regression.ridge import Ridge, RidgeCV
 
 __version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "Experiment": "config",
+    "Ridge": "regression.ridge",
+    "RidgeCV": "regression.ridge",
+    "Run": "pipeline",
+    "Scorer": "evaluation.metrics",
+    "SimulatedSubject": "data.simulated",
+    "evaluate": "pipeline",
+    "extract": "pipeline",
+    "fit": "pipeline",
+    "open_nsd": "data.nsd",
+    "prepare": "pipeline",
+    "reconstruct": "pipeline",
+    "run_all": "pipeline",
+    "run_demo": "pipeline",
+    "simulate": "data.simulated",
+}
+
+__all__ = [
+    "Experiment",
+    "Ridge",
+    "RidgeCV",
+    "Run",
+    "Scorer",
+    "SimulatedSubject",
+    "__version__",
+    "evaluate",
+    "extract",
+    "fit",
+    "open_nsd",
+    "prepare",
+    "reconstruct",
+    "run_all",
+    "run_demo",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -153,12 +153,12 @@ def main() -> None:
 def _run(out: Path, config: str | None, overwrite: bool, stage: str | None) -> None:
     with _telling_errors(), _progress() as listen:
         opened = _open(out, config, overwrite, listen)
-        from braindiffuser.pipeline import run_all, run_stage
+        from braindiffuser.pipeline import STAGES, run_all
 
         if stage is None:
             page = run_all(opened)
         else:
-            run_stage(opened, stage)
+            STAGES[stage](opened)
             page = opened.store.folder / "report" / "index.html"
     _print_result(opened, page)
 

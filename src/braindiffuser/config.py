@@ -109,7 +109,7 @@ class Experiment(BaseModel):
         """Read an experiment from a YAML file, or a bundled preset by its name.
 
         Raises:
-            RunError: if there is no such preset or file, or an entry is unknown or out of range; all are listed.
+            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; all are listed.
         """
         preset = files("braindiffuser") / "presets" / f"{source}.yaml"
         path = Path(source)
@@ -120,6 +120,8 @@ class Experiment(BaseModel):
         text = path.read_text(encoding="utf-8") if path.is_file() else preset.read_text(encoding="utf-8")
         try:
             return cls.model_validate(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise RunError(f"{source} is not an experiment: it is not YAML: {error}") from error
         except ValidationError as error:
             listed = "; ".join(f"{'.'.join(map(str, e['loc'])) or source}: {e['msg']}" for e in error.errors())
             raise RunError(f"{source} is not an experiment: {listed}") from error

@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
 from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeCV
+from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.html import RunSummary, render_page
+from braindiffuser.report.tables import scores_markdown
 from braindiffuser.store import Store
 
 Progress = Callable[[str, int, int], None]
@@ -166,27 +169,34 @@ class Run:
         return images.from_uint8(open_stimuli(self.nsd_root).pictures(stimulus_ids))
 
 
-def run_stage(run: Run, stage: str) -> None:
-    """Run one stage, unless it is finished.
+STAGES: dict[str, Callable[[Run], None]] = {}
+"""The stages in their order."""
 
-    Raises:
-        RunError: if an earlier stage is not finished.
-    """
-    stages = list(STAGES)
-    unfinished = [name for name in stages[: stages.index(stage)] if not run.store.is_finished(name)]
-    if unfinished:
-        raise RunError(f"{stage} needs {unfinished[0]} first: braindiffuser {unfinished[0]} --out {run.store.folder}")
-    if run.store.is_finished(stage):
-        run.progress(f"{stage} (finished before)", 1, 1)
-        return
-    with run.store.stage(stage, run.stage_uid(stage)):
-        STAGES[stage](run)
+
+def _stage(work: Callable[[Run], None]) -> Callable[[Run], None]:
+    """Make a stage of a function: after the earlier ones, once only, with its time and memory in the manifest."""
+    name, earlier = work.__name__, tuple(STAGES)
+
+    @wraps(work)
+    def guarded(run: Run) -> None:
+        unfinished = [stage for stage in earlier if not run.store.is_finished(stage)]
+        if unfinished:
+            first = unfinished[0]
+            raise RunError(f"{name} needs {first} first: braindiffuser {first} --out {run.store.folder}")
+        if run.store.is_finished(name):
+            run.progress(f"{name} (finished before)", 1, 1)
+            return
+        with run.store.stage(name, run.stage_uid(name)):
+            work(run)
+
+    STAGES[name] = guarded
+    return guarded
 
 
 def run_all(run: Run) -> Path:
     """Run every stage that is not finished and return the page."""
     for stage in STAGES:
-        run_stage(run, stage)
+        STAGES[stage](run)
     return run.store.folder / "report" / "index.html"
 
 
@@ -195,6 +205,7 @@ def run_demo(folder: Path | str = "runs/demo", progress: Progress | None = None)
     return run_all(Run.open(Experiment.load("demo"), Path(folder), progress=progress))
 
 
+@_stage
 def prepare(run: Run) -> None:
     """Betas → responses: averaged over repeats, normalised by the training set."""
     simulation, store = run.experiment.simulation, run.store
@@ -228,6 +239,7 @@ def _accumulate(run: Run, recording: Recording) -> ResponseAccumulator:
     return accumulator
 
 
+@_stage
 def extract(run: Run) -> None:
     """Stimuli and captions → targets. Those of test stimuli go to `truth`, which only the ceiling is made from."""
     checkpoints, store, device = run.experiment.checkpoints, run.store, run.experiment.device
@@ -259,6 +271,7 @@ def extract(run: Run) -> None:
             store.fill(f"{place}/{name}", shape, make_rows, _labelled(run, f"{split} {name}"))
 
 
+@_stage
 def fit(run: Run) -> None:
     """Training responses and targets → decoders → predictions for the test responses."""
     store, config = run.store, run.experiment.regression
@@ -280,6 +293,7 @@ def fit(run: Run) -> None:
     run.progress("fitting decoders", len(TARGETS), len(TARGETS))
 
 
+@_stage
 def reconstruct(run: Run) -> None:
     """Predictions → low-level pictures → reconstructions; the same from true features, and without the low level."""
     ids, store, checkpoints = run.stimulus_ids("test"), run.store, run.experiment.checkpoints
@@ -326,6 +340,7 @@ def _make_pictures(run: Run, kind: str, n: int, make: Callable[[list[int]], Pict
         run.progress(f"reconstructing: {kind.replace('_', ' ')}", rows[-1] + 1, n)
 
 
+@_stage
 def evaluate(run: Run) -> None:
     """Pictures → scores with intervals, beside the ceiling, three baselines and two ablations."""
     ids, store, config = run.stimulus_ids("test"), run.store, run.experiment.evaluation
@@ -398,8 +413,9 @@ def _roi_noise_ceilings(run: Run) -> dict[str, Any]:
     return {"rois": rois, "note": "percent of the variance of a test response, averaged over its repeats"}
 
 
+@_stage
 def report(run: Run) -> None:
-    """Stored numbers and pictures → one page."""
+    """Stored numbers and pictures → one page; its gallery and its table also as files of their own."""
     store = run.store
     per_image = store.read_table("per_image.csv")
     kinds = ("seen", "low_level", "final", "from_true_features", "without_low_level")
@@ -413,18 +429,9 @@ def report(run: Run) -> None:
         noise_ceiling=store.read_json("noise_ceiling.json"),
         pictures={kind: images.resize(store.read_pictures(kind, len(per_image)), size) for kind in kinds},
     )
+    store.write_image("report/gallery.png", render_gallery(summary))
+    store.write_text("report/scores.md", scores_markdown(summary.scores) + "\n")
     store.write_text("report/index.html", render_page(summary))
-
-
-STAGES: dict[str, Callable[[Run], None]] = {
-    "prepare": prepare,
-    "extract": extract,
-    "fit": fit,
-    "reconstruct": reconstruct,
-    "evaluate": evaluate,
-    "report": report,
-}
-"""The stages in their order."""
 
 
 def _labelled(run: Run, label: str) -> Callable[[int, int], None]:

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import zarr
 from jaxtyping import Shaped
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from braindiffuser import images
@@ -132,6 +133,11 @@ class Store:
             )
         return images.load_png([self.picture_path(kind, number) for number in range(n)])
 
+    def write_image(self, name: str, image: Image.Image) -> None:
+        """Write a drawn picture as PNG."""
+        with _replacing(self.path(name)) as unfinished:
+            image.save(unfinished, format="PNG")
+
     # Text, tables and tensors
 
     def write_text(self, name: str, text: str) -> Path:
@@ -171,7 +177,7 @@ class Store:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with _replacing(path) as unfinished:
-            save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, unfinished)
+            save_file({key: np.array(value, order="C", copy=None) for key, value in tensors.items()}, unfinished)
 
     def read_tensors(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Read what `write_tensors` wrote."""

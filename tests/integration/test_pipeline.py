@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.errors import RunError
-from braindiffuser.pipeline import STAGES, Run, run_all, run_stage
+from braindiffuser.pipeline import STAGES, Run, prepare, reconstruct, run_all
 
 KEYS = {
     "pixcorr",
@@ -90,7 +90,14 @@ def test_same_seed_same_bytes(finished, experiment, tmp_path):
 
 @pytest.mark.parametrize(
     "label",
-    ["averaging sessions", "extracting: train vision", "fitting decoders", "reconstructing: final", "scoring", "report"],
+    [
+        "averaging sessions",
+        "extracting: train vision",
+        "fitting decoders",
+        "reconstructing: final",
+        "scoring",
+        "report",
+    ],
 )
 def test_killed_run_goes_on_to_the_same_scores(label, finished, experiment, tmp_path):
     source = tmp_path / "experiment.yaml"
@@ -107,11 +114,11 @@ def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experime
     """Remove all that was learnt from test stimuli: the reconstructions stay the same, byte for byte."""
     run = Run.open(experiment, tmp_path)
     for stage in ("prepare", "extract", "fit"):
-        run_stage(run, stage)
+        STAGES[stage](run)
     for name in ("latents", "vision", "text"):
         array, _ = run.store.blocks(f"truth/{name}", run.store.read_array(f"truth/{name}").shape)
         array[:] = np.zeros(array.shape, np.float32)
-    run_stage(run, "reconstruct")
+    reconstruct(run)
     kinds = ("low_level", "final", "without_low_level")
     ours, theirs = pictures_of(tmp_path), pictures_of(finished.store.folder)
     kept = [path for path in theirs if path.parts[-2] in kinds]
@@ -122,11 +129,11 @@ def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experime
 def test_stages_need_the_ones_before(experiment, tmp_path):
     run = Run.open(experiment, tmp_path)
     with pytest.raises(RunError, match="reconstruct needs prepare first: braindiffuser prepare --out"):
-        run_stage(run, "reconstruct")
+        reconstruct(run)
 
 
 def test_other_settings_are_refused_unless_overwritten(experiment, tmp_path):
-    run_stage(Run.open(experiment, tmp_path), "prepare")
+    prepare(Run.open(experiment, tmp_path))
     other = experiment.model_copy(update={"data": experiment.data.model_copy(update={"normalisation": "training"})})
     with pytest.raises(RunError, match="holds prepare of a run with other settings"):
         Run.open(other, tmp_path)
@@ -136,9 +143,7 @@ def test_other_settings_are_refused_unless_overwritten(experiment, tmp_path):
 
 
 def test_settings_of_a_later_stage_leave_earlier_ones(finished, experiment):
-    other = experiment.model_copy(
-        update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})}
-    )
+    other = experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})})
     run = Run(other, finished.store, finished.progress)
     mine = Run(experiment, finished.store, finished.progress)
     unchanged = [stage for stage in STAGES if run.stage_uid(stage) == mine.stage_uid(stage)]

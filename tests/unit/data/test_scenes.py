@@ -53,9 +53,7 @@ def test_blocks_join_to_the_whole():
 
 def test_scenes_one_at_a_time_are_the_same():
     whole, described = compose_scenes(5, seed=1, size=32, split="held_out")
-    for (picture, scene), expected, wanted in zip(
-        iterate_scenes(5, 1, 32, "held_out"), whole, described, strict=True
-    ):
+    for (picture, scene), expected, wanted in zip(iterate_scenes(5, 1, 32, "held_out"), whole, described, strict=True):
         np.testing.assert_array_equal(picture, expected)
         assert scene == wanted
 
@@ -148,7 +146,11 @@ def test_captions_tell_size_and_place(box, words):
 
 @pytest.mark.parametrize(
     ("background", "phrase"),
-    [("igloo", "an owl in front of an igloo"), ("rocks", "an owl in front of rocks"), ("dam", "an owl in front of a dam")],
+    [
+        ("igloo", "an owl in front of an igloo"),
+        ("rocks", "an owl in front of rocks"),
+        ("dam", "an owl in front of a dam"),
+    ],
 )
 def test_captions_have_the_right_articles(background, phrase):
     assert Scene("owl", "animal", background, "any", MIDDLE).captions[0] == phrase

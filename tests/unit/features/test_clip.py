@@ -28,7 +28,7 @@ def clip():
     model = build_clip(TINY).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unknown>"))
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, "<unknown>"))
     tokenizer.pre_tokenizer = Whitespace()
     return Clip(model, tokenizer)
 

@@ -39,7 +39,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    words = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unknown>"))
+    words = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, "<unknown>"))
     words.pre_tokenizer = Whitespace()
     return words
 

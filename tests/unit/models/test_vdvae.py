@@ -194,7 +194,9 @@ def test_only_whole_layers_are_latents(n_latents):
     if n_latents in N_LATENTS:
         assert torch.equal(flatten_latents(unflatten_latents(TINY, flat)), flat)
         return
-    complaint = f"{n_latents} latents end inside layer" if n_latents < N_LATENTS[-1] else "are more than the network's 5"
+    complaint = (
+        f"{n_latents} latents end inside layer" if n_latents < N_LATENTS[-1] else "are more than the network's 5"
+    )
     with pytest.raises(ValueError, match=complaint):
         unflatten_latents(TINY, flat)
 
@@ -300,12 +302,17 @@ def test_the_mean_is_that_of_samples(seed):
     torch.testing.assert_close(of_samples, mixture_mean(parameters).flatten(), rtol=0, atol=0.006)
 
 
-def test_a_sharp_component_is_drawn_at_its_mean():
+def test_a_sharp_component_is_drawn_at_its_coupled_mean():
     parameters = mixture(n_mixtures=1, log_scale=(-30.0, -20.0))
+    _, means, log_scales, coefficients = (values.flatten().tolist() for values in split_mixture(parameters))
+    assert log_scales == [-7, -7, -7]
+    red = means[0]
+    green = means[1] + coefficients[0] * red
+    blue = means[2] + coefficients[1] * red + coefficients[2] * green
+    expected = torch.tensor([red, green, blue]).double().add(1).div(2)
+    torch.testing.assert_close(mixture_mean(parameters).flatten(), expected)
     samples = sample_mixture(parameters.expand(200, -1, -1, -1), *uniforms(200, 1))
-    expected = mixture_mean(parameters).permute(0, 2, 3, 1) * 255
-    assert (samples - expected).abs().max() <= 2
-    assert split_mixture(parameters)[2].min() == -7
+    assert (samples - 255 * expected).abs().max() <= 2
 
 
 def test_pictures_stay_in_range():

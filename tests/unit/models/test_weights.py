@@ -21,7 +21,14 @@ from braindiffuser.models.weights import (
     save_network,
 )
 
-VDVAE = {"image_size": 4, "enc_blocks": "4x1,4d4,1x1", "dec_blocks": "1x1,4m1", "width": 8, "zdim": 2, "num_mixtures": 2}
+VDVAE = {
+    "image_size": 4,
+    "enc_blocks": "4x1,4d4,1x1",
+    "dec_blocks": "1x1,4m1",
+    "width": 8,
+    "zdim": 2,
+    "num_mixtures": 2,
+}
 AUTOENCODER = {
     "down_block_types": ["DownEncoderBlock2D"] * 2,
     "up_block_types": ["UpDecoderBlock2D"] * 2,
@@ -62,7 +69,7 @@ def folder(tmp_path):
 
 
 def save_tokenizer(folder):
-    tokenizer = Tokenizer(WordLevel({"<start>": 0, "<end>": 1, "zebra": 2}, unk_token="<end>"))
+    tokenizer = Tokenizer(WordLevel({"<start>": 0, "<end>": 1, "zebra": 2}, "<end>"))
     tokenizer.save(str(folder / "tokenizer.json"))
     return tokenizer
 

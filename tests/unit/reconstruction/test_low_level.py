@@ -7,8 +7,7 @@ from pydantic import ValidationError
 
 from braindiffuser import images
 from braindiffuser.features.vdvae import LatentConfig, extract_latents, posterior_noise
-from braindiffuser.models import vdvae
-from braindiffuser.models.vdvae import VDVAEConfig, flatten_latents, mixture_mean
+from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, flatten_latents, mixture_mean
 from braindiffuser.reconstruction.low_level import LowLevelConfig, reconstruct_low_level
 
 TINY = VDVAEConfig(
@@ -99,13 +98,13 @@ def test_sampled_pictures_have_eight_bits(network, latents):
     np.testing.assert_array_equal(images.from_uint8(images.to_uint8(made)), made)
 
 
-def test_samples_scatter_around_the_mean(network, latents):
+def test_pixel_noise_of_different_ids_is_uncorrelated(network, latents):
     n = 1500
     same = np.repeat(latents[:1], n, axis=0)
     samples = reconstruct_low_level(network, same, np.arange(n), LowLevelConfig(temperature=0.0, batch_size=500))
     assert samples.std(axis=0).min() > 0
-    noise = samples.mean(axis=(1, 2, 3))
-    assert np.abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 4 / np.sqrt(n)
+    brightness = samples.mean(axis=(1, 2, 3))
+    assert np.abs(np.corrcoef(brightness[:-1], brightness[1:])[0, 1]) < 4 / np.sqrt(n)
 
 
 def test_noise_is_independent_of_the_posterior_samples(network, latents, monkeypatch):
@@ -116,7 +115,7 @@ def test_noise_is_independent_of_the_posterior_samples(network, latents, monkeyp
         drawn.extend(layer for layer in noise if layer.numel())
         return torch.zeros(len(given[0]), 8, 8, 8)
 
-    monkeypatch.setattr(vdvae.VDVAE, "generate", remember)
+    monkeypatch.setattr(VDVAE, "generate", remember)
     reconstruct_low_level(network, latents, IDS, LowLevelConfig(), seed=4)
     prior = flatten_latents(drawn).flatten()
     posterior = flatten_latents(posterior_noise(TINY, IDS, 5, seed=4))[:, : len(prior) // 5].flatten()
