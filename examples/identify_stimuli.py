@@ -24,7 +24,7 @@ folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "recordin
 # A recording in NSD's own file layout; `open_nsd` would read the real one in the same way.
 
 # %%
-subject = SimulatedSubject(n_train=300, n_test=60, trials_per_session=90, n_early=400, n_higher=400, grid=(14, 16, 14))
+subject = SimulatedSubject(n_train=150, n_test=30, trials_per_session=90, n_early=300, n_higher=300, grid=(14, 16, 14))
 recording = open_nsd(simulate(folder, subject), subject=1)
 print(recording.trials.head())
 print({name: int(mask.sum()) for name, mask in recording.roi_masks.items()})

@@ -22,7 +22,7 @@ from braindiffuser import images
 from braindiffuser.data.scenes import Scene, Split, compose_scenes
 from braindiffuser.evaluation.pixels import pixcorr
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
-from braindiffuser.models.vdvae import mixture_nll
+from braindiffuser.models.logistic_mixture import mixture_nll
 from braindiffuser.models.weights import BUNDLED, load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.reconstruction.diffusion import DiffusionConfig, DiffusionNetworks, Embeddings, reconstruct
 

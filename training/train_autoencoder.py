@@ -1,11 +1,15 @@
 """Train the bundled KL autoencoder (64 px to 16 × 16 × 4) on composed scenes.
 
 python training/train_autoencoder.py [--steps 4500]
+python training/train_autoencoder.py --decoder-only [--steps 4500]
+
+The second command goes on with the decoder alone: the latents stay as they are, so diffusion can be trained meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from torch.nn import functional as F
 
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.weights import BUNDLED, build_autoencoder, save_network
+from braindiffuser.models.weights import BUNDLED, build_autoencoder, load_autoencoder, save_network
 
 BATCH = 16
 CONFIG: dict[str, Any] = {
@@ -49,13 +53,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4_500)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--decoder-only", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    bundled, folder = BUNDLED / "demo" / "autoencoder", Path(__file__).parent / "checkpoints" / "autoencoder"
     network = build_autoencoder(CONFIG)
+    if arguments.decoder_only:
+        folder = folder.with_name("autoencoder_decoder")
+        network = load_autoencoder(bundled)
+        network.decoder.requires_grad_(True)
+        network.post_quant_conv.requires_grad_(True)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """Multi-scale L1 of the picture and its gradients + weight · KL(posterior ‖ standard normal)."""
-        raw, _ = compose_scenes(BATCH, TRAINING_SEED, first=step * BATCH)
+        raw, _ = compose_scenes(BATCH, TRAINING_SEED + 3 * arguments.decoder_only, first=step * BATCH)
         pictures = torch.from_numpy(images.from_uint8(raw)) * 2 - 1
         with torch.autocast("cpu", torch.bfloat16):
             posterior = network.encode(pictures).latent_dist
@@ -64,13 +75,14 @@ def main() -> None:
         value: Tensor = pyramid_error(made.float(), pictures) + KL_WEIGHT * posterior.kl().mean()
         return value
 
-    folder = Path(__file__).parent / "checkpoints" / "autoencoder"
     trained = train(network, loss, folder, arguments.steps, learning_rate=1e-3)
     raw, _ = compose_scenes(256, TRAINING_SEED + 1)
     with torch.inference_mode():
         latents = trained.encode(torch.from_numpy(images.from_uint8(raw)) * 2 - 1).latent_dist.mean
     config = CONFIG | {"scaling_factor": round(1 / float(latents.std()), 5)}
-    save_network(BUNDLED / "demo" / "autoencoder", trained, config)
+    if arguments.decoder_only:
+        config = json.loads((bundled / "config.json").read_text(encoding="utf-8"))
+    save_network(bundled, trained, config)
 
 
 if __name__ == "__main__":

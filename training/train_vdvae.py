@@ -14,7 +14,8 @@ from torch import Tensor
 
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.vdvae import VDVAEConfig, mixture_nll
+from braindiffuser.models.logistic_mixture import mixture_nll
+from braindiffuser.models.vdvae import VDVAEConfig
 from braindiffuser.models.weights import BUNDLED, save_network
 
 CONFIG = VDVAEConfig(

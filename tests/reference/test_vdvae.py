@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, mixture_nll, sample_mixture
+from braindiffuser.models.logistic_mixture import mixture_nll, sample_mixture
+from braindiffuser.models.vdvae import VDVAE, VDVAEConfig
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 CLOSE = {"rtol": 0, "atol": 1e-5}

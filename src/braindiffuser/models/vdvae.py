@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -254,17 +254,20 @@ class VDVAE(nn.Module):
 
         Returns:
             The layers' latents and divergences, and the output features (None when stopped early).
+
+        Raises:
+            ValueError: if the network has fewer layers than are asked for.
         """
-        config = self.config
+        config, blocks = self.config, self.decoder.blocks
+        if n_layers is not None and not 1 <= n_layers <= len(blocks):
+            raise ValueError(f"n_layers must be in 1..{len(blocks)}, the layers of this network; got {n_layers}")
         activations = self.encoder((pictures * 255 + config.shift) * config.scale)
         streams = self.decoder.start(len(pictures))
-        blocks = self.decoder.blocks[:n_layers]
         layers = [
             block.infer(streams, activations[block.size], self._noise(noise, layer, pictures))
-            for layer, block in enumerate(blocks)
+            for layer, block in enumerate(blocks[:n_layers])
         ]
-        complete = len(blocks) == len(self.decoder.dec_blocks)
-        return layers, self.decoder.finish(streams) if complete else None
+        return layers, self.decoder.finish(streams) if len(layers) == len(blocks) else None
 
     def generate(
         self, latents: Sequence[Float[Tensor, "n z _ _"]], noise: Noise = None, temperature: float = 1.0
@@ -332,80 +335,6 @@ def unflatten_latents(config: VDVAEConfig, flat: Float[Tensor, "n n_latents"]) -
 def gaussian_kl(mean_q: Tensor, log_std_q: Tensor, mean_p: Tensor, log_std_p: Tensor) -> Tensor:
     """KL(q‖p) = log σp − log σq − ½ + (σq² + (μq − μp)²) / 2σp², elementwise, in nats."""
     return log_std_p - log_std_q - 0.5 + 0.5 * (log_std_q.exp() ** 2 + (mean_q - mean_p) ** 2) / log_std_p.exp() ** 2
-
-
-def split_mixture(parameters: Float[Tensor, "n h w k"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split output parameters into logits (n, h, w, m) and means, log scales, coefficients (n, h, w, 3, m).
-
-    The log scales are at least −7; the coefficients couple green to red, and blue to red and green (PixelCNN++, Salimans 2017).
-    """
-    n_mixtures = parameters.shape[-1] // 10
-    logits, rest = torch.split(parameters, [n_mixtures, 9 * n_mixtures], dim=-1)
-    means, log_scales, coefficients = rest.reshape(*rest.shape[:-1], 3, 3 * n_mixtures).chunk(3, dim=-1)
-    return logits, means, log_scales.clamp(min=-7.0), coefficients.tanh()
-
-
-def mixture_nll(pictures: Float[Tensor, "n 3 h w"], parameters: Float[Tensor, "n h w k"]) -> Float[Tensor, " n"]:
-    """−log p(x) / (3·h·w): nats per dimension of 8-bit pictures in [0, 1] under a discretised mixture of logistics."""
-    logits, means, log_scales, coefficients = split_mixture(parameters)
-    x = (pictures.permute(0, 2, 3, 1) * 2 - 1).unsqueeze(-1).expand_as(means)
-    red, green, _ = means.unbind(-2)
-    coupled = torch.stack(
-        [
-            red,
-            green + coefficients[..., 0, :] * x[..., 0, :],
-            means[..., 2, :] + coefficients[..., 1, :] * x[..., 0, :] + coefficients[..., 2, :] * x[..., 1, :],
-        ],
-        dim=-2,
-    )
-    inverse = (-log_scales).exp()
-    centred = x - coupled
-    upper, lower, middle = inverse * (centred + 1 / 255), inverse * (centred - 1 / 255), inverse * centred
-    mass = upper.sigmoid() - lower.sigmoid()
-    density = middle - log_scales - 2 * F.softplus(middle) - math.log(127.5)
-    inside = torch.where(mass > 1e-5, mass.clamp(min=1e-12).log(), density)
-    log_mass = torch.where(x < -0.999, upper - F.softplus(upper), torch.where(x > 0.999, -F.softplus(lower), inside))
-    log_likelihood = (log_mass.sum(dim=-2) + logits.log_softmax(dim=-1)).logsumexp(dim=-1)
-    return -log_likelihood.sum(dim=(1, 2)) / pictures[0].numel()
-
-
-def sample_mixture(
-    parameters: Float[Tensor, "n h w k"],
-    mixture_uniform: Float[Tensor, "n h w m"],
-    logistic_uniform: Float[Tensor, "n h w 3"],
-) -> UInt8[Tensor, "n h w 3"]:
-    """x = μₖ + sₖ · logit(u), k = argmax(logits − log(−log u′)): sample 8-bit pictures, as published.
-
-    Args:
-        parameters: from `VDVAE.distribution`.
-        mixture_uniform: uniform noise in (0, 1) that chooses one component a pixel.
-        logistic_uniform: uniform noise in (0, 1) for its three channels.
-    """
-    logits, means, log_scales, coefficients = split_mixture(parameters)
-    chosen = (
-        (logits - (-mixture_uniform.log()).log())
-        .argmax(dim=-1, keepdim=True)
-        .unsqueeze(-2)
-        .expand(*means.shape[:-1], 1)
-    )
-    mean, log_scale, c = (values.gather(-1, chosen).squeeze(-1) for values in (means, log_scales, coefficients))
-    x = mean + log_scale.exp() * (logistic_uniform.log() - (1 - logistic_uniform).log())
-    return _couple(x, c, limit=1.0).add(1).mul(127.5).clamp(0, 255).to(torch.uint8)
-
-
-def mixture_mean(parameters: Float[Tensor, "n h w k"]) -> Float[Tensor, "n 3 h w"]:
-    """E[x] = Σₖ πₖ μₖ: the expected picture in [0, 1], without sampling noise (not as published)."""
-    logits, means, _, coefficients = split_mixture(parameters)
-    coupled = _couple(means.movedim(-2, -1), coefficients.movedim(-2, -1), limit=1.0)
-    expected = (logits.softmax(dim=-1).unsqueeze(-1) * coupled).sum(dim=-2)
-    return expected.permute(0, 3, 1, 2).add(1).div(2).clamp(0, 1)
-
-
-def _couple(x: Tensor, coefficients: Tensor, limit: float) -> Tensor:
-    red = x[..., 0].clamp(-limit, limit)
-    green = (x[..., 1] + coefficients[..., 0] * red).clamp(-limit, limit)
-    blue = (x[..., 2] + coefficients[..., 1] * red + coefficients[..., 2] * green).clamp(-limit, limit)
-    return torch.stack([red, green, blue], dim=-1)
 
 
 def _conv(n_in: int, n_out: int, kernel: int) -> nn.Conv2d:

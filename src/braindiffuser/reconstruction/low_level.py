@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.models.vdvae import VDVAE, mixture_mean, sample_mixture, unflatten_latents
+from braindiffuser.models.logistic_mixture import mixture_mean, sample_mixture
+from braindiffuser.models.vdvae import VDVAE, unflatten_latents
 
 STREAM = 1
 """Third seed of this stage's noise, that keeps it independent of the posterior samples of `features.vdvae`."""

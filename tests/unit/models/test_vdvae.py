@@ -11,16 +11,13 @@ from pydantic import ValidationError
 from scipy.stats import logistic
 from torch.distributions import Normal, kl_divergence
 
+from braindiffuser.models.logistic_mixture import mixture_mean, mixture_nll, sample_mixture, split_mixture
 from braindiffuser.models.vdvae import (
     VDVAEConfig,
     flatten_latents,
     gaussian_kl,
-    mixture_mean,
-    mixture_nll,
     parse_decoder,
     parse_encoder,
-    sample_mixture,
-    split_mixture,
     unflatten_latents,
 )
 
@@ -332,3 +329,10 @@ def test_untrained_networks_give_finite_likelihoods(network, pictures):
     assert nll.shape == (4,)
     assert nll.isfinite().all()
     assert math.log(256) / 4 < nll.mean() < 4 * math.log(256)
+
+
+@pytest.mark.parametrize("n_layers", [0, 99])
+def test_layers_that_the_network_does_not_have_are_refused(n_layers):
+    network = VDVAEConfig(image_size=4, width=8, zdim=2, enc_blocks="4x1,4d4,1x1", dec_blocks="1x1,4m1,4x1").build()
+    with pytest.raises(ValueError, match=r"n_layers must be in 1\.\.3"):
+        network.infer(torch.zeros(1, 3, 4, 4), n_layers=n_layers)
