@@ -50,11 +50,12 @@ class Store:
         path = self.folder / "arrays" / name
         chunks = (min(BLOCK, max(1, shape[0])), *shape[1:])
         if not (path / "zarr.json").exists():
-            array = zarr.create_array(
-                path, shape=shape, chunks=chunks, dtype=dtype, config={"write_empty_chunks": True}
-            )
+            array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype)
         else:
-            array = zarr.open_array(path, mode="r+", config={"write_empty_chunks": True})
+            array = zarr.open_array(path, mode="r+")
+        array = array.with_config(
+            {"write_empty_chunks": True}
+        )  # a block of zeros is a block, and finished once written
         if array.shape != shape or array.dtype != np.dtype(dtype):
             raise RunError(
                 f"{path} holds {array.dtype} of shape {array.shape}, but this run makes {dtype} of shape {shape}: "

@@ -371,3 +371,10 @@ def test_discarding_forgets_stages_and_deletes_their_outputs(store):
 def test_discarding_nothing_writes_nothing(store):
     store.discard({})
     assert files_of(store.folder) == []
+
+
+def test_a_block_of_zeros_counts_as_written_also_after_reopening(tmp_path):
+    Store(tmp_path).blocks("zeros", (4, 2))
+    Store(tmp_path).write_array("zeros", np.zeros((4, 2), np.float32))
+    assert Store(tmp_path).blocks("zeros", (4, 2))[1] == []
+    np.testing.assert_array_equal(Store(tmp_path).read_array("zeros"), 0)
