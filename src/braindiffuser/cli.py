@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from braindiffuser import __version__
 from braindiffuser.errors import BrainDiffuserError
@@ -99,11 +101,14 @@ def report(out: Out, config: Config = None, overwrite: Overwrite = False) -> Non
     _run(out, config, overwrite, "report")
 
 
-@app.command(epilog="Example: **braindiffuser simulate data/simulated --pictures 400 --seed 3**")
+@app.command(
+    epilog="Example: **braindiffuser simulate data/simulated --train-pictures 280 --test-pictures 40 --seed 3**"
+)
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Becomes the root of a recording in NSD's layout.")],
     train_pictures: Annotated[int, typer.Option("--train-pictures", help="Training pictures.")] = 3000,
     test_pictures: Annotated[int, typer.Option("--test-pictures", help="Test pictures.")] = 200,
+    trials_per_session: Annotated[int, typer.Option(help="Must divide all pictures × 3 repeats.")] = 480,
     subject: Annotated[int, typer.Option(help="Number of the subject, 1 to 8.")] = 1,
     seed: Annotated[int, typer.Option(help="Another seed is another brain that saw other pictures.")] = 0,
     betas_format: Annotated[str, typer.Option(help="hdf5 or nii.gz.")] = "hdf5",
@@ -117,6 +122,7 @@ def simulate(
                 "subject": subject,
                 "n_train": train_pictures,
                 "n_test": test_pictures,
+                "trials_per_session": trials_per_session,
                 "seed": seed,
                 "betas_format": betas_format,
             }
@@ -189,8 +195,14 @@ def _telling_errors() -> Iterator[None]:
     try:
         yield
     except BrainDiffuserError as error:
-        console.print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _leave(str(error))
+    except ValidationError as error:
+        _leave("; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()))
+
+
+def _leave(message: str) -> NoReturn:
+    console.print(Text.assemble(("error: ", "bold red"), message), highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 @contextmanager

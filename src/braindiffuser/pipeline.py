@@ -6,26 +6,20 @@ not run again; a killed one goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
-import torch
 from jaxtyping import Float, Int
 
-from braindiffuser import __version__, images
+from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.config import Experiment, flatten, identity
-from braindiffuser.data.noise_ceiling import noise_ceiling
+from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
 from braindiffuser.data.nsd import open_captions, open_nsd, open_stimuli
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.responses import ResponseAccumulator
@@ -36,7 +30,7 @@ from braindiffuser.evaluation.networks import load_efficientnet_lite0
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
 from braindiffuser.features.clip import embed_pictures, extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
-from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
+from braindiffuser.models.weights import hash_checkpoint, load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
@@ -45,7 +39,7 @@ from braindiffuser.regression.ridge import RidgeCV
 from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.html import RunSummary, render_page
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.store import Store
+from braindiffuser.store import Store, environment
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many parts of it are done, and how many there are."""
@@ -123,7 +117,7 @@ class Run:
         run = cls(experiment, store, progress or (lambda label, done, total: None))
         run._discard_stale(overwrite)
         content = experiment.model_dump(mode="json")
-        store.update_manifest(uid=experiment.uid, experiment=content, seed=experiment.seed, **_environment())
+        store.update_manifest(uid=experiment.uid, experiment=content, seed=experiment.seed, **environment())
         store.write_text("experiment.yaml", experiment.to_yaml())
         return run
 
@@ -135,7 +129,7 @@ class Run:
         content = {k: v for k, v in flat.items() if any(k == entry or k.startswith(f"{entry}.") for entry in wanted)}
         for network in ("vdvae", "clip", "autoencoder", "unet"):
             if f"checkpoints.{network}" in wanted:
-                content[f"checkpoints.{network}"] = _hash_folder(self.experiment.checkpoints.folder(network))
+                content[f"checkpoints.{network}"] = hash_checkpoint(self.experiment.checkpoints.folder(network))
         return identity(content)
 
     def _discard_stale(self, overwrite: bool) -> None:
@@ -276,7 +270,7 @@ def fit(run: Run) -> None:
     """Training responses and targets → decoders → predictions for the test responses."""
     store, config = run.store, run.experiment.regression
     responses = {split: store.read_array(f"responses/{split}") for split in ("train", "test")}
-    fingerprint = _fingerprint(run.recording())
+    fingerprint = run.recording().fingerprint
     for number, name in enumerate(TARGETS):
         run.progress("fitting decoders", number, len(TARGETS))
         targets = store.read_array(f"targets/{name}")
@@ -367,7 +361,8 @@ def evaluate(run: Run) -> None:
         baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
         ablations={"low_level_only": scores["low_level"], "without_low_level": scores["without_low_level"]},
     )
-    store.write_json("noise_ceiling.json", _roi_noise_ceilings(run))
+    ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))
+    store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_tensors("rois.safetensors")))
     store.write_table(
         "per_image.csv", pd.DataFrame({"number": range(len(ids)), "stimulus_id": ids} | dict(scores["final"]))
     )
@@ -393,24 +388,6 @@ def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> d
         "random_train_image": run.pictures(drawn),
         "shuffled_responses": shuffled,
     }
-
-
-def _roi_noise_ceilings(run: Run) -> dict[str, Any]:
-    ceilings = noise_ceiling(run.store.read_array("ncsnr"), run.store.read_array("responses/n_repeats_test"))
-    rois: dict[str, Any] = {}
-    for name, mask in {
-        "nsdgeneral": np.ones(len(ceilings), bool),
-        **run.store.read_tensors("rois.safetensors"),
-    }.items():
-        values = ceilings[mask]
-        values = values[np.isfinite(values)]
-        rois[name] = {"n_voxels": int(mask.sum())}
-        if len(values):
-            lower, median, upper = np.percentile(values, [25, 50, 75])
-            rois[name] |= {"median": float(median), "quartiles": [float(lower), float(upper)]}
-        else:
-            rois[name]["note"] = "no voxel of this recording lies here"
-    return {"rois": rois, "note": "percent of the variance of a test response, averaged over its repeats"}
 
 
 @_stage
@@ -444,36 +421,4 @@ def _fit_facts(name: str, estimator: RidgeCV) -> dict[str, Any]:
         "alpha": float(estimator.best_alphas_[0]),
         "alpha_at_edge_of_grid": bool(estimator.at_edge_.any()) and np.size(estimator.alphas) > 1,
         "mean_cv_r2": float(np.nanmean(estimator.cv_scores_.max(axis=0))),
-    }
-
-
-def _fingerprint(recording: Recording) -> str:
-    """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
-    content = hashlib.sha256(f"{recording.subject} {recording.voxel_mask.shape}".encode())
-    content.update(np.packbits(recording.voxel_mask).tobytes())
-    content.update(np.round(recording.affine, 4).astype(np.float64).tobytes())
-    return content.hexdigest()[:16]
-
-
-def _hash_folder(folder: Path) -> str:
-    content = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.suffix in {".json", ".safetensors"}:
-            content.update(path.name.encode())
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
-    return content.hexdigest()[:16]
-
-
-def _environment() -> dict[str, Any]:
-    packages = ("numpy", "torch", "diffusers", "transformers", "timm", "scikit-learn", "scikit-image", "zarr")
-    versions = {"braindiffuser": __version__, "python": platform.python_version()}
-    return {
-        "versions": versions | {name: version(name) for name in packages},
-        "machine": {
-            "platform": platform.platform(),
-            "cpu_count": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        },
     }

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import zarr
 from jaxtyping import Shaped
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from braindiffuser import images
+from braindiffuser import __version__, images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 
@@ -279,3 +282,17 @@ def _peak_memory_gb() -> float:
     import resource  # not on every system
 
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+
+
+def environment() -> dict[str, Any]:
+    """Versions of this package and those that results depend on, and this machine: `versions` and `machine`."""
+    packages = ("numpy", "torch", "diffusers", "transformers", "timm", "scikit-learn", "scikit-image", "zarr")
+    versions = {"braindiffuser": __version__, "python": platform.python_version()}
+    return {
+        "versions": versions | {name: version(name) for name in packages},
+        "machine": {
+            "platform": platform.platform(),
+            "cpu_count": os.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        },
+    }

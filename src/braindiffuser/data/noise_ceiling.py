@@ -7,10 +7,11 @@ It describes the recording, test trials included. Never choose voxels by it befo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.data.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
 
@@ -43,6 +44,27 @@ def noise_ceiling(
         raise ValueError(f"n_repeats must be at least 1 for every stimulus, got {n_repeats!r}.")
     with np.errstate(divide="ignore"):
         return np.asarray(100.0 / (1.0 + np.mean(1.0 / repeats) / np.square(ncsnr, dtype=np.float64)))
+
+
+def summarise_regions(
+    ceilings: Float[np.ndarray, " n_voxels"], roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+) -> dict[str, Any]:
+    """Put number of voxels, median and quartiles of every region together, ready to be written as JSON.
+
+    Args:
+        ceilings: percent per voxel, from `noise_ceiling`; NaN where it is not known.
+        roi_masks: regions; all analysed voxels together are added as "analysed voxels". Empty ones are said to be so.
+    """
+    regions: dict[str, Any] = {}
+    for name, mask in {"analysed voxels": np.ones(len(ceilings), bool), **roi_masks}.items():
+        known = ceilings[mask & np.isfinite(ceilings)]
+        regions[name] = {"n_voxels": int(mask.sum())}
+        if len(known):
+            lower, median, upper = (float(value) for value in np.percentile(known, [25, 50, 75]))
+            regions[name] |= {"median": median, "quartiles": [lower, upper]}
+        else:
+            regions[name]["note"] = "no voxel of this recording lies here" if not mask.any() else "no ceiling is known"
+    return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
 
 
 def signal_to_noise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -70,6 +71,14 @@ class Recording:
     def voxel_coordinates(self) -> Int[np.ndarray, "n_voxels 3"]:
         """Indices (x, y, z) of every column of the betas."""
         return np.argwhere(self.voxel_mask)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
+        content = hashlib.sha256(f"{self.subject} {self.voxel_mask.shape}".encode())
+        content.update(np.packbits(self.voxel_mask).tobytes())
+        content.update(np.round(self.affine, 4).astype(np.float64).tobytes())
+        return content.hexdigest()[:16]
 
     @property
     def session_numbers(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,3 +99,14 @@ def _require(folder: Path, *names: str) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
+
+
+def hash_checkpoint(folder: Path) -> str:
+    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files."""
+    content = hashlib.sha256()
+    for path in sorted(folder.glob("*")):
+        if path.suffix in {".json", ".safetensors"}:
+            content.update(path.name.encode())
+            with path.open("rb") as file:
+                content.update(hashlib.file_digest(file, "sha256").digest())
+    return content.hexdigest()[:16]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
+from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling, summarise_regions
 
 
 def accumulate(trials, order=None):
@@ -93,3 +93,17 @@ def test_percent_for_equal_and_unequal_repeats():
 def test_no_trials_no_ceiling(n_repeats):
     with pytest.raises(ValueError, match="at least 1 for every stimulus"):
         noise_ceiling(np.ones(2), n_repeats)
+
+
+def test_regions_are_summarised_and_empty_ones_say_so():
+    ceilings = np.array([10.0, 20.0, 30.0, np.nan])
+    masks = {
+        "V1": np.array([True, True, True, False]),
+        "faces": np.zeros(4, bool),
+        "unknown": np.array([False, False, False, True]),
+    }
+    rois = summarise_regions(ceilings, masks)["rois"]
+    assert rois["V1"] == {"n_voxels": 3, "median": 20.0, "quartiles": [15.0, 25.0]}
+    assert rois["faces"] == {"n_voxels": 0, "note": "no voxel of this recording lies here"}
+    assert rois["unknown"] == {"n_voxels": 1, "note": "no ceiling is known"}
+    assert rois["analysed voxels"]["n_voxels"] == 4

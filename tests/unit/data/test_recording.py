@@ -57,3 +57,15 @@ def test_leaking_stimuli_are_refused(recording):
     leaking.loc[leaking.index[leaking["stimulus_id"] == 1][0], "split"] = "test"
     with pytest.raises(RecordingError, match="both the train and the test split"):
         replace(recording, trials=leaking)
+
+
+def test_fingerprint_tells_voxels_grids_and_subjects_apart(recording):
+    assert replace(recording, roi_masks={}).fingerprint == recording.fingerprint
+    mask = recording.voxel_mask.copy()
+    mask[tuple(recording.voxel_coordinates[0])] = False
+    others = [
+        replace(recording, subject="subj02"),
+        replace(recording, voxel_mask=mask, roi_masks={}),
+        replace(recording, affine=recording.affine + 1),
+    ]
+    assert len({recording.fingerprint, *(other.fingerprint for other in others)}) == 4

@@ -14,6 +14,7 @@ from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.models.weights import (
     build_autoencoder,
     build_clip,
+    hash_checkpoint,
     load_autoencoder,
     load_clip,
     load_unet,
@@ -162,3 +163,13 @@ def test_of_many_that_differ_five_are_named(folder):
 def test_networks_are_those_of_their_libraries(tmp_path):
     save_network(tmp_path, build_autoencoder(AUTOENCODER), AUTOENCODER)
     assert isinstance(load_autoencoder(tmp_path), AutoencoderKL)
+
+
+def test_hash_changes_with_any_network_file_and_with_nothing_else(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = hash_checkpoint(tmp_path)
+    (tmp_path / "card.md").write_text("words")
+    assert hash_checkpoint(tmp_path) == before
+    (tmp_path / "model.safetensors").write_bytes(b"Weights")
+    assert hash_checkpoint(tmp_path) != before

@@ -1,0 +1,58 @@
+"""The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
+
+import pytest
+from typer.testing import CliRunner
+
+from braindiffuser.cli import app
+from braindiffuser.config import Experiment
+
+runner = CliRunner()
+COMMANDS = ["demo", "run", "prepare", "extract", "fit", "reconstruct", "evaluate", "report", "simulate", "info"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: braindiffuser {command}" in " ".join(result.output.split())
+
+
+def test_help_lists_every_command():
+    result = runner.invoke(app, ["--help"])
+    assert all(command in result.output for command in COMMANDS)
+
+
+def test_info_prints_an_experiment_that_loads_again(tmp_path):
+    result = runner.invoke(app, ["info", "--preset", "demo"])
+    assert result.exit_code == 0
+    file = tmp_path / "experiment.yaml"
+    file.write_text(result.output.split("# demo-", 1)[1].split("\n", 1)[1], encoding="utf-8")
+    assert Experiment.load(file) == Experiment.load("demo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--config", "no-such-preset"], "there is no file no-such-preset and no preset of that name"),
+        (["reconstruct"], "reconstruct needs prepare first"),
+    ],
+)
+def test_our_errors_are_one_sentence_and_status_one(arguments, words, tmp_path):
+    result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_unknown_entry_in_an_experiment_is_named(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(Experiment.load("demo").to_yaml() + "gidance: 3\n", encoding="utf-8")
+    result = runner.invoke(app, ["run", "--config", str(file), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "gidance" in result.output
+
+
+def test_simulated_sizes_that_cannot_be_are_refused(tmp_path):
+    result = runner.invoke(app, ["simulate", str(tmp_path / "recording"), "--train-pictures", "7"])
+    assert result.exit_code == 1
+    assert "sessions" in result.output
