@@ -1,6 +1,6 @@
 """Train the bundled dual-guided diffusion UNet on composed scenes; the autoencoder and CLIP must be trained first.
 
-python training/train_diffusion.py [--steps 5000]
+python training/train_diffusion.py [--steps 4900]
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def augment(tokens: Tensor, null: Tensor, spread: Tensor, dropped: Tensor, gener
 def main() -> None:
     """Train, then write the checkpoint folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--steps", type=int, default=4_900)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -87,7 +87,7 @@ class Experiment(BaseModel):
     Example:
         >>> experiment = Experiment.load("demo")
         >>> experiment.diffusion.strength
-        0.75
+        0.5
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
