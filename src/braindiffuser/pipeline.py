@@ -72,8 +72,8 @@ OUTPUTS = {
         "arrays/responses",
         "arrays/stimuli",
         "arrays/ncsnr",
-        "sums.safetensors",
-        "rois.safetensors",
+        "sums.npz",
+        "rois.npz",
         "trials.csv",
     ),
     "extract": ("arrays/targets", "arrays/truth", "arrays/null"),
@@ -215,20 +215,20 @@ def prepare(run: Run) -> None:
     store.write_array("stimuli/train_ids", responses.train_ids)
     store.write_array("stimuli/test_ids", responses.test_ids)
     store.write_array("ncsnr", responses.ncsnr)
-    store.write_tensors("rois.safetensors", dict(recording.roi_masks))
+    store.write_bundle("rois.npz", dict(recording.roi_masks))
     store.write_table("trials.csv", recording.trials)
 
 
 def _accumulate(run: Run, recording: Recording) -> ResponseAccumulator:
-    sums, normalisation = "sums.safetensors", run.experiment.data.normalisation
+    sums, normalisation = "sums.npz", run.experiment.data.normalisation
     if run.store.path(sums).exists():
-        accumulator = ResponseAccumulator.from_state(recording.trials, run.store.read_tensors(sums))
+        accumulator = ResponseAccumulator.from_state(recording.trials, run.store.read_bundle(sums))
     else:
         accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation)
     total = len(recording.session_numbers)
     for session, betas in recording.sessions(skip=accumulator.sessions_done):
         accumulator.add(session, betas)
-        run.store.write_tensors(sums, accumulator.state())
+        run.store.write_bundle(sums, accumulator.state())
         run.progress("averaging sessions", len(accumulator.sessions_done), total)
     return accumulator
 
@@ -362,7 +362,7 @@ def evaluate(run: Run) -> None:
         ablations={"low_level_only": scores["low_level"], "without_low_level": scores["without_low_level"]},
     )
     ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))
-    store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_tensors("rois.safetensors")))
+    store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_bundle("rois.npz")))
     store.write_table(
         "per_image.csv", pd.DataFrame({"number": range(len(ids)), "stimulus_id": ids} | dict(scores["final"]))
     )

@@ -24,7 +24,6 @@ import psutil
 import zarr
 from jaxtyping import Shaped
 from PIL import Image
-from safetensors.numpy import load_file, save_file
 
 from braindiffuser import __version__, images
 from braindiffuser._arrays import Pictures
@@ -142,7 +141,7 @@ class Store:
         with _replacing(self.path(name)) as unfinished:
             image.save(unfinished, format="PNG")
 
-    # Text, tables and tensors
+    # Text, tables and bundles of arrays
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file and return where it is."""
@@ -176,16 +175,15 @@ class Store:
         """Read a CSV table."""
         return pd.read_csv(self.folder / name)
 
-    def write_tensors(self, name: str, tensors: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
-        """Write named arrays as one safetensors file, whole or not at all."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as unfinished:
-            save_file({key: np.array(value, order="C", copy=None) for key, value in tensors.items()}, unfinished)
+    def write_bundle(self, name: str, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
+        """Write named arrays as one `.npz` file, whole or not at all, and without a copy of them in memory."""
+        with _replacing(self.path(name)) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
-    def read_tensors(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
-        """Read what `write_tensors` wrote."""
-        return load_file(self.folder / name)
+    def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Read what `write_bundle` wrote."""
+        with np.load(self.folder / name, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
 
     def path(self, name: str) -> Path:
         """Return a path in the folder, its parent made."""

@@ -220,7 +220,7 @@ def test_a_picture_that_fails_leaves_the_old_one(store, monkeypatch, earlier):
         (Store.write_text, "whole", "begins well \ud800"),
         (Store.write_json, {"a": 1}, {"a": 2, "b": float("nan")}),
         (Store.write_json, {"a": 1}, {"a": 2, "b": {1, 2}}),
-        (Store.write_tensors, {"a": np.ones(3)}, {"a": np.zeros(3), "b": np.array([None])}),
+        (Store.write_bundle, {"a": np.ones(3)}, {"a": np.zeros(3), "b": np.array([None])}),
     ],
     ids=["text", "not a number", "not JSON", "tensors"],
 )
@@ -247,8 +247,8 @@ def test_json_tables_and_tensors_are_read_as_they_were_written(store):
     store.write_table("per_image.csv", table)
     pd.testing.assert_frame_equal(store.read_table("per_image.csv"), table, check_exact=True)
     tensors = {"a": np.arange(6.0).reshape(2, 3).T, "mask": np.array([True, False])}
-    store.write_tensors("rois.safetensors", tensors)
-    read = store.read_tensors("rois.safetensors")
+    store.write_bundle("rois.npz", tensors)
+    read = store.read_bundle("rois.npz")
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(read[name], tensor)
