@@ -15,7 +15,7 @@ from loop import TRAINING_SEED
 from train_autoencoder import BATCH as AUTOENCODER_BATCH
 from train_clip import BATCH as CLIP_BATCH
 from train_diffusion import BATCH as UNET_BATCH
-from train_diffusion import null_tokens
+from train_diffusion import POOL, null_tokens
 from train_vdvae import BATCH as VDVAE_BATCH
 
 from braindiffuser import images
@@ -28,6 +28,11 @@ from braindiffuser.reconstruction.diffusion import DiffusionConfig, DiffusionNet
 
 DEMO = BUNDLED / "demo"
 N_SCENES = 200
+N_UNET_SCENES = 64  # sampling is slow
+NOTES = {
+    "autoencoder": " Then `--decoder-only --steps 2400`: the decoder alone.",
+    "unet": f" Drawn from a pool of {POOL:,} scenes, encoded once; learning rate restarted twice.",
+}
 SPLITS: tuple[Split, ...] = ("training", "held_out")
 Numbers = dict[str, float]
 
@@ -82,7 +87,7 @@ def measure_unet(split: Split) -> Numbers:
     clip = load_clip(DEMO / "clip")
     networks = DiffusionNetworks(load_unet(DEMO / "unet"), load_autoencoder(DEMO / "autoencoder"))
     pictures, shown = scenes(split)
-    pictures, shown = pictures[:64], shown[:64]
+    pictures, shown = pictures[:N_UNET_SCENES], shown[:N_UNET_SCENES]
     text = torch.stack([mean_text_tokens(clip.model, clip.tokenizer, scene.captions) for scene in shown])
     vision = vision_tokens(clip.model, pixel_values(torch.from_numpy(pictures), 64))
     null = null_tokens(clip)
@@ -128,11 +133,11 @@ def main() -> None:
 {purpose} {n_parameters / 1e6:.1f} M parameters, float16, {size:.1f} MB. Licence: MIT, as the code.
 
 - **Data**: scenes composed from the scene kit (`src/braindiffuser/data/scene_kit`, each photograph under its own licence),
-  seed {TRAINING_SEED}, endless; the objects and backgrounds of the held-out list were never shown.
-- **Recipe**: `training/train_{script}.py`, {steps:,} steps of {batch} scenes, on a CPU.
+  seed {TRAINING_SEED}; the objects and backgrounds of the held-out list were never shown.
+- **Recipe**: `training/train_{script}.py`, {steps:,} steps of {batch} scenes, on a CPU.{NOTES.get(name, "")}
 - **Use**: the demonstration and tests. It knows about 140 objects and 50 places; it is no model of natural images.
 
-| measured on {N_SCENES} new scenes of | photographs seen in training | held-out photographs |
+| measured on {N_UNET_SCENES if name == "unet" else N_SCENES} new scenes of | photographs seen in training | held-out photographs |
 |---|---|---|
 {chr(10).join(rows)}
 """

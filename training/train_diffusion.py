@@ -1,6 +1,6 @@
 """Train the bundled dual-guided diffusion UNet on composed scenes; the autoencoder and CLIP must be trained first.
 
-python training/train_diffusion.py [--steps 4900]
+python training/train_diffusion.py [--steps 4900] [--warm-start]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
 from braindiffuser.models.samplers import alphas_cumprod
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
-from braindiffuser.models.weights import BUNDLED, Clip, load_autoencoder, load_clip, save_network
+from braindiffuser.models.weights import BUNDLED, Clip, load_autoencoder, load_clip, load_unet, save_network
 
 CONFIG = VersatileConfig(
     in_channels=4,
@@ -88,6 +88,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4_900)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--warm-start", action="store_true", help="begin with the bundled weights instead of fresh ones"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     folder = Path(__file__).parent / "checkpoints" / "unet"
@@ -95,6 +98,8 @@ def main() -> None:
     spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
     signal = alphas_cumprod().float()
     network = DualGuidedUNet(CONFIG)
+    if arguments.warm_start:
+        network.load_state_dict(load_unet(BUNDLED / "demo" / "unet").state_dict())
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """E ‖ε − ε̂(√ᾱ z + √(1−ᾱ) ε, t, c)‖² · min(snr, cap) / snr."""
