@@ -127,7 +127,7 @@ def main() -> None:
             f"| {key} | {numbers['training'][key]:.3f} | {numbers['held_out'][key]:.3f} |"
             for key in numbers["training"]
         ]
-        script = "diffusion" if name == "unet" else name
+        script, n_scenes = ("diffusion", N_UNET_SCENES) if name == "unet" else (name, N_SCENES)
         card = f"""# {name} (demo)
 
 {purpose} {n_parameters / 1e6:.1f} M parameters, float16, {size:.1f} MB. Licence: MIT, as the code.
@@ -137,7 +137,7 @@ def main() -> None:
 - **Recipe**: `training/train_{script}.py`, {steps:,} steps of {batch} scenes, on a CPU.{NOTES.get(name, "")}
 - **Use**: the demonstration and tests. It knows about 140 objects and 50 places; it is no model of natural images.
 
-| measured on {N_UNET_SCENES if name == "unet" else N_SCENES} new scenes of | photographs seen in training | held-out photographs |
+| measured on {n_scenes} new scenes of | photographs seen in training | held-out photographs |
 |---|---|---|
 {chr(10).join(rows)}
 """
