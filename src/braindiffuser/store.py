@@ -25,7 +25,7 @@ import zarr
 from jaxtyping import Shaped
 from PIL import Image
 
-from braindiffuser import __version__, images
+from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 
@@ -284,8 +284,18 @@ def _peak_memory_gb() -> float:
 
 def environment() -> dict[str, Any]:
     """Versions of this package and those that results depend on, and this machine: `versions` and `machine`."""
-    packages = ("numpy", "torch", "diffusers", "transformers", "timm", "scikit-learn", "scikit-image", "zarr")
-    versions = {"braindiffuser": __version__, "python": platform.python_version()}
+    packages = (
+        "braindiffuser",
+        "numpy",
+        "torch",
+        "diffusers",
+        "transformers",
+        "timm",
+        "scikit-learn",
+        "scikit-image",
+        "zarr",
+    )
+    versions = {"python": platform.python_version()}
     return {
         "versions": versions | {name: version(name) for name in packages},
         "machine": {
