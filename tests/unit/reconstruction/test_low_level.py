@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from braindiffuser import images
 from braindiffuser.features.vdvae import LatentConfig, extract_latents, posterior_noise
-from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, flatten_latents, mixture_mean
+from braindiffuser.models.logistic_mixture import mixture_mean
+from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, flatten_latents
 from braindiffuser.reconstruction.low_level import LowLevelConfig, reconstruct_low_level
 
 TINY = VDVAEConfig(
