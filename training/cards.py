@@ -135,7 +135,7 @@ def main() -> None:
 - **Data**: scenes composed from the scene kit (`src/braindiffuser/data/scene_kit`, each photograph under its own licence),
   seed {TRAINING_SEED}; the objects and backgrounds of the held-out list were never shown.
 - **Recipe**: `training/train_{script}.py`, {steps:,} steps of {batch} scenes, on a CPU.{NOTES.get(name, "")}
-- **Use**: the demonstration and tests. It knows about 140 objects and 50 places; it is no model of natural images.
+- **Use**: the demonstration and tests. It knows about 140 objects and 45 places; it is no model of natural images.
 
 | measured on {n_scenes} new scenes of | photographs seen in training | held-out photographs |
 |---|---|---|

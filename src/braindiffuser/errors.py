@@ -9,10 +9,6 @@ class RecordingError(BrainDiffuserError):
     """A recording on disk is missing a file, is truncated, or does not fit its design."""
 
 
-class CheckpointError(BrainDiffuserError):
-    """A checkpoint is missing, incomplete, or belongs to another network."""
-
-
 class RunError(BrainDiffuserError):
     """A run folder holds other settings than those asked for, or lacks the result of an earlier stage."""
 
