@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import time
@@ -19,6 +20,20 @@ TRAINING_SEED = 20230
 """Seed of all training scenes; simulated subjects use other seeds, so no scene is ever shared with them."""
 
 
+def arguments_of(description: str | None, n_steps: int) -> argparse.ArgumentParser:
+    """The options that every training script shares: --steps, --threads and --device."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=n_steps, help="length of the schedule (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument(
+        "--device",
+        type=torch.device,
+        default=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        help="cpu, cuda, cuda:1 ... (default: the GPU if there is one)",
+    )
+    return parser
+
+
 def train(
     network: Network,
     loss: Callable[[int, torch.Generator], Tensor],
@@ -29,10 +44,11 @@ def train(
     ema_decay: float = 0.999,
     max_gradient: float = 1.0,
 ) -> Network:
-    """Minimise `loss(step, generator)` over the network's parameters and return the EMA network.
+    """Minimise `loss(step, generator)` over the network's parameters where they lie and return the EMA network, on the CPU.
 
-    Step k draws its scenes and noise from generators seeded with k, so a run that is killed and started again sees
-    what it would have seen. State goes to `folder` every 200 steps, written beside the old one and then moved over it.
+    Step k draws its scenes and noise on the CPU from generators seeded with k, so a run that is killed and started
+    again, or that runs on another device, sees what it would have seen. State goes to `folder` every 200 steps,
+    written beside the old one and then moved over it; it is read back on any device.
     """
     torch.manual_seed(0)
     parameters = [p for p in network.parameters() if p.requires_grad]
@@ -63,7 +79,7 @@ def train(
             started, shown, recent = time.time(), step, 0.0
         if step % 200 == 0 or step == n_steps:
             _save(folder, network, average, optimiser, step)
-    return average
+    return average.cpu()
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, n_steps: int, warmup: int) -> None:

@@ -8,13 +8,12 @@ The second command goes on with the decoder alone: the latents stay as they are,
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from loop import TRAINING_SEED, train
+from loop import TRAINING_SEED, arguments_of, train
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -50,27 +49,27 @@ def pyramid_error(made: Tensor, seen: Tensor) -> Tensor:
 
 def main() -> None:
     """Train, measure the latents' spread, then write the checkpoint folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4_500)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser = arguments_of(__doc__, n_steps=4_500)
     parser.add_argument("--decoder-only", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     bundled, folder = BUNDLED / "demo" / "autoencoder", Path(__file__).parent / "checkpoints" / "autoencoder"
-    network = build_autoencoder(CONFIG)
+    network, device = build_autoencoder(CONFIG), arguments.device
     if arguments.decoder_only:
         folder = folder.with_name("autoencoder_decoder")
         network = load_autoencoder(bundled)
         network.decoder.requires_grad_(True)
         network.post_quant_conv.requires_grad_(True)
 
+    network.to(device)
+
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """Multi-scale L1 of the picture and its gradients + weight · KL(posterior ‖ standard normal)."""
         raw, _ = compose_scenes(BATCH, TRAINING_SEED + 3 * arguments.decoder_only, first=step * BATCH)
-        pictures = torch.from_numpy(images.from_uint8(raw)) * 2 - 1
-        with torch.autocast("cpu", torch.bfloat16):
+        pictures = torch.from_numpy(images.from_uint8(raw)).to(device) * 2 - 1
+        with torch.autocast(device.type, torch.bfloat16):
             posterior = network.encode(pictures).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator)
+            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
             made = network.decode((posterior.mean + posterior.std * noise).to(torch.bfloat16)).sample
         value: Tensor = pyramid_error(made.float(), pictures) + KL_WEIGHT * posterior.kl().mean()
         return value

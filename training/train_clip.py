@@ -5,13 +5,12 @@ python training/train_clip.py [--steps 1100]
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from loop import TRAINING_SEED, train
+from loop import TRAINING_SEED, arguments_of, train
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
@@ -68,23 +67,22 @@ def clip_config(n_words: int) -> dict[str, Any]:
 
 def main() -> None:
     """Train, then write the checkpoint folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1_100)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__, n_steps=1_100).parse_args()
     torch.set_num_threads(arguments.threads)
     tokenizer = word_tokenizer()
     config = clip_config(tokenizer.get_vocab_size())
-    network = build_clip(config)
+    device = arguments.device
+    network = build_clip(config).to(device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """Symmetric cross-entropy of matching pictures and captions within the batch (Radford et al. 2021)."""
         raw, scenes = compose_scenes(BATCH, TRAINING_SEED, first=step * BATCH)
         rng = np.random.default_rng([TRAINING_SEED, step])
         captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
-        pixels = pixel_values(torch.from_numpy(images.from_uint8(raw)), 64)
-        with torch.autocast("cpu", torch.bfloat16):
-            output = network(input_ids=tokenize(network, tokenizer, captions), pixel_values=pixels, return_loss=True)
+        pixels = pixel_values(torch.from_numpy(images.from_uint8(raw)).to(device), 64)
+        words = tokenize(network, tokenizer, captions).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            output = network(input_ids=words, pixel_values=pixels, return_loss=True)
         value: Tensor = output.loss
         return value
 

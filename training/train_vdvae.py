@@ -5,11 +5,10 @@ python training/train_vdvae.py [--steps 3000]
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
-from loop import TRAINING_SEED, train
+from loop import TRAINING_SEED, arguments_of, train
 from torch import Tensor
 
 from braindiffuser import images
@@ -30,18 +29,16 @@ BATCH = 32
 
 def main() -> None:
     """Train, then write the checkpoint folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3_000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    arguments = parser.parse_args()
+    arguments = arguments_of(__doc__, n_steps=3_000).parse_args()
     torch.set_num_threads(arguments.threads)
-    network = CONFIG.build()
+    device = arguments.device
+    network = CONFIG.build().to(device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """−ELBO in nats per dimension: reconstruction + Σ KL / (3 · 16 · 16)."""
         raw, _ = compose_scenes(BATCH, TRAINING_SEED, first=step * BATCH)
         pictures = torch.nn.functional.interpolate(
-            torch.from_numpy(images.from_uint8(raw)), (16, 16), mode="bilinear", antialias=True
+            torch.from_numpy(images.from_uint8(raw)).to(device), (16, 16), mode="bilinear", antialias=True
         ).clamp(0, 1)
         layers, features = network.infer(pictures, generator)
         assert features is not None

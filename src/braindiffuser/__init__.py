@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from braindiffuser.data.nsd import open_nsd
     from braindiffuser.data.simulated import SimulatedSubject, simulate
     from braindiffuser.evaluation.metrics import Scorer
-    from braindiffuser.pipeline import Run, evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
+    from braindiffuser.pipeline import evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
     from braindiffuser.regression.ridge import Ridge, RidgeCV
+    from braindiffuser.run import Run
 
 __version__ = "0.1.0.dev0"
 
@@ -29,7 +30,7 @@ _HOMES = {
     "Experiment": "config",
     "Ridge": "regression.ridge",
     "RidgeCV": "regression.ridge",
-    "Run": "pipeline",
+    "Run": "run",
     "Scorer": "evaluation.metrics",
     "SimulatedSubject": "data.simulated",
     "evaluate": "pipeline",

@@ -26,8 +26,8 @@ from braindiffuser import __version__
 from braindiffuser.errors import BrainDiffuserError
 
 if TYPE_CHECKING:
-    from braindiffuser.pipeline import Progress as Listener
-    from braindiffuser.pipeline import Run
+    from braindiffuser.run import Progress as Listener
+    from braindiffuser.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -171,7 +171,7 @@ def _run(out: Path, config: str | None, overwrite: bool, stage: str | None) -> N
 
 def _open(out: Path, config: str | None, overwrite: bool, listen: Listener) -> Run:
     from braindiffuser.config import Experiment
-    from braindiffuser.pipeline import Run
+    from braindiffuser.run import Run
 
     if config is None and (out / "manifest.json").exists():
         return Run.open(None, out, overwrite, listen)

@@ -6,11 +6,10 @@ not run again; a killed one goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,31 +17,30 @@ from jaxtyping import Float, Int
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.config import Experiment, flatten, identity
+from braindiffuser.config import Experiment
 from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
-from braindiffuser.data.nsd import open_captions, open_nsd, open_stimuli
+from braindiffuser.data.nsd import open_captions
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.responses import ResponseAccumulator
-from braindiffuser.data.simulated import simulate
+from braindiffuser.data.simulated import held_out_ids, simulate
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.metrics import DEMO, Scorer
-from braindiffuser.evaluation.networks import load_efficientnet_lite0
+from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_lite0
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
 from braindiffuser.features.clip import embed_pictures, extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
-from braindiffuser.models.weights import hash_checkpoint, load_autoencoder, load_clip, load_unet, load_vdvae
+from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
 from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeCV
 from braindiffuser.report.gallery import render_gallery
-from braindiffuser.report.html import RunSummary, render_page
+from braindiffuser.report.html import RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.store import Store, environment
+from braindiffuser.run import Progress, Run
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many parts of it are done, and how many there are."""
+Network = TypeVar("Network")
 
 FeatureMaker = Callable[[Int[np.ndarray, " n"]], np.ndarray]
 """Stimulus ids (n,) to their targets (n, …)."""
@@ -56,112 +54,6 @@ PICTURE_SOURCES = {
     "without_low_level": ("predictions", False),
 }
 """Each kind of reconstruction: whose features it is made from, and whether it starts from the low-level picture."""
-
-INFLUENCES = {
-    "prepare": ("simulation", "data"),
-    "extract": ("latents", "checkpoints.vdvae", "checkpoints.clip"),
-    "fit": ("regression",),
-    "reconstruct": ("seed", "low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
-    "evaluate": ("evaluation",),
-    "report": ("name",),
-}
-"""The entries of an experiment that each stage depends on, besides those of the stages before it."""
-
-OUTPUTS = {
-    "prepare": (
-        "arrays/responses",
-        "arrays/stimuli",
-        "arrays/ncsnr",
-        "sums.npz",
-        "rois.npz",
-        "trials.csv",
-    ),
-    "extract": ("arrays/targets", "arrays/truth", "arrays/null"),
-    "fit": ("decoders", "arrays/predictions"),
-    "reconstruct": ("reconstructions",),
-    "evaluate": ("scores.json", "per_image.csv", "noise_ceiling.json"),
-    "report": ("report",),
-}
-"""What each stage writes in the run's folder."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """An experiment and the folder that its results go to."""
-
-    experiment: Experiment
-    store: Store
-    progress: Progress
-
-    @classmethod
-    def open(
-        cls, experiment: Experiment | None, folder: Path, overwrite: bool = False, progress: Progress | None = None
-    ) -> Run:
-        """Open a run's folder, new or begun.
-
-        Args:
-            experiment: what to run; None takes the one that the folder holds.
-            folder: where results go.
-            overwrite: discard finished stages whose settings differ from the experiment's; else they are an error.
-            progress: told what is being done.
-
-        Raises:
-            RunError: if no experiment is given and the folder holds none, or it holds stages of another one.
-        """
-        store = Store(folder)
-        stored = store.manifest.get("experiment")
-        if experiment is None:
-            if stored is None:
-                raise RunError(f"{folder} holds no run yet: name a preset or an experiment file")
-            experiment = Experiment.model_validate(stored)
-        run = cls(experiment, store, progress or (lambda label, done, total: None))
-        run._discard_stale(overwrite)
-        content = experiment.model_dump(mode="json")
-        store.update_manifest(uid=experiment.uid, experiment=content, seed=experiment.seed, **environment())
-        store.write_text("experiment.yaml", experiment.to_yaml())
-        return run
-
-    def stage_uid(self, stage: str) -> str:
-        """Eight hexadecimal digits of all that a stage's result depends on, its networks' files among them."""
-        stages = list(INFLUENCES)
-        wanted = [entry for name in stages[: stages.index(stage) + 1] for entry in INFLUENCES[name]]
-        flat = flatten(self.experiment.model_dump(mode="json"))
-        content = {k: v for k, v in flat.items() if any(k == entry or k.startswith(f"{entry}.") for entry in wanted)}
-        for network in ("vdvae", "clip", "autoencoder", "unet"):
-            if f"checkpoints.{network}" in wanted:
-                content[f"checkpoints.{network}"] = hash_checkpoint(self.experiment.checkpoints.folder(network))
-        return identity(content)
-
-    def _discard_stale(self, overwrite: bool) -> None:
-        begun = self.store.manifest.get("stages", {})
-        stale = [stage for stage in INFLUENCES if stage in begun and begun[stage]["uid"] != self.stage_uid(stage)]
-        if stale and not overwrite:
-            raise RunError(
-                f"{self.store.folder} holds {', '.join(stale)} of a run with other settings or networks: choose another "
-                "folder, or overwrite what changed (--overwrite)"
-            )
-        self.store.discard({stage: OUTPUTS[stage] for stage in stale})
-
-    @property
-    def nsd_root(self) -> Path:
-        """Folder of the recording, in NSD's layout."""
-        return self.experiment.data.root or self.store.folder / "nsd"
-
-    def recording(self) -> Recording:
-        """Open the recording."""
-        data = self.experiment.data
-        return open_nsd(
-            self.nsd_root, data.subject, sessions=data.sessions, betas_version=data.betas_version, mask=data.mask
-        )
-
-    def stimulus_ids(self, split: str) -> Int[np.ndarray, " n"]:
-        """0-based stimulus ids of a split, in the order of every array."""
-        return self.store.read_array(f"stimuli/{split}_ids")
-
-    def pictures(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-        """Read stimuli."""
-        return images.from_uint8(open_stimuli(self.nsd_root).pictures(stimulus_ids))
-
 
 STAGES: dict[str, Callable[[Run], None]] = {}
 """The stages in their order."""
@@ -210,10 +102,11 @@ def prepare(run: Run) -> None:
     recording = run.recording()
     responses = _accumulate(run, recording).finish()
     store.write_array("responses/train", responses.train)
-    store.write_array("responses/test", responses.test)
-    store.write_array("responses/n_repeats_test", responses.n_repeats_test)
+    held_out_last = np.argsort(np.isin(responses.test_ids, held_out_ids(run.nsd_root)), kind="stable")
+    store.write_array("responses/test", responses.test[held_out_last])
+    store.write_array("responses/n_repeats_test", responses.n_repeats_test[held_out_last])
     store.write_array("stimuli/train_ids", responses.train_ids)
-    store.write_array("stimuli/test_ids", responses.test_ids)
+    store.write_array("stimuli/test_ids", responses.test_ids[held_out_last])
     store.write_array("ncsnr", responses.ncsnr)
     store.write_bundle("rois.npz", dict(recording.roi_masks))
     store.write_table("trials.csv", recording.trials)
@@ -233,12 +126,22 @@ def _accumulate(run: Run, recording: Recording) -> ResponseAccumulator:
     return accumulator
 
 
+def _load(run: Run, network: str, load: Callable[[Path], Network]) -> Network:
+    folder = run.experiment.checkpoints.folder(network)
+    try:
+        return load(folder)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"checkpoints.{network} cannot be used: {error}. Name a whole checkpoint folder, or install braindiffuser again"
+        ) from error
+
+
 @_stage
 def extract(run: Run) -> None:
     """Stimuli and captions → targets. Those of test stimuli go to `truth`, which only the ceiling is made from."""
-    checkpoints, store, device = run.experiment.checkpoints, run.store, run.experiment.device
-    vdvae = load_vdvae(checkpoints.folder("vdvae")).to(device)
-    clip = load_clip(checkpoints.folder("clip"))
+    store, device = run.store, run.experiment.device
+    vdvae = _load(run, "vdvae", load_vdvae).to(device)
+    clip = _load(run, "clip", load_clip)
     clip.model.to(device)
     captions = open_captions(run.nsd_root)
 
@@ -290,11 +193,10 @@ def fit(run: Run) -> None:
 @_stage
 def reconstruct(run: Run) -> None:
     """Predictions → low-level pictures → reconstructions; the same from true features, and without the low level."""
-    ids, store, checkpoints = run.stimulus_ids("test"), run.store, run.experiment.checkpoints
-    device = run.experiment.device
-    vdvae = load_vdvae(checkpoints.folder("vdvae")).to(device)
+    ids, store, device = run.stimulus_ids("test"), run.store, run.experiment.device
+    vdvae = _load(run, "vdvae", load_vdvae).to(device)
     networks = DiffusionNetworks(
-        load_unet(checkpoints.folder("unet")).to(device), load_autoencoder(checkpoints.folder("autoencoder")).to(device)
+        _load(run, "unet", load_unet).to(device), _load(run, "autoencoder", load_autoencoder).to(device)
     )
     for kind, source in (("low_level", "predictions"), ("low_level_from_true_features", "truth")):
         latents = store.read_array(f"{source}/latents")
@@ -336,37 +238,49 @@ def _make_pictures(run: Run, kind: str, n: int, make: Callable[[list[int]], Pict
 
 @_stage
 def evaluate(run: Run) -> None:
-    """Pictures → scores with intervals, beside the ceiling, three baselines and two ablations."""
+    """Pictures → scores with intervals, beside the ceiling, three baselines and two ablations.
+
+    Stimuli of held-out photographs are scored apart, among themselves.
+    """
     ids, store, config = run.stimulus_ids("test"), run.store, run.experiment.evaluation
-    clip = load_clip(run.experiment.checkpoints.folder("clip"))
-    networks = {
+    clip = _load(run, "clip", load_clip)
+    networks: Mapping[str, FeatureNetwork] = {
         "efficientnet_lite0": load_efficientnet_lite0(run.experiment.device),
         "clip_demo": lambda pictures: {"embedding": embed_pictures(clip, pictures)},
     }
     seen = run.pictures(ids)
     for number in store.missing_pictures("seen", len(ids)):
         store.write_picture("seen", number, seen[number : number + 1])
-    rng = np.random.default_rng([run.experiment.seed, len(ids)])
-    scorer = Scorer(seen, DEMO, networks)
     made = {kind: store.read_pictures(kind, len(ids)) for kind in (*PICTURE_SOURCES, "low_level")}
-    made |= _baseline_pictures(run, made["final"], rng)
+    tables = []
+    for name, rows in run.test_sets.items():
+        rng = np.random.default_rng([run.experiment.seed, rows.stop - rows.start])
+        scorer = Scorer(seen[rows], DEMO, networks)
+        scores = _score(run, scorer, {kind: pictures[rows] for kind, pictures in made.items()}, rng)
+        store.write_json(SCORES_FILES[name], summarise(DEMO, scores, rng, config.n_resamples, config.level))
+        facts = {"number": np.arange(rows.start, rows.stop), "stimulus_id": ids[rows], "set": name}
+        tables.append(pd.DataFrame(facts | dict(scores.final)))
+    ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))
+    store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_bundle("rois.npz")))
+    store.write_table("per_image.csv", pd.concat(tables))
+
+
+SCORES_FILES = {"test": "scores.json", "held_out": "scores_held_out.json"}
+
+
+def _score(run: Run, scorer: Scorer, made: dict[str, Pictures], rng: np.random.Generator) -> ScoreSets:
+    pictures = made | _baseline_pictures(run, made["final"], rng)
     scores = {}
-    for number, (kind, pictures) in enumerate(made.items()):
-        run.progress("scoring", number, len(made))
-        scores[kind] = scorer.score(pictures)
-    run.progress("scoring", len(made), len(made))
-    sets = ScoreSets(
+    for number, (kind, batch) in enumerate(pictures.items()):
+        run.progress(f"scoring {len(batch)} pictures", number, len(pictures))
+        scores[kind] = scorer.score(batch)
+    run.progress(f"scoring {len(made['final'])} pictures", len(pictures), len(pictures))
+    return ScoreSets(
         final=scores["final"],
         ceiling=scores["from_true_features"],
         baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
         ablations={"low_level_only": scores["low_level"], "without_low_level": scores["without_low_level"]},
     )
-    ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))
-    store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_bundle("rois.npz")))
-    store.write_table(
-        "per_image.csv", pd.DataFrame({"number": range(len(ids)), "stimulus_id": ids} | dict(scores["final"]))
-    )
-    store.write_json("scores.json", summarise(DEMO, sets, rng, config.n_resamples, config.level))
 
 
 def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> dict[str, Pictures]:
@@ -394,21 +308,32 @@ def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> d
 def report(run: Run) -> None:
     """Stored numbers and pictures → one page; its gallery and its table also as files of their own."""
     store = run.store
-    per_image = store.read_table("per_image.csv")
-    kinds = ("seen", "low_level", "final", "from_true_features", "without_low_level")
-    size = int(store.read_pictures("final", 1).shape[-1])
+    sets = {name: _scored_pictures(run, name, rows) for name, rows in run.test_sets.items()}
+    test = sets["test"]
     summary = RunSummary(
+        scores=test.scores,
+        per_image=test.per_image,
+        pictures=test.pictures,
         subject=f"subj{run.experiment.data.subject:02d}",
         simulated=(run.nsd_root / "simulated.json").exists(),
         manifest=store.manifest,
-        scores=store.read_json("scores.json"),
-        per_image=per_image,
         noise_ceiling=store.read_json("noise_ceiling.json"),
-        pictures={kind: images.resize(store.read_pictures(kind, len(per_image)), size) for kind in kinds},
+        held_out=sets.get("held_out"),
     )
     store.write_image("report/gallery.png", render_gallery(summary))
     store.write_text("report/scores.md", scores_markdown(summary.scores) + "\n")
     store.write_text("report/index.html", render_page(summary))
+
+
+def _scored_pictures(run: Run, name: str, rows: slice) -> ScoredPictures:
+    table = run.store.read_table("per_image.csv")
+    kinds = ("seen", "low_level", "final", "from_true_features", "without_low_level")
+    size = int(run.store.read_pictures("final", 1).shape[-1])
+    return ScoredPictures(
+        scores=run.store.read_json(SCORES_FILES[name]),
+        per_image=table[table["set"] == name].reset_index(drop=True),
+        pictures={kind: images.resize(run.store.read_pictures(kind, rows.stop)[rows], size) for kind in kinds},
+    )
 
 
 def _labelled(run: Run, label: str) -> Callable[[int, int], None]:

@@ -6,7 +6,14 @@ from braindiffuser.config import Experiment
 from braindiffuser.data.simulated import SimulatedSubject, simulate
 
 SUBJECT = SimulatedSubject(
-    n_train=54, n_test=10, n_repeats=3, trials_per_session=48, n_early=160, n_higher=120, grid=(12, 14, 10)
+    n_train=50,
+    n_test=10,
+    n_held_out=4,
+    n_repeats=3,
+    trials_per_session=48,
+    n_early=160,
+    n_higher=120,
+    grid=(12, 14, 10),
 )
 
 

@@ -1,15 +1,17 @@
 """The whole chain on a tiny simulated subject: what it leaves behind, and that it survives being killed anywhere."""
 
-import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from braindiffuser.errors import RunError
-from braindiffuser.pipeline import STAGES, Run, prepare, reconstruct, run_all
+from braindiffuser.pipeline import STAGES, extract, reconstruct, run_all
+from braindiffuser.run import Run
 
 KEYS = {
     "pixcorr",
@@ -26,6 +28,7 @@ from pathlib import Path
 import torch
 from braindiffuser import pipeline
 from braindiffuser.config import Experiment
+from braindiffuser.run import Run
 
 folder, source, label, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
@@ -39,7 +42,7 @@ def listen(said, done, total):
 
 if label == "report":
     pipeline.render_page = die
-pipeline.run_all(pipeline.Run.open(Experiment.load(source), Path(folder), progress=listen))
+pipeline.run_all(Run.open(Experiment.load(source), Path(folder), progress=listen))
 """
 
 
@@ -66,7 +69,7 @@ def test_leaves_what_others_read(finished):
     stages = finished.store.manifest["stages"]
     assert list(stages) == list(STAGES)
     assert all(stage["seconds"] > 0 and 0 < stage["peak_memory_gb"] < 6 for stage in stages.values())
-    assert len(list((finished.store.folder / "reconstructions" / "final").glob("*.png"))) == 10
+    assert len(list((finished.store.folder / "reconstructions" / "final").glob("*.png"))) == 14
     page = (finished.store.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower()
     ceilings = finished.store.read_json("noise_ceiling.json")["rois"]
@@ -124,7 +127,7 @@ def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experime
     kinds = ("low_level", "final", "without_low_level")
     ours, theirs = pictures_of(tmp_path), pictures_of(finished.store.folder)
     kept = [path for path in theirs if path.parts[-2] in kinds]
-    assert len(kept) == 30
+    assert len(kept) == 42
     assert all(ours[path] == theirs[path] for path in kept)
 
 
@@ -134,26 +137,35 @@ def test_stages_need_the_ones_before(experiment, tmp_path):
         reconstruct(run)
 
 
-def test_other_settings_are_refused_unless_overwritten(experiment, tmp_path):
-    prepare(Run.open(experiment, tmp_path))
-    other = experiment.model_copy(update={"data": experiment.data.model_copy(update={"normalisation": "training"})})
-    with pytest.raises(RunError, match="holds prepare of a run with other settings"):
-        Run.open(other, tmp_path)
-    run = Run.open(other, tmp_path, overwrite=True)
-    assert not run.store.is_finished("prepare")
-    assert not (tmp_path / "arrays" / "responses").exists()
-
-
-def test_settings_of_a_later_stage_leave_earlier_ones(finished, experiment):
-    other = experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})})
-    run = Run(other, finished.store, finished.progress)
-    mine = Run(experiment, finished.store, finished.progress)
-    unchanged = [stage for stage in STAGES if run.stage_uid(stage) == mine.stage_uid(stage)]
-    assert unchanged == ["prepare", "extract", "fit", "reconstruct"]
+@pytest.mark.parametrize("fault", ["is not a checkpoint folder", "is damaged or cut short"])
+def test_a_network_that_cannot_be_used_is_named(fault, experiment, tmp_path):
+    folder = tmp_path / "vdvae"
+    if fault == "is damaged or cut short":
+        shutil.copytree(experiment.checkpoints.folder("vdvae"), folder)
+        with (folder / "model.safetensors").open("r+b") as file:
+            file.truncate(1000)
+    checkpoints = experiment.checkpoints.model_copy(update={"vdvae": folder})
+    run = Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
+    STAGES["prepare"](run)
+    with pytest.raises(RunError, match=rf"checkpoints\.vdvae cannot be used: .*{fault}"):
+        extract(run)
 
 
 def test_scores_of_the_manifest_are_of_the_pictures_on_disk(finished):
-    scores = json.loads((finished.store.folder / "scores.json").read_text(encoding="utf-8"))
     table = finished.store.read_table("per_image.csv")
-    for key, entry in scores["metrics"].items():
-        assert entry["value"] == pytest.approx(table[key].mean(), abs=1e-9)
+    assert list(table["number"]) == list(range(14))
+    for name, file in {"test": "scores.json", "held_out": "scores_held_out.json"}.items():
+        rows, scores = table[table["set"] == name], finished.store.read_json(file)
+        assert len(rows) == scores["n_images"]
+        for key, entry in scores["metrics"].items():
+            assert entry["value"] == pytest.approx(rows[key].mean(), abs=1e-9)
+
+
+def test_held_out_photographs_are_scored_apart(finished, recording_root):
+    table = finished.store.read_table("per_image.csv")
+    scenes = pd.read_csv(recording_root / "truth" / "scenes.csv").set_index("stimulus_id")
+    shown = scenes.loc[table["stimulus_id"], "split"]
+    assert shown.to_list() == table["set"].to_list() == ["test"] * 10 + ["held_out"] * 4
+    assert "Photographs that no network has seen" in (finished.store.folder / "report" / "index.html").read_text(
+        "utf-8"
+    )

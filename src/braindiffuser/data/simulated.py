@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from pydantic import BaseModel, Field, model_validator
 from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
@@ -158,6 +158,19 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None =
     files.write_ncsnr(folder, config.subject, _session_paths(folder, config), design, brain)
     _write_summary(folder, config, complete=True)
     return folder
+
+
+def held_out_ids(folder: Path) -> Int[np.ndarray, " n"]:
+    """Read the 0-based ids of stimuli that show photographs no bundled network was trained on.
+
+    Args:
+        folder: root of a recording; one that was not simulated has no such stimuli.
+    """
+    path = Path(folder) / "truth" / "scenes.csv"
+    if not path.exists():
+        return np.empty(0, np.int64)
+    scenes = pd.read_csv(path, usecols=["stimulus_id", "split"])
+    return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
 
 
 def _is_complete(folder: Path, config: SimulatedSubject) -> bool:

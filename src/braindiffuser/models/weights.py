@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
@@ -60,8 +61,8 @@ def load_autoencoder(folder: Path) -> AutoencoderKL:
 
 def load_clip(folder: Path) -> Clip:
     """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
-    _require(folder, "tokenizer.json")
-    return Clip(load_network(folder, build_clip), Tokenizer.from_file(str(folder / "tokenizer.json")))
+    tokenizer = Tokenizer.from_str(json.dumps(_read_json(folder, "tokenizer.json")))
+    return Clip(load_network(folder, build_clip), tokenizer)
 
 
 def load_network(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Network:
@@ -69,11 +70,14 @@ def load_network(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Ne
 
     Raises:
         FileNotFoundError: if the folder lacks one of the two files.
-        ValueError: if names or shapes of the tensors are not those of the network; names the first few.
+        ValueError: if `config.json` is not JSON, the tensors' file is damaged, or their names or shapes are not those of
+            the network (names the first few).
     """
-    _require(folder, "config.json", "model.safetensors")
-    network = build(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    stored = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    network = build(_read_json(folder, "config.json"))
+    try:
+        stored = {name: tensor.float() for name, tensor in load_file(_existing(folder, "model.safetensors")).items()}
+    except SafetensorError as error:
+        raise ValueError(f"{folder / 'model.safetensors'} is damaged or cut short ({error})") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
     if wanted != found:
@@ -95,10 +99,21 @@ def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype
     save_file(tensors, folder / "model.safetensors")
 
 
-def _require(folder: Path, *names: str) -> None:
-    for name in names:
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
+def _existing(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
+    return folder / name
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = _existing(folder, name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
+    return content
 
 
 def hash_checkpoint(folder: Path) -> str:

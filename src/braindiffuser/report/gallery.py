@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from braindiffuser.images import resize, to_uint8
 from braindiffuser.report import tables
-from braindiffuser.report.html import PICTURE_KINDS, RunSummary
+from braindiffuser.report.html import RunSummary
 
 SIDE, GAP, HEADER, MARGIN = 128, 6, 26, 18
 INK, PAPER = (40, 44, 52), (255, 255, 255)
@@ -21,7 +21,7 @@ def render_gallery(summary: RunSummary, n_each: int = 4) -> Image.Image:
         summary: what the page is made from.
         n_each: rows of each block.
     """
-    kinds = [kind for kind in PICTURE_KINDS if kind in summary.pictures]
+    kinds = summary.kinds
     ranked = tables.rank_images(summary.scores, summary.per_image)
     blocks = tables.gallery_rows(ranked, n_each)
     width = len(kinds) * (SIDE + GAP) - GAP
@@ -31,10 +31,10 @@ def render_gallery(summary: RunSummary, n_each: int = 4) -> Image.Image:
     for number, (name, rows) in enumerate(blocks.items()):
         left = MARGIN + number * (width + MARGIN)
         draw.text((left, 4), name.capitalize(), INK, ImageFont.load_default(17))
-        for column, kind in enumerate(kinds):
+        for column, (kind, label) in enumerate(kinds.items()):
             x = left + column * (SIDE + GAP)
-            draw.text((x, HEADER + 4), PICTURE_KINDS[kind], INK, font)
-            for row, place in enumerate(rows["number"]):
-                picture = to_uint8(resize(summary.pictures[kind][place : place + 1], SIDE))[0]
+            draw.text((x, HEADER + 4), label, INK, font)
+            for row, picture_number in enumerate(rows["number"]):
+                picture = to_uint8(resize(summary.picture(kind, picture_number), SIDE))[0]
                 sheet.paste(Image.fromarray(picture), (x, 2 * HEADER + row * (SIDE + GAP)))
     return sheet

@@ -41,25 +41,18 @@ GAP = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """All that the page of a run is made from: stored numbers and pictures, nothing else.
+class ScoredPictures:
+    """Pictures that were scored together, with their scores.
 
     Attributes:
-        subject: whom the responses came from, as printed: "subj01".
-        simulated: True if no brain was recorded; the page then says so in its first sentence.
-        manifest: `manifest.json`.
         scores: `scores.json`.
-        per_image: `per_image.csv`; columns number (place in every array of `pictures`), stimulus_id and one per metric.
-        noise_ceiling: `noise_ceiling.json`.
-        pictures: kind ("seen", "low_level", "final", "from_true_features", …) → pictures (n_images, 3, height, width).
+        per_image: their rows of `per_image.csv`; columns number, stimulus_id and one per metric. Numbers have no gap.
+        pictures: kind ("seen", "low_level", "final", "from_true_features", …) → pictures (n_images, 3, height, width),
+            in the order of their numbers.
     """
 
-    subject: str
-    simulated: bool
-    manifest: Mapping[str, Any]
     scores: Mapping[str, Any]
     per_image: pd.DataFrame
-    noise_ceiling: Mapping[str, Any]
     pictures: Mapping[str, Pictures]
 
     def __post_init__(self) -> None:
@@ -71,8 +64,43 @@ class RunSummary:
             raise RunError(
                 f"per_image has {len(self.per_image)} rows but there are {counts} pictures; run evaluate again"
             )
-        if sorted(self.per_image["number"]) != list(range(len(self.per_image))):
-            raise RunError(f"per_image numbers must be 0 … {len(self.per_image) - 1}, each once; run evaluate again")
+        last = self.first + len(self.per_image) - 1
+        if sorted(self.per_image["number"]) != list(range(self.first, last + 1)):
+            raise RunError(f"per_image numbers must be {self.first} … {last}, each once; run evaluate again")
+
+    @property
+    def first(self) -> int:
+        """Number of the first picture."""
+        return int(self.per_image["number"].min())
+
+    def picture(self, kind: str, number: int) -> Pictures:
+        """Return one picture by its number, (1, 3, height, width)."""
+        place = number - self.first
+        return self.pictures[kind][place : place + 1]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kinds that there are pictures of, in the order of columns, and how they are printed."""
+        return {kind: label for kind, label in PICTURE_KINDS.items() if kind in self.pictures}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary(ScoredPictures):
+    """All that the page of a run is made from: stored numbers and pictures, nothing else.
+
+    Attributes:
+        subject: whom the responses came from, as printed: "subj01".
+        simulated: True if no brain was recorded; the page then says so in its first sentence.
+        manifest: `manifest.json`.
+        noise_ceiling: `noise_ceiling.json`.
+        held_out: test pictures of photographs that no network was trained on, scored apart; None if there are none.
+    """
+
+    subject: str
+    simulated: bool
+    manifest: Mapping[str, Any]
+    noise_ceiling: Mapping[str, Any]
+    held_out: ScoredPictures | None = None
 
 
 def render_page(summary: RunSummary) -> str:
@@ -100,9 +128,10 @@ def render_page(summary: RunSummary) -> str:
         ablation_figures=_metric_figures(scores, tables.ABLATIONS, "ablation"),
         ranking_label=scores["metrics"][ranking]["label"],
         tie_label=scores["metrics"][tie]["label"],
-        kinds={kind: label for kind, label in PICTURE_KINDS.items() if kind in summary.pictures},
-        gallery=_gallery(summary, ranked),
-        contact_sheet=_contact_sheet(summary, ranked, ranking),
+        kinds=summary.kinds,
+        gallery=_gallery(summary, n_each=4),
+        contact_sheet=_contact_sheet(summary, ranking),
+        held_out=_held_out(summary.held_out, ranking),
         noise_ceiling_figure=_noise_ceiling_figure(summary.noise_ceiling),
         empty_rois=_empty_rois(summary.noise_ceiling),
         experiment_yaml=yaml.safe_dump(summary.manifest["experiment"], sort_keys=False, allow_unicode=True),
@@ -171,27 +200,39 @@ def _empty_rois(noise_ceiling: Mapping[str, Any]) -> dict[str, str]:
     return {name: roi.get("note") or "no voxels" for name, roi in rois.items() if not roi["n_voxels"]}
 
 
-def _gallery(summary: RunSummary, ranked: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _held_out(held_out: ScoredPictures | None, ranking: str) -> dict[str, Any] | None:
+    """Describe the section on photographs that no network was trained on: numbers, a short gallery, all pictures."""
+    if held_out is None:
+        return None
+    return {
+        "n_images": len(held_out.per_image),
+        "table": _score_table(held_out.scores, tables.COMPARED),
+        "figures": _metric_figures(held_out.scores, tables.COMPARED, "held-out"),
+        "gallery": _gallery(held_out, n_each=1),
+        "contact_sheet": _contact_sheet(held_out, ranking),
+    }
+
+
+def _gallery(scored: ScoredPictures, n_each: int) -> dict[str, list[dict[str, Any]]]:
     """Describe the gallery's rows: for "best", "median" and "worst" each picture's place, scores and PNGs."""
+    ranked = tables.rank_images(scored.scores, scored.per_image)
     return {
         name: [
-            _gallery_row(summary, place, row)
-            for place, row in zip(rows.index + 1, rows.to_dict("records"), strict=True)
+            _gallery_row(scored, place, row) for place, row in zip(rows.index + 1, rows.to_dict("records"), strict=True)
         ]
-        for name, rows in tables.gallery_rows(ranked).items()
+        for name, rows in tables.gallery_rows(ranked, n_each).items()
         if len(rows)
     }
 
 
-def _gallery_row(summary: RunSummary, place: int, row: Mapping[Any, Any]) -> dict[str, Any]:
+def _gallery_row(scored: ScoredPictures, place: int, row: Mapping[Any, Any]) -> dict[str, Any]:
     number = row["number"]
-    metrics = summary.scores["metrics"]
+    metrics = scored.scores["metrics"]
     pictures = {}
-    for kind in PICTURE_KINDS:
-        if kind in summary.pictures:
-            picture = summary.pictures[kind][number : number + 1]
-            side = min(GALLERY_SIDE, max(picture.shape[-2:]))
-            pictures[kind] = _png_uri(to_uint8(resize(picture, side))[0])
+    for kind in scored.kinds:
+        picture = scored.picture(kind, number)
+        side = min(GALLERY_SIDE, max(picture.shape[-2:]))
+        pictures[kind] = _png_uri(to_uint8(resize(picture, side))[0])
     return {
         "place": place,
         "number": number,
@@ -203,21 +244,21 @@ def _gallery_row(summary: RunSummary, place: int, row: Mapping[Any, Any]) -> dic
     }
 
 
-def _contact_sheet(summary: RunSummary, ranked: pd.DataFrame, ranking: str) -> dict[str, Any]:
+def _contact_sheet(scored: ScoredPictures, ranking: str) -> dict[str, Any]:
     """Make one strip per test picture, in test order: its kinds side by side, small."""
-    kinds = [kind for kind in PICTURE_KINDS if kind in summary.pictures]
-    n_pictures = max(1, len(ranked) * len(kinds))
+    kinds = scored.kinds
+    n_pictures = max(1, len(scored.per_image) * len(kinds))
     side = int(np.clip(math.sqrt(CONTACT_BYTES / (4 * n_pictures)), *CONTACT_SIDES))
-    shrunk = np.stack([to_uint8(resize(summary.pictures[kind], side)) for kind in kinds])
-    entry = summary.scores["metrics"][ranking]
+    shrunk = np.stack([to_uint8(resize(scored.pictures[kind], side)) for kind in kinds])
+    entry = scored.scores["metrics"][ranking]
     strips = [
         {
             "number": row["number"],
             "stimulus_id": row["stimulus_id"],
             "score": format_score(entry, float(row[ranking])),
-            "uri": _png_uri(_strip(shrunk[:, row["number"]])),
+            "uri": _png_uri(_strip(shrunk[:, row["number"] - scored.first])),
         }
-        for row in ranked.sort_values("number").to_dict("records")
+        for row in scored.per_image.sort_values("number").to_dict("records")
     ]
     return {"strips": strips, "width": len(kinds) * (side + GAP) - GAP, "height": side}
 

@@ -14,7 +14,7 @@ from braindiffuser.data import simulated
 from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
 from braindiffuser.data.nsd import open_captions, open_nsd
 from braindiffuser.data.scenes import load_scene_kit
-from braindiffuser.data.simulated import SimulatedSubject, simulate
+from braindiffuser.data.simulated import SimulatedSubject, held_out_ids, simulate
 from braindiffuser.data.simulated_brain import draw_brain
 from braindiffuser.data.simulated_files import draw_design
 from braindiffuser.errors import RecordingError
@@ -81,6 +81,10 @@ def arrays_of(folder):
 def test_default_subject_fills_its_sessions():
     config = SimulatedSubject()
     assert (config.n_pictures, config.n_designed_sessions, config.n_sessions) == (3200, 20, 19)
+
+
+def test_a_recording_that_was_not_simulated_has_no_held_out_photographs(tmp_path):
+    assert len(held_out_ids(tmp_path)) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,7 @@ def test_held_out_photographs_are_in_the_test_set_only(folder, recording):
     held_out = scenes[scenes["split"] == "held_out"]
     assert len(held_out) == 6
     assert set(held_out["object"]) <= held_out_names
+    assert set(held_out_ids(folder)) == set(held_out.index)
     split = recording.trials.drop_duplicates("stimulus_id").set_index("stimulus_id")["split"]
     assert (scenes.loc[split.index, "split"].replace("held_out", "test") == split).all()
 

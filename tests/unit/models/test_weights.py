@@ -135,6 +135,24 @@ def test_clip_without_tokenizer_is_no_checkpoint(tmp_path):
         load_clip(tmp_path / "clip")
 
 
+@pytest.mark.parametrize("left", [0, 4, 100, -8])
+def test_a_file_of_tensors_that_was_cut_short_is_named(folder, left):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ValueError, match=r"vdvae/model\.safetensors is damaged or cut short"):
+        load_vdvae(folder)
+
+
+@pytest.mark.parametrize(("content", "fault"), [('{"width": ', "is not JSON"), ("[1]", "holds a list")])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_damaged_json_file_is_named(tmp_path, name, content, fault):
+    save_network(tmp_path, build_clip(CLIP), CLIP)
+    save_tokenizer(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name} {fault}"):
+        load_clip(tmp_path)
+
+
 def test_a_missing_tensor_is_named(folder):
     rewrite(folder, lambda tensors: tensors.pop("decoder.gain"))
     with pytest.raises(ValueError, match=r"in 1 of \d+ tensors: decoder\.gain: wanted \(1, 8, 1, 1\), found None"):

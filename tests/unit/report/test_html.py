@@ -14,7 +14,7 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import to_uint8
-from braindiffuser.report import RunSummary, render_page
+from braindiffuser.report import RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import format_score, gallery_rows, metric_label, rank_images
 
 N_IMAGES = 15
@@ -274,7 +274,7 @@ def test_other_counts_of_pictures_and_rows_are_refused(summary):
 
 
 def test_numbers_must_count_the_pictures(summary):
-    with pytest.raises(RunError, match="numbers must be 0 … 14"):
+    with pytest.raises(RunError, match="numbers must be 1 … 15, each once"):
         replace(summary, per_image=summary.per_image.assign(number=1))
 
 
@@ -282,3 +282,23 @@ def test_import_loads_neither_torch_nor_matplotlib():
     code = "__import__('braindiffuser.report') and {'torch', 'matplotlib'} & set(__import__('sys').modules)"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh_interpreter:
         assert fresh_interpreter.submit(eval, code).result() == set()
+
+
+def test_held_out_photographs_have_a_section_of_their_own(summary):
+    without = render_page(summary)
+    assert "no network has seen" not in without
+    table = summary.per_image.assign(number=range(N_IMAGES, 2 * N_IMAGES), stimulus_id=range(80_000, 80_000 + N_IMAGES))
+    metrics = {key: {**metric, "value": 0.123} for key, metric in summary.scores["metrics"].items()}
+    held_out = ScoredPictures(scores={**summary.scores, "metrics": metrics}, per_image=table, pictures=summary.pictures)
+    page = render_page(replace(summary, held_out=held_out))
+    section = page[page.index('id="h-held-out"') : page.index('id="h-noise"')]
+    assert page.replace(section, "").count("0.123") == without.count("0.123") == 0
+    assert "0.123" in section
+    assert "12.3 %" in section.replace("\u00a0", " ")
+    assert f"Test picture {N_IMAGES}:" in section
+    assert Outline(page).open == []
+
+
+def test_pictures_are_found_by_their_numbers(summary):
+    later = replace(summary, per_image=summary.per_image.assign(number=range(40, 40 + N_IMAGES)))
+    np.testing.assert_array_equal(later.picture("final", 42), summary.pictures["final"][2:3])
