@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from loop import TRAINING_SEED
-from train_autoencoder import BATCH as AUTOENCODER_BATCH
-from train_clip import BATCH as CLIP_BATCH
-from train_diffusion import BATCH as UNET_BATCH
-from train_diffusion import POOL, null_tokens
-from train_vdvae import BATCH as VDVAE_BATCH
+from train_diffusion import null_tokens
 
 from braindiffuser import images
 from braindiffuser.data.scenes import Scene, Split, compose_scenes
@@ -29,10 +26,6 @@ from braindiffuser.reconstruction.diffusion import DiffusionConfig, DiffusionNet
 DEMO = BUNDLED / "demo"
 N_SCENES = 200
 N_UNET_SCENES = 64  # sampling is slow
-NOTES = {
-    "autoencoder": " Then `--decoder-only --steps 2400`: the decoder alone.",
-    "unet": f" Drawn from a pool of {POOL:,} scenes, encoded once; learning rate restarted twice.",
-}
 SPLITS: tuple[Split, ...] = ("training", "held_out")
 Numbers = dict[str, float]
 
@@ -102,46 +95,67 @@ def measure_unet(split: Split) -> Numbers:
     return {"PixCorr from tokens alone": float(pixcorr(pictures, made).mean())}
 
 
-CARDS: dict[str, tuple[str, int, Callable[[Split], Numbers]]] = {
-    "vdvae": ("Very Deep VAE of 16 px pictures: the low-level stage.", VDVAE_BATCH, measure_vdvae),
-    "clip": ("CLIP of 64 px pictures and their captions: the decoders' targets.", CLIP_BATCH, measure_clip),
-    "autoencoder": (
+class Card(NamedTuple):
+    """What a card says of a network besides its numbers; how the bundled weights came about is written down here."""
+
+    purpose: str
+    recipe: str
+    measure: Callable[[Split], Numbers]
+
+
+CARDS = {
+    "vdvae": Card(
+        "Very Deep VAE of 16 px pictures: the low-level stage.",
+        "`training/train_vdvae.py`, 3,000 steps of 32 scenes, on a CPU.",
+        measure_vdvae,
+    ),
+    "clip": Card(
+        "CLIP of 64 px pictures and their captions: the decoders' targets.",
+        "`training/train_clip.py`, 1,100 steps of 192 scenes, on a CPU.",
+        measure_clip,
+    ),
+    "autoencoder": Card(
         "KL autoencoder, 64 px to 16 × 16 × 4: the space that diffusion runs in.",
-        AUTOENCODER_BATCH,
+        "`training/train_autoencoder.py`, 4,500 steps of 16 scenes, on a CPU. Then `--decoder-only --steps 2400`: the decoder "
+        "alone.",
         measure_autoencoder,
     ),
-    "unet": ("Dual-guided diffusion UNet over the autoencoder's latents.", UNET_BATCH, measure_unet),
+    "unet": Card(
+        "Dual-guided diffusion UNet over the autoencoder's latents.",
+        "`training/train_diffusion.py`, 4,900 steps of 48 scenes of a pool of 24,576 at all noise levels, learning rate "
+        "restarted twice, on a CPU. Then `--warm-start --learning-rate 7e-4 --steps 9600`, from a pool of 49,152 scenes.",
+        measure_unet,
+    ),
 }
 
 
 @torch.inference_mode()
 def main() -> None:
     """Write `card.md` beside every bundled checkpoint."""
-    for name, (purpose, batch, measure) in CARDS.items():
+    for name, card in CARDS.items():
         folder = DEMO / name
-        steps = int((Path(__file__).parent / "checkpoints" / name / "step").read_text(encoding="utf-8"))
-        numbers = {split: measure(split) for split in SPLITS}
+        numbers = {split: card.measure(split) for split in SPLITS}
         size = (folder / "model.safetensors").stat().st_size / 1e6
         n_parameters = _count(folder)
         rows = [
             f"| {key} | {numbers['training'][key]:.3f} | {numbers['held_out'][key]:.3f} |"
             for key in numbers["training"]
         ]
-        script, n_scenes = ("diffusion", N_UNET_SCENES) if name == "unet" else (name, N_SCENES)
-        card = f"""# {name} (demo)
+        n_scenes = N_UNET_SCENES if name == "unet" else N_SCENES
+        text = f"""# {name} (demo)
 
-{purpose} {n_parameters / 1e6:.1f} M parameters, float16, {size:.1f} MB. Licence: MIT, as the code.
+{card.purpose} {n_parameters / 1e6:.1f} M parameters, float16, {size:.1f} MB. Licence: MIT, as the code.
 
 - **Data**: scenes composed from the scene kit (`src/braindiffuser/data/scene_kit`, each photograph under its own licence),
   seed {TRAINING_SEED}; the objects and backgrounds of the held-out list were never shown.
-- **Recipe**: `training/train_{script}.py`, {steps:,} steps of {batch} scenes, on a CPU.{NOTES.get(name, "")}
+- **Recipe**: {card.recipe}
 - **Use**: the demonstration and tests. It knows about 140 objects and 45 places; it is no model of natural images.
 
 | measured on {n_scenes} new scenes of | photographs seen in training | held-out photographs |
 |---|---|---|
 {chr(10).join(rows)}
 """
-        (folder / "card.md").write_text(card, encoding="utf-8")
+        (folder / "card.md").write_text(text, encoding="utf-8")
         print(json.dumps({name: numbers}))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from braindiffuser.data.nsd import open_nsd
     from braindiffuser.data.simulated import SimulatedSubject, simulate
     from braindiffuser.evaluation.metrics import Scorer
-    from braindiffuser.pipeline import evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
+    from braindiffuser.pipeline import analyse, evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
     from braindiffuser.regression.ridge import Ridge, RidgeCV
     from braindiffuser.run import Run
 
@@ -33,6 +33,7 @@ _HOMES = {
     "Run": "run",
     "Scorer": "evaluation.metrics",
     "SimulatedSubject": "data.simulated",
+    "analyse": "pipeline",
     "evaluate": "pipeline",
     "extract": "pipeline",
     "fit": "pipeline",
@@ -52,6 +53,7 @@ __all__ = [
     "Scorer",
     "SimulatedSubject",
     "__version__",
+    "analyse",
     "evaluate",
     "extract",
     "fit",

@@ -95,9 +95,21 @@ def evaluate(out: Out, config: Config = None, overwrite: Overwrite = False) -> N
     _run(out, config, overwrite, "evaluate")
 
 
+analyse = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Stage 6: ask the decoders about the brain."
+)
+app.add_typer(analyse, name="analyse", epilog="Example: **braindiffuser analyse roi --out runs/demo**")
+
+
+@analyse.command(epilog="Example: **braindiffuser analyse roi --out runs/demo**")
+def roi(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+    """Draw the picture that each region wants to see."""
+    _run(out, config, overwrite, "analyse")
+
+
 @app.command(epilog="Example: **braindiffuser report --out runs/demo**")
 def report(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
-    """Stage 6: write the page from what is stored."""
+    """Stage 7: write the page from what is stored."""
     _run(out, config, overwrite, "report")
 
 

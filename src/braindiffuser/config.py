@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
+from braindiffuser.analysis.roi import RoiConfig
 from braindiffuser.data.responses import Normalisation
 from braindiffuser.data.simulated import SimulatedSubject
 from braindiffuser.errors import RunError
@@ -103,6 +104,7 @@ class Experiment(BaseModel):
     low_level: LowLevelConfig = LowLevelConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    roi: RoiConfig = RoiConfig()
 
     @classmethod
     def load(cls, source: str | Path) -> Experiment:

@@ -1,4 +1,4 @@
-"""The order of stages: prepare → extract → fit → reconstruct → evaluate → report.
+"""The order of stages: prepare → extract → fit → reconstruct → evaluate → analyse → report.
 
 Every stage reads what earlier ones stored, computes the blocks that are not there yet, and stores them. A finished stage is
 not run again; a killed one goes on where it was.
@@ -17,11 +17,13 @@ from jaxtyping import Float, Int
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
+from braindiffuser.analysis.roi import Lengths, maximise, roi_patterns
 from braindiffuser.config import Experiment
 from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
 from braindiffuser.data.nsd import open_captions
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.responses import ResponseAccumulator
+from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.data.simulated import held_out_ids, simulate
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.metrics import DEMO, Scorer
@@ -29,6 +31,7 @@ from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
 from braindiffuser.features.clip import embed_pictures, extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
+from braindiffuser.models.vdvae import VDVAE
 from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
@@ -36,7 +39,7 @@ from braindiffuser.reconstruction.low_level import reconstruct_low_level
 from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeCV
 from braindiffuser.report.gallery import render_gallery
-from braindiffuser.report.html import RunSummary, ScoredPictures, render_page
+from braindiffuser.report.html import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.run import Progress, Run
 
@@ -190,14 +193,17 @@ def fit(run: Run) -> None:
     run.progress("fitting decoders", len(TARGETS), len(TARGETS))
 
 
+def _generators(run: Run) -> tuple[VDVAE, DiffusionNetworks]:
+    device = run.experiment.device
+    unet, autoencoder = _load(run, "unet", load_unet), _load(run, "autoencoder", load_autoencoder)
+    return _load(run, "vdvae", load_vdvae).to(device), DiffusionNetworks(unet.to(device), autoencoder.to(device))
+
+
 @_stage
 def reconstruct(run: Run) -> None:
     """Predictions → low-level pictures → reconstructions; the same from true features, and without the low level."""
-    ids, store, device = run.stimulus_ids("test"), run.store, run.experiment.device
-    vdvae = _load(run, "vdvae", load_vdvae).to(device)
-    networks = DiffusionNetworks(
-        _load(run, "unet", load_unet).to(device), _load(run, "autoencoder", load_autoencoder).to(device)
-    )
+    ids, store = run.stimulus_ids("test"), run.store
+    vdvae, networks = _generators(run)
     for kind, source in (("low_level", "predictions"), ("low_level_from_true_features", "truth")):
         latents = store.read_array(f"{source}/latents")
 
@@ -305,6 +311,52 @@ def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> d
 
 
 @_stage
+def analyse(run: Run) -> None:
+    """Patterns of regions → targets → through both stages, the picture that each region wants to see."""
+    store, lengths = run.store, run.experiment.roi.lengths
+    rois = store.read_bundle("rois.npz")
+    masks = {name: rois[name] for name in MAXIMISED_REGIONS if name in rois and rois[name].any()}
+    regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]
+    if masks:
+        patterns, _ = roi_patterns(masks)
+        targets = {name: _maximise(run, name, patterns, lengths) for name in TARGETS}
+        vdvae, networks = _generators(run)
+        one_noise = np.zeros(len(patterns), np.int64)  # for all regions, so that pictures differ by region alone
+        small = reconstruct_low_level(
+            vdvae, targets["latents"], one_noise, run.experiment.low_level, run.experiment.seed
+        )
+        low_level = images.resize(small, int(networks.autoencoder.config.sample_size))
+        null = Embeddings(store.read_array("null/vision"), store.read_array("null/text"))
+        embeddings = Embeddings(
+            *(targets[name].reshape(-1, *store.read_array(f"null/{name}").shape[1:]) for name in ("vision", "text"))
+        )
+        made = diffuse(
+            networks,
+            low_level,
+            embeddings,
+            null,
+            one_noise,
+            run.experiment.diffusion,
+            run.experiment.seed,
+            lambda done, total: run.progress("drawing what regions want to see", done, total),
+        )
+        for number in range(len(regions)):
+            store.write_picture("roi_low_level", number, low_level[number : number + 1])
+            store.write_picture("roi", number, made[number : number + 1])
+    store.write_json("roi_maximisation.json", {"lengths": lengths, "regions": regions})
+
+
+def _maximise(
+    run: Run, name: str, patterns: Float[np.ndarray, "n_rois n_voxels"], lengths: Lengths
+) -> Float[np.ndarray, "n_rois d"]:
+    decoder = load_decoder(run.store.path(f"decoders/{name}.safetensors"), run.recording().fingerprint)
+    mean, std = decoder.calibration.training_mean, decoder.calibration.training_std
+    if mean is None or std is None:
+        raise RunError(f"the decoder of {name} knows no training targets' mean and std: run fit again (--overwrite)")
+    return maximise(name, decoder.project(patterns), decoder.intercept, mean, std, lengths)
+
+
+@_stage
 def report(run: Run) -> None:
     """Stored numbers and pictures → one page; its gallery and its table also as files of their own."""
     store = run.store
@@ -319,10 +371,25 @@ def report(run: Run) -> None:
         manifest=store.manifest,
         noise_ceiling=store.read_json("noise_ceiling.json"),
         held_out=sets.get("held_out"),
+        regions=_region_pictures(run),
     )
     store.write_image("report/gallery.png", render_gallery(summary))
     store.write_text("report/scores.md", scores_markdown(summary.scores) + "\n")
     store.write_text("report/index.html", render_page(summary))
+
+
+def _region_pictures(run: Run) -> RegionPictures | None:
+    facts = run.store.read_json("roi_maximisation.json")
+    if not facts["regions"]:
+        return None
+    n = len(facts["regions"])
+    return RegionPictures(
+        names=[region["name"] for region in facts["regions"]],
+        n_voxels=[region["n_voxels"] for region in facts["regions"]],
+        lengths=facts["lengths"],
+        low_level=run.store.read_pictures("roi_low_level", n),
+        final=run.store.read_pictures("roi", n),
+    )
 
 
 def _scored_pictures(run: Run, name: str, rows: slice) -> ScoredPictures:

@@ -28,6 +28,7 @@ INFLUENCES = {
     "fit": ("regression",),
     "reconstruct": ("seed", "low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
     "evaluate": ("evaluation",),
+    "analyse": ("roi",),
     "report": ("name",),
 }
 """The entries of an experiment that each stage depends on, besides those of the stages before it."""
@@ -45,6 +46,7 @@ OUTPUTS = {
     "fit": ("decoders", "arrays/predictions"),
     "reconstruct": ("reconstructions",),
     "evaluate": ("scores.json", "scores_held_out.json", "per_image.csv", "noise_ceiling.json"),
+    "analyse": ("roi_maximisation.json", "reconstructions/roi", "reconstructions/roi_low_level"),
     "report": ("report",),
 }
 """What each stage writes in the run's folder."""

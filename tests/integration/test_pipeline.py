@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
 from braindiffuser.pipeline import STAGES, extract, reconstruct, run_all
 from braindiffuser.run import Run
@@ -72,6 +73,7 @@ def test_leaves_what_others_read(finished):
     assert len(list((finished.store.folder / "reconstructions" / "final").glob("*.png"))) == 14
     page = (finished.store.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower()
+    assert "What each region wants to see" in page
     ceilings = finished.store.read_json("noise_ceiling.json")["rois"]
     assert ceilings["faces"]["n_voxels"] == 0
     assert 0 < ceilings["V1"]["median"] < 100
@@ -100,6 +102,7 @@ def test_same_seed_same_bytes(finished, experiment, tmp_path):
         "fitting decoders",
         "reconstructing: final",
         "scoring",
+        "drawing what regions",
         "report",
     ],
 )
@@ -159,6 +162,18 @@ def test_scores_of_the_manifest_are_of_the_pictures_on_disk(finished):
         assert len(rows) == scores["n_images"]
         for key, entry in scores["metrics"].items():
             assert entry["value"] == pytest.approx(rows[key].mean(), abs=1e-9)
+
+
+def test_every_region_with_voxels_has_a_picture(finished):
+    facts = finished.store.read_json("roi_maximisation.json")
+    rois = finished.store.read_bundle("rois.npz")
+    names = [region["name"] for region in facts["regions"]]
+    assert set(names) == {name for name in MAXIMISED_REGIONS if rois[name].any()}
+    assert "V1" in names
+    assert "faces" not in names  # the scenes show none
+    for kind in ("roi", "roi_low_level"):
+        pictures = finished.store.read_pictures(kind, len(names))
+        assert len(np.unique(pictures.reshape(len(names), -1), axis=0)) == len(names)
 
 
 def test_held_out_photographs_are_scored_apart(finished, recording_root):

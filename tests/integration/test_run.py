@@ -45,4 +45,4 @@ def test_another_network_under_the_same_name_is_another_result(experiment, tmp_p
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b"0")
     changed = [stage for stage in STAGES if run.stage_uid(stage) != before[stage]]
-    assert changed == ["reconstruct", "evaluate", "report"]
+    assert changed == ["reconstruct", "evaluate", "analyse", "report"]

@@ -7,7 +7,19 @@ from braindiffuser.cli import app
 from braindiffuser.config import Experiment
 
 runner = CliRunner()
-COMMANDS = ["demo", "run", "prepare", "extract", "fit", "reconstruct", "evaluate", "report", "simulate", "info"]
+COMMANDS = [
+    "demo",
+    "run",
+    "prepare",
+    "extract",
+    "fit",
+    "reconstruct",
+    "evaluate",
+    "analyse",
+    "report",
+    "simulate",
+    "info",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -15,6 +27,12 @@ def test_every_command_has_help_with_an_example(command):
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert f"Example: braindiffuser {command}" in " ".join(result.output.split())
+
+
+def test_analyses_have_help_of_their_own():
+    result = runner.invoke(app, ["analyse", "roi", "--help"])
+    assert result.exit_code == 0
+    assert "Example: braindiffuser analyse roi" in " ".join(result.output.split())
 
 
 def test_help_lists_every_command():

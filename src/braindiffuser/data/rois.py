@@ -41,6 +41,9 @@ RETINOTOPIC_REGIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 CATEGORY_REGIONS = ("faces", "words", "places", "bodies")
 """Regions that are all labels (≥ 1) of `floc-<region>`."""
 
+MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
+"""The 13 regions of Brain-Diffuser's ROI maximisation."""
+
 SUFFIX = ".nii.gz"
 
 

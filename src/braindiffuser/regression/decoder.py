@@ -79,6 +79,13 @@ class Decoder:
         predictions: Float[np.ndarray, "n n_targets"] = responses @ self.coef.T + self.intercept
         return predictions
 
+    def project(self, patterns: Float[np.ndarray, "n n_voxels"]) -> Float[np.ndarray, "n n_targets"]:
+        """Send patterns of voxels through the weights alone, without intercept or calibration: patterns coefᵀ."""
+        if patterns.shape[1] != self.coef.shape[1]:
+            raise ValueError(f"got patterns of {patterns.shape[1]} voxels, expected {self.coef.shape[1]}")
+        projections: Float[np.ndarray, "n n_targets"] = patterns @ self.coef.T
+        return projections
+
     def decode(self, responses: Float[np.ndarray, "n n_voxels"]) -> Float[np.ndarray, "n n_targets"]:
         """Predict and calibrate. Under `transductive` all stimuli of a test set must come in one call."""
         return self.calibration.apply(self.predict(responses))

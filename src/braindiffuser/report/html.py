@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,25 @@ class ScoredPictures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegionPictures:
+    """Pictures that regions want to see.
+
+    Attributes:
+        names: of the regions.
+        n_voxels: of each.
+        lengths: rule that set the length of their targets.
+        low_level: what the first stage drew of each, (n_regions, 3, height, width).
+        final: what both stages drew of each.
+    """
+
+    names: Sequence[str]
+    n_voxels: Sequence[int]
+    lengths: str
+    low_level: Pictures
+    final: Pictures
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary(ScoredPictures):
     """All that the page of a run is made from: stored numbers and pictures, nothing else.
 
@@ -94,6 +113,7 @@ class RunSummary(ScoredPictures):
         manifest: `manifest.json`.
         noise_ceiling: `noise_ceiling.json`.
         held_out: test pictures of photographs that no network was trained on, scored apart; None if there are none.
+        regions: pictures that regions want to see; None if the recording has no regions.
     """
 
     subject: str
@@ -101,6 +121,7 @@ class RunSummary(ScoredPictures):
     manifest: Mapping[str, Any]
     noise_ceiling: Mapping[str, Any]
     held_out: ScoredPictures | None = None
+    regions: RegionPictures | None = None
 
 
 def render_page(summary: RunSummary) -> str:
@@ -132,6 +153,7 @@ def render_page(summary: RunSummary) -> str:
         gallery=_gallery(summary, n_each=4),
         contact_sheet=_contact_sheet(summary, ranking),
         held_out=_held_out(summary.held_out, ranking),
+        regions=_regions(summary.regions),
         noise_ceiling_figure=_noise_ceiling_figure(summary.noise_ceiling),
         empty_rois=_empty_rois(summary.noise_ceiling),
         experiment_yaml=yaml.safe_dump(summary.manifest["experiment"], sort_keys=False, allow_unicode=True),
@@ -213,6 +235,26 @@ def _held_out(held_out: ScoredPictures | None, ranking: str) -> dict[str, Any] |
     }
 
 
+def _regions(regions: RegionPictures | None) -> list[dict[str, Any]]:
+    """Describe one region after the other: its name, size, and two pictures."""
+    if regions is None:
+        return []
+    return [
+        {
+            "name": name,
+            "n_voxels": regions.n_voxels[k],
+            "low_level": _shown(regions.low_level[k : k + 1]),
+            "final": _shown(regions.final[k : k + 1]),
+        }
+        for k, name in enumerate(regions.names)
+    ]
+
+
+def _shown(picture: Pictures) -> str:
+    """Write one picture as a data URI, shrunk to the gallery's side if it is larger."""
+    return _png_uri(to_uint8(resize(picture, min(GALLERY_SIDE, max(picture.shape[-2:]))))[0])
+
+
 def _gallery(scored: ScoredPictures, n_each: int) -> dict[str, list[dict[str, Any]]]:
     """Describe the gallery's rows: for "best", "median" and "worst" each picture's place, scores and PNGs."""
     ranked = tables.rank_images(scored.scores, scored.per_image)
@@ -228,11 +270,6 @@ def _gallery(scored: ScoredPictures, n_each: int) -> dict[str, list[dict[str, An
 def _gallery_row(scored: ScoredPictures, place: int, row: Mapping[Any, Any]) -> dict[str, Any]:
     number = row["number"]
     metrics = scored.scores["metrics"]
-    pictures = {}
-    for kind in scored.kinds:
-        picture = scored.picture(kind, number)
-        side = min(GALLERY_SIDE, max(picture.shape[-2:]))
-        pictures[kind] = _png_uri(to_uint8(resize(picture, side))[0])
     return {
         "place": place,
         "number": number,
@@ -240,7 +277,7 @@ def _gallery_row(scored: ScoredPictures, place: int, row: Mapping[Any, Any]) -> 
         "scores": {
             entry["label"]: format_score(entry, float(row[key])) for key, entry in metrics.items() if key in row
         },
-        "pictures": pictures,
+        "pictures": {kind: _shown(scored.picture(kind, number)) for kind in scored.kinds},
     }
 
 

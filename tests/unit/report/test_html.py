@@ -14,7 +14,7 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import to_uint8
-from braindiffuser.report import RunSummary, ScoredPictures, render_page
+from braindiffuser.report import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import format_score, gallery_rows, metric_label, rank_images
 
 N_IMAGES = 15
@@ -302,3 +302,20 @@ def test_held_out_photographs_have_a_section_of_their_own(summary):
 def test_pictures_are_found_by_their_numbers(summary):
     later = replace(summary, per_image=summary.per_image.assign(number=range(40, 40 + N_IMAGES)))
     np.testing.assert_array_equal(later.picture("final", 42), summary.pictures["final"][2:3])
+
+
+def test_regions_show_both_stages(summary):
+    assert "wants to see" not in render_page(summary)
+    drawn = np.random.default_rng(1).random((2, 2, 3, 16, 16), np.float32)
+    regions = RegionPictures(
+        names=["V1", HOSTILE], n_voxels=[321, 45], lengths="as-published", low_level=drawn[0], final=drawn[1]
+    )
+    page = render_page(replace(summary, regions=regions))
+    section = page[page.index('id="h-regions"') : page.index('id="h-noise"')]
+    assert section.count("<img") == 4
+    assert "321 voxels" in section
+    assert "typed in" in section
+    assert HOSTILE not in section
+    assert HOSTILE in unescape(section)
+    shown = Image.open(io.BytesIO(base64.b64decode(re.findall(r"base64,([^\"]+)", section)[1])))
+    np.testing.assert_array_equal(np.asarray(shown), to_uint8(drawn[1])[0])

@@ -1,0 +1,1 @@
+"""What the fitted decoders say about the brain: the picture that a region wants to see."""
