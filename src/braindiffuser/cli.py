@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,10 +90,27 @@ def reconstruct(out: Out, config: Config = None, overwrite: Overwrite = False) -
     _run(out, config, overwrite, "reconstruct")
 
 
-@app.command(epilog="Example: **braindiffuser evaluate --out runs/demo**")
-def evaluate(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
-    """Stage 5: score the reconstructions, with intervals, ceiling and baselines."""
-    _run(out, config, overwrite, "evaluate")
+@app.command(
+    epilog="Example: **braindiffuser evaluate --out runs/demo**; "
+    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**"
+)
+def evaluate(
+    seen: Annotated[Path | None, typer.Argument(help="Folder of pictures that were shown (instead of --out).")] = None,
+    made: Annotated[Path | None, typer.Argument(help="Folder of reconstructions, named as those shown.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    config: Config = None,
+    overwrite: Overwrite = False,
+    profile: Annotated[str, typer.Option(help="Metrics of two folders: demo or brain-diffuser-2023.")] = "demo",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the scores of two folders here.")] = None,
+    device: Annotated[str, typer.Option(help="Where the networks that score two folders run.")] = "cpu",
+) -> None:
+    """Stage 5: score the reconstructions of a run, or any two folders of pictures, with intervals."""
+    if out is not None and seen is None:
+        _run(out, config, overwrite, "evaluate")
+    elif seen is not None and made is not None and out is None:
+        _score_folders(seen, made, profile, json_file, device)
+    else:
+        _leave("name either a run (--out RUN) or two folders of pictures (SEEN MADE)")
 
 
 analyse = typer.Typer(
@@ -199,6 +217,31 @@ def _print_result(opened: Run, page: Path) -> None:
         Console().print(Markdown(scores_markdown(opened.store.read_json("scores.json"))))
     if page.exists():
         Console().print(f"Page: {page}", highlight=False, soft_wrap=True)
+
+
+def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
+    from rich.markdown import Markdown
+
+    with _telling_errors():
+        from braindiffuser.evaluation.published_networks import weights_folder
+        from braindiffuser.folders import evaluate_folders
+        from braindiffuser.report.tables import FOLDERS, scores_markdown
+
+        scores = evaluate_folders(seen, made, profile, weights_folder(), device)
+        if json_file is not None:
+            unfinished = json_file.with_name(f".{json_file.name}.unfinished")
+            unfinished.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            unfinished.replace(json_file)
+    Console().print(Markdown(scores_markdown(scores, FOLDERS)))
+    for folder, names in scores["unmatched"].items():
+        if names:
+            console.print(
+                f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}", style="yellow"
+            )
+    for network, remedy in scores["missing"].items():
+        console.print(
+            f"{network} is missing, so its metrics are left out: fetch {remedy}", style="yellow", soft_wrap=True
+        )
 
 
 @contextmanager

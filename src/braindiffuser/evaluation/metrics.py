@@ -5,7 +5,7 @@ A profile is data: to score as another paper does, declare another tuple of metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -80,6 +80,10 @@ class Profile:
         keys = [metric.key for metric in self.metrics]
         if len(set(keys)) != len(keys):
             raise ValueError(f"profile {self.name}: every metric needs its own key, got {keys}")
+
+    def without(self, networks: Collection[str]) -> Profile:
+        """Return the profile without the metrics that need one of these networks."""
+        return Profile(self.name, tuple(metric for metric in self.metrics if metric.network not in networks))
 
     @property
     def layers(self) -> dict[str, tuple[str, ...]]:
@@ -156,7 +160,97 @@ DEMO = Profile(
 )
 """Scores of the bundled demonstration: what fits on a laptop without downloads, labelled as stand-ins."""
 
-PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (DEMO,)})
+_PAPER = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"
+
+
+def _published_network(key: str, label: str, network: str, layer: str, what: str) -> Metric:
+    return Metric(
+        key=key,
+        label=label,
+        comparison="two_way_identification",
+        description=(
+            f"Two-way identification, per reconstruction, by the correlation of {what} (pictures resized to 224 pixels,"
+            " bilinear, without a crop)."
+        ),
+        citation=_PAPER,
+        bounds=(0.0, 1.0),
+        chance=0.5,
+        network=network,
+        layer=layer,
+        direction="per_reconstruction",
+    )
+
+
+def _published_distance(key: str, label: str, network: str, what: str) -> Metric:
+    return Metric(
+        key=key,
+        label=label,
+        comparison="correlation_distance",
+        description=(
+            f"One minus the correlation of {what} (pictures resized to 224 pixels, bilinear, without a crop): lower is"
+            " better."
+        ),
+        citation=_PAPER,
+        bounds=(0.0, 2.0),
+        higher_is_better=False,
+        network=network,
+        layer="avgpool",
+    )
+
+
+BRAIN_DIFFUSER_2023 = Profile(
+    "brain-diffuser-2023",
+    (
+        Metric(
+            key="pixcorr",
+            label="PixCorr",
+            comparison="pixcorr",
+            description=(
+                "Pearson correlation over all RGB values, at the size of the stimuli (425 pixels in NSD; reconstructions"
+                " are resized to it, bicubic)."
+            ),
+            citation=_PAPER,
+            bounds=(-1.0, 1.0),
+        ),
+        Metric(
+            key="ssim_bd2023_column_mean",
+            label="SSIM (1-D, 2023)",
+            comparison="ssim_bd2023_column_mean",
+            description=(
+                "What the paper prints as SSIM: the mean over pixel columns of one-dimensional structural similarities of"
+                " the grey pictures, as scikit-image 0.17.2 computes its call. About 0.1 above the two-dimensional one."
+            ),
+            citation=_PAPER,
+            bounds=(-1.0, 1.0),
+        ),
+        Metric(
+            key="ssim_2d",
+            label="SSIM (2-D)",
+            comparison="ssim_2d",
+            description=(
+                "Two-dimensional structural similarity of the grey pictures (Gaussian window, sigma 1.5), which later"
+                " papers print; not in the paper's table."
+            ),
+            citation="Wang et al. 2004, doi 10.1109/TIP.2003.819861",
+            bounds=(-1.0, 1.0),
+        ),
+        _published_network(
+            "alexnet_2", "AlexNet(2)", "alexnet", "2", "the second convolution of AlexNet, after its ReLU"
+        ),
+        _published_network(
+            "alexnet_5", "AlexNet(5)", "alexnet", "5", "the fifth convolution of AlexNet, after its ReLU"
+        ),
+        _published_network("inception", "InceptionV3", "inception_v3", "avgpool", "the pooled features of InceptionV3"),
+        _published_network("clip", "CLIP", "clip_vit_l14", "final", "the picture embedding of CLIP ViT-L/14"),
+        _published_distance(
+            "effnet", "EffNet-B", "efficientnet_b1", "the pooled features of EfficientNet-B1 (weights IMAGENET1K_V1)"
+        ),
+        _published_distance("swav", "SwAV", "swav", "the pooled features of SwAV's ResNet-50 (800 epochs)"),
+    ),
+)
+"""The metrics of the paper's table, with the two-dimensional SSIM beside the printed one."""
+
+PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for profile in (DEMO, BRAIN_DIFFUSER_2023)})
 """All profiles by name."""
 
 

@@ -27,21 +27,23 @@ class ScoreSets:
 
     Attributes:
         final: the reconstructions.
-        ceiling: the same generators fed with the stimuli's true features: what a perfect decoder would reach.
+        ceiling: the same generators fed with the stimuli's true features: what a perfect decoder would reach; None if
+            nobody made such pictures.
         baselines: sets that know nothing of the stimulus, by name (`mean_image`, `random_train_image`,
             `shuffled_responses`).
         ablations: reconstructions without a part of the method, by name (`low_level_only`, `without_low_level`).
     """
 
     final: PerPicture
-    ceiling: PerPicture
+    ceiling: PerPicture | None = None
     baselines: Mapping[str, PerPicture] = field(default_factory=dict)
     ablations: Mapping[str, PerPicture] = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, PerPicture]:
         """All sets by name, for messages and checks."""
-        return {"final": self.final, "ceiling": self.ceiling, **self.baselines, **self.ablations}
+        ceiling = {} if self.ceiling is None else {"ceiling": self.ceiling}
+        return {"final": self.final, **ceiling, **self.baselines, **self.ablations}
 
 
 def bootstrap_interval(
@@ -169,8 +171,8 @@ def summarise(
             **_facts(metric),
             "value": float(score_sets.final[metric.key].mean()),
             "ci95": interval(score_sets.final[metric.key]),
-            "ceiling": float(score_sets.ceiling[metric.key].mean()),
-            "ceiling_ci95": interval(score_sets.ceiling[metric.key]),
+            "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[metric.key].mean()),
+            "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling[metric.key]),
             **both("baselines", score_sets.baselines, metric.key),
             **both("ablations", score_sets.ablations, metric.key),
         }

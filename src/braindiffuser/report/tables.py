@@ -27,6 +27,9 @@ ABLATIONS: Mapping[str, str] = {
 }
 """Conditions of the ablation: one stage, the other stage, both."""
 
+FOLDERS: Mapping[str, str] = {"reconstruction": "Pictures", "shuffled_pictures": "The same, shuffled"}
+"""Conditions of two folders of pictures, of which nobody knows how they were made."""
+
 RANKING_METRIC = "efficientnet_lite0_last"
 """The stated score by which the gallery is ordered."""
 TIE_METRIC = "pixcorr"
@@ -47,14 +50,14 @@ class Estimate(NamedTuple):
 
 
 def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
-    """Return one condition of a metric (a key of `COMPARED` or `ABLATIONS`), or None if that was not computed."""
+    """Return one condition of a metric (of `COMPARED`, `ABLATIONS` or `FOLDERS`), or None if that was not computed."""
     if condition in ("reconstruction", "ceiling"):
         value_key, interval_key = {"reconstruction": ("value", "ci95"), "ceiling": ("ceiling", "ceiling_ci95")}[
             condition
         ]
         value, interval = entry.get(value_key), entry.get(interval_key)
     else:
-        group = "baselines" if condition in BASELINES else "ablations"
+        group = "baselines" if condition in (entry.get("baselines") or {}) else "ablations"
         value = (entry.get(group) or {}).get(condition)
         interval = (entry.get(f"{group}_ci95") or {}).get(condition)
     if value is None:

@@ -1,0 +1,182 @@
+"""Networks of the paper's table with random weights: which layer, which shape, which preprocessing, which file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms import functional as T
+
+from braindiffuser.errors import DependencyError
+from braindiffuser.evaluation.metrics import BRAIN_DIFFUSER_2023
+from braindiffuser.evaluation.published_networks import (
+    CLIP,
+    IMAGENET,
+    NETWORKS,
+    feature_network,
+    fill,
+    load_published_networks,
+    weights_folder,
+)
+from braindiffuser.images import to_uint8
+
+SIZES = {
+    "alexnet": {"2": 192 * 27 * 27, "5": 256 * 13 * 13},
+    "inception_v3": {"avgpool": 2048},
+    "efficientnet_b1": {"avgpool": 1280},
+    "swav": {"avgpool": 2048},
+}
+SMALL_CLIP = replace(
+    NETWORKS["clip_vit_l14"],
+    arguments={
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "patch_size": 56,
+        "projection_dim": 12,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).random((3, 3, 96, 96), np.float32)
+
+
+def built(facts):
+    torch.manual_seed(0)
+    return facts.build()
+
+
+def test_every_network_of_the_profile_is_declared_with_its_layers():
+    for network, layers in BRAIN_DIFFUSER_2023.layers.items():
+        assert set(layers) == set(NETWORKS[network].layers)
+    assert set(BRAIN_DIFFUSER_2023.layers) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_layers_have_the_published_sizes_and_batches_change_nothing(name, pictures):
+    network = built(NETWORKS[name])
+    features = feature_network(network, NETWORKS[name], batch_size=2)(pictures)
+    assert {layer: rows.shape for layer, rows in features.items()} == {k: (3, n) for k, n in SIZES[name].items()}
+    together = feature_network(network, NETWORKS[name], batch_size=3)(pictures)
+    for layer, rows in features.items():
+        np.testing.assert_allclose(rows, together[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_enter_as_pillow_resizes_them_and_standardised(pictures):
+    network = built(NETWORKS["alexnet"]).eval()
+    entered = torch.stack(
+        [
+            T.normalize(T.to_tensor(Image.fromarray(raw).resize((224, 224), Image.Resampling.BILINEAR)), *IMAGENET)
+            for raw in to_uint8(pictures)
+        ]
+    )
+    with torch.inference_mode():
+        second = network.features[:5](entered).flatten(1).numpy()  # convolution, ReLU, pool, convolution, ReLU
+        fifth = network.features[:12](entered).flatten(1).numpy()
+    features = feature_network(network, NETWORKS["alexnet"])(pictures)
+    np.testing.assert_allclose(features["2"], second, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(features["5"], fifth, rtol=1e-4, atol=1e-6)
+    assert features["2"].min() == 0
+
+
+def test_clip_gives_its_projected_embedding_of_pictures_standardised_its_own_way(pictures):
+    network = built(SMALL_CLIP).eval()
+    entered = torch.stack(
+        [
+            T.normalize(T.to_tensor(Image.fromarray(raw).resize((224, 224), Image.Resampling.BILINEAR)), *CLIP)
+            for raw in to_uint8(pictures)
+        ]
+    )
+    with torch.inference_mode():
+        expected = network(pixel_values=entered).image_embeds.numpy()
+    features = feature_network(network, SMALL_CLIP)(pictures)["final"]
+    assert features.shape == (3, 12)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_clip_has_the_size_of_vit_l14():
+    with torch.device("meta"):
+        network = NETWORKS["clip_vit_l14"].build()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 303_966_208
+    assert network.vision_model.embeddings.position_embedding.weight.shape == (257, 1024)
+
+
+def test_inception_takes_its_input_as_with_its_published_weights():
+    assert NETWORKS["inception_v3"].build().transform_input
+
+
+@pytest.mark.parametrize(("name", "weights"), [("alexnet", "IMAGENET1K_V1"), ("efficientnet_b1", "IMAGENET1K_V1")])
+def test_weights_are_the_ones_the_paper_used(name, weights):
+    assert NETWORKS[name].weights == weights
+    assert NETWORKS["efficientnet_b1"].file == "efficientnet_b1_rwightman-bac287d4.pth"
+
+
+def test_swav_is_read_from_its_training_checkpoint(tmp_path, pictures):
+    facts, path = NETWORKS["swav"], tmp_path / NETWORKS["swav"].file
+    network = built(facts)
+    stored = {f"module.{name}": tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
+    torch.save(stored | {"module.prototypes.weight": torch.zeros(3, 4)}, path)
+    loaded, missing = load_published_networks(["swav"], tmp_path)
+    assert missing == {}
+    expected = feature_network(network, facts)(pictures)["avgpool"]
+    np.testing.assert_allclose(loaded["swav"](pictures)["avgpool"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_clip_is_read_from_the_whole_model(tmp_path):
+    network = built(SMALL_CLIP)
+    path = tmp_path / "clip.safetensors"
+    save_file(
+        {**network.state_dict(), "text_model.embeddings.weight": torch.zeros(3), "logit_scale": torch.ones(1)}, path
+    )
+    other = SMALL_CLIP.build()
+    fill(other, SMALL_CLIP, path)
+    for name, tensor in other.state_dict().items():
+        torch.testing.assert_close(tensor, network.state_dict()[name])
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
+    (tmp_path / NETWORKS["alexnet"].file).write_bytes(b"half a file")
+    with pytest.raises(DependencyError, match=r"alexnet-owt-7be5be79\.pth is truncated or changed: its SHA-256 begins"):
+        load_published_networks(["alexnet"], tmp_path)
+
+
+def test_a_truncated_file_without_a_hash_is_named(tmp_path):
+    path = tmp_path / NETWORKS["swav"].file
+    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DependencyError, match=r"swav_800ep_pretrain\.pth\.tar cannot be read, so truncated"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_missing_tensors_are_named(tmp_path):
+    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / NETWORKS["swav"].file)
+    with pytest.raises(DependencyError, match=r"lacks \d+ of 320 tensors of resnet50, first bn1\.bias"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_no_pickle_is_run(tmp_path):
+    torch.save({"network": built(NETWORKS["alexnet"]).features[0]}, tmp_path / NETWORKS["swav"].file)
+    with pytest.raises(DependencyError, match="cannot be read"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    loaded, missing = load_published_networks(list(NETWORKS), tmp_path)
+    assert loaded == {}
+    assert set(missing) == set(NETWORKS)
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (233 MB" in missing["alexnet"]
+    assert str(tmp_path / "swav_800ep_pretrain.pth.tar") in missing["swav"]
+
+
+def test_the_folder_of_weights_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
+    assert weights_folder() == tmp_path
+    monkeypatch.delenv("BRAINDIFFUSER_WEIGHTS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert weights_folder() == tmp_path / "cache" / "braindiffuser"
