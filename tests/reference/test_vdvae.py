@@ -12,18 +12,11 @@ import torch
 from safetensors import safe_open
 
 from braindiffuser.models.logistic_mixture import mixture_nll, sample_mixture
-from braindiffuser.models.vdvae import VDVAE, VDVAEConfig
+from braindiffuser.models.vdvae import IMAGENET64, VDVAE, VDVAEConfig
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 CLOSE = {"rtol": 0, "atol": 1e-5}
 OF_THE_PASSES = {"n_manual_latents", "temperature"}
-IMAGENET64 = VDVAEConfig(
-    image_size=64,
-    enc_blocks="64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
-    dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12",
-    width=512,
-    zdim=16,
-)
 
 
 def quotient(number: float | str) -> float:

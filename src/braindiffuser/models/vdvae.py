@@ -58,6 +58,15 @@ class VDVAEConfig(BaseModel):
         return VDVAE(self)
 
 
+IMAGENET64 = VDVAEConfig(
+    image_size=64,
+    enc_blocks="64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
+    dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12",
+    width=512,
+)
+"""OpenAI's ImageNet-64 network, whose first 31 of 75 layers Brain-Diffuser predicts: 91,168 latents."""
+
+
 def parse_encoder(blocks: str) -> list[tuple[int, int | None]]:
     """Read an encoder string as (resolution, downsampling rate or None) for each block."""
     parsed: list[tuple[int, int | None]] = []

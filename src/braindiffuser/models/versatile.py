@@ -223,6 +223,24 @@ def from_original(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return renamed
 
 
+def from_hub(image_unet: Mapping[str, torch.Tensor], text_unet: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename the tensors of the hub's diffusers layout to ours.
+
+    All of `image_unet` is kept, its transformers as those of vision; of `text_unet` only the transformers, as those of
+    text: the rest of the text flow serves no picture.
+    """
+    transformer = re.compile(r"(.*attentions\.\d+)\.(.+)")
+    renamed: dict[str, torch.Tensor] = {}
+    for guide, tensors in (("vision", image_unet), ("text", text_unet)):
+        for name, tensor in tensors.items():
+            match = transformer.fullmatch(name)
+            if match:
+                renamed[f"unet.{match[1]}.{guide}.{match[2]}"] = tensor
+            elif guide == "vision":
+                renamed[f"unet.{name}"] = tensor
+    return renamed
+
+
 def config_of_original(
     state_dict: Mapping[str, torch.Tensor], attention_heads: int = 8, sample_size: int = 64
 ) -> VersatileConfig:
