@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -21,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from braindiffuser import __version__
@@ -47,6 +48,9 @@ Config = Annotated[
         help="An experiment file, or the name of a preset; default: what the run holds, else demo.",
     ),
 ]
+Nsd = Annotated[Path | None, typer.Option("--nsd", help="NSD's folder: holds nsddata, nsddata_betas, nsddata_stimuli.")]
+Subject = Annotated[int | None, typer.Option("--subject", min=1, max=8, help="Number of the subject in NSD.")]
+Device = Annotated[str | None, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1 …")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard stages that were run with other settings.")]
 
 console = Console(stderr=True)
@@ -59,17 +63,33 @@ def demo(out: Out = Path("runs/demo")) -> None:
 
 
 @app.command(
-    epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; killed? The same again goes on."
+    epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; "
+    "**braindiffuser run --preset brain-diffuser --nsd /data/nsd --subject 1 --out runs/subj01**. "
+    "Killed? The same again goes on."
 )
-def run(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def run(
+    out: Out,
+    config: Config = None,
+    nsd: Nsd = None,
+    subject: Subject = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
     """Run every stage that is not finished, from betas to the page."""
-    _run(out, config, overwrite, stage=None)
+    _run(out, config, overwrite, stage=None, choices=_choices(nsd, subject, device))
 
 
 @app.command(epilog="Example: **braindiffuser prepare --preset demo --out runs/demo**")
-def prepare(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def prepare(
+    out: Out,
+    config: Config = None,
+    nsd: Nsd = None,
+    subject: Subject = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
     """Stage 1: betas to responses, averaged over repeats and normalised by the training set."""
-    _run(out, config, overwrite, "prepare")
+    _run(out, config, overwrite, "prepare", _choices(nsd, subject, device))
 
 
 @app.command(epilog="Example: **braindiffuser extract --out runs/demo**")
@@ -166,7 +186,7 @@ def simulate(
 def info(
     config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
 ) -> None:
-    """Print versions, this machine, and the experiment as a file to start from."""
+    """Print versions, which networks are here, and the experiment as a file to start from."""
     with _telling_errors():
         from braindiffuser.config import Experiment, preset_names
 
@@ -178,7 +198,42 @@ def info(
             path = folder / "model.safetensors"
             state = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"missing: expected at {path}"
             out.print(f"  {network}: {state}", highlight=False, soft_wrap=True)
+        if experiment.evaluation.profile == "brain-diffuser-2023":
+            out.print(_weights_table())
         out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: **braindiffuser weights**, then **braindiffuser weights --download --convert**")
+def weights(
+    get: Annotated[bool, typer.Option("--download", help="Fetch what is missing; interrupted, it goes on.")] = False,
+    convert: Annotated[bool, typer.Option("--convert", help="Make checkpoint folders of what is here, once.")] = False,
+) -> None:
+    """Show the published weights that the preset brain-diffuser needs; fetch and convert them."""
+    with _telling_errors():
+        from braindiffuser import published_weights
+        from braindiffuser.weight_files import weights_folder
+
+        if get:
+            with _progress() as listen:
+                published_weights.fetch(weights_folder(), listen)
+        if convert:
+            published_weights.convert_all(weights_folder(), lambda line: console.print(line, highlight=False))
+        Console().print(_weights_table())
+        Console().print(
+            f"Folder: {weights_folder()} (BRAINDIFFUSER_WEIGHTS names another)", highlight=False, soft_wrap=True
+        )
+
+
+def _weights_table() -> Table:
+    from braindiffuser.evaluation.published_networks import torchvision_folder
+    from braindiffuser.published_weights import GENERATORS, SCORING
+    from braindiffuser.weight_files import weights_folder
+
+    table = Table("file", "for", "size", "licence", "here", "from")
+    for file in (*GENERATORS, *SCORING):
+        here = "yes" if file.find(weights_folder(), torchvision_folder()) else "no"
+        table.add_row(file.name, file.needed_for, f"{file.megabytes:,.0f} MB", file.licence, here, file.url)
+    return table
 
 
 def main() -> None:
@@ -186,9 +241,18 @@ def main() -> None:
     app()
 
 
-def _run(out: Path, config: str | None, overwrite: bool, stage: str | None) -> None:
+def _choices(nsd: Path | None, subject: int | None, device: str | None) -> dict[str, Any]:
+    """Gather what was said on the command line, in the shape of an experiment file."""
+    data = {"root": nsd, "subject": subject}
+    given = {key: value for key, value in data.items() if value is not None}
+    return ({"data": given} if given else {}) | ({"device": device} if device else {})
+
+
+def _run(
+    out: Path, config: str | None, overwrite: bool, stage: str | None, choices: dict[str, Any] | None = None
+) -> None:
     with _telling_errors(), _progress() as listen:
-        opened = _open(out, config, overwrite, listen)
+        opened = _open(out, config, overwrite, listen, choices or {})
         from braindiffuser.pipeline import STAGES, run_all
 
         if stage is None:
@@ -199,13 +263,14 @@ def _run(out: Path, config: str | None, overwrite: bool, stage: str | None) -> N
     _print_result(opened, page)
 
 
-def _open(out: Path, config: str | None, overwrite: bool, listen: Listener) -> Run:
+def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
     from braindiffuser.config import Experiment
     from braindiffuser.run import Run
 
     if config is None and (out / "manifest.json").exists():
-        return Run.open(None, out, overwrite, listen)
-    return Run.open(Experiment.load(config or "demo"), out, overwrite, listen)
+        stored = Run.open(None, out, overwrite, listen)
+        return Run.open(stored.experiment.changed(choices), out, overwrite, listen) if choices else stored
+    return Run.open(Experiment.load(config or "demo").changed(choices), out, overwrite, listen)
 
 
 def _print_result(opened: Run, page: Path) -> None:
@@ -223,9 +288,9 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     from rich.markdown import Markdown
 
     with _telling_errors():
-        from braindiffuser.evaluation.published_networks import weights_folder
-        from braindiffuser.folders import evaluate_folders
         from braindiffuser.report.tables import FOLDERS, scores_markdown
+        from braindiffuser.scoring import evaluate_folders
+        from braindiffuser.weight_files import weights_folder
 
         scores = evaluate_folders(seen, made, profile, weights_folder(), device)
         if json_file is not None:

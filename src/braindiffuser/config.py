@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
@@ -20,6 +21,7 @@ from braindiffuser.models.weights import BUNDLED
 from braindiffuser.reconstruction.diffusion import DiffusionConfig
 from braindiffuser.reconstruction.low_level import LowLevelConfig
 from braindiffuser.regression.calibration import CalibrationName
+from braindiffuser.weight_files import weights_folder
 
 WITHOUT_INFLUENCE = ("name", "device", "data.root", "low_level.batch_size", "diffusion.batch_size")
 """Entries that cannot change a result, and so do not enter an experiment's identity."""
@@ -39,7 +41,7 @@ class DataConfig(BaseModel):
 
 
 class CheckpointsConfig(BaseModel):
-    """Folders of the networks: relative ones are those bundled with the package."""
+    """Folders of the networks: relative ones come with the package, or lie in the folder of downloaded weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +52,8 @@ class CheckpointsConfig(BaseModel):
 
     def folder(self, network: str) -> Path:
         """Return the folder of `vdvae`, `clip`, `autoencoder` or `unet`."""
-        return BUNDLED / Path(getattr(self, network))
+        bundled = BUNDLED / Path(getattr(self, network))  # an absolute path stays itself
+        return bundled if bundled.exists() else weights_folder() / Path(getattr(self, network))
 
 
 class AlphasConfig(BaseModel):
@@ -78,6 +81,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    profile: Literal["demo", "brain-diffuser-2023"] = "demo"  # which metrics
     n_resamples: PositiveInt = 2000  # bootstrap resamples of pictures
     level: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
 
@@ -128,6 +132,18 @@ class Experiment(BaseModel):
             listed = "; ".join(f"{'.'.join(map(str, e['loc'])) or source}: {e['msg']}" for e in error.errors())
             raise RunError(f"{source} is not an experiment: {listed}") from error
 
+    def changed(self, changes: Mapping[str, Any]) -> Experiment:
+        """Return the experiment with some entries changed, checked anew.
+
+        Args:
+            changes: nested as the experiment is, such as {"data": {"subject": 2}}.
+
+        Example:
+            >>> Experiment.load("demo").changed({"data": {"subject": 2}}).data.subject
+            2
+        """
+        return Experiment.model_validate(_merged(self.model_dump(), changes))
+
     def to_yaml(self) -> str:
         """Return the experiment as YAML that `load` reads back to an equal one."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -136,6 +152,13 @@ class Experiment(BaseModel):
     def uid(self) -> str:
         """A readable name and eight hexadecimal digits of everything that results depend on."""
         return f"{self.name}-{identity(self.model_dump(mode='json'))}"
+
+
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in changes.items():
+        merged[key] = _merged(content[key], value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def preset_names() -> list[str]:

@@ -6,7 +6,7 @@ not run again; a killed one goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,10 +26,9 @@ from braindiffuser.data.responses import ResponseAccumulator
 from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.data.simulated import held_out_ids, simulate
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.metrics import DEMO, Scorer
-from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_lite0
+from braindiffuser.evaluation.metrics import PROFILES, Scorer
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
-from braindiffuser.features.clip import embed_pictures, extract_text_tokens, extract_vision_tokens, null_tokens
+from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
 from braindiffuser.models.vdvae import VDVAE
 from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
@@ -42,6 +41,8 @@ from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.html import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.run import Progress, Run
+from braindiffuser.scoring import scoring_networks
+from braindiffuser.weight_files import weights_folder
 
 Network = TypeVar("Network")
 
@@ -100,7 +101,7 @@ def prepare(run: Run) -> None:
     simulation, store = run.experiment.simulation, run.store
     if run.experiment.data.root is None:
         if simulation is None:
-            raise RunError("the experiment has neither data.root nor a simulation: set one of them")
+            raise RunError("the experiment has neither data.root nor a simulation: name NSD's folder (--nsd PATH)")
         simulate(run.nsd_root, simulation, run.progress)
     recording = run.recording()
     responses = _accumulate(run, recording).finish()
@@ -246,14 +247,15 @@ def _make_pictures(run: Run, kind: str, n: int, make: Callable[[list[int]], Pict
 def evaluate(run: Run) -> None:
     """Pictures → scores with intervals, beside the ceiling, three baselines and two ablations.
 
-    Stimuli of held-out photographs are scored apart, among themselves.
+    Stimuli of held-out photographs are scored apart, among themselves. Metrics whose network's weights are not on this
+    machine are left out, and said so.
     """
     ids, store, config = run.stimulus_ids("test"), run.store, run.experiment.evaluation
-    clip = _load(run, "clip", load_clip)
-    networks: Mapping[str, FeatureNetwork] = {
-        "efficientnet_lite0": load_efficientnet_lite0(run.experiment.device),
-        "clip_demo": lambda pictures: {"embedding": embed_pictures(clip, pictures)},
-    }
+    published = PROFILES[config.profile]
+    networks, missing = scoring_networks(
+        published, _load(run, "clip", load_clip), weights_folder(), run.experiment.device
+    )
+    profile = published.without(missing)
     seen = run.pictures(ids)
     for number in store.missing_pictures("seen", len(ids)):
         store.write_picture("seen", number, seen[number : number + 1])
@@ -261,9 +263,10 @@ def evaluate(run: Run) -> None:
     tables = []
     for name, rows in run.test_sets.items():
         rng = np.random.default_rng([run.experiment.seed, rows.stop - rows.start])
-        scorer = Scorer(seen[rows], DEMO, networks)
+        scorer = Scorer(seen[rows], profile, networks)
         scores = _score(run, scorer, {kind: pictures[rows] for kind, pictures in made.items()}, rng)
-        store.write_json(SCORES_FILES[name], summarise(DEMO, scores, rng, config.n_resamples, config.level))
+        summary = summarise(profile, scores, rng, config.n_resamples, config.level)
+        store.write_json(SCORES_FILES[name], summary | {"missing": missing})
         facts = {"number": np.arange(rows.start, rows.stop), "stimulus_id": ids[rows], "set": name}
         tables.append(pd.DataFrame(facts | dict(scores.final)))
     ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
 from braindiffuser import images
@@ -16,8 +17,11 @@ from braindiffuser.data.nsd import open_nsd, open_stimuli
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.simulated import held_out_ids
 from braindiffuser.errors import RunError
+from braindiffuser.evaluation.metrics import PROFILES
+from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
 from braindiffuser.models.weights import hash_checkpoint
 from braindiffuser.store import Store, environment
+from braindiffuser.weight_files import weights_folder
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many parts of it are done, and how many there are."""
@@ -73,7 +77,8 @@ class Run:
             progress: told what is being done.
 
         Raises:
-            RunError: if no experiment is given and the folder holds none, or it holds stages of another one.
+            RunError: if no experiment is given and the folder holds none, it holds stages of another one, or there is no GPU
+                where the experiment wants one.
         """
         store = Store(folder)
         stored = store.manifest.get("experiment")
@@ -81,6 +86,10 @@ class Run:
             if stored is None:
                 raise RunError(f"{folder} holds no run yet: name a preset or an experiment file")
             experiment = Experiment.model_validate(stored)
+        if experiment.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RunError(
+                f"the experiment runs on {experiment.device}, but torch sees no GPU: --device cpu does without"
+            )
         run = cls(experiment, store, progress or (lambda label, done, total: None))
         run._discard_stale(overwrite)
         content = experiment.model_dump(mode="json")
@@ -97,7 +106,16 @@ class Run:
         for network in ("vdvae", "clip", "autoencoder", "unet"):
             if f"checkpoints.{network}" in wanted:
                 content[f"checkpoints.{network}"] = hash_checkpoint(self.experiment.checkpoints.folder(network))
+        if "evaluation" in wanted:
+            content["evaluation.missing"] = self.missing_networks
         return identity(content)
+
+    @property
+    def missing_networks(self) -> list[str]:
+        """Networks of the profile whose weights are not on this machine: when they come, scores are out of date."""
+        names = sorted(PROFILES[self.experiment.evaluation.profile].layers.keys() & NETWORKS.keys())
+        folders = weights_folder(), torchvision_folder()
+        return [name for name in names if NETWORKS[name].file.find(*folders) is None]
 
     def _discard_stale(self, overwrite: bool) -> None:
         begun = self.store.manifest.get("stages", {})

@@ -19,6 +19,7 @@ COMMANDS = [
     "report",
     "simulate",
     "info",
+    "weights",
 ]
 
 
@@ -46,6 +47,24 @@ def test_info_prints_an_experiment_that_loads_again(tmp_path):
     file = tmp_path / "experiment.yaml"
     file.write_text(result.output.split("# demo-", 1)[1].split("\n", 1)[1], encoding="utf-8")
     assert Experiment.load(file) == Experiment.load("demo")
+
+
+def test_info_says_what_the_published_preset_lacks(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
+    result = runner.invoke(app, ["info", "--preset", "brain-diffuser"], terminal_width=250)
+    assert result.exit_code == 0
+    said = " ".join(result.output.split())
+    assert f"vdvae: missing: expected at {tmp_path / 'brain-diffuser' / 'vdvae'}" in said
+    assert "6,660 MB" in said
+    assert "calibration: transductive" in said
+
+
+def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
+    arguments = ["--preset", "brain-diffuser", "--nsd", str(tmp_path), "--subject", "5", "--device", "cpu"]
+    result = runner.invoke(app, ["prepare", *arguments, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1  # there is no NSD
+    stored = Experiment.load(tmp_path / "run" / "experiment.yaml")
+    assert (stored.data.root, stored.data.subject, stored.device) == (tmp_path, 5, "cpu")
 
 
 @pytest.mark.parametrize(

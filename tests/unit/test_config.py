@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from braindiffuser.config import WITHOUT_INFLUENCE, CheckpointsConfig, Experiment, flatten, identity, preset_names
 from braindiffuser.errors import RunError
 from braindiffuser.models.weights import BUNDLED
+from braindiffuser.weight_files import weights_folder
 
 FOLDERS = {"vdvae": "a/vdvae", "clip": "a/clip", "autoencoder": "a/autoencoder", "unet": "/elsewhere/unet"}
 MINIMAL = {"name": "mine", "checkpoints": FOLDERS}
@@ -141,9 +142,11 @@ def test_the_defaults_are_the_papers_penalties():
     assert (alphas.latents, alphas.vision, alphas.text) == ((50_000.0,), (60_000.0,), (100_000.0,))
 
 
-def test_relative_checkpoints_are_bundled_and_absolute_ones_are_anywhere():
+def test_relative_checkpoints_are_bundled_or_downloaded_and_absolute_ones_are_anywhere():
     checkpoints = CheckpointsConfig.model_validate(FOLDERS)
-    assert checkpoints.folder("clip") == BUNDLED / "a" / "clip"
+    assert checkpoints.folder("clip") == weights_folder() / "a" / "clip"
+    bundled = checkpoints.model_copy(update={"clip": Path("demo/clip")})
+    assert bundled.folder("clip") == BUNDLED / "demo" / "clip"
     assert checkpoints.folder("unet") == Path("/elsewhere/unet")
 
 

@@ -6,9 +6,6 @@ as Pillow resizes 8-bit pictures (bilinear), as `eval_extract_features.py` of th
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +27,21 @@ from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
 from braindiffuser.evaluation.networks import FeatureNetwork
 from braindiffuser.images import resize
+from braindiffuser.weight_files import WeightFile, check_hash
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels."""
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 """Mean and standard deviation of the channels of CLIP's training pictures."""
+
+
+CLIP_VIT_L14 = WeightFile(
+    "clip-vit-large-patch14.safetensors",
+    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
+    1710.5,
+    "MIT",
+    "embeddings; score of CLIP",
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,7 @@ class PublishedNetwork:
 
     Attributes:
         model: name of torchvision's builder; "clip_vision" is transformers' `CLIPVisionModelWithProjection`.
-        file: name of the file with the weights.
-        url: where it comes from.
-        megabytes: its size.
-        licence: of the weights.
+        file: its weights.
         layers: our name of a layer → the node of the network's graph.
         channels: mean and standard deviation that pictures in [0, 1] are standardised by.
         weights: name of torchvision's own entry for these weights, where it has one.
@@ -55,10 +59,7 @@ class PublishedNetwork:
     """
 
     model: str
-    file: str
-    url: str
-    megabytes: float
-    licence: str
+    file: WeightFile
     layers: Mapping[str, str]
     channels: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET
     weights: str | None = None
@@ -69,16 +70,9 @@ class PublishedNetwork:
     def of_torchvision(cls, model: str, weights: str, layers: Mapping[str, str], **arguments: bool) -> PublishedNetwork:
         """Take file, address and size from torchvision's entry of that name."""
         entry = get_model_weights(model)[weights]
-        return cls(
-            model=model,
-            file=entry.url.rsplit("/", 1)[1],
-            url=entry.url,
-            megabytes=float(entry.meta["_file_size"]),
-            licence="BSD-3-Clause",
-            layers=layers,
-            weights=weights,
-            arguments=arguments or None,
-        )
+        name, megabytes = entry.url.rsplit("/", 1)[1], float(entry.meta["_file_size"])
+        file = WeightFile(name, entry.url, megabytes, "BSD-3-Clause", f"score of {model}")
+        return cls(model, file, layers, weights=weights, arguments=arguments or None)
 
     def build(self) -> nn.Module:
         """Make the network with fresh weights."""
@@ -100,10 +94,7 @@ NETWORKS: Mapping[str, PublishedNetwork] = {
     ),
     "clip_vit_l14": PublishedNetwork(
         model="clip_vision",
-        file="clip-vit-large-patch14.safetensors",
-        url="https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
-        megabytes=1710.5,
-        licence="MIT",
+        file=CLIP_VIT_L14,
         layers={"final": "image_embeds"},
         channels=CLIP,
         arguments={
@@ -118,27 +109,22 @@ NETWORKS: Mapping[str, PublishedNetwork] = {
     "efficientnet_b1": PublishedNetwork.of_torchvision("efficientnet_b1", "IMAGENET1K_V1", {"avgpool": "avgpool"}),
     "swav": PublishedNetwork(
         model="resnet50",
-        file="swav_800ep_pretrain.pth.tar",
-        url="https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
-        megabytes=113.0,
-        licence="CC-BY-NC-4.0",
+        file=WeightFile(
+            "swav_800ep_pretrain.pth.tar",
+            "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+            113.0,
+            "CC-BY-NC-4.0",
+            "score of SwAV",
+        ),
         layers={"avgpool": "avgpool"},
     ),
 }
 """Networks of the paper's table by our names."""
 
 
-def weights_folder() -> Path:
-    """Folder of downloaded weights: BRAINDIFFUSER_WEIGHTS, else `braindiffuser` in the user's cache."""
-    named = os.environ.get("BRAINDIFFUSER_WEIGHTS")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return Path(named) if named else cache / "braindiffuser"
-
-
-def find_weights(network: PublishedNetwork, folder: Path) -> Path | None:
-    """Return the file with a network's weights, in `folder` or where torchvision keeps its downloads; None if absent."""
-    places = (folder, Path(torch.hub.get_dir()) / "checkpoints")
-    return next((place / network.file for place in places if (place / network.file).is_file()), None)
+def torchvision_folder() -> Path:
+    """Where torchvision keeps what it downloads."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def load_published_networks(
@@ -162,11 +148,9 @@ def load_published_networks(
     missing: dict[str, str] = {}
     for name in names:
         facts = NETWORKS[name]
-        path = find_weights(facts, folder)
+        path = facts.file.find(folder, torchvision_folder())
         if path is None:
-            missing[name] = (
-                f"{facts.url} ({facts.megabytes:.0f} MB, {facts.licence}), to be saved as {folder / facts.file}"
-            )
+            missing[name] = facts.file.remedy(folder)
         else:
             network = facts.build()
             fill(network, facts, path)
@@ -180,12 +164,12 @@ def fill(network: nn.Module, facts: PublishedNetwork, path: Path) -> None:
     Raises:
         DependencyError: if the file is truncated or holds other tensors; the message names it.
     """
-    _check_hash(path)
+    check_hash(path, facts.file.sha256)
     try:
         stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, UnpicklingError) as error:
         raise DependencyError(
-            f"{path} cannot be read, so truncated or no file of weights: fetch {facts.url}"
+            f"{path} cannot be read, so truncated or no file of weights: fetch {facts.file.url}"
         ) from error
     tensors = {name.removeprefix("module."): tensor for name, tensor in stored.items()}
     wanted = network.state_dict()
@@ -193,7 +177,7 @@ def fill(network: nn.Module, facts: PublishedNetwork, path: Path) -> None:
     lacking = sorted(name for name in wanted.keys() - heads if _shape(tensors, name) != _shape(wanted, name))
     if lacking:
         raise DependencyError(
-            f"{path} lacks {len(lacking)} of {len(wanted)} tensors of {facts.model}, first {lacking[0]}: fetch {facts.url}"
+            f"{path} lacks {len(lacking)} of {len(wanted)} tensors of {facts.model}, first {lacking[0]}: fetch {facts.file.url}"
         )
     network.load_state_dict({name: tensors[name].float() for name in wanted.keys() - heads}, strict=False)
 
@@ -231,14 +215,3 @@ def _extractor(network: nn.Module, facts: PublishedNetwork) -> nn.Module:
 
 def _shape(tensors: Mapping[str, torch.Tensor], name: str) -> tuple[int, ...] | None:
     return tuple(tensors[name].shape) if name in tensors else None
-
-
-def _check_hash(path: Path) -> None:
-    """Compare a file with the SHA-256 whose first digits torchvision puts in its name."""
-    named = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
-    if named is None:
-        return
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(named[1]):
-        raise DependencyError(f"{path} is truncated or changed: its SHA-256 begins {digest[:8]}, expected {named[1]}")

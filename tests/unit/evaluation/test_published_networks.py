@@ -18,7 +18,6 @@ from braindiffuser.evaluation.published_networks import (
     feature_network,
     fill,
     load_published_networks,
-    weights_folder,
 )
 from braindiffuser.images import to_uint8
 
@@ -113,11 +112,11 @@ def test_inception_takes_its_input_as_with_its_published_weights():
 @pytest.mark.parametrize(("name", "weights"), [("alexnet", "IMAGENET1K_V1"), ("efficientnet_b1", "IMAGENET1K_V1")])
 def test_weights_are_the_ones_the_paper_used(name, weights):
     assert NETWORKS[name].weights == weights
-    assert NETWORKS["efficientnet_b1"].file == "efficientnet_b1_rwightman-bac287d4.pth"
+    assert NETWORKS["efficientnet_b1"].file.name == "efficientnet_b1_rwightman-bac287d4.pth"
 
 
 def test_swav_is_read_from_its_training_checkpoint(tmp_path, pictures):
-    facts, path = NETWORKS["swav"], tmp_path / NETWORKS["swav"].file
+    facts, path = NETWORKS["swav"], tmp_path / NETWORKS["swav"].file.name
     network = built(facts)
     stored = {f"module.{name}": tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
     torch.save(stored | {"module.prototypes.weight": torch.zeros(3, 4)}, path)
@@ -140,13 +139,13 @@ def test_clip_is_read_from_the_whole_model(tmp_path):
 
 
 def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
-    (tmp_path / NETWORKS["alexnet"].file).write_bytes(b"half a file")
+    (tmp_path / NETWORKS["alexnet"].file.name).write_bytes(b"half a file")
     with pytest.raises(DependencyError, match=r"alexnet-owt-7be5be79\.pth is truncated or changed: its SHA-256 begins"):
         load_published_networks(["alexnet"], tmp_path)
 
 
 def test_a_truncated_file_without_a_hash_is_named(tmp_path):
-    path = tmp_path / NETWORKS["swav"].file
+    path = tmp_path / NETWORKS["swav"].file.name
     torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(DependencyError, match=r"swav_800ep_pretrain\.pth\.tar cannot be read, so truncated"):
@@ -154,13 +153,13 @@ def test_a_truncated_file_without_a_hash_is_named(tmp_path):
 
 
 def test_missing_tensors_are_named(tmp_path):
-    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / NETWORKS["swav"].file)
+    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / NETWORKS["swav"].file.name)
     with pytest.raises(DependencyError, match=r"lacks \d+ of 320 tensors of resnet50, first bn1\.bias"):
         load_published_networks(["swav"], tmp_path)
 
 
 def test_no_pickle_is_run(tmp_path):
-    torch.save({"network": built(NETWORKS["alexnet"]).features[0]}, tmp_path / NETWORKS["swav"].file)
+    torch.save({"network": built(NETWORKS["alexnet"]).features[0]}, tmp_path / NETWORKS["swav"].file.name)
     with pytest.raises(DependencyError, match="cannot be read"):
         load_published_networks(["swav"], tmp_path)
 
@@ -172,11 +171,3 @@ def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
     assert set(missing) == set(NETWORKS)
     assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (233 MB" in missing["alexnet"]
     assert str(tmp_path / "swav_800ep_pretrain.pth.tar") in missing["swav"]
-
-
-def test_the_folder_of_weights_can_be_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
-    assert weights_folder() == tmp_path
-    monkeypatch.delenv("BRAINDIFFUSER_WEIGHTS")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert weights_folder() == tmp_path / "cache" / "braindiffuser"

@@ -9,8 +9,8 @@ from braindiffuser.cli import app
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.metrics import DEMO, score
-from braindiffuser.folders import _derangement, evaluate_folders, match_names
 from braindiffuser.images import load_png
+from braindiffuser.scoring import _derangement, evaluate_folders, match_names
 
 N = 6
 

@@ -1,4 +1,4 @@
-"""Any two folders of pictures, scored as the literature does, with intervals: no run and no brain needed."""
+"""The networks that a profile scores with; and any two folders of pictures, scored with intervals, without run or brain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_
 from braindiffuser.evaluation.published_networks import NETWORKS, load_published_networks
 from braindiffuser.evaluation.trust import ScoreSets, summarise
 from braindiffuser.features.clip import embed_pictures
-from braindiffuser.models.weights import BUNDLED, load_clip
+from braindiffuser.models.weights import BUNDLED, Clip, load_clip
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -56,7 +56,7 @@ def evaluate_folders(
     height, width = pictures[seen].shape[-2:]
     if height != width and pictures[made].shape[-2:] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = _networks(PROFILES[profile], weights, device)
+    networks, missing = scoring_networks(PROFILES[profile], None, weights, device)
     kept = PROFILES[profile].without(missing)
     rng = np.random.default_rng(seed)
     scorer = Scorer(pictures[seen], kept, networks)
@@ -72,6 +72,30 @@ def evaluate_folders(
         "names": list(pairs),
         "per_image": {key: scores.tolist() for key, scores in final.items()},
     }
+
+
+def scoring_networks(
+    profile: Profile, clip: Clip | None, weights: Path, device: str
+) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
+    """Load the networks that a profile scores with.
+
+    Args:
+        profile: which metrics.
+        clip: the model that `clip_demo` stands for; None: the bundled one.
+        weights: folder where weights of published networks are looked for.
+        device: where the networks run.
+
+    Returns:
+        Those that could be loaded, and for each other one how to get its weights.
+    """
+    names = set(profile.layers)
+    networks, missing = load_published_networks(sorted(names & NETWORKS.keys()), weights, device)
+    if "efficientnet_lite0" in names:
+        networks["efficientnet_lite0"] = load_efficientnet_lite0(device)
+    if "clip_demo" in names:
+        small = clip or load_clip(BUNDLED / "demo" / "clip")
+        networks["clip_demo"] = lambda pictures: {"embedding": embed_pictures(small, pictures)}
+    return networks, missing
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
@@ -117,14 +141,3 @@ def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
     order = np.empty(n, np.int64)
     order[around] = np.roll(around, 1)
     return order
-
-
-def _networks(profile: Profile, weights: Path, device: str) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
-    names = set(profile.layers)
-    networks, missing = load_published_networks(sorted(names & NETWORKS.keys()), weights, device)
-    if "efficientnet_lite0" in names:
-        networks["efficientnet_lite0"] = load_efficientnet_lite0(device)
-    if "clip_demo" in names:
-        clip = load_clip(BUNDLED / "demo" / "clip")
-        networks["clip_demo"] = lambda pictures: {"embedding": embed_pictures(clip, pictures)}
-    return networks, missing

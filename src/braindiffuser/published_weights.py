@@ -1,0 +1,98 @@
+"""What the preset `brain-diffuser` needs of the world: published weights, fetched once and converted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from braindiffuser.errors import DependencyError
+from braindiffuser.evaluation.published_networks import CLIP_VIT_L14, NETWORKS, torchvision_folder
+from braindiffuser.models import convert
+from braindiffuser.weight_files import Progress, WeightFile, download
+
+PRESET = "brain-diffuser"
+VDVAE = WeightFile(
+    "imagenet64-iter-1600000-model-ema.th",
+    "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/imagenet64-iter-1600000-model-ema.th",
+    500.0,
+    "MIT",
+    "low level",
+)
+VERSATILE = WeightFile(
+    "vd-four-flow-v1-0-fp16-deprecated.pth",
+    "https://huggingface.co/shi-labs/versatile-diffusion/resolve/main/pretrained_pth/vd-four-flow-v1-0-fp16-deprecated.pth",
+    6660.0,
+    "MIT",
+    "diffusion, autoencoder",
+)
+TOKENIZER = WeightFile(
+    "clip-vit-large-patch14-tokenizer.json",
+    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/tokenizer.json",
+    2.2,
+    "MIT",
+    "captions",
+)
+GENERATORS = (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER)
+"""Files that the pipeline itself needs."""
+SCORING = tuple(network.file for network in NETWORKS.values() if network.file not in GENERATORS)
+"""Files that only scores need; without one its metrics are left out."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One checkpoint folder of the preset.
+
+    Attributes:
+        name: of the network, as in an experiment's `checkpoints`.
+        sources: files that it is made from.
+        make: converts them; gives False if that was done before.
+    """
+
+    name: str
+    sources: tuple[WeightFile, ...]
+    make: Callable[[Path], bool]
+
+
+def parts(folder: Path) -> list[Part]:
+    """List what is made from the files in a folder: `folder/brain-diffuser/{vdvae,clip,unet and autoencoder}`."""
+    versatile = folder / VERSATILE.name
+    clip, tokenizer = folder / CLIP_VIT_L14.name, folder / TOKENIZER.name
+    return [
+        Part("vdvae", (VDVAE,), lambda out: convert.convert_vdvae(folder / VDVAE.name, out / "vdvae")),
+        Part("unet and autoencoder", (VERSATILE,), lambda out: convert.convert_versatile(versatile, out)),
+        Part("clip", (CLIP_VIT_L14, TOKENIZER), lambda out: convert.convert_clip(clip, tokenizer, out / "clip")),
+    ]
+
+
+def fetch(folder: Path, progress: Progress | None = None) -> None:
+    """Download every file that is not here yet, those for scores too.
+
+    Raises:
+        DependencyError: if one cannot be fetched; says how to get it by hand.
+    """
+    for file in (*GENERATORS, *SCORING):
+        if file.find(folder, torchvision_folder()) is None:
+            download(file, folder, progress)
+
+
+def convert_all(folder: Path, told: Callable[[str], None]) -> None:
+    """Convert what is there and was not converted before.
+
+    Args:
+        folder: holds the files; `folder/brain-diffuser` gets the checkpoint folders.
+        told: hears of each part what was done.
+
+    Raises:
+        DependencyError: if a file is truncated or not what its name says.
+    """
+    for part in parts(folder):
+        lacking = [file for file in part.sources if file.find(folder) is None]
+        if lacking:
+            told(f"{part.name}: waits for {', '.join(file.name for file in lacking)}")
+            continue
+        try:
+            made = part.make(folder / PRESET)
+        except ValueError as error:
+            raise DependencyError(str(error)) from error
+        told(f"{part.name}: {'converted' if made else 'converted before'}")

@@ -1,0 +1,119 @@
+"""Downloads from a server of our own: whole, interrupted, damaged, and without a network."""
+
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from braindiffuser.errors import DependencyError
+from braindiffuser.weight_files import WeightFile, check_hash, download, missing, weights_folder
+
+CONTENT = bytes(range(256)) * 5000
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves CONTENT; `/cut` breaks off halfway, `/plain` knows no ranges."""
+
+    def do_GET(self):
+        start = 0
+        asked = self.headers.get("Range")
+        self.server.asked.append(asked)
+        if asked and self.path != "/plain":
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        body = CONTENT[start:]
+        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with HTTPServer(("127.0.0.1", 0), Server) as running:
+        running.asked = []
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def file_at(server, path="/whole", name="weights.bin"):
+    return WeightFile(name, f"http://127.0.0.1:{server.server_port}{path}", 1.28, "MIT", "tests")
+
+
+def test_a_file_is_fetched_once(server, tmp_path):
+    heard = []
+    path = download(file_at(server), tmp_path / "new", lambda *told: heard.append(told))
+    assert path.read_bytes() == CONTENT
+    assert heard[-1] == ("weights.bin", len(CONTENT), len(CONTENT))
+    assert download(file_at(server), tmp_path / "new") == path
+    assert len(server.asked) == 1
+    assert [entry.name for entry in path.parent.iterdir()] == ["weights.bin"]
+
+
+def test_an_interrupted_download_goes_on(server, tmp_path):
+    with pytest.raises(DependencyError, match=r"could not be fetched .*fetch by hand http://127"):
+        download(file_at(server, "/cut"), tmp_path)
+    part = tmp_path / "weights.bin.part"
+    assert not (tmp_path / "weights.bin").exists()
+    assert part.read_bytes() == CONTENT[: len(CONTENT) // 2]
+    assert download(file_at(server), tmp_path).read_bytes() == CONTENT
+    assert server.asked[-1] == f"bytes={len(CONTENT) // 2}-"
+    assert not part.exists()
+
+
+def test_a_part_that_is_whole_already_is_taken(server, tmp_path):
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT)
+    assert download(file_at(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_knows_no_ranges_starts_anew(server, tmp_path):
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT[:1000])
+    assert download(file_at(server, "/plain"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_with_another_hash_is_thrown_away(server, tmp_path):
+    right, wrong = hashlib.sha256(CONTENT).hexdigest()[:8], "0" * 8
+    assert download(file_at(server, name=f"net-{right}.pth"), tmp_path).exists()
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {right}, expected {wrong}"):
+        download(file_at(server, name=f"net-{wrong}.pth"), tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [f"net-{right}.pth"]
+
+
+def test_without_a_network_the_way_by_hand_is_said(tmp_path):
+    file = WeightFile("weights.bin", "http://127.0.0.1:9/weights.bin", 6660.0, "MIT", "tests")
+    with pytest.raises(
+        DependencyError, match=r"fetch by hand .*weights\.bin \(6,660 MB, MIT\), to be saved as .*weights\.bin"
+    ):
+        download(file, tmp_path)
+
+
+def test_files_are_found_in_the_first_folder_that_has_them(tmp_path):
+    file = WeightFile("weights.bin", "http://127.0.0.1:9/weights.bin", 1.0, "MIT", "tests")
+    folders = [tmp_path / name for name in ("a", "b")]
+    assert missing([file], *folders) == [file]
+    folders[1].mkdir()
+    (folders[1] / "weights.bin").write_bytes(b"")
+    assert file.find(*folders) == folders[1] / "weights.bin"
+    assert missing([file], *folders) == []
+
+
+def test_without_published_digits_there_is_nothing_to_compare(tmp_path):
+    (tmp_path / "file").write_bytes(b"anything")
+    check_hash(tmp_path / "file", WeightFile("file", "", 0.0, "", "").sha256)
+
+
+def test_the_folder_of_weights_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
+    assert weights_folder() == tmp_path
+    monkeypatch.delenv("BRAINDIFFUSER_WEIGHTS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert weights_folder() == tmp_path / "cache" / "braindiffuser"
