@@ -3,7 +3,6 @@
 import json
 import re
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -45,7 +44,6 @@ CLIP = {
     "vision_config": LAYERS | {"image_size": 8, "patch_size": 4},
     "projection_dim": 6,
 }
-TINY_UNET = Path(__file__).parents[2] / "reference" / "vectors" / "versatile_diffusion_tiny.safetensors"
 
 
 @pytest.fixture
@@ -54,47 +52,13 @@ def vdvae():
     return VDVAE.build()
 
 
-def in_original_names(name):
-    """diffusers' name of an autoencoder's tensor → the one of the original latent diffusion code."""
-    name = re.sub(r"encoder\.down_blocks\.(\d)\.resnets\.(\d)", r"encoder.down.\1.block.\2", name)
-    name = re.sub(r"encoder\.down_blocks\.(\d)\.downsamplers\.0", r"encoder.down.\1.downsample", name)
-    name = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{1 - int(m[1])}.block.{m[2]}", name)
-    name = re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{1 - int(m[1])}.upsample", name)
-    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
-    for ours, theirs in {
-        "mid_block.attentions.0.group_norm": "mid.attn_1.norm",
-        "mid_block.attentions.0.to_q": "mid.attn_1.q",
-        "mid_block.attentions.0.to_k": "mid.attn_1.k",
-        "mid_block.attentions.0.to_v": "mid.attn_1.v",
-        "mid_block.attentions.0.to_out.0": "mid.attn_1.proj_out",
-        "conv_norm_out": "norm_out",
-        "conv_shortcut": "nin_shortcut",
-    }.items():
-        name = name.replace(ours, theirs)
-    return name
-
-
-def original_autoencoder(network):
-    return {
-        f"autokl.{in_original_names(name)}": tensor[:, :, None, None]
-        if "attentions" in name and tensor.ndim == 2
-        else tensor
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def original_unet():
-    tensors = load_file(TINY_UNET)
-    return {name.removeprefix("weights."): tensor for name, tensor in tensors.items() if name.startswith("weights.")}
-
-
 @pytest.fixture
-def versatile(tmp_path):
+def versatile(tmp_path, original_unet, original_autoencoder):
     """A tiny file in the layout of SHI-Labs, with parts that pictures do not need, and its networks."""
     torch.manual_seed(0)
     autoencoder = build_autoencoder(dict(AUTOENCODER))
     clip = build_clip(CLIP)
-    stored = original_unet() | original_autoencoder(autoencoder)
+    stored = original_unet | original_autoencoder(autoencoder)
     stored |= {f"clip.model.{name}": tensor for name, tensor in clip.state_dict().items()}
     stored |= {
         "optimus.encoder.linear.weight": torch.ones(3),
@@ -182,10 +146,10 @@ def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path):
         open_original(tmp_path / "none.th")
 
 
-def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatile):
+def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatile, original_unet):
     path, autoencoder, _ = versatile
     assert convert_versatile(path, tmp_path / "out", AUTOENCODER, heads=4)
-    same(load_unet(tmp_path / "out" / "unet").state_dict(), from_original(original_unet()))
+    same(load_unet(tmp_path / "out" / "unet").state_dict(), from_original(original_unet))
     same(load_autoencoder(tmp_path / "out" / "autoencoder").state_dict(), autoencoder.state_dict())
     assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["autoencoder", "unet"]
     assert not convert_versatile(path, tmp_path / "out", AUTOENCODER, heads=4)
@@ -213,8 +177,8 @@ def test_published_clip_has_the_ids_of_its_tokenizer():
     assert (text.bos_token_id, text.eos_token_id) == (49406, 49407)
 
 
-def test_a_missing_part_is_named(tmp_path):
-    torch.save(original_unet(), tmp_path / "unet-only.pth")
+def test_a_missing_part_is_named(tmp_path, original_unet):
+    torch.save(original_unet, tmp_path / "unet-only.pth")
     with pytest.raises(
         ValueError, match=r"unet-only\.pth does not hold this network: \d+ of \d+ tensors differ: decoder"
     ):
