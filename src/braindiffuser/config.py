@@ -16,6 +16,7 @@ from braindiffuser.analysis.roi import RoiConfig
 from braindiffuser.data.responses import Normalisation
 from braindiffuser.data.simulated import SimulatedSubject
 from braindiffuser.errors import RunError
+from braindiffuser.features.clip import EmbeddingConfig
 from braindiffuser.features.vdvae import LatentConfig
 from braindiffuser.models.weights import BUNDLED
 from braindiffuser.reconstruction.diffusion import DiffusionConfig
@@ -104,6 +105,7 @@ class Experiment(BaseModel):
     data: DataConfig = DataConfig()
     checkpoints: CheckpointsConfig
     latents: LatentConfig = LatentConfig()
+    embeddings: EmbeddingConfig = EmbeddingConfig()
     regression: RegressionConfig = RegressionConfig()
     low_level: LowLevelConfig = LowLevelConfig()
     diffusion: DiffusionConfig = DiffusionConfig()

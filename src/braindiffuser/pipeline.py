@@ -153,12 +153,12 @@ def extract(run: Run) -> None:
         return extract_latents(vdvae, run.pictures(ids), ids, run.experiment.latents, run.experiment.seed)
 
     def vision(ids: Int[np.ndarray, " n"]) -> np.ndarray:
-        return extract_vision_tokens(clip, run.pictures(ids))
+        return extract_vision_tokens(clip, run.pictures(ids), run.experiment.embeddings.resizing)
 
     def text(ids: Int[np.ndarray, " n"]) -> np.ndarray:
         return extract_text_tokens(clip, [captions.captions(int(stimulus_id)) for stimulus_id in ids])
 
-    null_vision, null_text = null_tokens(clip)
+    null_vision, null_text = null_tokens(clip, run.experiment.embeddings.resizing)
     store.write_array("null/vision", null_vision)
     store.write_array("null/text", null_text)
     for split, place in (("train", "targets"), ("test", "truth")):

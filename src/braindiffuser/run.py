@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 
 INFLUENCES = {
     "prepare": ("simulation", "data"),
-    "extract": ("latents", "checkpoints.vdvae", "checkpoints.clip"),
+    "extract": ("latents", "embeddings", "checkpoints.vdvae", "checkpoints.clip"),
     "fit": ("regression",),
     "reconstruct": ("seed", "low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
     "evaluate": ("evaluation",),

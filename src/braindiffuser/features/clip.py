@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
 
+from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, vision_tokens
 from braindiffuser.models.weights import Clip
 
+Resizing = Literal["once", "as-published"]
+PUBLISHED_SIDE = 512
+"""Side in pixels that the published scripts enlarge every picture to before CLIP shrinks it again."""
 
-def extract_vision_tokens(clip: Clip, pictures: Pictures) -> Float32[np.ndarray, "n tokens dim"]:
+
+class EmbeddingConfig(BaseModel):
+    """How pictures reach CLIP."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resizing: Resizing = (
+        "once"  # to CLIP's size, bicubic; published: to 512 pixels first, bilinear, in 8 bits each time
+    )
+
+
+def extract_vision_tokens(
+    clip: Clip, pictures: Pictures, resizing: Resizing = "once"
+) -> Float32[np.ndarray, "n tokens dim"]:
     """Vision tokens of pictures (n, 3, height, width) in [0, 1]; ViT-L/14: (n, 257, 768)."""
+    if resizing == "as-published":
+        large = images.resize(pictures, PUBLISHED_SIDE, Image.Resampling.BILINEAR)
+        pictures = images.resize(large, clip.model.config.vision_config.image_size)
     with torch.inference_mode():
         tokens: Float32[np.ndarray, "n tokens dim"] = vision_tokens(clip.model, _pixels(clip, pictures)).cpu().numpy()
     return tokens
@@ -28,10 +51,12 @@ def extract_text_tokens(clip: Clip, captions: Sequence[Sequence[str]]) -> Float3
     return stacked
 
 
-def null_tokens(clip: Clip) -> tuple[Float32[np.ndarray, "1 tokens dim"], Float32[np.ndarray, "1 length dim"]]:
-    """Vision and text tokens of nothing: a mid-grey picture and the empty caption, for guidance."""
+def null_tokens(
+    clip: Clip, resizing: Resizing = "once"
+) -> tuple[Float32[np.ndarray, "1 tokens dim"], Float32[np.ndarray, "1 length dim"]]:
+    """Vision and text tokens of nothing: a mid-grey picture (published: level 127) and the empty caption, for guidance."""
     size = clip.model.config.vision_config.image_size
-    grey = np.full((1, 3, size, size), 0.5, np.float32)
+    grey = np.full((1, 3, size, size), 127 / 255 if resizing == "as-published" else 0.5, np.float32)
     return extract_vision_tokens(clip, grey), extract_text_tokens(clip, [[""]])
 
 

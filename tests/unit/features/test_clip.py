@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -88,3 +89,20 @@ def test_nothing_is_grey_and_the_empty_caption(clip):
     tokens = extract_text_tokens(clip, CAPTIONS)
     np.testing.assert_allclose(tokens[2:], np.repeat(text, 2, axis=0), **CLOSE)
     assert not np.allclose(tokens[:2], text, rtol=0.1, atol=0.01)
+
+
+def test_published_resizing_goes_by_512_pixels_in_8_bits(clip, pictures):
+    raw = [
+        np.asarray(Image.fromarray(picture).resize((512, 512), Image.BILINEAR).resize((16, 16), Image.BICUBIC))
+        for picture in images.to_uint8(pictures)
+    ]
+    expected = extract_vision_tokens(clip, images.from_uint8(np.stack(raw)))
+    np.testing.assert_allclose(extract_vision_tokens(clip, pictures, "as-published"), expected, **CLOSE)
+    assert np.abs(extract_vision_tokens(clip, pictures) - expected).max() > 1e-3
+
+
+def test_published_nothing_is_grey_level_127(clip):
+    grey = np.full((1, 3, 16, 16), 127 / 255, np.float32)
+    vision, text = null_tokens(clip, "as-published")
+    np.testing.assert_allclose(vision, extract_vision_tokens(clip, grey), **CLOSE)
+    np.testing.assert_array_equal(text, null_tokens(clip)[1])
