@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -97,12 +98,13 @@ def _save(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch
         state |= {f"optimiser.{number}.{name}": tensor.contiguous() for name, tensor in moments.items()}
     save_file(state, folder / "state.new", metadata={"step": str(step)})
     (folder / "state.new").replace(folder / "state.safetensors")
-    (folder / "step").write_text(str(step), encoding="utf-8")
 
 
 def _resume(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:
     if not (folder / "state.safetensors").exists():
         return 0
+    with safe_open(folder / "state.safetensors", "pt") as file:
+        step = int(file.metadata()["step"])
     state = load_file(folder / "state.safetensors")
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
     for key, tensor in state.items():
@@ -115,4 +117,4 @@ def _resume(folder: Path, network: nn.Module, average: nn.Module, optimiser: tor
         number, moment = name.split(".")
         moments.setdefault(int(number), {})[moment] = tensor
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int((folder / "step").read_text(encoding="utf-8"))
+    return step

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from loop import TRAINING_SEED, arguments_of, train
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,7 +19,15 @@ from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
 from braindiffuser.models.samplers import alphas_cumprod
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
-from braindiffuser.models.weights import BUNDLED, Clip, load_autoencoder, load_clip, load_unet, save_network
+from braindiffuser.models.weights import (
+    BUNDLED,
+    Clip,
+    hash_checkpoint,
+    load_autoencoder,
+    load_clip,
+    load_unet,
+    save_network,
+)
 
 CONFIG = VersatileConfig(
     in_channels=4,
@@ -44,8 +53,13 @@ SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023, arXiv 2303.09556)
 @torch.inference_mode()
 def encode_pool(path: Path, device: torch.device) -> dict[str, Tensor]:
     """Encode the pool of scenes, or read it back: latents' mean and std, vision tokens, mean text tokens, null tokens."""
+    made_from = {"scenes": str(POOL)} | {
+        name: hash_checkpoint(BUNDLED / "demo" / name) for name in ("autoencoder", "clip")
+    }
     if path.exists():
-        return load_file(path)
+        with safe_open(path, "pt") as file:
+            if file.metadata() == made_from:
+                return load_file(path)
     autoencoder, clip = load_autoencoder(BUNDLED / "demo" / "autoencoder"), load_clip(BUNDLED / "demo" / "clip")
     autoencoder.to(device)
     clip.model.to(device)
@@ -63,7 +77,9 @@ def encode_pool(path: Path, device: torch.device) -> dict[str, Tensor]:
     pool = {name: torch.cat(blocks).cpu() for name, blocks in parts.items()} | null_tokens(clip)
     pool["scaling_factor"] = torch.tensor(autoencoder.config.scaling_factor)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(pool, path)
+    unfinished = path.with_suffix(".unfinished")
+    save_file(pool, unfinished, metadata=made_from)
+    unfinished.replace(path)
     return pool
 
 

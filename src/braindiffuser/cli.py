@@ -57,9 +57,9 @@ console = Console(stderr=True)
 
 
 @app.command(epilog="Example: **braindiffuser demo --out runs/demo**")
-def demo(out: Out = Path("runs/demo")) -> None:
+def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False) -> None:
     """Simulate a subject, decode it with the bundled networks, and write the page."""
-    _run(out, "demo", overwrite=False, stage=None)
+    _run(out, "demo", overwrite, stage=None)
 
 
 @app.command(
@@ -93,21 +93,21 @@ def prepare(
 
 
 @app.command(epilog="Example: **braindiffuser extract --out runs/demo**")
-def extract(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def extract(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
     """Stage 2: stimuli and captions to VDVAE latents and CLIP embeddings."""
-    _run(out, config, overwrite, "extract")
+    _run(out, config, overwrite, "extract", _choices(device=device))
 
 
 @app.command(epilog="Example: **braindiffuser fit --out runs/demo**")
-def fit(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def fit(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
     """Stage 3: fit the decoders and predict the features of the test stimuli."""
-    _run(out, config, overwrite, "fit")
+    _run(out, config, overwrite, "fit", _choices(device=device))
 
 
 @app.command(epilog="Example: **braindiffuser reconstruct --out runs/demo**")
-def reconstruct(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def reconstruct(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
     """Stage 4: predicted features to low-level pictures and reconstructions."""
-    _run(out, config, overwrite, "reconstruct")
+    _run(out, config, overwrite, "reconstruct", _choices(device=device))
 
 
 @app.command(
@@ -120,17 +120,19 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     config: Config = None,
     overwrite: Overwrite = False,
-    profile: Annotated[str, typer.Option(help="Metrics of two folders: demo or brain-diffuser-2023.")] = "demo",
+    profile: Annotated[
+        str | None, typer.Option(help="Metrics: demo (of two folders the default) or brain-diffuser-2023.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the scores of two folders here.")] = None,
-    device: Annotated[str, typer.Option(help="Where the networks that score two folders run.")] = "cpu",
+    device: Device = None,
 ) -> None:
     """Stage 5: score the reconstructions of a run, or any two folders of pictures, with intervals."""
-    if out is not None and seen is None:
-        _run(out, config, overwrite, "evaluate")
+    if out is not None and seen is None and json_file is None:
+        _run(out, config, overwrite, "evaluate", _choices(device=device, profile=profile))
     elif seen is not None and made is not None and out is None:
-        _score_folders(seen, made, profile, json_file, device)
+        _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
-        _leave("name either a run (--out RUN) or two folders of pictures (SEEN MADE)")
+        _leave("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
 
 
 analyse = typer.Typer(
@@ -140,15 +142,15 @@ app.add_typer(analyse, name="analyse", epilog="Example: **braindiffuser analyse 
 
 
 @analyse.command(epilog="Example: **braindiffuser analyse roi --out runs/demo**")
-def roi(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def roi(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
     """Draw the picture that each region wants to see."""
-    _run(out, config, overwrite, "analyse")
+    _run(out, config, overwrite, "analyse", _choices(device=device))
 
 
 @app.command(epilog="Example: **braindiffuser report --out runs/demo**")
-def report(out: Out, config: Config = None, overwrite: Overwrite = False) -> None:
+def report(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
     """Stage 7: write the page from what is stored."""
-    _run(out, config, overwrite, "report")
+    _run(out, config, overwrite, "report", _choices(device=device))
 
 
 @app.command(
@@ -241,11 +243,13 @@ def main() -> None:
     app()
 
 
-def _choices(nsd: Path | None, subject: int | None, device: str | None) -> dict[str, Any]:
+def _choices(
+    nsd: Path | None = None, subject: int | None = None, device: str | None = None, profile: str | None = None
+) -> dict[str, Any]:
     """Gather what was said on the command line, in the shape of an experiment file."""
-    data = {"root": nsd, "subject": subject}
-    given = {key: value for key, value in data.items() if value is not None}
-    return ({"data": given} if given else {}) | ({"device": device} if device else {})
+    data = {key: value for key, value in {"root": nsd, "subject": subject}.items() if value is not None}
+    said = {"data": data, "device": device, "evaluation": {"profile": profile} if profile else None}
+    return {key: value for key, value in said.items() if value}
 
 
 def _run(
@@ -265,12 +269,11 @@ def _run(
 
 def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
     from braindiffuser.config import Experiment
-    from braindiffuser.run import Run
+    from braindiffuser.run import Run, stored_experiment
 
-    if config is None and (out / "manifest.json").exists():
-        stored = Run.open(None, out, overwrite, listen)
-        return Run.open(stored.experiment.changed(choices), out, overwrite, listen) if choices else stored
-    return Run.open(Experiment.load(config or "demo").changed(choices), out, overwrite, listen)
+    begun = config is None and (out / "manifest.json").exists()
+    experiment = stored_experiment(out) if begun else Experiment.load(config or "demo")
+    return Run.open(experiment.changed(choices), out, overwrite, listen)
 
 
 def _print_result(opened: Run, page: Path) -> None:
@@ -289,11 +292,14 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
 
     with _telling_errors():
         from braindiffuser.report.tables import FOLDERS, scores_markdown
+        from braindiffuser.run import check_device
         from braindiffuser.scoring import evaluate_folders
         from braindiffuser.weight_files import weights_folder
 
+        check_device(device)
         scores = evaluate_folders(seen, made, profile, weights_folder(), device)
         if json_file is not None:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = json_file.with_name(f".{json_file.name}.unfinished")
             unfinished.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             unfinished.replace(json_file)

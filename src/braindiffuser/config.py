@@ -84,7 +84,6 @@ class EvaluationConfig(BaseModel):
 
     profile: Literal["demo", "brain-diffuser-2023"] = "demo"  # which metrics
     n_resamples: PositiveInt = 2000  # bootstrap resamples of pictures
-    level: float = Field(default=0.95, gt=0, lt=1)  # of the intervals
 
 
 class Experiment(BaseModel):
@@ -140,6 +139,9 @@ class Experiment(BaseModel):
         Args:
             changes: nested as the experiment is, such as {"data": {"subject": 2}}.
 
+        Raises:
+            ValidationError: if an entry is unknown or out of range.
+
         Example:
             >>> Experiment.load("demo").changed({"data": {"subject": 2}}).data.subject
             2
@@ -159,7 +161,7 @@ class Experiment(BaseModel):
 def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(content)
     for key, value in changes.items():
-        merged[key] = _merged(content[key], value) if isinstance(value, Mapping) else value
+        merged[key] = _merged(content.get(key) or {}, value) if isinstance(value, Mapping) else value
     return merged
 
 

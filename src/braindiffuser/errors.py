@@ -14,4 +14,4 @@ class RunError(BrainDiffuserError):
 
 
 class DependencyError(BrainDiffuserError):
-    """An optional package is not installed."""
+    """An optional package, or a file of weights, is missing or damaged."""

@@ -40,7 +40,7 @@ from braindiffuser.regression.ridge import RidgeCV
 from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.html import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.run import Progress, Run
+from braindiffuser.run import NEEDS, Progress, Run, check_device
 from braindiffuser.scoring import scoring_networks
 from braindiffuser.weight_files import weights_folder
 
@@ -59,23 +59,29 @@ PICTURE_SOURCES = {
 }
 """Each kind of reconstruction: whose features it is made from, and whether it starts from the low-level picture."""
 
+ON_DEVICE = ("extract", "reconstruct", "evaluate", "analyse")
+"""Stages that run networks."""
+
 STAGES: dict[str, Callable[[Run], None]] = {}
 """The stages in their order."""
 
 
 def _stage(work: Callable[[Run], None]) -> Callable[[Run], None]:
     """Make a stage of a function: after the earlier ones, once only, with its time and memory in the manifest."""
-    name, earlier = work.__name__, tuple(STAGES)
+    name = work.__name__
 
     @wraps(work)
     def guarded(run: Run) -> None:
-        unfinished = [stage for stage in earlier if not run.store.is_finished(stage)]
+        unfinished = [stage for stage in NEEDS[name] if not run.store.is_finished(stage)]
         if unfinished:
             first = unfinished[0]
-            raise RunError(f"{name} needs {first} first: braindiffuser {first} --out {run.store.folder}")
+            command = "analyse roi" if first == "analyse" else first
+            raise RunError(f"{name} needs {first} first: braindiffuser {command} --out {run.store.folder}")
         if run.store.is_finished(name):
             run.progress(f"{name} (finished before)", 1, 1)
             return
+        if name in ON_DEVICE:
+            check_device(run.experiment.device)
         with run.store.stage(name, run.stage_uid(name)):
             work(run)
 
@@ -85,6 +91,8 @@ def _stage(work: Callable[[Run], None]) -> Callable[[Run], None]:
 
 def run_all(run: Run) -> Path:
     """Run every stage that is not finished and return the page."""
+    if not run.store.is_finished("analyse"):
+        check_device(run.experiment.device)
     for stage in STAGES:
         STAGES[stage](run)
     return run.store.folder / "report" / "index.html"
@@ -102,7 +110,8 @@ def prepare(run: Run) -> None:
     if run.experiment.data.root is None:
         if simulation is None:
             raise RunError("the experiment has neither data.root nor a simulation: name NSD's folder (--nsd PATH)")
-        simulate(run.nsd_root, simulation, run.progress)
+        subject = run.experiment.data.subject
+        simulate(run.nsd_root, simulation.model_copy(update={"subject": subject}), run.progress)
     recording = run.recording()
     responses = _accumulate(run, recording).finish()
     store.write_array("responses/train", responses.train)
@@ -189,7 +198,8 @@ def fit(run: Run) -> None:
             estimator.fit(responses["train"], targets.reshape(len(targets), -1))
             decoder = Decoder.from_estimator(estimator, fingerprint, config.calibration, _fit_facts(name, estimator))
             save_decoder(path, decoder)
-        decoded = decoder.decode(responses["test"]).astype(np.float32)
+        apart = [decoder.decode(responses["test"][rows]) for rows in run.test_sets.values()]
+        decoded = np.concatenate(apart).astype(np.float32)  # also where a calibration looks at the whole set
         store.write_array(f"predictions/{name}", decoded.reshape(-1, *targets.shape[1:]))
     run.progress("fitting decoders", len(TARGETS), len(TARGETS))
 
@@ -262,10 +272,12 @@ def evaluate(run: Run) -> None:
     made = {kind: store.read_pictures(kind, len(ids)) for kind in (*PICTURE_SOURCES, "low_level")}
     tables = []
     for name, rows in run.test_sets.items():
+        if rows.stop - rows.start < 2:
+            raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
         rng = np.random.default_rng([run.experiment.seed, rows.stop - rows.start])
         scorer = Scorer(seen[rows], profile, networks)
         scores = _score(run, scorer, {kind: pictures[rows] for kind, pictures in made.items()}, rng)
-        summary = summarise(profile, scores, rng, config.n_resamples, config.level)
+        summary = summarise(profile, scores, rng, config.n_resamples)
         store.write_json(SCORES_FILES[name], summary | {"missing": missing})
         facts = {"number": np.arange(rows.start, rows.stop), "stimulus_id": ids[rows], "set": name}
         tables.append(pd.DataFrame(facts | dict(scores.final)))
@@ -295,8 +307,8 @@ def _score(run: Run, scorer: Scorer, made: dict[str, Pictures], rng: np.random.G
 def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> dict[str, Pictures]:
     """Pictures of three decoders that know nothing of the stimulus.
 
-    Every reconstruction is made from its own responses alone, so shuffling responses among the stimuli shuffles the
-    reconstructions: that baseline is the reconstructions, each moved to another stimulus.
+    Under every calibration but `transductive` a reconstruction is made from its own responses alone, so shuffling responses
+    among the stimuli shuffles the reconstructions: that baseline is the reconstructions, each moved to another stimulus.
     """
     train_ids = run.stimulus_ids("train")
     blocks = np.array_split(train_ids, max(1, len(train_ids) // 256))
@@ -321,6 +333,10 @@ def analyse(run: Run) -> None:
     masks = {name: rois[name] for name in MAXIMISED_REGIONS if name in rois and rois[name].any()}
     regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]
     if masks:
+        if lengths == "as-published" and len(masks) < 2:
+            raise RunError(
+                f"roi.lengths 'as-published' compares regions, and only {next(iter(masks))} has voxels: choose 'from-training'"
+            )
         patterns, _ = roi_patterns(masks)
         targets = {name: _maximise(run, name, patterns, lengths) for name in TARGETS}
         vdvae, networks = _generators(run)

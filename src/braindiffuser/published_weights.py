@@ -55,12 +55,21 @@ class Part:
 
 
 def parts(folder: Path) -> list[Part]:
-    """List what is made from the files in a folder: `folder/brain-diffuser/{vdvae,clip,unet and autoencoder}`."""
-    versatile = folder / VERSATILE.name
+    """List what is made from the files in a folder: `folder/brain-diffuser/{vdvae,clip,unet and autoencoder}`.
+
+    A local copy of the hub's shi-labs/versatile-diffusion, as `folder/versatile-diffusion`, serves instead of the `.pth`.
+    """
+    hub = folder / "versatile-diffusion"
+    if hub.is_dir():
+        generators = Part("unet and autoencoder", (), lambda out: convert.convert_versatile_hub(hub, out))
+    else:
+        generators = Part(
+            "unet and autoencoder", (VERSATILE,), lambda out: convert.convert_versatile(folder / VERSATILE.name, out)
+        )
     clip, tokenizer = folder / CLIP_VIT_L14.name, folder / TOKENIZER.name
     return [
         Part("vdvae", (VDVAE,), lambda out: convert.convert_vdvae(folder / VDVAE.name, out / "vdvae")),
-        Part("unet and autoencoder", (VERSATILE,), lambda out: convert.convert_versatile(versatile, out)),
+        generators,
         Part("clip", (CLIP_VIT_L14, TOKENIZER), lambda out: convert.convert_clip(clip, tokenizer, out / "clip")),
     ]
 
@@ -93,6 +102,6 @@ def convert_all(folder: Path, told: Callable[[str], None]) -> None:
             continue
         try:
             made = part.make(folder / PRESET)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise DependencyError(str(error)) from error
         told(f"{part.name}: {'converted' if made else 'converted before'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,11 @@ from jaxtyping import Int
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.config import Experiment, flatten, identity
+from braindiffuser.config import WITHOUT_INFLUENCE, Experiment, flatten, identity
 from braindiffuser.data.nsd import open_nsd, open_stimuli
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.simulated import held_out_ids
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.metrics import PROFILES
 from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
 from braindiffuser.models.weights import hash_checkpoint
 from braindiffuser.store import Store, environment
@@ -28,14 +27,26 @@ Progress = Callable[[str, int, int], None]
 
 INFLUENCES = {
     "prepare": ("simulation", "data"),
-    "extract": ("latents", "embeddings", "checkpoints.vdvae", "checkpoints.clip"),
+    "extract": ("seed", "latents", "embeddings", "checkpoints.vdvae", "checkpoints.clip"),
     "fit": ("regression",),
-    "reconstruct": ("seed", "low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
+    "reconstruct": ("low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
     "evaluate": ("evaluation",),
     "analyse": ("roi",),
     "report": ("name",),
 }
-"""The entries of an experiment that each stage depends on, besides those of the stages before it."""
+"""The entries of an experiment that each stage depends on, besides those of the stages it needs."""
+
+_TO_PICTURES = ("prepare", "extract", "fit", "reconstruct")
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "prepare": (),
+    "extract": ("prepare",),
+    "fit": ("prepare", "extract"),
+    "reconstruct": ("prepare", "extract", "fit"),
+    "evaluate": _TO_PICTURES,
+    "analyse": _TO_PICTURES,
+    "report": (*_TO_PICTURES, "evaluate", "analyse"),
+}
+"""The stages whose results each stage needs, in order."""
 
 OUTPUTS = {
     "prepare": (
@@ -54,6 +65,38 @@ OUTPUTS = {
     "report": ("report",),
 }
 """What each stage writes in the run's folder."""
+
+
+NETWORK_NAMES = ("vdvae", "clip", "autoencoder", "unet")
+"""The networks of an experiment, as `checkpoints` names them."""
+
+
+def stored_experiment(folder: Path) -> Experiment:
+    """Read the experiment that a run's folder was made by.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    stored = Store(folder).manifest.get("experiment")
+    if stored is None:
+        raise RunError(f"{folder} holds no run yet: name a preset or an experiment file")
+    return Experiment.model_validate(stored)
+
+
+def check_device(device: str) -> None:
+    """Check that networks can run on a device.
+
+    Raises:
+        RunError: if there is no such device on this machine.
+    """
+    try:
+        index, kind = torch.device(device).index or 0, torch.device(device).type
+    except RuntimeError as error:
+        raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise RunError(
+            f"networks are to run on {device}, but torch sees {torch.cuda.device_count()} GPUs: --device cpu does without"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,19 +120,17 @@ class Run:
             progress: told what is being done.
 
         Raises:
-            RunError: if no experiment is given and the folder holds none, it holds stages of another one, or there is no GPU
-                where the experiment wants one.
+            RunError: if no experiment is given and the folder holds none, it holds stages of another one, or a network's
+                checkpoint folder is missing.
         """
         store = Store(folder)
-        stored = store.manifest.get("experiment")
-        if experiment is None:
-            if stored is None:
-                raise RunError(f"{folder} holds no run yet: name a preset or an experiment file")
-            experiment = Experiment.model_validate(stored)
-        if experiment.device.startswith("cuda") and not torch.cuda.is_available():
-            raise RunError(
-                f"the experiment runs on {experiment.device}, but torch sees no GPU: --device cpu does without"
-            )
+        experiment = stored_experiment(folder) if experiment is None else experiment
+        for network in NETWORK_NAMES:
+            if not (experiment.checkpoints.folder(network) / "model.safetensors").is_file():
+                raise RunError(
+                    f"checkpoints.{network} names {experiment.checkpoints.folder(network)}, which is not a checkpoint folder: "
+                    "name one that holds config.json and model.safetensors; for published weights see `braindiffuser weights`"
+                )
         run = cls(experiment, store, progress or (lambda label, done, total: None))
         run._discard_stale(overwrite)
         content = experiment.model_dump(mode="json")
@@ -99,23 +140,23 @@ class Run:
 
     def stage_uid(self, stage: str) -> str:
         """Eight hexadecimal digits of all that a stage's result depends on, its networks' files among them."""
-        stages = list(INFLUENCES)
-        wanted = [entry for name in stages[: stages.index(stage) + 1] for entry in INFLUENCES[name]]
+        wanted = [entry for name in (*NEEDS[stage], stage) for entry in INFLUENCES[name]]
         flat = flatten(self.experiment.model_dump(mode="json"))
         content = {k: v for k, v in flat.items() if any(k == entry or k.startswith(f"{entry}.") for entry in wanted)}
-        for network in ("vdvae", "clip", "autoencoder", "unet"):
+        content["data.simulated"] = self.experiment.data.root is None
+        for network in NETWORK_NAMES:
             if f"checkpoints.{network}" in wanted:
                 content[f"checkpoints.{network}"] = hash_checkpoint(self.experiment.checkpoints.folder(network))
-        if "evaluation" in wanted:
-            content["evaluation.missing"] = self.missing_networks
-        return identity(content)
+        return identity(content, without=() if stage == "report" else WITHOUT_INFLUENCE)
 
-    @property
-    def missing_networks(self) -> list[str]:
-        """Networks of the profile whose weights are not on this machine: when they come, scores are out of date."""
-        names = sorted(PROFILES[self.experiment.evaluation.profile].layers.keys() & NETWORKS.keys())
+    def _discard_incomplete_scores(self) -> None:
+        """Forget scores that left out networks whose weights have come since; the pictures stay."""
+        if not self.store.is_finished("evaluate"):
+            return
+        left_out = self.store.read_json("scores.json").get("missing", {})
         folders = weights_folder(), torchvision_folder()
-        return [name for name in names if NETWORKS[name].file.find(*folders) is None]
+        if any(name in NETWORKS and NETWORKS[name].file.find(*folders) for name in left_out):
+            self.store.discard({stage: OUTPUTS[stage] for stage in ("evaluate", "report")})
 
     def _discard_stale(self, overwrite: bool) -> None:
         begun = self.store.manifest.get("stages", {})
@@ -125,7 +166,12 @@ class Run:
                 f"{self.store.folder} holds {', '.join(stale)} of a run with other settings or networks: choose another "
                 "folder, or overwrite what changed (--overwrite)"
             )
-        self.store.discard({stage: OUTPUTS[stage] for stage in stale})
+        outputs = {stage: OUTPUTS[stage] for stage in stale}
+        stored = self.store.manifest.get("experiment", {})
+        if "prepare" in stale and stored.get("simulation") != self.experiment.model_dump(mode="json")["simulation"]:
+            outputs["prepare"] = (*OUTPUTS["prepare"], "nsd")
+        self.store.discard(outputs)
+        self._discard_incomplete_scores()
 
     @property
     def nsd_root(self) -> Path:
@@ -133,7 +179,11 @@ class Run:
         return self.experiment.data.root or self.store.folder / "nsd"
 
     def recording(self) -> Recording:
-        """Open the recording."""
+        """Open the recording.
+
+        Raises:
+            RecordingError: if a file is missing or does not fit; names it.
+        """
         data = self.experiment.data
         return open_nsd(
             self.nsd_root, data.subject, sessions=data.sessions, betas_version=data.betas_version, mask=data.mask
@@ -152,5 +202,5 @@ class Run:
         return {name: rows for name, rows in sets.items() if rows.stop > rows.start}
 
     def pictures(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-        """Read stimuli."""
+        """Read stimuli by their 0-based ids, (n, 3, height, width)."""
         return images.from_uint8(open_stimuli(self.nsd_root).pictures(stimulus_ids))

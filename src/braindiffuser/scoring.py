@@ -12,6 +12,7 @@ from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.metrics import PROFILES, Profile, Scorer, extract_features
 from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_lite0
+from braindiffuser.evaluation.pixels import SMALLEST_SIDE
 from braindiffuser.evaluation.published_networks import NETWORKS, load_published_networks
 from braindiffuser.evaluation.trust import ScoreSets, summarise
 from braindiffuser.features.clip import embed_pictures
@@ -47,13 +48,17 @@ def evaluate_folders(
         → how to get its weights; the metrics that need it are left out) and `unmatched` (folder → names).
 
     Raises:
-        RunError: if the profile is unknown, fewer than two names are in both folders, or a folder's sizes differ.
+        RunError: if the profile is unknown, fewer than two names are in both folders, or a folder's sizes differ or are
+            too small.
+        DependencyError: if a file of weights is there but damaged.
     """
     if profile not in PROFILES:
         raise RunError(f"there is no profile {profile}, choose one of {', '.join(PROFILES)}")
     pairs, unmatched = match_names(seen, made)
     pictures = {folder: _read(folder, [names[folder] for names in pairs.values()]) for folder in (seen, made)}
     height, width = pictures[seen].shape[-2:]
+    if min(height, width) < SMALLEST_SIDE:
+        raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and pictures[made].shape[-2:] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
     networks, missing = scoring_networks(PROFILES[profile], None, weights, device)
@@ -94,6 +99,7 @@ def scoring_networks(
         networks["efficientnet_lite0"] = load_efficientnet_lite0(device)
     if "clip_demo" in names:
         small = clip or load_clip(BUNDLED / "demo" / "clip")
+        small.model.to(device)
         networks["clip_demo"] = lambda pictures: {"embedding": embed_pictures(small, pictures)}
     return networks, missing
 

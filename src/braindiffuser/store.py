@@ -207,16 +207,22 @@ class Store:
         return "finished" in self.manifest.get("stages", {}).get(stage, {})
 
     def discard(self, outputs: Mapping[str, Collection[str]]) -> None:
-        """Forget stages and delete what they wrote: stage name → files and folders."""
+        """Delete what stages wrote, then forget them: stage name → files and folders.
+
+        A stage counts as begun by its old settings until all is deleted, so nothing of it is taken for something newer if
+        this is interrupted.
+        """
         if not outputs:
             return
-        stages = {name: facts for name, facts in self.manifest.get("stages", {}).items() if name not in outputs}
-        self.update_manifest(stages=stages)
+        noted: dict[str, dict[str, Any]] = self.manifest.get("stages", {})
+        begun = {name: {"uid": facts["uid"]} if name in outputs else facts for name, facts in noted.items()}
+        self.update_manifest(stages=begun)
         for path in (self.folder / name for names in outputs.values() for name in names):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        self.update_manifest(stages={name: facts for name, facts in noted.items() if name not in outputs})
 
     @contextmanager
     def stage(self, name: str, uid: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -28,7 +28,7 @@ class WeightFile:
     Attributes:
         name: under which it is kept.
         url: where it comes from.
-        megabytes: its size, in millions of bytes, as published or computed from its tensors.
+        megabytes: its size, in millions of bytes, as published or computed from its tensors, so only about.
         licence: of the weights.
         needed_for: what it serves, in words.
     """
@@ -92,9 +92,9 @@ def download(file: WeightFile, folder: Path, progress: Progress | None = None) -
     path = folder / file.name
     if path.is_file():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         _resume(file, part, progress or (lambda *_: None))
     except (OSError, HTTPException) as error:
         raise DependencyError(
@@ -103,6 +103,11 @@ def download(file: WeightFile, folder: Path, progress: Progress | None = None) -
         ) from error
     try:
         check_hash(part, file.sha256)
+        if part.stat().st_size < 0.5e6 * file.megabytes:
+            raise DependencyError(
+                f"{file.name} came with {part.stat().st_size:,} bytes instead of about {file.megabytes:,.0f} MB, so something "
+                f"else came: fetch by hand {file.remedy(folder)}"
+            )
     except DependencyError:
         part.unlink()
         raise
@@ -117,12 +122,13 @@ def _resume(file: WeightFile, part: Path, progress: Progress) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=60)  # noqa: S310
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":  # nothing is left to send
             return
         raise
     with response:
         have = have if response.status == 206 else 0
-        total = have + int(response.headers.get("Content-Length") or 0)
+        rest = response.headers.get("Content-Length")
+        total = have + int(rest) if rest else 0
         with part.open("ab" if have else "wb") as target:
             while block := response.read(CHUNK):
                 target.write(block)
@@ -130,8 +136,3 @@ def _resume(file: WeightFile, part: Path, progress: Progress) -> None:
                 progress(file.name, have, total)
     if total and have != total:
         raise OSError(f"{have:,} of {total:,} bytes came")
-
-
-def missing(files: Iterable[WeightFile], *folders: Path) -> list[WeightFile]:
-    """Return those that none of the folders has."""
-    return [file for file in files if file.find(*folders) is None]

@@ -140,17 +140,15 @@ def test_stages_need_the_ones_before(experiment, tmp_path):
         reconstruct(run)
 
 
-@pytest.mark.parametrize("fault", ["is not a checkpoint folder", "is damaged or cut short"])
-def test_a_network_that_cannot_be_used_is_named(fault, experiment, tmp_path):
+def test_a_damaged_network_is_named(experiment, tmp_path):
     folder = tmp_path / "vdvae"
-    if fault == "is damaged or cut short":
-        shutil.copytree(experiment.checkpoints.folder("vdvae"), folder)
-        with (folder / "model.safetensors").open("r+b") as file:
-            file.truncate(1000)
+    shutil.copytree(experiment.checkpoints.folder("vdvae"), folder)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
     checkpoints = experiment.checkpoints.model_copy(update={"vdvae": folder})
     run = Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
     STAGES["prepare"](run)
-    with pytest.raises(RunError, match=rf"checkpoints\.vdvae cannot be used: .*{fault}"):
+    with pytest.raises(RunError, match=r"checkpoints\.vdvae cannot be used: .*is damaged or cut short"):
         extract(run)
 
 

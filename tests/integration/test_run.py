@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from braindiffuser.errors import RunError
+from braindiffuser.evaluation.published_networks import NETWORKS
 from braindiffuser.pipeline import STAGES, prepare
-from braindiffuser.run import Run
+from braindiffuser.run import NEEDS, Run
 
 
 def test_a_new_folder_needs_an_experiment(tmp_path):
@@ -33,7 +34,7 @@ def test_settings_of_a_later_stage_leave_earlier_ones(experiment, tmp_path):
     other = experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})})
     run, mine = Run.open(other, tmp_path / "other"), Run.open(experiment, tmp_path / "mine")
     unchanged = [stage for stage in STAGES if run.stage_uid(stage) == mine.stage_uid(stage)]
-    assert unchanged == ["prepare", "extract", "fit", "reconstruct"]
+    assert unchanged == ["prepare", "extract", "fit", "reconstruct", "analyse"]
 
 
 def test_another_network_under_the_same_name_is_another_result(experiment, tmp_path):
@@ -46,3 +47,50 @@ def test_another_network_under_the_same_name_is_another_result(experiment, tmp_p
         file.write(b"0")
     changed = [stage for stage in STAGES if run.stage_uid(stage) != before[stage]]
     assert changed == ["reconstruct", "evaluate", "analyse", "report"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"seed": 1}, "extract"),
+        ({"data": {"normalisation": "training"}}, "prepare"),
+        ({"data": {"root": None}}, "prepare"),
+        ({"roi": {"lengths": "as-published"}}, "analyse"),
+        ({"name": "other"}, "report"),
+    ],
+)
+def test_a_setting_belongs_to_the_first_stage_that_looks_at_it(changes, first, experiment, tmp_path):
+    run, other = Run.open(experiment, tmp_path / "one"), Run.open(experiment.changed(changes), tmp_path / "other")
+    changed = [stage for stage in STAGES if run.stage_uid(stage) != other.stage_uid(stage)]
+    assert changed == [stage for stage in STAGES if stage == first or first in NEEDS[stage]]
+
+
+def test_a_missing_network_is_named_before_anything_is_done(experiment, tmp_path):
+    checkpoints = experiment.checkpoints.model_copy(update={"clip": tmp_path / "nowhere"})
+    with pytest.raises(RunError, match=r"checkpoints\.clip names .*nowhere, which is not a checkpoint folder"):
+        Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
+
+
+def test_another_simulation_is_simulated_anew_if_told_to(experiment, tmp_path):
+    small = {"n_train": 20, "n_test": 4, "trials_per_session": 24, "n_early": 60, "n_higher": 40, "grid": (10, 12, 10)}
+    first = experiment.changed({"data": {"root": None}, "simulation": small})
+    prepare(Run.open(first, tmp_path))
+    second = first.changed({"simulation": {"seed": 5}})
+    with pytest.raises(RunError, match="with other settings"):
+        Run.open(second, tmp_path)
+    run = Run.open(second, tmp_path, overwrite=True)
+    prepare(run)
+    assert run.store.is_finished("prepare")
+
+
+def test_scores_without_a_network_are_forgotten_when_its_weights_come(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    run = Run.open(experiment, tmp_path / "run")
+    with run.store.stage("evaluate", run.stage_uid("evaluate")):
+        run.store.write_json("scores.json", {"missing": {"alexnet": "fetch it"}})
+    assert Run.open(None, tmp_path / "run").store.is_finished("evaluate")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / NETWORKS["alexnet"].file.name).write_bytes(b"")
+    assert not Run.open(None, tmp_path / "run").store.is_finished("evaluate")
+    assert not (tmp_path / "run" / "scores.json").exists()

@@ -60,11 +60,16 @@ def test_info_says_what_the_published_preset_lacks(tmp_path, monkeypatch):
 
 
 def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
-    arguments = ["--preset", "brain-diffuser", "--nsd", str(tmp_path), "--subject", "5", "--device", "cpu"]
+    arguments = ["--preset", "demo", "--nsd", str(tmp_path), "--subject", "5", "--device", "cuda:7"]
     result = runner.invoke(app, ["prepare", *arguments, "--out", str(tmp_path / "run")])
     assert result.exit_code == 1  # there is no NSD
     stored = Experiment.load(tmp_path / "run" / "experiment.yaml")
-    assert (stored.data.root, stored.data.subject, stored.device) == (tmp_path, 5, "cpu")
+    assert (stored.data.root, stored.data.subject, stored.device) == (tmp_path, 5, "cuda:7")
+    result = runner.invoke(app, ["prepare", "--device", "cpu", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert Experiment.load(tmp_path / "run" / "experiment.yaml").device == "cpu"
+    result = runner.invoke(app, ["run", "--device", "cuda:7", "--out", str(tmp_path / "run")])
+    assert "--device cpu does without" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(
@@ -72,6 +77,8 @@ def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
     [
         (["run", "--config", "no-such-preset"], "there is no file no-such-preset and no preset of that name"),
         (["reconstruct"], "reconstruct needs prepare first"),
+        (["run", "--preset", "brain-diffuser"], "checkpoints.vdvae names"),
+        (["run", "--device", "abacus"], "there is no device 'abacus'"),
     ],
 )
 def test_our_errors_are_one_sentence_and_status_one(arguments, words, tmp_path):

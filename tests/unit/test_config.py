@@ -27,7 +27,7 @@ RICH = MINIMAL | {
     "regression": {"alphas": {"latents": [1.0, 10.0]}, "n_folds": 3, "calibration": "transductive"},
     "low_level": {"temperature": 0.0, "output": "mean", "batch_size": 3},
     "diffusion": {"n_steps": 20, "strength": 0.5},
-    "evaluation": {"n_resamples": 10, "level": 0.5},
+    "evaluation": {"n_resamples": 10},
 }
 
 keys = st.text(st.characters(exclude_characters="."), min_size=1, max_size=3)
@@ -103,7 +103,7 @@ def test_what_is_neither_file_nor_preset_is_an_error(tmp_path):
         ("latents.posterior", "mode"),
         ("low_level.temprature", 1.0),
         ("diffusion.stength", 0.5),
-        ("evaluation.level", 1.0),
+        ("evaluation.n_resamples", 0),
     ],
 )
 def test_entries_that_are_unknown_or_out_of_range_are_named(tmp_path, dotted, value):
@@ -115,10 +115,10 @@ def test_entries_that_are_unknown_or_out_of_range_are_named(tmp_path, dotted, va
 
 def test_all_faults_are_listed(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"name": "mine", "sed": 1, "evaluation": {"level": 7}}))
+    path.write_text(yaml.safe_dump({"name": "mine", "sed": 1, "evaluation": {"n_resamples": 0}}))
     with pytest.raises(RunError) as caught:
         Experiment.load(path)
-    assert all(entry in str(caught.value) for entry in ("checkpoints: ", "sed: ", "evaluation.level: "))
+    assert all(entry in str(caught.value) for entry in ("checkpoints: ", "sed: ", "evaluation.n_resamples: "))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed\n", "name: !!python/name:os.system\n"])
@@ -182,7 +182,7 @@ def test_what_cannot_change_a_result_is_not_in_the_identity(dotted, value):
         ("regression.calibration", "inductive"),
         ("low_level.output", "sample"),
         ("diffusion.strength", 0.51),
-        ("evaluation.level", 0.9),
+        ("evaluation.n_resamples", 11),
     ],
 )
 def test_what_can_change_a_result_is_in_the_identity(dotted, value):

@@ -15,6 +15,11 @@ from braindiffuser.scoring import _derangement, evaluate_folders, match_names
 N = 6
 
 
+@pytest.fixture(autouse=True)
+def no_cached_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
 def write(folder, raw, names, suffix=".png"):
     folder.mkdir(exist_ok=True)
     for name, picture in zip(names, raw, strict=True):

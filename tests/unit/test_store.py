@@ -368,6 +368,23 @@ def test_discarding_forgets_stages_and_deletes_their_outputs(store):
     assert store.manifest["stages"]["fit"]["uid"] == "demo-2"
 
 
+def test_an_interrupted_discard_is_not_taken_for_done(store, monkeypatch):
+    with store.stage("fit", "demo-1"):
+        store.write_array("fit/x", np.ones((3, 2), np.float32))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.discard({"fit": ["arrays/fit"]})
+    assert not store.is_finished("fit")
+    assert store.manifest["stages"]["fit"]["uid"] == "demo-1"  # so other settings are still refused
+    with pytest.raises(RunError, match="holds the stage fit of another run"), store.stage("fit", "demo-2"):
+        pass
+
+
 def test_discarding_nothing_writes_nothing(store):
     store.discard({})
     assert files_of(store.folder) == []

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.weight_files import WeightFile, check_hash, download, missing, weights_folder
+from braindiffuser.weight_files import WeightFile, check_hash, download, weights_folder
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -22,7 +22,9 @@ class Server(BaseHTTPRequestHandler):
         if asked and self.path != "/plain":
             start = int(asked.removeprefix("bytes=").removesuffix("-"))
             if start >= len(CONTENT):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+                self.end_headers()
                 return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(CONTENT) - start))
@@ -88,6 +90,19 @@ def test_a_file_with_another_hash_is_thrown_away(server, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == [f"net-{right}.pth"]
 
 
+def test_a_part_that_is_too_long_is_not_taken(server, tmp_path):
+    (tmp_path / "weights.bin.part").write_bytes(CONTENT + b"more")
+    with pytest.raises(DependencyError, match="could not be fetched"):
+        download(file_at(server), tmp_path)
+
+
+def test_a_page_instead_of_the_file_is_thrown_away(server, tmp_path):
+    file = WeightFile("weights.bin", f"http://127.0.0.1:{server.server_port}/whole", 500.0, "MIT", "tests")
+    with pytest.raises(DependencyError, match=r"came with 1,280,000 bytes instead of about 500 MB"):
+        download(file, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_a_network_the_way_by_hand_is_said(tmp_path):
     file = WeightFile("weights.bin", "http://127.0.0.1:9/weights.bin", 6660.0, "MIT", "tests")
     with pytest.raises(
@@ -99,11 +114,10 @@ def test_without_a_network_the_way_by_hand_is_said(tmp_path):
 def test_files_are_found_in_the_first_folder_that_has_them(tmp_path):
     file = WeightFile("weights.bin", "http://127.0.0.1:9/weights.bin", 1.0, "MIT", "tests")
     folders = [tmp_path / name for name in ("a", "b")]
-    assert missing([file], *folders) == [file]
+    assert file.find(*folders) is None
     folders[1].mkdir()
     (folders[1] / "weights.bin").write_bytes(b"")
     assert file.find(*folders) == folders[1] / "weights.bin"
-    assert missing([file], *folders) == []
 
 
 def test_without_published_digits_there_is_nothing_to_compare(tmp_path):

@@ -70,7 +70,7 @@ class PublishedNetwork:
     def of_torchvision(cls, model: str, weights: str, layers: Mapping[str, str], **arguments: bool) -> PublishedNetwork:
         """Take file, address and size from torchvision's entry of that name."""
         entry = get_model_weights(model)[weights]
-        name, megabytes = entry.url.rsplit("/", 1)[1], float(entry.meta["_file_size"])
+        name, megabytes = entry.url.rsplit("/", 1)[1], round(float(entry.meta["_file_size"]) * 1.048576, 1)
         file = WeightFile(name, entry.url, megabytes, "BSD-3-Clause", f"score of {model}")
         return cls(model, file, layers, weights=weights, arguments=arguments or None)
 

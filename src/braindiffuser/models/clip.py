@@ -24,7 +24,8 @@ def pixel_values(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor,
     """(x − mean) / std of pictures in [0, 1], resized bicubically (with antialias) to size × size.
 
     Raises:
-        ValueError: if a value lies outside [0, 1], which is what pictures in 0…255, or rescaled twice, look like.
+        ValueError: if a value lies outside [0, 1], as in pictures of 0…255. (Pictures divided by 255 twice lie inside: hand
+            over what `images.from_uint8` gives, and nothing else.)
     """
     if pictures.numel() and not (pictures.min() >= 0 and pictures.max() <= 1):
         raise ValueError(

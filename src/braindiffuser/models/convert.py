@@ -77,7 +77,7 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
         config: of the network that the file holds.
 
     Returns:
-        False if `folder` was made from this very file before; nothing is done then.
+        False if `folder` was made from a file of this name and size before; nothing is done then.
 
     Raises:
         ValueError: if the file cannot be read, or is not this network's; the message names it.
@@ -104,7 +104,7 @@ def convert_versatile(source: Path, folder: Path, autoencoder: Mapping[str, Any]
         heads: attention heads of the UNet, which leave no trace in the file.
 
     Returns:
-        False if both were made from this very file before.
+        False if both were made from a file of this name and size before.
 
     Raises:
         ValueError: if the file cannot be read or lacks a tensor; the message names it.
@@ -132,7 +132,7 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
         heads: attention heads of the UNet.
 
     Returns:
-        False if both were made from these very files before.
+        False if both were made from files of these names and sizes before.
 
     Raises:
         ValueError: if a file is missing, cannot be read, or lacks a tensor; the message names it.
@@ -157,9 +157,8 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
     unet = from_hub(image, text)
     _require_fit(hub, unet, _unet_tensors(config))
     vae_config = json.loads((hub / "vae" / "config.json").read_text(encoding="utf-8"))
-    kept = {name: vae_config[name] for name in KL_F8 if name in vae_config} | {
-        "scaling_factor": KL_F8["scaling_factor"]
-    }
+    kept = {name: vae_config[name] for name in KL_F8 if name in vae_config}
+    kept |= {"scaling_factor": KL_F8["scaling_factor"], "sample_size": 8 * config.sample_size}
     vae = {_new_attention_name(name): tensor for name, tensor in open_original(files["vae"]).items()}
     wanted = build_autoencoder(kept).state_dict()
     _require_fit(files["vae"], vae, wanted)
@@ -178,7 +177,7 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
         config: of the CLIP model.
 
     Returns:
-        False if `folder` was made from these very files before.
+        False if `folder` was made from files of these names and sizes before.
 
     Raises:
         ValueError: if a file is missing, cannot be read, or is not this network's.
@@ -279,11 +278,11 @@ def _facts(sources: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def _require_fit(source: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Compare names and numbers of elements; a 1 × 1 convolution may be stored as a matrix."""
+    """Compare names and shapes; a 1 × 1 convolution may be stored as a matrix, or the other way round."""
     differing = sorted(
         name
         for name in found.keys() | wanted.keys()
-        if name not in found or name not in wanted or found[name].numel() != wanted[name].numel()
+        if name not in found or name not in wanted or _long_sides(found[name]) != _long_sides(wanted[name])
     )
     if differing:
         listed = "; ".join(
@@ -292,6 +291,10 @@ def _require_fit(source: Path, found: Mapping[str, torch.Tensor], wanted: Mappin
         raise ValueError(
             f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ: {listed}"
         )
+
+
+def _long_sides(tensor: torch.Tensor) -> list[int]:
+    return [side for side in tensor.shape if side > 1]
 
 
 def _size(tensors: Mapping[str, torch.Tensor], name: str) -> str:

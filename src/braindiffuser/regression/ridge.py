@@ -43,7 +43,8 @@ class AbstractRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _solve(self, X: Float[np.ndarray, "n_stimuli n_voxels"], y: Float[np.ndarray, " ..."]) -> None:
         """Fit the linear map to validated arrays under `alpha_`, and remember it with the targets' mean and std."""
         targets = y.reshape(len(y), -1)
-        coef, intercept = coefficients(factorise(X), targets, self.alpha_)
+        shared = bool((self.alpha_ == self.alpha_[0]).all())
+        coef, intercept = coefficients(factorise(X), targets, float(self.alpha_[0]) if shared else self.alpha_)
         mean, std = targets.mean(axis=0, dtype=np.float64), targets.std(axis=0, dtype=np.float64)
         self.coef_ = coef.T if y.ndim > 1 else coef[:, 0]
         self.intercept_ = intercept if y.ndim > 1 else intercept[0]

@@ -165,7 +165,7 @@ def render_page(summary: RunSummary) -> str:
 def _headlines(scores: Mapping[str, Any]) -> list[dict[str, str]]:
     """Choose the four numbers at the top: value, interval, ceiling and the best of the baselines."""
     metrics = scores["metrics"]
-    keys = [key for key in HEADLINE_METRICS if key in metrics] or list(metrics)[:4]
+    keys = HEADLINE_METRICS if metrics.keys() >= set(HEADLINE_METRICS) else list(metrics)[:4]
     return [_headline(metrics[key]) for key in keys]
 
 

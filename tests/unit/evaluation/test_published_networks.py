@@ -169,5 +169,5 @@ def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
     loaded, missing = load_published_networks(list(NETWORKS), tmp_path)
     assert loaded == {}
     assert set(missing) == set(NETWORKS)
-    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (233 MB" in missing["alexnet"]
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (244 MB" in missing["alexnet"]
     assert str(tmp_path / "swav_800ep_pretrain.pth.tar") in missing["swav"]
