@@ -92,7 +92,7 @@ class Experiment(BaseModel):
     Example:
         >>> experiment = Experiment.load("demo")
         >>> experiment.diffusion.strength
-        0.5
+        0.4
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
