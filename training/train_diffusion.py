@@ -46,7 +46,7 @@ VISION_WEIGHT = 0.6  # the mix that the sampler uses; a fifth of the samples see
 MAX_TOKEN_NOISE = (
     0.7  # condition augmentation: predictions from a brain are noisy, so half the samples see noisy tokens
 )
-EARLY = 550  # four fifths of the steps are drawn below this one: diffusion starts from the low-level picture, at 500
+EARLY = 550  # four fifths of the timesteps are drawn below: diffusion from the low-level picture starts there (strength ≤ 0.5)
 SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023, arXiv 2303.09556)
 
 
