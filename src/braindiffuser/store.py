@@ -6,7 +6,9 @@ a time and pictures one at a time; after a kill, the blocks and pictures that ex
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import platform
 import shutil
@@ -31,6 +33,8 @@ from braindiffuser.errors import RunError
 
 BLOCK = 128
 """Rows in a block of an array."""
+COLUMNS = 4096
+"""About so many numbers of a row lie in one file, so that columns of all rows can be read without the rest."""
 
 
 class Store:
@@ -50,7 +54,7 @@ class Store:
             RunError: if the array exists with another shape or type.
         """
         path = self.folder / "arrays" / name
-        chunks = (min(BLOCK, max(1, shape[0])), *shape[1:])
+        chunks = _chunks(shape)
         if not (path / "zarr.json").exists():
             array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype)
         else:
@@ -65,7 +69,7 @@ class Store:
             )
         starts = range(0, shape[0], chunks[0])
         return array, [
-            slice(s, min(s + chunks[0], shape[0])) for s in starts if not _has_chunk(path, array, s // chunks[0])
+            slice(s, min(s + chunks[0], shape[0])) for s in starts if not _has_row(path, array, s // chunks[0])
         ]
 
     def fill(
@@ -95,6 +99,14 @@ class Store:
         Raises:
             RunError: if it was never written to its end.
         """
+        return np.asarray(self.open_array(name)[:])
+
+    def open_array(self, name: str) -> zarr.Array[Any]:
+        """Open a whole array that is read in parts.
+
+        Raises:
+            RunError: if it was never written to its end.
+        """
         path = self.folder / "arrays" / name
         if not (path / "zarr.json").exists():
             raise RunError(f"{self.folder} has no array {name}: run the earlier stages first")
@@ -103,7 +115,7 @@ class Store:
             raise RunError(
                 f"{path} is written only in part: run the stage that makes it again, it goes on where it was"
             )
-        return np.asarray(array[:])
+        return array
 
     # Pictures
 
@@ -265,8 +277,18 @@ def _replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def _has_chunk(path: Path, array: zarr.Array[Any], number: int) -> bool:
-    return (path / array.metadata.encode_chunk_key((number,) + (0,) * (array.ndim - 1))).exists()
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    rows = min(BLOCK, max(1, shape[0]))
+    if len(shape) == 1:
+        return (rows,)
+    return (rows, min(shape[1], max(1, COLUMNS // max(1, math.prod(shape[2:])))), *shape[2:])
+
+
+def _has_row(path: Path, array: zarr.Array[Any], number: int) -> bool:
+    """Whether all files of one block of rows are there."""
+    across = (range(-(-side // chunk)) for side, chunk in zip(array.shape[1:], array.chunks[1:], strict=True))
+    keys = (array.metadata.encode_chunk_key((number, *place)) for place in itertools.product(*across))
+    return all((path / key).exists() for key in keys)
 
 
 def _reset_peak_memory() -> None:

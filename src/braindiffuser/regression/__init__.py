@@ -11,19 +11,26 @@ from braindiffuser.regression.calibration import Calibration
 from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
 from braindiffuser.regression.ridge import Ridge, RidgeCV
 from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.solvers import Factorisation, coefficients, factorise, prediction_operator
+from braindiffuser.regression.solvers import Gram, coefficients, gram, prediction_operator, projection_operator, solve
+from braindiffuser.regression.streaming import apply_operators
+from braindiffuser.regression.training import TrainingRows, operators
 
 __all__ = [
     "Calibration",
     "CrossValidation",
     "Decoder",
-    "Factorisation",
+    "Gram",
     "Ridge",
     "RidgeCV",
+    "TrainingRows",
+    "apply_operators",
     "coefficients",
     "cross_validate",
-    "factorise",
+    "gram",
     "load_decoder",
+    "operators",
     "prediction_operator",
+    "projection_operator",
     "save_decoder",
+    "solve",
 ]

@@ -14,10 +14,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.solvers import coefficients, factorise
+from braindiffuser.regression.solvers import coefficients, decompose, gram, solve, solve_spectrum
+from braindiffuser.regression.training import TrainingRows
 
 DEFAULT_ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 """Grid that reaches past the alphas published for z-scored voxels of NSD (50,000 to 100,000)."""
@@ -40,11 +47,20 @@ class AbstractRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         predictions: Float[np.ndarray, " ..."] = X @ self.coef_.T + self.intercept_
         return predictions
 
-    def _solve(self, X: Float[np.ndarray, "n_stimuli n_voxels"], y: Float[np.ndarray, " ..."]) -> None:
+    def _solve(
+        self,
+        X: Float[np.ndarray, "n_stimuli n_voxels"],
+        y: Float[np.ndarray, " ..."],
+        weights: Float[np.ndarray, " n_stimuli"] | None,
+    ) -> None:
         """Fit the linear map to validated arrays under `alpha_`, and remember it with the targets' mean and std."""
         targets = y.reshape(len(y), -1)
-        shared = bool((self.alpha_ == self.alpha_[0]).all())
-        coef, intercept = coefficients(factorise(X), targets, float(self.alpha_[0]) if shared else self.alpha_)
+        system = gram(X, weights, smallest_alpha=float(self.alpha_.min()), device=self.device)
+        if (self.alpha_ == self.alpha_[0]).all():
+            inverse = solve(system, float(self.alpha_[0]))
+        else:
+            inverse = solve_spectrum(decompose(system), self.alpha_)
+        coef, intercept = coefficients(system, inverse, targets)
         mean, std = targets.mean(axis=0, dtype=np.float64), targets.std(axis=0, dtype=np.float64)
         self.coef_ = coef.T if y.ndim > 1 else coef[:, 0]
         self.intercept_ = intercept if y.ndim > 1 else intercept[0]
@@ -58,6 +74,7 @@ class Ridge(AbstractRidge):
 
     Args:
         alpha: penalty ≥ 0: one number, or one for each target. 0 is minimum-norm least squares.
+        device: where it is solved: "cpu", "cuda" …
 
     Attributes:
         coef_: weights (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
@@ -73,23 +90,34 @@ class Ridge(AbstractRidge):
         [[7.0, 0.0]]
     """
 
-    def __init__(self, alpha: float | Sequence[float] | Float[np.ndarray, " n_targets"] = 1.0) -> None:
-        """Store the penalty as given; `fit` checks it."""
+    def __init__(
+        self, alpha: float | Sequence[float] | Float[np.ndarray, " n_targets"] = 1.0, *, device: str = "cpu"
+    ) -> None:
+        """Store the settings as given; `fit` checks them."""
         self.alpha = alpha
+        self.device = device
 
-    def fit(self, X: Any, y: Any) -> Ridge:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Ridge:
         """Fit to responses X and targets y.
+
+        Args:
+            X: responses (n_stimuli, n_voxels).
+            y: targets (n_stimuli, n_targets) or (n_stimuli,).
+            sample_weight: of each row, such as the trials that were averaged into it; 0 leaves a row out.
 
         Raises:
             ValueError: if alpha is negative, or its number is neither one nor that of the targets.
         """
         X, y = _validate(self, X, y)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weights is not None:
+            X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         n_targets = 1 if y.ndim == 1 else y.shape[1]
         alpha = np.asarray(self.alpha, dtype=np.float64)
         if alpha.shape not in ((), (n_targets,)):
             raise ValueError(f"got alpha of shape {alpha.shape}, expected one number or one per target ({n_targets},)")
         self.alpha_ = np.broadcast_to(alpha, n_targets).copy()
-        self._solve(X, y)
+        self._solve(X, y, weights)
         return self
 
 
@@ -102,7 +130,7 @@ class RidgeCV(AbstractRidge):
         alphas: grid of penalties ≥ 0.
         n_folds: number of folds.
         per_target: choose alpha for each target instead of one for all.
-        targets_per_block: how many targets cross-validation predicts at once; bounds memory, never changes results.
+        device: where it is solved: "cpu", "cuda" …
 
     Attributes:
         coef_: weights (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
@@ -125,21 +153,22 @@ class RidgeCV(AbstractRidge):
         *,
         n_folds: int = 5,
         per_target: bool = False,
-        targets_per_block: int = 4096,
+        device: str = "cpu",
     ) -> None:
         """Store the settings as given; `fit` checks them."""
         self.alphas = alphas
         self.n_folds = n_folds
         self.per_target = per_target
-        self.targets_per_block = targets_per_block
+        self.device = device
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> RidgeCV:
+    def fit(self, X: Any, y: Any, groups: Any = None, weights: Any = None) -> RidgeCV:
         """Choose alpha, then fit to all responses X and targets y.
 
         Args:
             X: responses (n_stimuli, n_voxels).
             y: targets (n_stimuli, n_targets) or (n_stimuli,).
             groups: which picture each row shows (n_stimuli,); rows of one picture share a fold. None: each row its own.
+            weights: of each row, > 0, such as the trials that were averaged into it. They enter the fits, not the scores.
 
         Raises:
             ValueError: if alphas are empty or negative, or there are fewer pictures than folds.
@@ -148,17 +177,18 @@ class RidgeCV(AbstractRidge):
         if groups is not None:
             groups = check_array(groups, ensure_2d=False, dtype=None)
             check_consistent_length(X, groups)
+        weights = None if weights is None else np.asarray(weights, np.float64)
         result = cross_validate(
-            X,
-            y.reshape(len(y), -1),
-            self.alphas,
+            TrainingRows(X, weights=weights),
+            {"y": y.reshape(len(y), -1)},
+            {"y": self.alphas},
             groups,
             n_folds=self.n_folds,
             per_target=self.per_target,
-            targets_per_block=self.targets_per_block,
-        )
+            device=self.device,
+        )["y"]
         self._remember(result)
-        self._solve(X, y)
+        self._solve(X, y, weights)
         return self
 
     def _remember(self, result: CrossValidation) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.regression.solvers import factorise, project, rotate, shrinkage
+from braindiffuser.regression.streaming import BlockProgress, TargetArray, column_blocks, n_columns
+from braindiffuser.regression.training import TrainingRows, operators
 
 
 @dataclass(frozen=True)
@@ -48,86 +50,116 @@ class _Moments:
     residual: Float64[np.ndarray, "n_alphas n_targets"]
     correlation: Float64[np.ndarray, "n_alphas n_targets"]
     yy: Float64[np.ndarray, " n_targets"]
+    mean: Float64[np.ndarray, " n_targets"]
 
     @classmethod
     def zeros(cls, n_alphas: int, n_targets: int) -> _Moments:
         """Start with nothing added."""
         p, pp, residual, correlation = np.zeros((4, n_alphas, n_targets))
-        return cls(p, pp, residual, correlation, yy=np.zeros(n_targets))
+        return cls(p, pp, residual, correlation, yy=np.zeros(n_targets), mean=np.zeros(n_targets))
 
-    def add(
-        self,
-        alpha: int,
-        block: slice,
-        y: Float64[np.ndarray, "n_fold n_block"],
-        p: Float64[np.ndarray, "n_fold n_block"],
-    ) -> None:
-        """Add one fold's predictions of one block of targets under the alpha of that number."""
-        self.p[alpha, block] += p.sum(axis=0)
-        self.pp[alpha, block] += np.square(p).sum(axis=0)
-        self.residual[alpha, block] += np.square(y - p).sum(axis=0)
+    def add(self, alpha: int, block: slice, y: torch.Tensor, p: torch.Tensor) -> None:
+        """Add one fold's predictions of one block of targets (n_fold, n_block) under the alpha of that number."""
+        self.p[alpha, block] += p.sum(dim=0).cpu().numpy()
+        self.pp[alpha, block] += p.square().sum(dim=0).cpu().numpy()
+        self.residual[alpha, block] += (y - p).square_().sum(dim=0).cpu().numpy()
         self.correlation[alpha, block] += _correlation(y, p)
 
 
 def cross_validate(
-    responses: Float[np.ndarray, "n_stimuli n_voxels"],
-    targets: Float[np.ndarray, "n_stimuli n_targets"],
-    alphas: Sequence[float] | Float[np.ndarray, " n_alphas"],
+    rows: TrainingRows,
+    targets: Mapping[str, TargetArray],
+    alphas: Mapping[str, Sequence[float] | Float[np.ndarray, " n_alphas"]],
     groups: Shaped[np.ndarray, " n_stimuli"] | None = None,
     *,
     n_folds: int = 5,
     per_target: bool = False,
-    targets_per_block: int = 4096,
-) -> CrossValidation:
+    device: str = "cpu",
+    progress: BlockProgress | None = None,
+) -> dict[str, CrossValidation]:
     """Predict every stimulus from the folds that leave it out, for every alpha.
 
         best alpha = argmax mean_over_targets R²   (or argmax R² of each target)
 
-    One factorisation per fold, held one at a time, serves all alphas and targets. Targets pass through in blocks and
-    only sums over stimuli are kept (4 numbers per alpha and target), so predictions never fill the memory.
+    One Gram matrix per fold, held one at a time, serves all alphas and groups of targets. Targets pass through in blocks
+    and only sums over stimuli are kept (4 numbers per alpha and target), so neither targets nor predictions fill the memory.
+    What is left out is averaged over its repeats before it is predicted, as test responses are.
 
     Args:
-        responses: training responses; a row may also be a single trial.
-        targets: training targets.
-        alphas: grid of penalties ≥ 0; of equal scores the first in the grid wins.
-        groups: which picture each row shows; rows of one picture share a fold. None: each row its own picture.
+        rows: training responses; all rows of a stimulus share a fold.
+        targets: group of targets → (n_stimuli, …).
+        alphas: group → grid of penalties ≥ 0; of equal scores the first in the grid wins.
+        groups: which picture each stimulus shows, where several show one; stimuli of one picture share a fold.
         n_folds: number of folds, ≥ 2.
-        per_target: choose alpha for each target instead of one for all.
-        targets_per_block: how many targets are predicted at once.
+        per_target: choose alpha for each target instead of one for the group.
+        device: where products are computed.
+        progress: told of blocks, over all folds.
 
     Raises:
-        ValueError: if alphas is empty, not one-dimensional or negative, if there are fewer groups than folds, or if
-            the rows of responses, targets and groups differ in number.
+        ValueError: if alphas are empty, not one-dimensional or negative, if there are fewer pictures than folds, or if
+            responses, targets and groups differ in number.
 
     Examples:
         >>> rng = np.random.default_rng(0)
         >>> responses = rng.standard_normal((60, 5))
-        >>> targets = responses @ rng.standard_normal((5, 2)) + 0.1 * rng.standard_normal((60, 2))
-        >>> chosen = cross_validate(responses, targets, alphas=[0.1, 1.0, 1000.0])
+        >>> y = responses @ rng.standard_normal((5, 2)) + 0.1 * rng.standard_normal((60, 2))
+        >>> chosen = cross_validate(TrainingRows(responses), {"y": y}, {"y": [0.1, 1.0, 1000.0]})["y"]
         >>> chosen.best_alphas.tolist(), bool((chosen.r2[0] > 0.9).all())
         ([0.1, 0.1], True)
     """
-    grid = _as_grid(alphas)
-    if len(responses) != len(targets):
-        raise ValueError(f"got responses of {len(responses)} stimuli and targets of {len(targets)}, expected as many")
-    if targets_per_block < 1:
-        raise ValueError(f"targets_per_block must be ≥ 1, got {targets_per_block}")
-    n_targets = targets.shape[1]
-    mean = targets.mean(axis=0, dtype=np.float64)
-    moments = _Moments.zeros(len(grid), n_targets)
-    for train, test in grouped_folds(_as_groups(groups, len(responses)), n_folds):
-        factorisation = factorise(responses[train])
-        projected = project(factorisation, responses[test])
-        weights = shrinkage(factorisation, grid).astype(projected.dtype)
-        for start in range(0, n_targets, targets_per_block):
-            block = slice(start, start + targets_per_block)
-            rotated, train_mean = rotate(factorisation, targets[train, block])
-            y = targets[test, block] - mean[block]
-            moments.yy[block] += np.square(y).sum(axis=0)
-            for number in range(len(grid)):
-                p = (projected * weights[:, number]) @ rotated + (train_mean - mean[block])
-                moments.add(number, block, y, p)
-    return _summarise(moments, grid, mean, np.ptp(targets, axis=0) > 0, len(targets), n_folds, per_target)
+    grids = {name: _as_grid(alphas[name]) for name in targets}
+    for name, values in targets.items():
+        if values.shape[0] != rows.n_stimuli:
+            raise ValueError(
+                f"got responses of {rows.n_stimuli} stimuli and {name} of {values.shape[0]}, expected as many"
+            )
+    moments = {name: _Moments.zeros(len(grids[name]), n_columns(values)) for name, values in targets.items()}
+    done, total = 0, n_folds * sum(map(n_columns, targets.values()))
+    for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
+        fold = _Fold.of(rows, left_out, np.unique(np.concatenate(list(grids.values()))), device)
+        for name, values in targets.items():
+            for columns, Y in column_blocks(values, device, fold.dtype):
+                fold.add(moments[name], grids[name], columns, Y)
+                if progress:
+                    progress(done + columns.stop, total)
+            done += n_columns(values)
+    return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """What predicts one fold: operators on the targets of the stimuli that are kept, by alpha."""
+
+    operators: Mapping[float, torch.Tensor]
+    kept: torch.Tensor
+    left_out: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, rows: TrainingRows, left_out: Int[np.ndarray, " n_test"], alphas: Float64[np.ndarray, " n"], device: str
+    ) -> _Fold:
+        """Fit the rest of the stimuli."""
+        kept = np.ones(rows.n_stimuli, bool)
+        kept[left_out] = False
+        made = operators(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
+        return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the operators, so of the targets."""
+        return next(iter(self.operators.values())).dtype
+
+    def add(self, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], columns: slice, Y: torch.Tensor) -> None:
+        """Predict one block of targets (n_stimuli, n_block) and add its sums."""
+        mean = Y.mean(dim=0)
+        Y -= mean
+        rest = Y.mean(dim=0)  # what rounding left of the mean
+        Y -= rest
+        moments.mean[columns] = (mean.double() + rest).cpu().numpy()
+        train, y = Y[self.kept], Y[self.left_out].double()
+        moments.yy[columns] += y.square().sum(dim=0).cpu().numpy()
+        for number, alpha in enumerate(grid.tolist()):
+            moments.add(number, columns, y, (self.operators[alpha] @ train).double())
 
 
 def grouped_folds(
@@ -153,15 +185,11 @@ def grouped_folds(
 
 
 def _summarise(
-    moments: _Moments,
-    grid: Float64[np.ndarray, " n_alphas"],
-    mean: Float64[np.ndarray, " n_targets"],
-    varies: Bool[np.ndarray, " n_targets"],
-    n_stimuli: int,
-    n_folds: int,
-    per_target: bool,
+    moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], n_stimuli: int, n_folds: int, per_target: bool
 ) -> CrossValidation:
     """Turn sums into scores, choose alpha, and keep the statistics of its predictions."""
+    mean = moments.mean
+    varies = np.sqrt(moments.yy / n_stimuli) > np.finfo(np.float32).eps * np.abs(mean)
     r2 = np.where(varies, 1 - _ratio(moments.residual, moments.yy), 0)
     correlation = np.where(varies, moments.correlation / n_folds, 0)
     best = r2.argmax(axis=0) if per_target else np.full(len(mean), r2.mean(axis=1).argmax())
@@ -180,13 +208,11 @@ def _summarise(
     )
 
 
-def _correlation(
-    y: Float64[np.ndarray, "n_fold n_block"], p: Float64[np.ndarray, "n_fold n_block"]
-) -> Float64[np.ndarray, " n_block"]:
+def _correlation(y: torch.Tensor, p: torch.Tensor) -> Float64[np.ndarray, " n_block"]:
     """Pearson correlation of each column; 0 where one of the two never varies."""
-    y, p = y - y.mean(axis=0), p - p.mean(axis=0)
-    covariance = (y * p).sum(axis=0)
-    return _ratio(covariance, np.sqrt(np.square(y).sum(axis=0) * np.square(p).sum(axis=0)))
+    y, p = y - y.mean(dim=0), p - p.mean(dim=0)
+    covariance = (y * p).sum(dim=0).cpu().numpy()
+    return _ratio(covariance, (y.square().sum(dim=0) * p.square().sum(dim=0)).sqrt().cpu().numpy())
 
 
 def _ratio(

@@ -1,92 +1,165 @@
-"""Centred ridge regression as functions: one symmetric eigendecomposition serves every alpha and every target.
+"""Centred ridge regression as functions, for weighted rows, and for more targets than memory holds.
 
-With X the centred responses and Y the centred targets, ridge is
+    (B, b) = argmin Σ_i w_i ‖y_i - x_i B - b‖² + alpha ‖B‖²
 
-    B = argmin_B ||X B - Y||² + alpha ||B||² = P diag(1 / (λ + alpha)) Qᵀ Y
+With x̄, ȳ the weighted means, X̃ = diag(√w) (X - x̄) and Ỹ = diag(√w) (Y - ȳ), b = ȳ - x̄ B and, by the smaller Gram matrix,
 
-where λ are the eigenvalues of the Gram matrix, P a basis over voxels and Q one over stimuli. Of the two Gram matrices
-the smaller is decomposed:
+    dual   (n_voxels ≥ n_rows):  B = X̃ᵀ (X̃ X̃ᵀ + alpha I)⁻¹ Ỹ
+    primal (n_voxels < n_rows):  B = (X̃ᵀ X̃ + alpha I)⁻¹ X̃ᵀ Ỹ
 
-    dual   (n_voxels ≥ n_stimuli):  X Xᵀ = U diag(λ) Uᵀ,  P = Xᵀ U,  Q = U
-    primal (n_voxels < n_stimuli):  Xᵀ X = V diag(λ) Vᵀ,  P = V,     Q = X V
+One Cholesky factorisation serves an alpha and every target; one eigendecomposition serves every alpha and every target.
 
-Precision: means, Gram matrix, eigendecomposition, bases and 1 / (λ + alpha) are computed in float64. The bases are
-then rounded once to the responses' type (float32 or float64), in which all products with targets and new responses are
-done.
+Whatever is asked of a decoder is linear in the training targets: predictions are A Y, with a small matrix A (its rows sum to
+1) that is the same for all targets. So targets can stream past A, and B is never formed unless it is asked for.
+
+Precision: float64 responses are solved in float64. float32 responses are solved in float32 where the condition number
+(‖K‖_F + alpha) / alpha is below 1000, so that rounding stays near 1e-5 of the result, and in float64 elsewhere.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64
-from scipy.linalg import eigh
+
+Solve: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""R (rank, k) to (K + alpha I)⁻¹ R."""
+
+WELL_CONDITIONED = 1000.0
+"""Condition number up to which float32 is precise enough."""
+N_STRIPES = 16
+"""Stripes in which a Gram matrix is computed; only the triangle of stripes is, which saves nearly half the work."""
 
 
 @dataclass(frozen=True)
-class Factorisation:
-    """What ridge needs to know about the training responses, whatever the targets and alpha.
+class Gram:
+    """Training responses, centred and weighted, and their smaller Gram matrix.
 
     Attributes:
-        mean: mean response of each voxel.
-        eigenvalues: λ, ascending and ≥ 0; rank = min(n_stimuli, n_voxels).
-        voxel_basis: P, in the responses' type.
-        stimulus_basis: Q, in the responses' type.
-        form: which Gram matrix was decomposed.
+        rows: X̃, in the precision of the solution.
+        mean: x̄, weighted mean response of each voxel.
+        root_weights: √w, 1 where rows count alike.
+        matrix: K = X̃ X̃ᵀ or X̃ᵀ X̃; only its lower triangle is filled.
+        form: which of the two.
+        dtype: of the responses, and of what is made of them.
     """
 
-    mean: Float64[np.ndarray, " n_voxels"]
-    eigenvalues: Float64[np.ndarray, " rank"]
-    voxel_basis: Float[np.ndarray, "n_voxels rank"]
-    stimulus_basis: Float[np.ndarray, "n_stimuli rank"]
+    rows: Float[torch.Tensor, "n_rows n_voxels"]
+    mean: Float64[torch.Tensor, " n_voxels"]
+    root_weights: Float[torch.Tensor, " n_rows"]
+    matrix: Float[torch.Tensor, "rank rank"]
     form: Literal["dual", "primal"]
+    dtype: torch.dtype
+
+    @property
+    def shares(self) -> Float[torch.Tensor, " n_rows"]:
+        """v = w / Σ w: the share of each row in the means."""
+        weights = self.root_weights.square()
+        return weights / weights.sum()
 
     @property
     def tolerance(self) -> float:
-        """The λ + alpha that counts as zero: max(n_stimuli, n_voxels) · 2.2e-16 · max(λ).
-
-        Eigenvalues err by as much in float64. Collinear float32 voxels fall below it too: their rounding leaves
-        eigenvalues of about 1e-15 · max(λ).
-        """
-        longest = max(len(self.voxel_basis), len(self.stimulus_basis))
-        return float(longest * np.finfo(np.float64).eps * self.eigenvalues[-1])
+        """The λ + alpha that counts as zero: max(n_rows, n_voxels) · 2.2e-16 · trace(K) ≥ that · max(λ)."""
+        return max(self.rows.shape) * np.finfo(np.float64).eps * float(self.matrix.diagonal().sum(dtype=torch.float64))
 
 
-def factorise(responses: Float[np.ndarray, "n_stimuli n_voxels"]) -> Factorisation:
-    """Decompose the smaller Gram matrix of the centred responses.
+@dataclass(frozen=True)
+class Spectrum:
+    """Eigenvalues λ ≥ 0 and eigenvectors U of a Gram matrix, K = U diag(λ) Uᵀ, in float64; what is below `tolerance` is 0."""
 
-        X Xᵀ = U diag(λ) Uᵀ  or  Xᵀ X = V diag(λ) Vᵀ
+    eigenvalues: Float64[torch.Tensor, " rank"]
+    eigenvectors: Float64[torch.Tensor, "rank rank"]
+    tolerance: float
+
+
+def gram(
+    responses: Float[np.ndarray, "n_rows n_voxels"],
+    weights: Float[np.ndarray, " n_rows"] | None = None,
+    *,
+    smallest_alpha: float = 0.0,
+    device: str = "cpu",
+) -> Gram:
+    """Centre and weight responses, and multiply the smaller Gram matrix.
+
+        X̃ = diag(√w) (X - x̄),  K = X̃ X̃ᵀ or X̃ᵀ X̃
 
     Args:
         responses: training responses, float32 or float64 (float16 is raised to float32).
+        weights: w > 0 of each row; None: all 1. Doubling a weight is showing the row twice.
+        smallest_alpha: of those that will be asked for; decides the precision.
+        device: where the solution is computed: "cpu", "cuda" …
 
     Raises:
-        ValueError: if there is no stimulus or no voxel.
+        ValueError: if there is no row or no voxel, or weights are not as many, positive and finite.
     """
     if 0 in responses.shape:
         raise ValueError(f"ridge needs at least one stimulus and one voxel, got responses of shape {responses.shape}")
-    dtype = np.result_type(responses.dtype, np.float32)
-    mean = responses.mean(axis=0, dtype=np.float64)
-    X = responses - mean
-    dual = X.shape[1] >= X.shape[0]
-    gram = X @ X.T if dual else X.T @ X
-    eigenvalues, eigenvectors = eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
-    projected = (X.T if dual else X) @ eigenvectors
-    P, Q = (projected, eigenvectors) if dual else (eigenvectors, projected)
-    return Factorisation(
-        mean,
-        eigenvalues.clip(0),
-        P.astype(dtype, copy=False),
-        Q.astype(dtype, copy=False),
-        "dual" if dual else "primal",
-    )
+    w = np.ones(len(responses)) if weights is None else np.asarray(weights, np.float64)
+    if w.shape != (len(responses),) or not (np.isfinite(w).all() and (w > 0).all()):
+        raise ValueError(
+            f"weights must be one finite number > 0 for each of {len(responses)} rows, got shape {w.shape}"
+        )
+    dtype = torch.float64 if responses.dtype == np.float64 else torch.float32
+    result = _gram(responses, w, dtype, device)
+    if dtype == torch.float32 and _size(result.matrix) + smallest_alpha > WELL_CONDITIONED * smallest_alpha:
+        result = _gram(responses, w, torch.float64, device)
+    return result
+
+
+def _gram(
+    responses: Float[np.ndarray, "n_rows n_voxels"], w: Float64[np.ndarray, " n_rows"], dtype: torch.dtype, device: str
+) -> Gram:
+    kept = torch.float64 if responses.dtype == np.float64 else torch.float32
+    X = torch.tensor(responses, dtype=dtype, device=device)
+    shares = torch.as_tensor(w / w.sum(), dtype=dtype, device=device)
+    mean = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
+    for _ in range(2):  # the second time takes off what the first one's rounding left
+        shift = shares @ X
+        X -= shift
+        mean += shift
+    X[:, X.amax(dim=0) == X.amin(dim=0)] = 0  # rounding of the mean is no response
+    root = torch.as_tensor(np.sqrt(w), dtype=dtype, device=device)
+    X *= root[:, None]
+    form: Literal["dual", "primal"] = "dual" if X.shape[1] >= X.shape[0] else "primal"
+    return Gram(X, mean, root, _lower_product(X if form == "dual" else X.T), form, kept)
+
+
+def _lower_product(X: Float[torch.Tensor, "n p"]) -> Float[torch.Tensor, "n n"]:
+    """X Xᵀ in its lower triangle (and some of the rest)."""
+    product = torch.zeros(len(X), len(X), dtype=X.dtype, device=X.device)
+    for stripe in _stripes(len(X)):
+        torch.mm(X[stripe.start :], X[stripe].T, out=product[stripe.start :, stripe])
+    return product
+
+
+def _size(lower: Float[torch.Tensor, "n n"]) -> float:
+    """Frobenius norm of the symmetric matrix whose lower triangle was computed in stripes."""
+    squares = 0.0
+    for stripe in _stripes(len(lower)):
+        square, below = lower[stripe, stripe], lower[stripe.stop :, stripe]
+        squares += float(torch.linalg.vector_norm(square)) ** 2 + 2 * float(torch.linalg.vector_norm(below)) ** 2
+    return math.sqrt(squares)
+
+
+def _stripes(n: int) -> list[slice]:
+    step = -(-n // N_STRIPES)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def decompose(gram: Gram) -> Spectrum:
+    """K = U diag(λ) Uᵀ, in float64."""
+    eigenvalues, eigenvectors = torch.linalg.eigh(gram.matrix.double())
+    return Spectrum(eigenvalues.clamp(min=0), eigenvectors, gram.tolerance)
 
 
 def shrinkage(
-    factorisation: Factorisation, alpha: float | Float[np.ndarray, " n_targets"]
-) -> Float[np.ndarray, "rank n_alphas"]:
+    spectrum: Spectrum, alpha: float | Float[np.ndarray, " n_alphas"]
+) -> Float64[torch.Tensor, "rank n_alphas"]:
     """Weight of each eigen-direction, one column per alpha.
 
         s = 1 / (λ + alpha),  or 0 where λ + alpha ≤ tolerance
@@ -96,90 +169,132 @@ def shrinkage(
     Raises:
         ValueError: if an alpha is negative or not finite.
     """
-    alphas = np.atleast_1d(np.asarray(alpha, dtype=np.float64))
-    if not (np.isfinite(alphas).all() and (alphas >= 0).all()):
-        raise ValueError(f"alpha must be finite and ≥ 0, got {alphas.min()} as the smallest of {alphas.size}")
-    total = factorisation.eigenvalues[:, None] + alphas
-    kept = total > factorisation.tolerance
-    return np.divide(1, total, out=np.zeros_like(total), where=kept)
+    alphas = torch.as_tensor(check_alphas(alpha), device=spectrum.eigenvalues.device)
+    total = spectrum.eigenvalues[:, None] + alphas
+    return torch.where(total > spectrum.tolerance, 1 / total, 0)
 
 
-def rotate(
-    factorisation: Factorisation, targets: Float[np.ndarray, "n_stimuli n_targets"]
-) -> tuple[Float[np.ndarray, "rank n_targets"], Float64[np.ndarray, " n_targets"]]:
-    """Express centred targets in the stimulus basis, once for all alphas.
+def solve_spectrum(spectrum: Spectrum, alpha: float | Float[np.ndarray, " k"]) -> Solve:
+    """R ↦ U (s ∘ Uᵀ R): the solution under one alpha, or one for each column of R."""
+    s = shrinkage(spectrum, alpha)
+    U = spectrum.eigenvectors
+    return lambda R: (U @ (s * (U.T @ R.double()))).to(R.dtype)
 
-        Qᵀ (targets - mean)
 
-    Returns:
-        The rotated targets, in the responses' type, and the targets' mean.
+def solve(gram: Gram, alpha: float) -> Solve:
+    """R ↦ (K + alpha I)⁻¹ R by Cholesky factorisation; by pseudo-inverse where K + alpha I is singular to rounding.
 
     Raises:
-        ValueError: if targets and training responses have different numbers of stimuli.
+        ValueError: if alpha is negative or not finite.
     """
-    Q = factorisation.stimulus_basis
-    if len(targets) != len(Q):
-        raise ValueError(f"got targets of {len(targets)} stimuli, expected the {len(Q)} that the responses have")
-    mean = targets.mean(axis=0, dtype=np.float64)
-    return Q.T @ (targets - mean).astype(Q.dtype), mean
+    check_alphas(alpha)
+    if alpha > gram.tolerance:
+        shifted = gram.matrix.clone()
+        shifted.diagonal().add_(alpha)
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if not failed:
+            return lambda R: torch.cholesky_solve(R, factor)
+    return solve_spectrum(decompose(gram), alpha)
 
 
-def project(
-    factorisation: Factorisation, responses: Float[np.ndarray, "n_new n_voxels"]
-) -> Float[np.ndarray, "n_new rank"]:
-    """Express new responses in the voxel basis, once for all alphas and targets.
+def solve_each(gram: Gram, alphas: Float[np.ndarray, " n_alphas"]) -> Callable[[float], Solve]:
+    """Return alpha ↦ `Solve` for any of several alphas: Cholesky each, or one eigendecomposition if they are many.
 
-        (responses - mean) P
+    An eigendecomposition takes as long as 10 to 20 Cholesky factorisations.
+    """
+    if len(np.unique(alphas)) <= 8:
+        return lambda alpha: solve(gram, alpha)
+    spectrum = decompose(gram)
+    return lambda alpha: solve_spectrum(spectrum, alpha)
+
+
+def prediction_operator(
+    gram: Gram, inverse: Solve, new_responses: Float[np.ndarray, "n_new n_voxels"]
+) -> Float[torch.Tensor, "n_new n_rows"]:
+    """Return A, which turns training targets into predictions: A Y = (x* - x̄) B + ȳ.
+
+        P = (x* - x̄) X̃ᵀ (K + alpha I)⁻¹ diag(√w)  [dual; primal alike],  A = P + (1 - P 1) v,  v = w / Σ w
+
+    Its rows sum to 1. It is small, and the same for every target of this alpha. At x* = 0 it gives the intercept.
 
     Raises:
         ValueError: if the responses have another number of voxels than the training responses.
     """
-    P = factorisation.voxel_basis
-    if responses.shape[1] != len(P):
-        raise ValueError(f"got responses of {responses.shape[1]} voxels, expected the {len(P)} that were factorised")
-    projected: Float[np.ndarray, "n_new rank"] = (responses - factorisation.mean).astype(P.dtype) @ P
-    return projected
+    new = _as_rows(gram, new_responses)
+    P = _to_training_rows(gram, inverse, new - gram.mean.to(new.dtype))
+    return (P + (1 - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
+
+
+def projection_operator(
+    gram: Gram, inverse: Solve, patterns: Float[np.ndarray, "n_patterns n_voxels"]
+) -> Float[torch.Tensor, "n_patterns n_rows"]:
+    """Return A with A Y = p B: patterns of voxels through the coefficients alone, without forming them.
+
+        A = P - (P 1) v,  P as in `prediction_operator` with p in the place of x* - x̄
+
+    Its rows sum to 0.
+    """
+    P = _to_training_rows(gram, inverse, _as_rows(gram, patterns))
+    return (P - P.sum(dim=1, keepdim=True) * gram.shares).to(gram.dtype)
 
 
 def coefficients(
-    factorisation: Factorisation,
-    targets: Float[np.ndarray, "n_stimuli n_targets"],
-    alpha: float | Float[np.ndarray, " n_targets"],
+    gram: Gram, inverse: Solve, targets: Float[np.ndarray, "n_rows n_targets"]
 ) -> tuple[Float[np.ndarray, "n_voxels n_targets"], Float[np.ndarray, " n_targets"]]:
-    """Solve ridge for a block of targets.
+    """Form B and b for a block of targets.
 
-        B = P diag(s) Qᵀ (targets - mean),  intercept = mean(targets) - mean(responses) B
-
-    Args:
-        factorisation: of the training responses.
-        targets: training targets, any block of columns.
-        alpha: ridge penalty ≥ 0, one for all targets or one each. 0 is minimum-norm least squares.
+        B = X̃ᵀ (K + alpha I)⁻¹ Ỹ  [dual; primal alike],  b = ȳ - x̄ B
 
     Returns:
-        Coefficients (n_voxels, n_targets) and intercept (n_targets,), in the responses' type.
+        Coefficients and intercepts, in the responses' type.
+
+    Raises:
+        ValueError: if targets and training responses have different numbers of rows.
 
     Examples:
         >>> responses = np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
-        >>> coef, intercept = coefficients(factorise(responses), np.array([[1.0], [3.0], [5.0]]), alpha=0.0)
+        >>> system = gram(responses)
+        >>> coef, intercept = coefficients(system, solve(system, 0.0), np.array([[1.0], [3.0], [5.0]]))
         >>> coef.ravel().round(6).tolist(), intercept.round(6).tolist()
         ([2.0, 0.0], [1.0])
     """
-    rotated, mean = rotate(factorisation, targets)
-    dtype = rotated.dtype
-    coef = factorisation.voxel_basis @ (shrinkage(factorisation, alpha).astype(dtype) * rotated)
-    return coef, (mean - factorisation.mean @ coef).astype(dtype)
+    if len(targets) != len(gram.rows):
+        raise ValueError(
+            f"got targets of {len(targets)} stimuli, expected the {len(gram.rows)} that the responses have"
+        )
+    Y = torch.tensor(np.ascontiguousarray(targets), device=gram.rows.device).double()
+    mean = gram.shares.double() @ Y
+    Y = ((Y - mean) * gram.root_weights[:, None]).to(gram.rows.dtype)
+    X = gram.rows
+    B = X.T @ inverse(Y) if gram.form == "dual" else inverse(X.T @ Y)
+    intercept = mean - gram.mean @ B.double()
+    return B.to(gram.dtype).cpu().numpy(), intercept.to(gram.dtype).cpu().numpy()
 
 
-def prediction_operator(
-    factorisation: Factorisation, new_responses: Float[np.ndarray, "n_new n_voxels"], alpha: float
-) -> Float[np.ndarray, "n_new n_stimuli"]:
-    """Return the matrix that turns centred training targets into predictions, without coefficients.
+def check_alphas(alpha: float | Float[np.ndarray, " n_alphas"]) -> Float64[np.ndarray, " n_alphas"]:
+    """Return alphas as an array.
 
-        predictions = operator (targets - mean(targets)) + mean(targets),  operator = (new - mean) P diag(s) Qᵀ
-
-    It is small (n_new × n_stimuli) and the same for every target, which pays where targets are many.
+    Raises:
+        ValueError: if one is negative or not finite.
     """
-    projected = project(factorisation, new_responses)
-    weights = shrinkage(factorisation, alpha)[:, 0].astype(projected.dtype)
-    operator: Float[np.ndarray, "n_new n_stimuli"] = (projected * weights) @ factorisation.stimulus_basis.T
-    return operator
+    alphas = np.atleast_1d(np.asarray(alpha, dtype=np.float64))
+    if not (np.isfinite(alphas).all() and (alphas >= 0).all()):
+        raise ValueError(f"alpha must be finite and ≥ 0, got {alphas.min()} as the smallest of {alphas.size}")
+    return alphas
+
+
+def _as_rows(gram: Gram, values: Float[np.ndarray, "n n_voxels"]) -> Float[torch.Tensor, "n n_voxels"]:
+    if values.shape[1] != gram.rows.shape[1]:
+        raise ValueError(
+            f"got responses of {values.shape[1]} voxels, expected the {gram.rows.shape[1]} that were fitted"
+        )
+    return torch.tensor(values, dtype=gram.rows.dtype, device=gram.rows.device)
+
+
+def _to_training_rows(
+    gram: Gram, inverse: Solve, Z: Float[torch.Tensor, "n n_voxels"]
+) -> Float[torch.Tensor, "n n_rows"]:
+    """P = Z X̃ᵀ (X̃ X̃ᵀ + alpha I)⁻¹ diag(√w) = Z (X̃ᵀ X̃ + alpha I)⁻¹ X̃ᵀ diag(√w)."""
+    X = gram.rows
+    P = inverse(X @ Z.T).T if gram.form == "dual" else inverse(Z.T.contiguous()).T @ X.T
+    return P * gram.root_weights

@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import r2_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from braindiffuser.regression import Ridge, RidgeCV, cross_validate
+from braindiffuser.regression import Ridge, RidgeCV, TrainingRows, cross_validate
 
 
 @pytest.mark.usefixtures("types_unchecked")
@@ -58,7 +58,7 @@ def test_ridge_cv_is_ridge_with_the_alpha_that_cross_validation_chose():
     groups = np.repeat(np.arange(25), 2)
     alphas = [0.1, 1.0, 10.0, 100.0]
     fitted = RidgeCV(alphas, n_folds=4).fit(X, Y, groups=groups)
-    result = cross_validate(X, Y, alphas, groups, n_folds=4)
+    result = cross_validate(TrainingRows(X), {"y": Y}, {"y": alphas}, groups, n_folds=4)["y"]
     assert_array_equal(fitted.best_alphas_, result.best_alphas)
     assert_array_equal(fitted.cv_scores_, result.r2)
     assert_array_equal(fitted.cv_correlations_, result.correlation)

@@ -8,9 +8,15 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from braindiffuser.regression.selection import cross_validate, grouped_folds
+from braindiffuser.regression import selection
+from braindiffuser.regression.selection import grouped_folds
+from braindiffuser.regression.training import TrainingRows
 
 ALPHAS = [0.1, 10.0, 1e3, 1e5]
+
+
+def cross_validate(X, Y, alphas, groups=None, **settings):
+    return selection.cross_validate(TrainingRows(X), {"y": Y}, {"y": alphas}, groups, **settings)["y"]
 
 
 def example(n_stimuli=60, n_voxels=20, n_targets=6, noise=2.0, seed=0):
@@ -62,11 +68,12 @@ def test_best_alpha_maximises_mean_r2_or_that_of_each_target():
     assert_allclose(own.r2, shared.r2)
 
 
-@pytest.mark.parametrize("targets_per_block", [1, 2, 5, 6, 1000])
-def test_blocks_of_targets_change_nothing(targets_per_block):
+@pytest.mark.parametrize("columns_per_block", [1, 2, 5, 6, 1000])
+def test_blocks_of_targets_change_nothing(columns_per_block, monkeypatch):
     X, Y = example()
     whole = cross_validate(X, Y, ALPHAS)
-    blocks = cross_validate(X, Y, ALPHAS, targets_per_block=targets_per_block)
+    monkeypatch.setattr("braindiffuser.regression.streaming.COLUMNS_PER_BLOCK", columns_per_block)
+    blocks = cross_validate(X, Y, ALPHAS)
     for name in ("r2", "correlation", "best_alphas", "prediction_mean", "prediction_std"):
         assert_allclose(getattr(blocks, name), getattr(whole, name), rtol=1e-10)
 
@@ -163,12 +170,10 @@ def test_errors_say_what_came_and_what_was_expected():
         cross_validate(X, Y, ALPHAS, np.repeat([0, 1, 2], 4))
     with pytest.raises(ValueError, match="got 11 groups, expected one for each of the 12 rows"):
         cross_validate(X, Y, ALPHAS, np.arange(11))
-    with pytest.raises(ValueError, match="responses of 12 stimuli and targets of 9"):
+    with pytest.raises(ValueError, match="responses of 12 stimuli and y of 9"):
         cross_validate(X, Y[:9], ALPHAS)
     with pytest.raises(ValueError, match="n_folds=1 for 12 groups"):
         cross_validate(X, Y, ALPHAS, n_folds=1)
     for alphas in ([], [-1.0], [[1.0]], [np.nan]):
         with pytest.raises(ValueError, match="alphas must be a non-empty list of finite numbers ≥ 0"):
             cross_validate(X, Y, alphas)
-    with pytest.raises(ValueError, match="targets_per_block must be ≥ 1, got 0"):
-        cross_validate(X, Y, ALPHAS, targets_per_block=0)

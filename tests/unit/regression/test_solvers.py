@@ -1,13 +1,24 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LinearRegression
 from sklearn.linear_model import Ridge as SklearnRidge
 
-from braindiffuser.regression.solvers import coefficients, factorise, prediction_operator, project, shrinkage
+from braindiffuser.regression.solvers import (
+    coefficients,
+    decompose,
+    gram,
+    prediction_operator,
+    projection_operator,
+    shrinkage,
+    solve,
+    solve_each,
+    solve_spectrum,
+)
 
 SHAPES = {"n<p": (20, 35), "n=p": (25, 25), "n>p": (40, 15), "one voxel": (30, 1)}
 KINDS = ("plain", "constant voxels", "collinear voxels")
@@ -26,11 +37,23 @@ def example(shape, kind="plain", n_targets=3, dtype=np.float64, seed=0):
     return X.astype(dtype), Y.astype(dtype)
 
 
-def normal_equations(X, Y, alpha):
+def normal_equations(X, Y, alpha, weights=None):
     X, Y = X.astype(np.float64), Y.astype(np.float64)
-    Xc, Yc = X - X.mean(0), Y - Y.mean(0)
-    B = scipy.linalg.solve(Xc.T @ Xc + alpha * np.eye(X.shape[1]), Xc.T @ Yc, assume_a="pos")
-    return B, Y.mean(0) - X.mean(0) @ B
+    w = np.ones(len(X)) if weights is None else weights
+    x, y = w @ X / w.sum(), w @ Y / w.sum()
+    W = w[:, None]
+    B = scipy.linalg.solve(
+        (X - x).T @ (W * (X - x)) + alpha * np.eye(X.shape[1]), (X - x).T @ (W * (Y - y)), assume_a="pos"
+    )
+    return B, y - x @ B
+
+
+def fit(X, Y, alpha, weights=None):
+    """Coefficients by the solver that a user gets."""
+    alphas = np.atleast_1d(alpha)
+    system = gram(X, weights, smallest_alpha=float(alphas.min()))
+    inverse = solve(system, float(alpha)) if np.ndim(alpha) == 0 else solve_spectrum(decompose(system), alphas)
+    return coefficients(system, inverse, Y)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -38,7 +61,7 @@ def normal_equations(X, Y, alpha):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_coefficients_solve_the_normal_equations(shape, kind, alpha):
     X, Y = example(shape, kind)
-    coef, intercept = coefficients(factorise(X), Y, alpha)
+    coef, intercept = fit(X, Y, alpha)
     expected, expected_intercept = normal_equations(X, Y, alpha)
     assert_allclose(coef, expected, rtol=1e-7, atol=1e-10)
     assert_allclose(intercept, expected_intercept, rtol=1e-7, atol=1e-9)
@@ -49,7 +72,7 @@ def test_coefficients_solve_the_normal_equations(shape, kind, alpha):
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_coefficients_agree_with_scikit_learn(shape, kind, alpha):
     X, Y = example(shape, kind)
-    coef, intercept = coefficients(factorise(X), Y, alpha)
+    coef, intercept = fit(X, Y, alpha)
     reference = SklearnRidge(alpha=alpha, solver="svd").fit(X, Y)
     assert_allclose(coef.T, reference.coef_, rtol=1e-8, atol=1e-10)
     assert_allclose(intercept, reference.intercept_, rtol=1e-8, atol=1e-9)
@@ -60,7 +83,7 @@ def test_coefficients_agree_with_scikit_learn(shape, kind, alpha):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_alpha_0_is_least_squares_of_minimum_norm(shape, kind, dtype):
     X, Y = example(shape, kind, dtype=dtype)
-    coef, intercept = coefficients(factorise(X), Y, 0.0)
+    coef, intercept = fit(X, Y, 0.0)
     reference = LinearRegression().fit(X.astype(np.float64), Y)
     tolerance = 1e-6 if dtype == np.float64 else 5e-3
     assert_allclose(coef.T, reference.coef_, rtol=tolerance, atol=tolerance)
@@ -69,8 +92,8 @@ def test_alpha_0_is_least_squares_of_minimum_norm(shape, kind, dtype):
 
 def test_vanishing_alpha_tends_to_minimum_norm():
     X, Y = example((20, 35), "collinear voxels")
-    least, _ = coefficients(factorise(X), Y, 0.0)
-    tiny, _ = coefficients(factorise(X), Y, 1e-300)
+    least, _ = fit(X, Y, 0.0)
+    tiny, _ = fit(X, Y, 1e-300)
     assert_allclose(tiny, least, rtol=1e-12)
 
 
@@ -78,7 +101,7 @@ def test_vanishing_alpha_tends_to_minimum_norm():
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_float32_stays_float32_and_close_to_float64(shape, alpha):
     X, Y = example(shape, dtype=np.float32)
-    coef, intercept = coefficients(factorise(X), Y, alpha)
+    coef, intercept = fit(X, Y, alpha)
     assert coef.dtype == intercept.dtype == np.float32
     expected, expected_intercept = normal_equations(X, Y, alpha)
     assert_allclose(coef, expected, atol=2e-5 * np.abs(expected).max())
@@ -88,35 +111,78 @@ def test_float32_stays_float32_and_close_to_float64(shape, alpha):
 @pytest.mark.parametrize(("shape", "form"), [((5, 9), "dual"), ((9, 9), "dual"), ((9, 5), "primal")])
 def test_the_smaller_gram_matrix_is_decomposed(shape, form):
     X, _ = example(shape)
-    factorisation = factorise(X)
-    assert factorisation.form == form
-    assert factorisation.eigenvalues.shape == (min(shape),)
+    system = gram(X)
+    assert system.form == form
+    spectrum = decompose(system)
     singular_values = np.linalg.svd(X - X.mean(0), compute_uv=False)
-    assert_allclose(factorisation.eigenvalues[::-1], singular_values**2, atol=1e-10)
-    reconstructed = factorisation.stimulus_basis @ factorisation.voxel_basis.T
-    assert_allclose(reconstructed, X - X.mean(0), atol=1e-10)
+    assert_allclose(spectrum.eigenvalues.numpy()[::-1], singular_values**2, atol=1e-10)
+    assert_allclose(system.rows.numpy(), X - X.mean(0), atol=1e-14)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, *ALPHAS])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_operator_predicts_what_coefficients_predict(shape, alpha):
+def test_operators_say_what_coefficients_say(shape, alpha, weighted):
     X, Y = example(shape)
     new, _ = example((7, shape[1]), seed=1)
-    factorisation = factorise(X)
-    coef, intercept = coefficients(factorisation, Y, alpha)
-    operator = prediction_operator(factorisation, new, alpha)
-    assert operator.shape == (7, shape[0])
-    predictions = operator @ (Y - Y.mean(0)) + Y.mean(0)
-    assert_allclose(predictions, new @ coef + intercept, rtol=1e-7, atol=1e-7)
+    weights = np.random.default_rng(2).uniform(0.5, 3, len(X)) if weighted else None
+    system = gram(X, weights, smallest_alpha=alpha)
+    inverse = solve(system, alpha)
+    coef, intercept = coefficients(system, inverse, Y)
+    predicting = prediction_operator(system, inverse, new).numpy()
+    projecting = projection_operator(system, inverse, new).numpy()
+    assert predicting.shape == projecting.shape == (7, shape[0])
+    assert_allclose(predicting @ Y, new @ coef + intercept, rtol=1e-7, atol=1e-7)
+    assert_allclose(projecting @ Y, new @ coef, rtol=1e-7, atol=1e-7)
+    assert_allclose(predicting.sum(1), 1, rtol=1e-9)
+    assert_allclose(projecting.sum(1), 0, atol=1e-9)
+    assert_allclose(
+        prediction_operator(system, inverse, 0 * new[:1]).numpy() @ Y, intercept[None], rtol=1e-7, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_weights_solve_the_weighted_normal_equations(shape, alpha):
+    X, Y = example(shape)
+    weights = np.random.default_rng(1).integers(1, 4, len(X)).astype(float)
+    coef, intercept = fit(X, Y, alpha, weights)
+    expected, expected_intercept = normal_equations(X, Y, alpha, weights)
+    assert_allclose(coef, expected, rtol=1e-7, atol=1e-10)
+    assert_allclose(intercept, expected_intercept, rtol=1e-7, atol=1e-9)
+    repeated = np.repeat(np.arange(len(X)), weights.astype(int))
+    assert_allclose(fit(X[repeated], Y[repeated], alpha)[0], coef, rtol=1e-6, atol=1e-10)
+    assert_allclose(fit(X, Y, 2.5 * alpha, 2.5 * weights)[0], coef, rtol=1e-6, atol=1e-10)
+
+
+def test_float32_is_solved_in_float64_where_its_rounding_would_show():
+    X, Y = example((40, 60), dtype=np.float32)
+    X += 100 * np.random.default_rng(1).standard_normal((40, 1)).astype(np.float32)  # one large direction
+    assert gram(X, smallest_alpha=1e7).matrix.dtype == torch.float32
+    assert gram(X, smallest_alpha=1.0).matrix.dtype == torch.float64
+    for alpha in (1.0, 1e7):
+        coef, _ = fit(X, Y, alpha)
+        expected, _ = normal_equations(X, Y, alpha)
+        assert coef.dtype == np.float32
+        assert_allclose(coef, expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("n_alphas", [3, 12])
+def test_several_alphas_are_each_solved(n_alphas):
+    X, Y = example((20, 35))
+    alphas = np.geomspace(0.1, 1e5, n_alphas)
+    system = gram(X, smallest_alpha=0.1)
+    inverse_of = solve_each(system, alphas)
+    for alpha in alphas:
+        assert_allclose(coefficients(system, inverse_of(alpha), Y)[0], fit(X, Y, alpha)[0], rtol=1e-8, atol=1e-12)
 
 
 def test_alpha_per_target_solves_each_target_alone():
     X, Y = example((20, 30), n_targets=4)
     alphas = np.array([0.0, 1.0, 50.0, 1e4])
-    factorisation = factorise(X)
-    coef, intercept = coefficients(factorisation, Y, alphas)
+    coef, intercept = fit(X, Y, alphas)
     for number, alpha in enumerate(alphas):
-        one, one_intercept = coefficients(factorisation, Y[:, [number]], float(alpha))
+        one, one_intercept = fit(X, Y[:, [number]], float(alpha))
         assert_allclose(coef[:, [number]], one, rtol=1e-12, atol=1e-14)
         assert_allclose(intercept[[number]], one_intercept, rtol=1e-12)
 
@@ -131,7 +197,7 @@ def test_alpha_per_target_solves_each_target_alone():
 )
 def test_any_shape_solves_the_normal_equations(n_stimuli, n_voxels, n_targets, alpha, seed):
     X, Y = example((n_stimuli, n_voxels), n_targets=n_targets, seed=seed)
-    coef, intercept = coefficients(factorise(X), Y, alpha)
+    coef, intercept = fit(X, Y, alpha)
     expected, expected_intercept = normal_equations(X, Y, alpha)
     assert_allclose(coef, expected, rtol=1e-6, atol=1e-9)
     assert_allclose(intercept, expected_intercept, rtol=1e-6, atol=1e-8)
@@ -142,11 +208,10 @@ def test_any_shape_solves_the_normal_equations(n_stimuli, n_voxels, n_targets, a
 def test_invariances(shape, scale, seed):
     X, Y = example(shape, n_targets=5, seed=seed)
     alpha = 3.0
-    factorisation = factorise(X)
-    coef, intercept = coefficients(factorisation, Y, alpha)
+    coef, intercept = fit(X, Y, alpha)
 
     def assert_solution(X, Y, alpha, coef, intercept):
-        found, found_intercept = coefficients(factorise(X), Y, alpha)
+        found, found_intercept = fit(X, Y, alpha)
         assert_allclose(found, coef, rtol=1e-6, atol=1e-9)
         assert_allclose(found_intercept, intercept, rtol=1e-6, atol=1e-8)
 
@@ -165,10 +230,10 @@ def test_invariances(shape, scale, seed):
 
 def test_the_limits_of_alpha():
     X, Y = example((12, 12))
-    coef, intercept = coefficients(factorise(X), Y, 1e30)
+    coef, intercept = fit(X, Y, 1e30)
     assert_allclose(coef, 0, atol=1e-20)
     assert_allclose(intercept, Y.mean(0))
-    coef, intercept = coefficients(factorise(X), Y, 0.0)
+    coef, intercept = fit(X, Y, 0.0)
     assert_allclose(X @ coef + intercept, Y, rtol=1e-6, atol=1e-6)
 
 
@@ -176,28 +241,35 @@ def test_the_limits_of_alpha():
 @pytest.mark.parametrize("shape", [(6, 9), (9, 6), (1, 4)])
 def test_responses_that_never_vary_predict_the_mean(shape, alpha):
     Y = np.random.default_rng(0).standard_normal((shape[0], 2))
-    coef, intercept = coefficients(factorise(np.full(shape, 2.5)), Y, alpha)
+    coef, intercept = fit(np.full(shape, 2.5), Y, alpha)
     assert_allclose(coef, 0)
     assert_allclose(intercept, Y.mean(0))
 
 
-def test_factorise_leaves_its_input_alone_and_serves_read_only_arrays():
-    X, _ = example((6, 9))
+def test_input_is_left_alone_and_may_be_read_only():
+    X, Y = example((6, 9))
     before = X.copy()
     X.setflags(write=False)
-    factorise(X)
+    Y.setflags(write=False)
+    fit(X, Y, 1.0)
     assert_allclose(X, before, rtol=0)
 
 
+@pytest.mark.usefixtures("types_unchecked")
 def test_errors_say_what_came_and_what_was_expected():
     X, Y = example((6, 9))
-    factorisation = factorise(X)
+    system = gram(X)
     with pytest.raises(ValueError, match=r"at least one stimulus and one voxel.*\(0, 9\)"):
-        factorise(X[:0])
+        gram(X[:0])
     for alpha in (-1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="alpha must be finite and ≥ 0"):
-            shrinkage(factorisation, alpha)
+            solve(system, alpha)
+        with pytest.raises(ValueError, match="alpha must be finite and ≥ 0"):
+            shrinkage(decompose(system), alpha)
     with pytest.raises(ValueError, match="targets of 5 stimuli, expected the 6"):
-        coefficients(factorisation, Y[:5], 1.0)
+        coefficients(system, solve(system, 1.0), Y[:5])
     with pytest.raises(ValueError, match="responses of 8 voxels, expected the 9"):
-        project(factorisation, X[:, :8])
+        prediction_operator(system, solve(system, 1.0), X[:, :8])
+    for weights in (np.ones(5), np.zeros(6), np.full(6, np.nan)):
+        with pytest.raises(ValueError, match="weights must be one finite number > 0 for each of 6 rows"):
+            gram(X, weights)

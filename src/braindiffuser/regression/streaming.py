@@ -1,0 +1,123 @@
+"""Targets that are too many to hold: read in blocks of columns, from memory or from disk, the next one while one is used.
+
+A row of targets may have any shape, such as 257 tokens × 768; its columns are counted in C order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+
+COLUMNS_PER_BLOCK = 4096
+"""Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
+
+BlockProgress: TypeAlias = Callable[[int, int], None]
+"""Told the columns done and the columns in all."""
+
+
+@runtime_checkable
+class TargetArray(Protocol):
+    """Targets of stimuli, (n_stimuli, …), in any precision: a numpy array, or a zarr array on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Stimuli first."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a block as a numpy array."""
+
+
+def n_columns(targets: TargetArray) -> int:
+    """Count the targets of one stimulus."""
+    return math.prod(targets.shape[1:])
+
+
+def step_of(shape: tuple[int, ...]) -> int:
+    """How far along axis 1 a block of about COLUMNS_PER_BLOCK columns reaches; at least 1.
+
+    >>> step_of((8859, 91168)), step_of((8859, 257, 768))
+    (4096, 5)
+    """
+    return max(1, COLUMNS_PER_BLOCK // math.prod(shape[2:]))
+
+
+def column_blocks(
+    targets: TargetArray,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield all stimuli's targets in blocks: which columns, and their values (n_stimuli, n_block)."""
+    step, inner = step_of(targets.shape), math.prod(targets.shape[2:])
+    starts = range(0, targets.shape[1], step)
+
+    def read(start: int) -> np.ndarray:
+        return np.asarray(targets[:, start : start + step]).reshape(targets.shape[0], -1)
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read, 0)
+        for start in starts:
+            block = coming.result()
+            if start + step < targets.shape[1]:
+                coming = reader.submit(read, start + step)
+            first = start * inner
+            values = torch.tensor(block, device=device, dtype=dtype)
+            yield slice(first, first + block.shape[1]), values
+
+
+class Applied(NamedTuple):
+    """What one pass over targets gives.
+
+    Attributes:
+        values: A Y, (n_new, n_targets).
+        mean: of each target over stimuli.
+        std: their standard deviation (ddof 0).
+    """
+
+    values: Float[np.ndarray, "n_new n_targets"]
+    mean: Float64[np.ndarray, " n_targets"]
+    std: Float64[np.ndarray, " n_targets"]
+
+
+def apply_operators(
+    operators: Mapping[float, torch.Tensor],
+    targets: TargetArray,
+    alphas: Float64[np.ndarray, " n_targets"],
+    progress: BlockProgress | None = None,
+) -> Applied:
+    """Multiply operators with targets in one pass over them, each target with the operator of its alpha.
+
+        A Y = A (Y - s) + (A 1) s
+
+    for any row s; near the targets' mean it spares float32 their common part.
+
+    Args:
+        operators: alpha → A (n_new, n_stimuli).
+        targets: training targets Y.
+        alphas: alpha of each target.
+        progress: told of every block.
+    """
+    total, first = n_columns(targets), next(iter(operators.values()))
+    values = np.empty((len(first), total), np.float64 if first.dtype == torch.float64 else np.float32)
+    mean, std = np.empty(total), np.empty(total)
+    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in operators.items()}
+    for columns, Y in column_blocks(targets, first.device, first.dtype):
+        shift = Y.mean(dim=0)
+        Y -= shift
+        rest = Y.mean(dim=0).double()  # what rounding left of the mean
+        mean[columns] = (shift.double() + rest).cpu()
+        variance = torch.linalg.vector_norm(Y, dim=0).double().square() / len(Y) - rest.square()
+        std[columns] = variance.clamp(min=0).sqrt().cpu()
+        for alpha in np.unique(alphas[columns]):
+            chosen = torch.from_numpy(alphas[columns] == alpha)
+            A, block = operators[float(alpha)], Y if chosen.all() else Y[:, chosen]
+            made = torch.addmm(sums[float(alpha)] * shift[chosen], A, block)
+            values[:, columns][:, chosen.numpy()] = made.cpu().numpy()
+        if progress:
+            progress(columns.stop, total)
+    return Applied(values, mean, std)
