@@ -1,6 +1,7 @@
 """Ridge at the size of NSD, beside what a user would run instead, on the same random data in one run.
 
 python benchmarks/ridge.py --scale nsd|tiny [--json FILE] [--folder FOLDER]
+python benchmarks/ridge.py --growth docs/images/ridge-growth.png [--json FILE]
 
 - ours: training responses in memory and targets on disk in float16 → predictions of all targets, with the three published
   alphas, in a fresh process whose peak memory is reported.
@@ -11,6 +12,8 @@ python benchmarks/ridge.py --scale nsd|tiny [--json FILE] [--folder FOLDER]
   all voxels) on one token. Both are fitted anew for every token too, if called as the reference calls scikit-learn.
 - floor: the bare matrix products in float32 that any exact solution needs, on arrays in memory: Gram matrix, test responses
   times training responses, and prediction operator times all targets.
+
+`--growth` draws time and memory against the number of pictures, voxels and targets, one varied at a time.
 
 Needs `pip install 'braindiffuser[benchmarks]'`, about 8 GB of disk at the size of NSD, and half an hour on two cores.
 """
@@ -31,7 +34,7 @@ import numpy as np
 
 from braindiffuser.regression.decoders import fit_decoders
 from braindiffuser.regression.training import TrainingRows
-from braindiffuser.store import BLOCK, Store
+from braindiffuser.store import Store
 
 ALPHAS = {"latents": 50_000.0, "vision": 60_000.0, "text": 100_000.0}
 N_SIGNALS = 64
@@ -50,7 +53,17 @@ class Scale:
     @property
     def n_tokens(self) -> int:
         """Tokens that the reference fits one by one."""
-        return self.targets["vision"][0] + self.targets["text"][0]
+        return sum(shape[0] for shape in self.targets.values() if len(shape) == 2)
+
+    @property
+    def n_fits(self) -> int:
+        """Fits of the reference: each token, and the latents as one more."""
+        return self.n_tokens + ("latents" in self.targets)
+
+    @property
+    def n_targets(self) -> int:
+        """Targets in all."""
+        return sum(int(np.prod(shape)) for shape in self.targets.values())
 
 
 SCALES = {
@@ -75,7 +88,8 @@ def simulate(scale: Scale, folder: Path) -> None:
         def make(rows: slice, weights: np.ndarray = weights, shape: tuple[int, ...] = shape) -> np.ndarray:
             values = latent[rows] @ weights
             values += rng.standard_normal(values.shape, dtype=np.float32) + 1
-            return values.reshape(-1, *shape).astype(np.float16)
+            made: np.ndarray = values.reshape(-1, *shape).astype(np.float16)
+            return made
 
         store.fill(f"targets/{name}", (scale.n_train, *shape), make, dtype="float16")
 
@@ -89,7 +103,7 @@ def ours(scale: Scale, folder: Path) -> Result:
     decoders = fit_decoders(
         TrainingRows(responses["train"]),
         targets,
-        {name: (alpha,) for name, alpha in ALPHAS.items()},
+        {name: (ALPHAS[name],) for name in targets},
         "random",
         calibration="transductive",
     )
@@ -101,9 +115,9 @@ def ours(scale: Scale, folder: Path) -> Result:
     return {"ours_s": seconds, "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
 
 
-def token(folder: Path, number: int) -> np.ndarray:
+def token(folder: Path, number: int) -> Any:
     """Read the targets of one vision token, in float64."""
-    return np.asarray(Store(folder).open_array("targets/vision")[:, number], np.float64)
+    return np.asarray(Store(folder).open_array("targets/vision")[:, number], dtype=np.float64)
 
 
 def scikit_learn(scale: Scale, folder: Path) -> Result:
@@ -119,12 +133,11 @@ def scikit_learn(scale: Scale, folder: Path) -> Result:
         seconds.append(time.perf_counter() - started)
         difference = sampled[:, number * width : (number + 1) * width] - predicted
         errors.append(np.linalg.norm(difference) / np.linalg.norm(predicted - y.mean(axis=0)))
-    n_fits = scale.n_tokens + 1
     return {
         "sklearn_token_s": seconds,
-        "sklearn_n_fits": n_fits,
-        "sklearn_extrapolated_s": float(np.mean(seconds)) * n_fits,
-        "sklearn_note": f"timed on 2 tokens, their mean multiplied by {n_fits} (each token, and the latents as one more)",
+        "sklearn_extrapolated_s": float(np.mean(seconds)) * scale.n_fits,
+        "sklearn_note": f"timed on 2 tokens, their mean multiplied by {scale.n_fits} fits",
+        "sklearn_peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "relative_difference": float(max(errors)),
     }
 
@@ -168,10 +181,9 @@ def floor(scale: Scale, folder: Path) -> Result:
     operator = torch.from_numpy(test) @ torch.from_numpy(train).T
     cross_s = time.perf_counter() - started
     block = torch.randn(scale.n_train, 4096)
-    n_targets = sum(int(np.prod(shape)) for shape in scale.targets.values())
     targets_s = 0.0
-    for start in range(0, n_targets, block.shape[1]):
-        width = min(block.shape[1], n_targets - start)
+    for start in range(0, scale.n_targets, block.shape[1]):
+        width = min(block.shape[1], scale.n_targets - start)
         columns = block if width == block.shape[1] else block[:, :width].clone()
         started = time.perf_counter()
         torch.mm(operator, columns)
@@ -189,23 +201,87 @@ def in_own_process(part: Any, scale: Scale, folder: Path) -> Result:
             return {f"{part.__name__}_token_s": None, f"{part.__name__}_note": f"not installed: {error}"}
 
 
+def side_by_side(scale: Scale, folder: Path) -> Result:
+    """Run all parts on the same data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    simulate(scale, folder)
+    result: Result = {"n_train": scale.n_train, "n_voxels": scale.n_voxels, "n_targets": scale.n_targets}
+    for part in (ours, floor, scikit_learn, himalaya, fastl2lir):
+        result |= in_own_process(part, scale, folder)
+    result["ratio_sklearn"] = result["sklearn_extrapolated_s"] / result["ours_s"]
+    result["times_floor"] = result["ours_s"] / result["floor_s"]
+    return result
+
+
+BASE = {"pictures": 2000, "voxels": 4000, "targets": 38_400}
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+def growth() -> Result:
+    """Vary pictures, voxels and targets one at a time; targets are tokens of 768, as those of CLIP."""
+    points: Result = {}
+    for axis in BASE:
+        points[axis] = []
+        for factor in FACTORS:
+            size = BASE | {axis: int(BASE[axis] * factor)}
+            shape = (size["targets"] // 768, 768)
+            scale = Scale(size["pictures"], size["pictures"] // 9, size["voxels"], {"vision": shape})
+            with tempfile.TemporaryDirectory() as folder:
+                simulate(scale, Path(folder))
+                made = in_own_process(ours, scale, Path(folder)) | in_own_process(scikit_learn, scale, Path(folder))
+            points[axis].append(size | made)
+            print(f"{axis} × {factor}: {made['ours_s']:.1f} s, {made['peak_rss_gb']:.2f} GB", flush=True)
+    return points
+
+
+def draw_growth(points: Result, path: Path) -> None:
+    """Draw time and memory, on logarithmic axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    axes = figure.subplots(2, len(BASE), sharex="col", sharey="row")
+    for column, (axis, measured) in enumerate(points.items()):
+        sizes = [point[axis] for point in measured]
+        lines = {
+            ("ours_s", "peak_rss_gb"): ("braindiffuser", "#0b6e4f", "o"),
+            ("sklearn_extrapolated_s", "sklearn_peak_rss_gb"): ("scikit-learn, token by token", "#8a8a8a", "s"),
+        }
+        for keys, (label, colour, marker) in lines.items():
+            for row, key in enumerate(keys):
+                axes[row, column].plot(sizes, [p[key] for p in measured], color=colour, marker=marker, label=label)
+        axes[1, column].set_xlabel(
+            f"{axis} (others: {', '.join(f'{n:,} {name}' for name, n in BASE.items() if name != axis)})"
+        )
+        for row in (0, 1):
+            axes[row, column].set_xscale("log", base=2)
+            axes[row, column].set_yscale("log")
+            axes[row, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes[row, column].minorticks_off()
+            axes[row, column].grid(alpha=0.3)
+            axes[row, column].spines[["top", "right"]].set_visible(False)
+            axes[row, column].tick_params(labelsize=8)
+        axes[1, column].xaxis.label.set_size(8)
+    axes[0, 0].set_ylabel("seconds, fit and predict all")
+    axes[1, 0].set_ylabel("peak memory of the process, GB")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
-    """Run all parts and print one JSON object."""
+    """Run what is asked for and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=SCALES, default="tiny")
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--folder", type=Path, help="keep the random data here, and use them again")
+    parser.add_argument("--growth", type=Path, help="draw growth of cost to this PNG instead")
     arguments = parser.parse_args()
-    scale = SCALES[arguments.scale]
-    result: Result = {"scale": arguments.scale, "n_train": scale.n_train, "n_voxels": scale.n_voxels, "rows_a_file": BLOCK}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = arguments.folder or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        simulate(scale, folder)
-        for part in (ours, floor, scikit_learn, himalaya, fastl2lir):
-            result |= in_own_process(part, scale, folder)
-    result["ratio_sklearn"] = result["sklearn_extrapolated_s"] / result["ours_s"]
-    result["times_floor"] = result["ours_s"] / result["floor_s"]
+    if arguments.growth:
+        result = growth()
+        draw_growth(result, arguments.growth)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = arguments.folder or Path(temporary)
+            result = {"scale": arguments.scale} | side_by_side(SCALES[arguments.scale], folder)
     print(json.dumps(result, indent=2))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

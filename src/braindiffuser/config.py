@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from braindiffuser.analysis.roi import RoiConfig
 from braindiffuser.data.responses import Normalisation
@@ -38,6 +38,13 @@ class DataConfig(BaseModel):
     sessions: PositiveInt | None = None  # the first so many; None: all on disk (the paper used 37 of 40)
     betas_version: str = "betas_fithrf_GLMdenoise_RR"
     mask: str = "nsdgeneral"  # the analysed voxels
+    rois: tuple[str, ...] = ()  # only voxels of these regions, such as V1 and V2; none: the whole mask
+    min_noise_ceiling: float = Field(
+        default=0.0, ge=0, lt=100
+    )  # only voxels with as much, in percent, by training trials
+    rows: Literal["averages", "trials"] = (
+        "averages"  # decoders are fitted to averages over repeats, or to single trials
+    )
     normalisation: Normalisation = "session"  # published: "training"
 
 
@@ -73,6 +80,7 @@ class RegressionConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     alphas: AlphasConfig = AlphasConfig()
+    weights: Literal["equal", "repeats"] = "equal"  # of averaged responses: alike, or by the trials averaged into each
     n_folds: int = Field(default=5, ge=2)  # of cross-validation, grouped by picture
     calibration: CalibrationName = "inductive"  # published: "transductive"
 
@@ -110,6 +118,14 @@ class Experiment(BaseModel):
     diffusion: DiffusionConfig = DiffusionConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     roi: RoiConfig = RoiConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Experiment:
+        if self.data.rows == "trials" and self.regression.weights == "repeats":
+            raise ValueError(
+                "regression.weights 'repeats' weighs averages: with data.rows 'trials' every trial counts already"
+            )
+        return self
 
     @classmethod
     def load(cls, source: str | Path) -> Experiment:

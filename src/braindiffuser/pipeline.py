@@ -7,24 +7,25 @@ not run again; a killed one goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.analysis.roi import Lengths, maximise, roi_patterns
+from braindiffuser.analysis.roi import maximise, roi_patterns
 from braindiffuser.config import Experiment
 from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
 from braindiffuser.data.nsd import open_captions
 from braindiffuser.data.recording import Recording
-from braindiffuser.data.responses import ResponseAccumulator
+from braindiffuser.data.responses import ResponseAccumulator, Responses, trial_responses
 from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.data.simulated import held_out_ids, simulate
+from braindiffuser.data.voxel_selection import select_voxels, selected_fingerprint
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.metrics import PROFILES, Scorer
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
@@ -35,8 +36,8 @@ from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet,
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
-from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
-from braindiffuser.regression.ridge import RidgeCV
+from braindiffuser.regression.decoders import Decoders, fit_decoders, load_decoders, save_decoders
+from braindiffuser.regression.streaming import TargetArray
 from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.html import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import scores_markdown
@@ -52,6 +53,10 @@ FeatureMaker = Callable[[Int[np.ndarray, " n"]], np.ndarray]
 TARGETS = ("latents", "vision", "text")
 """Groups of targets, each with a decoder of its own."""
 
+PRECISION = {"targets": "float16", "truth": "float32"}
+"""How features are stored. Training targets are many and enter decoders only as sums over stimuli, where rounding of
+half precision (5e-4 of a value) averages out."""
+
 PICTURE_SOURCES = {
     "final": ("predictions", True),
     "from_true_features": ("truth", True),
@@ -59,8 +64,8 @@ PICTURE_SOURCES = {
 }
 """Each kind of reconstruction: whose features it is made from, and whether it starts from the low-level picture."""
 
-ON_DEVICE = ("extract", "reconstruct", "evaluate", "analyse")
-"""Stages that run networks."""
+ON_DEVICE = ("extract", "fit", "reconstruct", "evaluate", "analyse")
+"""Stages that compute on the device."""
 
 STAGES: dict[str, Callable[[Run], None]] = {}
 """The stages in their order."""
@@ -114,15 +119,39 @@ def prepare(run: Run) -> None:
         simulate(run.nsd_root, simulation.model_copy(update={"subject": subject}), run.progress)
     recording = run.recording()
     responses = _accumulate(run, recording).finish()
-    store.write_array("responses/train", responses.train)
+    chosen = _choose_voxels(run, recording, responses)
+    if run.experiment.data.rows == "trials":
+        trials, stimuli = trial_responses(recording, responses, run.experiment.data.normalisation)
+        store.write_array("responses/trials", trials[:, chosen])
+        store.write_array("stimuli/of_trials", stimuli)
+    store.write_array("responses/train", responses.train[:, chosen])
     held_out_last = np.argsort(np.isin(responses.test_ids, held_out_ids(run.nsd_root)), kind="stable")
-    store.write_array("responses/test", responses.test[held_out_last])
+    store.write_array("responses/test", responses.test[held_out_last][:, chosen])
+    store.write_array("responses/n_repeats_train", responses.n_repeats_train)
     store.write_array("responses/n_repeats_test", responses.n_repeats_test[held_out_last])
     store.write_array("stimuli/train_ids", responses.train_ids)
     store.write_array("stimuli/test_ids", responses.test_ids[held_out_last])
-    store.write_array("ncsnr", responses.ncsnr)
-    store.write_bundle("rois.npz", dict(recording.roi_masks))
+    store.write_array("ncsnr", responses.ncsnr[chosen])
+    store.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     store.write_table("trials.csv", recording.trials)
+
+
+def _choose_voxels(run: Run, recording: Recording, responses: Responses) -> Bool[np.ndarray, " n_voxels"]:
+    data = run.experiment.data
+    ceilings = np.full(recording.n_voxels, np.nan)
+    if responses.training_ncsnr is not None:
+        ceilings = noise_ceiling(responses.training_ncsnr, responses.n_repeats_train)
+    chosen = select_voxels(recording.roi_masks, ceilings, data.rois, data.min_noise_ceiling)
+    choice = {
+        "rois": list(data.rois),
+        "min_noise_ceiling": data.min_noise_ceiling,
+        "n_analysed": recording.n_voxels,
+        "n_chosen": int(chosen.sum()),
+        "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
+    }
+    run.store.write_json("voxels.json", choice)
+    run.store.update_manifest(voxels=choice)
+    return chosen
 
 
 def _accumulate(run: Run, recording: Recording) -> ResponseAccumulator:
@@ -130,7 +159,8 @@ def _accumulate(run: Run, recording: Recording) -> ResponseAccumulator:
     if run.store.path(sums).exists():
         accumulator = ResponseAccumulator.from_state(recording.trials, run.store.read_bundle(sums))
     else:
-        accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation)
+        by_ceiling = run.experiment.data.min_noise_ceiling > 0
+        accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation, by_ceiling)
     total = len(recording.session_numbers)
     for session, betas in recording.sessions(skip=accumulator.sessions_done):
         accumulator.add(session, betas)
@@ -178,30 +208,42 @@ def extract(run: Run) -> None:
                 return make(ids[rows])
 
             shape = (len(ids), *make(ids[:1]).shape[1:])
-            store.fill(f"{place}/{name}", shape, make_rows, _labelled(run, f"{split} {name}"))
+            store.fill(f"{place}/{name}", shape, make_rows, _labelled(run, f"{split} {name}"), PRECISION[place])
 
 
 @_stage
 def fit(run: Run) -> None:
     """Training responses and targets → decoders → predictions for the test responses."""
     store, config = run.store, run.experiment.regression
-    responses = {split: store.read_array(f"responses/{split}") for split in ("train", "test")}
-    fingerprint = run.recording().fingerprint
-    for number, name in enumerate(TARGETS):
-        run.progress("fitting decoders", number, len(TARGETS))
-        targets = store.read_array(f"targets/{name}")
-        path = store.path(f"decoders/{name}.safetensors")
-        if path.exists():
-            decoder = load_decoder(path, fingerprint)
-        else:
-            estimator = RidgeCV(getattr(config.alphas, name), n_folds=config.n_folds)
-            estimator.fit(responses["train"], targets.reshape(len(targets), -1))
-            decoder = Decoder.from_estimator(estimator, fingerprint, config.calibration, _fit_facts(name, estimator))
-            save_decoder(path, decoder)
-        apart = [decoder.decode(responses["test"][rows]) for rows in run.test_sets.values()]
-        decoded = np.concatenate(apart).astype(np.float32)  # also where a calibration looks at the whole set
-        store.write_array(f"predictions/{name}", decoded.reshape(-1, *targets.shape[1:]))
-    run.progress("fitting decoders", len(TARGETS), len(TARGETS))
+    path = store.path("decoders/decoders.safetensors")
+    if path.exists():
+        decoders = _decoders(run)
+    else:
+        decoders = fit_decoders(
+            run.training_rows(),
+            _training_targets(run),
+            config.alphas.model_dump(),
+            run.fingerprint,
+            calibration=config.calibration,
+            n_folds=config.n_folds,
+            device=run.experiment.device,
+            progress=lambda done, total: run.progress("choosing alpha and calibration", done, total),
+        )
+        save_decoders(path, decoders)
+    told = partial(run.progress, "predicting features of the test stimuli")
+    for name, made in decoders.predict(store.read_array("responses/test"), told):
+        apart = [made.calibration.apply(made.values[rows]) for rows in run.test_sets.values()]
+        decoded = np.concatenate(apart).astype(np.float32)  # apart also where a calibration looks at the whole set
+        store.write_array(f"predictions/{name}", decoded.reshape(-1, *decoders.targets[name].shape[1:]))
+
+
+def _training_targets(run: Run) -> dict[str, TargetArray]:
+    return {name: run.store.open_array(f"targets/{name}") for name in TARGETS}
+
+
+def _decoders(run: Run) -> Decoders:
+    path = run.store.path("decoders/decoders.safetensors")
+    return load_decoders(path, run.training_rows(), _training_targets(run), run.fingerprint, run.experiment.device)
 
 
 def _generators(run: Run) -> tuple[VDVAE, DiffusionNetworks]:
@@ -338,7 +380,10 @@ def analyse(run: Run) -> None:
                 f"roi.lengths 'as-published' compares regions, and only {next(iter(masks))} has voxels: choose 'from-training'"
             )
         patterns, _ = roi_patterns(masks)
-        targets = {name: _maximise(run, name, patterns, lengths) for name in TARGETS}
+        targets = {
+            name: maximise(name, made.values, made.intercept, made.training_mean, made.training_std, lengths)
+            for name, made in _decoders(run).project(patterns)
+        }
         vdvae, networks = _generators(run)
         one_noise = np.zeros(len(patterns), np.int64)  # for all regions, so that pictures differ by region alone
         small = reconstruct_low_level(
@@ -363,16 +408,6 @@ def analyse(run: Run) -> None:
             store.write_picture("roi_low_level", number, low_level[number : number + 1])
             store.write_picture("roi", number, made[number : number + 1])
     store.write_json("roi_maximisation.json", {"lengths": lengths, "regions": regions})
-
-
-def _maximise(
-    run: Run, name: str, patterns: Float[np.ndarray, "n_rois n_voxels"], lengths: Lengths
-) -> Float[np.ndarray, "n_rois d"]:
-    decoder = load_decoder(run.store.path(f"decoders/{name}.safetensors"), run.recording().fingerprint)
-    mean, std = decoder.calibration.training_mean, decoder.calibration.training_std
-    if mean is None or std is None:
-        raise RunError(f"the decoder of {name} knows no training targets' mean and std: run fit again (--overwrite)")
-    return maximise(name, decoder.project(patterns), decoder.intercept, mean, std, lengths)
 
 
 @_stage
@@ -424,12 +459,3 @@ def _scored_pictures(run: Run, name: str, rows: slice) -> ScoredPictures:
 
 def _labelled(run: Run, label: str) -> Callable[[int, int], None]:
     return lambda done, total: run.progress(f"extracting: {label}", done, total)
-
-
-def _fit_facts(name: str, estimator: RidgeCV) -> dict[str, Any]:
-    return {
-        "target_group": name,
-        "alpha": float(estimator.best_alphas_[0]),
-        "alpha_at_edge_of_grid": bool(estimator.at_edge_.any()) and np.size(estimator.alphas) > 1,
-        "mean_cv_r2": float(np.nanmean(estimator.cv_scores_.max(axis=0))),
-    }

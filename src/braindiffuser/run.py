@@ -19,6 +19,7 @@ from braindiffuser.data.simulated import held_out_ids
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
 from braindiffuser.models.weights import hash_checkpoint
+from braindiffuser.regression.training import TrainingRows
 from braindiffuser.store import Store, environment
 from braindiffuser.weight_files import weights_folder
 
@@ -53,6 +54,7 @@ OUTPUTS = {
         "arrays/responses",
         "arrays/stimuli",
         "arrays/ncsnr",
+        "voxels.json",
         "sums.npz",
         "rois.npz",
         "trials.csv",
@@ -188,6 +190,20 @@ class Run:
         return open_nsd(
             self.nsd_root, data.subject, sessions=data.sessions, betas_version=data.betas_version, mask=data.mask
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the voxels that decoders are fitted to."""
+        return str(self.store.read_json("voxels.json")["fingerprint"])
+
+    def training_rows(self) -> TrainingRows:
+        """Read what decoders are fitted to."""
+        if self.experiment.data.rows == "trials":
+            stimuli = self.store.read_array("stimuli/of_trials")
+            return TrainingRows(self.store.read_array("responses/trials"), stimuli)
+        repeats = self.experiment.regression.weights == "repeats"
+        weights = self.store.read_array("responses/n_repeats_train").astype(np.float64) if repeats else None
+        return TrainingRows(self.store.read_array("responses/train"), weights=weights)
 
     def stimulus_ids(self, split: str) -> Int[np.ndarray, " n"]:
         """0-based stimulus ids of a split, in the order of every array; in "test", held-out photographs come last."""

@@ -99,7 +99,7 @@ def test_same_seed_same_bytes(finished, experiment, tmp_path):
     [
         "averaging sessions",
         "extracting: train vision",
-        "fitting decoders",
+        "predicting features",
         "reconstructing: final",
         "scoring",
         "drawing what regions",
@@ -116,6 +116,37 @@ def test_killed_run_goes_on_to_the_same_scores(label, finished, experiment, tmp_
     run_all(Run.open(experiment, folder))
     assert pictures_of(folder) == pictures_of(finished.store.folder)
     assert (folder / "scores.json").read_bytes() == (finished.store.folder / "scores.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"data": {"rows": "trials"}},
+        {"regression": {"weights": "repeats"}},
+        {"data": {"rois": ("V1", "V2")}},
+        {"data": {"min_noise_ceiling": 25.0}},
+    ],
+    ids=lambda choices: str(next(iter(next(iter(choices.values()))))),
+)
+def test_rows_weights_and_voxels_are_choices(choices, finished, experiment, tmp_path):
+    run = Run.open(experiment.changed(choices), tmp_path)
+    for stage in ("prepare", "extract", "fit"):
+        STAGES[stage](run)
+    ours, theirs = run.store.read_array("predictions/latents"), finished.store.read_array("predictions/latents")
+    assert ours.shape == theirs.shape
+    assert np.isfinite(ours).all()
+    assert not np.allclose(ours, theirs, rtol=1e-3)
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.5
+    voxels, rois = run.store.manifest["voxels"], run.store.read_bundle("rois.npz")
+    masks = finished.store.read_bundle("rois.npz")
+    wanted = (masks["V1"] | masks["V2"]).sum() if "rois" in choices.get("data", {}) else len(masks["V1"])
+    assert voxels["n_chosen"] == len(rois["V1"]) == run.store.read_array("responses/test").shape[1]
+    if "min_noise_ceiling" in choices.get("data", {}):
+        assert 0 < voxels["n_chosen"] < wanted
+    else:
+        assert voxels["n_chosen"] == wanted
+    same = voxels["fingerprint"] == finished.store.manifest["voxels"]["fingerprint"]
+    assert same == (voxels["n_chosen"] == len(masks["V1"]))
 
 
 def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experiment, tmp_path):

@@ -222,3 +222,8 @@ def test_flatten_loses_nothing(content):
 
 def test_empty_mappings_stay_apart_from_nothing():
     assert flatten({"a": {"b": {}}, "c": None}) == {"a.b": {}, "c": None}
+
+
+def test_single_trials_are_not_weighed_by_their_repeats():
+    with pytest.raises(ValidationError, match="every trial counts already"):
+        Experiment.load("demo").changed({"data": {"rows": "trials"}, "regression": {"weights": "repeats"}})

@@ -37,6 +37,7 @@ class Responses:
         n_repeats_test: likewise.
         ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has three trials.
             Test trials enter it: report it, never choose voxels by it.
+        training_ncsnr: the same from training trials alone; None if it was not asked for.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
         std_: likewise, ddof 1; 1 where the voxel never varies.
     """
@@ -48,6 +49,7 @@ class Responses:
     n_repeats_train: Int[np.ndarray, " n_train"]
     n_repeats_test: Int[np.ndarray, " n_test"]
     ncsnr: Float32[np.ndarray, " n_voxels"]
+    training_ncsnr: Float32[np.ndarray, " n_voxels"] | None
     mean_: Float[np.ndarray, " n_voxels"]
     std_: Float[np.ndarray, " n_voxels"]
 
@@ -65,16 +67,24 @@ class ResponseAccumulator:
 
     No test trial influences the training responses: all statistics come from training trials.
 
-    Memory: per-stimulus sums, those of the noise ceiling, and a few copies of one session.
+    Memory: per-stimulus sums, those of the noise ceiling (twice if that of training trials is asked for), and a few copies
+    of one session.
     """
 
-    def __init__(self, trials: pd.DataFrame, n_voxels: int, normalisation: Normalisation = "session") -> None:
+    def __init__(
+        self,
+        trials: pd.DataFrame,
+        n_voxels: int,
+        normalisation: Normalisation = "session",
+        training_ceiling: bool = False,
+    ) -> None:
         """Plan the pass.
 
         Args:
             trials: `Recording.trials`: all trials to come.
             n_voxels: voxels per trial.
             normalisation: "session" or "training".
+            training_ceiling: also estimate the noise ceiling from training trials alone.
 
         Raises:
             ValueError: unknown normalisation.
@@ -90,6 +100,8 @@ class ResponseAccumulator:
             raise RecordingError("The trial table has fewer than 2 training stimuli; read more sessions.")
         self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
         self._noise = NoiseCeilingAccumulator(trials, n_voxels)
+        training = trials[trials["split"] == "train"]
+        self._training_noise = NoiseCeilingAccumulator(training, n_voxels) if training_ceiling else None
         self._done: list[int] = []
         self._finished = False
 
@@ -121,6 +133,8 @@ class ResponseAccumulator:
         else:
             prepared = betas
         self._noise.add(stimulus_ids, betas)
+        if self._training_noise is not None:
+            self._training_noise.add(stimulus_ids[splits == "train"], betas[splits == "train"])
         for split in SPLITS:
             chosen = np.flatnonzero(splits == split)
             targets = np.searchsorted(self._stimuli[split][0], stimulus_ids[chosen])
@@ -151,6 +165,7 @@ class ResponseAccumulator:
             n_repeats_train=self._stimuli["train"][1],
             n_repeats_test=self._stimuli["test"][1],
             ncsnr=self._noise.finish(),
+            training_ncsnr=None if self._training_noise is None else self._training_noise.finish(),
             mean_=mean,
             std_=guard(std),
         )
@@ -165,6 +180,7 @@ class ResponseAccumulator:
             "normalisation": np.array(get_args(Normalisation).index(self._normalisation)),
             "trials": _fingerprint(self._trials),
             **self._noise.state(),
+            **({} if self._training_noise is None else _prefixed(self._training_noise.state())),
         }
 
     @classmethod
@@ -177,15 +193,48 @@ class ResponseAccumulator:
         if not np.array_equal(state["trials"], _fingerprint(trials)):
             raise RunError("The stored sums belong to another trial table; delete them and sum again.")
         normalisation: Normalisation = get_args(Normalisation)[int(state["normalisation"])]
-        accumulator = cls(trials, state["sums_train"].shape[1], normalisation)
+        training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
+        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise))
         accumulator._sums = {split: np.array(state[f"sums_{split}"]) for split in SPLITS}
         accumulator._done = [int(session) for session in state["sessions_done"]]
         accumulator._noise.restore(state)
+        if accumulator._training_noise is not None:
+            accumulator._training_noise.restore(training_noise)
         return accumulator
 
     def _refuse_if_finished(self) -> None:
         if self._finished:
             raise RuntimeError("This accumulator has handed over its sums; make a new one.")
+
+
+def trial_responses(
+    recording: Recording, responses: Responses, normalisation: Normalisation
+) -> tuple[Float32[np.ndarray, "n_trials n_voxels"], Int[np.ndarray, " n_trials"]]:
+    """Read every session again and return single training trials, in the units of the averaged responses.
+
+    Their averages over the trials of a stimulus are `responses.train`.
+
+    Args:
+        recording: the one that `responses` came from.
+        responses: its averages.
+        normalisation: by which they were made.
+
+    Returns:
+        Training trials in the order of the trial table, and for each the row of `responses.train` that it belongs to.
+    """
+    splits = recording.trials["split"].to_numpy()
+    values = np.empty((int((splits == "train").sum()), recording.n_voxels), np.float32)
+    rows, done = [], 0
+    for session, betas in recording.sessions():
+        trials = recording.trials_of(session)
+        chosen = (trials["split"] == "train").to_numpy()
+        own = betas[chosen]
+        if normalisation == "session":
+            own = standardise(own, *_training_statistics(session, own))
+        values[done : done + len(own)] = standardise(own, responses.mean_, responses.std_)
+        rows.append(np.searchsorted(responses.train_ids, trials["stimulus_id"].to_numpy(dtype=np.int64)[chosen]))
+        done += len(own)
+    return values, np.concatenate(rows)
 
 
 def _training_statistics(session: int, betas: Betas) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
@@ -195,6 +244,13 @@ def _training_statistics(session: int, betas: Betas) -> tuple[Float[np.ndarray, 
             "leave the session out, or use normalisation 'training'."
         )
     return column_statistics(betas)
+
+
+_TRAINING = "training_"
+
+
+def _prefixed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{_TRAINING}{key}": values for key, values in state.items()}
 
 
 def _fingerprint(trials: pd.DataFrame) -> Int[np.ndarray, "n_trials 3"]:

@@ -116,7 +116,8 @@ def apply_operators(
         for alpha in np.unique(alphas[columns]):
             chosen = torch.from_numpy(alphas[columns] == alpha)
             A, block = operators[float(alpha)], Y if chosen.all() else Y[:, chosen]
-            made = torch.addmm(sums[float(alpha)] * shift[chosen], A, block)
+            made = A @ block
+            made += sums[float(alpha)] * shift[chosen]
             values[:, columns][:, chosen.numpy()] = made.cpu().numpy()
         if progress:
             progress(columns.stop, total)

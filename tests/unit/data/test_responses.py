@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braindiffuser.data.nsd import open_nsd
-from braindiffuser.data.responses import ResponseAccumulator, average_responses
+from braindiffuser.data.responses import ResponseAccumulator, average_responses, trial_responses
 from braindiffuser.errors import RecordingError, RunError
 
 NORMALISATIONS = ["session", "training"]
@@ -196,3 +196,42 @@ def test_too_few_training_trials_are_refused(trials_factory):
     n_trials = int((table["session"] == 3).sum())
     with pytest.raises(RecordingError, match="Session 3 has 0 training trials"):
         accumulator.add(3, trials.betas[3][:n_trials])
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_single_trials_average_to_the_responses(nsd_tree, normalisation):
+    recording = open_nsd(nsd_tree.root, 1)
+    responses = average_responses(recording, normalisation)
+    values, rows = trial_responses(recording, responses, normalisation)
+    assert len(values) == responses.n_repeats_train.sum()
+    np.testing.assert_array_equal(np.bincount(rows), responses.n_repeats_train)
+    averages = np.stack([values[rows == row].mean(0) for row in range(len(responses.train))])
+    np.testing.assert_allclose(averages, responses.train, **CLOSE)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=10)
+def test_no_test_trial_influences_the_ceiling_that_voxels_are_chosen_by(trials_factory, seed):
+    trials, rng = trials_factory(seed), np.random.default_rng(seed)
+    found = []
+    for noise in (0.0, 5.0):
+        accumulator = ResponseAccumulator(trials.table, trials.n_voxels, "session", training_ceiling=True)
+        for session, betas in trials.betas.items():
+            is_test = (trials.table["split"][trials.table["session"] == session] == "test").to_numpy()
+            changed = betas + np.float32(noise) * is_test[:, None] * rng.standard_normal(betas.shape, dtype=np.float32)
+            accumulator.add(session, changed)
+        found.append(accumulator.finish().training_ncsnr)
+    np.testing.assert_array_equal(*found)
+    assert np.isfinite(found[0]).all()
+    assert summed(trials, "session").training_ncsnr is None
+
+
+def test_the_training_ceiling_goes_on_from_a_state(trials_factory):
+    trials = trials_factory(3)
+    whole = ResponseAccumulator(trials.table, trials.n_voxels, "session", training_ceiling=True)
+    first = ResponseAccumulator(trials.table, trials.n_voxels, "session", training_ceiling=True)
+    for session, betas in trials.betas.items():
+        whole.add(session, betas)
+        first.add(session, betas)
+        first = ResponseAccumulator.from_state(trials.table, first.state())
+    np.testing.assert_array_equal(first.finish().training_ncsnr, whole.finish().training_ncsnr)

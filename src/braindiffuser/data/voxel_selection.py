@@ -1,0 +1,59 @@
+"""The choice of voxels: regions and a noise ceiling, never by test trials."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from braindiffuser.errors import RecordingError
+
+
+def select_voxels(
+    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]],
+    training_ceilings: Float[np.ndarray, " n_voxels"],
+    rois: Sequence[str] = (),
+    min_noise_ceiling: float = 0.0,
+) -> Bool[np.ndarray, " n_voxels"]:
+    """Choose the voxels of any of some regions whose noise ceiling is high enough.
+
+    Args:
+        roi_masks: region → mask over the analysed voxels.
+        training_ceilings: noise ceiling in percent, from training trials alone: from all trials, test responses would
+            choose the voxels that they are decoded from.
+        rois: regions; none takes every voxel.
+        min_noise_ceiling: percent; 0 takes every voxel, also those whose ceiling is not known.
+
+    Raises:
+        RecordingError: if there is no such region, no ceiling is known, or no voxel is left.
+    """
+    unknown = sorted(set(rois) - set(roi_masks))
+    if unknown:
+        raise RecordingError(
+            f"there is no region {', '.join(unknown)}; this recording has {', '.join(sorted(roi_masks))}"
+        )
+    chosen = np.ones(len(training_ceilings), bool)
+    if rois:
+        chosen = np.any([roi_masks[name] for name in rois], axis=0)
+    if min_noise_ceiling > 0:
+        if not np.isfinite(training_ceilings).any():
+            raise RecordingError(
+                "no noise ceiling is known, since no training stimulus has exactly three trials: leave out "
+                "min_noise_ceiling, or read more sessions"
+            )
+        chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
+    if not chosen.any():
+        raise RecordingError(
+            f"no voxel is left of {len(chosen)}: regions {list(rois) or 'all'} with a noise ceiling of at least "
+            f"{min_noise_ceiling} %; ask for less"
+        )
+    return chosen
+
+
+def selected_fingerprint(fingerprint: str, chosen: Bool[np.ndarray, " n_voxels"]) -> str:
+    """Return the fingerprint of chosen voxels: that of the recording if all are, else one of both."""
+    if chosen.all():
+        return fingerprint
+    return hashlib.sha256(fingerprint.encode() + np.packbits(chosen).tobytes()).hexdigest()[:16]

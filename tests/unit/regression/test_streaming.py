@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+import zarr
+from numpy.testing import assert_allclose, assert_array_equal
+
+from braindiffuser.regression import streaming
+from braindiffuser.regression.streaming import apply_operators, column_blocks, n_columns, step_of
+
+
+@pytest.fixture(params=["2-d", "tokens", "zarr"])
+def targets(request, tmp_path):
+    rng = np.random.default_rng(0)
+    if request.param == "2-d":
+        return rng.standard_normal((40, 23)).astype(np.float32)
+    values = rng.standard_normal((40, 5, 7)).astype(np.float16)
+    if request.param == "tokens":
+        return values
+    stored = zarr.create_array(tmp_path / "targets", shape=values.shape, chunks=(16, 2, 7), dtype="float16")
+    stored[:] = values
+    return stored
+
+
+@pytest.mark.parametrize("columns", [1, 8, 14, 15, 1000])
+def test_blocks_are_all_columns_once_in_order(targets, columns, monkeypatch):
+    monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", columns)
+    whole = np.asarray(targets[:]).reshape(40, -1)
+    end = 0
+    for place, values in column_blocks(targets):
+        assert place.start == end
+        assert values.dtype == torch.float32
+        assert place.stop - place.start <= max(columns, 7)
+        assert_array_equal(values.numpy(), whole[:, place].astype(np.float32))
+        end = place.stop
+    assert end == n_columns(targets) == whole.shape[1]
+
+
+@pytest.mark.parametrize("columns", [1, 8, 1000])
+def test_application_is_a_product_each_target_by_its_alpha(targets, columns, monkeypatch):
+    monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", columns)
+    rng = np.random.default_rng(1)
+    Y = np.asarray(targets[:]).reshape(40, -1).astype(np.float64)
+    operators = {alpha: torch.from_numpy(rng.standard_normal((6, 40)).astype(np.float32)) for alpha in (1.0, 2.0)}
+    alphas = rng.choice([1.0, 2.0], Y.shape[1])
+    seen = []
+    applied = apply_operators(operators, targets, alphas, lambda done, total: seen.append((done, total)))
+    for column, alpha in enumerate(alphas):
+        assert_allclose(
+            applied.values[:, column], operators[alpha].double().numpy() @ Y[:, column], rtol=1e-4, atol=1e-4
+        )
+    assert_allclose(applied.mean, Y.mean(0), rtol=1e-6, atol=1e-7)
+    assert_allclose(applied.std, Y.std(0), rtol=1e-5)
+    assert seen[-1] == (Y.shape[1], Y.shape[1])
+
+
+def test_a_large_mean_costs_float32_nothing():
+    """Columns of 1e4 ± 1: a plain float32 product would err by 1e-3 and more."""
+    rng = np.random.default_rng(0)
+    Y = (rng.standard_normal((2000, 3)) + 1e4).astype(np.float32)
+    A = rng.standard_normal((5, 2000))
+    A += (1 - A.sum(1, keepdims=True)) / 2000
+    applied = apply_operators({1.0: torch.from_numpy(A.astype(np.float32))}, Y, np.ones(3))
+    expected = A.astype(np.float32).astype(np.float64) @ Y.astype(np.float64)
+    assert_allclose(applied.values, expected, rtol=2e-7)
+    assert_allclose(applied.mean, Y.mean(0, dtype=np.float64), rtol=1e-9)
+    assert_allclose(applied.std, Y.std(0, dtype=np.float64), rtol=1e-5)
+
+
+def test_a_target_that_never_varies_has_no_spread():
+    Y = np.full((30, 2), 0.1, np.float32)
+    applied = apply_operators({1.0: torch.full((1, 30), 1 / 30)}, Y, np.ones(2))
+    assert_allclose(applied.values, 0.1, rtol=1e-6)
+    assert (applied.std < 1e-8).all()
+
+
+@pytest.mark.parametrize("shape", [(10, 91168), (10, 257, 768), (10, 3, 5000)])
+def test_a_step_never_parts_a_token(shape):
+    assert step_of(shape) * int(np.prod(shape[2:])) <= max(streaming.COLUMNS_PER_BLOCK, int(np.prod(shape[2:])))
+    assert step_of(shape) >= 1
