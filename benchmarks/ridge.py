@@ -13,6 +13,8 @@ python benchmarks/ridge.py --growth docs/images/ridge-growth.png [--json FILE]
 - floor: the bare matrix products in float32 that any exact solution needs, on arrays in memory: Gram matrix, test responses
   times training responses, and prediction operator times all targets.
 
+Also: prediction operators from single trials (24,980 rows, so the primal form), their time and peak memory.
+
 `--growth` draws time and memory against the number of pictures, voxels and targets, one varied at a time.
 
 Needs `pip install 'braindiffuser[benchmarks]'`, about 8 GB of disk at the size of NSD, and half an hour on two cores.
@@ -33,11 +35,13 @@ from typing import Any
 import numpy as np
 
 from braindiffuser.regression.decoders import fit_decoders
-from braindiffuser.regression.training import TrainingRows
+from braindiffuser.regression.training import TrainingRows, operators
 from braindiffuser.store import Store
 
 ALPHAS = {"latents": 50_000.0, "vision": 60_000.0, "text": 100_000.0}
 N_SIGNALS = 64
+TRIALS_PER_PICTURE = 24_980 / 8859
+"""Of NSD's training pictures in 37 sessions."""
 Result = dict[str, Any]
 
 
@@ -113,6 +117,22 @@ def ours(scale: Scale, folder: Path) -> Result:
             np.save(folder / "sampled.npy", made.values[:, : 2 * width])
     seconds = time.perf_counter() - started
     return {"ours_s": seconds, "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+
+
+def single_trials(scale: Scale, folder: Path) -> Result:
+    """Factorise as many rows as NSD has training trials, more than voxels, and make the prediction operators of all alphas."""
+    n_rows = round(scale.n_train * TRIALS_PER_PICTURE)
+    rng = np.random.default_rng(0)
+    trials = rng.standard_normal((n_rows, scale.n_voxels), dtype=np.float32)
+    stimuli = rng.permutation(np.arange(n_rows) % scale.n_train)
+    test = np.load(folder / "test.npy")
+    started = time.perf_counter()
+    operators(TrainingRows(trials, stimuli), sorted(ALPHAS.values()), test)
+    return {
+        "trials_n_rows": n_rows,
+        "trials_operators_s": time.perf_counter() - started,
+        "trials_peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
 
 
 def token(folder: Path, number: int) -> Any:
@@ -206,7 +226,7 @@ def side_by_side(scale: Scale, folder: Path) -> Result:
     folder.mkdir(parents=True, exist_ok=True)
     simulate(scale, folder)
     result: Result = {"n_train": scale.n_train, "n_voxels": scale.n_voxels, "n_targets": scale.n_targets}
-    for part in (ours, floor, scikit_learn, himalaya, fastl2lir):
+    for part in (ours, floor, single_trials, scikit_learn, himalaya, fastl2lir):
         result |= in_own_process(part, scale, folder)
     result["ratio_sklearn"] = result["sklearn_extrapolated_s"] / result["ours_s"]
     result["times_floor"] = result["ours_s"] / result["floor_s"]
