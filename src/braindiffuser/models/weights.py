@@ -85,7 +85,7 @@ def load_network(
     Args:
         folder: of the checkpoint.
         build: makes the network from the content of `config.json`.
-        dtype: of all its floating-point tensors.
+        dtype: of all stored floating-point tensors; buffers that are not stored keep their own.
 
     Returns:
         The network, in evaluation mode and without gradients, on the CPU.
@@ -104,7 +104,7 @@ def load_network(
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut short ({error})") from error
     network.load_state_dict(stored, assign=True)
-    return network.to(dtype).eval().requires_grad_(False)  # `to` for buffers that are not stored
+    return network.eval().requires_grad_(False)
 
 
 def build_empty(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Network:
@@ -123,7 +123,7 @@ def build_empty(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Net
 def _without_weights() -> Iterator[None]:
     """Put every parameter that a module registers on the meta device; buffers, which may be constants, stay real."""
 
-    def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+    def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
         if parameter is None:
             return None
         return nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)

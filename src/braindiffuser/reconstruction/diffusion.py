@@ -26,6 +26,7 @@ from braindiffuser.models.samplers import (
     sample_from_noise,
 )
 from braindiffuser.models.versatile import DualGuidedUNet, Latents, TextTokens, VisionTokens
+from braindiffuser.reconstruction.placement import Precision
 
 NullVisionTokens: TypeAlias = Float[torch.Tensor, "1 n_vision_tokens vision_dim"]
 NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
@@ -47,6 +48,8 @@ class DiffusionConfig(BaseModel):
     posterior: Literal["sample", "mode"] = "sample"  # of the autoencoder's Gaussian over latents
     scaling_factor: PositiveFloat | None = None  # of the autoencoder's latents; None: the autoencoder's own config
     batch_size: PositiveInt = 4  # pictures at a time; the UNet sees twice as many; results do not depend on it
+    precision: Precision = "full"  # of both networks; "half": float16 on a GPU, as published, and float32 on a CPU
+    offload: bool = False  # networks wait in main memory, a layer at a time goes to the GPU: slower, for small GPUs
 
 
 @runtime_checkable
@@ -65,10 +68,11 @@ class Autoencoder(Protocol):
 
 
 class DiffusionNetworks(NamedTuple):
-    """The two networks of this stage."""
+    """The two networks of this stage, and the device that they compute on (offloaded ones wait elsewhere)."""
 
     unet: DualGuidedUNet
     autoencoder: Autoencoder
+    device: torch.device | str = "cpu"
 
 
 class Embeddings(NamedTuple):
@@ -146,7 +150,7 @@ def reconstruct(
     """Make one picture per pair of embeddings.
 
     Args:
-        networks: the UNet and the autoencoder, on one device; pictures are made there.
+        networks: the UNet and the autoencoder, and the device that they compute on.
         low_level_pictures: where diffusion starts, at the size that the autoencoder was made for; None starts from
             pure noise and runs all steps (the ablation without the low level).
         embeddings: predicted vision and text tokens.
@@ -164,7 +168,7 @@ def reconstruct(
         ValueError: if there are no pictures, counts differ, or ids are negative.
     """
     _check(low_level_pictures, embeddings, null_embeddings, picture_ids)
-    device = next(networks.unet.parameters()).device
+    device = networks.device
     starts = range(0, len(picture_ids), config.batch_size)
     null_tokens = _on(null_embeddings, slice(None), device)
     made = []
@@ -188,8 +192,7 @@ def _reconstruct_batch(
     seed: int,
     callback: Callback | None,
 ) -> Pictures:
-    device = next(networks.unet.parameters()).device
-    autoencoder = networks.autoencoder
+    autoencoder, device = networks.autoencoder, networks.device
     scaling_factor = config.scaling_factor or float(autoencoder.config.scaling_factor)
     if pictures is None:
         size = networks.unet.config.sample_size
@@ -197,8 +200,7 @@ def _reconstruct_batch(
         noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
-        posterior = autoencoder.encode((2 * pictures - 1).to(_dtype(autoencoder))).latent_dist
-        mean, std = posterior.mean.float(), posterior.std.float()
+        mean, std = _encode(autoencoder, pictures)
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -212,8 +214,21 @@ def _reconstruct_batch(
             noise_level=config.noise_level,
             callback=callback,
         )
-    decoded = autoencoder.decode((latents / scaling_factor).to(_dtype(autoencoder))).sample
-    made: Pictures = ((decoded.float() + 1) / 2).clamp(0, 1).cpu().numpy()
+    return _decode(autoencoder, latents / scaling_factor)
+
+
+def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 height width"]) -> tuple[Latents, Latents]:
+    """Mean and standard deviation of the posterior, picture by picture: a whole batch would set the peak of memory."""
+    dtype = _dtype(autoencoder)
+    posteriors = [autoencoder.encode((2 * picture[None] - 1).to(dtype)).latent_dist for picture in pictures]
+    return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
+
+
+def _decode(autoencoder: Autoencoder, latents: Latents) -> Pictures:
+    """Pictures in [0, 1], one by one for the same reason."""
+    dtype = _dtype(autoencoder)
+    decoded = [autoencoder.decode(z[None].to(dtype)).sample.float() for z in latents]
+    made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
     return made
 
 
