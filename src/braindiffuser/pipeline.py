@@ -37,6 +37,7 @@ from braindiffuser.models.weights import (
     load_clip,
     load_unet,
     load_vdvae,
+    read_config,
 )
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
@@ -218,7 +219,7 @@ LowLevelMaker = Callable[[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]], Pict
 def _low_level_maker(run: Run) -> LowLevelMaker:
     """Load the first stage's network, which goes when this function is dropped: before the second stage's are loaded."""
     vdvae = _load(run, "vdvae", load_vdvae).to(run.experiment.device)
-    autoencoder = _load(run, "autoencoder", lambda folder: build_empty(folder, build_autoencoder))
+    autoencoder = _load(run, "autoencoder", lambda folder: build_empty(build_autoencoder, read_config(folder)))
     size = int(autoencoder.config.sample_size)
 
     def make(latents: Float[np.ndarray, "n d"], picture_ids: Int[np.ndarray, " n"]) -> Pictures:

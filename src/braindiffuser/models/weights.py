@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,7 +94,7 @@ def load_network(
         ValueError: if `config.json` is not JSON, the tensors' file is damaged, or their names or shapes are not those of
             the network (names the first few).
     """
-    network = build_empty(folder, build)
+    network = build_empty(build, read_config(folder))
     path = _existing(folder, "model.safetensors")
     wanted = network.state_dict()
     try:
@@ -107,30 +106,32 @@ def load_network(
     return network.eval().requires_grad_(False)
 
 
-def build_empty(folder: Path, build: Callable[[dict[str, Any]], Network]) -> Network:
-    """Build a checkpoint folder's network with parameters that have shapes but take no memory (on torch's meta device).
+def build_empty(
+    build: Callable[[dict[str, Any]], Network],
+    config: dict[str, Any],
+    device: torch.device | str = "meta",
+    dtype: torch.dtype | None = None,
+) -> Network:
+    """Build a network with parameters that are allocated but not initialised; on torch's meta device they take no memory.
 
-    Raises:
-        FileNotFoundError: if the folder has no `config.json`.
-        ValueError: if that is not JSON.
+    Buffers, which may be constants, are real.
+
+    Args:
+        build: makes the network from its config.
+        config: of the network.
+        device: where the parameters are.
+        dtype: of the parameters; None leaves them as `build` makes them.
     """
-    config = _read_json(folder, "config.json")
-    with _without_weights():
-        return build(config)
-
-
-@contextmanager
-def _without_weights() -> Iterator[None]:
-    """Put every parameter that a module registers on the meta device; buffers, which may be constants, stay real."""
 
     def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
         if parameter is None:
             return None
-        return nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
+        empty = torch.empty_like(parameter, device=device, dtype=dtype)
+        return nn.Parameter(empty, requires_grad=parameter.requires_grad)
 
     handle = register_module_parameter_registration_hook(emptied)
     try:
-        yield
+        return build(config)
     finally:
         handle.remove()
 
@@ -173,6 +174,16 @@ def _existing(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
     return folder / name
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is not JSON.
+    """
+    return _read_json(folder, "config.json")
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:

@@ -31,6 +31,9 @@ from braindiffuser.reconstruction.placement import Precision
 NullVisionTokens: TypeAlias = Float[torch.Tensor, "1 n_vision_tokens vision_dim"]
 NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
 
+CODED_AT_A_TIME = 512 * 512
+"""Pixels that the autoencoder codes at a time: one published picture, for a batch of them would set the peak of memory."""
+
 
 class DiffusionConfig(BaseModel):
     """Numbers of the second stage; the defaults are the published ones."""
@@ -80,6 +83,12 @@ class Embeddings(NamedTuple):
 
     vision: Float[np.ndarray, "n n_vision_tokens vision_dim"]
     text: Float[np.ndarray, "n n_text_tokens text_dim"]
+
+
+def coded_at_a_time(autoencoder: Autoencoder) -> int:
+    """Pictures that go through the autoencoder together: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
+    size = int(getattr(autoencoder.config, "sample_size", CODED_AT_A_TIME))
+    return max(1, CODED_AT_A_TIME // size**2)
 
 
 def guided_denoiser(
@@ -218,16 +227,18 @@ def _reconstruct_batch(
 
 
 def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 height width"]) -> tuple[Latents, Latents]:
-    """Mean and standard deviation of the posterior, picture by picture: a whole batch would set the peak of memory."""
+    """Mean and standard deviation of the posterior."""
     dtype = _dtype(autoencoder)
-    posteriors = [autoencoder.encode((2 * picture[None] - 1).to(dtype)).latent_dist for picture in pictures]
+    portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
+    posteriors = [autoencoder.encode(portion.to(dtype)).latent_dist for portion in portions]
     return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
 
 
 def _decode(autoencoder: Autoencoder, latents: Latents) -> Pictures:
-    """Pictures in [0, 1], one by one for the same reason."""
+    """Pictures in [0, 1]."""
     dtype = _dtype(autoencoder)
-    decoded = [autoencoder.decode(z[None].to(dtype)).sample.float() for z in latents]
+    portions = torch.split(latents, coded_at_a_time(autoencoder))
+    decoded = [autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions]
     made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
     return made
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias, TypeVar
 
 import torch
-from diffusers.hooks import apply_group_offloading
 
 Precision: TypeAlias = Literal["full", "half"]
 
@@ -39,5 +39,24 @@ def place(network: Network, device: torch.device | str, offload: bool = False) -
     """
     if not offload:
         return network.to(device)
-    apply_group_offloading(network, torch.device(device), offload_type="leaf_level")
+    for module in network.modules():
+        waiting = dict((*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)))
+        if waiting:
+            module.register_forward_pre_hook(lambda layer, _, own=waiting: _replace(layer, _on(own, device)))
+            module.register_forward_hook(lambda layer, *_, own=waiting: _replace(layer, own), always_call=True)
     return network
+
+
+def _on(tensors: Mapping[str, torch.Tensor], device: torch.device | str) -> dict[str, torch.Tensor]:
+    """Copy a layer's tensors to a device, parameters to parameters."""
+    return {
+        name: torch.nn.Parameter(tensor.to(device), requires_grad=False)
+        if isinstance(tensor, torch.nn.Parameter)
+        else tensor.to(device)
+        for name, tensor in tensors.items()
+    }
+
+
+def _replace(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        setattr(module, name, tensor)
