@@ -245,22 +245,26 @@ def _print_memory(out: Console, experiment: Experiment) -> None:
     """Say what the second stage needs on this machine and, if the experiment is meant for a GPU, what fits common ones."""
     from braindiffuser.memory_plan import demand_of, gpu_of_this_machine, plan
 
-    demand, gpu = demand_of(experiment), gpu_of_this_machine(experiment.device)
-    plans = {f"GPU of {size} GB": plan(size * 1e9, demand) for size in (8, 12, 24)}
-    if gpu is None:
-        needs = demand_of(experiment, "full").gigabytes(experiment.diffusion.batch_size)
-        here = f"no GPU: CPU, float32, about {needs:.1f} GB of main memory"
-    else:
-        here = f"{gpu[0]} of {gpu[1] / 1e9:.0f} GB"
-        plans[here] = plan(gpu[1], demand)
-        here += f": {_settings(plans[here])}"
-    if not experiment.device.startswith("cpu"):
+    gpu, meant_for_gpu = gpu_of_this_machine(experiment.device), not experiment.device.startswith("cpu")
+    if meant_for_gpu:
+        demand = demand_of(experiment)
+        plans = {f"GPU of {size} GB": plan(size * 1e9, demand) for size in (4, 8, 12, 24)}
+        if gpu is not None:
+            plans[f"this machine: {gpu[0]}, {gpu[1] / 1e9:.0f} GB"] = plan(gpu[1], demand)
         table = Table("second stage", "batch_size", "precision", "offload", "needs")
         for place, fit in plans.items():
             table.add_row(place, str(fit.batch_size), fit.precision, str(fit.offload).lower(), f"{fit.needs_gb:.1f} GB")
         out.print(table)
-        out.print(f"  in the experiment file: {_settings(fit)}", highlight=False, soft_wrap=True)
-    out.print(f"  this machine: {here}", highlight=False, soft_wrap=True)
+        out.print(f"To set it, write in the experiment file: {_settings(fit)}", highlight=False, soft_wrap=True)
+    if gpu is None:
+        needs = demand_of(experiment, "full").gigabytes(experiment.diffusion.batch_size)
+        line = f"no GPU: CPU, float32, about {needs:.1f} GB of main memory for the second stage"
+        out.print(f"This machine has {line}", highlight=False, soft_wrap=True)
+    elif not meant_for_gpu:
+        fit = plan(gpu[1], demand_of(experiment))
+        out.print(
+            f"This machine has {gpu[0]}, {gpu[1] / 1e9:.0f} GB: {_settings(fit)}", highlight=False, soft_wrap=True
+        )
 
 
 def _settings(fit: MemoryPlan) -> str:

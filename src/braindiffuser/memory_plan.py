@@ -124,14 +124,14 @@ def demand_of(experiment: Experiment, precision: Precision | None = None) -> Dem
         )
 
 
-def gpu_of_this_machine(device: str = "cuda") -> tuple[str, int] | None:
+def gpu_of_this_machine(device: str = "cuda") -> tuple[str, float] | None:
     """Name and bytes of memory of a GPU, by default the first; None if torch sees no such GPU."""
     number = device.partition(":")[2]
     index = int(number) if number.isdecimal() else 0
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         return None
     properties = torch.cuda.get_device_properties(index)
-    return properties.name, properties.total_memory
+    return properties.name, float(properties.total_memory)
 
 
 def _config(experiment: Experiment, network: str) -> dict[str, Any]:

@@ -226,7 +226,7 @@ def _reconstruct_batch(
     return _decode(autoencoder, latents / scaling_factor)
 
 
-def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 height width"]) -> tuple[Latents, Latents]:
+def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
     """Mean and standard deviation of the posterior."""
     dtype = _dtype(autoencoder)
     portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
@@ -234,7 +234,7 @@ def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 height 
     return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
 
 
-def _decode(autoencoder: Autoencoder, latents: Latents) -> Pictures:
+def _decode(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
     """Pictures in [0, 1]."""
     dtype = _dtype(autoencoder)
     portions = torch.split(latents, coded_at_a_time(autoencoder))
