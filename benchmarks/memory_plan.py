@@ -3,7 +3,8 @@
 python benchmarks/memory_plan.py [--json FILE]
 
 On a CPU: growth of the resident memory over a guided step and a decoding of n pictures in float32, each in a process of its
-own; from one n to the next it grows by a picture's share, without what the first call costs once. On a GPU: the peak of torch's allocator, and of the whole card, in half precision at batches of 1, 4 and 16, and offloaded.
+own; from one n to the next it grows by a picture's share, without what the first call costs once. On a GPU: the peak of
+torch's allocator, and of the whole card, in half precision at batches of 1, 4 and 16, and offloaded.
 """
 
 from __future__ import annotations

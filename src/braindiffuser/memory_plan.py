@@ -21,7 +21,8 @@ from braindiffuser.models.accounting import peak_memory
 from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8
 from braindiffuser.models.versatile import VersatileConfig
 from braindiffuser.models.weights import build_autoencoder, build_empty, build_unet, read_config
-from braindiffuser.reconstruction.diffusion import coded_at_a_time, guided_denoiser
+from braindiffuser.reconstruction.coding import coded_at_a_time
+from braindiffuser.reconstruction.diffusion import guided_denoiser
 from braindiffuser.reconstruction.placement import Precision
 
 CONTEXT = 0.75e9

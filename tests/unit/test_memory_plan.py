@@ -60,17 +60,21 @@ def demo():
     return Experiment.load("demo")
 
 
-def test_weights_are_those_of_the_networks(demo):
+@pytest.fixture(scope="module")
+def counted(demo):
+    return {precision: demand_of(demo, precision) for precision in ("full", "half")}
+
+
+def test_weights_are_those_of_the_networks(counted):
     networks = load_unet(BUNDLED / "demo" / "unet"), load_autoencoder(BUNDLED / "demo" / "autoencoder")
     n_parameters = sum(parameter.numel() for network in networks for parameter in network.parameters())
-    assert demand_of(demo, "full").weights == 4 * n_parameters
-    assert demand_of(demo, "half").weights == 2 * n_parameters
+    assert counted["full"].weights == 4 * n_parameters
+    assert counted["half"].weights == 2 * n_parameters
 
 
-def test_half_needs_less_than_full(demo):
-    full, half = demand_of(demo, "full"), demand_of(demo, "half")
-    assert demand_of(demo) == full
-    assert half.precision == "half"
+def test_half_needs_less_than_full(counted):
+    full, half = counted["full"], counted["half"]
+    assert (full.precision, half.precision) == ("full", "half")
     for part in ("weights", "largest_layer", "step", "coding"):
         assert 0.45 < getattr(half, part) / getattr(full, part) < 0.6
 
@@ -84,9 +88,10 @@ def test_networks_that_are_not_here_count_as_published(tmp_path, monkeypatch):
     assert [plan(gb * 1e9, demand).batch_size for gb in (4, 8, 24)] == [2, 16, 16]
 
 
-def test_unguided_steps_are_not_doubled(demo):
-    unguided = demo.changed({"diffusion": {"guidance_scale": 1.0}})
-    assert demand_of(unguided).step == pytest.approx(demand_of(demo).step / 2, rel=0.05)
+def test_unguided_steps_are_not_doubled(demo, counted):
+    unguided = demand_of(demo.changed({"diffusion": {"guidance_scale": 1.0}}))
+    assert unguided.precision == "full"
+    assert unguided.step == pytest.approx(counted["full"].step / 2, rel=0.05)
 
 
 def test_a_damaged_config_is_named(demo, tmp_path):

@@ -7,7 +7,7 @@ vision and the text embedding: image-to-image latent diffusion, as Brain-Diffuse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,13 +26,11 @@ from braindiffuser.models.samplers import (
     sample_from_noise,
 )
 from braindiffuser.models.versatile import DualGuidedUNet, Latents, TextTokens, VisionTokens
+from braindiffuser.reconstruction.coding import Autoencoder, decode, encode
 from braindiffuser.reconstruction.placement import Precision
 
 NullVisionTokens: TypeAlias = Float[torch.Tensor, "1 n_vision_tokens vision_dim"]
 NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
-
-CODED_AT_A_TIME = 512 * 512
-"""Pixels that the autoencoder codes at a time: one published picture, for a batch of them would set the peak of memory."""
 
 
 class DiffusionConfig(BaseModel):
@@ -55,21 +53,6 @@ class DiffusionConfig(BaseModel):
     offload: bool = False  # networks wait in main memory, a layer at a time goes to the GPU: slower, for small GPUs
 
 
-@runtime_checkable
-class Autoencoder(Protocol):
-    """What is needed of an autoencoder: diffusers' AutoencoderKL has it."""
-
-    @property
-    def config(self) -> Any:
-        """Holds `scaling_factor`, unless DiffusionConfig does."""
-
-    def encode(self, x: torch.Tensor, /) -> Any:
-        """Pictures in [-1, 1] to an object whose `latent_dist` has `mean` and `std`."""
-
-    def decode(self, z: torch.Tensor, /) -> Any:
-        """Latents to an object whose `sample` is pictures in [-1, 1]."""
-
-
 class DiffusionNetworks(NamedTuple):
     """The two networks of this stage, and the device that they compute on (offloaded ones wait elsewhere)."""
 
@@ -83,12 +66,6 @@ class Embeddings(NamedTuple):
 
     vision: Float[np.ndarray, "n n_vision_tokens vision_dim"]
     text: Float[np.ndarray, "n n_text_tokens text_dim"]
-
-
-def coded_at_a_time(autoencoder: Autoencoder) -> int:
-    """Pictures that go through the autoencoder together: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
-    size = int(getattr(autoencoder.config, "sample_size", CODED_AT_A_TIME))
-    return max(1, CODED_AT_A_TIME // size**2)
 
 
 def guided_denoiser(
@@ -209,7 +186,7 @@ def _reconstruct_batch(
         noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
-        mean, std = _encode(autoencoder, pictures)
+        mean, std = encode(autoencoder, pictures)
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -223,28 +200,7 @@ def _reconstruct_batch(
             noise_level=config.noise_level,
             callback=callback,
         )
-    return _decode(autoencoder, latents / scaling_factor)
-
-
-def _encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
-    """Mean and standard deviation of the posterior."""
-    dtype = _dtype(autoencoder)
-    portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
-    posteriors = [autoencoder.encode(portion.to(dtype)).latent_dist for portion in portions]
-    return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
-
-
-def _decode(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
-    """Pictures in [0, 1]."""
-    dtype = _dtype(autoencoder)
-    portions = torch.split(latents, coded_at_a_time(autoencoder))
-    decoded = [autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions]
-    made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
-    return made
-
-
-def _dtype(autoencoder: Autoencoder) -> torch.dtype:
-    return next(autoencoder.parameters()).dtype if isinstance(autoencoder, torch.nn.Module) else torch.float32
+    return decode(autoencoder, latents / scaling_factor)
 
 
 def _on(embeddings: Embeddings, rows: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,12 +9,11 @@ from diffusers import AutoencoderKL
 from pydantic import ValidationError
 
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
-from braindiffuser.reconstruction import diffusion
+from braindiffuser.reconstruction import coding
 from braindiffuser.reconstruction.diffusion import (
     DiffusionConfig,
     DiffusionNetworks,
     Embeddings,
-    coded_at_a_time,
     guided_denoiser,
     picture_noise,
     reconstruct,
@@ -97,19 +96,9 @@ def test_order_and_batches_change_nothing(networks, pictures, embeddings, null, 
 def test_pictures_are_the_same_coded_alone(networks, pictures, embeddings, null, with_low_level, monkeypatch):
     low_level = pictures if with_low_level else None
     together = reconstruct(networks, low_level, embeddings, null, IDS, DiffusionConfig(**FAST))
-    monkeypatch.setattr(diffusion, "CODED_AT_A_TIME", 1)
-    assert coded_at_a_time(networks.autoencoder) == 1
+    monkeypatch.setattr(coding, "CODED_AT_A_TIME", 1)
     alone = reconstruct(networks, low_level, embeddings, null, IDS, DiffusionConfig(**FAST))
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5)
-
-
-def test_one_published_picture_is_coded_at_a_time_and_more_smaller_ones():
-    sizes = {512: 1, 700: 1, 256: 4, 64: 64}
-    for size, n in sizes.items():
-        coder = Halving()
-        coder.config = type("Config", (), {"sample_size": size})
-        assert coded_at_a_time(coder) == n
-    assert coded_at_a_time(Halving()) == 1
 
 
 def test_half_precision_is_close_and_the_sampler_stays_in_full(networks, pictures, embeddings, null):
