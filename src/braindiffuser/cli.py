@@ -28,6 +28,8 @@ from braindiffuser import __version__
 from braindiffuser.errors import BrainDiffuserError
 
 if TYPE_CHECKING:
+    from braindiffuser.config import Experiment
+    from braindiffuser.memory_plan import MemoryPlan
     from braindiffuser.run import Progress as Listener
     from braindiffuser.run import Run
 
@@ -188,7 +190,7 @@ def simulate(
 def info(
     config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
 ) -> None:
-    """Print versions, which networks are here, and the experiment as a file to start from."""
+    """Print versions, which networks are here, what fits a GPU, and the experiment as a file to start from."""
     with _telling_errors():
         from braindiffuser.config import Experiment, preset_names
 
@@ -202,6 +204,7 @@ def info(
             out.print(f"  {network}: {state}", highlight=False, soft_wrap=True)
         if experiment.evaluation.profile == "brain-diffuser-2023":
             out.print(_weights_table())
+        _print_memory(out, experiment)
         out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -236,6 +239,37 @@ def _weights_table() -> Table:
         here = "yes" if file.find(weights_folder(), torchvision_folder()) else "no"
         table.add_row(file.name, file.needed_for, f"{file.megabytes:,.0f} MB", file.licence, here, file.url)
     return table
+
+
+def _print_memory(out: Console, experiment: Experiment) -> None:
+    """Say what the second stage needs on this machine and, if the experiment is meant for a GPU, what fits common ones."""
+    from braindiffuser.memory_plan import demand_of, gpu_of_this_machine, plan
+
+    gpu, meant_for_gpu = gpu_of_this_machine(experiment.device), not experiment.device.startswith("cpu")
+    if meant_for_gpu:
+        demand = demand_of(experiment)
+        plans = {f"GPU of {size} GB": plan(size * 1e9, demand) for size in (4, 8, 12, 24)}
+        if gpu is not None:
+            plans[f"this machine: {gpu[0]}, {gpu[1] / 1e9:.0f} GB"] = plan(gpu[1], demand)
+        table = Table("second stage", "batch_size", "precision", "offload", "needs")
+        for place, fit in plans.items():
+            table.add_row(place, str(fit.batch_size), fit.precision, str(fit.offload).lower(), f"{fit.needs_gb:.1f} GB")
+        out.print(table)
+        out.print(f"To set it, write in the experiment file: {_settings(fit)}", highlight=False, soft_wrap=True)
+    if gpu is None:
+        needs = demand_of(experiment, "full").gigabytes(experiment.diffusion.batch_size)
+        line = f"no GPU: CPU, float32, about {needs:.1f} GB of main memory for the second stage"
+        out.print(f"This machine has {line}", highlight=False, soft_wrap=True)
+    elif not meant_for_gpu:
+        fit = plan(gpu[1], demand_of(experiment))
+        out.print(
+            f"This machine has {gpu[0]}, {gpu[1] / 1e9:.0f} GB: {_settings(fit)}", highlight=False, soft_wrap=True
+        )
+
+
+def _settings(fit: MemoryPlan) -> str:
+    offload = str(fit.offload).lower()
+    return f"diffusion: {{batch_size: {fit.batch_size}, precision: {fit.precision}, offload: {offload}}}"
 
 
 def main() -> None:

@@ -21,10 +21,11 @@ from braindiffuser.features.vdvae import LatentConfig
 from braindiffuser.models.weights import BUNDLED
 from braindiffuser.reconstruction.diffusion import DiffusionConfig
 from braindiffuser.reconstruction.low_level import LowLevelConfig
+from braindiffuser.reconstruction.placement import torch_dtype
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.weight_files import weights_folder
 
-WITHOUT_INFLUENCE = ("name", "device", "data.root", "low_level.batch_size", "diffusion.batch_size")
+WITHOUT_INFLUENCE = ("name", "device", "data.root", "low_level.batch_size", "diffusion.batch_size", "diffusion.offload")
 """Entries that cannot change a result, and so do not enter an experiment's identity."""
 
 
@@ -169,9 +170,16 @@ class Experiment(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     @property
+    def in_force(self) -> dict[str, Any]:
+        """All entries as JSON has them, but `diffusion.precision` as the type of number that it means on this device."""
+        content = self.model_dump(mode="json")
+        content["diffusion"]["precision"] = str(torch_dtype(self.diffusion.precision, self.device))
+        return content
+
+    @property
     def uid(self) -> str:
         """A readable name and eight hexadecimal digits of everything that results depend on."""
-        return f"{self.name}-{identity(self.model_dump(mode='json'))}"
+        return f"{self.name}-{identity(self.in_force)}"
 
 
 def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

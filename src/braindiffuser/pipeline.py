@@ -31,11 +31,19 @@ from braindiffuser.evaluation.metrics import PROFILES, Scorer
 from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
 from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
-from braindiffuser.models.vdvae import VDVAE
-from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
+from braindiffuser.models.weights import (
+    build_autoencoder,
+    build_empty,
+    load_autoencoder,
+    load_clip,
+    load_unet,
+    load_vdvae,
+    read_config,
+)
 from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.reconstruction.diffusion import reconstruct as diffuse
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
+from braindiffuser.reconstruction.placement import place, torch_dtype
 from braindiffuser.regression.decoders import Decoders, fit_decoders, load_decoders, save_decoders
 from braindiffuser.regression.streaming import TargetArray
 from braindiffuser.report.gallery import render_gallery
@@ -200,7 +208,7 @@ def extract(run: Run) -> None:
     null_vision, null_text = null_tokens(clip, run.experiment.embeddings.resizing)
     store.write_array("null/vision", null_vision)
     store.write_array("null/text", null_text)
-    for split, place in (("train", "targets"), ("test", "truth")):
+    for split, folder in (("train", "targets"), ("test", "truth")):
         ids = run.stimulus_ids(split)
         for name, make in {"latents": latents, "vision": vision, "text": text}.items():
 
@@ -208,7 +216,7 @@ def extract(run: Run) -> None:
                 return make(ids[rows])
 
             shape = (len(ids), *make(ids[:1]).shape[1:])
-            store.fill(f"{place}/{name}", shape, make_rows, _labelled(run, f"{split} {name}"), PRECISION[place])
+            store.fill(f"{folder}/{name}", shape, make_rows, _labelled(run, f"{split} {name}"), PRECISION[folder])
 
 
 @_stage
@@ -246,27 +254,36 @@ def _decoders(run: Run) -> Decoders:
     return load_decoders(path, run.training_rows(), _training_targets(run), run.fingerprint, run.experiment.device)
 
 
-def _generators(run: Run) -> tuple[VDVAE, DiffusionNetworks]:
-    device = run.experiment.device
-    unet, autoencoder = _load(run, "unet", load_unet), _load(run, "autoencoder", load_autoencoder)
-    return _load(run, "vdvae", load_vdvae).to(device), DiffusionNetworks(unet.to(device), autoencoder.to(device))
+LowLevelMaker = Callable[[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]], Pictures]
+"""Latents and picture ids to low-level pictures, of the size that the second stage starts from."""
+
+
+def _low_level_maker(run: Run) -> LowLevelMaker:
+    """Load the first stage's network, which goes when this function is dropped: before the second stage's are loaded."""
+    vdvae = _load(run, "vdvae", load_vdvae).to(run.experiment.device)
+    autoencoder = _load(run, "autoencoder", lambda folder: build_empty(build_autoencoder, read_config(folder)))
+    size = int(autoencoder.config.sample_size)
+
+    def make(latents: Float[np.ndarray, "n d"], picture_ids: Int[np.ndarray, " n"]) -> Pictures:
+        config, seed = run.experiment.low_level, run.experiment.seed
+        return images.resize(reconstruct_low_level(vdvae, latents, picture_ids, config, seed), size)
+
+    return make
+
+
+def _diffusion_networks(run: Run) -> DiffusionNetworks:
+    device, config = run.experiment.device, run.experiment.diffusion
+    dtype = torch_dtype(config.precision, device)
+    unet = _load(run, "unet", lambda folder: load_unet(folder, dtype))
+    autoencoder = _load(run, "autoencoder", lambda folder: load_autoencoder(folder, dtype))
+    return DiffusionNetworks(place(unet, device, config.offload), place(autoencoder, device, config.offload), device)
 
 
 @_stage
 def reconstruct(run: Run) -> None:
     """Predictions → low-level pictures → reconstructions; the same from true features, and without the low level."""
-    ids, store = run.stimulus_ids("test"), run.store
-    vdvae, networks = _generators(run)
-    for kind, source in (("low_level", "predictions"), ("low_level_from_true_features", "truth")):
-        latents = store.read_array(f"{source}/latents")
-
-        def generate(rows: list[int], latents: Float[np.ndarray, "n d"] = latents) -> Pictures:
-            small = reconstruct_low_level(
-                vdvae, latents[rows], ids[rows], run.experiment.low_level, run.experiment.seed
-            )
-            return images.resize(small, int(networks.autoencoder.config.sample_size))
-
-        _make_pictures(run, kind, len(ids), generate)
+    _make_low_level_pictures(run)
+    ids, store, networks = run.stimulus_ids("test"), run.store, _diffusion_networks(run)
     null = Embeddings(store.read_array("null/vision"), store.read_array("null/text"))
     for kind, (source, from_low_level) in PICTURE_SOURCES.items():
         embeddings = Embeddings(store.read_array(f"{source}/vision"), store.read_array(f"{source}/text"))
@@ -282,6 +299,17 @@ def reconstruct(run: Run) -> None:
 
 
 LOW_LEVEL_OF = {"predictions": "low_level", "truth": "low_level_from_true_features"}
+
+
+def _make_low_level_pictures(run: Run) -> None:
+    ids, make = run.stimulus_ids("test"), _low_level_maker(run)
+    for source, kind in LOW_LEVEL_OF.items():
+        latents = run.store.read_array(f"{source}/latents")
+
+        def generate(rows: list[int], latents: Float[np.ndarray, "n d"] = latents) -> Pictures:
+            return make(latents[rows], ids[rows])
+
+        _make_pictures(run, kind, len(ids), generate)
 
 
 def _make_pictures(run: Run, kind: str, n: int, make: Callable[[list[int]], Pictures]) -> None:
@@ -384,18 +412,14 @@ def analyse(run: Run) -> None:
             name: maximise(name, made.values, made.intercept, made.training_mean, made.training_std, lengths)
             for name, made in _decoders(run).project(patterns)
         }
-        vdvae, networks = _generators(run)
         one_noise = np.zeros(len(patterns), np.int64)  # for all regions, so that pictures differ by region alone
-        small = reconstruct_low_level(
-            vdvae, targets["latents"], one_noise, run.experiment.low_level, run.experiment.seed
-        )
-        low_level = images.resize(small, int(networks.autoencoder.config.sample_size))
+        low_level = _low_level_maker(run)(targets["latents"], one_noise)
         null = Embeddings(store.read_array("null/vision"), store.read_array("null/text"))
         embeddings = Embeddings(
             *(targets[name].reshape(-1, *store.read_array(f"null/{name}").shape[1:]) for name in ("vision", "text"))
         )
         made = diffuse(
-            networks,
+            _diffusion_networks(run),
             low_level,
             embeddings,
             null,

@@ -143,7 +143,7 @@ class Run:
     def stage_uid(self, stage: str) -> str:
         """Eight hexadecimal digits of all that a stage's result depends on, its networks' files among them."""
         wanted = [entry for name in (*NEEDS[stage], stage) for entry in INFLUENCES[name]]
-        flat = flatten(self.experiment.model_dump(mode="json"))
+        flat = flatten(self.experiment.in_force)
         content = {k: v for k, v in flat.items() if any(k == entry or k.startswith(f"{entry}.") for entry in wanted)}
         content["data.simulated"] = self.experiment.data.root is None
         for network in NETWORK_NAMES:

@@ -3,16 +3,19 @@
 import shutil
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from braindiffuser import pipeline
 from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
+from braindiffuser.models.weights import load_unet, load_vdvae
 from braindiffuser.pipeline import STAGES, extract, reconstruct, run_all
-from braindiffuser.run import Run
+from braindiffuser.run import OUTPUTS, Run
 
 KEYS = {
     "pixcorr",
@@ -163,6 +166,42 @@ def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experime
     kept = [path for path in theirs if path.parts[-2] in kinds]
     assert len(kept) == 42
     assert all(ours[path] == theirs[path] for path in kept)
+
+
+@pytest.mark.parametrize("stage", ["reconstruct", "analyse"])
+def test_the_first_stages_network_is_gone_before_the_seconds_come(stage, finished, tmp_path, monkeypatch):
+    shutil.copytree(finished.store.folder, tmp_path / "run")
+    run = Run.open(None, tmp_path / "run")
+    run.store.discard({stage: OUTPUTS[stage], "report": OUTPUTS["report"]})
+    first, order = [], []
+
+    def load_first(folder):
+        network = load_vdvae(folder)
+        first.append(weakref.ref(network))
+        return network
+
+    def load_second(folder, dtype):
+        order.append([network() for network in first])
+        return load_unet(folder, dtype)
+
+    monkeypatch.setattr(pipeline, "load_vdvae", load_first)
+    monkeypatch.setattr(pipeline, "load_unet", load_second)
+    STAGES[stage](run)
+    assert order == [[None]]
+    made, theirs = pictures_of(tmp_path / "run"), pictures_of(finished.store.folder)
+    assert any(path.parts[-2] == {"reconstruct": "final", "analyse": "roi"}[stage] for path in made)
+    assert all(theirs[path] == content for path, content in made.items())
+
+
+def test_offloading_changes_no_picture(finished, experiment, tmp_path):
+    shutil.copytree(finished.store.folder, tmp_path / "run")
+    other = experiment.changed({"diffusion": {"offload": True}})
+    run = Run.open(other, tmp_path / "run", overwrite=True)
+    run.store.discard({stage: OUTPUTS[stage] for stage in ("reconstruct", "evaluate", "analyse", "report")})
+    reconstruct(run)
+    ours, theirs = pictures_of(tmp_path / "run"), pictures_of(finished.store.folder)
+    assert len(ours) == 70
+    assert all(theirs[path] == content for path, content in ours.items())
 
 
 def test_stages_need_the_ones_before(experiment, tmp_path):

@@ -65,6 +65,19 @@ def test_a_setting_belongs_to_the_first_stage_that_looks_at_it(changes, first, e
     assert changed == [stage for stage in STAGES if stage == first or first in NEEDS[stage]]
 
 
+def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_on(experiment, tmp_path):
+    def uids(**changes):
+        run = Run.open(experiment.changed(changes), tmp_path / "run")
+        return {stage: run.stage_uid(stage) for stage in STAGES}
+
+    half = {"precision": "half"}
+    on_gpu, on_cpu = uids(device="cuda:1", diffusion=half), uids(device="cpu", diffusion=half)
+    changed = [stage for stage in STAGES if on_gpu[stage] != on_cpu[stage]]
+    assert changed == ["reconstruct", "evaluate", "analyse", "report"]
+    assert on_gpu == uids(device="cuda", diffusion=half)
+    assert on_cpu == uids(device="cpu") == uids(device="cuda")
+
+
 def test_a_missing_network_is_named_before_anything_is_done(experiment, tmp_path):
     checkpoints = experiment.checkpoints.model_copy(update={"clip": tmp_path / "nowhere"})
     with pytest.raises(RunError, match=r"checkpoints\.clip names .*nowhere, which is not a checkpoint folder"):

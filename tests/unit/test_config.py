@@ -161,6 +161,7 @@ def test_relative_checkpoints_are_bundled_or_downloaded_and_absolute_ones_are_an
         ("data.root", None),
         ("low_level.batch_size", 9),
         ("diffusion.batch_size", 9),
+        ("diffusion.offload", True),
     ],
 )
 def test_what_cannot_change_a_result_is_not_in_the_identity(dotted, value):
@@ -187,6 +188,13 @@ def test_what_cannot_change_a_result_is_not_in_the_identity(dotted, value):
 )
 def test_what_can_change_a_result_is_in_the_identity(dotted, value):
     assert uid(change(RICH, dotted, value)) != uid(RICH)
+
+
+def test_precision_counts_as_it_is_in_force():
+    half = change(RICH, "diffusion.precision", "half")
+    uids = {device: uid(change(half, "device", device)) for device in ("cpu", "cuda", "cuda:1")}
+    assert uids["cuda"] == uids["cuda:1"] != uids["cpu"]
+    assert uids["cpu"] == uid(change(change(RICH, "diffusion.precision", "full"), "device", "cuda"))
 
 
 def test_the_name_is_read_but_not_hashed():

@@ -7,7 +7,7 @@ vision and the text embedding: image-to-image latent diffusion, as Brain-Diffuse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from braindiffuser.models.samplers import (
     sample_from_noise,
 )
 from braindiffuser.models.versatile import DualGuidedUNet, Latents, TextTokens, VisionTokens
+from braindiffuser.reconstruction.coding import Autoencoder, decode, encode
+from braindiffuser.reconstruction.placement import Precision
 
 NullVisionTokens: TypeAlias = Float[torch.Tensor, "1 n_vision_tokens vision_dim"]
 NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
@@ -47,28 +49,16 @@ class DiffusionConfig(BaseModel):
     posterior: Literal["sample", "mode"] = "sample"  # of the autoencoder's Gaussian over latents
     scaling_factor: PositiveFloat | None = None  # of the autoencoder's latents; None: the autoencoder's own config
     batch_size: PositiveInt = 4  # pictures at a time; the UNet sees twice as many; results do not depend on it
-
-
-@runtime_checkable
-class Autoencoder(Protocol):
-    """What is needed of an autoencoder: diffusers' AutoencoderKL has it."""
-
-    @property
-    def config(self) -> Any:
-        """Holds `scaling_factor`, unless DiffusionConfig does."""
-
-    def encode(self, x: torch.Tensor, /) -> Any:
-        """Pictures in [-1, 1] to an object whose `latent_dist` has `mean` and `std`."""
-
-    def decode(self, z: torch.Tensor, /) -> Any:
-        """Latents to an object whose `sample` is pictures in [-1, 1]."""
+    precision: Precision = "full"  # of both networks; "half": float16 on a GPU, as published, and float32 on a CPU
+    offload: bool = False  # networks wait in main memory, a layer at a time goes to the GPU: slower, for small GPUs
 
 
 class DiffusionNetworks(NamedTuple):
-    """The two networks of this stage."""
+    """The two networks of this stage, and the device that they compute on (offloaded ones wait elsewhere)."""
 
     unet: DualGuidedUNet
     autoencoder: Autoencoder
+    device: torch.device | str = "cpu"
 
 
 class Embeddings(NamedTuple):
@@ -146,7 +136,7 @@ def reconstruct(
     """Make one picture per pair of embeddings.
 
     Args:
-        networks: the UNet and the autoencoder, on one device; pictures are made there.
+        networks: the UNet and the autoencoder, and the device that they compute on.
         low_level_pictures: where diffusion starts, at the size that the autoencoder was made for; None starts from
             pure noise and runs all steps (the ablation without the low level).
         embeddings: predicted vision and text tokens.
@@ -164,7 +154,7 @@ def reconstruct(
         ValueError: if there are no pictures, counts differ, or ids are negative.
     """
     _check(low_level_pictures, embeddings, null_embeddings, picture_ids)
-    device = next(networks.unet.parameters()).device
+    device = networks.device
     starts = range(0, len(picture_ids), config.batch_size)
     null_tokens = _on(null_embeddings, slice(None), device)
     made = []
@@ -188,8 +178,7 @@ def _reconstruct_batch(
     seed: int,
     callback: Callback | None,
 ) -> Pictures:
-    device = next(networks.unet.parameters()).device
-    autoencoder = networks.autoencoder
+    autoencoder, device = networks.autoencoder, networks.device
     scaling_factor = config.scaling_factor or float(autoencoder.config.scaling_factor)
     if pictures is None:
         size = networks.unet.config.sample_size
@@ -197,8 +186,7 @@ def _reconstruct_batch(
         noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
-        posterior = autoencoder.encode((2 * pictures - 1).to(_dtype(autoencoder))).latent_dist
-        mean, std = posterior.mean.float(), posterior.std.float()
+        mean, std = encode(autoencoder, pictures)
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -212,13 +200,7 @@ def _reconstruct_batch(
             noise_level=config.noise_level,
             callback=callback,
         )
-    decoded = autoencoder.decode((latents / scaling_factor).to(_dtype(autoencoder))).sample
-    made: Pictures = ((decoded.float() + 1) / 2).clamp(0, 1).cpu().numpy()
-    return made
-
-
-def _dtype(autoencoder: Autoencoder) -> torch.dtype:
-    return next(autoencoder.parameters()).dtype if isinstance(autoencoder, torch.nn.Module) else torch.float32
+    return decode(autoencoder, latents / scaling_factor)
 
 
 def _on(embeddings: Embeddings, rows: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,9 +14,11 @@ from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.models.weights import (
     build_autoencoder,
     build_clip,
+    build_empty,
     hash_checkpoint,
     load_autoencoder,
     load_clip,
+    load_network,
     load_unet,
     load_vdvae,
     save_network,
@@ -101,6 +103,48 @@ def test_what_is_saved_is_loaded(tmp_path, name, dtype):
         torch.testing.assert_close(tensor, expected[tensor_name], **close)
 
 
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+@pytest.mark.parametrize("load", [load_unet, load_autoencoder])
+def test_weights_come_in_the_precision_asked_for(tmp_path, load, stored):
+    config, build = {load_unet: NETWORKS["unet"], load_autoencoder: NETWORKS["autoencoder"]}[load][:2]
+    torch.manual_seed(0)
+    save_network(tmp_path, build(config), config, stored)
+    full, half = load(tmp_path), load(tmp_path, torch.float16)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float16}
+    for name, tensor in half.state_dict().items():
+        assert torch.equal(tensor, full.state_dict()[name].half())
+
+
+def test_networks_are_built_without_weights_but_with_their_constants(tmp_path):
+    devices = []
+
+    def build(config):
+        network = build_clip(config)
+        devices.extend(parameter.device.type for parameter in network.parameters())
+        return network
+
+    save_network(tmp_path, build_clip(CLIP), CLIP)
+    loaded = load_network(tmp_path, build)
+    assert set(devices) == {"meta"}
+    assert {tensor.device.type for tensor in (*loaded.parameters(), *loaded.buffers())} == {"cpu"}
+    assert loaded.text_model.embeddings.position_ids.tolist() == [list(range(6))]
+
+
+def test_modules_made_after_a_failed_build_have_weights():
+    with pytest.raises(ZeroDivisionError):
+        build_empty(lambda config: config["a"] / 0, {"a": 1})
+    assert torch.nn.Linear(2, 3).weight.device.type == "cpu"
+
+
+def test_a_loaded_network_does_not_need_its_file(folder):
+    loaded = load_vdvae(folder)
+    before = {name: tensor.clone() for name, tensor in loaded.state_dict().items()}
+    path = folder / "model.safetensors"
+    with path.open("r+b") as file:
+        file.write(b"0" * path.stat().st_size)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.state_dict().items())
+
+
 def test_a_second_save_of_what_was_loaded_changes_nothing(folder, tmp_path):
     save_network(tmp_path / "again", load_vdvae(folder), VDVAE)
     for name in ("config.json", "model.safetensors"):
@@ -157,6 +201,14 @@ def test_a_missing_tensor_is_named(folder):
     rewrite(folder, lambda tensors: tensors.pop("decoder.gain"))
     with pytest.raises(ValueError, match=r"in 1 of \d+ tensors: decoder\.gain: wanted \(1, 8, 1, 1\), found None"):
         load_vdvae(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_strictness_does_not_depend_on_precision(tmp_path, dtype):
+    save_network(tmp_path, build_autoencoder(AUTOENCODER), AUTOENCODER)
+    rewrite(tmp_path, lambda tensors: tensors.update({"quant_conv.bias": torch.zeros(9)}))
+    with pytest.raises(ValueError, match=r"in 1 of \d+ tensors: quant_conv\.bias: wanted \(8,\), found \(9,\)"):
+        load_autoencoder(tmp_path, dtype)
 
 
 def test_a_tensor_too_many_is_named(folder):

@@ -1,5 +1,7 @@
 """Laws of the second stage: what a picture depends on, and what it must not."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from diffusers import AutoencoderKL
 from pydantic import ValidationError
 
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
+from braindiffuser.reconstruction import coding
 from braindiffuser.reconstruction.diffusion import (
     DiffusionConfig,
     DiffusionNetworks,
@@ -87,6 +90,24 @@ def test_order_and_batches_change_nothing(networks, pictures, embeddings, null, 
     assert expected.min() >= 0
     assert expected.max() <= 1
     np.testing.assert_allclose(permuted, expected[order], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_low_level", [True, False])
+def test_pictures_are_the_same_coded_alone(networks, pictures, embeddings, null, with_low_level, monkeypatch):
+    low_level = pictures if with_low_level else None
+    together = reconstruct(networks, low_level, embeddings, null, IDS, DiffusionConfig(**FAST))
+    monkeypatch.setattr(coding, "CODED_AT_A_TIME", 1)
+    alone = reconstruct(networks, low_level, embeddings, null, IDS, DiffusionConfig(**FAST))
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5)
+
+
+def test_half_precision_is_close_and_the_sampler_stays_in_full(networks, pictures, embeddings, null):
+    config = DiffusionConfig(**FAST)
+    full = reconstruct(networks, pictures, embeddings, null, IDS, config)
+    halves = DiffusionNetworks(*(copy.deepcopy(network).half() for network in networks[:2]))
+    half = reconstruct(halves, pictures, embeddings, null, IDS, config)
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.02
 
 
 @pytest.mark.parametrize("posterior", ["sample", "mode"])
@@ -203,7 +224,15 @@ def test_faulty_inputs_are_named(networks, pictures, embeddings, null):
 
 
 @pytest.mark.parametrize(
-    "faulty", [{"strength": 1.1}, {"n_steps": 1000}, {"vision_weight": -1}, {"sampler": "euler"}, {"steps": 50}]
+    "faulty",
+    [
+        {"strength": 1.1},
+        {"n_steps": 1000},
+        {"vision_weight": -1},
+        {"sampler": "euler"},
+        {"steps": 50},
+        {"precision": "bf16"},
+    ],
 )
 def test_an_impossible_config_is_refused(faulty):
     with pytest.raises(ValidationError):
@@ -214,3 +243,4 @@ def test_defaults_are_the_published_numbers():
     config = DiffusionConfig()
     assert (config.n_steps, config.strength, config.guidance_scale, config.vision_weight) == (50, 0.75, 7.5, 0.6)
     assert (config.sampler, config.noise_level, config.posterior) == ("ddim", "as_published", "sample")
+    assert (config.precision, config.offload) == ("full", False)  # published: half, which the preset says
