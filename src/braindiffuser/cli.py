@@ -203,7 +203,7 @@ def info(
             state = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"missing: expected at {path}"
             out.print(f"  {network}: {state}", highlight=False, soft_wrap=True)
         if experiment.evaluation.profile == "brain-diffuser-2023":
-            out.print(_weights_table())
+            _print_weights(out)
         _print_memory(out, experiment)
         out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
 
@@ -223,22 +223,29 @@ def weights(
                 published_weights.fetch(weights_folder(), listen)
         if convert:
             published_weights.convert_all(weights_folder(), lambda line: console.print(line, highlight=False))
-        Console().print(_weights_table())
-        Console().print(
-            f"Folder: {weights_folder()} (BRAINDIFFUSER_WEIGHTS names another)", highlight=False, soft_wrap=True
-        )
+        _print_weights(Console())
 
 
-def _weights_table() -> Table:
+def _print_weights(out: Console) -> None:
+    """List the published files: here or not, size, name, what for, licence, and where from."""
     from braindiffuser.evaluation.published_networks import torchvision_folder
     from braindiffuser.published_weights import GENERATORS, SCORING
     from braindiffuser.weight_files import weights_folder
 
-    table = Table("file", "for", "size", "licence", "here", "from")
-    for file in (*GENERATORS, *SCORING):
-        here = "yes" if file.find(weights_folder(), torchvision_folder()) else "no"
-        table.add_row(file.name, file.needed_for, f"{file.megabytes:,.0f} MB", file.licence, here, file.url)
-    return table
+    folder, files = weights_folder(), (*GENERATORS, *SCORING)
+    missing = [file for file in files if file.find(folder, torchvision_folder()) is None]
+    total = sum(file.megabytes for file in missing)
+    lines = [f"Published weights: {len(missing)} of {len(files)} files are missing, {total:,.0f} MB"]
+    for file in files:
+        mark = "missing" if file in missing else "here"
+        lines += [
+            f"  {mark:8}{file.megabytes:>7,.0f} MB  {file.name}  for {file.needed_for} ({file.licence})",
+            f"    {file.url}",
+        ]
+    lines.append(
+        f"Folder: {folder} (BRAINDIFFUSER_WEIGHTS names another); `braindiffuser weights --download` fetches them"
+    )
+    out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_memory(out: Console, experiment: Experiment) -> None:

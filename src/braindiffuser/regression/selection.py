@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.regression.streaming import BlockProgress, TargetArray, column_blocks, n_columns
+from braindiffuser.regression.streaming import BlockProgress, TargetArray, centre, column_blocks, n_columns
 from braindiffuser.regression.training import TrainingRows, operators
 
 
@@ -151,11 +151,7 @@ class _Fold:
 
     def add(self, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], columns: slice, Y: torch.Tensor) -> None:
         """Predict one block of targets (n_stimuli, n_block) and add its sums."""
-        mean = Y.mean(dim=0)
-        Y -= mean
-        rest = Y.mean(dim=0)  # what rounding left of the mean
-        Y -= rest
-        moments.mean[columns] = (mean.double() + rest).cpu().numpy()
+        moments.mean[columns] = centre(Y)[0].cpu()
         train, y = Y[self.kept], Y[self.left_out].double()
         moments.yy[columns] += y.square().sum(dim=0).cpu().numpy()
         for number, alpha in enumerate(grid.tolist()):
