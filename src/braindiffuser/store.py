@@ -56,7 +56,9 @@ class Store:
         path = self.folder / "arrays" / name
         chunks = _chunks(shape)
         if not (path / "zarr.json").exists():
-            array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype)
+            array = zarr.create_array(
+                path, shape=shape, chunks=chunks, dtype=dtype, compressors=None
+            )  # noise stays as large
         else:
             array = zarr.open_array(path, mode="r+")
         array = array.with_config(

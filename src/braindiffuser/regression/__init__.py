@@ -11,7 +11,7 @@ from braindiffuser.regression.calibration import Calibration
 from braindiffuser.regression.decoder import Decoder, load_decoder, save_decoder
 from braindiffuser.regression.ridge import Ridge, RidgeCV
 from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.solvers import Gram, coefficients, gram, prediction_operator, projection_operator, solve
+from braindiffuser.regression.solvers import Gram, ask, coefficients, gram, operator, solve
 from braindiffuser.regression.streaming import apply_operators
 from braindiffuser.regression.training import TrainingRows, operators
 
@@ -24,13 +24,13 @@ __all__ = [
     "RidgeCV",
     "TrainingRows",
     "apply_operators",
+    "ask",
     "coefficients",
     "cross_validate",
     "gram",
     "load_decoder",
+    "operator",
     "operators",
-    "prediction_operator",
-    "projection_operator",
     "save_decoder",
     "solve",
 ]

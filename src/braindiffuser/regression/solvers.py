@@ -74,6 +74,14 @@ class Spectrum:
     tolerance: float
 
 
+@dataclass(frozen=True)
+class Questions:
+    """New responses and patterns, ready to be answered under any alpha: see `ask`."""
+
+    right_side: Float[torch.Tensor, "rank n"]
+    totals: Float[torch.Tensor, "n 1"]
+
+
 def gram(
     responses: Float[np.ndarray, "n_rows n_voxels"],
     weights: Float[np.ndarray, " n_rows"] | None = None,
@@ -192,34 +200,45 @@ def solve_each(gram: Gram, alphas: Float[np.ndarray, " n_alphas"]) -> Callable[[
     return lambda alpha: solve_spectrum(spectrum, alpha)
 
 
-def prediction_operator(
-    gram: Gram, inverse: Solve, new_responses: Float[np.ndarray, "n_new n_voxels"]
-) -> Float[torch.Tensor, "n_new n_rows"]:
-    """Return A, which turns training targets into predictions: A Y = (x* - x̄) B + ȳ.
+def ask(
+    gram: Gram,
+    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
+    patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
+) -> Questions:
+    """Prepare what is to be known of new responses and of patterns, once for all alphas.
 
-        P = (x* - x̄) X̃ᵀ (K + alpha I)⁻¹ diag(√w)  [dual; primal alike],  A = P + (1 - P 1) v,  v = w / Σ w
+        right side = X̃ Zᵀ [dual] or Zᵀ [primal],  Z = x* - x̄ for responses, p for patterns
 
-    Its rows sum to 1. It is small, and the same for every target of this alpha. At x* = 0 it gives the intercept.
+    Args:
+        gram: of the training responses.
+        responses: to be predicted from: x*. At x* = 0 the prediction is the intercept.
+        patterns: to be sent through the coefficients alone: p B.
 
     Raises:
-        ValueError: if the responses have another number of voxels than the training responses.
+        ValueError: if they have another number of voxels than the training responses.
     """
-    new = _as_rows(gram, new_responses)
-    P = _to_training_rows(gram, inverse, new - gram.mean.to(new.dtype))
-    return (P + (1 - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
+    parts = []
+    if responses is not None:
+        new = _as_rows(gram, responses)
+        parts.append(new - gram.mean.to(new.dtype))
+    if patterns is not None:
+        parts.append(_as_rows(gram, patterns))
+    Z = torch.cat(parts)
+    totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
+    totals[: 0 if responses is None else len(responses)] = 1
+    return Questions(gram.rows @ Z.T if gram.form == "dual" else Z.T.contiguous(), totals)
 
 
-def projection_operator(
-    gram: Gram, inverse: Solve, patterns: Float[np.ndarray, "n_patterns n_voxels"]
-) -> Float[torch.Tensor, "n_patterns n_rows"]:
-    """Return A with A Y = p B: patterns of voxels through the coefficients alone, without forming them.
+def operator(gram: Gram, inverse: Solve, questions: Questions) -> Float[torch.Tensor, "n n_rows"]:
+    """Return A, which turns training targets into answers: A Y = (x* - x̄) B + ȳ for responses, p B for patterns.
 
-        A = P - (P 1) v,  P as in `prediction_operator` with p in the place of x* - x̄
+        P = Z X̃ᵀ (X̃ X̃ᵀ + alpha I)⁻¹ diag(√w) = Z (X̃ᵀ X̃ + alpha I)⁻¹ X̃ᵀ diag(√w),  A = P + (c - P 1) v,  v = w / Σ w
 
-    Its rows sum to 0.
+    Its rows sum to c: 1 for responses, 0 for patterns. It is small, and the same for every target of this alpha.
     """
-    P = _to_training_rows(gram, inverse, _as_rows(gram, patterns))
-    return (P - P.sum(dim=1, keepdim=True) * gram.shares).to(gram.dtype)
+    solved = inverse(questions.right_side).T
+    P = (solved if gram.form == "dual" else solved @ gram.rows.T) * gram.root_weights
+    return (P + (questions.totals - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
 
 
 def coefficients(
@@ -273,12 +292,3 @@ def _as_rows(gram: Gram, values: Float[np.ndarray, "n n_voxels"]) -> Float[torch
             f"got responses of {values.shape[1]} voxels, expected the {gram.rows.shape[1]} that were fitted"
         )
     return torch.tensor(values, dtype=gram.rows.dtype, device=gram.rows.device)
-
-
-def _to_training_rows(
-    gram: Gram, inverse: Solve, Z: Float[torch.Tensor, "n n_voxels"]
-) -> Float[torch.Tensor, "n n_rows"]:
-    """P = Z X̃ᵀ (X̃ X̃ᵀ + alpha I)⁻¹ diag(√w) = Z (X̃ᵀ X̃ + alpha I)⁻¹ X̃ᵀ diag(√w)."""
-    X = gram.rows
-    P = inverse(X @ Z.T).T if gram.form == "dual" else inverse(Z.T.contiguous()).T @ X.T
-    return P * gram.root_weights

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser.regression.solvers import check_alphas, gram, prediction_operator, projection_operator, solve_each
+from braindiffuser.regression.solvers import ask, check_alphas, gram, operator, solve_each
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,22 +87,13 @@ def operators(
     """
     grid = np.unique(check_alphas(np.asarray(alphas, np.float64)))
     system = gram(rows.responses, rows.weights, smallest_alpha=float(grid[0]), device=device)
-    inverse_of = solve_each(system, grid)
-    made = {}
-    for alpha in grid.tolist():
-        inverse = inverse_of(alpha)
-        parts = []
-        if responses is not None:
-            parts.append(prediction_operator(system, inverse, responses))
-        if patterns is not None:
-            parts.append(projection_operator(system, inverse, patterns))
-        made[alpha] = _by_stimulus(torch.cat(parts), rows)
-    return made
+    inverse_of, questions = solve_each(system, grid), ask(system, responses, patterns)
+    return {alpha: _by_stimulus(operator(system, inverse_of(alpha), questions), rows) for alpha in grid.tolist()}
 
 
-def _by_stimulus(operator: torch.Tensor, rows: TrainingRows) -> torch.Tensor:
+def _by_stimulus(A: torch.Tensor, rows: TrainingRows) -> torch.Tensor:
     """Add the columns of rows that belong to one stimulus, since their targets are the same."""
     if rows.stimuli is None:
-        return operator
-    numbers = torch.from_numpy(rows.stimuli).to(operator.device)
-    return operator.new_zeros(len(operator), rows.n_stimuli).index_add_(1, numbers, operator)
+        return A
+    numbers = torch.from_numpy(rows.stimuli).to(A.device)
+    return A.new_zeros(len(A), rows.n_stimuli).index_add_(1, numbers, A)

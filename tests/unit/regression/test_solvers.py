@@ -9,11 +9,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from braindiffuser.regression.solvers import (
+    ask,
     coefficients,
     decompose,
     gram,
-    prediction_operator,
-    projection_operator,
+    operator,
     shrinkage,
     solve,
     solve_each,
@@ -129,15 +129,16 @@ def test_operators_say_what_coefficients_say(shape, alpha, weighted):
     system = gram(X, weights, smallest_alpha=alpha)
     inverse = solve(system, alpha)
     coef, intercept = coefficients(system, inverse, Y)
-    predicting = prediction_operator(system, inverse, new).numpy()
-    projecting = projection_operator(system, inverse, new).numpy()
+    predicting = operator(system, inverse, ask(system, new)).numpy()
+    projecting = operator(system, inverse, ask(system, patterns=new)).numpy()
+    assert_allclose(operator(system, inverse, ask(system, new, new)).numpy(), np.concatenate([predicting, projecting]))
     assert predicting.shape == projecting.shape == (7, shape[0])
     assert_allclose(predicting @ Y, new @ coef + intercept, rtol=1e-7, atol=1e-7)
     assert_allclose(projecting @ Y, new @ coef, rtol=1e-7, atol=1e-7)
     assert_allclose(predicting.sum(1), 1, rtol=1e-9)
     assert_allclose(projecting.sum(1), 0, atol=1e-9)
     assert_allclose(
-        prediction_operator(system, inverse, 0 * new[:1]).numpy() @ Y, intercept[None], rtol=1e-7, atol=1e-7
+        operator(system, inverse, ask(system, 0 * new[:1])).numpy() @ Y, intercept[None], rtol=1e-7, atol=1e-7
     )
 
 
@@ -269,7 +270,7 @@ def test_errors_say_what_came_and_what_was_expected():
     with pytest.raises(ValueError, match="targets of 5 stimuli, expected the 6"):
         coefficients(system, solve(system, 1.0), Y[:5])
     with pytest.raises(ValueError, match="responses of 8 voxels, expected the 9"):
-        prediction_operator(system, solve(system, 1.0), X[:, :8])
+        ask(system, X[:, :8])
     for weights in (np.ones(5), np.zeros(6), np.full(6, np.nan)):
         with pytest.raises(ValueError, match="weights must be one finite number > 0 for each of 6 rows"):
             gram(X, weights)
