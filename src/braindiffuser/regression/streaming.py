@@ -52,7 +52,10 @@ def column_blocks(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield all stimuli's targets in blocks: which columns, and their values (n_stimuli, n_block)."""
+    """Yield all stimuli's targets in blocks: which columns, and their values (n_stimuli, n_block).
+
+    A block may be changed in place, and is valid until the next one is asked for: they share their memory.
+    """
     step, inner = step_of(targets.shape), math.prod(targets.shape[2:])
     starts = range(0, targets.shape[1], step)
 
@@ -60,6 +63,7 @@ def column_blocks(
         block = np.asarray(targets[:, start : start + step]).reshape(targets.shape[0], -1)
         return np.require(block, requirements=["C", "W"])
 
+    memory = torch.empty(targets.shape[0] * min(step, targets.shape[1]) * inner, dtype=dtype, device=device)
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(read, 0)
         for start in starts:
@@ -67,22 +71,24 @@ def column_blocks(
             if start + step < targets.shape[1]:
                 coming = reader.submit(read, start + step)
             first = start * inner
-            values = torch.from_numpy(block).to(device, dtype, copy=True)  # a user's own array is never written to
+            values = memory[: block.size].view(block.shape)
+            values.copy_(torch.from_numpy(block))
             yield slice(first, first + block.shape[1]), values
 
 
-def centre(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take the mean of each column (n, n_columns) off in place; return means and standard deviations (ddof 0), float64.
+def centre(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Take the mean of each column (n, n_columns) off in place.
 
-    Twice, so that what the first mean lost to rounding in the type of Y is found by the second.
+    Returns:
+        What was taken off, in the type of Y; and means and standard deviations (ddof 0) in float64, which also know what
+        that type's rounding left in Y.
     """
     share = torch.full((len(Y),), 1 / len(Y), dtype=Y.dtype, device=Y.device)
-    mean = torch.zeros(Y.shape[1], dtype=torch.float64, device=Y.device)
-    for _ in range(2):
-        shift = share @ Y  # several times faster than Y.mean(dim=0)
-        Y -= shift
-        mean += shift
-    return mean, (_squares(Y).double() / len(Y)).sqrt()
+    shift = share @ Y  # several times faster than Y.mean(dim=0)
+    Y -= shift
+    rest = (share @ Y).double()
+    variance = _squares(Y).double() / len(Y) - rest.square()
+    return shift, shift.double() + rest, variance.clamp(min=0).sqrt()
 
 
 def _squares(Y: torch.Tensor) -> torch.Tensor:
@@ -127,16 +133,16 @@ def apply_operators(
     total, first = n_columns(targets), next(iter(operators.values()))
     values = np.empty((len(first), total), np.float64 if first.dtype == torch.float64 else np.float32)
     mean, std = np.empty(total), np.empty(total)
-    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64) for alpha, A in operators.items()}
+    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in operators.items()}
     for columns, Y in column_blocks(targets, first.device, first.dtype):
-        shift, spread = centre(Y)
-        mean[columns], std[columns] = shift.cpu(), spread.cpu()
+        shift, means, spreads = centre(Y)
+        mean[columns], std[columns] = means.cpu(), spreads.cpu()
         for alpha in np.unique(alphas[columns]):
-            chosen = torch.from_numpy(alphas[columns] == alpha)
-            A, block = operators[float(alpha)], Y if chosen.all() else Y[:, chosen]
-            made = A @ block
-            made += (sums[float(alpha)] * shift[chosen]).to(made.dtype)
-            values[:, columns][:, chosen.numpy()] = made.cpu().numpy()
+            own = alphas[columns] == alpha
+            chosen = slice(None) if own.all() else own  # a slice copies nothing
+            made = operators[float(alpha)] @ Y[:, chosen]
+            made.addcmul_(sums[float(alpha)], shift[chosen])
+            values[:, columns][:, chosen] = made.cpu().numpy()
         if progress:
             progress(columns.stop, total)
     return Applied(values, mean, std)
