@@ -260,7 +260,7 @@ def evaluate(run: Run) -> None:
     ids, store = run.stimulus_ids("test"), run.store
     for number in store.missing_pictures("seen", len(ids)):
         store.write_picture("seen", number, run.pictures(ids[number : number + 1]))
-    scores, per_image = evaluate_run(run, _load(run, "clip", load_clip))
+    scores, per_image = evaluate_run(run, lambda: _load(run, "clip", load_clip))
     for name, summary in scores.items():
         store.write_json(SCORES_FILES[name], summary)
     ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from braindiffuser.weight_files import weights_folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
-def evaluate_run(run: Run, clip: Clip) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+def evaluate_run(run: Run, clip: Callable[[], Clip]) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Score a run's reconstructions beside the ceiling, three baselines and two ablations.
 
     Stimuli of held-out photographs are scored apart, among themselves. Pictures are read a batch at a time; what stays in
@@ -36,7 +37,7 @@ def evaluate_run(run: Run, clip: Clip) -> tuple[dict[str, dict[str, Any]], pd.Da
 
     Args:
         run: with all its pictures made.
-        clip: the run's own, which `clip_demo` stands for.
+        clip: loads the run's own, which `clip_demo` stands for.
 
     Returns:
         By test set what its scores file holds, and all scores picture by picture, as in `per_image.csv`.
@@ -140,7 +141,8 @@ def evaluate_folders(
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = scoring_networks(PROFILES[profile], None, weights, device)
+    clip = partial(load_clip, BUNDLED / "demo" / "clip")
+    networks, missing = scoring_networks(PROFILES[profile], clip, weights, device)
     kept = PROFILES[profile].without(missing)
     rng = np.random.default_rng(seed)
     scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
@@ -158,13 +160,13 @@ def evaluate_folders(
 
 
 def scoring_networks(
-    profile: Profile, clip: Clip | None, weights: Path, device: str
+    profile: Profile, clip: Callable[[], Clip], weights: Path, device: str
 ) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
     """Load the networks that a profile scores with.
 
     Args:
         profile: which metrics.
-        clip: the model that `clip_demo` stands for; None: the bundled one.
+        clip: loads the model that `clip_demo` stands for; not called for a profile without it.
         weights: folder where weights of published networks are looked for.
         device: where the networks run.
 
@@ -176,7 +178,7 @@ def scoring_networks(
     if "efficientnet_lite0" in names:
         networks["efficientnet_lite0"] = load_efficientnet_lite0(device)
     if "clip_demo" in names:
-        small = clip or load_clip(BUNDLED / "demo" / "clip")
+        small = clip()
         small.model.to(device)
         networks["clip_demo"] = lambda pictures: {"embedding": embed_pictures(small, pictures)}
     return networks, missing

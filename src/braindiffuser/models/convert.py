@@ -160,7 +160,7 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
     kept = {name: vae_config[name] for name in KL_F8 if name in vae_config}
     kept |= {"scaling_factor": KL_F8["scaling_factor"], "sample_size": 8 * config.sample_size}
     vae = {_new_attention_name(name): tensor for name, tensor in open_original(files["vae"]).items()}
-    wanted = build_autoencoder(kept).state_dict()
+    wanted = _autoencoder_shapes(kept)
     _require_fit(files["vae"], vae, wanted)
     _write_folder(folder / "unet", config.model_dump(mode="json"), unet, torch.float16, unet_files)
     _write_folder(folder / "autoencoder", kept, _shaped_as(vae, wanted), torch.float16, [files["vae"]])
@@ -306,13 +306,18 @@ def _unet_tensors(config: VersatileConfig) -> dict[str, torch.Tensor]:
         return DualGuidedUNet(config).state_dict()
 
 
+def _autoencoder_shapes(config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        return build_autoencoder(dict(config)).state_dict()
+
+
 def _autoencoder_tensors(
     source: Path, original: Mapping[str, torch.Tensor], config: Mapping[str, Any]
 ) -> dict[str, torch.Tensor]:
     prefix = "autokl."
     own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
     renamed = convert_ldm_vae_checkpoint(own, dict(config))
-    wanted = build_autoencoder(dict(config)).state_dict()
+    wanted = _autoencoder_shapes(config)
     _require_fit(source, renamed, wanted)
     return _shaped_as(renamed, wanted)
 
