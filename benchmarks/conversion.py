@@ -186,7 +186,9 @@ def measured(layout: str, fraction: float) -> Result:
 def main() -> None:
     """Measure the layouts and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fraction", type=float, default=1.0, help="of all widths, in tenths; files shrink by its square")
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, help="of all widths, in tenths; files shrink by its square"
+    )
     parser.add_argument("--layouts", nargs="+", choices=tuple(LAYOUTS), default=list(LAYOUTS))
     parser.add_argument("--json", type=Path, help="also write the result here")
     arguments = parser.parse_args()

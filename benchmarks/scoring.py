@@ -19,12 +19,15 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import h5py
 import numpy as np
 from PIL import Image
+from torch import nn
 
 from braindiffuser import pipeline, scoring
+from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.config import Experiment
 from braindiffuser.evaluation.networks import FeatureNetwork
 from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
@@ -83,23 +86,27 @@ def random_networks(
     names: Collection[str], folder: Path, device: str = "cpu"
 ) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
     """Build the networks, in place of loading them from files that are not here."""
-    networks: dict[str, FeatureNetwork] = {}
-    for name in names:
-        facts = NETWORKS[name]
-        network = facts.build()
-        if name == "alexnet":
-            networks[name] = feature_network(network, facts, device)
-        else:
-            networks[name] = lambda pictures, kept=network, layers=facts.layers: {
-                layer: resize(pictures, 16).reshape(len(pictures), -1) for layer in layers
-            }
-    return networks, {}
+    built = {name: NETWORKS[name].build() for name in names}
+    return {
+        name: feature_network(network, NETWORKS[name], device) if name == "alexnet" else stand_in(name, network)
+        for name, network in built.items()
+    }, {}
+
+
+def stand_in(name: str, network: nn.Module) -> FeatureNetwork:
+    """Keep a network in memory and give small pictures for its features."""
+
+    def small_picture(pictures: Pictures) -> dict[str, Matrix]:
+        network.eval()
+        return {layer: resize(pictures, 16).reshape(len(pictures), -1) for layer in NETWORKS[name].layers}
+
+    return small_picture
 
 
 def evaluate(run: Run) -> None:
     """Score."""
-    scoring.load_published_networks = random_networks
-    pipeline.evaluate.__wrapped__(run)  # type: ignore[attr-defined]  # the stage itself, whatever was run before
+    with patch.object(scoring, "load_published_networks", random_networks):
+        pipeline.evaluate.__wrapped__(run)  # type: ignore[attr-defined]  # the stage itself, whatever was run before
 
 
 def report(run: Run) -> None:
