@@ -151,7 +151,8 @@ def download(file: WeightFile, folder: Path, progress: Progress | None = None) -
         part.unlink()
         raise
     if not file.sha256:
-        _note(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        _note(part).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        _note(part).replace(_note(path))
     part.replace(path)
     return path
 
