@@ -6,19 +6,70 @@ channels last; networks that want another range rescale what they are given them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
 from braindiffuser._arrays import Pictures, RawPictures
 
+BATCH = 32
+"""Pictures that are held at once where many are read."""
+
+
+@runtime_checkable
+class PictureSource(Protocol):
+    """Pictures (n, 3, height, width) that are taken a slice at a time: an array, or a `PictureReader`."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Pictures:
+        """Return the pictures of a slice."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PictureReader:
+    """Equally large pictures that are read whenever a slice of them is taken, so that they need not be held all at once.
+
+    Attributes:
+        numbers: what `read` knows each picture by, in order; numbers may repeat.
+        read: numbers (n,) to pictures (n, 3, height, width).
+    """
+
+    numbers: Int[np.ndarray, " n"]
+    read: Callable[[Int[np.ndarray, " n"]], Pictures]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.numbers)
+
+    def __getitem__(self, rows: slice, /) -> Pictures:
+        """Read the pictures of a slice."""
+        return self.read(self.numbers[rows])
+
+    def take(self, rows: slice | Int[np.ndarray, " m"]) -> PictureReader:
+        """Choose pictures, or put them in another order, without reading any."""
+        return PictureReader(self.numbers[rows], self.read)
+
+
+def batches(n: int) -> Iterator[slice]:
+    """Cut n pictures into slices of at most `BATCH`; no pictures are one empty slice."""
+    for start in range(0, max(n, 1), BATCH):
+        yield slice(start, min(start + BATCH, n))
+
 
 def from_uint8(raw: RawPictures) -> Pictures:
     """Convert 8-bit pictures (n, height, width, 3) to the convention: x / 255."""
-    return np.ascontiguousarray(raw.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    pictures = np.ascontiguousarray(raw.transpose(0, 3, 1, 2), dtype=np.float32)
+    pictures /= np.float32(255)
+    return pictures
 
 
 def to_uint8(pictures: Pictures) -> RawPictures:
@@ -53,10 +104,30 @@ def load_png(paths: Sequence[Path]) -> Pictures:
     Raises:
         ValueError: if there is no file, or their sizes differ; the message names the first that does.
     """
+    common_size(paths)
+    return from_uint8(np.stack([_raw(path) for path in paths]))
+
+
+def common_size(paths: Sequence[Path]) -> tuple[int, int]:
+    """Return height and width of equally large picture files, of which only the headers are read.
+
+    Raises:
+        ValueError: if there is no file, or their sizes differ; the message names the first that does.
+    """
     if not paths:
-        raise ValueError("load_png needs at least one file")
-    raw = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    for path, picture in zip(paths, raw, strict=True):
-        if picture.shape != raw[0].shape:
-            raise ValueError(f"{path} is {picture.shape[:2]}, but {paths[0]} is {raw[0].shape[:2]} (height, width)")
-    return from_uint8(np.stack(raw))
+        raise ValueError("there must be at least one file of a picture, got none")
+    sizes = [_size(path) for path in paths]
+    for path, size in zip(paths, sizes, strict=True):
+        if size != sizes[0]:
+            raise ValueError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width)")
+    return sizes[0]
+
+
+def _raw(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.height, picture.width

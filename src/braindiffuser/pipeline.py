@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser import images
@@ -27,8 +26,6 @@ from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.data.simulated import held_out_ids, simulate
 from braindiffuser.data.voxel_selection import select_voxels, selected_fingerprint
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.metrics import PROFILES, Scorer
-from braindiffuser.evaluation.trust import ScoreSets, mean_image, summarise
 from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
 from braindiffuser.models.weights import (
@@ -47,11 +44,11 @@ from braindiffuser.reconstruction.placement import place, torch_dtype
 from braindiffuser.regression.decoders import Decoders, fit_decoders, load_decoders, save_decoders
 from braindiffuser.regression.streaming import TargetArray
 from braindiffuser.report.gallery import render_gallery
-from braindiffuser.report.html import RegionPictures, RunSummary, ScoredPictures, render_page
+from braindiffuser.report.html import render_page
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.run import NEEDS, Progress, Run, check_device
-from braindiffuser.scoring import scoring_networks
-from braindiffuser.weight_files import weights_folder
+from braindiffuser.run import NEEDS, SCORES_FILES, Progress, Run, check_device
+from braindiffuser.run_summary import summarise_run
+from braindiffuser.scoring import evaluate_run
 
 Network = TypeVar("Network")
 
@@ -330,69 +327,15 @@ def evaluate(run: Run) -> None:
     Stimuli of held-out photographs are scored apart, among themselves. Metrics whose network's weights are not on this
     machine are left out, and said so.
     """
-    ids, store, config = run.stimulus_ids("test"), run.store, run.experiment.evaluation
-    published = PROFILES[config.profile]
-    networks, missing = scoring_networks(
-        published, _load(run, "clip", load_clip), weights_folder(), run.experiment.device
-    )
-    profile = published.without(missing)
-    seen = run.pictures(ids)
+    ids, store = run.stimulus_ids("test"), run.store
     for number in store.missing_pictures("seen", len(ids)):
-        store.write_picture("seen", number, seen[number : number + 1])
-    made = {kind: store.read_pictures(kind, len(ids)) for kind in (*PICTURE_SOURCES, "low_level")}
-    tables = []
-    for name, rows in run.test_sets.items():
-        if rows.stop - rows.start < 2:
-            raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
-        rng = np.random.default_rng([run.experiment.seed, rows.stop - rows.start])
-        scorer = Scorer(seen[rows], profile, networks)
-        scores = _score(run, scorer, {kind: pictures[rows] for kind, pictures in made.items()}, rng)
-        summary = summarise(profile, scores, rng, config.n_resamples)
-        store.write_json(SCORES_FILES[name], summary | {"missing": missing})
-        facts = {"number": np.arange(rows.start, rows.stop), "stimulus_id": ids[rows], "set": name}
-        tables.append(pd.DataFrame(facts | dict(scores.final)))
+        store.write_picture("seen", number, run.pictures(ids[number : number + 1]))
+    scores, per_image = evaluate_run(run, lambda: _load(run, "clip", load_clip))
+    for name, summary in scores.items():
+        store.write_json(SCORES_FILES[name], summary)
     ceilings = noise_ceiling(store.read_array("ncsnr"), store.read_array("responses/n_repeats_test"))
     store.write_json("noise_ceiling.json", summarise_regions(ceilings, store.read_bundle("rois.npz")))
-    store.write_table("per_image.csv", pd.concat(tables))
-
-
-SCORES_FILES = {"test": "scores.json", "held_out": "scores_held_out.json"}
-
-
-def _score(run: Run, scorer: Scorer, made: dict[str, Pictures], rng: np.random.Generator) -> ScoreSets:
-    pictures = made | _baseline_pictures(run, made["final"], rng)
-    scores = {}
-    for number, (kind, batch) in enumerate(pictures.items()):
-        run.progress(f"scoring {len(batch)} pictures", number, len(pictures))
-        scores[kind] = scorer.score(batch)
-    run.progress(f"scoring {len(made['final'])} pictures", len(pictures), len(pictures))
-    return ScoreSets(
-        final=scores["final"],
-        ceiling=scores["from_true_features"],
-        baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
-        ablations={"low_level_only": scores["low_level"], "without_low_level": scores["without_low_level"]},
-    )
-
-
-def _baseline_pictures(run: Run, final: Pictures, rng: np.random.Generator) -> dict[str, Pictures]:
-    """Pictures of three decoders that know nothing of the stimulus.
-
-    Under every calibration but `transductive` a reconstruction is made from its own responses alone, so shuffling responses
-    among the stimuli shuffles the reconstructions: that baseline is the reconstructions, each moved to another stimulus.
-    """
-    train_ids = run.stimulus_ids("train")
-    blocks = np.array_split(train_ids, max(1, len(train_ids) // 256))
-    mean = sum(run.pictures(block).sum(axis=0, dtype=np.float64) for block in blocks) / len(train_ids)
-    drawn = rng.choice(train_ids, size=len(final), replace=len(final) > len(train_ids))
-    shift = int(rng.integers(1, len(final))) if len(final) > 1 else 0
-    order = rng.permutation(len(final))
-    shuffled = np.empty_like(final)
-    shuffled[order] = final[np.roll(order, shift)]
-    return {
-        "mean_image": mean_image(mean.astype(np.float32)[None], len(final)),
-        "random_train_image": run.pictures(drawn),
-        "shuffled_responses": shuffled,
-    }
+    store.write_table("per_image.csv", per_image)
 
 
 @_stage
@@ -437,48 +380,10 @@ def analyse(run: Run) -> None:
 @_stage
 def report(run: Run) -> None:
     """Stored numbers and pictures → one page; its gallery and its table also as files of their own."""
-    store = run.store
-    sets = {name: _scored_pictures(run, name, rows) for name, rows in run.test_sets.items()}
-    test = sets["test"]
-    summary = RunSummary(
-        scores=test.scores,
-        per_image=test.per_image,
-        pictures=test.pictures,
-        subject=f"subj{run.experiment.data.subject:02d}",
-        simulated=(run.nsd_root / "simulated.json").exists(),
-        manifest=store.manifest,
-        noise_ceiling=store.read_json("noise_ceiling.json"),
-        held_out=sets.get("held_out"),
-        regions=_region_pictures(run),
-    )
+    summary, store = summarise_run(run), run.store
     store.write_image("report/gallery.png", render_gallery(summary))
     store.write_text("report/scores.md", scores_markdown(summary.scores) + "\n")
     store.write_text("report/index.html", render_page(summary))
-
-
-def _region_pictures(run: Run) -> RegionPictures | None:
-    facts = run.store.read_json("roi_maximisation.json")
-    if not facts["regions"]:
-        return None
-    n = len(facts["regions"])
-    return RegionPictures(
-        names=[region["name"] for region in facts["regions"]],
-        n_voxels=[region["n_voxels"] for region in facts["regions"]],
-        lengths=facts["lengths"],
-        low_level=run.store.read_pictures("roi_low_level", n),
-        final=run.store.read_pictures("roi", n),
-    )
-
-
-def _scored_pictures(run: Run, name: str, rows: slice) -> ScoredPictures:
-    table = run.store.read_table("per_image.csv")
-    kinds = ("seen", "low_level", "final", "from_true_features", "without_low_level")
-    size = int(run.store.read_pictures("final", 1).shape[-1])
-    return ScoredPictures(
-        scores=run.store.read_json(SCORES_FILES[name]),
-        per_image=table[table["set"] == name].reset_index(drop=True),
-        pictures={kind: images.resize(run.store.read_pictures(kind, rows.stop)[rows], size) for kind in kinds},
-    )
 
 
 def _labelled(run: Run, label: str) -> Callable[[int, int], None]:

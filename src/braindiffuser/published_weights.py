@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.published_networks import CLIP_VIT_L14, NETWORKS, torchvision_folder
+from braindiffuser.evaluation.published_networks import CLIP_COMMIT, CLIP_VIT_L14, NETWORKS, torchvision_folder
 from braindiffuser.models import convert
-from braindiffuser.weight_files import Progress, WeightFile, download
+from braindiffuser.weight_files import Progress, WeightFile, check_file, download
 
 PRESET = "brain-diffuser"
 VDVAE = WeightFile(
@@ -28,7 +28,7 @@ VERSATILE = WeightFile(
 )
 TOKENIZER = WeightFile(
     "clip-vit-large-patch14-tokenizer.json",
-    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/tokenizer.json",
+    f"{CLIP_COMMIT}/tokenizer.json",
     2.2,
     "MIT",
     "captions",
@@ -46,11 +46,13 @@ class Part:
     Attributes:
         name: of the network, as in an experiment's `checkpoints`.
         sources: files that it is made from.
-        make: converts them; gives False if that was done before.
+        folders: names of the checkpoint folders that it becomes.
+        make: converts the files into a folder of such folders; gives False if that was done before.
     """
 
     name: str
     sources: tuple[WeightFile, ...]
+    folders: tuple[str, ...]
     make: Callable[[Path], bool]
 
 
@@ -60,17 +62,24 @@ def parts(folder: Path) -> list[Part]:
     A local copy of the hub's shi-labs/versatile-diffusion, as `folder/versatile-diffusion`, serves instead of the `.pth`.
     """
     hub = folder / "versatile-diffusion"
+    original, clip, tokenizer = (folder / file.name for file in (VERSATILE, CLIP_VIT_L14, TOKENIZER))
+    generators = Part(
+        "unet and autoencoder",
+        (VERSATILE,),
+        ("unet", "autoencoder"),
+        lambda out: convert.convert_versatile(original, out),
+    )
     if hub.is_dir():
-        generators = Part("unet and autoencoder", (), lambda out: convert.convert_versatile_hub(hub, out))
-    else:
-        generators = Part(
-            "unet and autoencoder", (VERSATILE,), lambda out: convert.convert_versatile(folder / VERSATILE.name, out)
-        )
-    clip, tokenizer = folder / CLIP_VIT_L14.name, folder / TOKENIZER.name
+        generators = replace(generators, sources=(), make=lambda out: convert.convert_versatile_hub(hub, out))
     return [
-        Part("vdvae", (VDVAE,), lambda out: convert.convert_vdvae(folder / VDVAE.name, out / "vdvae")),
+        Part("vdvae", (VDVAE,), ("vdvae",), lambda out: convert.convert_vdvae(folder / VDVAE.name, out / "vdvae")),
         generators,
-        Part("clip", (CLIP_VIT_L14, TOKENIZER), lambda out: convert.convert_clip(clip, tokenizer, out / "clip")),
+        Part(
+            "clip",
+            (CLIP_VIT_L14, TOKENIZER),
+            ("clip",),
+            lambda out: convert.convert_clip(clip, tokenizer, out / "clip"),
+        ),
     ]
 
 
@@ -86,20 +95,24 @@ def fetch(folder: Path, progress: Progress | None = None) -> None:
 
 
 def convert_all(folder: Path, told: Callable[[str], None]) -> None:
-    """Convert what is there and was not converted before.
+    """Convert what is there and was not converted before, once its hash is found right.
 
     Args:
         folder: holds the files; `folder/brain-diffuser` gets the checkpoint folders.
         told: hears of each part what was done.
 
     Raises:
-        DependencyError: if a file is truncated or not what its name says.
+        DependencyError: if a file is truncated, changed, or not what its name says.
     """
     for part in parts(folder):
         lacking = [file for file in part.sources if file.find(folder) is None]
         if lacking:
             told(f"{part.name}: waits for {', '.join(file.name for file in lacking)}")
             continue
+        paths = {folder / file.name: file for file in part.sources}
+        if not all(convert.is_converted(folder / PRESET / name, paths) for name in part.folders):
+            for path, file in paths.items():
+                check_file(path, file)
         try:
             made = part.make(folder / PRESET)
         except (ValueError, OSError) as error:

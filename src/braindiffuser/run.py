@@ -68,6 +68,9 @@ OUTPUTS = {
 }
 """What each stage writes in the run's folder."""
 
+SCORES_FILES = {"test": "scores.json", "held_out": "scores_held_out.json"}
+"""Where the scores of each test set are."""
+
 
 NETWORK_NAMES = ("vdvae", "clip", "autoencoder", "unet")
 """The networks of an experiment, as `checkpoints` names them."""

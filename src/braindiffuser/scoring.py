@@ -1,24 +1,100 @@
-"""The networks that a profile scores with; and any two folders of pictures, scored with intervals, without run or brain."""
+"""A run's test pictures, or any two folders of pictures, scored with intervals; and the networks that a profile scores with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Int
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.metrics import PROFILES, Profile, Scorer, extract_features
+from braindiffuser.evaluation.metrics import PROFILES, NetworkFeatures, Profile, Scorer, arrange, extract_features
 from braindiffuser.evaluation.networks import FeatureNetwork, load_efficientnet_lite0
 from braindiffuser.evaluation.pixels import SMALLEST_SIDE
 from braindiffuser.evaluation.published_networks import NETWORKS, load_published_networks
-from braindiffuser.evaluation.trust import ScoreSets, summarise
+from braindiffuser.evaluation.trust import PerPicture, ScoreSets, derangement, draw_training, mean_image, summarise
 from braindiffuser.features.clip import embed_pictures
+from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.models.weights import BUNDLED, Clip, load_clip
+from braindiffuser.run import Run
+from braindiffuser.weight_files import weights_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def evaluate_run(run: Run, clip: Callable[[], Clip]) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Score a run's reconstructions beside the ceiling, three baselines and two ablations.
+
+    Stimuli of held-out photographs are scored apart, among themselves. Pictures are read a batch at a time; what stays in
+    memory is features of the stimuli, of the reconstructions, and of one more kind.
+
+    Args:
+        run: with all its pictures made.
+        clip: loads the run's own, which `clip_demo` stands for.
+
+    Returns:
+        By test set what its scores file holds, and all scores picture by picture, as in `per_image.csv`.
+
+    Raises:
+        RunError: if a picture is missing, or a test set has one stimulus.
+        DependencyError: if a file of weights is there but damaged.
+    """
+    config, ids = run.experiment.evaluation, run.stimulus_ids("test")
+    networks, missing = scoring_networks(PROFILES[config.profile], clip, weights_folder(), run.experiment.device)
+    profile = PROFILES[config.profile].without(missing)
+    summaries, tables = {}, []
+    for name, rows in run.test_sets.items():
+        n = rows.stop - rows.start
+        if n < 2:
+            raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
+        rng = np.random.default_rng([run.experiment.seed, n])
+        scorer = Scorer(PictureReader(ids[rows], run.pictures), profile, networks)
+        scores = _score_sets(run, scorer, rows, rng)
+        summaries[name] = summarise(profile, scores, rng, config.n_resamples) | {"missing": missing}
+        facts = {"number": np.arange(rows.start, rows.stop), "stimulus_id": ids[rows], "set": name}
+        tables.append(pd.DataFrame(facts | dict(scores.final)))
+    return summaries, pd.concat(tables)
+
+
+def _score_sets(run: Run, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
+    """Score all kinds of pictures of one test set, one kind after the other.
+
+    Under every calibration but `transductive` a reconstruction is made from its own responses alone, so shuffling responses
+    among the stimuli shuffles the reconstructions: that baseline is the reconstructions, each moved to another stimulus.
+    """
+    n, scores = len(scorer.seen), dict[str, PerPicture]()
+    kinds = ("final", "from_true_features", "low_level", "without_low_level")
+    made = {kind: run.store.open_pictures(kind, rows.stop).take(rows) for kind in kinds}
+    train = PictureReader(run.stimulus_ids("train"), run.pictures)
+    drawn, order = draw_training(len(train), n, rng), derangement(n, rng)
+
+    def add(name: str, pictures: PictureSource, features: NetworkFeatures | None = None) -> None:
+        run.progress(f"scoring {n} pictures", len(scores), len(kinds) + 3)
+        scores[name] = scorer.score(pictures, features)
+
+    features = extract_features(made["final"], scorer.profile, scorer.networks)
+    add("final", made["final"], features)
+    add("shuffled_responses", made["final"].take(order), arrange(features, order))
+    mean, always = mean_image(train), np.zeros(n, np.int64)
+    features = extract_features(mean, scorer.profile, scorer.networks)
+    add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), arrange(features, always))
+    add("random_train_image", train.take(drawn))
+    for kind in kinds[1:]:
+        add(kind, made[kind])
+    run.progress(f"scoring {n} pictures", len(scores), len(scores))
+    return ScoreSets(
+        final=scores["final"],
+        ceiling=scores["from_true_features"],
+        baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
+        ablations={"low_level_only": scores["low_level"], "without_low_level": scores["without_low_level"]},
+    )
 
 
 def evaluate_folders(
@@ -55,21 +131,25 @@ def evaluate_folders(
     if profile not in PROFILES:
         raise RunError(f"there is no profile {profile}, choose one of {', '.join(PROFILES)}")
     pairs, unmatched = match_names(seen, made)
-    pictures = {folder: _read(folder, [names[folder] for names in pairs.values()]) for folder in (seen, made)}
-    height, width = pictures[seen].shape[-2:]
+    files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
+    sizes = {}
+    for folder in files:
+        with _naming(folder):
+            sizes[folder] = images.common_size(files[folder])
+    height, width = sizes[seen]
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
-    if height != width and pictures[made].shape[-2:] != (height, width):
+    if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = scoring_networks(PROFILES[profile], None, weights, device)
+    clip = partial(load_clip, BUNDLED / "demo" / "clip")
+    networks, missing = scoring_networks(PROFILES[profile], clip, weights, device)
     kept = PROFILES[profile].without(missing)
     rng = np.random.default_rng(seed)
-    scorer = Scorer(pictures[seen], kept, networks)
-    features = extract_features(pictures[made], kept, networks)
-    order = _derangement(len(pairs), rng)
-    moved = {name: {layer: rows[order] for layer, rows in layers.items()} for name, layers in features.items()}
-    final = scorer.score(pictures[made], features)
-    sets = ScoreSets(final, baselines={"shuffled_pictures": scorer.score(pictures[made][order], moved)})
+    scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
+    features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
+    final = scorer.score(pictures, features)
+    shuffled = scorer.score(pictures.take(order), arrange(features, order))
+    sets = ScoreSets(final, baselines={"shuffled_pictures": shuffled})
     return {
         **summarise(kept, sets, rng, n_resamples),
         "missing": missing,
@@ -80,13 +160,13 @@ def evaluate_folders(
 
 
 def scoring_networks(
-    profile: Profile, clip: Clip | None, weights: Path, device: str
+    profile: Profile, clip: Callable[[], Clip], weights: Path, device: str
 ) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
     """Load the networks that a profile scores with.
 
     Args:
         profile: which metrics.
-        clip: the model that `clip_demo` stands for; None: the bundled one.
+        clip: loads the model that `clip_demo` stands for; not called for a profile without it.
         weights: folder where weights of published networks are looked for.
         device: where the networks run.
 
@@ -98,7 +178,7 @@ def scoring_networks(
     if "efficientnet_lite0" in names:
         networks["efficientnet_lite0"] = load_efficientnet_lite0(device)
     if "clip_demo" in names:
-        small = clip or load_clip(BUNDLED / "demo" / "clip")
+        small = clip()
         small.model.to(device)
         networks["clip_demo"] = lambda pictures: {"embedding": embed_pictures(small, pictures)}
     return networks, missing
@@ -134,16 +214,17 @@ def _pictures_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read(folder: Path, paths: list[Path]) -> Pictures:
+def _open(folder: Path, paths: list[Path]) -> PictureReader:
+    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
+        with _naming(folder):
+            return images.load_png([paths[number] for number in numbers])
+
+    return PictureReader(np.arange(len(paths)), read)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
     try:
-        return images.load_png(paths)
+        yield
     except (OSError, ValueError) as error:
         raise RunError(f"the pictures of {folder} cannot be scored together: {error}") from error
-
-
-def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw an order in which nothing stays in its place: a cycle through a random order."""
-    around = rng.permutation(n)
-    order = np.empty(n, np.int64)
-    order[around] = np.roll(around, 1)
-    return order

@@ -136,8 +136,8 @@ class Store:
         with _replacing(path) as unfinished:
             images.save_png(picture, unfinished)
 
-    def read_pictures(self, kind: str, n: int) -> Pictures:
-        """Read pictures 0 … n − 1 of a kind.
+    def open_pictures(self, kind: str, n: int) -> images.PictureReader:
+        """Open pictures 0 … n − 1 of a kind; none is read yet.
 
         Raises:
             RunError: if one is missing.
@@ -148,7 +148,13 @@ class Store:
                 f"{self.folder} lacks {len(missing)} of {n} {kind} pictures, first {self.picture_path(kind, missing[0]).name}: "
                 "run the stage reconstruct again, it goes on where it was"
             )
-        return images.load_png([self.picture_path(kind, number) for number in range(n)])
+        return images.PictureReader(
+            np.arange(n), lambda numbers: images.load_png([self.picture_path(kind, int(number)) for number in numbers])
+        )
+
+    def read_pictures(self, kind: str, n: int) -> Pictures:
+        """Read pictures 0 … n − 1 of a kind; raises what `open_pictures` raises."""
+        return self.open_pictures(kind, n)[:]
 
     def write_image(self, name: str, image: Image.Image) -> None:
         """Write a drawn picture as PNG."""

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 import torch
 
-from braindiffuser import pipeline
+from braindiffuser import images, pipeline
 from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
-from braindiffuser.models.weights import load_unet, load_vdvae
+from braindiffuser.models.weights import load_clip, load_unet, load_vdvae
 from braindiffuser.pipeline import STAGES, extract, reconstruct, run_all
+from braindiffuser.report.html import PICTURE_KINDS
 from braindiffuser.run import OUTPUTS, Run
+from braindiffuser.run_summary import summarise_run
+from braindiffuser.scoring import evaluate_run
 
 KEYS = {
     "pixcorr",
@@ -242,6 +245,32 @@ def test_every_region_with_voxels_has_a_picture(finished):
     for kind in ("roi", "roi_low_level"):
         pictures = finished.store.read_pictures(kind, len(names))
         assert len(np.unique(pictures.reshape(len(names), -1), axis=0)) == len(names)
+
+
+def test_scores_do_not_depend_on_how_many_pictures_are_held(finished, monkeypatch):
+    held, load = [], images.load_png
+
+    def counting(paths):
+        held.append(len(paths))
+        return load(paths)
+
+    monkeypatch.setattr(images, "BATCH", 4)
+    monkeypatch.setattr(images, "load_png", counting)
+    _, per_image = evaluate_run(finished, lambda: load_clip(finished.experiment.checkpoints.folder("clip")))
+    assert max(held) == 4
+    stored = finished.store.read_table("per_image.csv")
+    pd.testing.assert_frame_equal(per_image.reset_index(drop=True), stored, atol=1e-5)
+
+
+def test_a_summary_reads_no_picture_before_it_is_drawn(finished, monkeypatch):
+    summary = summarise_run(finished)
+    monkeypatch.setattr(images, "load_png", lambda paths: pytest.fail("a picture was read"))
+    assert summary.held_out is not None
+    for scored, n in ((summary, 10), (summary.held_out, 4)):
+        assert {kind: len(pictures) for kind, pictures in scored.pictures.items()} == dict.fromkeys(PICTURE_KINDS, n)
+    monkeypatch.undo()
+    stored = finished.store.read_pictures("final", 14)
+    np.testing.assert_array_equal(summary.held_out.picture("final", 12), stored[12:13])
 
 
 def test_held_out_photographs_are_scored_apart(finished, recording_root):

@@ -5,7 +5,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from braindiffuser.images import from_uint8, load_png, resize, save_png, to_uint8
+from braindiffuser.images import (
+    BATCH,
+    PictureReader,
+    PictureSource,
+    batches,
+    common_size,
+    from_uint8,
+    load_png,
+    resize,
+    save_png,
+    to_uint8,
+)
 
 raw_pictures = st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda size: arrays(np.uint8, (*size, 3))
@@ -103,3 +114,41 @@ def test_load_png_names_the_file_of_another_size(tmp_path):
     save_png(np.zeros((1, 3, 4, 6), np.float32), tmp_path / "wide.png")
     with pytest.raises(ValueError, match=r"wide\.png is \(4, 6\), but .*first\.png is \(4, 4\)"):
         load_png([tmp_path / "first.png", tmp_path / "wide.png"])
+
+
+def test_size_of_files_is_read_from_their_headers(rng, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, width in zip(paths, (5, 5, 6), strict=True):
+        save_png(rng.random((1, 3, 4, width), dtype=np.float32), path)
+    paths[0].write_bytes(paths[0].read_bytes()[:-40])
+    assert common_size(paths[:2]) == (4, 5)
+    with pytest.raises(ValueError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\)"):
+        common_size(paths)
+    with pytest.raises(ValueError, match="at least one file of a picture, got none"):
+        common_size([])
+
+
+@pytest.mark.parametrize("n", [0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH + 3])
+def test_batches_hold_every_picture_once_in_order_and_never_many(n):
+    numbers = np.arange(n)
+    parts = [numbers[rows] for rows in batches(n)]
+    np.testing.assert_array_equal(np.concatenate(parts), numbers)
+    assert max(len(part) for part in parts) <= BATCH
+    assert len(parts) >= 1
+
+
+def test_a_reader_reads_what_is_taken_and_nothing_else(rng):
+    pictures, read = rng.random((9, 3, 4, 4), dtype=np.float32), []
+
+    def take(numbers):
+        read.extend(numbers.tolist())
+        return pictures[numbers]
+
+    reader = PictureReader(np.array([8, 3, 3, 0, 5]), take)
+    assert isinstance(reader, PictureSource)
+    assert isinstance(pictures, PictureSource)
+    turned = reader.take(np.array([4, 0, 1])).take(slice(1, None))
+    assert (len(reader), len(turned), read) == (5, 2, [])
+    np.testing.assert_array_equal(turned[:], pictures[[8, 3]])
+    np.testing.assert_array_equal(reader[1:3], pictures[[3, 3]])
+    assert read == [8, 3, 3, 3]

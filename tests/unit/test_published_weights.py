@@ -1,12 +1,15 @@
+import hashlib
+
 import pytest
 import torch
 
 from braindiffuser import published_weights
+from braindiffuser.config import Experiment
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.published_networks import NETWORKS
+from braindiffuser.evaluation.published_networks import CLIP_VIT_L14, NETWORKS
 from braindiffuser.models import convert
 from braindiffuser.models.vdvae import VDVAEConfig
-from braindiffuser.published_weights import GENERATORS, SCORING, VDVAE, convert_all, fetch
+from braindiffuser.published_weights import GENERATORS, SCORING, TOKENIZER, VDVAE, convert_all, fetch, parts
 
 TINY = VDVAEConfig(image_size=4, enc_blocks="4x1,4d4,1x1", dec_blocks="1x1,4m1", width=8, zdim=2, num_mixtures=2)
 
@@ -31,6 +34,45 @@ def test_what_is_here_is_converted_once_and_the_rest_waits(tmp_path, monkeypatch
     assert (tmp_path / "brain-diffuser" / "vdvae" / "model.safetensors").is_file()
     convert_all(tmp_path, said.append)
     assert said[3] == "vdvae: converted before"
+
+
+@pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: raw[:-1] + b"?"])
+def test_a_file_that_changed_after_its_download_is_named_and_not_converted(tmp_path, change):
+    path = tmp_path / VDVAE.name
+    torch.save(TINY.build().state_dict(), path)
+    note = tmp_path / f"{VDVAE.name}.sha256"
+    note.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {VDVAE.name}\n")
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(
+        DependencyError, match=r"model-ema\.th is truncated or changed: .*delete both and download again"
+    ):
+        convert_all(tmp_path, lambda line: None)
+    assert not (tmp_path / "brain-diffuser").exists()
+
+
+def test_what_was_converted_before_is_not_read_again(tmp_path, monkeypatch):
+    original = convert.convert_vdvae
+    monkeypatch.setattr(convert, "convert_vdvae", lambda source, folder: original(source, folder, TINY))
+    torch.save(TINY.build().state_dict(), tmp_path / VDVAE.name)
+    checked, said = [], []
+    monkeypatch.setattr(published_weights, "check_file", lambda path, file: checked.append(path.name))
+    for _ in range(2):
+        convert_all(tmp_path, said.append)
+    assert checked == [VDVAE.name]
+    assert [line for line in said if line.startswith("vdvae")] == ["vdvae: converted", "vdvae: converted before"]
+
+
+def test_clip_is_pinned():
+    assert len(CLIP_VIT_L14.sha256) == 64
+    assert round(1e6 * CLIP_VIT_L14.megabytes) == 1_710_540_580
+    assert all("/resolve/main/" not in file.url for file in (CLIP_VIT_L14, TOKENIZER))
+
+
+def test_every_part_says_which_folders_it_becomes(tmp_path):
+    (tmp_path / "versatile-diffusion").mkdir()
+    for folder in (tmp_path, tmp_path / "versatile-diffusion"):
+        names = [name for part in parts(folder) for name in part.folders]
+        assert sorted(names) == sorted(Experiment.load("brain-diffuser").checkpoints.model_dump())
 
 
 def test_a_wrong_file_is_named(tmp_path):

@@ -190,6 +190,17 @@ def test_missing_pictures_are_numbered(store):
         store.read_pictures("final", 3)
 
 
+def test_opened_pictures_are_read_when_taken(store):
+    pictures = np.random.default_rng(1).random((4, 3, 5, 5), dtype=np.float32)
+    for number in range(4):
+        store.write_picture("final", number, pictures[number : number + 1])
+    opened = store.open_pictures("final", 4)
+    store.picture_path("final", 0).unlink()
+    np.testing.assert_array_equal(images.to_uint8(opened[2:4]), images.to_uint8(pictures[2:4]))
+    with pytest.raises(RunError, match="lacks 1 of 4 final pictures"):
+        store.open_pictures("final", 4)
+
+
 # Whole or absent
 
 

@@ -1,22 +1,31 @@
 """Downloads from a server of our own: whole, interrupted, damaged, and without a network."""
 
 import hashlib
+import shutil
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.weight_files import WeightFile, check_hash, download, weights_folder
+from braindiffuser.weight_files import WeightFile, check_file, digits_of_name, download, weights_folder
 
 CONTENT = bytes(range(256)) * 5000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT; `/cut` breaks off halfway, `/plain` knows no ranges."""
+    """Serves CONTENT; `/cut` breaks off halfway, `/plain` knows no ranges, `/hub/…` states a hash and sends on."""
 
     def do_GET(self):
         start = 0
+        if self.path.startswith("/hub/"):
+            self.send_response(302)
+            self.send_header("Location", "/whole")
+            self.send_header("X-Linked-Etag", f'"{self.path.removeprefix("/hub/")}"')
+            self.end_headers()
+            return
         asked = self.headers.get("Range")
         self.server.asked.append(asked)
         if asked and self.path != "/plain":
@@ -47,8 +56,8 @@ def server():
         thread.join()
 
 
-def file_at(server, path="/whole", name="weights.bin"):
-    return WeightFile(name, f"http://127.0.0.1:{server.server_port}{path}", 1.28, "MIT", "tests")
+def file_at(server, path="/whole", name="weights.bin", sha256=""):
+    return WeightFile(name, f"http://127.0.0.1:{server.server_port}{path}", 1.28, "MIT", "tests", sha256)
 
 
 def test_a_file_is_fetched_once(server, tmp_path):
@@ -58,7 +67,7 @@ def test_a_file_is_fetched_once(server, tmp_path):
     assert heard[-1] == ("weights.bin", len(CONTENT), len(CONTENT))
     assert download(file_at(server), tmp_path / "new") == path
     assert len(server.asked) == 1
-    assert [entry.name for entry in path.parent.iterdir()] == ["weights.bin"]
+    assert {entry.name for entry in path.parent.iterdir()} == {"weights.bin", "weights.bin.sha256"}
 
 
 def test_an_interrupted_download_goes_on(server, tmp_path):
@@ -82,12 +91,60 @@ def test_a_server_that_knows_no_ranges_starts_anew(server, tmp_path):
     assert download(file_at(server, "/plain"), tmp_path).read_bytes() == CONTENT
 
 
-def test_a_file_with_another_hash_is_thrown_away(server, tmp_path):
-    right, wrong = hashlib.sha256(CONTENT).hexdigest()[:8], "0" * 8
-    assert download(file_at(server, name=f"net-{right}.pth"), tmp_path).exists()
-    with pytest.raises(DependencyError, match=f"its SHA-256 begins {right}, expected {wrong}"):
-        download(file_at(server, name=f"net-{wrong}.pth"), tmp_path)
-    assert [entry.name for entry in tmp_path.iterdir()] == [f"net-{right}.pth"]
+@pytest.mark.parametrize("length", [8, 64])
+def test_a_file_with_another_hash_than_published_is_thrown_away(server, tmp_path, length):
+    wrong = "0" * length
+    assert download(file_at(server, name="right", sha256=DIGEST[:length]), tmp_path).exists()
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected {wrong}"):
+        download(file_at(server, name="wrong", sha256=wrong), tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["right"]
+
+
+def test_a_file_with_another_hash_than_the_hub_states_is_thrown_away(server, tmp_path):
+    assert download(file_at(server, f"/hub/{DIGEST}", "right"), tmp_path).read_bytes() == CONTENT
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 000"):
+        download(file_at(server, f"/hub/{'0' * 64}", "wrong"), tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"right", "right.sha256"}
+
+
+def test_what_the_hub_states_holds_for_a_download_that_goes_on(server, tmp_path):
+    (tmp_path / "right.part").write_bytes(CONTENT[:1000])
+    assert download(file_at(server, f"/hub/{DIGEST}", "right"), tmp_path).read_bytes() == CONTENT
+    assert server.asked[-1] == "bytes=1000-"
+    for began in (b"other" * 200, bytes(len(CONTENT))):
+        (tmp_path / "other.part").write_bytes(began)
+        with pytest.raises(DependencyError, match=f"expected {DIGEST}"):
+            download(file_at(server, f"/hub/{DIGEST}", "other"), tmp_path)
+        assert not (tmp_path / "other.part").exists()
+
+
+def test_an_etag_that_is_no_hash_is_none(server, tmp_path):
+    assert download(file_at(server, "/hub/7cd4a9f1"), tmp_path).read_bytes() == CONTENT
+
+
+def test_the_note_of_a_download_is_what_sha256sum_reads(server, tmp_path):
+    path = download(file_at(server), tmp_path)
+    assert (tmp_path / "weights.bin.sha256").read_text() == f"{DIGEST}  weights.bin\n"
+    command = ["sha256sum", "-c", "weights.bin.sha256"]
+    if shutil.which("sha256sum"):
+        assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == 0
+    check_file(path, file_at(server))
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[:-1], bytes(len(CONTENT))])
+def test_damage_after_the_download_is_named(server, tmp_path, damaged):
+    path = download(file_at(server), tmp_path)
+    path.write_bytes(damaged)
+    with pytest.raises(DependencyError, match=r"weights\.bin is truncated or changed: .* by weights\.bin\.sha256"):
+        check_file(path, file_at(server))
+
+
+def test_a_published_hash_goes_before_a_note(server, tmp_path):
+    (tmp_path / "weights.bin").write_bytes(CONTENT)
+    (tmp_path / "weights.bin.sha256").write_text(f"{'0' * 64}  weights.bin\n")
+    check_file(tmp_path / "weights.bin", file_at(server, sha256=DIGEST))
+    with pytest.raises(DependencyError, match="expected 1111"):
+        check_file(tmp_path / "weights.bin", file_at(server, sha256="1111"))
 
 
 def test_a_part_that_is_too_long_is_not_taken(server, tmp_path):
@@ -120,9 +177,17 @@ def test_files_are_found_in_the_first_folder_that_has_them(tmp_path):
     assert file.find(*folders) == folders[1] / "weights.bin"
 
 
-def test_without_published_digits_there_is_nothing_to_compare(tmp_path):
+def test_a_file_put_there_by_hand_counts_as_it_is(tmp_path):
     (tmp_path / "file").write_bytes(b"anything")
-    check_hash(tmp_path / "file", WeightFile("file", "", 0.0, "", "").sha256)
+    check_file(tmp_path / "file", WeightFile("file", "", 0.0, "", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "digits"),
+    [("net-0123abcd.pth", "0123abcd"), ("net-0123abcd.pth.tar", ""), ("net-0123.pth", ""), ("net.pth", "")],
+)
+def test_digits_are_read_from_names_of_pytorchs_kind_only(name, digits):
+    assert digits_of_name(name) == digits
 
 
 def test_the_folder_of_weights_can_be_named(tmp_path, monkeypatch):

@@ -154,6 +154,7 @@ def _row_means(features: Features) -> Vector:
 def _inverse_norms(features: Features, squares: Vector) -> Vector:
     """Return 1 / ‖x − x̄‖ per row, and 0 for a row that is constant up to rounding."""
     norms = np.sqrt(squares)
-    smallest = 1e-13 * np.sqrt(features.shape[1]) * np.abs(features).max(axis=1, initial=0)
+    largest = np.maximum(features.max(axis=1, initial=0), -features.min(axis=1, initial=0))
+    smallest = 1e-13 * np.sqrt(features.shape[1]) * largest
     inverse: Vector = np.divide(1, norms, out=np.zeros_like(norms), where=norms > smallest)
     return inverse

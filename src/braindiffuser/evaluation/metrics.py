@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from braindiffuser._arrays import Matrix, Pictures, Vector
-from braindiffuser.evaluation.identification import Direction, correlation_distance, two_way_identification
+import numpy as np
+from jaxtyping import Int
+
+from braindiffuser._arrays import Vector
+from braindiffuser.evaluation.identification import Direction, Features, correlation_distance, two_way_identification
 from braindiffuser.evaluation.networks import FeatureNetwork
 from braindiffuser.evaluation.pixels import PictureBatch, pixcorr, ssim_2d, ssim_bd2023_column_mean
-from braindiffuser.images import resize
+from braindiffuser.images import PictureSource, batches, resize
 
 PixelComparison = Literal["pixcorr", "ssim_2d", "ssim_bd2023_column_mean"]
 FeatureComparison = Literal["two_way_identification", "correlation_distance"]
-NetworkFeatures: TypeAlias = dict[str, dict[str, Matrix]]
+NetworkFeatures: TypeAlias = dict[str, dict[str, Features]]
 """Features (n, d) by network, then layer."""
 
 _PIXEL_COMPARISONS: Mapping[str, Callable[[PictureBatch, PictureBatch], Vector]] = MappingProxyType(
@@ -257,15 +260,17 @@ PROFILES: Mapping[str, Profile] = MappingProxyType({profile.name: profile for pr
 class Scorer:
     """Scores many sets of reconstructions against the same stimuli, whose features are computed once.
 
+    Pictures are taken a batch at a time: a `PictureReader` in place of an array keeps all others out of memory.
+
     Attributes:
         seen_features: features of the stimuli by network and layer.
     """
 
-    def __init__(self, seen: Pictures, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
+    def __init__(self, seen: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
         """Compute features of the stimuli.
 
         Args:
-            seen: stimuli (n, 3, height, width) in [0, 1].
+            seen: stimuli (n, 3, height, width) in [0, 1], an array or a reader.
             profile: which metrics to compute.
             networks: the feature networks that the profile names.
 
@@ -277,14 +282,14 @@ class Scorer:
         self.networks = networks
         self.seen_features = extract_features(seen, profile, networks)
 
-    def score(self, made: PictureBatch, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
+    def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
         """Score one set of reconstructions.
 
         For metrics on pixels, reconstructions of another size are resized to that of the stimuli (bicubic, as Pillow
         resizes); networks see them as they come.
 
         Args:
-            made: reconstructions (n, 3, height, width) in [0, 1], in the order of the stimuli.
+            made: reconstructions (n, 3, height, width) in [0, 1], in the order of the stimuli, an array or a reader.
             made_features: what `extract_features` gives for them, if it is known already.
 
         Returns:
@@ -295,22 +300,30 @@ class Scorer:
         """
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; both must be as many")
-        resized = _fit_to(made, self.seen)
-        features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
-        return {metric.key: self._score_metric(metric, resized, features) for metric in self.profile.metrics}
+        features: NetworkFeatures = {} if made_features is None else made_features
+        scores = {metric.key: np.empty(len(made)) for metric in self.profile.metrics}
+        for rows in batches(len(made)):
+            batch = made[rows]
+            if made_features is None:
+                _put(features, _features_of(batch, self.profile, self.networks), rows, len(made))
+            self._compare_pixels(rows, batch, scores)
+        for metric in self.profile.metrics:
+            if metric.network is not None and metric.layer is not None:
+                layers = self.seen_features[metric.network][metric.layer], features[metric.network][metric.layer]
+                scores[metric.key] = _compare_features(*layers, metric.direction)
+        return scores
 
-    def _score_metric(self, metric: Metric, made: PictureBatch, made_features: NetworkFeatures) -> Vector:
-        if metric.network is None or metric.layer is None:
-            return _PIXEL_COMPARISONS[metric.comparison](self.seen, made)
-        seen_layer = self.seen_features[metric.network][metric.layer]
-        made_layer = made_features[metric.network][metric.layer]
-        if metric.direction is None:
-            return correlation_distance(seen_layer, made_layer)
-        return two_way_identification(seen_layer, made_layer, metric.direction)
+    def _compare_pixels(self, rows: slice, made: PictureBatch, scores: dict[str, Vector]) -> None:
+        compared = [metric for metric in self.profile.metrics if metric.comparison in _PIXEL_COMPARISONS]
+        if compared:
+            seen = self.seen[rows]
+            resized = _fit_to(made, seen)
+            for metric in compared:
+                scores[metric.key][rows] = _PIXEL_COMPARISONS[metric.comparison](seen, resized)
 
 
 def score(
-    seen: Pictures, made: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]
+    seen: PictureSource, made: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
 ) -> dict[str, Vector]:
     """Score one set of reconstructions; for several sets of the same stimuli keep a `Scorer`.
 
@@ -327,19 +340,31 @@ def score(
 
 
 def extract_features(
-    pictures: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]
+    pictures: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
 ) -> NetworkFeatures:
-    """Compute the layers that a profile needs.
+    """Compute the layers that a profile needs, a batch of pictures at a time.
 
     Raises:
         ValueError: if a network or layer is missing.
     """
+    features: NetworkFeatures = {}
+    for rows in batches(len(pictures)):
+        _put(features, _features_of(pictures[rows], profile, networks), rows, len(pictures))
+    return features
+
+
+def arrange(features: NetworkFeatures, order: Int[np.ndarray, " m"]) -> NetworkFeatures:
+    """Give the features of pictures in another order: positions, which may repeat."""
+    return {name: {layer: values[order] for layer, values in layers.items()} for name, layers in features.items()}
+
+
+def _features_of(batch: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> NetworkFeatures:
     missing = sorted(set(profile.layers) - set(networks))
     if missing:
         raise ValueError(f"profile {profile.name} needs the networks {missing}, got {sorted(networks)}")
     features: NetworkFeatures = {}
     for name, layers in profile.layers.items():
-        outputs = networks[name](pictures)
+        outputs = networks[name](batch)
         absent = [layer for layer in layers if layer not in outputs]
         if absent:
             raise ValueError(f"network {name} has no layer {absent}, it has {sorted(outputs)}")
@@ -347,7 +372,23 @@ def extract_features(
     return features
 
 
-def _fit_to(made: PictureBatch, seen: Pictures) -> PictureBatch:
+def _compare_features(seen: Features, made: Features, direction: Direction | None) -> Vector:
+    if direction is None:
+        return correlation_distance(seen, made)
+    return two_way_identification(seen, made, direction)
+
+
+def _put(features: NetworkFeatures, found: NetworkFeatures, rows: slice, n: int) -> None:
+    """Write a batch's features into those of all n pictures, which the first batch makes room for."""
+    for name, layers in found.items():
+        into = features.setdefault(name, {})
+        for layer, values in layers.items():
+            if layer not in into:
+                into[layer] = np.empty((n, values.shape[1]), values.dtype)
+            into[layer][rows] = values
+
+
+def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
     if made.shape[-2:] == seen.shape[-2:]:
         return made
     height, width = seen.shape[-2:]

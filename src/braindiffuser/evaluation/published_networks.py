@@ -27,7 +27,7 @@ from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
 from braindiffuser.evaluation.networks import FeatureNetwork
 from braindiffuser.images import resize
-from braindiffuser.weight_files import WeightFile, check_hash
+from braindiffuser.weight_files import WeightFile, check_file, digits_of_name
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels."""
@@ -35,12 +35,15 @@ CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711
 """Mean and standard deviation of the channels of CLIP's training pictures."""
 
 
+CLIP_COMMIT = "https://huggingface.co/openai/clip-vit-large-patch14/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41"
+"""CLIP ViT-L/14 on the hub, at the commit whose files are used."""
 CLIP_VIT_L14 = WeightFile(
     "clip-vit-large-patch14.safetensors",
-    "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors",
-    1710.5,
+    f"{CLIP_COMMIT}/model.safetensors",
+    1710.54058,
     "MIT",
     "embeddings; score of CLIP",
+    "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
 )
 
 
@@ -71,7 +74,8 @@ class PublishedNetwork:
         """Take file, address and size from torchvision's entry of that name."""
         entry = get_model_weights(model)[weights]
         name, megabytes = entry.url.rsplit("/", 1)[1], round(float(entry.meta["_file_size"]) * 1.048576, 1)
-        file = WeightFile(name, entry.url, megabytes, "BSD-3-Clause", f"score of {model}")
+        served = f"score of {model}"
+        file = WeightFile(name, entry.url, megabytes, "BSD-3-Clause", served, digits_of_name(name))
         return cls(model, file, layers, weights=weights, arguments=arguments or None)
 
     def build(self) -> nn.Module:
@@ -164,7 +168,7 @@ def fill(network: nn.Module, facts: PublishedNetwork, path: Path) -> None:
     Raises:
         DependencyError: if the file is truncated or holds other tensors; the message names it.
     """
-    check_hash(path, facts.file.sha256)
+    check_file(path, facts.file)
     try:
         stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, UnpicklingError) as error:

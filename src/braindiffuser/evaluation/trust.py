@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from braindiffuser._arrays import Pictures, Vector
 from braindiffuser.evaluation.identification import Direction, Features, correlation_matrix, match_scores
 from braindiffuser.evaluation.metrics import Metric, Profile
-from braindiffuser.evaluation.pixels import PictureBatch
+from braindiffuser.images import PictureSource, batches
 
 Scores = Float[np.ndarray, "_"]
 """One score per picture, (n,); here `summarise` compares lengths itself, with a message."""
+
+Positions = Int[np.ndarray, " n"]
+"""Positions among pictures, from 0."""
 
 PerPicture: TypeAlias = Mapping[str, Scores]
 """Scores by the metric's key, as `Scorer.score` gives them."""
@@ -119,17 +122,50 @@ def permutation_p_value(observed: float, null: Vector) -> float:
     return float((1 + np.count_nonzero(null >= observed)) / (1 + len(null)))
 
 
-def mean_image(train_pictures: Pictures, n: int) -> PictureBatch:
-    """Give the mean of the training pictures n times: the baseline that knows the data set and nothing else."""
-    _check_pictures(train_pictures)
-    mean = train_pictures.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
-    return np.repeat(mean, n, axis=0)
+def mean_image(train_pictures: PictureSource) -> Pictures:
+    """Give the mean of the training pictures (1, 3, height, width): the baseline that knows the data set and nothing else.
+
+    Raises:
+        ValueError: if there are no training pictures.
+    """
+    _check_training(len(train_pictures))
+    n = len(train_pictures)
+    total = sum(train_pictures[rows].sum(axis=0, keepdims=True, dtype=np.float64) for rows in batches(n))
+    return (np.asarray(total) / n).astype(np.float32)
 
 
-def random_train_images(train_pictures: Pictures, n: int, rng: np.random.Generator) -> PictureBatch:
-    """Draw n training pictures at random, all different if there are enough: natural pictures, but of other scenes."""
-    _check_pictures(train_pictures)
-    return train_pictures[rng.choice(len(train_pictures), size=n, replace=n > len(train_pictures))]
+def draw_training(n_train: int, n: int, rng: np.random.Generator) -> Positions:
+    """Draw n of the training pictures at random, all different if there are enough: natural pictures of other scenes.
+
+    Returns:
+        Their positions (n,), from 0.
+
+    Raises:
+        ValueError: if there are no training pictures.
+    """
+    _check_training(n_train)
+    return rng.choice(n_train, size=n, replace=n > n_train)
+
+
+def derangement(n: int, rng: np.random.Generator) -> Positions:
+    """Draw an order of n things in which none stays in its place: each moves as far along a random circle.
+
+    Returns:
+        (n,): what comes to each place.
+
+    Raises:
+        ValueError: if there are fewer than two things.
+
+    >>> derangement(2, np.random.default_rng(0))
+    array([1, 0])
+    """
+    if n < 2:
+        raise ValueError(f"two or more are needed to leave none in its place, got {n}")
+    shift = int(rng.integers(1, n))
+    circle = rng.permutation(n)
+    order = np.empty(n, np.int64)
+    order[circle] = np.roll(circle, shift)
+    return order
 
 
 def summarise(
@@ -206,6 +242,6 @@ def _check_sets(profile: Profile, score_sets: ScoreSets) -> int:
     return next(iter(sizes.values()))
 
 
-def _check_pictures(train_pictures: Pictures) -> None:
-    if len(train_pictures) == 0:
+def _check_training(n_train: int) -> None:
+    if n_train == 0:
         raise ValueError("this baseline needs training pictures, got none")

@@ -82,7 +82,7 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
     Raises:
         ValueError: if the file cannot be read, or is not this network's; the message names it.
     """
-    if _is_converted(folder, [source]):
+    if is_converted(folder, [source]):
         return False
     tensors = {name.removeprefix("module."): tensor for name, tensor in open_original(source).items()}
     with torch.device("meta"):
@@ -109,7 +109,7 @@ def convert_versatile(source: Path, folder: Path, autoencoder: Mapping[str, Any]
     Raises:
         ValueError: if the file cannot be read or lacks a tensor; the message names it.
     """
-    if all(_is_converted(folder / part, [source]) for part in ("unet", "autoencoder")):
+    if all(is_converted(folder / part, [source]) for part in ("unet", "autoencoder")):
         return False
     original = open_original(source)
     try:
@@ -139,7 +139,7 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
     """
     files = {part: _hub_file(hub / part) for part in ("image_unet", "text_unet", "vae")}
     unet_files = [files["image_unet"], files["text_unet"]]
-    if _is_converted(folder / "unet", unet_files) and _is_converted(folder / "autoencoder", [files["vae"]]):
+    if is_converted(folder / "unet", unet_files) and is_converted(folder / "autoencoder", [files["vae"]]):
         return False
     image, text = (open_original(path) for path in unet_files)
     hub_config = json.loads((hub / "image_unet" / "config.json").read_text(encoding="utf-8"))
@@ -160,7 +160,7 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
     kept = {name: vae_config[name] for name in KL_F8 if name in vae_config}
     kept |= {"scaling_factor": KL_F8["scaling_factor"], "sample_size": 8 * config.sample_size}
     vae = {_new_attention_name(name): tensor for name, tensor in open_original(files["vae"]).items()}
-    wanted = build_autoencoder(kept).state_dict()
+    wanted = _autoencoder_shapes(kept)
     _require_fit(files["vae"], vae, wanted)
     _write_folder(folder / "unet", config.model_dump(mode="json"), unet, torch.float16, unet_files)
     _write_folder(folder / "autoencoder", kept, _shaped_as(vae, wanted), torch.float16, [files["vae"]])
@@ -182,7 +182,7 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
     Raises:
         ValueError: if a file is missing, cannot be read, or is not this network's.
     """
-    if _is_converted(folder, [source, tokenizer]):
+    if is_converted(folder, [source, tokenizer]):
         return False
     with torch.device("meta"):
         wanted = build_clip(dict(config)).state_dict()
@@ -268,7 +268,8 @@ def _write_folder(
     unfinished.rename(folder)
 
 
-def _is_converted(folder: Path, sources: Iterable[Path]) -> bool:
+def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
+    """Whether a checkpoint folder was made from files of these names and sizes, in this order."""
     path = folder / SOURCE
     return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")) == _facts(sources))
 
@@ -306,13 +307,19 @@ def _unet_tensors(config: VersatileConfig) -> dict[str, torch.Tensor]:
         return DualGuidedUNet(config).state_dict()
 
 
+def _autoencoder_shapes(config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):
+        shapes: dict[str, torch.Tensor] = build_autoencoder(dict(config)).state_dict()
+    return shapes
+
+
 def _autoencoder_tensors(
     source: Path, original: Mapping[str, torch.Tensor], config: Mapping[str, Any]
 ) -> dict[str, torch.Tensor]:
     prefix = "autokl."
     own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
     renamed = convert_ldm_vae_checkpoint(own, dict(config))
-    wanted = build_autoencoder(dict(config)).state_dict()
+    wanted = _autoencoder_shapes(config)
     _require_fit(source, renamed, wanted)
     return _shaped_as(renamed, wanted)
 

@@ -141,7 +141,7 @@ def apply_operators(
             own = alphas[columns] == alpha
             chosen = slice(None) if own.all() else own  # a slice copies nothing
             made = operators[float(alpha)] @ Y[:, chosen]
-            made.addcmul_(sums[float(alpha)], shift[chosen])
+            made.addcmul_(sums[float(alpha)], shift[chosen])  # in one step with the product float32 would lose digits
             values[:, columns][:, chosen] = made.cpu().numpy()
         if progress:
             progress(columns.stop, total)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from braindiffuser._arrays import Pictures, RawPictures
 from braindiffuser.errors import RunError
-from braindiffuser.images import resize, to_uint8
+from braindiffuser.images import PictureSource, batches, resize, to_uint8
 from braindiffuser.report import figures, tables
 from braindiffuser.report.tables import Estimate, estimate, format_interval, format_score, metric_label
 
@@ -48,12 +48,12 @@ class ScoredPictures:
         scores: `scores.json`.
         per_image: their rows of `per_image.csv`; columns number, stimulus_id and one per metric. Numbers have no gap.
         pictures: kind ("seen", "low_level", "final", "from_true_features", …) → pictures (n_images, 3, height, width),
-            in the order of their numbers.
+            in the order of their numbers; arrays, or readers, which are asked for a batch at a time.
     """
 
     scores: Mapping[str, Any]
     per_image: pd.DataFrame
-    pictures: Mapping[str, Pictures]
+    pictures: Mapping[str, PictureSource]
 
     def __post_init__(self) -> None:
         """Check that numbers and pictures belong together."""
@@ -286,7 +286,7 @@ def _contact_sheet(scored: ScoredPictures, ranking: str) -> dict[str, Any]:
     kinds = scored.kinds
     n_pictures = max(1, len(scored.per_image) * len(kinds))
     side = int(np.clip(math.sqrt(CONTACT_BYTES / (4 * n_pictures)), *CONTACT_SIDES))
-    shrunk = np.stack([to_uint8(resize(scored.pictures[kind], side)) for kind in kinds])
+    shrunk = np.stack([_shrunk(scored.pictures[kind], side) for kind in kinds])
     entry = scored.scores["metrics"][ranking]
     strips = [
         {
@@ -298,6 +298,10 @@ def _contact_sheet(scored: ScoredPictures, ranking: str) -> dict[str, Any]:
         for row in scored.per_image.sort_values("number").to_dict("records")
     ]
     return {"strips": strips, "width": len(kinds) * (side + GAP) - GAP, "height": side}
+
+
+def _shrunk(pictures: PictureSource, side: int) -> RawPictures:
+    return np.concatenate([to_uint8(resize(pictures[rows], side)) for rows in batches(len(pictures))])
 
 
 def _strip(pictures: RawPictures) -> NDArray[np.uint8]:

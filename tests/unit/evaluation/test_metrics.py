@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from braindiffuser.evaluation.identification import correlation_distance, two_way_identification
-from braindiffuser.evaluation.metrics import DEMO, PROFILES, Metric, Profile, Scorer, extract_features, score
+from braindiffuser.evaluation.metrics import DEMO, PROFILES, Metric, Profile, Scorer, arrange, extract_features, score
 from braindiffuser.evaluation.pixels import pixcorr, ssim_2d
-from braindiffuser.images import resize
+from braindiffuser.images import BATCH, PictureReader, resize
 
 
 def rows(pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -98,7 +98,7 @@ def test_the_network_sees_stimuli_once(seen, made):
     calls = Counter()
 
     def counting(pictures):
-        calls["stimuli" if pictures is seen else "reconstructions"] += 1
+        calls["stimuli" if np.shares_memory(pictures, seen) else "reconstructions"] += 1
         return rows(pictures)
 
     scorer = Scorer(seen, TOY, {"rows": counting})
@@ -112,6 +112,32 @@ def test_known_features_are_not_computed_again(seen, made):
     features = extract_features(made, TOY, {"rows": rows})
     scorer.networks = {}
     np.testing.assert_array_equal(scorer.score(made, features)["distance"], scorer.score(made, features)["distance"])
+
+
+@pytest.mark.parametrize("n", [2, BATCH, BATCH + 1, 2 * BATCH + 5])
+def test_scores_do_not_depend_on_batches_and_few_pictures_are_held(rng, n):
+    seen, made = rng.random((2, n, 3, 16, 16), dtype=np.float32)
+    most = Counter()
+
+    def reader(name, pictures):
+        def read(numbers):
+            most[name] = max(most[name], len(numbers))
+            return pictures[numbers]
+
+        return PictureReader(np.arange(n), read)
+
+    scores = score(reader("seen", seen), reader("made", made), TOY, {"rows": rows})
+    layers = rows(seen)["rows"], rows(made)["rows"]
+    np.testing.assert_array_equal(scores["pixcorr"], pixcorr(seen, made))
+    np.testing.assert_array_equal(scores["ssim"], ssim_2d(seen, made))
+    np.testing.assert_array_equal(scores["two_way"], two_way_identification(*layers, "per_stimulus"))
+    assert max(most.values()) <= BATCH
+
+
+def test_arranged_features_are_those_of_arranged_pictures(rng, seen):
+    order = rng.integers(len(seen), size=12)
+    moved = arrange(extract_features(seen, TOY, {"rows": rows}), order)
+    np.testing.assert_array_equal(moved["rows"]["rows"], rows(seen[order])["rows"])
 
 
 def test_only_needed_layers_are_kept(seen):

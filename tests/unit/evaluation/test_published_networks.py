@@ -29,6 +29,7 @@ SIZES = {
 }
 SMALL_CLIP = replace(
     NETWORKS["clip_vit_l14"],
+    file=replace(NETWORKS["clip_vit_l14"].file, sha256=""),
     arguments={
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -142,6 +143,15 @@ def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
     (tmp_path / NETWORKS["alexnet"].file.name).write_bytes(b"half a file")
     with pytest.raises(DependencyError, match=r"alexnet-owt-7be5be79\.pth is truncated or changed: its SHA-256 begins"):
         load_published_networks(["alexnet"], tmp_path)
+
+
+def test_clip_is_held_against_its_pinned_hash(tmp_path):
+    path = tmp_path / NETWORKS["clip_vit_l14"].file.name
+    save_file(built(SMALL_CLIP).state_dict(), path)
+    with pytest.raises(
+        DependencyError, match=r"clip-vit-large-patch14\.safetensors is truncated or changed: .*a2bf730a"
+    ):
+        fill(built(SMALL_CLIP), NETWORKS["clip_vit_l14"], path)
 
 
 def test_a_truncated_file_without_a_hash_is_named(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from braindiffuser.errors import RunError
-from braindiffuser.images import to_uint8
+from braindiffuser.images import BATCH, PictureReader, to_uint8
 from braindiffuser.report import RegionPictures, RunSummary, ScoredPictures, render_page
 from braindiffuser.report.tables import format_score, gallery_rows, metric_label, rank_images
 
@@ -302,6 +302,26 @@ def test_held_out_photographs_have_a_section_of_their_own(summary):
 def test_pictures_are_found_by_their_numbers(summary):
     later = replace(summary, per_image=summary.per_image.assign(number=range(40, 40 + N_IMAGES)))
     np.testing.assert_array_equal(later.picture("final", 42), summary.pictures["final"][2:3])
+
+
+def test_readers_give_the_page_of_their_arrays_and_few_pictures_are_read_at_once(summary):
+    most = []
+
+    def reader(pictures):
+        def read(numbers):
+            most.append(len(numbers))
+            return pictures[numbers]
+
+        return PictureReader(np.arange(len(pictures)), read)
+
+    n = BATCH + 3
+    table = pd.DataFrame({"number": range(n), "stimulus_id": range(n)})
+    table[list(LABELS)] = np.random.default_rng(2).random((n, len(LABELS)))
+    pictures = {kind: np.resize(pictures, (n, *pictures.shape[1:])) for kind, pictures in summary.pictures.items()}
+    held = replace(summary, per_image=table, pictures=pictures)
+    opened = replace(held, pictures={kind: reader(array) for kind, array in pictures.items()})
+    assert render_page(opened) == render_page(held)
+    assert max(most) <= BATCH
 
 
 def test_regions_show_both_stages(summary):
