@@ -131,18 +131,21 @@ def apply_operators(
         progress: told of every block.
     """
     total, first = n_columns(targets), next(iter(operators.values()))
-    values = np.empty((len(first), total), np.float64 if first.dtype == torch.float64 else np.float32)
+    values = torch.empty(len(first), total, dtype=first.dtype)
     mean, std = np.empty(total), np.empty(total)
     sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in operators.items()}
     for columns, Y in column_blocks(targets, first.device, first.dtype):
         shift, means, spreads = centre(Y)
         mean[columns], std[columns] = means.cpu(), spreads.cpu()
         for alpha in np.unique(alphas[columns]):
-            own = alphas[columns] == alpha
-            chosen = slice(None) if own.all() else own  # a slice copies nothing
-            made = operators[float(alpha)] @ Y[:, chosen]
-            made.addcmul_(sums[float(alpha)], shift[chosen])  # in one step with the product float32 would lose digits
-            values[:, columns][:, chosen] = made.cpu().numpy()
+            A, own = operators[float(alpha)], alphas[columns] == alpha
+            if own.all() and A.device == values.device:  # straight into place, without a copy
+                made = torch.mm(A, Y, out=values[:, columns])
+                made.addcmul_(sums[float(alpha)], shift)
+            else:
+                chosen = torch.from_numpy(own).to(A.device)
+                made = (A @ Y[:, chosen]).addcmul_(sums[float(alpha)], shift[chosen])
+                values[:, columns][:, torch.from_numpy(own)] = made.cpu()
         if progress:
             progress(columns.stop, total)
-    return Applied(values, mean, std)
+    return Applied(values.numpy(), mean, std)
