@@ -17,7 +17,7 @@ Also: prediction operators from single trials (24,980 rows, so the primal form),
 
 `--growth` draws time and memory against the number of pictures, voxels and targets, one varied at a time.
 
-Needs `pip install 'braindiffuser[benchmarks]'`, about 8 GB of disk at the size of NSD, and half an hour on two cores.
+Needs `pip install 'braindiffuser[benchmarks]'`, about 8 GB of disk at the size of NSD, and a quarter of an hour on two cores.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -65,14 +65,17 @@ class CheckpointsConfig(BaseModel):
         return bundled if bundled.exists() else weights_folder() / Path(getattr(self, network))
 
 
+Alphas = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1)]
+
+
 class AlphasConfig(BaseModel):
     """Ridge penalties to choose from for each target group; one alone is taken as it is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    latents: tuple[float, ...] = (50_000.0,)
-    vision: tuple[float, ...] = (60_000.0,)
-    text: tuple[float, ...] = (100_000.0,)
+    latents: Alphas = (50_000.0,)
+    vision: Alphas = (60_000.0,)
+    text: Alphas = (100_000.0,)
 
 
 class RegressionConfig(BaseModel):

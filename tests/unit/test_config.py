@@ -235,3 +235,9 @@ def test_empty_mappings_stay_apart_from_nothing():
 def test_single_trials_are_not_weighed_by_their_repeats():
     with pytest.raises(ValidationError, match="every trial counts already"):
         Experiment.load("demo").changed({"data": {"rows": "trials"}, "regression": {"weights": "repeats"}})
+
+
+@pytest.mark.parametrize("alphas", [[], [-1.0], [float("inf")], [float("nan")]])
+def test_alphas_are_finite_and_there_is_one(alphas):
+    with pytest.raises(ValidationError, match=r"regression\.alphas\.latents"):
+        Experiment.load("demo").changed({"regression": {"alphas": {"latents": alphas}}})

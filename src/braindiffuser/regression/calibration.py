@@ -53,7 +53,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Check that the statistics needed are there, and only as many targets as one."""
-        missing = [statistic for statistic in _NEEDED[_as_name(self.name)] if getattr(self, statistic) is None]
+        missing = [
+            statistic for statistic in _NEEDED[as_calibration_name(self.name)] if getattr(self, statistic) is None
+        ]
         if missing:
             raise ValueError(f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV")
         sizes = {statistic: len(values) for statistic, values in self.to_arrays().items()}
@@ -75,7 +77,7 @@ class Calibration:
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, Float[np.ndarray, " n_targets"]]) -> Calibration:
         """Rebuild a calibration from its name and what `to_arrays` gave."""
-        return cls(**arrays, name=_as_name(name))
+        return cls(**arrays, name=as_calibration_name(name))
 
     def to_arrays(self) -> dict[str, Float[np.ndarray, " ..."]]:
         """Return the statistics that are there as plain arrays, by name."""
@@ -126,7 +128,7 @@ _NEEDED: dict[CalibrationName, tuple[str, ...]] = {
 }
 
 
-def _as_name(name: str) -> CalibrationName:
+def as_calibration_name(name: str) -> CalibrationName:
     """Return the name if it is a calibration's, or say which there are."""
     for known in _NEEDED:
         if name == known:

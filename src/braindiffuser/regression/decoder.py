@@ -101,14 +101,11 @@ def save_decoder(path: Path, decoder: Decoder) -> None:
         "format": FORMAT,
         "fingerprint": decoder.fingerprint,
         "calibration": decoder.calibration.name,
-        "metadata": _as_json(decoder.metadata),
+        "metadata": as_json(decoder.metadata),
     }
     arrays = {"coef": decoder.coef, "intercept": decoder.intercept, "alphas": decoder.alphas}
     arrays |= {f"calibration.{name}": values for name, values in decoder.calibration.to_arrays().items()}
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, unfinished, header)
-        unfinished.replace(path)
+    write_whole(path, arrays, header)
 
 
 def load_decoder(path: Path, fingerprint: str) -> Decoder:
@@ -117,22 +114,7 @@ def load_decoder(path: Path, fingerprint: str) -> Decoder:
     Raises:
         RunError: if there is no such file, it is not a decoder or damaged, or it was fitted to other voxels.
     """
-    if not path.is_file():
-        raise RunError(f"there is no decoder at {path}: fit it first")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            names = file.keys()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
-    if header.get("format") != FORMAT:
-        raise RunError(f"{path} has format {header.get('format')!r}, expected {FORMAT!r}: fit the decoder again")
-    if header["fingerprint"] != fingerprint:
-        raise RunError(
-            f"the recording's voxels have fingerprint {fingerprint!r}, but {path} was fitted to voxels with "
-            f"fingerprint {header['fingerprint']!r}: use the recording it was fitted to, or fit it again"
-        )
+    header, arrays = read_checked(path, FORMAT, fingerprint)
     prefix = "calibration."
     statistics = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     return Decoder(
@@ -145,9 +127,42 @@ def load_decoder(path: Path, fingerprint: str) -> Decoder:
     )
 
 
-def _as_json(metadata: Mapping[str, Any]) -> str:
+def as_json(metadata: Mapping[str, Any]) -> str:
     """Return the metadata as JSON, or say that they cannot be."""
     try:
         return json.dumps(dict(metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a decoder's metadata must be JSON, such as text, numbers and lists: {error}") from error
+
+
+def write_whole(path: Path, arrays: Mapping[str, np.ndarray], header: dict[str, str]) -> None:
+    """Write a safetensors file whole or not at all: beside its place, then moved there."""
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        unfinished = Path(folder) / path.name
+        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, unfinished, header)
+        unfinished.replace(path)
+
+
+def read_checked(path: Path, expected: str, fingerprint: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Read header and arrays of a file of one format that was fitted to voxels of one fingerprint.
+
+    Raises:
+        RunError: if there is no such file, it is damaged or of another format, or it was fitted to other voxels.
+    """
+    if not path.is_file():
+        raise RunError(f"there is no decoder at {path}: fit it first")
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
+    if header.get("format") != expected:
+        raise RunError(f"{path} has format {header.get('format')!r}, expected {expected!r}: fit the decoder again")
+    if header["fingerprint"] != fingerprint:
+        raise RunError(
+            f"the recording's voxels have fingerprint {fingerprint!r}, but {path} was fitted to voxels with "
+            f"fingerprint {header['fingerprint']!r}: use the recording it was fitted to, or fit it again"
+        )
+    return header, arrays

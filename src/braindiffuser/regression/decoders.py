@@ -12,20 +12,25 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression.calibration import Calibration, CalibrationName
-from braindiffuser.regression.decoder import Decoder
+from braindiffuser.regression.calibration import Calibration, CalibrationName, as_calibration_name
+from braindiffuser.regression.decoder import Decoder, as_json, read_checked, write_whole
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.solvers import coefficients, gram, solve
-from braindiffuser.regression.streaming import Applied, BlockProgress, TargetArray, apply_operators, n_columns
+from braindiffuser.regression.streaming import (
+    Applied,
+    BlockProgress,
+    TargetArray,
+    apply_operators,
+    column_blocks,
+    n_columns,
+)
 from braindiffuser.regression.training import TrainingRows, operators
 
 FORMAT = "braindiffuser-decoders-1"
@@ -109,11 +114,14 @@ class Decoders:
         """Form the coefficients of a block of one group's targets, as a decoder that needs no training data.
 
         Args:
-            group: of targets.
-            columns: which of its targets; of targets with several axes all must be taken.
+            group: name of the group.
+            columns: which of its targets, counted flat; only these are held.
         """
-        chosen = np.asarray(self.targets[group][:]).reshape(self.rows.n_stimuli, -1)[:, columns]
-        targets = chosen.astype(np.result_type(self.rows.responses.dtype, np.float32))
+        wanted = np.zeros(n_columns(self.targets[group]), bool)
+        wanted[columns] = True
+        dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
+        blocks = column_blocks(self.targets[group], dtype=dtype)
+        targets = np.concatenate([Y.numpy()[:, wanted[place]] for place, Y in blocks if wanted[place].any()], axis=1)
         stimuli = self.rows.stimuli
         Y = targets if stimuli is None else targets[stimuli]
         alphas = self.alphas[group][columns]
@@ -205,12 +213,9 @@ def save_decoders(path: Path, decoders: Decoders) -> None:
         "fingerprint": decoders.fingerprint,
         "calibration": decoders.calibration,
         "responses": _digest(decoders.rows),
-        "metadata": json.dumps(dict(decoders.metadata), allow_nan=False),
+        "metadata": as_json(decoders.metadata),
     }
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        save_file(arrays, unfinished, header)
-        unfinished.replace(path)
+    write_whole(path, arrays, header)
 
 
 def load_decoders(
@@ -222,22 +227,7 @@ def load_decoders(
         RunError: if there is no such file, it is damaged or no such file, or it was fitted to other voxels, responses or
             targets.
     """
-    if not path.is_file():
-        raise RunError(f"there are no decoders at {path}: fit them first")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            names = file.keys()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise RunError(f"{path} is damaged or holds no decoders ({error}): fit them again") from error
-    if header.get("format") != FORMAT:
-        raise RunError(f"{path} has format {header.get('format')!r}, expected {FORMAT!r}: fit the decoders again")
-    if header["fingerprint"] != fingerprint:
-        raise RunError(
-            f"the recording's voxels have fingerprint {fingerprint!r}, but {path} was fitted to voxels with "
-            f"fingerprint {header['fingerprint']!r}: use the recording it was fitted to, or fit it again"
-        )
+    header, arrays = read_checked(path, FORMAT, fingerprint)
     expected = {name: n_columns(values) for name, values in targets.items()}
     found = {name.removesuffix(".alphas"): len(values) for name, values in arrays.items() if name.endswith(".alphas")}
     if header["responses"] != _digest(rows) or found != expected:
@@ -253,7 +243,7 @@ def load_decoders(
         rows,
         targets,
         {name: arrays[f"{name}.alphas"] for name in targets},
-        header["calibration"],
+        as_calibration_name(header["calibration"]),
         fingerprint,
         statistics,
         json.loads(header["metadata"]),

@@ -125,7 +125,7 @@ def test_single_trials_calibrate_on_left_out_averages():
 def test_what_it_was_fitted_to_must_be_the_same(tmp_path):
     X, targets, _ = example()
     path = tmp_path / "decoders.safetensors"
-    with pytest.raises(RunError, match=r"there are no decoders at .*fit them first"):
+    with pytest.raises(RunError, match=r"there is no decoder at .*fit it first"):
         load_decoders(path, TrainingRows(X), targets, "voxels-1")
     save_decoders(path, fit_decoders(TrainingRows(X), targets, ALPHAS, "voxels-1"))
     with pytest.raises(RunError, match=r"have fingerprint 'voxels-2', but .* fingerprint 'voxels-1'.*fit it again"):
@@ -137,7 +137,7 @@ def test_what_it_was_fitted_to_must_be_the_same(tmp_path):
         load_decoders(path, TrainingRows(X), targets | {"latents": targets["latents"][:, 1:]}, "voxels-1")
     whole = path.read_bytes()
     path.write_bytes(whole[:-4])
-    with pytest.raises(RunError, match="damaged or holds no decoders"):
+    with pytest.raises(RunError, match="damaged or not a decoder"):
         load_decoders(path, TrainingRows(X), targets, "voxels-1")
     save_file({"alphas": np.zeros(2)}, path)
     with pytest.raises(RunError, match="format None, expected 'braindiffuser-decoders-1'"):
