@@ -124,6 +124,9 @@ def prepare(run: Run) -> None:
         simulate(run.nsd_root, simulation.model_copy(update={"subject": subject}), run.progress)
     recording = run.recording()
     responses = _accumulate(run, recording).finish()
+    n_train, n_folds = len(responses.train_ids), run.experiment.regression.n_folds
+    if n_train < n_folds:
+        raise RunError(f"regression.n_folds is {n_folds}, but there are {n_train} training stimuli: use fewer folds")
     chosen = _choose_voxels(run, recording, responses)
     if run.experiment.data.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, run.experiment.data.normalisation)

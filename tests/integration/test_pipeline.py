@@ -213,6 +213,12 @@ def test_stages_need_the_ones_before(experiment, tmp_path):
         reconstruct(run)
 
 
+def test_more_folds_than_training_stimuli_are_refused_before_anything_is_extracted(experiment, tmp_path):
+    run = Run.open(experiment.changed({"regression": {"n_folds": 51}}), tmp_path)
+    with pytest.raises(RunError, match=r"regression\.n_folds is 51, but there are 50 training stimuli: use fewer folds"):
+        STAGES["prepare"](run)
+
+
 def test_a_damaged_network_is_named(experiment, tmp_path):
     folder = tmp_path / "vdvae"
     shutil.copytree(experiment.checkpoints.folder("vdvae"), folder)

@@ -25,11 +25,13 @@ from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.streaming import (
     Applied,
+    Block,
     BlockProgress,
     TargetArray,
     apply_operators,
-    column_blocks,
+    for_each_block,
     n_columns,
+    shifted,
 )
 from braindiffuser.regression.training import TrainingRows, operators
 
@@ -117,23 +119,29 @@ class Decoders:
             group: name of the group.
             columns: which of its targets, counted flat; only these are held.
         """
-        wanted = np.zeros(n_columns(self.targets[group]), bool)
-        wanted[columns] = True
         dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
-        blocks = column_blocks(self.targets[group], dtype=dtype)
-        targets = np.concatenate([Y.numpy()[:, wanted[place]] for place, Y in blocks if wanted[place].any()], axis=1)
-        stimuli = self.rows.stimuli
-        Y = targets if stimuli is None else targets[stimuli]
+        wanted = np.arange(n_columns(self.targets[group]))[columns]
+        values = torch.empty(self.rows.n_stimuli, len(wanted), dtype=dtype)
+        shift = torch.empty(len(wanted), dtype=dtype)
+        mean, std = torch.empty(2, len(wanted), dtype=torch.float64)
+
+        def keep(block: Block) -> None:
+            inside = (wanted >= block.columns.start) & (wanted < block.columns.stop)
+            own = wanted[inside] - block.columns.start
+            values[:, inside], shift[inside] = block.values[:, own], block.shift[own]
+            mean[inside], std[inside] = block.mean[own], block.std[own]
+
+        for_each_block(self.targets[group], keep, dtype=dtype)
+        Y = values.numpy() if self.rows.stimuli is None else values.numpy()[self.rows.stimuli]
         alphas = self.alphas[group][columns]
         coef, intercept = np.empty((Y.shape[1], self.rows.responses.shape[1]), Y.dtype), np.empty(Y.shape[1], Y.dtype)
         system = gram(self.rows.responses, self.rows.weights, smallest_alpha=float(alphas.min()), device=self.device)
         for alpha in np.unique(alphas):
             own = alphas == alpha
-            block, intercept[own] = coefficients(system, solve(system, float(alpha)), Y[:, own])
-            coef[own] = block.T
-        mean, std = targets.mean(axis=0, dtype=np.float64), targets.std(axis=0, dtype=np.float64)
-        calibration = self._calibration(group, mean, std, columns)
-        return Decoder(coef, intercept, alphas, calibration, self.fingerprint, self.metadata)
+            block_coef, intercept[own] = coefficients(system, solve(system, float(alpha)), Y[:, own])
+            coef[own] = block_coef.T
+        calibration = self._calibration(group, mean.numpy(), std.numpy(), columns)
+        return Decoder(coef, intercept + shift.numpy(), alphas, calibration, self.fingerprint, self.metadata)
 
     def _calibration(
         self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"], columns: slice = slice(None)
@@ -153,7 +161,7 @@ class Decoders:
         made = operators(self.rows, every, responses, patterns, self.device)
         done, total = 0, sum(map(n_columns, self.targets.values()))
         for name, targets in self.targets.items():
-            told = None if progress is None else _shifted(progress, done, total)
+            told = progress and shifted(progress, done, total)
             yield name, apply_operators(made, targets, self.alphas[name], told)
             done += n_columns(targets)
 
@@ -259,10 +267,6 @@ def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, 
         "alpha_at_edge_of_grid": bool(found.at_edge.any()),
         "mean_cv_r2": float(found.r2.max(axis=0).mean()),
     }
-
-
-def _shifted(progress: BlockProgress, done: int, total: int) -> BlockProgress:
-    return lambda columns, _: progress(done + columns, total)
 
 
 def _digest(rows: TrainingRows) -> str:

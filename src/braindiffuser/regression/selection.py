@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.regression.streaming import BlockProgress, TargetArray, centre, column_blocks, n_columns
+from braindiffuser.regression.linalg import multiply
+from braindiffuser.regression.streaming import (
+    Block,
+    BlockProgress,
+    TargetArray,
+    for_each_block,
+    n_columns,
+    shifted,
+)
 from braindiffuser.regression.training import TrainingRows, operators
 
 
@@ -118,10 +127,8 @@ def cross_validate(
     for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
         fold = _Fold.of(rows, left_out, np.unique(np.concatenate(list(grids.values()))), device)
         for name, values in targets.items():
-            for columns, Y in column_blocks(values, device, fold.dtype):
-                fold.add(moments[name], grids[name], columns, Y)
-                if progress:
-                    progress(done + columns.stop, total)
+            add = partial(fold.add, moments[name], grids[name])
+            for_each_block(values, add, device, fold.dtype, progress and shifted(progress, done, total))
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
 
@@ -149,14 +156,14 @@ class _Fold:
         """Of the operators, so of the targets."""
         return next(iter(self.operators.values())).dtype
 
-    def add(self, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], columns: slice, Y: torch.Tensor) -> None:
-        """Predict one block of targets (n_stimuli, n_block) and add its sums."""
-        shift, rest = centre(Y)[0], centre(Y)[0]  # the second takes off what rounding left
-        moments.mean[columns] = (shift.double() + rest).cpu()
+    def add(self, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block) -> None:
+        """Predict one block of targets and add its sums."""
+        Y = block.values.sub_(block.mean - block.shift)
+        moments.mean[block.columns] = block.mean.cpu()
         train, y = Y[self.kept], Y[self.left_out].double()
-        moments.yy[columns] += y.square().sum(dim=0).cpu().numpy()
+        moments.yy[block.columns] += y.square().sum(dim=0).cpu().numpy()
         for number, alpha in enumerate(grid.tolist()):
-            moments.add(number, columns, y, (self.operators[alpha] @ train).double())
+            moments.add(number, block.columns, y, multiply(self.operators[alpha], train).double())
 
 
 def grouped_folds(

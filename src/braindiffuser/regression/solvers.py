@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
 
-Solve: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-"""R (rank, k) to (K + alpha I)⁻¹ R."""
+from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix, multiply
 
 WELL_CONDITIONED = 1000.0
 """Condition number up to which float32 is precise enough."""
@@ -132,15 +131,7 @@ def _gram(
     root = torch.as_tensor(np.sqrt(w), dtype=dtype, device=device)
     X *= root[:, None]
     form: Literal["dual", "primal"] = "dual" if X.shape[1] >= X.shape[0] else "primal"
-    return Gram(X, mean, root, _gram_matrix(X if form == "dual" else X.T), form, kept)
-
-
-def _gram_matrix(X: Float[torch.Tensor, "n p"]) -> Float[torch.Tensor, "n n"]:
-    """X Xᵀ; on a CPU by numpy, which computes one triangle and mirrors it, half the work of torch."""
-    if X.device.type != "cpu":
-        return X @ X.T
-    values = X.numpy()
-    return torch.from_numpy(values @ values.T)
+    return Gram(X, mean, root, gram_matrix(X if form == "dual" else X.T), form, kept)
 
 
 def decompose(gram: Gram) -> Spectrum:
@@ -183,9 +174,9 @@ def solve(gram: Gram, alpha: float) -> Solve:
     if alpha > gram.tolerance:
         shifted = gram.matrix.clone()
         shifted.diagonal().add_(alpha)
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if not failed:
-            return lambda R: torch.cholesky_solve(R, factor)
+        inverse = cholesky(shifted)
+        if inverse is not None:
+            return inverse
     return solve_spectrum(decompose(gram), alpha)
 
 
@@ -226,7 +217,7 @@ def ask(
     Z = torch.cat(parts)
     totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
     totals[: 0 if responses is None else len(responses)] = 1
-    return Questions(gram.rows @ Z.T if gram.form == "dual" else Z.T.contiguous(), totals)
+    return Questions(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
 
 
 def operator(gram: Gram, inverse: Solve, questions: Questions) -> Float[torch.Tensor, "n n_rows"]:
@@ -237,7 +228,7 @@ def operator(gram: Gram, inverse: Solve, questions: Questions) -> Float[torch.Te
     Its rows sum to c: 1 for responses, 0 for patterns. It is small, and the same for every target of this alpha.
     """
     solved = inverse(questions.right_side).T
-    P = (solved if gram.form == "dual" else solved @ gram.rows.T) * gram.root_weights
+    P = (solved if gram.form == "dual" else multiply(solved, gram.rows.T)) * gram.root_weights
     return (P + (questions.totals - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Targets that are too many to hold: read in blocks of columns, from memory or from disk, the next one while one is used.
+"""Targets that are too many to hold: read in blocks of columns, from memory or from disk, while others are used.
 
 A row of targets may have any shape, such as 257 tokens × 768; its columns are counted in C order.
 """
@@ -8,17 +8,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
+from threadpoolctl import threadpool_limits
+
+from braindiffuser.regression.linalg import multiply, squared_norms
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
+ROWS_AT_A_TIME = 512
+"""Stimuli whose columns are read, widened and summed at a time: 8 MB in float32, which stay in a processor's cache."""
+MOST_CORES = 16
+"""Cores that have a block each."""
 
 BlockProgress: TypeAlias = Callable[[int, int], None]
 """Told the columns done and the columns in all."""
+
+
+def shifted(progress: BlockProgress, done: int, total: int) -> BlockProgress:
+    """Tell a pass over some of the targets as part of several passes."""
+    return lambda columns, _: progress(done + columns, total)
 
 
 @runtime_checkable
@@ -47,55 +61,95 @@ def step_of(shape: tuple[int, ...]) -> int:
     return max(1, COLUMNS_PER_BLOCK // math.prod(shape[2:]))
 
 
-def column_blocks(
+class Block(NamedTuple):
+    """Some columns of the targets of all stimuli.
+
+    Attributes:
+        columns: which.
+        values: Y - s. They may be changed in place, and their memory is used again for later blocks.
+        shift: s, near the mean of Y. With it off, float32 is spared what stimuli have in common.
+        mean: of Y.
+        std: of Y (ddof 0).
+    """
+
+    columns: slice
+    values: Float[torch.Tensor, "n_stimuli n_block"]
+    shift: Float[torch.Tensor, " n_block"]
+    mean: Float64[torch.Tensor, " n_block"]
+    std: Float64[torch.Tensor, " n_block"]
+
+
+def for_each_block(
     targets: TargetArray,
+    work: Callable[[Block], None],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield all stimuli's targets in blocks: which columns, and their values (n_stimuli, n_block).
+    progress: BlockProgress | None = None,
+) -> None:
+    """Call `work` with every block of columns of all stimuli's targets, from several threads and in no order.
 
-    A block may be changed in place, and is valid until the next one is asked for: they share their memory.
+    On a CPU each core reads, widens and multiplies blocks of its own, with one thread for its products, and one block more
+    is read meanwhile. So no core waits for another, and what is made of a block does not depend on their number.
     """
-    step, inner = step_of(targets.shape), math.prod(targets.shape[2:])
-    starts = range(0, targets.shape[1], step)
+    step, length = min(step_of(targets.shape), targets.shape[1]), targets.shape[1]
+    n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
+    memories: SimpleQueue[torch.Tensor] = SimpleQueue()
+    for _ in range(n_cores + 1):
+        memories.put(torch.empty(targets.shape[0] * step * math.prod(targets.shape[2:]), dtype=dtype, device=device))
 
-    def read(start: int) -> np.ndarray:
-        block = np.asarray(targets[:, start : start + step]).reshape(targets.shape[0], -1)
-        return np.require(block, requirements=["C", "W"])
+    def one(start: int) -> slice:
+        memory = memories.get()
+        try:
+            block = _load(targets, slice(start, min(start + step, length)), memory)
+            work(block)
+        finally:
+            memories.put(memory)
+        return block.columns
 
-    memory = torch.empty(targets.shape[0] * min(step, targets.shape[1]) * inner, dtype=dtype, device=device)
-    with ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(read, 0)
-        for start in starts:
-            block = coming.result()
-            if start + step < targets.shape[1]:
-                coming = reader.submit(read, start + step)
-            first = start * inner
-            values = memory[: block.size].view(block.shape)
-            values.copy_(torch.from_numpy(block))
-            yield slice(first, first + block.shape[1]), values
-
-
-def centre(Y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Take the mean of each column (n, n_columns) off in place.
-
-    Returns:
-        What was taken off, in the type of Y; and means and standard deviations (ddof 0) in float64, which also know what
-        that type's rounding left in Y.
-    """
-    share = torch.full((len(Y),), 1 / len(Y), dtype=Y.dtype, device=Y.device)
-    shift = share @ Y  # several times faster than Y.mean(dim=0)
-    Y -= shift
-    rest = (share @ Y).double()
-    variance = _squares(Y).double() / len(Y) - rest.square()
-    return shift, shift.double() + rest, variance.clamp(min=0).sqrt()
+    with _one_thread_each(), ThreadPoolExecutor(n_cores + 1) as pool:
+        coming = [pool.submit(one, start) for start in range(0, length, step)]
+        try:
+            for block in coming:
+                columns = block.result()
+                if progress:
+                    progress(columns.stop, n_columns(targets))
+        finally:
+            for block in coming:
+                block.cancel()
 
 
-def _squares(Y: torch.Tensor) -> torch.Tensor:
-    """Σ_i Y_ij², of each column; on a CPU by numpy, which makes no copy and is ten times faster there."""
-    if Y.device.type != "cpu":
-        return Y.square().sum(dim=0)
-    return torch.from_numpy(np.einsum("ij,ij->j", Y.numpy(), Y.numpy()))
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let threads that start inside compute with one thread of their own."""
+    before = torch.get_num_threads()
+    with threadpool_limits(1, user_api="blas"):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
+    """Read part of axis 1, and write it to memory less the mean of its first rows."""
+    inner = math.prod(targets.shape[2:])
+    columns = slice(chosen.start * inner, chosen.stop * inner)
+    n_rows, width = targets.shape[0], columns.stop - columns.start
+    values = memory[: n_rows * width].view(n_rows, width)
+    shift, ones = values.new_empty(0), values.new_ones(ROWS_AT_A_TIME)
+    sums, squares = torch.zeros(2, width, dtype=torch.float64, device=values.device)
+    for start in range(0, n_rows, ROWS_AT_A_TIME):
+        rows = values[start : start + ROWS_AT_A_TIME]
+        read = np.require(targets[start : start + ROWS_AT_A_TIME, chosen], requirements=["C", "W"])
+        rows.copy_(torch.from_numpy(read).view(rows.shape))
+        if start == 0:
+            shift = rows.mean(dim=0)
+        rows -= shift
+        sums += ones[: len(rows)] @ rows
+        squares += squared_norms(rows)
+    mean = sums / n_rows
+    std = (squares / n_rows - mean.square()).clamp(min=0).sqrt()
+    return Block(columns, values, shift, shift.double() + mean, std)
 
 
 class Applied(NamedTuple):
@@ -122,7 +176,7 @@ def apply_operators(
 
         A Y = A (Y - s) + (A 1) s
 
-    for any row s; near the targets' mean it spares float32 their common part.
+    for any row s, here near the mean of Y.
 
     Args:
         operators: alpha → A (n_new, n_stimuli).
@@ -134,18 +188,19 @@ def apply_operators(
     values = torch.empty(len(first), total, dtype=first.dtype)
     mean, std = np.empty(total), np.empty(total)
     sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in operators.items()}
-    for columns, Y in column_blocks(targets, first.device, first.dtype):
-        shift, means, spreads = centre(Y)
-        mean[columns], std[columns] = means.cpu(), spreads.cpu()
-        for alpha in np.unique(alphas[columns]):
-            A, own = operators[float(alpha)], alphas[columns] == alpha
+
+    def apply(block: Block) -> None:
+        place = block.columns
+        mean[place], std[place] = block.mean.cpu(), block.std.cpu()
+        for alpha in np.unique(alphas[place]):
+            A, own = operators[float(alpha)], alphas[place] == alpha
             if own.all() and A.device == values.device:  # straight into place, without a copy
-                made = torch.mm(A, Y, out=values[:, columns])
-                made.addcmul_(sums[float(alpha)], shift)
+                made = multiply(A, block.values, out=values[:, place])
+                made.addcmul_(sums[float(alpha)], block.shift)
             else:
                 chosen = torch.from_numpy(own).to(A.device)
-                made = (A @ Y[:, chosen]).addcmul_(sums[float(alpha)], shift[chosen])
-                values[:, columns][:, torch.from_numpy(own)] = made.cpu()
-        if progress:
-            progress(columns.stop, total)
+                made = multiply(A, block.values[:, chosen]).addcmul_(sums[float(alpha)], block.shift[chosen])
+                values[:, place][:, torch.from_numpy(own)] = made.cpu()
+
+    for_each_block(targets, apply, first.device, first.dtype, progress)
     return Applied(values.numpy(), mean, std)

@@ -5,7 +5,7 @@ import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from braindiffuser.regression import streaming
-from braindiffuser.regression.streaming import apply_operators, column_blocks, n_columns, step_of
+from braindiffuser.regression.streaming import apply_operators, for_each_block, n_columns, step_of
 
 
 @pytest.fixture(params=["2-d", "tokens", "zarr"])
@@ -22,17 +22,54 @@ def targets(request, tmp_path):
 
 
 @pytest.mark.parametrize("columns", [1, 8, 14, 15, 1000])
-def test_blocks_are_all_columns_once_in_order(targets, columns, monkeypatch):
+def test_blocks_are_all_columns_once_with_their_statistics(targets, columns, monkeypatch):
     monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", columns)
-    whole = np.asarray(targets[:]).reshape(40, -1)
-    end = 0
-    for place, values in column_blocks(targets):
-        assert place.start == end
-        assert values.dtype == torch.float32
-        assert place.stop - place.start <= max(columns, 7)
-        assert_array_equal(values.numpy(), whole[:, place].astype(np.float32))
-        end = place.stop
-    assert end == n_columns(targets) == whole.shape[1]
+    monkeypatch.setattr(streaming, "ROWS_AT_A_TIME", 16)
+    whole = np.asarray(targets[:]).reshape(40, -1).astype(np.float64)
+    seen, told = {}, []
+
+    def work(block):
+        assert block.values.dtype == torch.float32
+        assert block.values.shape[1] == block.columns.stop - block.columns.start <= max(columns, 7)
+        assert_allclose(block.values + block.shift, whole[:, block.columns], rtol=1e-5, atol=1e-6)
+        assert_allclose(block.mean, whole[:, block.columns].mean(0), rtol=1e-6, atol=1e-7)
+        assert_allclose(block.std, whole[:, block.columns].std(0), rtol=1e-6)
+        seen[block.columns.start] = block.columns.stop
+
+    for_each_block(targets, work, progress=lambda done, total: told.append((done, total)))
+    starts, stops = zip(*sorted(seen.items()), strict=True)
+    total = whole.shape[1]
+    assert starts == (0, *stops[:-1])
+    assert stops[-1] == total == n_columns(targets)
+    assert told == [(stop, total) for stop in stops]
+
+
+def test_a_failure_ends_the_pass_and_leaves_threads_as_they_were():
+    threads, called = torch.get_num_threads(), []
+
+    def work(block):
+        called.append(block.columns)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        for_each_block(np.ones((3, 10_000, 50), np.float32), work)
+    assert len(called) < 100
+    assert torch.get_num_threads() == threads
+
+
+def test_answers_do_not_depend_on_the_number_of_cores():
+    rng = np.random.default_rng(0)
+    Y, A = rng.standard_normal((300, 20_000)).astype(np.float32), rng.standard_normal((50, 300)).astype(np.float32)
+    threads, made = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            made.append(apply_operators({1.0: torch.from_numpy(A)}, Y, np.ones(20_000)))
+    finally:
+        torch.set_num_threads(threads)
+    for other in made[1:]:
+        for one, same in zip(made[0], other, strict=True):
+            assert_array_equal(one, same)
 
 
 @pytest.mark.parametrize("columns", [1, 8, 1000])
