@@ -215,7 +215,9 @@ def test_stages_need_the_ones_before(experiment, tmp_path):
 
 def test_more_folds_than_training_stimuli_are_refused_before_anything_is_extracted(experiment, tmp_path):
     run = Run.open(experiment.changed({"regression": {"n_folds": 51}}), tmp_path)
-    with pytest.raises(RunError, match=r"regression\.n_folds is 51, but there are 50 training stimuli: use fewer folds"):
+    with pytest.raises(
+        RunError, match=r"regression\.n_folds is 51, but there are 50 training stimuli: use fewer folds"
+    ):
         STAGES["prepare"](run)
 
 
