@@ -35,11 +35,11 @@ def gram_matrix(X: Float[torch.Tensor, "n m"]) -> Float[torch.Tensor, "n n"]:
     return torch.from_numpy(values @ values.T)  # numpy sees that this is symmetric
 
 
-def squared_norms(Y: Float[torch.Tensor, "n m"]) -> Float[torch.Tensor, " m"]:
-    """Σ_i Y_ij², of each column; on a CPU without a copy, ten times faster than torch."""
-    if Y.device.type != "cpu":
-        return Y.square().sum(dim=0)
-    return torch.from_numpy(np.einsum("ij,ij->j", Y.numpy(), Y.numpy()))
+def column_products(A: Float[torch.Tensor, "n m"], B: Float[torch.Tensor, "n m"]) -> Float[torch.Tensor, " m"]:
+    """Σ_i A_ij B_ij, of each column; on a CPU without a copy, ten times faster than torch."""
+    if A.device.type != "cpu":
+        return (A * B).sum(dim=0)
+    return torch.from_numpy(np.einsum("ij,ij->j", A.numpy(), B.numpy()))
 
 
 def cholesky(M: Float[torch.Tensor, "n n"]) -> Solve | None:

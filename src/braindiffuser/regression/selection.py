@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.regression.linalg import multiply
+from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.streaming import (
     Block,
     BlockProgress,
@@ -67,12 +67,22 @@ class _Moments:
         p, pp, residual, correlation = np.zeros((4, n_alphas, n_targets))
         return cls(p, pp, residual, correlation, yy=np.zeros(n_targets), mean=np.zeros(n_targets))
 
-    def add(self, alpha: int, block: slice, y: torch.Tensor, p: torch.Tensor) -> None:
-        """Add one fold's predictions of one block of targets (n_fold, n_block) under the alpha of that number."""
-        self.p[alpha, block] += p.sum(dim=0).cpu().numpy()
-        self.pp[alpha, block] += p.square().sum(dim=0).cpu().numpy()
-        self.residual[alpha, block] += (y - p).square_().sum(dim=0).cpu().numpy()
-        self.correlation[alpha, block] += _correlation(y, p)
+    def add(self, block: slice, y: torch.Tensor, predictions: Iterable[torch.Tensor]) -> None:
+        """Add one fold's block of targets (n_fold, n_block), and its predictions under one alpha after the other.
+
+        Σ(y - p)² = Σy² - 2 Σyp + Σp²,  cov = Σyp - Σy Σp / n,  var = Σp² - (Σp)² / n
+        """
+        sum_y, yy = y.sum(dim=0).cpu().numpy(), column_products(y, y).cpu().numpy()
+        self.yy[block] += yy
+        for alpha, p in enumerate(predictions):
+            sum_p, pp, yp = (
+                sums.cpu().numpy() for sums in (p.sum(dim=0), column_products(p, p), column_products(y, p))
+            )
+            self.p[alpha, block] += sum_p
+            self.pp[alpha, block] += pp
+            self.residual[alpha, block] += (yy - 2 * yp + pp).clip(0)
+            variances = _variance(sum_y, yy, len(y)) * _variance(sum_p, pp, len(y))
+            self.correlation[alpha, block] += _ratio(yp - sum_y * sum_p / len(y), np.sqrt(variances))
 
 
 def cross_validate(
@@ -160,10 +170,9 @@ class _Fold:
         """Predict one block of targets and add its sums."""
         Y = block.values.sub_(block.mean - block.shift)
         moments.mean[block.columns] = block.mean.cpu()
-        train, y = Y[self.kept], Y[self.left_out].double()
-        moments.yy[block.columns] += y.square().sum(dim=0).cpu().numpy()
-        for number, alpha in enumerate(grid.tolist()):
-            moments.add(number, block.columns, y, multiply(self.operators[alpha], train).double())
+        train = Y[self.kept]
+        predictions = (multiply(self.operators[alpha], train).double() for alpha in grid.tolist())
+        moments.add(block.columns, Y[self.left_out].double(), predictions)
 
 
 def grouped_folds(
@@ -212,11 +221,12 @@ def _summarise(
     )
 
 
-def _correlation(y: torch.Tensor, p: torch.Tensor) -> Float64[np.ndarray, " n_block"]:
-    """Pearson correlation of each column; 0 where one of the two never varies."""
-    y, p = y - y.mean(dim=0), p - p.mean(dim=0)
-    covariance = (y * p).sum(dim=0).cpu().numpy()
-    return _ratio(covariance, (y.square().sum(dim=0) * p.square().sum(dim=0)).sqrt().cpu().numpy())
+def _variance(
+    total: Float64[np.ndarray, " n_block"], squares: Float64[np.ndarray, " n_block"], n: int
+) -> Float64[np.ndarray, " n_block"]:
+    """Σx² - (Σx)² / n; 0 where it is no more than rounding of float32 values that never vary."""
+    variance = squares - np.square(total) / n
+    return np.where(variance > 1e-12 * squares, variance, 0)
 
 
 def _ratio(

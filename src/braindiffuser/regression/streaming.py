@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits
 
-from braindiffuser.regression.linalg import multiply, squared_norms
+from braindiffuser.regression.linalg import column_products, multiply
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -91,8 +91,9 @@ def for_each_block(
     On a CPU each core reads, widens and multiplies blocks of its own, with one thread for its products, and one block more
     is read meanwhile. So no core waits for another, and what is made of a block does not depend on their number.
     """
-    step, length = min(step_of(targets.shape), targets.shape[1]), targets.shape[1]
+    length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
+    step = min(step_of(targets.shape), -(-length // 8))  # few targets are shared out among cores too
     memories: SimpleQueue[torch.Tensor] = SimpleQueue()
     for _ in range(n_cores + 1):
         memories.put(torch.empty(targets.shape[0] * step * math.prod(targets.shape[2:]), dtype=dtype, device=device))
@@ -146,7 +147,7 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
             shift = rows.mean(dim=0)
         rows -= shift
         sums += ones[: len(rows)] @ rows
-        squares += squared_norms(rows)
+        squares += column_products(rows, rows)
     mean = sums / n_rows
     std = (squares / n_rows - mean.square()).clamp(min=0).sqrt()
     return Block(columns, values, shift, shift.double() + mean, std)
