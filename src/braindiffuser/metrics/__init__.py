@@ -1,0 +1,48 @@
+"""Metrics: one file is one kind, with its function and its facts. Metrics take arrays and know nothing of runs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from pydantic import Field
+
+from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser.part import Part
+
+
+class Metric(Part):
+    """What one number is: facts that tables and figures print, and the function that compares.
+
+    Concrete kinds derive from `PixelMetric` or `FeatureMetric` and give the fields their defaults.
+    """
+
+    label: str = Field(description="Name in print.")
+    description: str = Field(description="What is computed, preprocessing included, in a sentence.")
+    citation: str = Field(description="Where the metric comes from.")
+
+    bounds: ClassVar[tuple[float, float]]
+    """Smallest and largest possible score."""
+    higher_is_better: ClassVar[bool] = True
+    """Whether a better reconstruction scores higher."""
+    chance: ClassVar[float | None] = None
+    """Expected score of reconstructions that have nothing to do with the stimuli; None where it depends on the pictures."""
+
+
+class PixelMetric(Metric):
+    """A metric that compares pictures."""
+
+    @abstractmethod
+    def compare(self, seen: Pictures, made: Pictures) -> Vector:
+        """Score pictures (n, 3, height, width) in [0, 1] against the stimuli, of the same size: (n,), each pair alone."""
+
+
+class FeatureMetric(Metric):
+    """A metric that compares features of one layer of a network."""
+
+    network: str = Field(description="Name of the feature network.")
+    layer: str = Field(description="Its layer.")
+
+    @abstractmethod
+    def compare(self, seen: Matrix, made: Matrix) -> Vector:
+        """Score features (n, d) of reconstructions against those of the stimuli, in the same order: (n,)."""

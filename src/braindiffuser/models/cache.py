@@ -1,0 +1,54 @@
+"""Networks that are loaded once and shared: one CLIP serves two target groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from braindiffuser.errors import RunError
+
+Network = TypeVar("Network")
+
+
+class NetworkCache:
+    """Loads each network once, and holds it until `keep` lets it go.
+
+    Attributes:
+        device: where networks compute: "cpu", "cuda", "cuda:1" …
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Begin with no network.
+
+        Args:
+            device: where networks compute.
+        """
+        self.device = device
+        self._loaded: dict[tuple[Any, ...], Any] = {}
+
+    def load(self, folder: Path, load: Callable[[Path], Network], *settings: Hashable) -> Network:
+        """Return the network of a checkpoint folder, loading it if this is the first time.
+
+        Args:
+            folder: of the checkpoint.
+            load: makes the network, on its device, from the folder.
+            settings: what else the network depends on, such as its precision: networks of other settings are loaded apart.
+
+        Raises:
+            RunError: if the checkpoint is missing, damaged, or does not fit its own config.
+        """
+        key = (folder, load.__qualname__, *settings)
+        if key not in self._loaded:
+            try:
+                self._loaded[key] = load(folder)
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    f"the checkpoint {folder} cannot be used: {error}. Name a whole checkpoint folder, or install braindiffuser again"
+                ) from error
+        network: Network = self._loaded[key]
+        return network
+
+    def keep(self, folders: Collection[Path]) -> None:
+        """Let go of every network whose checkpoint folder is not one of these."""
+        self._loaded = {key: network for key, network in self._loaded.items() if key[0] in folders}

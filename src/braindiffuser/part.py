@@ -1,0 +1,195 @@
+"""Parts: what an experiment is put together from. A part is a frozen config that does its own work.
+
+There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each has a folder of the package;
+the folder's `__init__.py` says what a part of that family must do, and every other file in it is one kind:
+
+    targets:
+      latents: {kind: vdvae, checkpoint: demo/vdvae}        # braindiffuser/targets/vdvae.py
+      depth:   {kind: my_lab.depth:Depth, size: 32}         # class Depth of the module my_lab.depth
+
+A class outside the package is used only if its module is imported already (`--with my_lab.depth` on the command line imports
+it): an experiment file alone runs nobody's code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import isabstract
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_serializer, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+Family = TypeVar("Family", bound="Part")
+
+RUNTIME = "runtime"
+"""Marks a field that cannot change a result, such as a batch size, in its `json_schema_extra`."""
+
+
+def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
+    """Declare a field that cannot change a result, so that it enters no identity."""
+    return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
+
+
+class Settings(BaseModel):
+    """A frozen config that refuses unknown entries and names those that it knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_known_entries(cls, content: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
+        try:
+            return validate(content)
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields)
+            raise ValidationError.from_exception_data(cls.__name__, [_named(fault, known) for fault in error.errors()]) from None
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on, as JSON has them: those that are not declared runtime-only.
+
+        Args:
+            device: where networks run; a part whose entries mean something else on another device overrides this.
+        """
+        return {
+            name: _influences(getattr(self, name), device)
+            for name, field in type(self).model_fields.items()
+            if not is_runtime(field.json_schema_extra)
+        }
+
+
+def is_runtime(extra: Any) -> bool:
+    """Tell from a field's `json_schema_extra` whether it is declared runtime-only."""
+    return isinstance(extra, Mapping) and bool(extra.get(RUNTIME))
+
+
+class Part(Settings):
+    """Base of all families. In files a part is a mapping with its `kind`; in Python the class itself is called."""
+
+    folder_entries: ClassVar[tuple[str, ...]] = ()
+    """Names of the fields that hold checkpoint folders."""
+
+    @property
+    def kind(self) -> str:
+        """Name in experiment files: the file's name for the package's own parts, `module:Class` for all others."""
+        return kind_of(type(self))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_kind(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping) or "kind" not in content:
+            return content
+        if content["kind"] != kind_of(cls):
+            raise PydanticCustomError(
+                "kind", "kind is {given}, but this part is {own}", {"given": content["kind"], "own": kind_of(cls)}
+            )
+        return {key: value for key, value in content.items() if key != "kind"}
+
+    @model_serializer(mode="wrap")
+    def _add_kind(self, serialise: Any) -> dict[str, Any]:
+        return {"kind": self.kind, **serialise(self)}
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return the kind and all entries that results depend on; those that hold checkpoint folders count by their files."""
+        own = super().influences(device)
+        return {"kind": self.kind, **{key: value for key, value in own.items() if key not in self.folder_entries}}
+
+    @property
+    def checkpoints(self) -> dict[str, Path]:
+        """Checkpoint folders that this part loads networks from, by the name of their entry."""
+        return {name: checkpoint_folder(getattr(self, name)) for name in self.folder_entries}
+
+
+def checkpoint_folder(named: Path) -> Path:
+    """Find a checkpoint folder: a relative one comes with the package, or lies in the folder of downloaded checkpoints."""
+    from braindiffuser.weight_files import weights_folder
+
+    bundled = Path(__file__).parent / "checkpoints" / named  # an absolute path stays itself
+    return bundled if bundled.exists() else weights_folder() / named
+
+
+def kind_of(part: type[Part]) -> str:
+    """Return the name of a part's class in experiment files."""
+    package, _, module = part.__module__.rpartition(".")
+    inside = any(base.__module__ == package for base in part.__mro__)
+    return module if inside else f"{part.__module__}:{part.__qualname__}"
+
+
+def known_kinds(family: type[Part]) -> list[str]:
+    """List the kinds of a family that come with the package: the files of its folder."""
+    paths = import_module(family.__module__).__path__
+    return sorted(module.name for module in iter_modules(paths) if not module.name.startswith("_"))
+
+
+def as_part(family: type[Family], content: Any) -> Family:
+    """Make a part from what an experiment file says of it; a part stays as it is.
+
+    Raises:
+        ValidationError: if the part's own entries are wrong; or, as one fault of the whole, if the kind is missing or unknown.
+    """
+    if isinstance(content, family):
+        return content
+    if not isinstance(content, Mapping):
+        raise PydanticCustomError("part", "expected a mapping with its kind, such as {{kind: {kind}}}", {"kind": known_kinds(family)[0]})
+    if not isinstance(content.get("kind"), str):
+        raise PydanticCustomError("kind", "kind is missing; known kinds: {known}", {"known": ", ".join(known_kinds(family))})
+    return _class_of(family, content["kind"]).model_validate(dict(content))
+
+
+def _class_of(family: type[Family], kind: str) -> type[Family]:
+    module_name, colon, name = kind.partition(":")
+    if colon:
+        found = _outside(kind, module_name, name)
+    else:
+        if kind not in known_kinds(family):
+            raise PydanticCustomError(
+                "kind",
+                "there is no kind {kind}; known kinds: {known}, or module:Class of your own",
+                {"kind": kind, "known": ", ".join(known_kinds(family))},
+            )
+        module = import_module(f"{family.__module__}.{kind}")
+        found = next(part for part in vars(module).values() if _is_kind(part, family) and part.__module__ == module.__name__)
+    if not _is_kind(found, family):
+        raise PydanticCustomError("kind", "{kind} is no {family}", {"kind": kind, "family": family.__name__})
+    return found  # type: ignore[no-any-return]
+
+
+def _outside(kind: str, module_name: str, name: str) -> Any:
+    if module_name not in sys.modules:
+        raise PydanticCustomError(
+            "kind",
+            "{kind} is in a module that is not imported: name it with --with {module}, or import it first in Python",
+            {"kind": kind, "module": module_name},
+        )
+    found = vars(sys.modules[module_name]).get(name)
+    if found is None:
+        raise PydanticCustomError("kind", "the module {module} has no class {name}", {"module": module_name, "name": name})
+    return found
+
+
+def _is_kind(found: Any, family: type[Part]) -> bool:
+    return isinstance(found, type) and issubclass(found, family) and found is not family and not isabstract(found)
+
+
+def _influences(value: Any, device: str) -> Any:
+    if isinstance(value, Settings):
+        return value.influences(device)
+    if isinstance(value, Mapping):
+        return {str(key): _influences(entry, device) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_influences(entry, device) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _named(fault: Any, known: str) -> InitErrorDetails:
+    """Copy a fault; one of an unknown entry now lists the entries that there are."""
+    message = fault["msg"]
+    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+        message = f"there is no such entry; known entries: {known}"
+    kind = "unknown_entry" if fault["type"] == "extra_forbidden" else fault["type"]
+    error = PydanticCustomError(kind, "{message}", {"message": message})
+    return InitErrorDetails(type=error, loc=fault["loc"], input=fault["input"])
