@@ -20,7 +20,8 @@ from braindiffuser.data.scenes import Scene, Split, compose_scenes
 from braindiffuser.evaluation.pixels import pixcorr
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
 from braindiffuser.models.logistic_mixture import mixture_nll
-from braindiffuser.models.weights import BUNDLED, load_autoencoder, load_clip, load_unet, load_vdvae
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.reconstruction.diffusion import DiffusionConfig, DiffusionNetworks, Embeddings, reconstruct
 
 DEMO = BUNDLED / "demo"

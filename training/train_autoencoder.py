@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.weights import BUNDLED, build_autoencoder, load_autoencoder, save_network
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import build_autoencoder, load_autoencoder, save_network
 
 BATCH = 16
 CONFIG: dict[str, Any] = {

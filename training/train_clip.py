@@ -17,7 +17,8 @@ from torch import Tensor
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes, load_scene_kit
 from braindiffuser.models.clip import pixel_values, tokenize
-from braindiffuser.models.weights import BUNDLED, build_clip, save_network
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import build_clip, save_network
 
 BATCH = 192
 UNKNOWN, START, END = "<unknown>", "<|startoftext|>", "<|endoftext|>"

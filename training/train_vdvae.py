@@ -15,7 +15,8 @@ from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.logistic_mixture import mixture_nll
 from braindiffuser.models.vdvae import VDVAEConfig
-from braindiffuser.models.weights import BUNDLED, save_network
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import save_network
 
 CONFIG = VDVAEConfig(
     image_size=16,

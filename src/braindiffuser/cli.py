@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -25,13 +25,13 @@ from rich.table import Table
 from rich.text import Text
 
 from braindiffuser import __version__
-from braindiffuser.errors import BrainDiffuserError
+from braindiffuser.errors import BrainDiffuserError, RunError
 
 if TYPE_CHECKING:
-    from braindiffuser.config import Experiment
+    from braindiffuser.experiment import Experiment
     from braindiffuser.memory_plan import MemoryPlan
-    from braindiffuser.run import Progress as Listener
     from braindiffuser.run import Run
+    from braindiffuser.stages import Progress as Listener
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,7 +53,13 @@ Config = Annotated[
 Nsd = Annotated[Path | None, typer.Option("--nsd", help="NSD's folder: holds nsddata, nsddata_betas, nsddata_stimuli.")]
 Subject = Annotated[int | None, typer.Option("--subject", min=1, max=8, help="Number of the subject in NSD.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1 …")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard stages that were run with other settings.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Make anew what was made with other settings or inputs; old results stay until then.")
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", help="A module of yours to import, whose classes the experiment names as module:Class."),
+]
 
 console = Console(stderr=True)
 
@@ -76,40 +82,10 @@ def run(
     subject: Subject = None,
     device: Device = None,
     overwrite: Overwrite = False,
+    modules: With = None,
 ) -> None:
     """Run every stage that is not finished, from betas to the page."""
-    _run(out, config, overwrite, stage=None, choices=_choices(nsd, subject, device))
-
-
-@app.command(epilog="Example: **braindiffuser prepare --preset demo --out runs/demo**")
-def prepare(
-    out: Out,
-    config: Config = None,
-    nsd: Nsd = None,
-    subject: Subject = None,
-    device: Device = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Stage 1: betas to responses, averaged over repeats and normalised by the training set."""
-    _run(out, config, overwrite, "prepare", _choices(nsd, subject, device))
-
-
-@app.command(epilog="Example: **braindiffuser extract --out runs/demo**")
-def extract(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
-    """Stage 2: stimuli and captions to VDVAE latents and CLIP embeddings."""
-    _run(out, config, overwrite, "extract", _choices(device=device))
-
-
-@app.command(epilog="Example: **braindiffuser fit --out runs/demo**")
-def fit(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
-    """Stage 3: fit the decoders and predict the features of the test stimuli."""
-    _run(out, config, overwrite, "fit", _choices(device=device))
-
-
-@app.command(epilog="Example: **braindiffuser reconstruct --out runs/demo**")
-def reconstruct(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
-    """Stage 4: predicted features to low-level pictures and reconstructions."""
-    _run(out, config, overwrite, "reconstruct", _choices(device=device))
+    _run(out, config, overwrite, None, _choices(nsd, subject, device), modules)
 
 
 @app.command(
@@ -127,32 +103,41 @@ def evaluate(
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the scores of two folders here.")] = None,
     device: Device = None,
+    modules: With = None,
 ) -> None:
-    """Stage 5: score the reconstructions of a run, or any two folders of pictures, with intervals."""
+    """Score the pictures of a run, or any two folders of pictures, with intervals."""
     if out is not None and seen is None and json_file is None:
-        _run(out, config, overwrite, "evaluate", _choices(device=device, profile=profile))
+        _run(out, config, overwrite, "evaluate", _choices(device=device, profile=profile), modules)
     elif seen is not None and made is not None and out is None:
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
         _leave("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
 
 
-analyse = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Stage 6: ask the decoders about the brain."
-)
-app.add_typer(analyse, name="analyse", epilog="Example: **braindiffuser analyse roi --out runs/demo**")
+def _stage_command(stage: str) -> Callable[..., None]:
+    def command(
+        out: Out,
+        config: Config = None,
+        nsd: Nsd = None,
+        subject: Subject = None,
+        device: Device = None,
+        overwrite: Overwrite = False,
+        modules: With = None,
+    ) -> None:
+        _run(out, config, overwrite, stage, _choices(nsd, subject, device), modules)
+
+    return command
 
 
-@analyse.command(epilog="Example: **braindiffuser analyse roi --out runs/demo**")
-def roi(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
-    """Draw the picture that each region wants to see."""
-    _run(out, config, overwrite, "analyse", _choices(device=device))
+def _add_stage_commands() -> None:
+    """Add a command for every stage that has none of its own."""
+    from braindiffuser.stages import stages
 
-
-@app.command(epilog="Example: **braindiffuser report --out runs/demo**")
-def report(out: Out, config: Config = None, device: Device = None, overwrite: Overwrite = False) -> None:
-    """Stage 7: write the page from what is stored."""
-    _run(out, config, overwrite, "report", _choices(device=device))
+    known = {info.callback.__name__ for info in app.registered_commands if info.callback}
+    for number, stage in enumerate(stages().values(), start=1):
+        if stage.name not in known:
+            example = f"Example: **braindiffuser {stage.name} --out runs/demo**"
+            app.command(stage.name, help=f"Stage {number}: {stage.does}.", epilog=example)(_stage_command(stage.name))
 
 
 @app.command(
@@ -189,22 +174,24 @@ def simulate(
 @app.command(epilog="Example: **braindiffuser info --preset demo**")
 def info(
     config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
+    modules: With = None,
 ) -> None:
     """Print versions, which networks are here, what fits a GPU, and the experiment as a file to start from."""
     with _telling_errors():
-        from braindiffuser.config import Experiment, preset_names
+        from braindiffuser.experiment import Experiment, preset_names
 
+        _import_modules(modules)
         experiment = Experiment.load(config)
         out = Console()
         out.print(f"braindiffuser {__version__}, presets: {', '.join(preset_names())}", highlight=False)
-        for network in ("vdvae", "clip", "autoencoder", "unet"):
-            folder = experiment.checkpoints.folder(network)
+        for name, folder in experiment.checkpoints.items():
             path = folder / "model.safetensors"
             state = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"missing: expected at {path}"
-            out.print(f"  {network}: {state}", highlight=False, soft_wrap=True)
+            out.print(f"  {name}: {state}", highlight=False, soft_wrap=True)
         if experiment.evaluation.profile == "brain-diffuser-2023":
             _print_weights(out)
-        _print_memory(out, experiment)
+        if experiment.generator.kind == "brain_diffuser":
+            _print_memory(out, experiment)
         out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -264,7 +251,7 @@ def _print_memory(out: Console, experiment: Experiment) -> None:
         out.print(table)
         out.print(f"To set it, write in the experiment file: {_settings(fit)}", highlight=False, soft_wrap=True)
     if gpu is None:
-        needs = demand_of(experiment, "full").gigabytes(experiment.diffusion.batch_size)
+        needs = demand_of(experiment, "full").gigabytes(experiment.generator.pictures_at_a_time)
         line = f"no GPU: CPU, float32, about {needs:.1f} GB of main memory for the second stage"
         out.print(f"This machine has {line}", highlight=False, soft_wrap=True)
     elif not meant_for_gpu:
@@ -276,7 +263,10 @@ def _print_memory(out: Console, experiment: Experiment) -> None:
 
 def _settings(fit: MemoryPlan) -> str:
     offload = str(fit.offload).lower()
-    return f"diffusion: {{batch_size: {fit.batch_size}, precision: {fit.precision}, offload: {offload}}}"
+    return f"generator: {{diffusion: {{batch_size: {fit.batch_size}, precision: {fit.precision}, offload: {offload}}}}}"
+
+
+_add_stage_commands()
 
 
 def main() -> None:
@@ -288,43 +278,67 @@ def _choices(
     nsd: Path | None = None, subject: int | None = None, device: str | None = None, profile: str | None = None
 ) -> dict[str, Any]:
     """Gather what was said on the command line, in the shape of an experiment file."""
-    data = {key: value for key, value in {"root": nsd, "subject": subject}.items() if value is not None}
-    said = {"data": data, "device": device, "evaluation": {"profile": profile} if profile else None}
+    named = {"kind": "nsd", "root": str(nsd)} if nsd is not None else {}
+    dataset = named | ({"subject": subject} if subject is not None else {})
+    said = {"dataset": dataset, "device": device, "evaluation": {"profile": profile} if profile else None}
     return {key: value for key, value in said.items() if value}
 
 
+def _import_modules(names: list[str] | None) -> None:
+    """Import the modules that the user named, from the working folder or from what is installed."""
+    from importlib import import_module
+
+    if names:
+        sys.path.append(str(Path.cwd()))
+    for name in names or ():
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"--with {name} cannot be imported ({error}): it is looked for in this folder and among what is installed"
+            ) from error
+
+
 def _run(
-    out: Path, config: str | None, overwrite: bool, stage: str | None, choices: dict[str, Any] | None = None
+    out: Path,
+    config: str | None,
+    overwrite: bool,
+    stage: str | None,
+    choices: dict[str, Any] | None = None,
+    modules: list[str] | None = None,
 ) -> None:
     with _telling_errors(), _progress() as listen:
+        _import_modules(modules)
         opened = _open(out, config, overwrite, listen, choices or {})
-        from braindiffuser.pipeline import STAGES, run_all
-
         if stage is None:
-            page = run_all(opened)
+            opened.run_all()
         else:
-            STAGES[stage](opened)
-            page = opened.store.folder / "report" / "index.html"
-    _print_result(opened, page)
+            opened.do(stage)
+    _print_result(opened)
 
 
 def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
-    from braindiffuser.config import Experiment
-    from braindiffuser.run import Run, stored_experiment
+    from braindiffuser.experiment import Experiment
 
     begun = config is None and (out / "manifest.json").exists()
-    experiment = stored_experiment(out) if begun else Experiment.load(config or "demo")
-    return Run.open(experiment.changed(choices), out, overwrite, listen)
+    if not begun:
+        experiment = Experiment.load(config or "demo").changed(choices)
+    from braindiffuser.run import Run, stored_experiment
+
+    if begun:
+        experiment = stored_experiment(out).changed(choices)
+    return Run.open(experiment, out, overwrite, listen)
 
 
-def _print_result(opened: Run, page: Path) -> None:
+def _print_result(opened: Run) -> None:
     from rich.markdown import Markdown
 
     from braindiffuser.report.tables import scores_markdown
 
-    if opened.store.is_finished("evaluate"):
-        Console().print(Markdown(scores_markdown(opened.store.read_json("scores.json"))))
-    if page.exists():
+    page = opened.results.folder / "report" / "index.html"
+    if opened.is_finished("evaluate"):
+        Console().print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+    if opened.is_finished("report"):
         Console().print(f"Page: {page}", highlight=False, soft_wrap=True)
 
 
@@ -333,17 +347,16 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
 
     with _telling_errors():
         from braindiffuser.report.tables import FOLDERS, scores_markdown
-        from braindiffuser.run import check_device
-        from braindiffuser.scoring import evaluate_folders
+        from braindiffuser.evaluation.folders import evaluate_folders
+        from braindiffuser.files import replacing
+        from braindiffuser.machine import check_device
         from braindiffuser.weight_files import weights_folder
 
         check_device(device)
         scores = evaluate_folders(seen, made, profile, weights_folder(), device)
         if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = json_file.with_name(f".{json_file.name}.unfinished")
-            unfinished.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            unfinished.replace(json_file)
+            with replacing(json_file) as beside:
+                beside.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     Console().print(Markdown(scores_markdown(scores, FOLDERS)))
     for folder, names in scores["unmatched"].items():
         if names:

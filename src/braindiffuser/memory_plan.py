@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from braindiffuser.config import Experiment
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
+from braindiffuser.generators.brain_diffuser import BrainDiffuser
 from braindiffuser.models.accounting import peak_memory
 from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8
+from braindiffuser.models.sampler_names import Precision
 from braindiffuser.models.versatile import VersatileConfig
 from braindiffuser.models.weights import build_autoencoder, build_empty, build_unet, read_config
 from braindiffuser.reconstruction.coding import coded_at_a_time
 from braindiffuser.reconstruction.diffusion import guided_denoiser
-from braindiffuser.reconstruction.placement import Precision
 
 CONTEXT = 0.75e9
 """Bytes allowed for CUDA's context and the kernels of its libraries."""
@@ -96,11 +98,15 @@ def demand_of(experiment: Experiment, precision: Precision | None = None) -> Dem
         precision: None takes the experiment's.
 
     Raises:
-        RunError: if a config is not JSON.
+        RunError: if a config is not JSON, or the generator is another one than Brain-Diffuser's.
     """
-    precision = experiment.diffusion.precision if precision is None else precision
+    generator = experiment.generator
+    if not isinstance(generator, BrainDiffuser):
+        raise RunError(f"memory is planned for the generator brain_diffuser alone, not for {generator.kind}")
+    precision = generator.diffusion.precision if precision is None else precision
     dtype = torch.float16 if precision == "half" else torch.float32
-    configs = {name: _config(experiment, name) for name in _PUBLISHED}
+    folders = {**generator.checkpoints, "clip": experiment.targets["vision"].checkpoints.get("checkpoint")}
+    configs = {name: _config(name, folders[name]) for name in _PUBLISHED}
     with FakeTensorMode(), torch.no_grad():
         unet = build_empty(build_unet, configs["unet"], "cpu", dtype)
         autoencoder = build_empty(build_autoencoder, configs["autoencoder"], "cpu", dtype)
@@ -108,7 +114,7 @@ def demand_of(experiment: Experiment, precision: Precision | None = None) -> Dem
         pictures = torch.empty(1, int(autoencoder.config.in_channels), size, size, dtype=dtype)
         latents = autoencoder.encode(pictures).latent_dist.mean
         tokens, null_tokens = (_tokens(unet.config, configs["clip"]) for _ in range(2))
-        guidance = experiment.diffusion.guidance_scale, experiment.diffusion.vision_weight
+        guidance = generator.diffusion.guidance_scale, generator.diffusion.vision_weight
 
         def step() -> torch.Tensor:
             return guided_denoiser(unet, tokens, null_tokens, *guidance)(latents.float(), 0)
@@ -135,12 +141,13 @@ def gpu_of_this_machine(device: str = "cuda") -> tuple[str, float] | None:
     return properties.name, float(properties.total_memory)
 
 
-def _config(experiment: Experiment, network: str) -> dict[str, Any]:
-    folder = experiment.checkpoints.folder(network)
+def _config(network: str, folder: Path | None) -> dict[str, Any]:
+    if folder is None or not (folder / "config.json").is_file():
+        return dict(_PUBLISHED[network])
     try:
-        return read_config(folder) if (folder / "config.json").is_file() else dict(_PUBLISHED[network])
+        return read_config(folder)
     except ValueError as error:
-        raise RunError(f"checkpoints.{network} cannot be used: {error}") from error
+        raise RunError(f"the checkpoint {folder} cannot be used: {error}") from error
 
 
 def _tokens(unet: VersatileConfig, clip: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,8 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from braindiffuser.checkpoint_files import checkpoint_folder
+
 Family = TypeVar("Family", bound="Part")
 
 RUNTIME = "runtime"
@@ -102,14 +104,6 @@ class Part(Settings):
     def checkpoints(self) -> dict[str, Path]:
         """Checkpoint folders that this part loads networks from, by the name of their entry."""
         return {name: checkpoint_folder(getattr(self, name)) for name in self.folder_entries}
-
-
-def checkpoint_folder(named: Path) -> Path:
-    """Find a checkpoint folder: a relative one comes with the package, or lies in the folder of downloaded checkpoints."""
-    from braindiffuser.weight_files import weights_folder
-
-    bundled = Path(__file__).parent / "checkpoints" / named  # an absolute path stays itself
-    return bundled if bundled.exists() else weights_folder() / named
 
 
 def kind_of(part: type[Part]) -> str:

@@ -1,79 +1,345 @@
-"""A run: an experiment and the folder that its results go to."""
+"""A run: an experiment and the folder that its results go to. It trusts nothing in that folder that it did not check."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Int
+from filelock import FileLock, Timeout
 
-from braindiffuser import images
-from braindiffuser._arrays import Pictures
-from braindiffuser.config import WITHOUT_INFLUENCE, Experiment, flatten, identity
-from braindiffuser.data.nsd import open_nsd, open_stimuli
-from braindiffuser.data.recording import Recording
-from braindiffuser.data.simulated import held_out_ids
+from braindiffuser.checkpoint_files import hash_checkpoint
+from braindiffuser.contents import Contents, differences
+from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
-from braindiffuser.models.weights import hash_checkpoint
-from braindiffuser.regression.training import TrainingRows
-from braindiffuser.store import Store, environment
-from braindiffuser.weight_files import weights_folder
+from braindiffuser.experiment import Experiment, identity
+from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
+from braindiffuser.models.cache import NetworkCache
+from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
+from braindiffuser.store import Results, Store
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many parts of it are done, and how many there are."""
+if TYPE_CHECKING:
+    from braindiffuser.data.recording import Recording
+    from braindiffuser.report.page import Report
 
-INFLUENCES = {
-    "prepare": ("simulation", "data"),
-    "extract": ("seed", "latents", "embeddings", "checkpoints.vdvae", "checkpoints.clip"),
-    "fit": ("regression",),
-    "reconstruct": ("low_level", "diffusion", "checkpoints.autoencoder", "checkpoints.unet"),
-    "evaluate": ("evaluation",),
-    "analyse": ("roi",),
-    "report": ("name",),
-}
-"""The entries of an experiment that each stage depends on, besides those of the stages it needs."""
+State = Literal["finished", "damaged", "stale", "unfinished"]
+"""finished: made by these settings, and whole; damaged: made by these, but a file is not as it was; stale: made by others."""
 
-_TO_PICTURES = ("prepare", "extract", "fit", "reconstruct")
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "prepare": (),
-    "extract": ("prepare",),
-    "fit": ("prepare", "extract"),
-    "reconstruct": ("prepare", "extract", "fit"),
-    "evaluate": _TO_PICTURES,
-    "analyse": _TO_PICTURES,
-    "report": (*_TO_PICTURES, "evaluate", "analyse"),
-}
-"""The stages whose results each stage needs, in order."""
-
-OUTPUTS = {
-    "prepare": (
-        "arrays/responses",
-        "arrays/stimuli",
-        "arrays/ncsnr",
-        "voxels.json",
-        "sums.npz",
-        "rois.npz",
-        "trials.csv",
-    ),
-    "extract": ("arrays/targets", "arrays/truth", "arrays/null"),
-    "fit": ("decoders", "arrays/predictions"),
-    "reconstruct": ("reconstructions",),
-    "evaluate": ("scores.json", "scores_held_out.json", "per_image.csv", "noise_ceiling.json"),
-    "analyse": ("roi_maximisation.json", "reconstructions/roi", "reconstructions/roi_low_level"),
-    "report": ("report",),
-}
-"""What each stage writes in the run's folder."""
-
-SCORES_FILES = {"test": "scores.json", "held_out": "scores_held_out.json"}
-"""Where the scores of each test set are."""
+OWN_FILES = ("manifest.json", "experiment.yaml", "recording.json", "steps", "unfinished")
+"""What a run writes in its folder besides the results of its stages."""
 
 
-NETWORK_NAMES = ("vdvae", "clip", "autoencoder", "unet")
-"""The networks of an experiment, as `checkpoints` names them."""
+class Run:
+    """An experiment and the folder that its results go to.
+
+    Attributes:
+        experiment: what to do.
+        results: finished results, for reading.
+    """
+
+    def __init__(self, experiment: Experiment, store: Store, progress: Progress) -> None:
+        """Put together what `open` has checked."""
+        self.experiment = experiment
+        self.results: Results = store
+        self._store = store
+        self._progress = progress
+        self._contents = Contents(store, experiment.dataset.files(), progress)
+        self._networks = NetworkCache(experiment.device)
+        self._checkpoint_hashes: dict[Path, str] = {}
+
+    @classmethod
+    def open(
+        cls,
+        experiment: Experiment | None,
+        folder: Path | str,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Run:
+        """Open a run's folder, new or begun.
+
+        Args:
+            experiment: what to do; None takes the one that the folder holds.
+            folder: where results go.
+            overwrite: make steps anew whose settings or inputs differ; their old results stay until then. Without it, such
+                steps are an error.
+            progress: called as progress(label, done, total).
+
+        Raises:
+            RunError: if no experiment is given and the folder holds none; if the folder holds steps of other settings or
+                inputs, or files that are not a run's, or lies in, at or around the recording; or if a checkpoint is missing.
+        """
+        folder, told = Path(folder), progress or _silent
+        _refuse_folder(folder, experiment)
+        store = Store(folder)
+        experiment = experiment or stored_experiment(folder)
+        _require_checkpoints(experiment)
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(experiment, store, told)
+        with run._alone():
+            store.finish_publishing()
+            run._note_missing_recording()
+            run._settle_stale(overwrite)
+            run._note_experiment()
+        return run
+
+    # Identity
+
+    def _settings(self, step: Step) -> dict[str, Any]:
+        """Return what a step depends on of the experiment: its entries, and the contents of its checkpoints."""
+        stage = stages()[step.stage]
+        folders = stage.checkpoints(self.experiment, step.unit)
+        return {
+            **stage.influences(self.experiment, step.unit),
+            **{name: self._hash_checkpoint(folder) for name, folder in folders.items()},
+        }
+
+    def _hash_checkpoint(self, folder: Path) -> str:
+        if folder not in self._checkpoint_hashes:
+            self._checkpoint_hashes[folder] = hash_checkpoint(folder)
+        return self._checkpoint_hashes[folder]
+
+    def _contents_of(self, step: Step) -> dict[str, dict[str, str]]:
+        """Return what a step depends on of the recording: its files' names and hashes; only those that changed are read."""
+        stage = stages()[step.stage]
+        named = {f"names of {role}": self._contents.names(role) for role in stage.roles_by_name(self.experiment, step.unit)}
+        return named | {role: self._contents.digests(role) for role in stage.roles(self.experiment, step.unit)}
+
+    def _needs_of(self, step: Step) -> tuple[Step, ...]:
+        return stages()[step.stage].needs_of(self.experiment, step.unit)
+
+    def _is_current(self, step: Step) -> bool | None:
+        """Tell if a finished step was made from what it would be made from now; None if that is not known yet."""
+        record = self._store.record(str(step))
+        if record is None:
+            return None
+        if self._reasons(step, record):
+            return False
+        known = [self._is_current(need) for need in self._needs_of(step)]
+        if not all(known):
+            return False if False in known else None
+        uids = {str(need): self._uid(need) for need in self._needs_of(step)}
+        return bool(record["needs"] == uids)
+
+    def _uid(self, step: Step) -> str | None:
+        record = self._store.record(str(step))
+        return None if record is None else str(record["uid"])
+
+    def _reasons(self, step: Step, record: Mapping[str, Any]) -> list[str]:
+        """Say which settings and files a finished step was made from that are otherwise now."""
+        before, now = flatten(record["settings"]), flatten(json.loads(json.dumps(self._settings(step))))
+        changed = [
+            f"{name} was {before.get(name, 'not there')}, now {now.get(name, 'not there')}"
+            for name in dict.fromkeys([*before, *now])
+            if before.get(name) != now.get(name)
+        ]
+        return changed + differences(record["contents"], self._contents_of(step))
+
+    # States
+
+    def steps(self, stage: str | None = None) -> tuple[Step, ...]:
+        """Return the steps of this run, or of one stage, in order."""
+        return all_steps(self.experiment) if stage is None else stages()[stage].steps(self.experiment)
+
+    def state(self, step: Step) -> State:
+        """Tell how far a step is, and if what it left is whole."""
+        record, current = self._store.record(str(step)), self._is_current(step)
+        if record is None or current is None:
+            return "unfinished"
+        if not current:
+            return "unfinished" if record.get("superseded") else "stale"
+        if self._store.damaged_files(str(step)):
+            return "damaged"
+        come = set(self._available(step)) - set(record["available"])
+        return "unfinished" if come else "finished"
+
+    def _available(self, step: Step) -> tuple[str, ...]:
+        return stages()[step.stage].available(self.experiment, step.unit)
+
+    def is_finished(self, stage: str) -> bool:
+        """Tell if all steps of a stage are finished."""
+        return all(self.state(step) == "finished" for step in self.steps(stage))
+
+    def _settle_stale(self, overwrite: bool) -> None:
+        """Refuse results of other settings or inputs; or mark them, so that new ones take their places."""
+        stale = [step for step in self.steps() if self.state(step) == "stale"]
+        if stale and not overwrite:
+            records = {step: self._store.record(str(step)) for step in stale}
+            reasons = [reason for step, record in records.items() if record for reason in self._reasons(step, record)]
+            raise RunError(
+                f"{self.results.folder} holds {_listed(list(map(str, stale)))} of a run with other settings or inputs "
+                f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
+            )
+        for step in stale:
+            self._store.update_record(str(step), superseded=True)
+
+    # Work
+
+    def do(self, stage: str) -> None:
+        """Run what is not finished of a stage; a killed stage goes on where it was.
+
+        Raises:
+            RunError: if a stage that it needs is not finished, or another process works in the folder.
+        """
+        record = stages()[stage]
+        pending = [step for step in record.steps(self.experiment) if self.state(step) != "finished"]
+        if not pending:
+            self._progress(f"{stage} (finished before)", 1, 1)
+            return
+        self._require(pending)
+        if record.on_device:
+            check_device(self.experiment.device)
+        with self._alone(), self._timed(stage):
+            self._compute(record, pending)
+        self._networks.keep(())
+
+    def _compute(self, stage: Stage, pending: list[Step]) -> None:
+        drafts = _Drafts([step.unit for step in pending], lambda unit: self._draft(Step(stage.name, unit)))
+        for unit in stage.compute(self._work, drafts):
+            self._publish(Step(stage.name, unit), drafts[unit])
+
+    def _draft(self, step: Step) -> Draft:
+        """Open a step's draft under a hash of all that its result depends on, but files that it hashes as it reads them."""
+        stage = stages()[step.stage]
+        while_reading = {role: self._contents.sizes(role) for role in stage.roles_while_reading}
+        roles = [role for role in stage.roles(self.experiment, step.unit) if role not in while_reading]
+        contents = {role: self._contents.digests(role) for role in roles}
+        needed = {str(need): self._uid(need) for need in self._needs_of(step)}
+        key = identity([self._settings(step), contents, while_reading, needed, self._available(step)])
+        return self._store.draft(str(step), key, adopt=self.state(step) == "damaged")
+
+    def _publish(self, step: Step, draft: Draft) -> None:
+        inputs = {
+            "settings": self._settings(step),
+            "contents": self._contents_of(step),
+            "needs": {str(need): self._uid(need) for need in self._needs_of(step)},
+            "available": list(self._available(step)),
+        }
+        facts = {"uid": identity([str(step), inputs]), "key": draft.key, **inputs, "versions": versions(), "finished": _now()}
+        self._store.publish(str(step), draft, facts)
+
+    def _require(self, pending: list[Step]) -> None:
+        """Check that the steps that others need, and that are not run with them, are finished."""
+        needs = (need for step in pending for need in self._needs_of(step))
+        for need in dict.fromkeys(needs):
+            if need not in pending and self.state(need) != "finished":
+                damaged = self._store.damaged_files(str(need)) if self.state(need) == "damaged" else {}
+                why = "".join(f" ({name} {change})" for name, change in list(damaged.items())[:1])
+                raise RunError(
+                    f"{pending[0].stage} needs {need.stage} first{why}: "
+                    f"braindiffuser {need.stage} --out {self.results.folder}"
+                )
+
+    @cached_property
+    def _work(self) -> Work:
+        return Work(self.experiment, self.results, self.recording, self._contents, self._networks, self._progress)
+
+    def recording(self) -> Recording:
+        """Open the recording, once.
+
+        Raises:
+            RecordingError: if a file is missing or does not fit; names it.
+        """
+        return self._recording
+
+    @cached_property
+    def _recording(self) -> Recording:
+        return self.experiment.dataset.open(self.results.folder / "nsd")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        lock = FileLock(self.results.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(f"another process works in {self.results.folder}: wait until it ends") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Note in the manifest what a stage takes, over all the times that it is gone on with."""
+        earlier = float(self._store.manifest.get("stages", {}).get(stage, {}).get("seconds", 0.0))
+        reset_peak_memory()
+        started = time.monotonic()
+        facts: dict[str, Any] = {}
+        try:
+            yield
+            facts = {"peak_memory_gb": peak_memory_gb(), "finished": _now()}
+        finally:
+            seconds = round(earlier + time.monotonic() - started, 2)
+            noted = self._store.manifest.get("stages", {})
+            self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **facts}})
+
+    def _note_missing_recording(self) -> None:
+        place = self.experiment.dataset.place
+        if place is not None and not place.exists():
+            self._progress(f"{place} is not there: whether the recording has changed cannot be checked", 1, 1)
+
+    def _note_experiment(self) -> None:
+        experiment = self.experiment
+        self._store.update_manifest(
+            uid=experiment.uid,
+            experiment=experiment.model_dump(mode="json"),
+            seed=experiment.seed,
+            versions=versions(),
+            machine=machine(),
+        )
+        self._write_experiment_file()
+        older = {str(step): record["versions"] for step in self.steps() if (record := self._store.record(str(step)))}
+        changed = sorted({name for noted in older.values() for name, value in noted.items() if versions().get(name) != value})
+        if changed:
+            self._progress(f"made in part by other versions of {', '.join(changed)}: {', '.join(older)}", 1, 1)
+
+    def _write_experiment_file(self) -> None:
+        """Write `experiment.yaml`, unless somebody put another one there."""
+        path, text = self.results.folder / "experiment.yaml", self.experiment.to_yaml()
+        written = self._store.manifest.get("experiment_file", "")
+        if path.is_file() and identity(path.read_bytes().hex()) != written:
+            self._progress(f"{path} is not this run's own and stays as it is; manifest.json says what is run", 1, 1)
+            return
+        self._store.write_text("experiment.yaml", text)
+        self._store.update_manifest(experiment_file=identity(text.encode().hex()))
+
+    # All of it
+
+    def run_all(self) -> Path:
+        """Run every stage that is not finished, and return the page."""
+        if any(self.state(step) != "finished" for step in self.steps() if stages()[step.stage].on_device):
+            check_device(self.experiment.device)
+        for stage in stages():
+            self.do(stage)
+        return self.results.folder / "report" / "index.html"
+
+    def report(self) -> Report:
+        """Return the page of what is finished so far: it shows itself in a notebook, saves, and opens in a browser."""
+        from braindiffuser.stages.report import build_report
+
+        return build_report(self._work)
+
+
+class _Drafts(Mapping[str, Draft]):
+    """Drafts by unit, each opened when it is first asked for: a unit may need another one of the same stage."""
+
+    def __init__(self, units: list[str], open_draft: Callable[[str], Draft]) -> None:
+        self._units, self._open = units, cache(open_draft)
+
+    def __getitem__(self, unit: str) -> Draft:
+        if unit not in self._units:
+            raise KeyError(unit)
+        return self._open(unit)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._units)
+
+    def __len__(self) -> int:
+        return len(self._units)
 
 
 def stored_experiment(folder: Path) -> Experiment:
@@ -88,138 +354,58 @@ def stored_experiment(folder: Path) -> Experiment:
     return Experiment.model_validate(stored)
 
 
-def check_device(device: str) -> None:
-    """Check that networks can run on a device.
+def run_demo(folder: Path | str = "runs/demo", progress: Progress | None = None) -> Path:
+    """Simulate a subject, decode it with the bundled networks, and return the page."""
+    return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
 
-    Raises:
-        RunError: if there is no such device on this machine.
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
     """
-    try:
-        index, kind = torch.device(device).index or 0, torch.device(device).type
-    except RuntimeError as error:
-        raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
-    if kind == "cuda" and index >= torch.cuda.device_count():
-        raise RunError(
-            f"networks are to run on {device}, but torch sees {torch.cuda.device_count()} GPUs: --device cpu does without"
-        )
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
-@dataclass(frozen=True)
-class Run:
-    """An experiment and the folder that its results go to."""
-
-    experiment: Experiment
-    store: Store
-    progress: Progress
-
-    @classmethod
-    def open(
-        cls, experiment: Experiment | None, folder: Path, overwrite: bool = False, progress: Progress | None = None
-    ) -> Run:
-        """Open a run's folder, new or begun.
-
-        Args:
-            experiment: what to run; None takes the one that the folder holds.
-            folder: where results go.
-            overwrite: discard finished stages whose settings differ from the experiment's; else they are an error.
-            progress: told what is being done.
-
-        Raises:
-            RunError: if no experiment is given and the folder holds none, it holds stages of another one, or a network's
-                checkpoint folder is missing.
-        """
-        store = Store(folder)
-        experiment = stored_experiment(folder) if experiment is None else experiment
-        for network in NETWORK_NAMES:
-            if not (experiment.checkpoints.folder(network) / "model.safetensors").is_file():
-                raise RunError(
-                    f"checkpoints.{network} names {experiment.checkpoints.folder(network)}, which is not a checkpoint folder: "
-                    "name one that holds config.json and model.safetensors; for published weights see `braindiffuser weights`"
-                )
-        run = cls(experiment, store, progress or (lambda label, done, total: None))
-        run._discard_stale(overwrite)
-        content = experiment.model_dump(mode="json")
-        store.update_manifest(uid=experiment.uid, experiment=content, seed=experiment.seed, **environment())
-        store.write_text("experiment.yaml", experiment.to_yaml())
-        return run
-
-    def stage_uid(self, stage: str) -> str:
-        """Eight hexadecimal digits of all that a stage's result depends on, its networks' files among them."""
-        wanted = [entry for name in (*NEEDS[stage], stage) for entry in INFLUENCES[name]]
-        flat = flatten(self.experiment.in_force)
-        content = {k: v for k, v in flat.items() if any(k == entry or k.startswith(f"{entry}.") for entry in wanted)}
-        content["data.simulated"] = self.experiment.data.root is None
-        for network in NETWORK_NAMES:
-            if f"checkpoints.{network}" in wanted:
-                content[f"checkpoints.{network}"] = hash_checkpoint(self.experiment.checkpoints.folder(network))
-        return identity(content, without=() if stage == "report" else WITHOUT_INFLUENCE)
-
-    def _discard_incomplete_scores(self) -> None:
-        """Forget scores that left out networks whose weights have come since; the pictures stay."""
-        if not self.store.is_finished("evaluate"):
-            return
-        left_out = self.store.read_json("scores.json").get("missing", {})
-        folders = weights_folder(), torchvision_folder()
-        if any(name in NETWORKS and NETWORKS[name].file.find(*folders) for name in left_out):
-            self.store.discard({stage: OUTPUTS[stage] for stage in ("evaluate", "report")})
-
-    def _discard_stale(self, overwrite: bool) -> None:
-        begun = self.store.manifest.get("stages", {})
-        stale = [stage for stage in INFLUENCES if stage in begun and begun[stage]["uid"] != self.stage_uid(stage)]
-        if stale and not overwrite:
+def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:
+    """Refuse a folder that a run would mix with what is not its own."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: name a folder for the run")
+    place = None if experiment is None else experiment.dataset.place
+    if place is not None:
+        out, recording = folder.resolve(), place.resolve()
+        if out == recording or out in recording.parents or recording in out.parents:
+            raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
+    if folder.is_dir() and not (folder / "manifest.json").is_file():
+        tops = {Path(pattern).parts[0] for stage in stages().values() for pattern in stage.writes}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*tops, *OWN_FILES} - {"experiment.yaml"})
+        if foreign:
             raise RunError(
-                f"{self.store.folder} holds {', '.join(stale)} of a run with other settings or networks: choose another "
-                "folder, or overwrite what changed (--overwrite)"
+                f"{folder} holds {_listed(foreign)}, which no run wrote there, or whose manifest.json is gone: choose another folder"
             )
-        outputs = {stage: OUTPUTS[stage] for stage in stale}
-        stored = self.store.manifest.get("experiment", {})
-        if "prepare" in stale and stored.get("simulation") != self.experiment.model_dump(mode="json")["simulation"]:
-            outputs["prepare"] = (*OUTPUTS["prepare"], "nsd")
-        self.store.discard(outputs)
-        self._discard_incomplete_scores()
 
-    @property
-    def nsd_root(self) -> Path:
-        """Folder of the recording, in NSD's layout."""
-        return self.experiment.data.root or self.store.folder / "nsd"
 
-    def recording(self) -> Recording:
-        """Open the recording.
+def _require_checkpoints(experiment: Experiment) -> None:
+    for name, folder in experiment.checkpoints.items():
+        if not (folder / "model.safetensors").is_file():
+            raise RunError(
+                f"{name} names {folder}, which is not a checkpoint folder: name one that holds config.json and "
+                "model.safetensors; for published weights see `braindiffuser weights`"
+            )
 
-        Raises:
-            RecordingError: if a file is missing or does not fit; names it.
-        """
-        data = self.experiment.data
-        return open_nsd(
-            self.nsd_root, data.subject, sessions=data.sessions, betas_version=data.betas_version, mask=data.mask
-        )
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the voxels that decoders are fitted to."""
-        return str(self.store.read_json("voxels.json")["fingerprint"])
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
 
-    def training_rows(self) -> TrainingRows:
-        """Read what decoders are fitted to."""
-        if self.experiment.data.rows == "trials":
-            stimuli = self.store.read_array("stimuli/of_trials")
-            return TrainingRows(self.store.read_array("responses/trials"), stimuli)
-        repeats = self.experiment.regression.weights == "repeats"
-        weights = self.store.read_array("responses/n_repeats_train").astype(np.float64) if repeats else None
-        return TrainingRows(self.store.read_array("responses/train"), weights=weights)
 
-    def stimulus_ids(self, split: str) -> Int[np.ndarray, " n"]:
-        """0-based stimulus ids of a split, in the order of every array; in "test", held-out photographs come last."""
-        return self.store.read_array(f"stimuli/{split}_ids")
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
-    @property
-    def test_sets(self) -> dict[str, slice]:
-        """Rows of the test stimuli that are scored together: "test", and "held_out" where the recording has such."""
-        ids = self.stimulus_ids("test")
-        n_test = len(ids) - int(np.isin(ids, held_out_ids(self.nsd_root)).sum())
-        sets = {"test": slice(0, n_test), "held_out": slice(n_test, len(ids))}
-        return {name: rows for name, rows in sets.items() if rows.stop > rows.start}
 
-    def pictures(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-        """Read stimuli by their 0-based ids, (n, 3, height, width)."""
-        return images.from_uint8(open_stimuli(self.nsd_root).pictures(stimulus_ids))
+def _silent(label: str, done: int, total: int) -> None:
+    return None

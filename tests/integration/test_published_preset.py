@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from braindiffuser.config import Experiment
 from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8, convert_clip, convert_vdvae, convert_versatile
 from braindiffuser.models.vdvae import IMAGENET64
-from braindiffuser.models.weights import BUNDLED, build_autoencoder, build_clip
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import build_autoencoder, build_clip
 from braindiffuser.pipeline import run_all
 from braindiffuser.run import Run
 

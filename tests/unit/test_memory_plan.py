@@ -11,7 +11,8 @@ from braindiffuser import memory_plan
 from braindiffuser.config import Experiment
 from braindiffuser.errors import RunError
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
-from braindiffuser.models.weights import BUNDLED, load_autoencoder, load_unet
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import load_autoencoder, load_unet
 
 sizes = st.integers(1, 10**10)
 demands = st.builds(

@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
 
-from braindiffuser._arrays import Betas, VoxelMask
+from braindiffuser._arrays import Betas, Pictures, VoxelMask
 from braindiffuser.data.beta_files import SUFFIXES, inspect_betas, read_betas
 from braindiffuser.data.recording import Recording
 from braindiffuser.data.rois import read_roi_masks
@@ -31,6 +31,14 @@ from braindiffuser.data.splits import number_repeats, split_shared
 from braindiffuser.data.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.data.volumes import check_grid, read_mask
 from braindiffuser.errors import RecordingError
+from braindiffuser.images import from_uint8
+
+
+DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
+STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
+CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
+SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
+"""What a simulated recording has besides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +90,7 @@ def open_nsd(
     name = f"subj{number:02d}"
     design = read_design(root, number)
     anatomy = root / "nsddata" / "ppdata" / name / space
-    mask_path = Path(mask) if str(mask).endswith((".nii", ".nii.gz")) else anatomy / "roi" / f"{mask}.nii.gz"
-    voxel_mask, affine = read_mask(mask_path)
+    voxel_mask, affine = read_mask(_mask_path(anatomy / "roi", mask))
     folder = root / "nsddata_betas" / "ppdata" / name / space / betas_version
     files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, design.n_sessions)}
     for session, path in files.items():
@@ -99,17 +106,81 @@ def open_nsd(
         roi_masks=roi_masks,
         read_session=partial(_read_session, files, voxel_mask),
         missing_rois=missing,
+        pictures=partial(_read_pictures, root),
+        captions=partial(_read_captions, root),
+        session_files=lambda session: (_name_under(root, files[session]),),
+        further_test_sets={"held_out": held_out_ids(root)},
+        simulated=(root / SIMULATED).is_file(),
     )
+
+
+def list_files(
+    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str, space: str = "func1pt8mm"
+) -> dict[str, dict[str, Path]]:
+    """List the files that a recording is read from, without opening any.
+
+    Args:
+        root: as in `open_nsd`, as the others.
+        subject: number from 1.
+        sessions: None for all on disk, or a number for that many from the first.
+        betas_version: which GLM.
+        mask: name of a volume in `roi`, or path of a NIfTI file.
+        space: which grid.
+
+    Returns:
+        "design", "regions", "betas", "stimuli" and "captions" → name of a file under the root → its path. Files that are not
+        there are left out.
+    """
+    name = f"subj{subject:02d}"
+    roi = root / "nsddata" / "ppdata" / name / space / "roi"
+    betas = root / "nsddata_betas" / "ppdata" / name / space / betas_version
+    tables = root / "nsddata" / "freesurfer" / name / "label"
+    recorded = {number: found for number in _sessions_on_disk(betas) if (found := _find_betas(betas, number))}
+    wanted = {
+        "design": [root / DESIGN, root / SCENES],
+        "regions": [_mask_path(roi, mask), *sorted(roi.glob("*.nii.gz")), *sorted(tables.glob("*.ctab"))],
+        "betas": [path for number, path in sorted(recorded.items()) if sessions is None or number <= sessions],
+        "stimuli": [root / STIMULI],
+        "captions": [root / CAPTIONS],
+    }
+    return {
+        role: {_name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()
+    }
+
+
+def _name_under(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+def _read_pictures(root: Path, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
+    return from_uint8(open_stimuli(root).pictures(stimulus_ids))
+
+
+def _read_captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
+    return open_captions(root).captions(stimulus_id)
+
+
+def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:
+    """Read the 0-based ids of stimuli that show photographs no bundled network was trained on.
+
+    Args:
+        root: of a recording; one that was not simulated has no such stimuli.
+    """
+    path = Path(root) / SCENES
+    if not path.exists():
+        return np.empty(0, np.int64)
+    scenes = pd.read_csv(path, usecols=["stimulus_id", "split"])
+    return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
 
 
 def open_stimuli(root: Path | str) -> StimulusPictures:
     """Open the pictures, `nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5`; none is read yet."""
-    return StimulusPictures.open(Path(root) / "nsddata_stimuli" / "stimuli" / "nsd" / "nsd_stimuli.hdf5")
+    return StimulusPictures.open(Path(root) / STIMULI)
 
 
 def open_captions(root: Path | str) -> StimulusCaptions:
     """Open the captions, `annots/COCO_73k_annots_curated.npy`; none is read yet."""
-    return StimulusCaptions.open(Path(root) / "annots" / "COCO_73k_annots_curated.npy")
+    return StimulusCaptions.open(Path(root) / CAPTIONS)
 
 
 def read_design(root: Path | str, subject: int) -> Design:
@@ -124,7 +195,7 @@ def read_design(root: Path | str, subject: int) -> Design:
     Raises:
         RecordingError: the file is missing, unreadable or contradicts itself, or has no such subject.
     """
-    path = Path(root) / "nsddata" / "experiments" / "nsd" / "nsd_expdesign.mat"
+    path = Path(root) / DESIGN
     tables = _load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
     image_numbers, own_pictures = tables["masterordering"].ravel(), tables["subjectim"]
     if not 1 <= subject <= len(own_pictures):
@@ -175,8 +246,7 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
     if not folder.is_dir():
         raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version or space.")
     if sessions is None:
-        found = (re.fullmatch(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)", path.name) for path in folder.iterdir())
-        wanted = {int(match[1]) for match in found if match}
+        wanted = _sessions_on_disk(folder)
     else:
         wanted = set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
     if not wanted:
@@ -189,14 +259,29 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
     return sorted(wanted)
 
 
+def _mask_path(roi: Path, mask: str | Path) -> Path:
+    return Path(mask) if str(mask).endswith((".nii", ".nii.gz")) else roi / f"{mask}.nii.gz"
+
+
+def _sessions_on_disk(folder: Path) -> set[int]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    found = (re.fullmatch(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)", path.name) for path in paths)
+    return {int(match[1]) for match in found if match}
+
+
+def _find_betas(folder: Path, session: int) -> Path | None:
+    paths = (folder / f"betas_session{session:02d}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _beta_file(folder: Path, session: int) -> Path:
-    paths = [folder / f"betas_session{session:02d}{suffix}" for suffix in SUFFIXES]
-    for path in paths:
-        if path.is_file():
-            return path
-    raise RecordingError(
-        f"{paths[0]} is missing (.nii.gz too); download session {session}, or leave it out of `sessions`."
-    )
+    path = _find_betas(folder, session)
+    if path is None:
+        raise RecordingError(
+            f"{folder / f'betas_session{session:02d}{SUFFIXES[0]}'} is missing (.nii.gz too); download session {session}, "
+            "or leave it out of `sessions`."
+        )
+    return path
 
 
 def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"]) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser._arrays import Betas, VoxelMask
-from braindiffuser.data.splits import check_split
+from braindiffuser._arrays import Betas, Pictures, VoxelMask
+from braindiffuser.data.splits import check_split, stimuli_of
 from braindiffuser.errors import RecordingError
 
 TRIAL_COLUMNS = ("subject", "session", "trial", "stimulus_id", "repeat", "split")
+
+
+def _no_pictures(stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
+    raise RecordingError("This recording was opened without its pictures.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,11 @@ class Recording:
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
         read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
         missing_rois: names of regions that have no file.
+        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, height, width) in [0, 1].
+        captions: reads the captions of one stimulus by its id; None if the recording has none.
+        further_test_sets: name → ids of test stimuli that are scored apart from all others, under that name.
+        session_files: session number → names of the files that its betas are read from, as the dataset lists them.
+        simulated: True if no brain was recorded.
 
     Raises:
         RecordingError: columns lack, a stimulus is in both splits, the mask is empty, or an ROI has another length.
@@ -45,6 +54,11 @@ class Recording:
     roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
     read_session: Callable[[int], Betas]
     missing_rois: tuple[str, ...] = ()
+    pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
+    captions: Callable[[int], tuple[str, ...]] | None = None
+    further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
+    session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what later stages would get wrong silently."""
@@ -81,6 +95,14 @@ class Recording:
         return content.hexdigest()[:16]
 
     @property
+    def test_sets(self) -> dict[str, Int[np.ndarray, " _"]]:
+        """Ids of the test stimuli that are scored together, ascending: "test", then the further sets; none is empty."""
+        ids = stimuli_of(self.trials, "test")[0]
+        apart = {name: np.intersect1d(ids, wanted) for name, wanted in self.further_test_sets.items()}
+        rest = np.setdiff1d(ids, np.concatenate([*apart.values(), np.empty(0, np.int64)]))
+        return {name: found for name, found in {"test": rest, **apart}.items() if len(found)}
+
+    @property
     def session_numbers(self) -> tuple[int, ...]:
         """Sessions in the trial table, ascending."""
         return tuple(int(number) for number in self.trials["session"].unique())
@@ -99,13 +121,20 @@ class Recording:
             RecordingError: a session has other numbers of trials or voxels than the trial table and the mask.
         """
         for session in self.session_numbers:
-            if session in skip:
-                continue
-            betas = self.read_session(session)
-            expected = (len(self.trials_of(session)), self.n_voxels)
-            if betas.shape != expected:
-                raise RecordingError(
-                    f"Session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
-                    "(trials in the table, voxels in the mask)."
-                )
-            yield session, betas
+            if session not in skip:
+                yield session, self.betas_of(session)
+
+    def betas_of(self, session: int) -> Betas:
+        """Read the betas of one session.
+
+        Raises:
+            RecordingError: if it has other numbers of trials or voxels than the trial table and the mask.
+        """
+        betas = self.read_session(session)
+        expected = (len(self.trials_of(session)), self.n_voxels)
+        if betas.shape != expected:
+            raise RecordingError(
+                f"Session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
+                "(trials in the table, voxels in the mask)."
+            )
+        return betas

@@ -16,12 +16,10 @@ import json
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int
-from pydantic import BaseModel, Field, model_validator
 from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
 
@@ -29,6 +27,7 @@ from braindiffuser._arrays import Matrix, RawPictures, Responses
 from braindiffuser.data import simulated_brain as brains
 from braindiffuser.data import simulated_files as files
 from braindiffuser.data.scenes import Scene, compose_scenes
+from braindiffuser.data.simulated_subject import SimulatedSubject
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
@@ -42,62 +41,6 @@ NOISE_WIDTH = 0.5
 DRIFT_OFFSET, DRIFT_GAIN = 0.3, 0.1
 """Standard deviations over sessions of a voxel's offset (percent signal change) and of the logarithm of its gain."""
 PICTURES_AT_ONCE = 256
-
-
-class SimulatedSubject(BaseModel, frozen=True, extra="forbid"):
-    """What to simulate. The same settings always give the same recording."""
-
-    subject: int = Field(1, ge=1, le=8)  # number in file names and row of subjectim
-    n_train: int = Field(3000, ge=4)  # pictures that only this subject sees: training
-    n_test: int = Field(200, ge=1)  # pictures that all subjects see (NSD's shared 1,000): test
-    n_held_out: int = Field(0, ge=0)  # further shared pictures, of photographs that no network was trained on
-    n_repeats: int = Field(3, ge=1)  # times each picture is to be shown
-    trials_per_session: int = Field(480, ge=2)  # NSD: 750
-    n_missing_sessions: int = Field(1, ge=0)  # last sessions, designed but not recorded: some repeats are missing
-    grid: tuple[int, int, int] = (22, 24, 20)  # voxels along x (left to right), y (to anterior), z (to superior)
-    n_early: int = Field(1800, ge=1)  # voxels of V1, V2, V3, hV4
-    n_higher: int = Field(1800, ge=1)  # all other voxels of nsdgeneral
-    n_dropouts: int = Field(2, ge=0)  # voxels of nsdgeneral that are invalid, so 0, in one session
-    size: int = Field(64, ge=16)  # side of the pictures in pixels
-    seed: int = Field(0, ge=0)  # of everything: pictures, order, brain, noise
-    betas_format: Literal["hdf5", "nii.gz"] = "hdf5"  # of the session files
-
-    @model_validator(mode="after")
-    def _check_sessions(self) -> SimulatedSubject:
-        n_trials = self.n_pictures * self.n_repeats
-        if n_trials % self.trials_per_session:
-            raise ValueError(
-                f"{self.n_pictures} pictures × {self.n_repeats} repeats = {n_trials} trials do not fill sessions of"
-                f" {self.trials_per_session} trials: choose a divisor of {n_trials}"
-            )
-        if self.n_missing_sessions >= self.n_designed_sessions:
-            raise ValueError(
-                f"{self.n_missing_sessions} of {self.n_designed_sessions} sessions missing leaves none: "
-                "n_missing_sessions must be smaller"
-            )
-        if self.n_dropouts > self.n_early + self.n_higher:
-            raise ValueError(f"n_dropouts is {self.n_dropouts}, more than the {self.n_early + self.n_higher} voxels")
-        return self
-
-    @property
-    def n_shared(self) -> int:
-        """Number of shared (test) pictures."""
-        return self.n_test + self.n_held_out
-
-    @property
-    def n_pictures(self) -> int:
-        """Number of all pictures."""
-        return self.n_train + self.n_shared
-
-    @property
-    def n_designed_sessions(self) -> int:
-        """Number of sessions that would show every picture `n_repeats` times."""
-        return self.n_pictures * self.n_repeats // self.trials_per_session
-
-    @property
-    def n_sessions(self) -> int:
-        """Number of sessions that are recorded."""
-        return self.n_designed_sessions - self.n_missing_sessions
 
 
 class _Purpose(IntEnum):
@@ -158,19 +101,6 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None =
     files.write_ncsnr(folder, config.subject, _session_paths(folder, config), design, brain)
     _write_summary(folder, config, complete=True)
     return folder
-
-
-def held_out_ids(folder: Path) -> Int[np.ndarray, " n"]:
-    """Read the 0-based ids of stimuli that show photographs no bundled network was trained on.
-
-    Args:
-        folder: root of a recording; one that was not simulated has no such stimuli.
-    """
-    path = Path(folder) / "truth" / "scenes.csv"
-    if not path.exists():
-        return np.empty(0, np.int64)
-    scenes = pd.read_csv(path, usecols=["stimulus_id", "split"])
-    return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
 
 
 def _is_complete(folder: Path, config: SimulatedSubject) -> bool:

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
+from braindiffuser.features.settings import Resizing
+from braindiffuser.models.cache import NetworkCache
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.models.weights import Clip
+from braindiffuser.models.weights import Clip, load_clip
 
-Resizing = Literal["once", "as-published"]
 PUBLISHED_SIDE = 512
 """Side in pixels that the published scripts enlarge every picture to before CLIP shrinks it again."""
-
-
-class EmbeddingConfig(BaseModel):
-    """How pictures reach CLIP."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    resizing: Resizing = (
-        "once"  # to CLIP's size, bicubic; published: to 512 pixels first, bilinear, in 8 bits each time
-    )
 
 
 def extract_vision_tokens(
@@ -65,6 +55,13 @@ def embed_pictures(clip: Clip, pictures: Pictures) -> Float32[np.ndarray, "n dim
     with torch.inference_mode():
         embedding: Float32[np.ndarray, "n dim"] = image_embedding(clip.model, _pixels(clip, pictures)).cpu().numpy()
     return embedding
+
+
+def load_clip_on(networks: NetworkCache, folder: Path) -> Clip:
+    """Load a CLIP checkpoint folder to the device of a cache, once."""
+    clip = networks.load(folder, load_clip)
+    clip.model.to(networks.device)
+    return clip
 
 
 def _pixels(clip: Clip, pictures: Pictures) -> torch.Tensor:

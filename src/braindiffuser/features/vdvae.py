@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float32, Int
-from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch.nn import functional as F
 
 from braindiffuser._arrays import Pictures
+from braindiffuser.features.settings import LatentConfig
 from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, flatten_latents
-
-
-class LatentConfig(BaseModel):
-    """Which latents are taken from a picture."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_layers: PositiveInt = 31  # layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 numbers
-    posterior: Literal["sample", "mean"] = "sample"  # published: an (unseeded) sample; its mean is a cleaner target
 
 
 def extract_latents(

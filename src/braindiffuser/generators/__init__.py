@@ -9,11 +9,9 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import PositiveInt
-
 from braindiffuser._arrays import Pictures
 from braindiffuser.models.cache import NetworkCache
-from braindiffuser.part import Part, runtime
+from braindiffuser.part import Part
 
 GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]
 """Target group → features (n, …)."""
@@ -25,12 +23,16 @@ class Variant(NamedTuple):
     Attributes:
         label: name in print.
         start: name of the variant whose pictures this one starts from; None if it starts from none.
-        is_ablation: whether it leaves a part of the method out, and is scored as such.
+        uses: target groups that it looks at itself; None: all that the generator uses.
+        ablation: name under which it is scored, if it leaves a part of the method out.
+        ablation_label: that name in print.
     """
 
     label: str
     start: str | None = None
-    is_ablation: bool = False
+    uses: tuple[str, ...] | None = None
+    ablation: str = ""
+    ablation_label: str = ""
 
 
 class Draw(Protocol):
@@ -59,7 +61,25 @@ class Generator(Part):
     variants: ClassVar[Mapping[str, Variant]]
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
-    batch_size: PositiveInt = runtime(4, description="Pictures that are drawn at a time; results do not depend on it.")
+    def groups_of(self, variant: str) -> tuple[str, ...]:
+        """Return the target groups that a variant looks at itself."""
+        own = self.variants[variant].uses
+        return self.uses if own is None else own
+
+    def chain(self, variant: str) -> tuple[str, ...]:
+        """Return the variants that lead to one, itself last: each starts from the one before."""
+        start = self.variants[variant].start
+        return (variant,) if start is None else (*self.chain(start), variant)
+
+    @property
+    def ablations(self) -> dict[str, str]:
+        """Name of each ablation that the generator has → the variant that draws it."""
+        return {variant.ablation: name for name, variant in self.variants.items() if variant.ablation}
+
+    @property
+    def pictures_at_a_time(self) -> int:
+        """Pictures that are drawn together; results do not depend on it."""
+        return 16
 
     @abstractmethod
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
@@ -70,6 +90,9 @@ class Generator(Part):
             null: features (1, …) of "nothing", of the groups that have such.
             networks: loads networks, each once.
             seed: of all noise.
+
+        Returns:
+            A function that draws; networks that no other variant needs go with it.
         """
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,9 +21,6 @@ from braindiffuser.models.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 
 Network = TypeVar("Network", bound=nn.Module)
-
-BUNDLED = Path(__file__).parents[1] / "checkpoints"
-"""Folder of the checkpoints that come with the package."""
 
 TENSORS_AT_A_TIME = 32
 """Tensors that are read before a file's pages are given back."""
@@ -196,14 +192,3 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
     return content
-
-
-def hash_checkpoint(folder: Path) -> str:
-    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files."""
-    content = hashlib.sha256()
-    for path in sorted(folder.glob("*")):
-        if path.suffix in {".json", ".safetensors"}:
-            content.update(path.name.encode())
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
-    return content.hexdigest()[:16]

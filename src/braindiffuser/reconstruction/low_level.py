@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.models.logistic_mixture import mixture_mean, sample_mixture
 from braindiffuser.models.vdvae import VDVAE, unflatten_latents
+from braindiffuser.reconstruction.settings import LowLevelConfig
 
 STREAM = 1
 """Third seed of this stage's noise, that keeps it independent of the posterior samples of `features.vdvae`."""
-
-
-class LowLevelConfig(BaseModel):
-    """How latents become a picture; the defaults are the published ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    temperature: NonNegativeFloat = 1.0  # of the prior that the layers which are not predicted come from; 0: its mean
-    output: Literal["sample", "mean"] = "sample"  # of the mixture over pixel values; its mean has no pixel noise
-    batch_size: PositiveInt = 32  # pictures at a time; results do not depend on it
 
 
 def reconstruct_low_level(

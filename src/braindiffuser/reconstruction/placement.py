@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 import torch
 
-Precision: TypeAlias = Literal["full", "half"]
+from braindiffuser.models.sampler_names import Precision
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from braindiffuser.models.weights import BUNDLED, load_autoencoder
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import load_autoencoder
 from braindiffuser.reconstruction import coding
 from braindiffuser.reconstruction.coding import coded_at_a_time, decode, encode
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from braindiffuser.models.weights import BUNDLED, build_autoencoder, build_empty, build_unet, load_unet, read_config
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.models.weights import build_autoencoder, build_empty, build_unet, load_unet, read_config
 from braindiffuser.reconstruction.placement import place, torch_dtype
 
 UNET, AUTOENCODER = BUNDLED / "demo" / "unet", BUNDLED / "demo" / "autoencoder"

@@ -1,0 +1,96 @@
+"""Analyses: questions to a finished run that end in a section of its page. One file is one kind.
+
+An analysis is handed what it may know as arrays; it opens no file and writes none.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.generators import GroupFeatures
+from braindiffuser.part import Part
+from braindiffuser.report.sections import Section
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(label, done, total)."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis may know of a run.
+
+    Attributes:
+        subject: name, such as "subj01".
+        rois: region → mask over the analysed voxels (n_voxels,).
+        noise_ceiling: of each voxel, in percent; NaN where it is not known.
+        responses: "train" or "test" → responses (n, n_voxels).
+        stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
+        predictions: target group → decoded features of the test stimuli (n_test, …).
+        truth: target group → their own features (n_test, …).
+        project: patterns (n, n_voxels) → target group → the patterns' projections; for linear decoders only.
+        draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
+            and the one that it starts from.
+        per_image: table of scores picture by picture, if the analysis needs `evaluate`.
+        progress: to be called as progress(label, done, total).
+    """
+
+    subject: str
+    rois: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+    noise_ceiling: Float[np.ndarray, " n_voxels"]
+    responses: Callable[[str], Float[np.ndarray, "n n_voxels"]]
+    stimulus_ids: Callable[[str], Int[np.ndarray, " n"]]
+    predictions: Callable[[str], Float[np.ndarray, "n ..."]]
+    truth: Callable[[str], Float[np.ndarray, "n ..."]]
+    project: Callable[[Float[np.ndarray, "n n_voxels"]], Mapping[str, Any]]
+    draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
+    per_image: Callable[[], Any]
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an analysis leaves.
+
+    Attributes:
+        section: of the page; its pictures are referred to as kind and number.
+        pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`.
+        facts: numbers and words, stored as `<name>.json`.
+    """
+
+    section: Section
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Analysis(Part):
+    """A question to a finished run."""
+
+    needs: ClassVar[tuple[str, ...]] = ("fit",)
+    """Stages whose results it asks for."""
+    draws: ClassVar[bool] = False
+    """Whether it calls the generator."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = Field(
+        "", description="Name of its results, where one kind is used twice; empty: the kind's."
+    )
+
+    @property
+    def label(self) -> str:
+        """Name of its results."""
+        return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
+
+    @abstractmethod
+    def run(self, findings: Findings) -> Outcome:
+        """Answer the question.
+
+        Raises:
+            ValueError: if it cannot be answered for this run; says why.
+        """

@@ -1,0 +1,85 @@
+"""The content of a recording, by which a run knows it: hashes of its files, taken when they are read.
+
+A hash is kept in the run's folder with the file's size and times, so a file is read again only where these differ, and a
+recording that was moved or copied stays the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from braindiffuser.files import FileState, as_states, state_of
+from braindiffuser.store import Store
+
+RECORDING = "recording.json"
+
+Digests: TypeAlias = dict[str, str]
+"""Name of a file → SHA-256 of its content; empty where only the name counts."""
+
+
+class Contents:
+    """Files of a recording by their role, and the hashes that are known of them."""
+
+    def __init__(
+        self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Callable[[str, int, int], None]
+    ) -> None:
+        """Read what is known; no file of the recording is read yet.
+
+        Args:
+            store: of the run.
+            files: role → name → path, as `Dataset.files` lists them.
+            progress: called as progress(label, files_done, n_files) while files are hashed.
+        """
+        self._store, self.files, self._progress = store, files, progress
+        path = store.folder / RECORDING
+        self._known: dict[str, dict[str, FileState]] = {}
+        if path.is_file():
+            self._known = {role: as_states(states) for role, states in store.read_json(RECORDING).items()}
+
+    def take(self, role: str, names: Iterable[str] | None = None) -> None:
+        """Hash files of a role, or some of them, unless they are as they were."""
+        paths, known = self.files.get(role, {}), self._known.setdefault(role, {})
+        wanted = [name for name in (paths if names is None else names) if name in paths]
+        found = dict(known)
+        for done, name in enumerate(wanted):
+            state = state_of(paths[name], known.get(name))
+            if state != known.get(name):
+                self._progress(f"checking {role}", done + 1, len(wanted))
+            found[name] = state
+        if found != known:
+            self._known[role] = found
+            self._store.write_json(RECORDING, self._known)
+
+    def digests(self, role: str) -> Digests:
+        """Return the hashes of all files of a role."""
+        self.take(role)
+        return {name: self._known[role][name].sha256 for name in self.files.get(role, {})}
+
+    def digests_of(self, role: str, names: Iterable[str]) -> Digests:
+        """Return the hashes of some files of a role."""
+        chosen = list(names)
+        self.take(role, chosen)
+        return {name: self._known[role][name].sha256 for name in chosen if name in self.files.get(role, {})}
+
+    def names(self, role: str) -> Digests:
+        """Return the names of a role's files, without hashes."""
+        return dict.fromkeys(self.files.get(role, {}), "")
+
+    def sizes(self, role: str) -> dict[str, int]:
+        """Return the sizes of a role's files, without reading them."""
+        return {name: path.stat().st_size for name, path in self.files.get(role, {}).items()}
+
+
+def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Say which files differ from what was recorded: "betas: nsddata_betas/… was changed".
+
+    A file that is gone is no difference: results keep what was read from it.
+    """
+    said = []
+    for role, digests in now.items():
+        before = recorded.get(role, {})
+        said += [f"{role}: {name} is new" for name in digests if name not in before]
+        said += [f"{role}: {name} was changed" for name, digest in digests.items() if before.get(name, digest) != digest]
+    return said

@@ -1,0 +1,51 @@
+"""The Natural Scenes Dataset, and recordings in its file layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from braindiffuser.datasets import Dataset, Folder, Role
+from braindiffuser.part import runtime
+
+if TYPE_CHECKING:
+    from braindiffuser.data.recording import Recording
+
+
+class NSD(Dataset):
+    """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
+
+    root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
+    subject: PositiveInt = Field(1, description="Number of the subject, from 1.")
+    sessions: PositiveInt | None = Field(
+        None, description="How many sessions, from the first; none: all on disk. The paper used 37 of 40."
+    )
+    betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="Which GLM the betas come from.")
+    mask: str = Field("nsdgeneral", description="The analysed voxels: a volume of the subject's roi folder, or a NIfTI file.")
+
+    def open(self, made: Path) -> Recording:
+        """Open the recording under `root`."""
+        from braindiffuser.data.nsd import open_nsd
+
+        return open_nsd(
+            self.root, self.subject, sessions=self.sessions, betas_version=self.betas_version, mask=self.mask
+        )
+
+    def files(self) -> Mapping[Role, Mapping[str, Path]]:
+        """List the files of this subject under `root`."""
+        from braindiffuser.data.nsd import list_files
+
+        return list_files(self.root, self.subject, self.sessions, self.betas_version, self.mask)
+
+    @property
+    def place(self) -> Path:
+        """The folder `root`."""
+        return self.root
+
+    def influences_of(self, role: Role, device: str) -> dict[str, Any]:
+        """Return the entries that a role depends on: which stimuli were shown depends on neither GLM nor mask."""
+        own = self.influences(device)
+        return own if role != "design" else {key: own[key] for key in ("kind", "subject", "sessions")}

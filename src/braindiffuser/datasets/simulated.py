@@ -1,0 +1,32 @@
+"""A simulated subject, written in NSD's file layout into the run's own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from braindiffuser.data.simulated_subject import SimulatedSubject
+from braindiffuser.datasets import Dataset
+
+if TYPE_CHECKING:
+    from braindiffuser.data.recording import Recording
+
+
+class Simulated(SimulatedSubject, Dataset):
+    """A subject whose brain is simulated, so that its truth is known."""
+
+    makes_files: ClassVar[bool] = True
+
+    def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
+        """Simulate the subject; the same settings always give the same files."""
+        from braindiffuser.data.simulated import simulate
+
+        settings = {name: getattr(self, name) for name in SimulatedSubject.model_fields}
+        simulate(folder, SimulatedSubject(**settings), progress)
+
+    def open(self, made: Path) -> Recording:
+        """Open what was simulated."""
+        from braindiffuser.data.nsd import open_nsd
+
+        return open_nsd(made, self.subject)

@@ -1,0 +1,279 @@
+"""What one step of a run has made so far, in a folder of its own until all of it is there.
+
+Every file is written whole, brought to the disk, and only then noted in a journal; after a kill or a power cut, what the
+journal notes is not made again, and everything else is.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from jaxtyping import Shaped
+from PIL import Image
+
+from braindiffuser import images
+from braindiffuser._arrays import Pictures
+from braindiffuser.errors import RunError
+from braindiffuser.files import UNFINISHED, FileState, remove_files, replacing, state_of, sync
+
+BLOCK = 128
+"""Rows in a block of an array."""
+COLUMNS = 4096
+"""About so many numbers of a row lie in one file, so that columns of all rows can be read without the rest."""
+
+JOURNAL = "journal.jsonl"
+
+
+class Draft:
+    """Files of one step that is being run; paths are those that they will have in the run's folder."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        """Open a draft, to go on with it if it was begun under the same key, or to begin anew.
+
+        Args:
+            folder: of this draft alone.
+            key: stands for the settings and inputs of the step.
+        """
+        self.folder, self.key = folder, key
+        self._journal = folder / JOURNAL
+        self.files: dict[str, FileState] = {}
+        begun, noted = self._read_journal()
+        if begun == key:
+            self.files = {name: state for name, state in noted.items() if self._is_there(name, state)}
+        elif begun is not None:
+            self.remove(noted)
+        self._write_journal()  # without a last line that was cut short
+
+    def _write_journal(self) -> None:
+        with replacing(self._journal) as path:
+            lines = [{"key": self.key}, *({name: state} for name, state in self.files.items())]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def clear(self) -> None:
+        """Delete all files, to begin anew."""
+        self.remove()
+        self._write_journal()
+
+    def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
+        if not self._journal.is_file():
+            return None, {}
+        lines = self._journal.read_text(encoding="utf-8").split("\n")[:-1]  # the last line ends, or was cut short
+        if not lines:
+            return "", {}
+        entries = [json.loads(line) for line in lines]
+        noted = {name: FileState(*state) for entry in entries[1:] for name, state in entry.items()}
+        return str(entries[0]["key"]), noted
+
+    def _is_there(self, name: str, state: FileState) -> bool:
+        path = self.folder / name
+        return path.is_file() and state_of(path, state).is_same_content(state)
+
+    def note(self, names: Iterable[str]) -> None:
+        """Bring files of this draft to the disk, and note them as whole."""
+        lines = []
+        for name in names:
+            sync(self.folder / name)
+            self.files[name] = state_of(self.folder / name)
+            lines.append(json.dumps({name: self.files[name]}) + "\n")
+        with self._journal.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def adopt(self, published: Path, files: Mapping[str, FileState]) -> None:
+        """Take over whole files of the same step that were published before, without copying where the disk can link.
+
+        Args:
+            published: the run's folder.
+            files: name → state; those that are not as they were are left out.
+        """
+        for name, state in files.items():
+            source, place = published / name, self.folder / name
+            if name not in self.files and source.is_file() and state_of(source, state).is_same_content(state):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.unlink(missing_ok=True)
+                try:
+                    os.link(source, place)
+                except OSError:  # the disk has no links
+                    with replacing(place) as beside:
+                        beside.write_bytes(source.read_bytes())
+                self.note([name])
+
+    def remove(self, names: Iterable[str] = ()) -> None:
+        """Delete the draft: these files, those that it notes, those that a kill left half written, and its journal."""
+        half = [str(path.relative_to(self.folder)) for end in (UNFINISHED, ".partial") for path in self.folder.rglob(f"*{end}")]
+        remove_files(self.folder, [*names, *self.files, *half, JOURNAL])
+        self.files = {}
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def holds(self, name: str) -> bool:
+        """Tell if a file is there and whole."""
+        return name in self.files
+
+    # Arrays
+
+    def fill(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        make: Callable[[slice], Shaped[np.ndarray, " ..."]],
+        progress: Callable[[int, int], None] | None = None,
+        dtype: str = "float32",
+        may_be_nan: bool = False,
+    ) -> None:
+        """Write the missing blocks of an array.
+
+        Args:
+            name: of the array.
+            shape: of all of it.
+            make: returns a slice of its rows.
+            progress: called as progress(rows_done, n_rows) after each block.
+            dtype: under which it is stored.
+            may_be_nan: whether NaN says "not known"; else every value must be finite.
+
+        Raises:
+            RunError: if a value is not finite after it was brought to that type.
+        """
+        array, missing = self._blocks(name, shape, dtype)
+        done = shape[0] - sum(rows.stop - rows.start for rows in missing)
+        for rows in missing:
+            values = _as_stored(np.asarray(make(rows)), dtype)
+            if not may_be_nan:
+                _refuse_infinite(name, rows, values)
+            array[rows] = values
+            self.note(self._files_of_block(name, array, rows.start // array.chunks[0]))
+            done += rows.stop - rows.start
+            if progress:
+                progress(done, shape[0])
+
+    def _blocks(self, name: str, shape: tuple[int, ...], dtype: str) -> tuple[zarr.Array[Any], list[slice]]:
+        place, header = f"arrays/{name}", f"arrays/{name}/zarr.json"
+        chunks = _chunks(shape)
+        if not self.holds(header):
+            created = zarr.create_array(
+                self.folder / place, shape=shape, chunks=chunks, dtype=dtype, compressors=None, overwrite=True
+            )  # not compressed: most of the numbers are noise
+            array = created
+            self.note([header])
+        else:
+            array = zarr.open_array(self.folder / place, mode="r+")
+        if array.shape != shape or array.dtype != np.dtype(dtype):
+            raise RunError(f"{self.folder / place} holds {array.dtype} of shape {array.shape}, expected {dtype} of {shape}")
+        array = array.with_config({"write_empty_chunks": True})  # a block of zeros is a file too
+        starts = range(0, shape[0], chunks[0])
+        blocks = [slice(start, min(start + chunks[0], shape[0])) for start in starts]
+        return array, [
+            rows
+            for number, rows in enumerate(blocks)
+            if not all(self.holds(file) for file in self._files_of_block(name, array, number))
+        ]
+
+    def _files_of_block(self, name: str, array: zarr.Array[Any], number: int) -> list[str]:
+        across = (range(-(-side // chunk)) for side, chunk in zip(array.shape[1:], array.chunks[1:], strict=True))
+        places = itertools.product(*across)
+        return [f"arrays/{name}/{array.metadata.encode_chunk_key((number, *place))}" for place in places]
+
+    def write_array(self, name: str, values: Shaped[np.ndarray, " ..."], may_be_nan: bool = False) -> None:
+        """Write a whole array; raises what `fill` raises."""
+        self.fill(name, values.shape, lambda rows: values[rows], dtype=str(values.dtype), may_be_nan=may_be_nan)
+
+    # Pictures
+
+    def write_pictures(self, kind: str, numbers: Iterable[int], pictures: Pictures) -> None:
+        """Write pictures of a kind (`low_level`, `final`, …) under their numbers.
+
+        Raises:
+            RunError: if a value is not finite.
+        """
+        names = [picture_name(kind, number) for number in numbers]
+        for name, picture in zip(names, pictures, strict=True):
+            if not np.isfinite(picture).all():
+                raise RunError(
+                    f"picture {name} has values that are not finite: its network overflowed; compute in float32 (precision: full)"
+                )
+            with replacing(self.folder / name) as beside:
+                images.save_png(picture[None], beside)
+        self.note(names)
+
+    def missing_pictures(self, kind: str, n: int) -> list[int]:
+        """Numbers below n whose picture is not there yet."""
+        return [number for number in range(n) if not self.holds(picture_name(kind, number))]
+
+    def write_image(self, name: str, image: Image.Image) -> None:
+        """Write a drawn picture as PNG."""
+        drawn = io.BytesIO()
+        image.save(drawn, format="PNG")
+        self.write_bytes(name, drawn.getvalue())
+
+    # Text, tables and bundles of arrays
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file."""
+        with replacing(self.folder / name) as beside:
+            beside.write_bytes(content)
+        self.note([name])
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write JSON; numbers must be finite."""
+        self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV."""
+        self.write_text(name, table.to_csv(index=False))
+
+    def write_bundle(self, name: str, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
+        """Write named arrays as one `.npz` file, without a copy of them in memory."""
+        with replacing(self.folder / name) as beside, beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        self.note([name])
+
+    def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Read back what `write_bundle` wrote."""
+        return read_bundle(self.folder / name)
+
+
+def picture_name(kind: str, number: int) -> str:
+    """Name of a picture's file in the run's folder."""
+    return f"reconstructions/{kind}/{number:04d}.png"
+
+
+def read_bundle(path: Path) -> dict[str, Shaped[np.ndarray, " ..."]]:
+    """Read named arrays of one `.npz` file."""
+    with np.load(path, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def _as_stored(values: Shaped[np.ndarray, " ..."], dtype: str) -> Shaped[np.ndarray, " ..."]:
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        return values.astype(dtype, copy=False)
+
+
+def _refuse_infinite(name: str, rows: slice, values: Shaped[np.ndarray, " ..."]) -> None:
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        raise RunError(
+            f"{name} has values that are not finite as {values.dtype}, first in row {rows.start + int(broken[0])}: "
+            "what made them overflowed, or its file is damaged"
+        )
+
+
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    rows = min(BLOCK, max(1, shape[0]))
+    if len(shape) == 1:
+        return (rows,)
+    return (rows, min(shape[1], max(1, COLUMNS // max(1, math.prod(shape[2:])))), *shape[2:])

@@ -1,0 +1,239 @@
+"""One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and an identity.
+
+Loading one takes no network library, so that a mistake in a file is answered at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import yaml
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, SerializeAsAny, ValidationError, model_validator
+
+from braindiffuser.analyses import Analysis
+from braindiffuser.datasets import Dataset
+from braindiffuser.errors import RunError
+from braindiffuser.evaluation.profiles import AnyMetric, Profile
+from braindiffuser.generators import Generator
+from braindiffuser.part import Settings, as_part, runtime
+from braindiffuser.regressors import Regressor
+from braindiffuser.targets import Target
+
+GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""Name of a target group; files are named by it."""
+
+AnyDataset = Annotated[SerializeAsAny[Dataset], BeforeValidator(partial(as_part, Dataset))]
+AnyTarget = Annotated[SerializeAsAny[Target], BeforeValidator(partial(as_part, Target))]
+AnyRegressor = Annotated[SerializeAsAny[Regressor], BeforeValidator(partial(as_part, Regressor))]
+AnyGenerator = Annotated[SerializeAsAny[Generator], BeforeValidator(partial(as_part, Generator))]
+AnyAnalysis = Annotated[SerializeAsAny[Analysis], BeforeValidator(partial(as_part, Analysis))]
+
+
+class ResponsesConfig(Settings):
+    """How betas become responses."""
+
+    normalisation: Literal["session", "training"] = Field(
+        "session",
+        description="session: z-score each session by its training trials, then the averages by the training set; "
+        "training: only the latter, as published.",
+    )
+    rows: Literal["averages", "trials"] = Field(
+        "averages", description="Decoders are fitted to averages over a picture's repeats, or to single trials."
+    )
+    rois: tuple[str, ...] = Field((), description="Only voxels of these regions, such as V1 and V2; none: the whole mask.")
+    min_noise_ceiling: float = Field(
+        0.0, ge=0, lt=100, description="Smallest noise ceiling of a voxel, in percent, estimated from training trials."
+    )
+
+
+class PicturesConfig(Settings):
+    """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
+
+    ceiling: bool = Field(True, description="Also draw from the stimuli's true features: what a perfect decoder would reach.")
+    ablations: tuple[str, ...] | None = Field(
+        None, description="Ablations to draw, by name; none given: all that the generator has; [] draws none."
+    )
+
+
+class EvaluationConfig(Settings):
+    """How reconstructions are scored."""
+
+    profile: str = Field("demo", description="Named list of metrics: demo or brain-diffuser-2023.")
+    metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name.")
+    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples of pictures.")
+
+    @model_validator(mode="after")
+    def _known(self) -> EvaluationConfig:
+        try:
+            self.all_metrics()
+        except RunError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    def all_metrics(self) -> Profile:
+        """Return the profile with the further metrics."""
+        return Profile.load(self.profile).with_metrics(self.metrics)
+
+
+class Experiment(Settings):
+    """Everything that a run's results depend on.
+
+    Example:
+        >>> experiment = Experiment.load("demo")
+        >>> experiment.targets["latents"].n_layers
+        9
+    """
+
+    name: str = Field(description="Name of the experiment, in print.")
+    seed: NonNegativeInt = Field(0, description="Seed of everything random after the recording.")
+    device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 …")
+    dataset: AnyDataset = Field(description="The recording.")
+    responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
+    targets: dict[GroupName, AnyTarget] = Field(min_length=1, description="Target groups by name.")
+    regression: AnyRegressor = Field(description="How decoders are fitted.")
+    generator: AnyGenerator = Field(description="How pictures are drawn from decoded features.")
+    pictures: PicturesConfig = Field(PicturesConfig(), description="Which pictures are drawn.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How pictures are scored.")
+    analyses: tuple[AnyAnalysis, ...] = Field((), description="Questions to the finished run.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Experiment:
+        lacking = [name for name in self.generator.uses if name not in self.targets]
+        if lacking:
+            raise ValueError(
+                f"generator {self.generator.kind} draws from {', '.join(self.generator.uses)}, and targets lack {', '.join(lacking)}"
+            )
+        self.regression.check_groups(tuple(self.targets))
+        unknown = sorted(set(self.pictures.ablations or ()) - self.generator.ablations.keys())
+        if unknown:
+            raise ValueError(
+                f"pictures.ablations: generator {self.generator.kind} has no {unknown[0]}; "
+                f"it has {', '.join(self.generator.ablations) or 'none'}"
+            )
+        if self.responses.rows == "trials" and self.regression.weighs_repeats:
+            raise ValueError(
+                "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"
+            )
+        labels = [analysis.label for analysis in self.analyses]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"analyses: there are two of the name {twice[0]}: give one of them another `name`")
+        return self
+
+    @property
+    def ablations(self) -> dict[str, str]:
+        """Name of each ablation that is drawn → the generator's variant."""
+        wanted = self.pictures.ablations
+        return {name: variant for name, variant in self.generator.ablations.items() if wanted is None or name in wanted}
+
+    @property
+    def checkpoints(self) -> dict[str, Path]:
+        """Checkpoint folders of all target groups and of the generator, by the dotted name of their entry."""
+        parts = {f"targets.{name}": target for name, target in self.targets.items()} | {"generator": self.generator}
+        return {f"{name}.{entry}": folder for name, part in parts.items() for entry, folder in part.checkpoints.items()}
+
+    @classmethod
+    def load(cls, source: str | Path) -> Experiment:
+        """Read an experiment from a YAML file, or a bundled preset by its name.
+
+        A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
+
+        Raises:
+            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; all are listed.
+        """
+        content = _read(source)
+        try:
+            if isinstance(content, Mapping) and "preset" in content:
+                base = _read_preset(str(content["preset"]))
+                content = merged(base, {key: value for key, value in content.items() if key != "preset"})
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
+
+    def changed(self, changes: Mapping[str, Any]) -> Experiment:
+        """Return the experiment with some entries changed, checked anew.
+
+        Args:
+            changes: nested as the experiment is, such as {"dataset": {"subject": 2}}; a part of another kind replaces the old one.
+
+        Raises:
+            ValidationError: if an entry is unknown or out of range.
+
+        Example:
+            >>> Experiment.load("demo").changed({"responses": {"normalisation": "training"}}).responses.normalisation
+            'training'
+        """
+        return Experiment.model_validate(merged(self.model_dump(), changes))
+
+    def to_yaml(self) -> str:
+        """Return the experiment as YAML that `load` reads back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    @property
+    def uid(self) -> str:
+        """A readable name and eight hexadecimal digits of all settings that results depend on."""
+        content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
+        return f"{self.name}-{identity(content)[:8]}"
+
+
+def _read(source: str | Path) -> Any:
+    path = Path(source)
+    if not path.is_file():
+        return _read_preset(str(source))
+    return _parse(path.read_bytes(), str(source))
+
+
+def _read_preset(name: str) -> Any:
+    if name not in preset_names():
+        raise RunError(f"there is no file {name} and no preset of that name; presets: {', '.join(preset_names())}")
+    return _parse((files("braindiffuser") / "presets" / f"{name}.yaml").read_bytes(), name)
+
+
+def _parse(content: bytes, source: str) -> Any:
+    try:
+        return yaml.safe_load(content.decode("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{source} is not an experiment: it is not YAML: {error}") from error
+
+
+def list_faults(error: ValidationError, source: str) -> str:
+    """List all faults of an experiment in one line, each with its entry."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or source}: {fault['msg']}" for fault in error.errors())
+
+
+def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay changes over nested entries; a mapping of another `kind` replaces the one below it.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    >>> merged({"a": {"kind": "nsd", "b": 1}}, {"a": {"kind": "simulated"}})
+    {'a': {'kind': 'simulated'}}
+    """
+    result = dict(content)
+    for key, value in changes.items():
+        below = content.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("kind") in (None, below.get("kind")):
+            result[key] = merged(below, value)
+        else:
+            result[key] = value
+    return result
+
+
+def preset_names() -> list[str]:
+    """Names of the bundled presets."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in (files("braindiffuser") / "presets").iterdir())
+
+
+def identity(content: Any) -> str:
+    """SHA-256 of anything that JSON can hold, whatever the order of its keys.
+
+    >>> identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""How features are taken from stimuli, light to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from braindiffuser.part import Settings
+
+Resizing = Literal["once", "as-published"]
+
+
+class LatentConfig(Settings):
+    """Which latents are taken from a picture."""
+
+    n_layers: PositiveInt = Field(
+        31, description="Layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 numbers."
+    )
+    posterior: Literal["sample", "mean"] = Field(
+        "sample", description="Of the posterior over latents: a sample, as published, or its mean, a cleaner target."
+    )
+
+
+class EmbeddingConfig(Settings):
+    """How pictures reach CLIP."""
+
+    resizing: Resizing = Field(
+        "once", description="To CLIP's size, bicubic; as-published: to 512 pixels first, bilinear, in 8 bits each time."
+    )

@@ -1,0 +1,114 @@
+"""Brain-Diffuser (Ozcelik & VanRullen 2023): a VDVAE draws the low level, dual-guided latent diffusion goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Int
+from pydantic import Field
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
+from braindiffuser.models.cache import NetworkCache
+from braindiffuser.reconstruction.settings import DiffusionConfig, LowLevelConfig
+
+EMBEDDINGS = ("vision", "text")
+"""Target groups that guide diffusion."""
+VISION_WEIGHTS: Mapping[str, float] = {"without_text": 1.0, "without_vision": 0.0}
+"""Ablations that leave one guidance out (Table 2 of the paper) → the share of vision that does so."""
+
+
+class BrainDiffuser(Generator):
+    """Latents → low-level picture → diffusion guided by vision and text tokens."""
+
+    uses: ClassVar[tuple[str, ...]] = ("latents", "vision", "text")
+    folder_entries: ClassVar[tuple[str, ...]] = ("vdvae", "autoencoder", "unet")
+    variants: ClassVar[Mapping[str, Variant]] = {
+        "low_level": Variant("Low level", None, ("latents",), "low_level_only", "Low level only"),
+        "full": Variant("Reconstruction", "low_level", EMBEDDINGS),
+        "without_low_level": Variant("Diffusion only", None, EMBEDDINGS, "without_low_level", "Diffusion only"),
+        "without_text": Variant("Without text", "low_level", EMBEDDINGS, "without_text", "Without text"),
+        "without_vision": Variant("Without vision", "low_level", EMBEDDINGS, "without_vision", "Without vision"),
+    }
+
+    vdvae: Path = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")
+    autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder.")
+    unet: Path = Field(description="Checkpoint folder of the dual-guided UNet.")
+    low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage.")
+    diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage.")
+
+    @property
+    def pictures_at_a_time(self) -> int:
+        """The batch of the second stage."""
+        return self.diffusion.batch_size
+
+    def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
+        """Load the networks of the stage that a variant ends in."""
+        return self._open_low_level(networks, seed) if variant == "low_level" else self._open_diffusion(variant, null, networks, seed)
+
+    def checkpoints_of(self, variant: str) -> dict[str, Path]:
+        """Return the folders of the stage that a variant ends in; the first stage's pictures are as large as the second wants."""
+        names = ("vdvae", "autoencoder") if variant == "low_level" else ("autoencoder", "unet")
+        return {name: self.checkpoints[name] for name in names}
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries, with the precision as the type of number that it means on this device."""
+        own = super().influences(device)
+        on_cpu = device.partition(":")[0] == "cpu"
+        half = self.diffusion.precision == "half" and not on_cpu
+        return {**own, "diffusion": {**own["diffusion"], "precision": "float16" if half else "float32"}}
+
+    def influences_of(self, variant: str, device: str) -> dict[str, Any]:
+        """Return the first stage's entries for its own pictures, and the second stage's for all others."""
+        own = self.influences(device)
+        dropped = "diffusion" if variant == "low_level" else "low_level"
+        return {key: value for key, value in own.items() if key != dropped}
+
+    def _open_low_level(self, networks: NetworkCache, seed: int) -> Draw:
+        from braindiffuser import images
+        from braindiffuser.models.weights import build_autoencoder, build_empty, load_vdvae, read_config
+        from braindiffuser.reconstruction.low_level import reconstruct_low_level
+
+        network = networks.load(self.checkpoints["vdvae"], load_vdvae).to(networks.device)
+        autoencoder = networks.load(
+            self.checkpoints["autoencoder"], lambda folder: build_empty(build_autoencoder, read_config(folder)), "config"
+        )
+        size = int(autoencoder.config.sample_size)
+
+        def draw(features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:
+            made = reconstruct_low_level(network, features["latents"], picture_ids, self.low_level, seed)
+            return images.resize(made, size)
+
+        return draw
+
+    def _open_diffusion(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
+        from braindiffuser.models.weights import load_autoencoder, load_unet
+        from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings, reconstruct
+        from braindiffuser.reconstruction.placement import place, torch_dtype
+
+        device, offload = networks.device, self.diffusion.offload
+        dtype = torch_dtype(self.diffusion.precision, device)
+
+        def load_unet_there(folder: Path) -> Any:
+            return place(load_unet(folder, dtype), device, offload)
+
+        def load_autoencoder_there(folder: Path) -> Any:
+            return place(load_autoencoder(folder, dtype), device, offload)
+
+        pair = DiffusionNetworks(
+            networks.load(self.checkpoints["unet"], load_unet_there, dtype, offload),
+            networks.load(self.checkpoints["autoencoder"], load_autoencoder_there, dtype, offload),
+            device,
+        )
+        weight = VISION_WEIGHTS.get(variant, self.diffusion.vision_weight)
+        config = self.diffusion.model_copy(update={"vision_weight": weight})
+        null_embeddings = Embeddings(null["vision"], null["text"])
+
+        def draw(features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:
+            embeddings = Embeddings(features["vision"], features["text"])
+            return reconstruct(pair, start, embeddings, null_embeddings, picture_ids, config, seed)
+
+        return draw

@@ -1,0 +1,77 @@
+"""What a computation ran on and took: versions, machine, time, peak memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "braindiffuser",
+    "numpy",
+    "torch",
+    "diffusers",
+    "transformers",
+    "timm",
+    "scikit-learn",
+    "scikit-image",
+    "zarr",
+)
+"""Packages that results depend on."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of `PACKAGES`."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """Return facts of this machine."""
+    import psutil
+
+    return {
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def check_device(device: str) -> None:
+    """Check that networks can run on a device.
+
+    Raises:
+        RunError: if there is no such device on this machine.
+    """
+    import torch
+
+    from braindiffuser.errors import RunError
+
+    try:
+        index, kind = torch.device(device).index or 0, torch.device(device).type
+    except RuntimeError as error:
+        raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
+    if kind == "cuda" and index >= torch.cuda.device_count():
+        raise RunError(
+            f"networks are to run on {device}, but torch sees {torch.cuda.device_count()} GPUs: --device cpu does without"
+        )
+
+
+def reset_peak_memory() -> None:
+    """Begin a new peak; where the system cannot (not Linux), peaks are those of the whole process."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_gb() -> float:
+    """Return the largest resident memory since `reset_peak_memory`, in GiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return round(int(lines["VmHWM"].split()[0]) / 2**20, 3)
+    import resource  # not on every system
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

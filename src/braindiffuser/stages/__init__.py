@@ -1,0 +1,139 @@
+"""Stages of a run: each is a record in a file of its own, and everything about the order of work derives from the records.
+
+A stage has units that stand for themselves: `extract` and `fit` have one per target group, `reconstruct` one per kind of
+pictures. A *step* is one unit of a stage. Another setting makes stale only the steps that look at it, and those that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from braindiffuser.contents import Contents
+    from braindiffuser.data.recording import Recording
+    from braindiffuser.draft import Draft
+    from braindiffuser.experiment import Experiment
+    from braindiffuser.models.cache import NetworkCache
+    from braindiffuser.store import Results
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(label, done, total)."""
+
+
+class Step(NamedTuple):
+    """One unit of a stage."""
+
+    stage: str
+    unit: str = ""
+
+    def __str__(self) -> str:
+        """Return the name: `extract.latents`, or `report` for a stage that is one unit."""
+        return f"{self.stage}.{self.unit}" if self.unit else self.stage
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is given to work with.
+
+    Attributes:
+        experiment: what to do.
+        results: of earlier steps, for reading.
+        open_recording: opens the recording, once.
+        contents: hashes of the recording's files, to be taken as they are read.
+        networks: loads networks, each once.
+        progress: to be called as progress(label, done, total).
+    """
+
+    experiment: Experiment
+    results: Results
+    open_recording: Callable[[], Recording]
+    contents: Contents
+    networks: NetworkCache
+    progress: Progress
+
+
+def _one_unit(experiment: Experiment) -> tuple[str, ...]:
+    return ("",)
+
+
+def _nothing(experiment: Experiment, unit: str) -> tuple[()]:
+    return ()
+
+
+def _no_checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage is.
+
+    Attributes:
+        name: also of its command.
+        does: what it does, in one line.
+        reads: what it reads, for the table in the docs.
+        writes: patterns of the files that it writes in the run's folder.
+        needs: stages whose results it may need, so that it comes after them.
+        needs_of: the steps that one unit needs.
+        influences: the entries of an experiment that one unit depends on, besides those of the steps that it needs.
+        compute: computes units into their drafts, and yields each unit whose draft is complete.
+        units: names of the units of an experiment; a stage that is one whole has the unit "".
+        roles: roles of the recording's files whose contents one unit depends on.
+        roles_while_reading: those of `roles` that the stage itself hashes while it reads them.
+        roles_by_name: roles of the recording's files of which only the names matter.
+        checkpoints: checkpoint folders whose contents one unit depends on, by a name.
+        available: names of things that one unit uses if this machine has them; when more come, it is made again.
+        on_device: whether it computes on the experiment's device.
+    """
+
+    name: str
+    does: str
+    reads: str
+    writes: tuple[str, ...]
+    needs: tuple[str, ...]
+    needs_of: Callable[[Experiment, str], tuple[Step, ...]]
+    influences: Callable[[Experiment, str], Mapping[str, Any]]
+    compute: Callable[[Work, Mapping[str, Draft]], Iterator[str]]
+    units: Callable[[Experiment], tuple[str, ...]] = _one_unit
+    roles: Callable[[Experiment, str], tuple[str, ...]] = _nothing
+    roles_while_reading: tuple[str, ...] = ()
+    roles_by_name: Callable[[Experiment, str], tuple[str, ...]] = _nothing
+    checkpoints: Callable[[Experiment, str], Mapping[str, Path]] = _no_checkpoints
+    available: Callable[[Experiment, str], tuple[str, ...]] = _nothing
+    on_device: bool = True
+
+    def steps(self, experiment: Experiment) -> tuple[Step, ...]:
+        """Return its steps in an experiment, in order."""
+        return tuple(Step(self.name, unit) for unit in self.units(experiment))
+
+
+@cache
+def stages() -> Mapping[str, Stage]:
+    """Return all stages by name, each after those that it needs: one for every file of this folder."""
+    names = (module.name for module in iter_modules(__path__))
+    found: list[Stage] = [import_module(f"{__name__}.{name}").STAGE for name in names]
+    by_name = {stage.name: stage for stage in found}
+    order = TopologicalSorter({stage.name: stage.needs for stage in found}).static_order()
+    return {name: by_name[name] for name in order}
+
+
+def all_steps(experiment: Experiment) -> tuple[Step, ...]:
+    """Return the steps of an experiment, each after those that it needs."""
+    return tuple(step for stage in stages().values() for step in stage.steps(experiment))
+
+
+def stages_table() -> str:
+    """Return the table of stages in Markdown, as the docs print it."""
+    rows = [f"| `{stage.name}` | {stage.does} | {stage.reads} | {_listed(stage.writes)} |" for stage in stages().values()]
+    return "\n".join(["| stage | does | reads | writes |", "|---|---|---|---|", *rows])
+
+
+def _listed(patterns: tuple[str, ...]) -> str:
+    return ", ".join(f"`{pattern}`" for pattern in patterns)

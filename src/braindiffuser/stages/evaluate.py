@@ -1,0 +1,158 @@
+"""Pictures → scores with intervals, beside the ceiling, three baselines and the ablations.
+
+Each test set is scored among itself. Metrics whose network's checkpoint is not on this machine are left out, and said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from braindiffuser.draft import Draft
+from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
+from braindiffuser.images import PictureReader, PictureSource
+from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
+from braindiffuser.stages.reconstruct import kind_name, picture_kinds
+
+if TYPE_CHECKING:
+    from braindiffuser.evaluation.scorer import NetworkFeatures, Scorer
+    from braindiffuser.evaluation.trust import PerPicture, ScoreSets
+
+
+def scores_name(test_set: str) -> str:
+    """Name of the file that holds the scores of a test set."""
+    return "scores.json" if test_set == "test" else f"scores_{test_set}.json"
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
+
+    draft, results = drafts[""], work.results
+    _copy_seen(work, draft)
+    scores, per_image = _score(work)
+    for name, summary in scores.items():
+        draft.write_json(scores_name(name), summary)
+    ceilings = noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test"))
+    regions = summarise_regions(ceilings, results.read_bundle("rois.npz"))
+    draft.write_json("noise_ceiling.json", regions)
+    draft.write_table("per_image.csv", per_image)
+    _write_sections(work, draft, scores, per_image, regions)
+    yield ""
+
+
+def _copy_seen(work: Work, draft: Draft) -> None:
+    ids = work.results.read_array("stimuli/test_ids")
+    for number in draft.missing_pictures("seen", len(ids)):
+        draft.write_pictures("seen", [number], work.open_recording().pictures(ids[number : number + 1]))
+
+
+def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Score every test set; return what each scores file holds, and all scores picture by picture.
+
+    Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
+    more kind.
+    """
+    from braindiffuser.evaluation.networks import scoring_networks
+    from braindiffuser.evaluation.scorer import Scorer
+    from braindiffuser.evaluation.trust import summarise
+    from braindiffuser.weight_files import weights_folder
+
+    experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
+    whole = experiment.evaluation.all_metrics()
+    networks, missing = scoring_networks(whole.layers, weights_folder(), experiment.device)
+    profile = whole.without(missing)
+    summaries, tables = {}, []
+    for name, (start, stop) in work.results.read_json("test_sets.json").items():
+        n = stop - start
+        if n < 2:
+            raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
+        rng = np.random.default_rng([experiment.seed, n])
+        scorer = Scorer(PictureReader(ids[start:stop], work.open_recording().pictures), profile, networks)
+        scores = _score_sets(work, scorer, slice(start, stop), rng)
+        summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}
+        facts = {"number": np.arange(start, stop), "stimulus_id": ids[start:stop], "set": name}
+        tables.append(pd.DataFrame(facts | dict(scores.final)))
+    return summaries, pd.concat(tables)
+
+
+def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
+    """Score all kinds of pictures of one test set, one kind after the other.
+
+    Under every calibration but `transductive` a reconstruction is made from its own responses alone, so shuffling responses
+    among the stimuli shuffles the reconstructions: that baseline is the reconstructions, each moved to another stimulus.
+    """
+    from braindiffuser.evaluation.scorer import arrange, extract_features
+    from braindiffuser.evaluation.trust import ScoreSets, derangement, draw_training, mean_image
+
+    n, scores, experiment = len(scorer.seen), dict[str, PerPicture](), work.experiment
+    ablations = {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
+    kinds = ["from_true_features"] * experiment.pictures.ceiling + list(ablations.values())
+    made = {kind: work.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
+    train = PictureReader(work.results.read_array("stimuli/train_ids"), work.open_recording().pictures)
+    drawn, order = draw_training(len(train), n, rng), derangement(n, rng)
+
+    def add(name: str, pictures: PictureSource, features: NetworkFeatures | None = None) -> None:
+        work.progress(f"scoring {n} pictures", len(scores), len(kinds) + 4)
+        scores[name] = scorer.score(pictures, features)
+
+    features = extract_features(made["final"], scorer.profile, scorer.networks)
+    add("final", made["final"], features)
+    add("shuffled_responses", made["final"].take(order), arrange(features, order))
+    mean, always = mean_image(train), np.zeros(n, np.int64)
+    features = extract_features(mean, scorer.profile, scorer.networks)
+    add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), arrange(features, always))
+    add("random_train_image", train.take(drawn))
+    for kind in kinds:
+        add(kind, made[kind])
+    work.progress(f"scoring {n} pictures", len(scores), len(scores))
+    return ScoreSets(
+        final=scores["final"],
+        ceiling=scores.get("from_true_features"),
+        baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
+        ablations={name: scores[kind] for name, kind in ablations.items()},
+    )
+
+
+def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    evaluation = experiment.evaluation.influences(experiment.device)
+    return {"seed": experiment.seed, "evaluation": evaluation, "pictures": experiment.pictures.influences(experiment.device)}
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    made = (Step("prepare", "recording"),) if experiment.dataset.makes_files else ()
+    return (*made, Step("prepare", "stimuli"), Step("prepare", "responses"), *RECONSTRUCT.steps(experiment))
+
+
+def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    """Scoring networks whose checkpoints are on this machine."""
+    from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
+    from braindiffuser.weight_files import weights_folder
+
+    folders, names = (weights_folder(), torchvision_folder()), experiment.evaluation.all_metrics().layers
+    return tuple(name for name in names if name in NETWORKS and NETWORKS[name].file.find(*folders))
+
+
+STAGE = Stage(
+    name="evaluate",
+    does="scores of the pictures, with intervals, ceiling, baselines and ablations",
+    reads="pictures, stimuli",
+    writes=(
+        "reconstructions/seen/*.png",
+        "scores.json",
+        "scores_*.json",
+        "per_image.csv",
+        "noise_ceiling.json",
+        "sections/evaluate.*.json",
+    ),
+    needs=("prepare", "reconstruct"),
+    needs_of=_needs_of,
+    influences=_influences,
+    compute=_compute,
+    roles=lambda experiment, unit: ("stimuli",),
+    available=_available,
+)

@@ -1,0 +1,78 @@
+"""Stimuli and captions → targets. Those of test stimuli are called truth, and only the ceiling is made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.targets import Features, Stimuli, Target
+
+SPLITS = {"train": ("targets", "float16"), "test": ("truth", "float32")}
+"""Split → name of its arrays, and how they are stored. Training targets are many and enter decoders only as sums over stimuli,
+where rounding of half precision (5e-4 of a value) averages out."""
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    for group, draft in drafts.items():
+        target = work.experiment.targets[group]
+        work.networks.keep(target.checkpoints.values())
+        null = target.null(work.networks)
+        if null is not None:
+            draft.write_array(f"null/{group}", null)
+        for split, (name, dtype) in SPLITS.items():
+            ids = work.results.read_array(f"stimuli/{split}_ids")
+            features = partial(_features, work, target, ids)
+            shape = (len(ids), *features(slice(0, 1)).shape[1:])
+            progress = partial(work.progress, f"extracting: {split} {group}")
+            draft.fill(f"{name}/{group}", shape, features, progress, dtype)
+        yield group
+
+
+def _features(work: Work, target: Target, ids: Int[np.ndarray, " n"], rows: slice) -> Features:
+    recording = work.open_recording()
+    stimuli = Stimuli(ids[rows], recording.pictures, recording.captions)
+    return target.extract(stimuli, work.networks, work.experiment.seed)
+
+
+def _units(experiment: Experiment) -> tuple[str, ...]:
+    return tuple(experiment.targets)
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    made = (Step("prepare", "recording"),) if experiment.dataset.makes_files else ()
+    return (*made, Step("prepare", "stimuli"))
+
+
+def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    return {"seed": experiment.seed, f"targets.{unit}": experiment.targets[unit].influences(experiment.device)}
+
+
+def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    return experiment.targets[unit].reads
+
+
+def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    return {f"targets.{unit}.{name}": folder for name, folder in experiment.targets[unit].checkpoints.items()}
+
+
+STAGE = Stage(
+    name="extract",
+    does="stimuli and captions to the features that decoders learn to predict",
+    reads="stimuli, captions",
+    writes=("arrays/targets/**", "arrays/truth/**", "arrays/null/**"),
+    needs=("prepare",),
+    needs_of=_needs_of,
+    influences=_influences,
+    compute=_compute,
+    units=_units,
+    roles=_roles,
+    checkpoints=_checkpoints,
+)

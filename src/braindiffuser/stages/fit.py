@@ -1,0 +1,96 @@
+"""Training responses and targets → decoders → predictions for the test responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.store import Results
+
+if TYPE_CHECKING:
+    from braindiffuser.regression.training import TrainingRows
+    from braindiffuser.regressors import Learnt
+
+
+def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
+    """Read the responses that decoders are fitted to, and which stimulus each belongs to."""
+    from braindiffuser.regression.training import TrainingRows
+
+    if experiment.responses.rows == "trials":
+        stimuli = results.read_array("responses/stimulus_of_trial")
+        return TrainingRows(results.read_array("responses/trials"), stimuli)
+    weights = None
+    if experiment.regression.weighs_repeats:
+        weights = results.read_array("responses/n_repeats_train").astype(np.float64)
+    return TrainingRows(results.read_array("responses/train"), weights=weights)
+
+
+def read_learnt(results: Results, group: str) -> Learnt:
+    """Read what was learnt of one group."""
+    from braindiffuser.regressors.storage import load_learnt
+
+    return load_learnt(results.path(decoder_name(group)))
+
+
+def decoder_name(group: str) -> str:
+    """Name of the file of one group's decoder."""
+    return f"decoders/{group}.safetensors"
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    """Fit all groups that are missing at once, since they share the products of their training responses."""
+    from braindiffuser.regressors.storage import load_learnt, save_learnt
+
+    experiment, results = work.experiment, work.results
+    rows = training_rows(experiment, results)
+    targets = {group: results.open_array(f"targets/{group}") for group in drafts}
+    missing = {group: targets[group] for group, draft in drafts.items() if not draft.holds(decoder_name(group))}
+    if missing:
+        progress = partial(work.progress, "choosing alpha and calibration")
+        learnt = experiment.regression.fit(rows, missing, experiment.device, progress)
+        for group, found in learnt.items():
+            save_learnt(drafts[group].folder / decoder_name(group), found)
+            drafts[group].note([decoder_name(group)])
+    learnt = {group: load_learnt(draft.folder / decoder_name(group)) for group, draft in drafts.items()}
+    told = partial(work.progress, "predicting features of the test stimuli")
+    responses = _test_responses(results)
+    for group, decoded in experiment.regression.decode(learnt, rows, targets, responses, experiment.device, told):
+        values = np.concatenate(list(decoded.values())).astype(np.float32, copy=False)
+        drafts[group].write_array(f"predictions/{group}", values.reshape(-1, *targets[group].shape[1:]))
+        yield group
+
+
+def _test_responses(results: Results) -> dict[str, np.ndarray]:
+    responses = results.read_array("responses/test")
+    return {name: responses[start:stop] for name, (start, stop) in results.read_json("test_sets.json").items()}
+
+
+def _units(experiment: Experiment) -> tuple[str, ...]:
+    return tuple(experiment.targets)
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    return (Step("prepare", "stimuli"), Step("prepare", "responses"), Step("extract", unit))
+
+
+def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    return {"regression": experiment.regression.influences_of(unit, experiment.device)}
+
+
+STAGE = Stage(
+    name="fit",
+    does="decoders from responses to features, and the features that they predict for the test stimuli",
+    reads="responses, targets",
+    writes=("decoders/*.safetensors", "arrays/predictions/**"),
+    needs=("prepare", "extract"),
+    needs_of=_needs_of,
+    influences=_influences,
+    compute=_compute,
+    units=_units,
+)

@@ -1,0 +1,184 @@
+"""Betas → responses: averaged over repeats, normalised by the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.stages import Stage, Step, Work
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
+    from braindiffuser.data.recording import Recording
+    from braindiffuser.data.responses import ResponseAccumulator, Responses
+
+SUMS = "sums.npz"
+"""What a killed run goes on from."""
+
+
+def _units(experiment: Experiment) -> tuple[str, ...]:
+    made = ("recording",) if experiment.dataset.makes_files else ()
+    return (*made, "stimuli", "responses")
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    before = {"recording": (), "stimuli": ("recording",), "responses": ("recording", "stimuli")}[unit]
+    return tuple(Step("prepare", name) for name in before if name in _units(experiment))
+
+
+def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    if unit == "responses":
+        responses = experiment.responses.influences(experiment.device)
+        return {"dataset": experiment.dataset.influences_of("betas", experiment.device), "responses": responses}
+    if unit == "stimuli":
+        return {"dataset": experiment.dataset.influences_of("design", experiment.device)}
+    return {"dataset": experiment.dataset.influences(experiment.device)}
+
+
+def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    return {"recording": (), "stimuli": ("design",), "responses": ("regions", "betas")}[unit]
+
+
+def _roles_by_name(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    return ("betas",) if unit == "stimuli" else ()
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    compute = {"recording": _make_recording, "stimuli": _list_stimuli, "responses": _average}
+    for unit, draft in drafts.items():
+        compute[unit](work, draft)
+        yield unit
+
+
+def _make_recording(work: Work, draft: Draft) -> None:
+    if draft.files:  # some of a damaged recording: the others can only be made together with them
+        draft.clear()
+    folder = draft.folder / "nsd"
+    work.experiment.dataset.make(folder, work.progress)
+    made = (path.relative_to(draft.folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
+    draft.note(name for name in made if not draft.holds(name))
+
+
+def _list_stimuli(work: Work, draft: Draft) -> None:
+    """Training stimuli ascending; test stimuli test set by test set."""
+    from braindiffuser.data.splits import stimuli_of
+    from braindiffuser.errors import RunError
+
+    recording = work.open_recording()
+    train_ids, sets = stimuli_of(recording.trials, "train")[0], recording.test_sets
+    if not sets:
+        raise RunError("the recording has no test stimuli, so nothing could be scored: read more sessions")
+    ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
+    draft.write_array("stimuli/train_ids", train_ids)
+    draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))
+    rows = {name: [end - len(ids), end] for (name, ids), end in zip(sets.items(), ends, strict=True)}
+    draft.write_json("test_sets.json", rows)
+    draft.write_json("subject.json", {"subject": recording.subject, "simulated": recording.simulated})
+
+
+def _average(work: Work, draft: Draft) -> None:
+    from braindiffuser.data.responses import trial_responses
+
+    recording, config, results = work.open_recording(), work.experiment.responses, work.results
+    work.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
+    responses = _accumulate(work, draft, recording).finish()
+    chosen = _choose_voxels(work, draft, recording, responses)
+    if config.rows == "trials":
+        trials, stimuli = trial_responses(recording, responses, config.normalisation)
+        draft.write_array("responses/trials", trials[:, chosen])
+        draft.write_array("responses/stimulus_of_trial", stimuli)
+    in_sets = np.searchsorted(responses.test_ids, results.read_array("stimuli/test_ids"))
+    draft.write_array("responses/train", responses.train[:, chosen])
+    draft.write_array("responses/test", responses.test[in_sets][:, chosen])
+    draft.write_array("responses/n_repeats_train", responses.n_repeats_train)
+    draft.write_array("responses/n_repeats_test", responses.n_repeats_test[in_sets])
+    draft.write_array("ncsnr", responses.ncsnr[chosen], may_be_nan=True)
+    draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
+    draft.write_table("trials.csv", recording.trials)
+
+
+def _choose_voxels(
+    work: Work, draft: Draft, recording: Recording, responses: Responses
+) -> Bool[np.ndarray, " n_voxels"]:
+    from braindiffuser.data.noise_ceiling import noise_ceiling
+    from braindiffuser.data.voxel_selection import select_voxels, selected_fingerprint
+
+    config = work.experiment.responses
+    ceilings = np.full(recording.n_voxels, np.nan)
+    if responses.training_ncsnr is not None:
+        ceilings = noise_ceiling(responses.training_ncsnr, responses.n_repeats_train)
+    chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
+    facts = {
+        "rois": list(config.rois),
+        "min_noise_ceiling": config.min_noise_ceiling,
+        "n_analysed": recording.n_voxels,
+        "n_chosen": int(chosen.sum()),
+        "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
+    }
+    draft.write_json("voxels.json", facts)
+    return chosen
+
+
+def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
+    """Sum sessions one after the other; go on from the sums of a killed run if its sessions are as they were."""
+    accumulator = _resumed(work, draft, recording)
+    numbers = recording.session_numbers
+    for session in numbers:
+        if session in accumulator.sessions_done:
+            continue
+        work.contents.take("betas", recording.session_files(session))
+        accumulator.add(session, recording.betas_of(session))
+        draft.write_bundle(SUMS, accumulator.state() | {"files": _files_read(work, recording, accumulator)})
+        work.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
+    return accumulator
+
+
+def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
+    from braindiffuser.data.responses import ResponseAccumulator
+
+    config = work.experiment.responses
+    if draft.holds(SUMS):
+        state = draft.read_bundle(SUMS)
+        accumulator = ResponseAccumulator.from_state(recording.trials, state)
+        if np.array_equal(state["files"], _files_read(work, recording, accumulator)):
+            return accumulator
+    by_ceiling = config.min_noise_ceiling > 0
+    return ResponseAccumulator(recording.trials, recording.n_voxels, config.normalisation, by_ceiling)
+
+
+def _files_read(work: Work, recording: Recording, accumulator: ResponseAccumulator) -> np.ndarray:
+    names = [name for session in accumulator.sessions_done for name in recording.session_files(session)]
+    return np.array(list(work.contents.digests_of("betas", names).values()), dtype=str)
+
+
+STAGE = Stage(
+    name="prepare",
+    does="betas to responses, averaged over repeats and normalised by the training set",
+    reads="design, betas, ROIs",
+    writes=(
+        "nsd/**",
+        "arrays/stimuli/**",
+        "test_sets.json",
+        "subject.json",
+        "sums.npz",
+        "arrays/responses/**",
+        "arrays/ncsnr/**",
+        "rois.npz",
+        "trials.csv",
+        "voxels.json",
+    ),
+    needs=(),
+    needs_of=_needs_of,
+    influences=_influences,
+    compute=_compute,
+    units=_units,
+    roles=_roles,
+    roles_while_reading=("betas",),
+    roles_by_name=_roles_by_name,
+    on_device=False,
+)

@@ -1,0 +1,131 @@
+"""Decoded features → pictures; the same from true features, and with a part of the method left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.generators import GroupFeatures
+from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.store import Results
+
+
+class PictureKind(NamedTuple):
+    """What pictures of one kind are drawn by, and from whose features.
+
+    Attributes:
+        variant: of the generator.
+        source: "predictions" or "truth".
+        start: kind of the pictures that these start from; None if they start from none.
+    """
+
+    variant: str
+    source: Literal["predictions", "truth"]
+    start: str | None
+
+
+def picture_kinds(experiment: Experiment) -> dict[str, PictureKind]:
+    """Return the kinds of pictures that an experiment draws, each after the one that it starts from.
+
+    "final" is the reconstruction, "from_true_features" its ceiling; another variant has its own name, with the same ending
+    if it is drawn from true features.
+    """
+    generator = experiment.generator
+    wanted = {
+        "predictions": {name for variant in ("full", *experiment.ablations.values()) for name in generator.chain(variant)},
+        "truth": set(generator.chain("full")) if experiment.pictures.ceiling else set(),
+    }
+    kinds: dict[str, PictureKind] = {}
+    for variant, facts in generator.variants.items():
+        for source, variants in wanted.items():
+            if variant in variants:
+                start = None if facts.start is None else kind_name(facts.start, source)
+                kinds[kind_name(variant, source)] = PictureKind(variant, source, start)  # type: ignore[arg-type]
+    return kinds
+
+
+def kind_name(variant: str, source: str) -> str:
+    """Name the pictures of a variant that are drawn from predictions or from truth."""
+    if source == "truth":
+        return "from_true_features" if variant == "full" else f"{variant}_from_true_features"
+    return "final" if variant == "full" else variant
+
+
+def null_features(experiment: Experiment, results: Results) -> GroupFeatures:
+    """Read the features of "nothing" of the groups that the generator uses and that have such."""
+    names = {name: results.folder / "arrays" / "null" / name for name in experiment.generator.uses}
+    return {name: results.read_array(f"null/{name}") for name, folder in names.items() if folder.is_dir()}
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    for kind, draft in drafts.items():
+        _draw_missing(work, draft, kind, picture_kinds(work.experiment)[kind])
+        yield kind
+
+
+def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> None:
+    """Draw batch by batch; networks that only an earlier kind needs are gone before this kind's are loaded."""
+    ids, generator, results = work.results.read_array("stimuli/test_ids"), work.experiment.generator, work.results
+    missing = set(draft.missing_pictures(kind, len(ids)))
+    if not missing:
+        return
+    features = {group: results.read_array(f"{facts.source}/{group}") for group in generator.groups_of(facts.variant)}
+    starts = None if facts.start is None else results.open_pictures(facts.start, len(ids))
+    work.networks.keep(generator.checkpoints_of(facts.variant).values())
+    null = null_features(work.experiment, results)
+    draw, step = generator.open(facts.variant, null, work.networks, work.experiment.seed), generator.pictures_at_a_time
+    for first in range(0, len(ids), step):
+        rows = slice(first, min(first + step, len(ids)))
+        lacking = [number for number in range(rows.start, rows.stop) if number in missing]
+        if lacking:
+            made = draw(_rows(features, rows), ids[rows], None if starts is None else starts[rows])
+            draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
+            work.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
+
+
+def _rows(features: GroupFeatures, rows: slice) -> dict[str, Float[np.ndarray, "n ..."]]:
+    return {group: values[rows] for group, values in features.items()}
+
+
+def _units(experiment: Experiment) -> tuple[str, ...]:
+    return tuple(picture_kinds(experiment))
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    kind = picture_kinds(experiment)[unit]
+    groups = experiment.generator.groups_of(kind.variant)
+    source = "fit" if kind.source == "predictions" else "extract"
+    start = () if kind.start is None else (Step("reconstruct", kind.start),)
+    nothing = tuple(Step("extract", group) for group in groups)  # the feature of "nothing"
+    needed = (Step("prepare", "stimuli"), *(Step(source, group) for group in groups), *nothing, *start)
+    return tuple(dict.fromkeys(needed))
+
+
+def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    variant = picture_kinds(experiment)[unit].variant
+    return {"seed": experiment.seed, "generator": experiment.generator.influences_of(variant, experiment.device)}
+
+
+def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    folders = experiment.generator.checkpoints_of(picture_kinds(experiment)[unit].variant)
+    return {f"generator.{name}": folder for name, folder in folders.items()}
+
+
+STAGE = Stage(
+    name="reconstruct",
+    does="decoded features to pictures; also from true features, and without parts of the method",
+    reads="predictions; truth for pictures named …from_true_features alone",
+    writes=("reconstructions/**",),
+    needs=("extract", "fit"),
+    needs_of=_needs_of,
+    influences=_influences,
+    compute=_compute,
+    units=_units,
+    checkpoints=_checkpoints,
+)

@@ -1,0 +1,32 @@
+"""CLIP's tokens of captions, by Versatile Diffusion's rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from braindiffuser.models.cache import NetworkCache
+from braindiffuser.targets import Features, Stimuli, Target
+
+
+class CLIPText(Target):
+    """Mean over a picture's captions of the tokens of CLIP's text transformer: (n, 77, 768) as published."""
+
+    reads: ClassVar[tuple[str, ...]] = ("captions",)
+    folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    checkpoint: Path = Field(description="Checkpoint folder of a CLIP.")
+
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        """Embed captions."""
+        from braindiffuser.features.clip import extract_text_tokens, load_clip_on
+
+        return extract_text_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]), stimuli.captions())
+
+    def null(self, networks: NetworkCache) -> Features:
+        """Embed the empty caption."""
+        from braindiffuser.features.clip import load_clip_on, null_tokens
+
+        return null_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]))[1]

@@ -1,0 +1,33 @@
+"""CLIP's tokens of pictures, by Versatile Diffusion's rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from braindiffuser.features.settings import EmbeddingConfig
+from braindiffuser.models.cache import NetworkCache
+from braindiffuser.targets import Features, Stimuli, Target
+
+
+class CLIPVision(EmbeddingConfig, Target):
+    """Tokens of CLIP's vision transformer: (n, 257, 768) as published."""
+
+    folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    checkpoint: Path = Field(description="Checkpoint folder of a CLIP.")
+
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        """Embed pictures."""
+        from braindiffuser.features.clip import extract_vision_tokens, load_clip_on
+
+        clip = load_clip_on(networks, self.checkpoints["checkpoint"])
+        return extract_vision_tokens(clip, stimuli.pictures(), self.resizing)
+
+    def null(self, networks: NetworkCache) -> Features:
+        """Embed a mid-grey picture."""
+        from braindiffuser.features.clip import load_clip_on, null_tokens
+
+        return null_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]), self.resizing)[0]

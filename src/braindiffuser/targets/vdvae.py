@@ -1,0 +1,28 @@
+"""Latents of a Very Deep VAE, from which the low-level picture is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from braindiffuser.features.settings import LatentConfig
+from braindiffuser.models.cache import NetworkCache
+from braindiffuser.targets import Features, Stimuli, Target
+
+
+class VDVAELatents(LatentConfig, Target):
+    """Flattened latents of the first layers, coarse to fine: (n, 91168) as published."""
+
+    folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
+
+    checkpoint: Path = Field(description="Checkpoint folder of a VDVAE.")
+
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        """Infer the latents of pictures."""
+        from braindiffuser.features.vdvae import extract_latents
+        from braindiffuser.models.weights import load_vdvae
+
+        network = networks.load(self.checkpoints["checkpoint"], load_vdvae).to(networks.device)
+        return extract_latents(network, stimuli.pictures(), stimuli.ids, self, seed)
