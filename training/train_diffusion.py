@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from braindiffuser import images
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.models.samplers import alphas_cumprod
+from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.models.weights import (
     BUNDLED,
@@ -117,7 +117,7 @@ def main() -> None:
     device = arguments.device
     pool = {name: tensor.to(device) for name, tensor in encode_pool(folder / "pool.safetensors", device).items()}
     spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
-    signal = alphas_cumprod().float()
+    signal = VERSATILE_DIFFUSION.alphas_cumprod.float()
     network = DualGuidedUNet(CONFIG)
     if arguments.warm_start:
         network.load_state_dict(load_unet(BUNDLED / "demo" / "unet").state_dict())

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Pos
 from pydantic import Field as Limits
 
 from braindiffuser._arrays import Pictures
+from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION
 from braindiffuser.models.samplers import (
-    N_TRAIN_TIMESTEPS,
     Callback,
     Denoise,
     NoiseLevel,
@@ -38,7 +38,7 @@ class DiffusionConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_steps: int = Limits(default=50, ge=1, lt=N_TRAIN_TIMESTEPS)  # steps from pure noise
+    n_steps: int = Limits(default=50, ge=1, lt=VERSATILE_DIFFUSION.n_timesteps)  # steps from pure noise
     strength: float = Limits(default=0.75, ge=0, le=1)  # share of them that run on the low-level picture: 37 of 50
     guidance_scale: NonNegativeFloat = 7.5  # g of u + g (c - u): 0 = unguided, 1 = conditional prediction alone
     vision_weight: float = Limits(

@@ -8,10 +8,10 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION, Schedule
 from braindiffuser.models.samplers import (
     SAMPLERS,
     add_noise,
-    alphas_cumprod,
     image_to_image_timesteps,
     sample_ddim,
     sample_dpm_solver,
@@ -21,7 +21,29 @@ from braindiffuser.models.samplers import (
     uniform_timesteps,
 )
 
-SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+SCHEDULES = {  # ours, and what diffusers calls it
+    "versatile diffusion": (
+        VERSATILE_DIFFUSION,
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    ),
+    "linear": (Schedule.linear(), {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),
+    "cosine": (Schedule.cosine(), {"beta_schedule": "squaredcos_cap_v2"}),
+    "short": (
+        Schedule.linear(0.001, 0.1, 200),
+        {"beta_schedule": "linear", "beta_start": 0.001, "beta_end": 0.1, "num_train_timesteps": 200},
+    ),
+}
+
+
+@pytest.fixture(params=SCHEDULES.values(), ids=SCHEDULES)
+def schedules(request):
+    """A schedule, and diffusers' arguments for it."""
+    return request.param
+
+
+@pytest.fixture
+def schedule(schedules):
+    return schedules[0]
 
 
 @pytest.fixture
@@ -39,14 +61,14 @@ def bent(x, t):
     return torch.tanh(0.7 * x + t / 1000)
 
 
-def gaussian(x, t, variance=0.25):
+def gaussian(schedule, variance=0.25):
     """E[eps | x] where latents are normal with this variance."""
-    a = alphas_cumprod()[t].item()
-    return math.sqrt(1 - a) * x / (a * variance + 1 - a)
 
+    def denoise(x, t):
+        a = schedule.alphas_cumprod[t].item()
+        return math.sqrt(1 - a) * x / (a * variance + 1 - a)
 
-def test_schedule_is_diffusers_scaled_linear():
-    torch.testing.assert_close(alphas_cumprod().float(), DDIMScheduler(**SCHEDULE).alphas_cumprod, rtol=2e-5, atol=0)
+    return denoise
 
 
 def test_published_timesteps():
@@ -78,6 +100,18 @@ def test_impossible_step_counts_are_refused(n_steps):
         uniform_timesteps(n_steps)
 
 
+@given(n_steps=st.integers(1, 39))
+def test_timesteps_are_those_of_the_schedule(n_steps):
+    schedule = Schedule.linear(0.01, 0.2, 40)
+    every = uniform_timesteps(n_steps, schedule=schedule)
+    assert len(every) == n_steps
+    assert every == sorted(set(every), reverse=True)
+    assert 1 <= every[-1] <= every[0] <= 39
+    assert image_to_image_timesteps(n_steps, 1.0, "consistent", schedule=schedule) == (every[0], every)
+    with pytest.raises(ValueError, match=r"n_steps must be in 1\.\.39, got 40"):
+        uniform_timesteps(40, schedule=schedule)
+
+
 @pytest.mark.parametrize("strength", [-0.1, 1.5])
 def test_impossible_strengths_are_refused(strength):
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -89,19 +123,21 @@ def test_strength_one_starts_at_the_top_either_way():
     assert image_to_image_timesteps(50, 1.0, "consistent") == (981, uniform_timesteps(50))
 
 
-def test_noise_is_mixed_as_diffusers_mixes_it(latents, noise):
-    theirs = DDIMScheduler(**SCHEDULE).add_noise(latents, noise, torch.tensor([741, 741]))
-    torch.testing.assert_close(add_noise(latents, noise, 741), theirs, rtol=0, atol=1e-5)
+def test_noise_is_mixed_as_diffusers_mixes_it(latents, noise, schedules):
+    schedule, arguments = schedules
+    theirs = DDIMScheduler(**arguments).add_noise(latents, noise, torch.tensor([150, 150]))
+    torch.testing.assert_close(add_noise(latents, noise, 150, schedule=schedule), theirs, rtol=0, atol=1e-5)
 
 
-def test_ddim_is_diffusers_ddim(latents):
-    scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+def test_ddim_is_diffusers_ddim(latents, schedules):
+    schedule, arguments = schedules
+    scheduler = DDIMScheduler(**arguments, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     scheduler.set_timesteps(50)
     x = latents
     for t in scheduler.timesteps[13:]:
         x = scheduler.step(bent(x, t.item()), t, x).prev_sample
-    _, timesteps = image_to_image_timesteps(50, 0.75, "as_published")
-    torch.testing.assert_close(sample_ddim(bent, latents, timesteps), x, rtol=0, atol=1e-4)
+    _, timesteps = image_to_image_timesteps(50, 0.75, "as_published", schedule=schedule)
+    torch.testing.assert_close(sample_ddim(bent, latents, timesteps, schedule=schedule), x, rtol=0, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' set_timesteps
@@ -110,23 +146,27 @@ def test_ddim_is_diffusers_ddim(latents):
     [(sample_dpm_solver, DPMSolverMultistepScheduler), (sample_unipc, UniPCMultistepScheduler)],
 )
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 8, 20])
-def test_multistep_samplers_are_diffusers_own(latents, sampler, scheduler, n_steps):
-    theirs = scheduler(**SCHEDULE, timestep_spacing="leading", steps_offset=1)
+def test_multistep_samplers_are_diffusers_own(latents, schedules, sampler, scheduler, n_steps):
+    schedule, arguments = schedules
+    theirs = scheduler(**arguments, timestep_spacing="leading", steps_offset=1)
     theirs.set_timesteps(n_steps)
     x = latents
     for t in theirs.timesteps:
         x = theirs.step(bent(x, t.item()), t, x).prev_sample
-    torch.testing.assert_close(sampler(bent, latents, theirs.timesteps.tolist()), x, rtol=0, atol=1e-4)
+    found = sampler(bent, latents, theirs.timesteps.tolist(), schedule=schedule)
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_the_true_noise_leads_back_to_the_latents(name, latents, noise):
+def test_the_true_noise_leads_back_to_the_latents(name, latents, noise, schedule):
     def oracle(x, t):
-        a = alphas_cumprod()[t].item()
+        a = schedule.alphas_cumprod[t].item()
         return (x - math.sqrt(a) * latents) / math.sqrt(1 - a)
 
-    found = sample_from_latents(oracle, latents, noise, sampler=name, n_steps=20, noise_level="consistent")
-    expected = add_noise(latents, noise, 0) if name == "ddim" else latents
+    found = sample_from_latents(
+        oracle, latents, noise, sampler=name, n_steps=20, noise_level="consistent", schedule=schedule
+    )
+    expected = add_noise(latents, noise, 0, schedule=schedule) if name == "ddim" else latents
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
@@ -135,21 +175,21 @@ def test_error_falls_with_the_order_of_the_sampler(name, order, noise):
     """Where latents are normal the trajectory is known: x_t stays the same multiple of its standard deviation."""
 
     def spread(t):
-        a = alphas_cumprod()[t].item()
+        a = VERSATILE_DIFFUSION.alphas_cumprod[t].item()
         return math.sqrt(a * 0.25 + 1 - a)
 
     def error(n_steps):
         timesteps = [round(981 - 640 * i / n_steps) for i in range(n_steps + 1)]
         reached = []
-        SAMPLERS[name](gaussian, noise.double(), timesteps, lambda i, n, x: reached.append(x))
+        SAMPLERS[name](gaussian(VERSATILE_DIFFUSION), noise.double(), timesteps, lambda i, n, x: reached.append(x))
         truth = noise.double() * spread(timesteps[-1]) / spread(timesteps[0])
         return (reached[-2] - truth).norm().item()  # the last step goes on to x_0
 
     assert math.log2(error(40) / error(80)) == pytest.approx(order, abs=0.1)
 
 
-def test_ddim_turns_noise_into_the_data_distribution(noise):
-    made = sample_from_noise(lambda x, t: gaussian(x, t), noise, n_steps=999)
+def test_ddim_turns_noise_into_the_data_distribution(noise, schedule):
+    made = sample_from_noise(gaussian(schedule), noise, n_steps=schedule.n_timesteps - 1, schedule=schedule)
     torch.testing.assert_close(made, 0.5 * noise, rtol=0.02, atol=1e-3)  # standard deviation 0.5, order kept
 
 
@@ -161,7 +201,9 @@ def test_strength_zero_returns_the_latents(name, latents, noise):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_more_strength_goes_further_from_the_latents(name, latents, noise):
     distances = [
-        (sample_from_latents(gaussian, latents, noise, sampler=name, strength=s) - latents).norm().item()
+        (sample_from_latents(gaussian(VERSATILE_DIFFUSION), latents, noise, sampler=name, strength=s) - latents)
+        .norm()
+        .item()
         for s in (0.05, 0.3, 0.9)
     ]
     assert distances == sorted(distances)
