@@ -54,7 +54,10 @@ Nsd = Annotated[Path | None, typer.Option("--nsd", help="NSD's folder: holds nsd
 Subject = Annotated[int | None, typer.Option("--subject", min=1, max=8, help="Number of the subject in NSD.")]
 Device = Annotated[str | None, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1 …")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Make anew what was made with other settings or inputs; old results stay until then.")
+    bool,
+    typer.Option(
+        "--overwrite", help="Make anew what was made with other settings or inputs; old results stay until then."
+    ),
 ]
 With = Annotated[
     list[str] | None,

@@ -81,5 +81,7 @@ def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Map
     for role, digests in now.items():
         before = recorded.get(role, {})
         said += [f"{role}: {name} is new" for name in digests if name not in before]
-        said += [f"{role}: {name} was changed" for name, digest in digests.items() if before.get(name, digest) != digest]
+        said += [
+            f"{role}: {name} was changed" for name, digest in digests.items() if before.get(name, digest) != digest
+        ]
     return said

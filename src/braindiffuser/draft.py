@@ -111,7 +111,11 @@ class Draft:
 
     def remove(self, names: Iterable[str] = ()) -> None:
         """Delete the draft: these files, those that it notes, those that a kill left half written, and its journal."""
-        half = [str(path.relative_to(self.folder)) for end in (UNFINISHED, ".partial") for path in self.folder.rglob(f"*{end}")]
+        half = [
+            str(path.relative_to(self.folder))
+            for end in (UNFINISHED, ".partial")
+            for path in self.folder.rglob(f"*{end}")
+        ]
         remove_files(self.folder, [*names, *self.files, *half, JOURNAL])
         self.files = {}
         if self.folder.is_dir() and not any(self.folder.iterdir()):
@@ -169,7 +173,9 @@ class Draft:
         else:
             array = zarr.open_array(self.folder / place, mode="r+")
         if array.shape != shape or array.dtype != np.dtype(dtype):
-            raise RunError(f"{self.folder / place} holds {array.dtype} of shape {array.shape}, expected {dtype} of {shape}")
+            raise RunError(
+                f"{self.folder / place} holds {array.dtype} of shape {array.shape}, expected {dtype} of {shape}"
+            )
         array = array.with_config({"write_empty_chunks": True})  # a block of zeros is a file too
         starts = range(0, shape[0], chunks[0])
         blocks = [slice(start, min(start + chunks[0], shape[0])) for start in starts]

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from braindiffuser.analyses import Analysis
 from braindiffuser.datasets import Dataset
@@ -46,7 +54,9 @@ class ResponsesConfig(Settings):
     rows: Literal["averages", "trials"] = Field(
         "averages", description="Decoders are fitted to averages over a picture's repeats, or to single trials."
     )
-    rois: tuple[str, ...] = Field((), description="Only voxels of these regions, such as V1 and V2; none: the whole mask.")
+    rois: tuple[str, ...] = Field(
+        (), description="Only voxels of these regions, such as V1 and V2; none: the whole mask."
+    )
     min_noise_ceiling: float = Field(
         0.0, ge=0, lt=100, description="Smallest noise ceiling of a voxel, in percent, estimated from training trials."
     )
@@ -55,7 +65,9 @@ class ResponsesConfig(Settings):
 class PicturesConfig(Settings):
     """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
 
-    ceiling: bool = Field(True, description="Also draw from the stimuli's true features: what a perfect decoder would reach.")
+    ceiling: bool = Field(
+        True, description="Also draw from the stimuli's true features: what a perfect decoder would reach."
+    )
     ablations: tuple[str, ...] | None = Field(
         None, description="Ablations to draw, by name; none given: all that the generator has; [] draws none."
     )

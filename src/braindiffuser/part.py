@@ -21,7 +21,15 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from braindiffuser.checkpoint_files import checkpoint_folder
@@ -49,7 +57,9 @@ class Settings(BaseModel):
             return validate(content)
         except ValidationError as error:
             known = ", ".join(cls.model_fields)
-            raise ValidationError.from_exception_data(cls.__name__, [_named(fault, known) for fault in error.errors()]) from None
+            raise ValidationError.from_exception_data(
+                cls.__name__, [_named(fault, known) for fault in error.errors()]
+            ) from None
 
     def influences(self, device: str) -> dict[str, Any]:
         """Return all entries that results depend on, as JSON has them: those that are not declared runtime-only.
@@ -128,9 +138,13 @@ def as_part(family: type[Family], content: Any) -> Family:
     if isinstance(content, family):
         return content
     if not isinstance(content, Mapping):
-        raise PydanticCustomError("part", "expected a mapping with its kind, such as {{kind: {kind}}}", {"kind": known_kinds(family)[0]})
+        raise PydanticCustomError(
+            "part", "expected a mapping with its kind, such as {{kind: {kind}}}", {"kind": known_kinds(family)[0]}
+        )
     if not isinstance(content.get("kind"), str):
-        raise PydanticCustomError("kind", "kind is missing; known kinds: {known}", {"known": ", ".join(known_kinds(family))})
+        raise PydanticCustomError(
+            "kind", "kind is missing; known kinds: {known}", {"known": ", ".join(known_kinds(family))}
+        )
     return _class_of(family, content["kind"]).model_validate(dict(content))
 
 
@@ -146,7 +160,9 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
                 {"kind": kind, "known": ", ".join(known_kinds(family))},
             )
         module = import_module(f"{family.__module__}.{kind}")
-        found = next(part for part in vars(module).values() if _is_kind(part, family) and part.__module__ == module.__name__)
+        found = next(
+            part for part in vars(module).values() if _is_kind(part, family) and part.__module__ == module.__name__
+        )
     if not _is_kind(found, family):
         raise PydanticCustomError("kind", "{kind} is no {family}", {"kind": kind, "family": family.__name__})
     return found  # type: ignore[no-any-return]
@@ -161,7 +177,9 @@ def _outside(kind: str, module_name: str, name: str) -> Any:
         )
     found = vars(sys.modules[module_name]).get(name)
     if found is None:
-        raise PydanticCustomError("kind", "the module {module} has no class {name}", {"module": module_name, "name": name})
+        raise PydanticCustomError(
+            "kind", "the module {module} has no class {name}", {"module": module_name, "name": name}
+        )
     return found
 
 

@@ -106,7 +106,9 @@ class Run:
     def _contents_of(self, step: Step) -> dict[str, dict[str, str]]:
         """Return what a step depends on of the recording: its files' names and hashes; only those that changed are read."""
         stage = stages()[step.stage]
-        named = {f"names of {role}": self._contents.names(role) for role in stage.roles_by_name(self.experiment, step.unit)}
+        named = {
+            f"names of {role}": self._contents.names(role) for role in stage.roles_by_name(self.experiment, step.unit)
+        }
         return named | {role: self._contents.digests(role) for role in stage.roles(self.experiment, step.unit)}
 
     def _needs_of(self, step: Step) -> tuple[Step, ...]:
@@ -219,7 +221,13 @@ class Run:
             "needs": {str(need): self._uid(need) for need in self._needs_of(step)},
             "available": list(self._available(step)),
         }
-        facts = {"uid": identity([str(step), inputs]), "key": draft.key, **inputs, "versions": versions(), "finished": _now()}
+        facts = {
+            "uid": identity([str(step), inputs]),
+            "key": draft.key,
+            **inputs,
+            "versions": versions(),
+            "finished": _now(),
+        }
         self._store.publish(str(step), draft, facts)
 
     def _require(self, pending: list[Step]) -> None:
@@ -293,7 +301,9 @@ class Run:
         )
         self._write_experiment_file()
         older = {str(step): record["versions"] for step in self.steps() if (record := self._store.record(str(step)))}
-        changed = sorted({name for noted in older.values() for name, value in noted.items() if versions().get(name) != value})
+        changed = sorted(
+            {name for noted in older.values() for name, value in noted.items() if versions().get(name) != value}
+        )
         if changed:
             self._progress(f"made in part by other versions of {', '.join(changed)}: {', '.join(older)}", 1, 1)
 
@@ -383,7 +393,9 @@ def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:
             raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
     if folder.is_dir() and not (folder / "manifest.json").is_file():
         tops = {Path(pattern).parts[0] for stage in stages().values() for pattern in stage.writes}
-        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*tops, *OWN_FILES} - {"experiment.yaml"})
+        foreign = sorted(
+            path.name for path in folder.iterdir() if path.name in {*tops, *OWN_FILES} - {"experiment.yaml"}
+        )
         if foreign:
             raise RunError(
                 f"{folder} holds {_listed(foreign)}, which no run wrote there, or whose manifest.json is gone: choose another folder"

@@ -143,9 +143,7 @@ def list_files(
         "stimuli": [root / STIMULI],
         "captions": [root / CAPTIONS],
     }
-    return {
-        role: {_name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()
-    }
+    return {role: {_name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()}
 
 
 def _name_under(root: Path, path: Path) -> str:

@@ -15,11 +15,17 @@ class SimulatedSubject(Settings):
     subject: int = Field(1, ge=1, le=8, description="Number in file names and row of subjectim.")
     n_train: int = Field(3000, ge=4, description="Pictures that only this subject sees: training.")
     n_test: int = Field(200, ge=1, description="Pictures that all subjects see (NSD's shared 1,000): test.")
-    n_held_out: int = Field(0, ge=0, description="Further shared pictures, of photographs that no network was trained on.")
+    n_held_out: int = Field(
+        0, ge=0, description="Further shared pictures, of photographs that no network was trained on."
+    )
     n_repeats: int = Field(3, ge=1, description="Times each picture is to be shown.")
     trials_per_session: int = Field(480, ge=2, description="Trials of a session; NSD has 750.")
-    n_missing_sessions: int = Field(1, ge=0, description="Last sessions, designed but not recorded: some repeats are missing.")
-    grid: tuple[int, int, int] = Field((22, 24, 20), description="Voxels along x (left to right), y (to anterior), z (to superior).")
+    n_missing_sessions: int = Field(
+        1, ge=0, description="Last sessions, designed but not recorded: some repeats are missing."
+    )
+    grid: tuple[int, int, int] = Field(
+        (22, 24, 20), description="Voxels along x (left to right), y (to anterior), z (to superior)."
+    )
     n_early: int = Field(1800, ge=1, description="Voxels of V1, V2, V3, hV4.")
     n_higher: int = Field(1800, ge=1, description="All other voxels of nsdgeneral.")
     n_dropouts: int = Field(2, ge=0, description="Voxels of nsdgeneral that are invalid, so 0, in one session.")

@@ -24,7 +24,9 @@ class NSD(Dataset):
         None, description="How many sessions, from the first; none: all on disk. The paper used 37 of 40."
     )
     betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="Which GLM the betas come from.")
-    mask: str = Field("nsdgeneral", description="The analysed voxels: a volume of the subject's roi folder, or a NIfTI file.")
+    mask: str = Field(
+        "nsdgeneral", description="The analysed voxels: a volume of the subject's roi folder, or a NIfTI file."
+    )
 
     def open(self, made: Path) -> Recording:
         """Open the recording under `root`."""

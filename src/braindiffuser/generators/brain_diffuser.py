@@ -47,7 +47,11 @@ class BrainDiffuser(Generator):
 
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
         """Load the networks of the stage that a variant ends in."""
-        return self._open_low_level(networks, seed) if variant == "low_level" else self._open_diffusion(variant, null, networks, seed)
+        return (
+            self._open_low_level(networks, seed)
+            if variant == "low_level"
+            else self._open_diffusion(variant, null, networks, seed)
+        )
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
         """Return the folders of the stage that a variant ends in; the first stage's pictures are as large as the second wants."""
@@ -74,7 +78,9 @@ class BrainDiffuser(Generator):
 
         network = networks.load(self.checkpoints["vdvae"], load_vdvae).to(networks.device)
         autoencoder = networks.load(
-            self.checkpoints["autoencoder"], lambda folder: build_empty(build_autoencoder, read_config(folder)), "config"
+            self.checkpoints["autoencoder"],
+            lambda folder: build_empty(build_autoencoder, read_config(folder)),
+            "config",
         )
         size = int(autoencoder.config.sample_size)
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from jaxtyping import Float
 
 from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION, Schedule
+from braindiffuser.models.sampler_names import NoiseLevel, SamplerName
 
 Latents: TypeAlias = Float[torch.Tensor, "n channels height width"]
 Denoise: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]
 """eps = denoise(x, t): the noise predicted in x (n, channels, height, width) at timestep t, of the same shape."""
 Callback: TypeAlias = Callable[[int, int, torch.Tensor], None]
 """callback(i, n_steps, x): called after step i = 1..n_steps with the latents it made."""
-NoiseLevel: TypeAlias = Literal["as_published", "consistent"]
-"""Where image-to-image starts: one step above the first denoised timestep, or at it."""
-SamplerName: TypeAlias = Literal["ddim", "dpm-solver++", "unipc"]
 
 
 class Sampler(Protocol):

@@ -7,50 +7,25 @@ vision and the text embedding: image-to-image latent diffusion, as Brain-Diffuse
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
-from pydantic import Field as Limits
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION
 from braindiffuser.models.samplers import (
     Callback,
     Denoise,
-    NoiseLevel,
-    SamplerName,
     sample_from_latents,
     sample_from_noise,
 )
 from braindiffuser.models.versatile import DualGuidedUNet, Latents, TextTokens, VisionTokens
 from braindiffuser.reconstruction.coding import Autoencoder, decode, encode
-from braindiffuser.reconstruction.placement import Precision
+from braindiffuser.reconstruction.settings import DiffusionConfig
 
 NullVisionTokens: TypeAlias = Float[torch.Tensor, "1 n_vision_tokens vision_dim"]
 NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
-
-
-class DiffusionConfig(BaseModel):
-    """Numbers of the second stage; the defaults are the published ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_steps: int = Limits(default=50, ge=1, lt=VERSATILE_DIFFUSION.n_timesteps)  # steps from pure noise
-    strength: float = Limits(default=0.75, ge=0, le=1)  # share of them that run on the low-level picture: 37 of 50
-    guidance_scale: NonNegativeFloat = 7.5  # g of u + g (c - u): 0 = unguided, 1 = conditional prediction alone
-    vision_weight: float = Limits(
-        default=0.6, ge=0, le=1
-    )  # share of vision at every cross-attention; text has the rest
-    noise_level: NoiseLevel = "as_published"  # noise to t = 741 and denoise from 721; "consistent": noise to 721
-    sampler: SamplerName = "ddim"  # or "dpm-solver++", "unipc": 20 steps do, other pictures
-    posterior: Literal["sample", "mode"] = "sample"  # of the autoencoder's Gaussian over latents
-    scaling_factor: PositiveFloat | None = None  # of the autoencoder's latents; None: the autoencoder's own config
-    batch_size: PositiveInt = 4  # pictures at a time; the UNet sees twice as many; results do not depend on it
-    precision: Precision = "full"  # of both networks; "half": float16 on a GPU, as published, and float32 on a CPU
-    offload: bool = False  # networks wait in main memory, a layer at a time goes to the GPU: slower, for small GPUs
 
 
 class DiffusionNetworks(NamedTuple):

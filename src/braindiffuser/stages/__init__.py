@@ -131,7 +131,9 @@ def all_steps(experiment: Experiment) -> tuple[Step, ...]:
 
 def stages_table() -> str:
     """Return the table of stages in Markdown, as the docs print it."""
-    rows = [f"| `{stage.name}` | {stage.does} | {stage.reads} | {_listed(stage.writes)} |" for stage in stages().values()]
+    rows = [
+        f"| `{stage.name}` | {stage.does} | {stage.reads} | {_listed(stage.writes)} |" for stage in stages().values()
+    ]
     return "\n".join(["| stage | does | reads | writes |", "|---|---|---|---|", *rows])
 
 

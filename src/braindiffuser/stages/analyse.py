@@ -86,9 +86,7 @@ def _draw_variant(
 ) -> Pictures:
     generator, step = work.experiment.generator, work.experiment.generator.pictures_at_a_time
     work.networks.keep(generator.checkpoints_of(variant).values())
-    draw = generator.open(
-        variant, null_features(work.experiment, work.results), work.networks, work.experiment.seed
-    )
+    draw = generator.open(variant, null_features(work.experiment, work.results), work.networks, work.experiment.seed)
     made = []
     for first in range(0, len(picture_ids), step):
         rows = slice(first, first + step)

@@ -120,7 +120,11 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     evaluation = experiment.evaluation.influences(experiment.device)
-    return {"seed": experiment.seed, "evaluation": evaluation, "pictures": experiment.pictures.influences(experiment.device)}
+    return {
+        "seed": experiment.seed,
+        "evaluation": evaluation,
+        "pictures": experiment.pictures.influences(experiment.device),
+    }
 
 
 def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:

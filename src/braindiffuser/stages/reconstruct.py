@@ -38,7 +38,9 @@ def picture_kinds(experiment: Experiment) -> dict[str, PictureKind]:
     """
     generator = experiment.generator
     wanted = {
-        "predictions": {name for variant in ("full", *experiment.ablations.values()) for name in generator.chain(variant)},
+        "predictions": {
+            name for variant in ("full", *experiment.ablations.values()) for name in generator.chain(variant)
+        },
         "truth": set(generator.chain("full")) if experiment.pictures.ceiling else set(),
     }
     kinds: dict[str, PictureKind] = {}
