@@ -25,7 +25,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     model_serializer,
     model_validator,
@@ -52,7 +51,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _name_known_entries(cls, content: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
+    def _name_known_entries(cls, content: Any, validate: Any) -> Any:
         try:
             return validate(content)
         except ValidationError as error:
