@@ -26,11 +26,12 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from braindiffuser import pipeline, scoring
+from braindiffuser import pipeline
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.config import Experiment
-from braindiffuser.evaluation.networks import FeatureNetwork
+from braindiffuser.evaluation import published_networks
 from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
+from braindiffuser.evaluation.scorer import FeatureNetwork
 from braindiffuser.images import resize
 from braindiffuser.run import Run
 from braindiffuser.store import Store, environment
@@ -105,7 +106,7 @@ def stand_in(name: str, network: nn.Module) -> FeatureNetwork:
 
 def evaluate(run: Run) -> None:
     """Score."""
-    with patch.object(scoring, "load_published_networks", random_networks):
+    with patch.object(published_networks, "load_published_networks", random_networks):
         pipeline.evaluate.__wrapped__(run)  # type: ignore[attr-defined]  # the stage itself, whatever was run before
 
 

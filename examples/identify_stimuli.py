@@ -13,9 +13,9 @@ import numpy as np
 from braindiffuser import Experiment, RidgeCV, SimulatedSubject, images, open_nsd, simulate
 from braindiffuser.data.nsd import open_stimuli
 from braindiffuser.data.responses import average_responses
-from braindiffuser.evaluation.identification import two_way_identification
 from braindiffuser.evaluation.trust import bootstrap_interval
 from braindiffuser.features.clip import extract_vision_tokens
+from braindiffuser.metrics.two_way_identification import two_way_identification
 from braindiffuser.models.weights import load_clip
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "recording"

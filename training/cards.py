@@ -17,7 +17,7 @@ from train_diffusion import null_tokens
 
 from braindiffuser import images
 from braindiffuser.data.scenes import Scene, Split, compose_scenes
-from braindiffuser.evaluation.pixels import pixcorr
+from braindiffuser.metrics.pixcorr import pixcorr
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
 from braindiffuser.models.logistic_mixture import mixture_nll
 from braindiffuser.checkpoint_files import BUNDLED

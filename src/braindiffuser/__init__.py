@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from braindiffuser.config import Experiment
     from braindiffuser.data.nsd import open_nsd
     from braindiffuser.data.simulated import SimulatedSubject, simulate
-    from braindiffuser.evaluation.metrics import Scorer
+    from braindiffuser.evaluation.scorer import Scorer
     from braindiffuser.pipeline import analyse, evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
     from braindiffuser.regression.ridge import Ridge, RidgeCV
     from braindiffuser.run import Run
@@ -31,7 +31,7 @@ _HOMES = {
     "Ridge": "regression.ridge",
     "RidgeCV": "regression.ridge",
     "Run": "run",
-    "Scorer": "evaluation.metrics",
+    "Scorer": "evaluation.scorer",
     "SimulatedSubject": "data.simulated",
     "analyse": "pipeline",
     "evaluate": "pipeline",

@@ -66,7 +66,7 @@ def test_only_the_weights_stand_between_a_user_and_the_paper(weights, recording_
     assert run.store.read_array("predictions/text").shape[1:] == (77, 32)
     scores = run.store.read_json("scores.json")
     assert scores["profile"] == "brain-diffuser-2023"
-    assert set(scores["metrics"]) == {"pixcorr", "ssim_bd2023_column_mean", "ssim_2d"}
+    assert set(scores["metrics"]) == {"pixcorr", "ssim_column_mean", "ssim"}
     assert set(scores["missing"]) == ONLY_WITH_WEIGHTS
     assert "Left out" in page
     assert "the one the authors typed in" in page

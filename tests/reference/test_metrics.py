@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from braindiffuser.evaluation.identification import correlation_distance, two_way_identification
-from braindiffuser.evaluation.pixels import pixcorr, ssim_2d, ssim_bd2023_column_mean
 from braindiffuser.images import from_uint8
+from braindiffuser.metrics.correlation_distance import correlation_distance
+from braindiffuser.metrics.pixcorr import PixCorr
+from braindiffuser.metrics.ssim import SSIM
+from braindiffuser.metrics.ssim_column_mean import SSIMColumnMean
+from braindiffuser.metrics.two_way_identification import two_way_identification
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 TOLERANCE = 1e-6
@@ -20,10 +23,14 @@ def vectors(request) -> dict[str, np.ndarray]:
     return load_file(request.param)
 
 
-@pytest.mark.parametrize("metric", [pixcorr, ssim_2d, ssim_bd2023_column_mean], ids=lambda metric: metric.__name__)
-def test_pixels(vectors, metric):
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [(PixCorr(), "pixcorr"), (SSIM(), "ssim_2d"), (SSIMColumnMean(), "ssim_bd2023_column_mean")],
+    ids=["pixcorr", "ssim", "ssim_column_mean"],
+)
+def test_pixels(vectors, metric, name):
     seen, made = from_uint8(vectors["images_true_uint8"]), from_uint8(vectors["images_reconstructed_uint8"])
-    np.testing.assert_allclose(metric(seen, made), vectors[metric.__name__], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(metric.compare(seen, made), vectors[name], rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

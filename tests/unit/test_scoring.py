@@ -2,119 +2,27 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from braindiffuser.cli import app
 from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.errors import RunError
-from braindiffuser.evaluation.metrics import DEMO, score
-from braindiffuser.images import load_png
-from braindiffuser.scoring import evaluate_folders, match_names
+from braindiffuser.images import from_uint8, save_png
 
 N = 6
-
-
-@pytest.fixture(autouse=True)
-def no_cached_weights(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-
-
-def write(folder, raw, names, suffix=".png"):
-    folder.mkdir(exist_ok=True)
-    for name, picture in zip(names, raw, strict=True):
-        Image.fromarray(picture).save(folder / f"{name}{suffix}")
-    return folder
 
 
 @pytest.fixture
 def folders(tmp_path):
     raw, _ = compose_scenes(N, seed=5)
-    names = [f"{number:04d}" for number in range(N)]
-    made = raw // 2 + compose_scenes(N, seed=6)[0] // 2
-    return write(tmp_path / "seen", raw, names), write(tmp_path / "made", made, names)
-
-
-def test_scores_are_those_of_the_arrays(folders, tmp_path):
-    seen, made = folders
-    scores = evaluate_folders(seen, made, "brain-diffuser-2023", tmp_path, n_resamples=50)
-    assert set(scores["metrics"]) == {"pixcorr", "ssim_bd2023_column_mean", "ssim_2d"}
-    assert set(scores["missing"]) == {"alexnet", "inception_v3", "clip_vit_l14", "efficientnet_b1", "swav"}
-    names = scores["names"]
-    arrays = [load_png([folder / f"{name}.png" for name in names]) for folder in folders]
-    expected = score(*arrays, DEMO.__class__("pixels", DEMO.metrics[:2]), {})
-    assert scores["per_image"]["pixcorr"] == expected["pixcorr"].tolist()
-    assert scores["per_image"]["ssim_2d"] == expected["ssim"].tolist()
-    assert scores["metrics"]["pixcorr"]["value"] == pytest.approx(expected["pixcorr"].mean())
-    assert scores["metrics"]["pixcorr"]["ceiling"] is None
-
-
-def test_demo_networks_come_along_and_shuffled_pictures_score_less(folders, tmp_path):
-    scores = evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
-    assert scores["missing"] == {}
-    assert set(scores["metrics"]) == {metric.key for metric in DEMO.metrics}
-    entry = scores["metrics"]["efficientnet_lite0_last"]
-    assert entry["value"] > entry["baselines"]["shuffled_pictures"]
-
-
-def test_the_same_pictures_are_perfect_whatever_their_format(folders, tmp_path):
-    seen, _ = folders
-    raw = [np.asarray(Image.open(path)) for path in sorted(seen.iterdir())]
-    other = write(tmp_path / "again", raw, [path.stem for path in sorted(seen.iterdir())], ".bmp")
-    scores = evaluate_folders(seen, other, "brain-diffuser-2023", tmp_path, n_resamples=50)
-    assert all(entry["value"] == pytest.approx(1) for entry in scores["metrics"].values())
-
-
-def test_pairs_are_made_by_name_and_the_rest_is_told(folders):
-    seen, made = folders
-    (made / "0002.png").unlink()
-    (made / "notes.txt").write_text("not a picture")
-    (made / "0001.png").rename(made / "extra.png")
-    pairs, unmatched = match_names(seen, made)
-    assert list(pairs) == ["0000", "0003", "0004", "0005"]
-    assert pairs["0003"] == {seen: seen / "0003.png", made: made / "0003.png"}
-    assert unmatched == {str(seen): ["0001", "0002"], str(made): ["extra"]}
-
-
-def test_folders_that_share_no_names_are_refused(folders, tmp_path):
-    seen, _ = folders
-    other = write(tmp_path / "other", compose_scenes(2, seed=1)[0], ["a", "b"])
-    with pytest.raises(RunError, match=r"seen holds 6 pictures and .*other holds 2 pictures, of which 0 share a name"):
-        match_names(seen, other)
-
-
-def test_a_missing_folder_is_named(folders, tmp_path):
-    with pytest.raises(RunError, match="nowhere is not a folder of pictures"):
-        match_names(folders[0], tmp_path / "nowhere")
-
-
-def test_two_pictures_of_one_name_are_refused(folders):
-    seen, made = folders
-    Image.open(made / "0000.png").save(made / "0000.jpg")
-    with pytest.raises(RunError, match=r"holds 0000\.jpg and 0000\.png: keep one"):
-        match_names(seen, made)
-
-
-def test_pictures_of_several_sizes_in_one_folder_are_named(folders, tmp_path):
-    seen, made = folders
-    Image.open(made / "0004.png").resize((32, 32)).save(made / "0004.png")
-    with pytest.raises(RunError, match=r"cannot be scored together: .*0004\.png is \(32, 32\)"):
-        evaluate_folders(seen, made, "demo", tmp_path)
-
-
-def test_unknown_profiles_are_answered_with_those_there_are(folders, tmp_path):
-    with pytest.raises(RunError, match="choose one of demo, brain-diffuser-2023"):
-        evaluate_folders(*folders, "mine", tmp_path)
-
-
-def test_a_picture_that_is_cut_short_is_named(folders, tmp_path):
-    path = folders[1] / "0003.png"
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match=r"the pictures of .*made cannot be scored together: "):
-        evaluate_folders(*folders, "demo", tmp_path)
+    for folder, pictures in (("seen", raw), ("made", raw // 2)):
+        (tmp_path / folder).mkdir()
+        for number, picture in enumerate(from_uint8(pictures)):
+            save_png(picture[np.newaxis], tmp_path / folder / f"{number:04d}.png")
+    return tmp_path / "seen", tmp_path / "made"
 
 
 def test_command_writes_scores_and_says_what_is_missing(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
     arguments = ["--profile", "brain-diffuser-2023", "--json", str(tmp_path / "scores.json")]
     result = CliRunner().invoke(app, ["evaluate", *map(str, folders), *arguments])

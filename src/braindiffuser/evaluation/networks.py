@@ -1,19 +1,46 @@
-"""Feature networks for scoring: anything that turns pictures into named layers of features."""
+"""Networks for scoring, loaded by name: those that come with the package or one of its extras, and the published ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
+from braindiffuser.errors import RunError
+from braindiffuser.evaluation.scorer import FeatureNetwork
+from braindiffuser.checkpoint_files import checkpoint_folder
 
-FeatureNetwork: TypeAlias = Callable[[Pictures], Mapping[str, Matrix]]
-"""A callable from pictures (n, 3, height, width) in [0, 1] to features (n, d) by the name of the layer.
+DEMO_CLIP = Path("demo/clip")
+"""Checkpoint folder of the small CLIP that comes with the package."""
 
-It resizes and scales pictures itself, treats each picture alone, and gives the same layers for any pictures. Networks
-that are not loaded here come in as arguments, so that scores import no model under test.
-"""
+
+def scoring_networks(
+    names: Collection[str], weights: Path, device: str = "cpu"
+) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
+    """Load the networks of some names, such as the keys of `Profile.layers`.
+
+    Args:
+        names: of networks; "efficientnet_lite0", "clip_demo", or keys of `published_networks.NETWORKS`.
+        weights: folder where weights of published networks are looked for first.
+        device: where the networks run.
+
+    Returns:
+        Those that could be loaded, and for each other one how to get its weights.
+
+    Raises:
+        RunError: if a name is unknown; the known ones are listed.
+        DependencyError: if a file of weights is there but damaged, or the package with those of EfficientNet-Lite0 is not.
+    """
+    from braindiffuser.evaluation.published_networks import NETWORKS, load_published_networks
+
+    unknown = sorted(set(names) - _BUNDLED.keys() - NETWORKS.keys())
+    if unknown:
+        known = ", ".join(sorted(_BUNDLED.keys() | NETWORKS.keys()))
+        raise RunError(f"there is no scoring network {', '.join(unknown)}; known networks: {known}")
+    networks, missing = load_published_networks(sorted(NETWORKS.keys() & set(names)), weights, device)
+    networks |= {name: load(device) for name, load in _BUNDLED.items() if name in names}
+    return networks, missing
 
 
 def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:
@@ -33,3 +60,28 @@ def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> Feature
         return {str(name): features for name, features in network.blocks(pictures, batch_size).items()}
 
     return efficientnet_lite0
+
+
+def load_clip_demo(device: str = "cpu") -> FeatureNetwork:
+    """Load the bundled small CLIP with one layer, `embedding`: its projected class token, unnormalised.
+
+    Args:
+        device: where the network runs.
+    """
+    from braindiffuser.features.clip import embed_pictures
+    from braindiffuser.models.weights import load_clip
+
+    clip = load_clip(checkpoint_folder(DEMO_CLIP))
+    clip.model.to(device)
+
+    def clip_demo(pictures: Pictures) -> dict[str, Matrix]:
+        """Compute the embedding of pictures resized to the network's size."""
+        return {"embedding": embed_pictures(clip, pictures)}
+
+    return clip_demo
+
+
+_BUNDLED: Mapping[str, Callable[[str], FeatureNetwork]] = {
+    "efficientnet_lite0": load_efficientnet_lite0,
+    "clip_demo": load_clip_demo,
+}

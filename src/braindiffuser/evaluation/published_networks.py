@@ -25,7 +25,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.networks import FeatureNetwork
+from braindiffuser.evaluation.scorer import FeatureNetwork
 from braindiffuser.images import resize
 from braindiffuser.weight_files import WeightFile, check_file, digits_of_name
 

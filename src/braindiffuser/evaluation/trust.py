@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser._arrays import Pictures, Vector
-from braindiffuser.evaluation.identification import Direction, Features, correlation_matrix, match_scores
-from braindiffuser.evaluation.metrics import Metric, Profile
+from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.images import PictureSource, batches
+from braindiffuser.metrics import Metric
+from braindiffuser.metrics._correlation import Features, correlation_matrix
+from braindiffuser.metrics.two_way_identification import Direction, match_scores
 
 Scores = Float[np.ndarray, "_"]
 """One score per picture, (n,); here `summarise` compares lengths itself, with a message."""
@@ -203,16 +205,16 @@ def summarise(
         }
 
     metrics = {
-        metric.key: {
+        key: {
             **_facts(metric),
-            "value": float(score_sets.final[metric.key].mean()),
-            "ci95": interval(score_sets.final[metric.key]),
-            "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[metric.key].mean()),
-            "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling[metric.key]),
-            **both("baselines", score_sets.baselines, metric.key),
-            **both("ablations", score_sets.ablations, metric.key),
+            "value": float(score_sets.final[key].mean()),
+            "ci95": interval(score_sets.final[key]),
+            "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[key].mean()),
+            "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling[key]),
+            **both("baselines", score_sets.baselines, key),
+            **both("ablations", score_sets.ablations, key),
         }
-        for metric in profile.metrics
+        for key, metric in profile.metrics.items()
     }
     return {"profile": profile.name, "n_images": n_images, "metrics": metrics}
 
@@ -231,12 +233,10 @@ def _facts(metric: Metric) -> dict[str, Any]:
 def _check_sets(profile: Profile, score_sets: ScoreSets) -> int:
     sizes = {}
     for name, scores in score_sets.named.items():
-        for metric in profile.metrics:
-            if metric.key not in scores:
-                raise ValueError(
-                    f"the set {name} has no {metric.key}, it has {sorted(scores)}: score it with {profile.name}"
-                )
-            sizes[f"{name}/{metric.key}"] = len(scores[metric.key])
+        for key in profile.metrics:
+            if key not in scores:
+                raise ValueError(f"the set {name} has no {key}, it has {sorted(scores)}: score it with {profile.name}")
+            sizes[f"{name}/{key}"] = len(scores[key])
     if len(set(sizes.values())) != 1:
         raise ValueError(f"all sets must score the same pictures, got these numbers of them: {sizes}")
     return next(iter(sizes.values()))

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
 from braindiffuser._arrays import Matrix, Pictures, Vector
 from braindiffuser.part import Part
+
+Label: TypeAlias = Annotated[str, Field(description="Name in print.")]
+Description: TypeAlias = Annotated[str, Field(description="What is computed, preprocessing included, in a sentence.")]
+Citation: TypeAlias = Annotated[str, Field(description="Where the metric comes from.")]
+
+OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"
+"""Citation of Brain-Diffuser, whose evaluation most of the bundled metrics follow."""
 
 
 class Metric(Part):
@@ -17,9 +24,9 @@ class Metric(Part):
     Concrete kinds derive from `PixelMetric` or `FeatureMetric` and give the fields their defaults.
     """
 
-    label: str = Field(description="Name in print.")
-    description: str = Field(description="What is computed, preprocessing included, in a sentence.")
-    citation: str = Field(description="Where the metric comes from.")
+    label: Label
+    description: Description
+    citation: Citation
 
     bounds: ClassVar[tuple[float, float]]
     """Smallest and largest possible score."""

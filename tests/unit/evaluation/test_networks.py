@@ -4,9 +4,14 @@ import torch
 
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
-from braindiffuser.evaluation.metrics import DEMO, Profile, score
-from braindiffuser.evaluation.networks import load_efficientnet_lite0
+from braindiffuser.errors import RunError
+from braindiffuser.evaluation.networks import load_clip_demo, load_efficientnet_lite0, scoring_networks
+from braindiffuser.evaluation.profiles import Profile
+from braindiffuser.evaluation.scorer import score
+from braindiffuser.features.clip import embed_pictures
 from braindiffuser.images import from_uint8, resize
+from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.models.weights import BUNDLED, load_clip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,9 +36,32 @@ def test_layers_are_those_of_efficientnet_lite0(seen):
 
 
 def test_demo_networks_tell_blurred_scenes_apart(seen):
-    profile = Profile("efficientnet", tuple(m for m in DEMO.metrics if m.network == "efficientnet_lite0"))
+    profile = Profile.load("demo").without({"clip_demo"})
     blurred = resize(resize(seen, 24), 64)
     scores = score(seen, blurred, profile, {"efficientnet_lite0": load_efficientnet_lite0()})
-    assert len(scores) == 3
+    assert len(scores) == 5
     for per_picture in scores.values():
         assert per_picture.mean() > 0.7
+
+
+def test_networks_are_loaded_by_name(seen, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    networks, missing = scoring_networks(("swav", "clip_demo", "alexnet", "efficientnet_lite0"), tmp_path)
+    assert set(networks) == {"clip_demo", "efficientnet_lite0"}
+    assert list(missing) == ["alexnet", "swav"]
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in missing["alexnet"]
+    np.testing.assert_array_equal(networks["clip_demo"](seen)["embedding"], load_clip_demo()(seen)["embedding"])
+    assert scoring_networks((), tmp_path) == ({}, {})
+
+
+def test_the_demo_clip_is_the_bundled_one_and_tells_scenes_apart(seen):
+    features = load_clip_demo()(seen)["embedding"]
+    expected = embed_pictures(load_clip(BUNDLED / "demo" / "clip"), seen)
+    np.testing.assert_array_equal(features, expected)
+    assert two_way_identification(features, load_clip_demo()(resize(resize(seen, 24), 64))["embedding"]).mean() > 0.7
+
+
+def test_unknown_networks_are_answered_with_those_there_are(tmp_path):
+    known = "alexnet, clip_demo, clip_vit_l14, efficientnet_b1, efficientnet_lite0, inception_v3, swav"
+    with pytest.raises(RunError, match=f"there is no scoring network resnet, vgg; known networks: {known}"):
+        scoring_networks({"vgg", "alexnet", "resnet"}, tmp_path)

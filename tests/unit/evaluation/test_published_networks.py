@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torchvision.transforms import functional as T
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.metrics import BRAIN_DIFFUSER_2023
+from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.evaluation.published_networks import (
     CLIP,
     IMAGENET,
@@ -52,9 +52,10 @@ def built(facts):
 
 
 def test_every_network_of_the_profile_is_declared_with_its_layers():
-    for network, layers in BRAIN_DIFFUSER_2023.layers.items():
-        assert set(layers) == set(NETWORKS[network].layers)
-    assert set(BRAIN_DIFFUSER_2023.layers) == set(NETWORKS)
+    layers = Profile.load("brain-diffuser-2023").layers
+    assert {name: set(needed) for name, needed in layers.items()} == {
+        name: set(facts.layers) for name, facts in NETWORKS.items()
+    }
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import bootstrap
 
-from braindiffuser.evaluation.identification import two_way_identification
-from braindiffuser.evaluation.metrics import DEMO, Profile
+from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.evaluation.trust import (
     ScoreSets,
     bootstrap_interval,
@@ -19,8 +18,11 @@ from braindiffuser.evaluation.trust import (
     permutation_p_value,
     summarise,
 )
+from braindiffuser.metrics.pixcorr import PixCorr
+from braindiffuser.metrics.ssim import SSIM
+from braindiffuser.metrics.two_way_identification import two_way_identification
 
-PIXELS = Profile("pixels", DEMO.metrics[:2])
+PIXELS = Profile(name="pixels", metrics={"pixcorr": PixCorr(), "ssim": SSIM()})
 BASELINES = ("mean_image", "random_train_image", "shuffled_responses")
 ABLATIONS = ("low_level_only", "without_low_level")
 
@@ -190,7 +192,7 @@ class TestSummarise:
 
     def test_carries_the_declared_facts(self, rng, score_sets):
         row = summarise(PIXELS, score_sets, rng, n_resamples=10)["metrics"]["pixcorr"]
-        metric = PIXELS.metrics[0]
+        metric = PixCorr()
         assert (row["label"], row["description"], row["citation"]) == (
             metric.label,
             metric.description,
@@ -204,7 +206,7 @@ class TestSummarise:
 
     def test_an_interval_does_not_depend_on_other_sets_or_metrics(self, score_sets):
         alone = ScoreSets(score_sets.final, score_sets.ceiling)
-        only_ssim = Profile("ssim", PIXELS.metrics[1:])
+        only_ssim = Profile(name="ssim", metrics={"ssim": SSIM()})
         expected = summarise(PIXELS, score_sets, np.random.default_rng(1), n_resamples=50)["metrics"]["ssim"]
         row = summarise(only_ssim, alone, np.random.default_rng(1), n_resamples=50)["metrics"]["ssim"]
         assert row["ci95"] == expected["ci95"]

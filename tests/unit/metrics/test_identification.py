@@ -5,14 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import correlation
 
-from braindiffuser.evaluation import identification
-from braindiffuser.evaluation.identification import (
-    correlation_distance,
-    correlation_matrix,
-    match_scores,
-    paired_correlation,
-    two_way_identification,
-)
+from braindiffuser.metrics import _correlation
+from braindiffuser.metrics._correlation import correlation_matrix, paired_correlation
+from braindiffuser.metrics.correlation_distance import correlation_distance
+from braindiffuser.metrics.two_way_identification import match_scores, two_way_identification
 
 DIRECTIONS = ("per_reconstruction", "per_stimulus")
 BOTH = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -136,7 +132,7 @@ def test_the_diagonal_of_all_matches_is_the_score_and_their_mean_is_chance(seen,
 @pytest.mark.parametrize("columns_at_once", [1, 7, 30])
 def test_blocks_of_columns_do_not_matter(monkeypatch, seen, made, columns_at_once):
     matrix, pairs = correlation_matrix(seen, made), paired_correlation(seen, made)
-    monkeypatch.setattr(identification, "_COLUMNS_AT_ONCE", columns_at_once)
+    monkeypatch.setattr(_correlation, "_COLUMNS_AT_ONCE", columns_at_once)
     np.testing.assert_allclose(correlation_matrix(seen, made), matrix, atol=1e-12)
     np.testing.assert_allclose(paired_correlation(seen, made), pairs, atol=1e-12)
 

@@ -1,15 +1,19 @@
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from braindiffuser.evaluation.identification import correlation_distance, two_way_identification
-from braindiffuser.evaluation.metrics import DEMO, PROFILES, Metric, Profile, Scorer, arrange, extract_features, score
-from braindiffuser.evaluation.pixels import pixcorr, ssim_2d
+from braindiffuser.evaluation.profiles import Profile
+from braindiffuser.evaluation.scorer import Scorer, arrange, extract_features, score
 from braindiffuser.images import BATCH, PictureReader, resize
+from braindiffuser.metrics import FeatureMetric, PixelMetric
+from braindiffuser.metrics.correlation_distance import CorrelationDistance, correlation_distance
+from braindiffuser.metrics.pixcorr import PixCorr, pixcorr
+from braindiffuser.metrics.ssim import SSIM, ssim
+from braindiffuser.metrics.two_way_identification import TwoWayIdentification, two_way_identification
 
 
 def rows(pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -17,27 +21,36 @@ def rows(pictures: np.ndarray) -> dict[str, np.ndarray]:
     return {"rows": pictures.mean(axis=3).reshape(len(pictures), -1), "all": pictures.reshape(len(pictures), -1)}
 
 
-DISTANCE = Metric(
-    key="distance",
-    label="Distance",
-    comparison="correlation_distance",
-    description="Correlation distance of row means.",
-    citation="none",
-    bounds=(0.0, 2.0),
-    higher_is_better=False,
-    network="rows",
-    layer="rows",
+LAYER = {"network": "rows", "layer": "rows", "description": "Of row means."}
+TWO_WAY = TwoWayIdentification(**LAYER, label="Two-way", direction="per_stimulus")
+PIXELS = Profile(name="pixels", metrics={"pixcorr": PixCorr(), "ssim": SSIM()})
+TOY = Profile(
+    name="toy",
+    metrics={**PIXELS.metrics, "distance": CorrelationDistance(**LAYER, label="Distance"), "two_way": TWO_WAY},
 )
-TWO_WAY = replace(
-    DISTANCE,
-    key="two_way",
-    comparison="two_way_identification",
-    bounds=(0.0, 1.0),
-    higher_is_better=True,
-    chance=0.5,
-    direction="per_stimulus",
-)
-TOY = Profile("toy", (*DEMO.metrics[:2], DISTANCE, TWO_WAY))
+
+
+class Brightness(PixelMetric):
+    """A metric of somebody else: nothing of the package names it."""
+
+    label: str = "Brightness"
+    description: str = "Difference of mean brightness."
+    citation: str = "none"
+    gain: float = 1.0
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = False
+
+    def compare(self, seen, made):
+        return self.gain * np.abs(seen.mean(axis=(1, 2, 3), dtype=float) - made.mean(axis=(1, 2, 3), dtype=float))
+
+
+class Largest(FeatureMetric):
+    """Another one, of features."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def compare(self, seen, made):
+        return (seen.argmax(axis=1) == made.argmax(axis=1)).astype(np.float32)
 
 
 @pytest.fixture
@@ -60,31 +73,30 @@ def test_each_metric_is_the_function_it_declares(seen, made):
     assert list(scores) == ["pixcorr", "ssim", "distance", "two_way"]
     layers = rows(seen)["rows"], rows(made)["rows"]
     np.testing.assert_array_equal(scores["pixcorr"], pixcorr(seen, made))
-    np.testing.assert_array_equal(scores["ssim"], ssim_2d(seen, made))
+    np.testing.assert_array_equal(scores["ssim"], ssim(seen, made))
     np.testing.assert_array_equal(scores["distance"], correlation_distance(*layers))
     np.testing.assert_array_equal(scores["two_way"], two_way_identification(*layers, "per_stimulus"))
 
 
 def test_a_perfect_reconstruction_reaches_the_better_bound(seen):
     scores = score(seen, seen, TOY, {"rows": rows})
-    for metric in TOY.metrics:
+    for key, metric in TOY.metrics.items():
         best = metric.bounds[1] if metric.higher_is_better else metric.bounds[0]
-        np.testing.assert_allclose(scores[metric.key], best, atol=1e-9)
+        np.testing.assert_allclose(scores[key], best, atol=1e-9)
 
 
 def test_scores_stay_within_their_bounds(rng, seen):
     for made in (1 - seen, rng.random(seen.shape, dtype=np.float32), np.zeros_like(seen)):
         scores = score(seen, made, TOY, {"rows": rows})
-        for metric in TOY.metrics:
+        for key, metric in TOY.metrics.items():
             low, high = metric.bounds
-            assert ((scores[metric.key] >= low) & (scores[metric.key] <= high)).all()
+            assert ((scores[key] >= low) & (scores[key] <= high)).all()
 
 
 def test_unrelated_reconstructions_score_at_the_declared_chance(rng):
     seen, made = rng.random((2, 200, 3, 16, 16), dtype=np.float32)
-    assert score(seen, made, Profile("one", (TWO_WAY,)), {"rows": rows})["two_way"].mean() == pytest.approx(
-        0.5, abs=0.06
-    )
+    scores = score(seen, made, Profile(name="one", metrics={"two_way": TWO_WAY}), {"rows": rows})
+    assert scores["two_way"].mean() == pytest.approx(TWO_WAY.chance, abs=0.06)
 
 
 def test_scores_follow_their_pictures(rng, seen, made):
@@ -129,7 +141,7 @@ def test_scores_do_not_depend_on_batches_and_few_pictures_are_held(rng, n):
     scores = score(reader("seen", seen), reader("made", made), TOY, {"rows": rows})
     layers = rows(seen)["rows"], rows(made)["rows"]
     np.testing.assert_array_equal(scores["pixcorr"], pixcorr(seen, made))
-    np.testing.assert_array_equal(scores["ssim"], ssim_2d(seen, made))
+    np.testing.assert_array_equal(scores["ssim"], ssim(seen, made))
     np.testing.assert_array_equal(scores["two_way"], two_way_identification(*layers, "per_stimulus"))
     assert max(most.values()) <= BATCH
 
@@ -147,13 +159,13 @@ def test_only_needed_layers_are_kept(seen):
 
 def test_reconstructions_of_another_size_are_resized_for_pixels(rng, seen):
     large = rng.random((8, 3, 40, 40), dtype=np.float32)
-    scores = score(seen, large, Profile("pixels", DEMO.metrics[:2]), {})
+    scores = score(seen, large, PIXELS, {})
     np.testing.assert_array_equal(scores["pixcorr"], pixcorr(seen, resize(large, 16)))
 
 
 def test_stimuli_that_are_not_square_need_reconstructions_of_their_size(seen):
     with pytest.raises(ValueError, match=r"\(16, 16\) pixels cannot be resized to stimuli of \(16, 12\): not square"):
-        score(seen[..., :12], seen, Profile("pixels", DEMO.metrics[:2]), {})
+        score(seen[..., :12], seen, PIXELS, {})
 
 
 def test_as_many_reconstructions_as_stimuli(seen):
@@ -168,43 +180,27 @@ def test_missing_networks_and_layers_are_named(seen):
         Scorer(seen, TOY, {"rows": lambda pictures: {"all": rows(pictures)["all"]}})
 
 
-def test_profile_lists_each_layer_once():
-    assert TOY.layers == {"rows": ("rows",)}
-    assert DEMO.layers == {"efficientnet_lite0": ("early", "middle", "last"), "clip_demo": ("embedding",)}
+def test_metrics_of_somebody_else_are_scored_like_the_bundled_ones(seen, made):
+    extra = {"brightness": Brightness(gain=0.5), "largest": Largest(**LAYER, label="Largest", citation="none")}
+    profile = TOY.with_metrics(extra)
+    reader = PictureReader(np.arange(len(made)), lambda numbers: made[numbers])
+    scores, bundled = score(seen, reader, profile, {"rows": rows}), score(seen, made, TOY, {"rows": rows})
+    assert list(scores) == [*TOY.metrics, "brightness", "largest"]
+    for key in TOY.metrics:
+        np.testing.assert_array_equal(scores[key], bundled[key])
+    np.testing.assert_array_equal(scores["brightness"], Brightness(gain=0.5).compare(seen, made))
+    assert scores["largest"].dtype == np.float64
+    np.testing.assert_array_equal(score(seen, seen, profile, {"rows": rows})["largest"], 1)
 
 
-def test_demo_profile_declares_its_keys_and_that_it_stands_in():
-    assert PROFILES["demo"] is DEMO
-    assert [metric.key for metric in DEMO.metrics] == [
-        "pixcorr",
-        "ssim",
-        "efficientnet_lite0_early",
-        "efficientnet_lite0_middle",
-        "efficientnet_lite0_last",
-        "clip_demo",
-    ]
-    for metric in DEMO.metrics[2:]:
-        assert "Stand-in for" in metric.description
-        assert metric.chance == 0.5
-        assert metric.direction == "per_reconstruction"
-
-
-def test_facts_must_not_contradict_one_another():
-    with pytest.raises(ValueError, match="pixcorr needs no network and layer"):
-        replace(DISTANCE, comparison="pixcorr")
-    with pytest.raises(ValueError, match="correlation_distance needs a network and layer"):
-        replace(DISTANCE, network=None, layer=None)
-    with pytest.raises(ValueError, match="correlation_distance needs a network and layer"):
-        replace(DISTANCE, layer=None)
-    with pytest.raises(ValueError, match="a direction belongs to two_way_identification"):
-        replace(DISTANCE, direction="per_stimulus")
-    with pytest.raises(ValueError, match="a direction belongs to two_way_identification"):
-        replace(TWO_WAY, direction=None)
-
-
-def test_keys_of_a_profile_are_unique():
-    with pytest.raises(ValueError, match="every metric needs its own key"):
-        Profile("twice", (DISTANCE, DISTANCE))
+@pytest.mark.parametrize("wrong", [np.array(0.5), np.zeros(7), np.full(8, np.nan)])
+def test_a_metric_that_does_not_score_each_picture_is_named(seen, monkeypatch, wrong):
+    monkeypatch.setattr(Brightness, "compare", lambda *_: wrong)
+    profile = Profile(name="one", metrics={"brightness": Brightness()})
+    with pytest.raises(
+        ValueError, match="metric brightness must give one finite score for each of 8 pictures, but gave"
+    ):
+        score(seen, seen, profile, {})
 
 
 def test_import_loads_no_torch():

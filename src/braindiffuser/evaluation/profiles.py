@@ -1,0 +1,91 @@
+"""Profiles: metrics that are reported together, as YAML files of the package name them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from importlib.resources import files
+from typing import Annotated, TypeAlias
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from braindiffuser.errors import RunError
+from braindiffuser.metrics import FeatureMetric, Metric, PixelMetric
+from braindiffuser.part import Settings, as_part
+
+_FOLDER = files("braindiffuser") / "profiles"
+
+AnyMetric: TypeAlias = Annotated[SerializeAsAny[Metric], BeforeValidator(partial(as_part, Metric))]
+"""A metric, or the mapping with its kind that a YAML file has."""
+
+
+class Profile(Settings):
+    """Metrics by their keys, in the order of tables. The same number has the same key in every profile.
+
+    Example:
+        >>> profile = Profile.load("demo")
+        >>> list(profile.metrics)[:2]
+        ['pixcorr', 'ssim']
+        >>> profile.layers["efficientnet_lite0"]
+        ('early', 'middle', 'last')
+    """
+
+    name: str = Field(description="Name of the profile.")
+    metrics: dict[str, AnyMetric] = Field(description="Metrics by the key that scores have in files and code.")
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> Profile:
+        for key, metric in self.metrics.items():
+            if not isinstance(metric, PixelMetric | FeatureMetric):
+                raise ValueError(f"metric {key} ({metric.kind}) derives from neither PixelMetric nor FeatureMetric")
+            if not hasattr(metric, "bounds"):
+                raise ValueError(f"metric {key} ({metric.kind}) does not declare its bounds: bounds = (0.0, 1.0), say")
+        return self
+
+    @classmethod
+    def load(cls, name: str) -> Profile:
+        """Read one of the package's profiles.
+
+        Raises:
+            RunError: if there is none of that name; those that there are are listed.
+        """
+        if name not in profile_names():
+            raise RunError(f"there is no profile {name}, choose one of {', '.join(profile_names())}")
+        text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+        return cls.model_validate(yaml.safe_load(text))
+
+    def with_metrics(self, extra: Mapping[str, Metric]) -> Profile:
+        """Return the profile with further metrics after its own.
+
+        Raises:
+            RunError: if the profile has a metric of one of their keys.
+        """
+        taken = [key for key in extra if key in self.metrics]
+        if taken:
+            raise RunError(f"the profile {self.name} has metrics {', '.join(taken)} already: give yours other keys")
+        return Profile(name=self.name, metrics={**self.metrics, **extra})
+
+    def without(self, networks: Collection[str]) -> Profile:
+        """Return the profile without the metrics that need one of these networks."""
+        kept = {
+            key: metric
+            for key, metric in self.metrics.items()
+            if not (isinstance(metric, FeatureMetric) and metric.network in networks)
+        }
+        return Profile(name=self.name, metrics=kept)
+
+    @property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Layers that the metrics need, by network."""
+        needed: dict[str, tuple[str, ...]] = {}
+        for metric in self.metrics.values():
+            if isinstance(metric, FeatureMetric):
+                layers = needed.get(metric.network, ())
+                needed[metric.network] = layers if metric.layer in layers else (*layers, metric.layer)
+        return needed
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir())
