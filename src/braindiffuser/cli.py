@@ -349,10 +349,10 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     from rich.markdown import Markdown
 
     with _telling_errors():
-        from braindiffuser.report.tables import FOLDERS, scores_markdown
         from braindiffuser.evaluation.folders import evaluate_folders
         from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
+        from braindiffuser.report.tables import FOLDERS, scores_markdown
         from braindiffuser.weight_files import weights_folder
 
         check_device(device)

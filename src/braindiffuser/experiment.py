@@ -119,7 +119,7 @@ class Experiment(Settings):
         lacking = [name for name in self.generator.uses if name not in self.targets]
         if lacking:
             raise ValueError(
-                f"generator {self.generator.kind} draws from {', '.join(self.generator.uses)}, and targets lack {', '.join(lacking)}"
+                f"generator {self.generator.kind} draws from {', '.join(self.generator.uses)}; targets lack {', '.join(lacking)}"
             )
         self.regression.check_groups(tuple(self.targets))
         unknown = sorted(set(self.pictures.ablations or ()) - self.generator.ablations.keys())
@@ -172,7 +172,8 @@ class Experiment(Settings):
         """Return the experiment with some entries changed, checked anew.
 
         Args:
-            changes: nested as the experiment is, such as {"dataset": {"subject": 2}}; a part of another kind replaces the old one.
+            changes: nested as the experiment is, such as {"dataset": {"subject": 2}}. A part of another kind replaces the
+                one that was there.
 
         Raises:
             ValidationError: if an entry is unknown or out of range.

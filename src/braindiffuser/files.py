@@ -15,7 +15,7 @@ UNFINISHED = ".unfinished"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; when the block ends well, that file becomes `path`, on disk and not only in memory."""
+    """Yield a path beside `path` to write to; when the block ends well, that file becomes `path`, also on the disk itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:

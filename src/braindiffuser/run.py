@@ -19,7 +19,7 @@ from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
-from braindiffuser.models.cache import NetworkCache
+from braindiffuser.network_cache import NetworkCache
 from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
 from braindiffuser.store import Results, Store
 
@@ -398,7 +398,8 @@ def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:
         )
         if foreign:
             raise RunError(
-                f"{folder} holds {_listed(foreign)}, which no run wrote there, or whose manifest.json is gone: choose another folder"
+                f"{folder} holds {_listed(foreign)}, which no run wrote there, or whose manifest.json is gone: choose another "
+                "folder"
             )
 
 

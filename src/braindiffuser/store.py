@@ -10,7 +10,6 @@ deleted; nothing else ever is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,7 @@ class Store(Results):
             record = read_json(path) if path.is_file() else None
         except RunError:
             return None
-        return record if record and RECORDED <= record.keys() else None
+        return record if record and record.keys() >= RECORDED else None
 
     def steps(self) -> Iterator[str]:
         """Yield the names of all steps that have a record."""
@@ -195,7 +194,7 @@ class Store(Results):
             source, place = draft.folder / name, self.folder / name
             if source.is_file():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(source, place)
+                source.replace(place)
                 source.unlink(missing_ok=True)  # two links to one file stay both
         for parent in {(self.folder / name).parent for name in files}:
             sync(parent)
@@ -217,7 +216,8 @@ class Store(Results):
             place = self.folder / name
             if name not in record["files"] and place.exists() and not _holds(place, state):
                 raise RunError(
-                    f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command goes on"
+                    f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
+                    "goes on"
                 )
 
     # Other files of the run

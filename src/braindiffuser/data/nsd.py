@@ -33,7 +33,6 @@ from braindiffuser.data.volumes import check_grid, read_mask
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 
-
 DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
 STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"

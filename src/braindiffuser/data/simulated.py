@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Int
+from jaxtyping import Float32
 from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
 

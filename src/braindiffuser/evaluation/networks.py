@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.checkpoint_files import checkpoint_folder
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.scorer import FeatureNetwork
-from braindiffuser.checkpoint_files import checkpoint_folder
 
 DEMO_CLIP = Path("demo/clip")
 """Checkpoint folder of the small CLIP that comes with the package."""

@@ -13,9 +13,9 @@ from PIL import Image
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.features.settings import Resizing
-from braindiffuser.models.cache import NetworkCache
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, vision_tokens
 from braindiffuser.models.weights import Clip, load_clip
+from braindiffuser.network_cache import NetworkCache
 
 PUBLISHED_SIDE = 512
 """Side in pixels that the published scripts enlarge every picture to before CLIP shrinks it again."""

@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
+
 from braindiffuser._arrays import Pictures
-from braindiffuser.models.cache import NetworkCache
+from braindiffuser.network_cache import NetworkCache
 from braindiffuser.part import Part
 
 GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]

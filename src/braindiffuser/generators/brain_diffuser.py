@@ -12,7 +12,7 @@ from pydantic import Field
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
-from braindiffuser.models.cache import NetworkCache
+from braindiffuser.network_cache import NetworkCache
 from braindiffuser.reconstruction.settings import DiffusionConfig, LowLevelConfig
 
 EMBEDDINGS = ("vision", "text")

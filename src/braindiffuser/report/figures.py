@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +55,17 @@ MARKS: Mapping[str, Mark] = {
     "mean_image": Mark("baseline", "o", False),
     "random_train_image": Mark("baseline", "s", False),
     "shuffled_responses": Mark("baseline", "D", False),
-    "low_level_only": Mark("low-level", "s", True),
-    "without_low_level": Mark("diffusion", "D", True),
 }
+"""Conditions that every method has."""
+ABLATION_MARKS = (
+    Mark("low-level", "s", True),
+    Mark("diffusion", "D", True),
+    Mark("low-level", "^", False),
+    Mark("diffusion", "v", False),
+    Mark("low-level", "P", True),
+    Mark("diffusion", "X", True),
+)
+"""Marks of a generator's ablations, in their order; more than these begin again."""
 
 
 def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, str], name: str) -> str:
@@ -65,12 +73,13 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
 
     Args:
         metrics: entries of `scores["metrics"]`, all of one family.
-        conditions: rows under each metric, out of `MARKS`, and how they are printed.
+        conditions: rows under each metric and how they are printed: those of `MARKS`, and ablations.
         name: unique on the page; becomes part of the ids inside the SVG.
 
     Returns:
         An `<svg>` element.
     """
+    marks = marks_of(conditions)
     found = {
         (row, condition): estimate(entry, condition) for row, entry in enumerate(metrics) for condition in conditions
     }
@@ -89,14 +98,21 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
             value = format_score(entry, item.value if item else None)
             _row_text(axes, top + place, label, value, emphasised=emphasised)
             if item is not None:
-                _draw_estimate(axes, top + place, item, MARKS[condition])
+                _draw_estimate(axes, top + place, item, marks[condition])
     family = metric_family(metrics[0])
     if family == "Two-way identification":
         axes.set_xticks(
             [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         )
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    return _to_svg(figure, name, f"{family} with 95 % intervals; the table holds the same numbers")
+    return as_svg(figure, name, f"{family} with 95 % intervals; the table holds the same numbers")
+
+
+def marks_of(conditions: Collection[str]) -> dict[str, Mark]:
+    """Choose a mark for each condition: its own, or that of its place among the ablations."""
+    ablations = [condition for condition in conditions if condition not in MARKS]
+    chosen = {name: ABLATION_MARKS[place % len(ABLATION_MARKS)] for place, name in enumerate(ablations)}
+    return {condition: MARKS.get(condition) or chosen[condition] for condition in conditions}
 
 
 def noise_ceiling_panel(rois: Mapping[str, Mapping[str, Any]], name: str) -> str:
@@ -118,7 +134,7 @@ def noise_ceiling_panel(rois: Mapping[str, Mapping[str, Any]], name: str) -> str
             _draw_estimate(axes, row, Estimate(roi["median"], *roi["quartiles"]), mark, thickness=3.5)
     axes.set_ylim(len(rois) - 0.4, -1.5)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
-    return _to_svg(figure, name, "Noise ceiling of each region: median and quartiles over voxels, in percent")
+    return as_svg(figure, name, "Noise ceiling of each region: median and quartiles over voxels, in percent")
 
 
 def _limits(metrics: Sequence[Mapping[str, Any]], found: Sequence[Estimate]) -> tuple[float, float]:
@@ -201,8 +217,14 @@ def _is_tick(step: int, span: float) -> bool:
     return step % (2 if span <= 0.65 else 5) == 0
 
 
-def _to_svg(figure: Figure, name: str, description: str) -> str:
-    """Write a figure as an inline `<svg>`: no prologue, no date, ids begin with `name`, colours are CSS variables."""
+def as_svg(figure: Figure, name: str, description: str) -> str:
+    """Turn a matplotlib figure into an `<svg>` element for a page: no prologue, no date, nothing outside it.
+
+    Args:
+        figure: drawn; the colours of `CSS_COLOURS` become CSS variables, which follow the page's light and dark mode.
+        name: unique on the page; the ids inside the SVG begin with it.
+        description: what is shown, for those who cannot see it.
+    """
     import matplotlib
 
     buffer = io.StringIO()
@@ -213,6 +235,7 @@ def _to_svg(figure: Figure, name: str, description: str) -> str:
     width, height = 72 * figure.get_size_inches()
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(description)}">'
     svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)
+    svg = svg.replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{name}-", svg)
     for variable, colour in CSS_COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")

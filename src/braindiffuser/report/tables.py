@@ -20,13 +20,6 @@ BASELINES: Mapping[str, str] = {
 }
 COMPARED: Mapping[str, str] = {"reconstruction": "Reconstruction", "ceiling": "Ceiling (true features)", **BASELINES}
 """Conditions of the main table and figure, and how they are printed."""
-ABLATIONS: Mapping[str, str] = {
-    "low_level_only": "Low level only",
-    "without_low_level": "Diffusion only",
-    "reconstruction": "Both",
-}
-"""Conditions of the ablation: one stage, the other stage, both."""
-
 FOLDERS: Mapping[str, str] = {"reconstruction": "Pictures", "shuffled_pictures": "The same, shuffled"}
 """Conditions of two folders of pictures, of which nobody knows how they were made."""
 
@@ -35,6 +28,7 @@ RANKING_METRIC = "efficientnet_lite0_last"
 TIE_METRIC = "pixcorr"
 
 MISSING = "–"
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 Family = Literal["Pixel metrics", "Two-way identification", "Distances"]
 FAMILIES: tuple[Family, ...] = ("Pixel metrics", "Two-way identification", "Distances")
@@ -50,7 +44,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
-    """Return one condition of a metric (of `COMPARED`, `ABLATIONS` or `FOLDERS`), or None if that was not computed."""
+    """Return one condition of a metric (of `COMPARED` or `FOLDERS`, or an ablation), or None if that was not computed."""
     if condition in ("reconstruction", "ceiling"):
         value_key, interval_key = {"reconstruction": ("value", "ci95"), "ceiling": ("ceiling", "ceiling_ci95")}[
             condition
@@ -104,14 +98,15 @@ def scores_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
     """Return all numbers as one table: a row per metric, unrounded, identification in [0, 1].
 
     Returns:
-        Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and
-        `ABLATIONS` its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
+        Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and each
+        ablation its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
     """
     rows = {}
+    ablations = [name for entry in _metrics(scores).values() for name in entry.get("ablations") or {}]
     for key, entry in _metrics(scores).items():
         row: dict[str, Any] = {"label": metric_label(entry), "higher_is_better": entry["higher_is_better"]}
         row["chance"] = float("nan") if entry.get("chance") is None else entry["chance"]
-        for condition in dict.fromkeys([*COMPARED, *ABLATIONS]):
+        for condition in dict.fromkeys([*COMPARED, *ablations]):
             found = estimate(entry, condition) or (None, None, None)
             for suffix, number in zip(("", "_low", "_high"), found, strict=True):
                 row[condition + suffix] = float("nan") if number is None else float(number)
@@ -124,7 +119,7 @@ def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = C
 
     Args:
         scores: content of `scores.json`.
-        conditions: columns and how they are printed; `ABLATIONS` gives the ablation table.
+        conditions: columns and how they are printed.
     """
     header = ["Metric", *conditions.values(), "Chance"]
     lines = [header, ["---", *("---:" for _ in header[1:])]]
@@ -151,26 +146,30 @@ def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison 
 def baseline_sentence(scores: Mapping[str, Any]) -> str:
     """Say on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
     metrics = _metrics(scores)
-    results = {key: [compare(entry, "reconstruction", name) for name in BASELINES] for key, entry in metrics.items()}
+    names = [name for name in BASELINES if any(name in (entry.get("baselines") or {}) for entry in metrics.values())]
+    if not names:
+        return "The reconstruction was compared with no baseline."
+    results = {key: [compare(entry, "reconstruction", name) for name in names] for key, entry in metrics.items()}
     won = [key for key, found in results.items() if all(result == "better" for result in found)]
-    sentence = f"The reconstruction is better than all three baselines on {len(won)} of {len(metrics)} metrics"
+    them = "its baseline" if len(names) == 1 else f"all {NUMBERS[len(names)]} baselines"
+    sentence = f"The reconstruction is better than {them} on {len(won)} of {len(metrics)} metrics"
     if len(won) == len(metrics):
         return f"{sentence}, each time with 95 % intervals that do not overlap."
     rest = _join([entry["label"] for key, entry in metrics.items() if key not in won])
     return f"{sentence} with 95 % intervals that do not overlap; not on {rest}."
 
 
-def ablation_sentences(scores: Mapping[str, Any]) -> tuple[str, str]:
-    """Say of the diffusion and of the low level whether it earns its place, from the numbers alone.
+def ablation_sentences(scores: Mapping[str, Any], ablations: Mapping[str, str]) -> list[str]:
+    """Say for each ablation whether what it leaves out earns its place, from the numbers alone.
 
-    A stage earns its place if both stages together beat the other one alone on some metric and lose on none, counting
-    only metrics whose 95 % intervals do not overlap.
+    What is left out earns its place if the whole method beats the ablation on some metric and loses on none, counting only
+    metrics whose 95 % intervals do not overlap.
+
+    Args:
+        scores: content of `scores.json`.
+        ablations: name of each ablation → label.
     """
-    metrics = _metrics(scores)
-    return (
-        f"The diffusion {_stage_verdict(metrics, 'low_level_only', 'the low level alone')}.",
-        f"The low level {_stage_verdict(metrics, 'without_low_level', 'diffusion alone')}.",
-    )
+    return [f"{label}: {_verdict(_metrics(scores), name)}." for name, label in ablations.items()]
 
 
 def gallery_metrics(scores: Mapping[str, Any], per_image: pd.DataFrame) -> tuple[str, str]:
@@ -227,23 +226,23 @@ def _markdown_cell(entry: Mapping[str, Any], found: Estimate | None) -> str:
     return f"{value} [{interval}]" if interval else value
 
 
-def _stage_verdict(metrics: Mapping[str, Mapping[str, Any]], without: str, alone: str) -> str:
-    results = {entry["label"]: compare(entry, "reconstruction", without) for entry in metrics.values()}
+def _verdict(metrics: Mapping[str, Mapping[str, Any]], ablation: str) -> str:
+    results = {entry["label"]: compare(entry, "reconstruction", ablation) for entry in metrics.values()}
     better, worse, overlap = (
         _join([label for label, result in results.items() if result == wanted])
         for wanted in ("better", "worse", "overlap")
     )
     if not (better or worse or overlap):
-        return f"was not tested: there are no scores of {alone}"
+        return "not tested, there are no scores"
     verdict = {
-        (True, False): "earns its place",
-        (True, True): "is a trade",
-        (False, True): "does not earn its place",
-        (False, False): "is not shown to earn its place",
+        (True, False): "what it leaves out earns its place",
+        (True, True): "what it leaves out is a trade",
+        (False, True): "what it leaves out does not earn its place",
+        (False, False): "what it leaves out is not shown to earn its place",
     }[bool(better), bool(worse)]
-    parts = [f"both together are better than {alone} on {better or 'no metric'}", f"worse on {worse or 'none'}"]
+    parts = [f"the whole method is better on {better or 'no metric'}", f"worse on {worse or 'none'}"]
     parts += [f"undecided on {overlap}"] if overlap else []
-    return f"{verdict}: {'; '.join(parts)}"
+    return f"{verdict}; {', '.join(parts)}"
 
 
 def _join(words: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from braindiffuser.data.recording import Recording
     from braindiffuser.draft import Draft
     from braindiffuser.experiment import Experiment
-    from braindiffuser.models.cache import NetworkCache
+    from braindiffuser.network_cache import NetworkCache
     from braindiffuser.store import Results
 
 Progress = Callable[[str, int, int], None]

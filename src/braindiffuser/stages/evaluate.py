@@ -17,7 +17,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
-from braindiffuser.stages.reconstruct import kind_name, picture_kinds
+from braindiffuser.stages.reconstruct import kind_name
 
 if TYPE_CHECKING:
     from braindiffuser.evaluation.scorer import NetworkFeatures, Scorer
@@ -41,7 +41,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     regions = summarise_regions(ceilings, results.read_bundle("rois.npz"))
     draft.write_json("noise_ceiling.json", regions)
     draft.write_table("per_image.csv", per_image)
-    _write_sections(work, draft, scores, per_image, regions)
+    _write_sections(draft, work.experiment, scores, per_image, regions)
     yield ""
 
 
@@ -116,6 +116,35 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
         baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
         ablations={name: scores[kind] for name, kind in ablations.items()},
     )
+
+
+def _write_sections(
+    draft: Draft,
+    experiment: Experiment,
+    scores: Mapping[str, Mapping[str, Any]],
+    per_image: pd.DataFrame,
+    regions: Mapping[str, Any],
+) -> None:
+    from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
+
+    kinds, variants = gallery_kinds(experiment), experiment.generator.variants
+    ablations = {name: variants[variant].ablation_label for name, variant in experiment.ablations.items()}
+    sets = [
+        ScoredSet(name, summary, per_image[per_image["set"] == name].reset_index(drop=True), kinds, ablations)
+        for name, summary in scores.items()
+    ]
+    ceilings = [noise_ceiling_section(regions)] if regions.get("rois") else []
+    for number, section in enumerate([*score_sections(sets), *ceilings]):
+        name = f"sections/evaluate.{number:02d}-{section.name}.json"
+        draft.write_text(name, section.model_dump_json(indent=1) + "\n")
+
+
+def gallery_kinds(experiment: Experiment) -> dict[str, str]:
+    """Return the kinds of pictures that a gallery shows, from left to right: the way to the whole method, and its ceiling."""
+    generator = experiment.generator
+    way = {kind_name(variant, "predictions"): generator.variants[variant].label for variant in generator.chain("full")}
+    ceiling = {"from_true_features": "From true features"} if experiment.pictures.ceiling else {}
+    return {"seen": "Seen", **way, **ceiling}
 
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:

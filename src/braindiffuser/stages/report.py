@@ -1,0 +1,85 @@
+"""Sections that stages and analyses left → one page; its gallery and its table also as files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from braindiffuser import __version__
+from braindiffuser._arrays import Pictures
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.images import load_png
+from braindiffuser.report.gallery import render_gallery
+from braindiffuser.report.page import Header, Report, render_page
+from braindiffuser.report.run_section import run_section
+from braindiffuser.report.sections import Gallery, Section
+from braindiffuser.report.tables import scores_markdown
+from braindiffuser.stages import Stage, Step, Work, all_steps, stages
+from braindiffuser.store import read_json
+
+
+def build_report(work: Work) -> Report:
+    """Put the sections of all finished steps together, in the order of stages, and what was run at the end."""
+    subject = work.results.read_json("subject.json")
+    header = Header(
+        experiment=work.experiment.name,
+        subject=str(subject["subject"]),
+        simulated=bool(subject["simulated"]),
+        version=__version__,
+    )
+    records = {str(step): record for step in all_steps(work.experiment) if (record := _record(work, step))}
+    manifest = read_json(work.results.folder / "manifest.json")
+    page = render_page(header, [*sections(work), run_section(manifest, records)], _reader(work))
+    return Report(page)
+
+
+def sections(work: Work) -> list[Section]:
+    """Read the sections of the experiment's steps, in the order of stages; those of one step by the number in their name."""
+    names = [
+        name
+        for step in all_steps(work.experiment)
+        for name in sorted((_record(work, step) or {"files": {}})["files"])
+        if name.startswith("sections/")
+    ]
+    return [Section.model_validate_json(work.results.path(name).read_text(encoding="utf-8")) for name in names]
+
+
+def _record(work: Work, step: Step) -> dict[str, Any] | None:
+    path = work.results.folder / "steps" / f"{step}.json"
+    return read_json(path) if path.is_file() else None
+
+
+def _reader(work: Work) -> Any:
+    def read(kind: str, numbers: Sequence[int]) -> Pictures:
+        return load_png([work.results.picture_path(kind, number) for number in numbers])
+
+    return read
+
+
+def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    draft = drafts[""]
+    blocks = [block for section in sections(work) for block in section.blocks]
+    gallery = next((block for block in blocks if isinstance(block, Gallery)), None)
+    if gallery is not None:
+        draft.write_image("report/gallery.png", render_gallery(gallery, _reader(work)))
+    draft.write_text("report/scores.md", scores_markdown(work.results.read_json("scores.json")) + "\n")
+    draft.write_text("report/index.html", build_report(work).html)
+    yield ""
+
+
+def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
+    return tuple(step for name, stage in stages().items() if name != "report" for step in stage.steps(experiment))
+
+
+STAGE = Stage(
+    name="report",
+    does="the page, from stored numbers and pictures",
+    reads="sections, scores, pictures",
+    writes=("report/index.html", "report/gallery.png", "report/scores.md"),
+    needs=("prepare", "evaluate", "analyse"),
+    needs_of=_needs_of,
+    influences=lambda experiment, unit: {"name": experiment.name},
+    compute=_compute,
+    on_device=False,
+)

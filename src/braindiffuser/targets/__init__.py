@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.models.cache import NetworkCache
+from braindiffuser.network_cache import NetworkCache
 from braindiffuser.part import Part
 
 Features = Float32[np.ndarray, "n ..."]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from braindiffuser.models.cache import NetworkCache
+from braindiffuser.network_cache import NetworkCache
 from braindiffuser.targets import Features, Stimuli, Target
 
 

@@ -44,7 +44,8 @@ class NetworkCache:
                 self._loaded[key] = load(folder)
             except (OSError, ValueError) as error:
                 raise RunError(
-                    f"the checkpoint {folder} cannot be used: {error}. Name a whole checkpoint folder, or install braindiffuser again"
+                    f"the checkpoint {folder} cannot be used: {error}. Name a whole checkpoint folder, or install "
+                    "braindiffuser again"
                 ) from error
         network: Network = self._loaded[key]
         return network

@@ -1,0 +1,45 @@
+"""ROI maximisation: the preferred picture of each region (Ozcelik & VanRullen 2023, section "ROI")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool
+from pydantic import Field
+
+from braindiffuser.analyses import Analysis, Findings, Outcome
+from braindiffuser.analysis.roi import Lengths, roi_patterns
+from braindiffuser.report.region_section import regions_section
+
+
+class ROIMaximisation(Analysis):
+    """Decode a pattern that is 1 in a region and 0 elsewhere, and draw what comes out."""
+
+    draws: ClassVar[bool] = True
+
+    lengths: Lengths = Field(
+        "from-training",
+        description="Length of decoded patterns: from-training, that of training targets; as-published, typed in by the authors.",
+    )
+
+    def run(self, findings: Findings) -> Outcome:
+        """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
+        from braindiffuser.data.rois import MAXIMISED_REGIONS
+
+        masks = {name: findings.rois[name] for name in MAXIMISED_REGIONS if name in findings.rois}
+        masks = {name: mask for name, mask in masks.items() if mask.any()}
+        regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]
+        facts = {"lengths": self.lengths, "regions": regions}
+        pictures = self._draw(findings, masks) if masks else {}
+        return Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
+
+    def _draw(self, findings: Findings, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
+        patterns, _ = roi_patterns(masks)
+        features = {
+            group: self._lengthen(group, made).reshape(-1, *findings.predictions(group).shape[1:])
+            for group, made in findings.project(patterns).items()
+        }
+        drawn = findings.draw(features, np.zeros(len(patterns), np.int64))
+        return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}

@@ -1,0 +1,44 @@
+"""The section on ROI maximisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
+
+
+def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> Section:
+    """Show the pictures of each region side by side.
+
+    Args:
+        name: of the section.
+        facts: "lengths", the rule that set the length of decoded patterns, and "regions", each with "name" and "n_voxels".
+        kinds: kinds of the pictures, from left to right; picture k of each kind is the k-th region's.
+    """
+    if not facts["regions"]:
+        text = "The recording has no voxel in any of the regions that are maximised, so there is nothing to draw."
+        return Section(name=name, title="What each region wants to see", blocks=(Text(text=text),))
+    length = {
+        "from-training": "was set to that of training targets",
+        "as-published": "is the one the authors typed in",
+    }[facts["lengths"]]
+    text = (
+        "A pattern that is 1 in a region's voxels and 0 elsewhere was decoded as if it were a response, and drawn. Only the "
+        f"direction of what is decoded means something; its length {length}. All regions share one noise, so their pictures "
+        "differ by region alone. Regions whose voxels respond together look alike, and no interval says how far."
+    )
+    groups = tuple(
+        PictureGroup(
+            name=region["name"],
+            note=f"{region['n_voxels']} voxels",
+            pictures=tuple(PictureRef(kind=kind, number=number, label=f"{region['name']}, {kind}") for kind in kinds),
+        )
+        for number, region in enumerate(facts["regions"])
+    )
+    note = "Left the low level, right the whole method." if len(kinds) == 2 else "From left to right, stage by stage."
+    return Section(
+        name=name,
+        title="What each region wants to see",
+        blocks=(Text(text=text), Pictures(groups=groups), Text(text=note, style="note")),
+    )

@@ -1,0 +1,116 @@
+"""The section on what was run: settings, versions, time and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table, Text
+from braindiffuser.report.tables import MISSING
+
+
+def run_section(manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> Section:
+    """Describe a run.
+
+    Args:
+        manifest: content of `manifest.json`.
+        steps: name of each finished step → its record, with "uid", "finished" and "versions".
+    """
+    facts = {
+        "Run": str(manifest["uid"]),
+        "Seed": str(manifest["seed"]),
+        "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
+    }
+    if manifest.get("machine"):
+        facts["Machine"] = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in manifest["machine"].items())
+    said = [Text(text=line, style="verdict") for line in version_sentences(steps, manifest["versions"])]
+    experiment = yaml.safe_dump(manifest["experiment"], sort_keys=False, allow_unicode=True)
+    return Section(
+        name="run",
+        title="What was run",
+        blocks=(
+            Facts(facts=facts),
+            *said,
+            _stage_table(manifest.get("stages", {})),
+            _step_table(steps),
+            Code(text=experiment, fold="The experiment, as its YAML file"),
+        ),
+        appendix=True,
+    )
+
+
+def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
+    """Say which steps were made by other versions than the present ones."""
+    said = []
+    for name, present in versions.items():
+        others: dict[str, list[str]] = {}
+        for step, record in steps.items():
+            version = record.get("versions", {}).get(name, present)
+            if version != present:
+                others.setdefault(version, []).append(step)
+        said += [
+            f"{', '.join(made)} {'were' if len(made) > 1 else 'was'} made by {name} {version}, this page by {name} {present}."
+            for version, made in others.items()
+        ]
+    return said
+
+
+def _stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = [
+        Row(label=name, cells=tuple(Cell(value=value) for value in (_time(facts), _memory(facts), _finished(facts))))
+        for name, facts in stages.items()
+    ]
+    if rows:
+        seconds = sum(float(facts.get("seconds") or 0) for facts in stages.values())
+        memory = max((float(facts.get("peak_memory_gb") or 0) for facts in stages.values()), default=0.0)
+        total = (duration(seconds), f"{memory:.1f} GB" if memory else MISSING, "")
+        rows.append(Row(label="All", cells=tuple(Cell(value=value) for value in total)))
+    return Table(
+        caption="Time and peak memory of each stage",
+        corner="Stage",
+        columns=("Time", "Peak memory", "Finished"),
+        rows=tuple(rows),
+    )
+
+
+def _step_table(steps: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        Row(label=name, cells=(Cell(value=str(record["uid"])[:8]), Cell(value=str(record.get("finished", MISSING)))))
+        for name, record in steps.items()
+    )
+    return Table(
+        caption="Identity of each step: a hash of all that its results depend on",
+        corner="Step",
+        columns=("Identity", "Finished"),
+        rows=rows,
+        fold="Identity of each step",
+    )
+
+
+def _time(facts: Mapping[str, Any]) -> str:
+    return duration(facts.get("seconds"))
+
+
+def _memory(facts: Mapping[str, Any]) -> str:
+    gigabytes = facts.get("peak_memory_gb")
+    return MISSING if gigabytes is None else f"{gigabytes:.1f} GB"
+
+
+def _finished(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("finished", MISSING))
+
+
+def duration(seconds: int | float | None) -> str:
+    """Print seconds as "4.2 s", "3 min 05 s" or "2 h 07 min".
+
+    >>> duration(4.24), duration(185), duration(7620)
+    ('4.2 s', '3 min 05 s', '2 h 07 min')
+    """
+    if seconds is None:
+        return MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,318 @@
+"""Sections on scores: the main table, ablations, the gallery, and further test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from braindiffuser.report import figures, tables
+from braindiffuser.report.sections import (
+    Cell,
+    ContactSheet,
+    Facts,
+    Figure,
+    Figures,
+    Gallery,
+    GalleryRow,
+    Headline,
+    Headlines,
+    Row,
+    Section,
+    Strip,
+    Table,
+    Text,
+)
+from braindiffuser.report.tables import estimate, format_interval, format_score, metric_label
+
+HEADLINE_METRICS = ("pixcorr", "ssim", "efficientnet_lite0_last", "clip_demo")
+"""Metrics of the large numbers, where a profile has them; else its first four."""
+
+DOTS = (
+    "Dots are values, lines their 95 % intervals over test pictures, short ones may hide behind the dot. A dotted line marks "
+    "chance. The arrow beside a metric points to better."
+)
+SET_WORDS: Mapping[str, tuple[str, str]] = {
+    "held_out": (
+        "Photographs that no network has seen",
+        "{n} further test pictures are made of objects and backgrounds that no network was trained on and no decoder was fitted "
+        "on. They are scored among themselves, and enter no other score of this page. True features are no upper bound here: "
+        "CLIP's own tokens of what it never saw may tell the generators less than decoded ones.",
+    ),
+}
+"""Title and first paragraph of test sets that want more words than their name."""
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """One test set with its scores.
+
+    Attributes:
+        name: of the test set.
+        scores: content of its scores file.
+        per_image: its rows of `per_image.csv`.
+        kinds: kind of picture → heading, from left to right.
+        ablations: name of each ablation → label.
+    """
+
+    name: str
+    scores: Mapping[str, Any]
+    per_image: pd.DataFrame
+    kinds: Mapping[str, str]
+    ablations: Mapping[str, str]
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Conditions of the main table that were computed, and how they are printed."""
+        entries = list(self.scores["metrics"].values())
+        return {
+            condition: label
+            for condition, label in tables.COMPARED.items()
+            if any(estimate(entry, condition) is not None for entry in entries)
+        }
+
+
+def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
+    """Make the sections of all test sets, the first of which is the one that headlines are of."""
+    first = sets[0]
+    ablations = [_ablations(first)] if first.ablations else []
+    return [_scores(first), *ablations, _gallery_section(first), *map(_further, sets[1:]), _how_to_read(first)]
+
+
+def _scores(scored: ScoredSet) -> Section:
+    n = len(scored.per_image)
+    compared = scored.conditions
+    text = f"Every metric for the reconstructions of {n} test pictures, and for {_compared_with(compared)}."
+    caption = f"Value and 95 % interval of every metric on {n} test pictures"
+    return Section(
+        name="scores",
+        title="Scores",
+        blocks=(
+            _headlines(scored.scores),
+            Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
+            Text(text=text),
+            _panels(scored.scores, compared, "scores", DOTS),
+            _table(scored.scores, compared, caption, "Reconstruction", chance=True),
+        ),
+    )
+
+
+def _compared_with(conditions: Mapping[str, str]) -> str:
+    baselines = [name for name in conditions if name in tables.BASELINES]
+    ceiling = ["the same pipeline fed with the true features (its ceiling)"] if "ceiling" in conditions else []
+    return " and ".join([*ceiling, f"{len(baselines)} baselines"])
+
+
+def _ablations(scored: ScoredSet) -> Section:
+    conditions = {**scored.ablations, "reconstruction": "Whole method"}
+    said = [Text(text=line, style="verdict") for line in tables.ablation_sentences(scored.scores, scored.ablations)]
+    note = "Computed from the numbers below, counting only 95 % intervals that do not overlap."
+    return Section(
+        name="ablations",
+        title="Does each part earn its place?",
+        blocks=(
+            *said,
+            Text(text=note, style="note"),
+            _panels(scored.scores, conditions, "ablations"),
+            _table(
+                scored.scores,
+                conditions,
+                "The method without a part of it, and whole",
+                "Whole method",
+                fold="The same numbers as a table",
+            ),
+        ),
+    )
+
+
+def _gallery_section(scored: ScoredSet) -> Section:
+    ranking, tie = (
+        scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
+    )
+    ties = f", ties by {tie}" if tie != ranking else ""
+    text = (
+        f"Not chosen by hand: test pictures are ordered by their own {ranking}{ties}, and cut at the top, in the middle and at "
+        "the bottom."
+    )
+    return Section(
+        name="gallery",
+        title="Best, median and worst",
+        blocks=(Text(text=text), _gallery(scored, 4), _contact_sheet(scored)),
+    )
+
+
+def _further(scored: ScoredSet) -> Section:
+    n = len(scored.per_image)
+    title, text = SET_WORDS.get(
+        scored.name,
+        (
+            f"Test set {scored.name}",
+            "{n} further test pictures. They are scored among themselves, and enter no other score of this page.",
+        ),
+    )
+    caption = f"Value and 95 % interval of every metric on {n} test pictures"
+    return Section(
+        name=scored.name.replace("_", "-"),
+        title=title,
+        blocks=(
+            Text(text=text.format(n=n)),
+            _panels(scored.scores, scored.conditions, scored.name.replace("_", "-")),
+            _table(
+                scored.scores,
+                scored.conditions,
+                caption,
+                "Reconstruction",
+                chance=True,
+                fold="The same numbers as a table",
+            ),
+            _gallery(scored, 1),
+            _contact_sheet(scored),
+        ),
+    )
+
+
+def _how_to_read(scored: ScoredSet) -> Section:
+    n, scores = len(scored.per_image), scored.scores
+    facts = {
+        "Two-way identification": "Features of a reconstruction are correlated with those of the picture seen and with those "
+        "of each other test picture. The score is the share of those others that correlate less than the right one. Chance is "
+        "50 %.",
+        "Ceiling": "The same pipeline, fed with the true features of the picture seen instead of those decoded from responses. "
+        "What a perfect score has over it is lost by the generators; what it has over the reconstruction is lost by the "
+        "decoding.",
+        "Baselines": "The mean of all training pictures, a random training picture, and the whole pipeline on responses "
+        "shuffled over stimuli. A decoder that reads nothing from the brain reaches these.",
+        "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit. They do not cover other subjects "
+        "or other seeds. Intervals that overlap do not show that two numbers are equal, only that this page does not call them "
+        "different.",
+    }
+    if scores["profile"] == "demo":
+        facts["Stand-in networks"] = (
+            "EfficientNet-Lite0 and a small bundled CLIP stand in for AlexNet, InceptionV3, CLIP ViT-L/14, EffNet-B and SwAV "
+            "of the published method. Numbers of this page can be compared with each other, not with published ones."
+        )
+    if scores.get("missing"):
+        facts["Left out"] = (
+            f"Metrics of {', '.join(scores['missing'])}: the checkpoints of these networks were not on this machine."
+        )
+    entries = scores["metrics"].values()
+    facts |= {entry["label"]: entry["description"] for entry in entries if entry.get("description")}
+    return Section(
+        name="how-to-read",
+        title="How to read this page",
+        blocks=(Facts(facts=facts, style="explained"),),
+        appendix=True,
+    )
+
+
+def _headlines(scores: Mapping[str, Any]) -> Headlines:
+    """Choose the large numbers: value, interval, ceiling and the best of the baselines."""
+    metrics = scores["metrics"]
+    keys = HEADLINE_METRICS if metrics.keys() >= set(HEADLINE_METRICS) else list(metrics)[:4]
+    return Headlines(items=tuple(_headline(metrics[key]) for key in keys))
+
+
+def _headline(entry: Mapping[str, Any]) -> Headline:
+    value, ceiling = estimate(entry, "reconstruction"), estimate(entry, "ceiling")
+    baselines = [found for name in tables.BASELINES if (found := estimate(entry, name)) is not None]
+    best = max if entry["higher_is_better"] else min
+    best_baseline = best(baselines, key=lambda found: found.value, default=None)
+    interval = format_interval(entry, value)
+    notes = [f"95 %: {interval}"] if interval else []
+    notes += [f"ceiling {_value(entry, ceiling)}"] if ceiling else []
+    notes += [f"best baseline {_value(entry, best_baseline)}"] if best_baseline else []
+    label = "\u00a0".join(metric_label(entry).rsplit(" ", 1))
+    return Headline(label=label, value=_value(entry, value), notes=tuple(notes))
+
+
+def _value(entry: Mapping[str, Any], found: tables.Estimate | None) -> str:
+    return format_score(entry, found.value if found else None)
+
+
+def _table(
+    scores: Mapping[str, Any],
+    conditions: Mapping[str, str],
+    caption: str,
+    main: str,
+    *,
+    chance: bool = False,
+    fold: str = "",
+) -> Table:
+    rows = []
+    for entry in scores["metrics"].values():
+        found = [estimate(entry, condition) for condition in conditions]
+        cells = [Cell(value=_value(entry, item), interval=format_interval(entry, item)) for item in found]
+        cells += [Cell(value=format_score(entry, entry.get("chance")))] if chance else []
+        rows.append(Row(label=metric_label(entry), cells=tuple(cells)))
+    columns = (*conditions.values(), *(["Chance"] if chance else []))
+    return Table(caption=caption, corner="Metric", columns=columns, rows=tuple(rows), main=main, fold=fold)
+
+
+def _panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, note: str = "") -> Figures:
+    """Draw one panel for each family of metrics that occurs."""
+    panels: list[Figure] = []
+    for number, family in enumerate(tables.FAMILIES):
+        entries = [entry for entry in scores["metrics"].values() if tables.metric_family(entry) == family]
+        if entries:
+            svg = figures.metric_panel(entries, conditions, f"{name}-{number}")
+            panels.append(Figure(svg=svg, title=family, note="" if panels else note))
+    return Figures(figures=tuple(panels))
+
+
+def _gallery(scored: ScoredSet, n_each: int) -> Gallery:
+    """Describe the gallery's rows: for best, median and worst each picture's place and scores."""
+    ranked = tables.rank_images(scored.scores, scored.per_image)
+    ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
+    return Gallery(
+        kinds=dict(scored.kinds),
+        rows={
+            name.capitalize(): tuple(
+                _gallery_row(scored, place, row)
+                for place, row in zip(rows.index + 1, rows.to_dict("records"), strict=True)
+            )
+            for name, rows in tables.gallery_rows(ranked, n_each).items()
+            if len(rows)
+        },
+        n_ranked=len(ranked),
+        ranking=scored.scores["metrics"][ranking]["label"],
+    )
+
+
+def _gallery_row(scored: ScoredSet, place: int, row: Mapping[Any, Any]) -> GalleryRow:
+    metrics = scored.scores["metrics"]
+    printed = {entry["label"]: format_score(entry, float(row[key])) for key, entry in metrics.items() if key in row}
+    return GalleryRow(number=int(row["number"]), stimulus_id=int(row["stimulus_id"]), place=int(place), scores=printed)
+
+
+def _contact_sheet(scored: ScoredSet) -> ContactSheet:
+    ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
+    entry = scored.scores["metrics"][ranking]
+    strips = [
+        Strip(
+            number=int(row["number"]),
+            stimulus_id=int(row["stimulus_id"]),
+            score=format_score(entry, float(row[ranking])),
+        )
+        for row in scored.per_image.sort_values("number").to_dict("records")
+    ]
+    return ContactSheet(kinds=dict(scored.kinds), strips=tuple(strips), ranking=entry["label"])
+
+
+def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:
+    """Describe the noise ceilings of regions: a figure, and which regions are empty.
+
+    Args:
+        noise_ceiling: content of `noise_ceiling.json`, with at least one region.
+    """
+    rois = noise_ceiling["rois"]
+    note = str(noise_ceiling.get("note") or "")
+    text = (
+        "The share of a voxel's variance that any model could explain, given its repeats: median (dot) and quartiles (line) "
+        f"over the region's voxels. {note[:1].upper()}{note[1:]}{'.' if note else ''}"
+    )
+    empty = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
+    figure = Figure(svg=figures.noise_ceiling_panel(rois, "noise-ceiling"))
+    blocks = (Text(text=text.strip()), Figures(figures=(figure,)), *(Text(text=line, style="note") for line in empty))
+    return Section(name="noise-ceiling", title="Noise ceiling of each region", blocks=blocks)
