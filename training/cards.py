@@ -16,13 +16,14 @@ from loop import TRAINING_SEED
 from train_diffusion import null_tokens
 
 from braindiffuser import images
+from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.data.scenes import Scene, Split, compose_scenes
 from braindiffuser.metrics.pixcorr import pixcorr
 from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
 from braindiffuser.models.logistic_mixture import mixture_nll
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
-from braindiffuser.reconstruction.diffusion import DiffusionConfig, DiffusionNetworks, Embeddings, reconstruct
+from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings, reconstruct
+from braindiffuser.reconstruction.settings import DiffusionConfig
 
 DEMO = BUNDLED / "demo"
 N_SCENES = 200

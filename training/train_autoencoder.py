@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from braindiffuser import images
-from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.weights import build_autoencoder, load_autoencoder, save_network
 
 BATCH = 16

@@ -15,9 +15,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from braindiffuser import images
+from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.data.scenes import compose_scenes, load_scene_kit
 from braindiffuser.models.clip import pixel_values, tokenize
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.models.weights import build_clip, save_network
 
 BATCH = 192

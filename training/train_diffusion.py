@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from braindiffuser import images
+from braindiffuser.checkpoint_files import BUNDLED, hash_checkpoint
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
 from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.models.weights import (
-    BUNDLED,
     Clip,
-    hash_checkpoint,
     load_autoencoder,
     load_clip,
     load_unet,

@@ -12,10 +12,10 @@ from loop import TRAINING_SEED, arguments_of, train
 from torch import Tensor
 
 from braindiffuser import images
+from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.models.logistic_mixture import mixture_nll
 from braindiffuser.models.vdvae import VDVAEConfig
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.models.weights import save_network
 
 CONFIG = VDVAEConfig(

@@ -5,7 +5,7 @@
     page = braindiffuser.run_demo()                     # simulate a subject, decode it, write the page
     experiment = braindiffuser.Experiment.load("demo")  # or a YAML file of your own
     run = braindiffuser.Run.open(experiment, "runs/mine")
-    braindiffuser.prepare(run)                          # … extract, fit, reconstruct, evaluate; then run_all(run)
+    run.do("prepare")                                   # … extract, fit, reconstruct, evaluate; or run.run_all()
 
 Names load what they need when they are first used, so importing the package is cheap.
 """
@@ -16,32 +16,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from braindiffuser.config import Experiment
     from braindiffuser.data.nsd import open_nsd
-    from braindiffuser.data.simulated import SimulatedSubject, simulate
+    from braindiffuser.data.simulated import simulate
+    from braindiffuser.data.simulated_subject import SimulatedSubject
     from braindiffuser.evaluation.scorer import Scorer
-    from braindiffuser.pipeline import analyse, evaluate, extract, fit, prepare, reconstruct, run_all, run_demo
+    from braindiffuser.experiment import Experiment
     from braindiffuser.regression.ridge import Ridge, RidgeCV
-    from braindiffuser.run import Run
+    from braindiffuser.run import Run, run_demo
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "Experiment": "config",
+    "Experiment": "experiment",
     "Ridge": "regression.ridge",
     "RidgeCV": "regression.ridge",
     "Run": "run",
     "Scorer": "evaluation.scorer",
-    "SimulatedSubject": "data.simulated",
-    "analyse": "pipeline",
-    "evaluate": "pipeline",
-    "extract": "pipeline",
-    "fit": "pipeline",
+    "SimulatedSubject": "data.simulated_subject",
     "open_nsd": "data.nsd",
-    "prepare": "pipeline",
-    "reconstruct": "pipeline",
-    "run_all": "pipeline",
-    "run_demo": "pipeline",
+    "run_demo": "run",
     "simulate": "data.simulated",
 }
 
@@ -53,14 +46,7 @@ __all__ = [
     "Scorer",
     "SimulatedSubject",
     "__version__",
-    "analyse",
-    "evaluate",
-    "extract",
-    "fit",
     "open_nsd",
-    "prepare",
-    "reconstruct",
-    "run_all",
     "run_demo",
     "simulate",
 ]

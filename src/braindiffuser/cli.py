@@ -158,8 +158,9 @@ def simulate(
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
     with _telling_errors():
         from braindiffuser.data import simulated
+        from braindiffuser.data.simulated_subject import SimulatedSubject
 
-        settings = simulated.SimulatedSubject.model_validate(
+        settings = SimulatedSubject.model_validate(
             {
                 "subject": subject,
                 "n_train": train_pictures,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from braindiffuser.config import Experiment
-from braindiffuser.data.simulated import SimulatedSubject, simulate
+from braindiffuser.data.simulated import simulate
+from braindiffuser.data.simulated_subject import SimulatedSubject
+from braindiffuser.experiment import Experiment
 
 SUBJECT = SimulatedSubject(
     n_train=50,
@@ -24,14 +25,12 @@ def recording_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def experiment(recording_root):
-    demo = Experiment.load("demo")
-    return demo.model_copy(
-        update={
+    return Experiment.load("demo").changed(
+        {
             "name": "tiny",
-            "simulation": None,
-            "data": demo.data.model_copy(update={"root": recording_root}),
-            "regression": demo.regression.model_copy(update={"n_folds": 3}),
-            "diffusion": demo.diffusion.model_copy(update={"n_steps": 4, "batch_size": 4}),
-            "evaluation": demo.evaluation.model_copy(update={"n_resamples": 200}),
+            "dataset": {"kind": "nsd", "root": str(recording_root)},
+            "regression": {"n_folds": 3},
+            "generator": {"diffusion": {"n_steps": 4, "batch_size": 4}},
+            "evaluation": {"n_resamples": 200},
         }
     )

@@ -6,7 +6,7 @@ An analysis is handed what it may know as arrays; it opens no file and writes no
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -35,7 +35,8 @@ class Findings:
         stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
         predictions: target group → decoded features of the test stimuli (n_test, …).
         truth: target group → their own features (n_test, …).
-        project: patterns (n, n_voxels) → target group → the patterns' projections; for linear decoders only.
+        drawn_groups: target groups that the generator draws from.
+        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`; for linear decoders only.
         draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
             and the one that it starts from.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
@@ -49,7 +50,8 @@ class Findings:
     stimulus_ids: Callable[[str], Int[np.ndarray, " n"]]
     predictions: Callable[[str], Float[np.ndarray, "n ..."]]
     truth: Callable[[str], Float[np.ndarray, "n ..."]]
-    project: Callable[[Float[np.ndarray, "n n_voxels"]], Mapping[str, Any]]
+    drawn_groups: tuple[str, ...]
+    project: Callable[[Float[np.ndarray, "n n_voxels"], Sequence[str]], Mapping[str, Any]]
     draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
     per_image: Callable[[], Any]
     progress: Progress

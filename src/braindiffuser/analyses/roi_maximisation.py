@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from pydantic import Field
 
 from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.analysis.roi import Lengths, roi_patterns
+from braindiffuser.analysis.roi import Lengths, maximise, roi_patterns
 from braindiffuser.report.region_section import regions_section
 
 
@@ -37,9 +37,10 @@ class ROIMaximisation(Analysis):
 
     def _draw(self, findings: Findings, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
         patterns, _ = roi_patterns(masks)
-        features = {
-            group: self._lengthen(group, made).reshape(-1, *findings.predictions(group).shape[1:])
-            for group, made in findings.project(patterns).items()
-        }
+        features = {}
+        for group, made in findings.project(patterns, findings.drawn_groups).items():
+            statistics = made.intercept, made.training_mean, made.training_std
+            lengthened = maximise(group, made.values, *statistics, self.lengths)
+            features[group] = lengthened.reshape(-1, *findings.predictions(group).shape[1:])
         drawn = findings.draw(features, np.zeros(len(patterns), np.int64))
         return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}

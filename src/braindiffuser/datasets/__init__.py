@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 
@@ -14,7 +14,7 @@ from braindiffuser.part import Part
 if TYPE_CHECKING:
     from braindiffuser.data.recording import Recording
 
-Role = Literal["design", "regions", "betas", "stimuli", "captions"]
+ROLES = ("design", "regions", "betas", "stimuli", "captions")
 """What a file of a recording holds: which trial showed what; masks and ROIs; betas; pictures; captions."""
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -41,8 +41,8 @@ class Dataset(Part):
     def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
         """Write the recording's files, if the dataset makes its own; an interrupted one goes on."""
 
-    def files(self) -> Mapping[Role, Mapping[str, Path]]:
-        """List the files that the recording is read from: role → name that does not depend on the place → path.
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        """List the files that the recording is read from: role (of `ROLES`) → name that does not depend on the place → path.
 
         Their contents are the recording's identity. Files that are not there are left out. A dataset that makes its files
         lists none: it is known by its settings.
@@ -54,6 +54,6 @@ class Dataset(Part):
         """Folder that holds the recording; None if it lies nowhere. No run may be written in, at or around it."""
         return None
 
-    def influences_of(self, role: Role, device: str) -> dict[str, Any]:
+    def influences_of(self, role: str, device: str) -> dict[str, Any]:
         """Return the entries that one role depends on: "design" (which stimuli) or "betas" (their responses)."""
         return self.influences(device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
-from braindiffuser.datasets import Dataset, Folder, Role
+from braindiffuser.datasets import Dataset, Folder
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class NSD(Dataset):
             self.root, self.subject, sessions=self.sessions, betas_version=self.betas_version, mask=self.mask
         )
 
-    def files(self) -> Mapping[Role, Mapping[str, Path]]:
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
         """List the files of this subject under `root`."""
         from braindiffuser.data.nsd import list_files
 
@@ -47,7 +47,7 @@ class NSD(Dataset):
         """The folder `root`."""
         return self.root
 
-    def influences_of(self, role: Role, device: str) -> dict[str, Any]:
+    def influences_of(self, role: str, device: str) -> dict[str, Any]:
         """Return the entries that a role depends on: which stimuli were shown depends on neither GLM nor mask."""
         own = self.influences(device)
         return own if role != "design" else {key: own[key] for key in ("kind", "subject", "sessions")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def _findings(work: Work) -> Findings:
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),
         predictions=lambda group: results.read_array(f"predictions/{group}"),
         truth=lambda group: results.read_array(f"truth/{group}"),
+        drawn_groups=work.experiment.generator.uses,
         project=partial(_project, work),
         draw=partial(_draw, work),
         per_image=lambda: results.read_table("per_image.csv"),
@@ -62,9 +63,8 @@ def _findings(work: Work) -> Findings:
     )
 
 
-def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"]) -> Mapping[str, Any]:
+def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequence[str]) -> Mapping[str, Any]:
     experiment, results = work.experiment, work.results
-    groups = tuple(experiment.targets)
     targets = {group: results.open_array(f"targets/{group}") for group in groups}
     learnt = {group: read_learnt(results, group) for group in groups}
     rows = training_rows(experiment, results)

@@ -89,7 +89,8 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     from braindiffuser.evaluation.scorer import arrange, extract_features
     from braindiffuser.evaluation.trust import ScoreSets, derangement, draw_training, mean_image
 
-    n, scores, experiment = len(scorer.seen), dict[str, PerPicture](), work.experiment
+    n, experiment = len(scorer.seen), work.experiment
+    scores: dict[str, PerPicture] = {}
     ablations = {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
     kinds = ["from_true_features"] * experiment.pictures.ceiling + list(ablations.values())
     made = {kind: work.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}

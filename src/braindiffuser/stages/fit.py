@@ -14,13 +14,13 @@ from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.store import Results
 
 if TYPE_CHECKING:
-    from braindiffuser.regression.training import TrainingRows
-    from braindiffuser.regressors import Learnt
+    from braindiffuser.regression.learnt import Learnt
+    from braindiffuser.regression.rows import TrainingRows
 
 
 def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
     """Read the responses that decoders are fitted to, and which stimulus each belongs to."""
-    from braindiffuser.regression.training import TrainingRows
+    from braindiffuser.regression.rows import TrainingRows
 
     if experiment.responses.rows == "trials":
         stimuli = results.read_array("responses/stimulus_of_trial")
@@ -33,9 +33,14 @@ def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
 
 def read_learnt(results: Results, group: str) -> Learnt:
     """Read what was learnt of one group."""
-    from braindiffuser.regressors.storage import load_learnt
+    from braindiffuser.regression.learnt import load_learnt
 
-    return load_learnt(results.path(decoder_name(group)))
+    return load_learnt(results.path(decoder_name(group)), _header(results, group))
+
+
+def _header(results: Results, group: str) -> dict[str, str]:
+    """Return what a decoder's file says it was fitted to."""
+    return {"group": group, "fingerprint": str(results.read_json("voxels.json")["fingerprint"])}
 
 
 def decoder_name(group: str) -> str:
@@ -45,7 +50,7 @@ def decoder_name(group: str) -> str:
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     """Fit all groups that are missing at once, since they share the products of their training responses."""
-    from braindiffuser.regressors.storage import load_learnt, save_learnt
+    from braindiffuser.regression.learnt import load_learnt, save_learnt
 
     experiment, results = work.experiment, work.results
     rows = training_rows(experiment, results)
@@ -55,9 +60,14 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         progress = partial(work.progress, "choosing alpha and calibration")
         learnt = experiment.regression.fit(rows, missing, experiment.device, progress)
         for group, found in learnt.items():
-            save_learnt(drafts[group].folder / decoder_name(group), found)
+            path = drafts[group].folder / decoder_name(group)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_learnt(path, found, _header(results, group))
             drafts[group].note([decoder_name(group)])
-    learnt = {group: load_learnt(draft.folder / decoder_name(group)) for group, draft in drafts.items()}
+    learnt = {
+        group: load_learnt(draft.folder / decoder_name(group), _header(results, group))
+        for group, draft in drafts.items()
+    }
     told = partial(work.progress, "predicting features of the test stimuli")
     responses = _test_responses(results)
     for group, decoded in experiment.regression.decode(learnt, rows, targets, responses, experiment.device, told):
