@@ -111,7 +111,7 @@ class Part(Settings):
 def kind_of(part: type[Part]) -> str:
     """Return the name of a part's class in experiment files."""
     package, _, module = part.__module__.rpartition(".")
-    inside = any(base.__module__ == package for base in part.__mro__)
+    inside = package.startswith(f"{__package__}.")
     return module if inside else f"{part.__module__}:{part.__qualname__}"
 
 
@@ -131,7 +131,7 @@ def as_part(family: type[Family], content: Any) -> Family:
         return content
     if not isinstance(content, Mapping):
         raise PydanticCustomError(
-            "part", "expected a mapping with its kind, such as {{kind: {kind}}}", {"kind": known_kinds(family)[0]}
+            "part", "expected a mapping with its kind, such as kind: {kind}", {"kind": known_kinds(family)[0]}
         )
     if not isinstance(content.get("kind"), str):
         raise PydanticCustomError(
@@ -161,13 +161,14 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
 
 
 def _outside(kind: str, module_name: str, name: str) -> Any:
-    if module_name not in sys.modules:
+    module = sys.modules.get(module_name)
+    if module is None:
         raise PydanticCustomError(
             "kind",
             "{kind} is in a module that is not imported: name it with --with {module}, or import it first in Python",
             {"kind": kind, "module": module_name},
         )
-    found = vars(sys.modules[module_name]).get(name)
+    found = vars(module).get(name)
     if found is None:
         raise PydanticCustomError(
             "kind", "the module {module} has no class {name}", {"module": module_name, "name": name}
@@ -191,7 +192,7 @@ def _influences(value: Any, device: str) -> Any:
 
 def _named(fault: Any, known: str) -> InitErrorDetails:
     """Copy a fault; one of an unknown entry now lists the entries that there are."""
-    message = fault["msg"]
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
         message = f"there is no such entry; known entries: {known}"
     kind = "unknown_entry" if fault["type"] == "extra_forbidden" else fault["type"]

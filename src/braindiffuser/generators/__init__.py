@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,6 +36,7 @@ class Variant(NamedTuple):
     ablation_label: str = ""
 
 
+@runtime_checkable
 class Draw(Protocol):
     """Draws pictures; a generator's `open` returns one."""
 
