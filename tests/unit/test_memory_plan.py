@@ -1,6 +1,7 @@
 """Laws of the plan: more memory is never worse, a plan fits, and what is counted is what there is."""
 
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from braindiffuser import memory_plan
 from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.generators import Generator
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
 from braindiffuser.models.weights import load_autoencoder, load_unet
 
@@ -93,6 +95,18 @@ def test_unguided_steps_are_not_doubled(demo, counted):
     unguided = demand_of(demo.changed({"generator": {"diffusion": {"guidance_scale": 1.0}}}))
     assert unguided.precision == "full"
     assert unguided.step == pytest.approx(counted["full"].step / 2, rel=0.05)
+
+
+def test_another_generator_is_refused(demo):
+    class Other(Generator):
+        uses: ClassVar = ()
+        variants: ClassVar = {}
+
+        def open(self, variant, null, networks, seed):
+            raise NotImplementedError
+
+    with pytest.raises(RunError, match="planned for the generator brain_diffuser alone, not for .*Other"):
+        demand_of(demo.model_copy(update={"generator": Other()}))
 
 
 def test_a_damaged_config_is_named(demo, tmp_path):

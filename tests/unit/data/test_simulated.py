@@ -160,6 +160,13 @@ def test_held_out_photographs_are_in_the_test_set_only(folder, recording):
     assert set(held_out_ids(folder)) == set(held_out.index)
     split = recording.trials.drop_duplicates("stimulus_id").set_index("stimulus_id")["split"]
     assert (scenes.loc[split.index, "split"].replace("held_out", "test") == split).all()
+    assert list(recording.test_sets) == ["test", "held_out"]
+    assert set(recording.test_sets["held_out"]) == set(held_out.index)
+    assert set(recording.test_sets["test"]) == set(split.index[split == "test"]) - set(held_out.index)
+
+
+def test_a_simulated_recording_says_so(recording):
+    assert recording.simulated
 
 
 def test_betas_are_int16_and_zero_outside_the_brain(folder):
