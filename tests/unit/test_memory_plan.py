@@ -105,7 +105,7 @@ def test_another_generator_is_refused(demo):
         def open(self, variant, null, networks, seed):
             raise NotImplementedError
 
-    with pytest.raises(RunError, match="planned for the generator brain_diffuser alone, not for .*Other"):
+    with pytest.raises(RunError, match=r"planned for the generator brain_diffuser alone, not for .*Other"):
         demand_of(demo.model_copy(update={"generator": Other()}))
 
 
