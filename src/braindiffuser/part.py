@@ -131,7 +131,7 @@ def as_part(family: type[Family], content: Any) -> Family:
         return content
     if not isinstance(content, Mapping):
         raise PydanticCustomError(
-            "part", "expected a mapping with its kind, such as {{kind: {kind}}}", {"kind": known_kinds(family)[0]}
+            "part", "expected a mapping with its kind, such as kind: {kind}", {"kind": known_kinds(family)[0]}
         )
     if not isinstance(content.get("kind"), str):
         raise PydanticCustomError(

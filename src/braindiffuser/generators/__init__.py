@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,22 +36,13 @@ class Variant(NamedTuple):
     ablation_label: str = ""
 
 
-class Draw(Protocol):
-    """Draws pictures; a generator's `open` returns one."""
+Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
+"""draw(features, picture_ids, start) → pictures (n, 3, height, width) in [0, 1], one for each row of features.
 
-    def __call__(
-        self, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None, /
-    ) -> Pictures:
-        """Draw one picture for each row of features.
-
-        Args:
-            features: of the groups that the generator uses.
-            picture_ids: a number ≥ 0 per picture that, with the seed, fixes its noise.
-            start: pictures of the variant that this one starts from; None if it starts from none.
-
-        Returns:
-            (n, 3, height, width) in [0, 1]; a picture depends neither on the others nor on their order.
-        """
+`features` are of the groups that the variant looks at. `picture_ids` (n,) are numbers ≥ 0 that, with the seed, fix the noise.
+`start` are pictures of the variant that this one starts from; None if it starts from none. A picture depends neither on the
+others nor on their order.
+"""
 
 
 class Generator(Part):
@@ -100,6 +91,6 @@ class Generator(Part):
         """Return the checkpoint folders that one variant needs, by the name of their entry."""
         return self.checkpoints
 
-    def influences_of(self, variant: str, device: str) -> dict[str, object]:
+    def influences_of(self, variant: str, device: str) -> dict[str, Any]:
         """Return the entries that the pictures of one variant depend on."""
         return self.influences(device)

@@ -312,7 +312,11 @@ def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:
         "The share of a voxel's variance that any model could explain, given its repeats: median (dot) and quartiles (line) "
         f"over the region's voxels. {note[:1].upper()}{note[1:]}{'.' if note else ''}"
     )
-    empty = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
-    figure = Figure(svg=figures.noise_ceiling_panel(rois, "noise-ceiling"))
-    blocks = (Text(text=text.strip()), Figures(figures=(figure,)), *(Text(text=line, style="note") for line in empty))
+    known = {name: roi for name, roi in rois.items() if "median" in roi or not roi["n_voxels"]}
+    unknown = [name for name in rois if name not in known]
+    said = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
+    said += [f"No ceiling is known of {', '.join(unknown)}: {rois[unknown[0]]['note']}."] if unknown else []
+    drawn = any("median" in roi for roi in known.values())
+    panel = [Figures(figures=(Figure(svg=figures.noise_ceiling_panel(known, "noise-ceiling")),))] if drawn else []
+    blocks = (Text(text=text.strip()), *panel, *(Text(text=line, style="note") for line in said))
     return Section(name="noise-ceiling", title="Noise ceiling of each region", blocks=blocks)
