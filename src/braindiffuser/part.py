@@ -21,7 +21,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 Family = TypeVar("Family", bound="Part")
@@ -42,7 +42,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _name_known_entries(cls, content: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
+    def _name_known_entries(cls, content: Any, validate: Any) -> Any:
         try:
             return validate(content)
         except ValidationError as error:
