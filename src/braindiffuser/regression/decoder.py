@@ -6,17 +6,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.ridge import Ridge, RidgeCV
+from braindiffuser.regression.storage import as_json, read_checked, write_whole
 
 FORMAT = "braindiffuser-decoder-1"
 
@@ -80,7 +78,7 @@ class Decoder:
         return predictions
 
     def project(self, patterns: Float[np.ndarray, "n n_voxels"]) -> Float[np.ndarray, "n n_targets"]:
-        """Send patterns of voxels through the weights alone, without intercept or calibration: patterns coefᵀ."""
+        """Multiply patterns of voxels with the weights alone, without intercept or calibration: patterns coefᵀ."""
         if patterns.shape[1] != self.coef.shape[1]:
             raise ValueError(f"got patterns of {patterns.shape[1]} voxels, expected {self.coef.shape[1]}")
         projections: Float[np.ndarray, "n n_targets"] = patterns @ self.coef.T
@@ -114,7 +112,12 @@ def load_decoder(path: Path, fingerprint: str) -> Decoder:
     Raises:
         RunError: if there is no such file, it is not a decoder or damaged, or it was fitted to other voxels.
     """
-    header, arrays = read_checked(path, FORMAT, fingerprint)
+    header, arrays = read_checked(path, FORMAT)
+    if header["fingerprint"] != fingerprint:
+        raise RunError(
+            f"the recording's voxels have fingerprint {fingerprint!r}, but {path} was fitted to voxels with "
+            f"fingerprint {header['fingerprint']!r}: use the recording it was fitted to, or fit it again"
+        )
     prefix = "calibration."
     statistics = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
     return Decoder(
@@ -125,44 +128,3 @@ def load_decoder(path: Path, fingerprint: str) -> Decoder:
         fingerprint=fingerprint,
         metadata=json.loads(header["metadata"]),
     )
-
-
-def as_json(metadata: Mapping[str, Any]) -> str:
-    """Return the metadata as JSON, or say that they cannot be."""
-    try:
-        return json.dumps(dict(metadata), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"a decoder's metadata must be JSON, such as text, numbers and lists: {error}") from error
-
-
-def write_whole(path: Path, arrays: Mapping[str, np.ndarray], header: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all: beside its place, then moved there."""
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, unfinished, header)
-        unfinished.replace(path)
-
-
-def read_checked(path: Path, expected: str, fingerprint: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read header and arrays of a file of one format that was fitted to voxels of one fingerprint.
-
-    Raises:
-        RunError: if there is no such file, it is damaged or of another format, or it was fitted to other voxels.
-    """
-    if not path.is_file():
-        raise RunError(f"there is no decoder at {path}: fit it first")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
-            names = file.keys()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
-        raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
-    if header.get("format") != expected:
-        raise RunError(f"{path} has format {header.get('format')!r}, expected {expected!r}: fit the decoder again")
-    if header["fingerprint"] != fingerprint:
-        raise RunError(
-            f"the recording's voxels have fingerprint {fingerprint!r}, but {path} was fitted to voxels with "
-            f"fingerprint {header['fingerprint']!r}: use the recording it was fitted to, or fit it again"
-        )
-    return header, arrays

@@ -3,15 +3,14 @@
 A decoder is what it was fitted to: training responses, training targets and alphas. Whatever is asked of it (predictions,
 projections of patterns, intercepts) is one small matrix per alpha times the targets, which stream from disk. At the size of
 NSD that is 6 GB of targets in float16 instead of 22 GB of coefficients.
+
+What is learnt and predicted for a group is the same, bit for bit, whichever other groups are fitted beside it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,23 +18,15 @@ import torch
 from jaxtyping import Float, Float64
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression.calibration import Calibration, CalibrationName, as_calibration_name
-from braindiffuser.regression.decoder import Decoder, as_json, read_checked, write_whole
+from braindiffuser.regression.calibration import Calibration, CalibrationName
+from braindiffuser.regression.decoder import Decoder
+from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.projection import Projection
+from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.solvers import coefficients, gram, solve
-from braindiffuser.regression.streaming import (
-    Applied,
-    Block,
-    BlockProgress,
-    TargetArray,
-    apply_operators,
-    for_each_block,
-    n_columns,
-    shifted,
-)
-from braindiffuser.regression.training import TrainingRows, operators
-
-FORMAT = "braindiffuser-decoders-1"
+from braindiffuser.regression.streaming import Applied, Block, apply_operators, for_each_block, shifted
+from braindiffuser.regression.training import operators_by_group
 
 
 class Prediction(NamedTuple):
@@ -43,22 +34,6 @@ class Prediction(NamedTuple):
 
     values: Float[np.ndarray, "n_new n_targets"]
     calibration: Calibration
-
-
-class Projection(NamedTuple):
-    """Patterns through the coefficients alone, and what gives them a place among the targets.
-
-    Attributes:
-        values: p B, (n_patterns, n_targets).
-        intercept: b, (n_targets,).
-        training_mean: of the targets, (n_targets,).
-        training_std: their standard deviation (ddof 0).
-    """
-
-    values: Float[np.ndarray, "n_patterns n_targets"]
-    intercept: Float[np.ndarray, " n_targets"]
-    training_mean: Float64[np.ndarray, " n_targets"]
-    training_std: Float64[np.ndarray, " n_targets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +47,8 @@ class Decoders:
         targets: group → training targets, (n_stimuli, …), in memory or on disk.
         alphas: group → penalty of each target (n_targets,).
         calibration: how predictions are rescaled.
-        fingerprint: identifies the voxels and their order; a recording with another fingerprint cannot be decoded.
         cv_statistics: group → mean and standard deviation of cross-validated predictions; `inductive` needs them.
-        metadata: anything JSON can hold, for the reader of the file.
+        facts: group → how its alpha was chosen, as JSON has it, for the reader.
         device: where products are computed.
     """
 
@@ -82,12 +56,48 @@ class Decoders:
     targets: Mapping[str, TargetArray]
     alphas: Mapping[str, Float64[np.ndarray, " n_targets"]]
     calibration: CalibrationName
-    fingerprint: str
     cv_statistics: Mapping[str, tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]] = field(
         default_factory=dict
     )
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "cpu"
+
+    @classmethod
+    def from_learnt(
+        cls,
+        learnt: Mapping[str, Learnt],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        calibration: CalibrationName,
+        device: str = "cpu",
+    ) -> Decoders:
+        """Rebuild decoders, bit for bit, from what was learnt and from what it was learnt from.
+
+        Raises:
+            RunError: if a group was fitted to another number of targets, or without what the calibration needs.
+        """
+        for name, (arrays, _) in learnt.items():
+            _check(name, arrays, n_columns(targets[name]), calibration)
+        return cls(
+            rows,
+            {name: targets[name] for name in learnt},
+            {name: arrays["alphas"] for name, (arrays, _) in learnt.items()},
+            calibration,
+            {
+                name: (arrays["prediction_mean"], arrays["prediction_std"])
+                for name, (arrays, _) in learnt.items()
+                if "prediction_mean" in arrays
+            },
+            {name: facts for name, (_, facts) in learnt.items()},
+            device,
+        )
+
+    def learnt(self, group: str) -> Learnt:
+        """Return all of one group's decoder that is not training data: alphas, and statistics of calibration."""
+        arrays = {"alphas": self.alphas[group]}
+        if group in self.cv_statistics:
+            arrays["prediction_mean"], arrays["prediction_std"] = self.cv_statistics[group]
+        return Learnt(arrays, self.facts.get(group, {}))
 
     def predict(
         self, responses: Float[np.ndarray, "n_new n_voxels"], progress: BlockProgress | None = None
@@ -107,16 +117,17 @@ class Decoders:
     def project(
         self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: BlockProgress | None = None
     ) -> Iterator[tuple[str, Projection]]:
-        """Send patterns of voxels through the coefficients alone, without forming them, one group after the other."""
+        """Multiply patterns of voxels with the coefficients alone, without forming them, one group after the other."""
         nothing = np.zeros_like(patterns[:1])
         for name, applied in self._apply(nothing, patterns, progress):
             yield name, Projection(applied.values[1:], applied.values[0], applied.mean, applied.std)
 
-    def dense(self, group: str, columns: slice = slice(None)) -> Decoder:
+    def dense(self, group: str, fingerprint: str, columns: slice = slice(None)) -> Decoder:
         """Form the coefficients of a block of one group's targets, as a decoder that needs no training data.
 
         Args:
             group: name of the group.
+            fingerprint: identifies the voxels and their order; `load_decoder` compares.
             columns: which of its targets, counted flat; only these are held.
         """
         dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
@@ -141,7 +152,7 @@ class Decoders:
             block_coef, intercept[own] = coefficients(system, solve(system, float(alpha)), Y[:, own])
             coef[own] = block_coef.T
         calibration = self._calibration(group, mean.numpy(), std.numpy(), columns)
-        return Decoder(coef, intercept + shift.numpy(), alphas, calibration, self.fingerprint, self.metadata)
+        return Decoder(coef, intercept + shift.numpy(), alphas, calibration, fingerprint, self.facts.get(group, {}))
 
     def _calibration(
         self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"], columns: slice = slice(None)
@@ -157,12 +168,11 @@ class Decoders:
         patterns: Float[np.ndarray, "n_patterns n_voxels"] | None,
         progress: BlockProgress | None,
     ) -> Iterator[tuple[str, Applied]]:
-        every = np.concatenate([np.unique(alphas) for alphas in self.alphas.values()])
-        made = operators(self.rows, every, responses, patterns, self.device)
+        made = operators_by_group(self.rows, self.alphas, responses, patterns, self.device)
         done, total = 0, sum(map(n_columns, self.targets.values()))
         for name, targets in self.targets.items():
             told = progress and shifted(progress, done, total)
-            yield name, apply_operators(made, targets, self.alphas[name], told)
+            yield name, apply_operators(made[name], targets, self.alphas[name], told)
             done += n_columns(targets)
 
 
@@ -170,7 +180,6 @@ def fit_decoders(
     rows: TrainingRows,
     targets: Mapping[str, TargetArray],
     alphas: Mapping[str, Sequence[float]],
-    fingerprint: str,
     *,
     calibration: CalibrationName = "inductive",
     n_folds: int = 5,
@@ -185,7 +194,6 @@ def fit_decoders(
         rows: training responses.
         targets: group → (n_stimuli, …).
         alphas: group → penalties to choose from, or one.
-        fingerprint: of the recording's voxels.
         calibration: name of the calibration.
         n_folds: of cross-validation over stimuli.
         device: where products are computed.
@@ -194,6 +202,7 @@ def fit_decoders(
     Raises:
         ValueError: if an alpha is negative, or responses and targets differ in number.
     """
+    rows.check(targets)
     tried = {name: values for name, values in targets.items() if calibration == "inductive" or len(alphas[name]) > 1}
     found: dict[str, CrossValidation] = {}
     if tried:
@@ -204,59 +213,7 @@ def fit_decoders(
     }
     facts = {name: _facts(alphas[name], found.get(name)) for name in targets}
     statistics = {name: (result.prediction_mean, result.prediction_std) for name, result in found.items()}
-    return Decoders(rows, targets, chosen, calibration, fingerprint, statistics, facts, device)
-
-
-def save_decoders(path: Path, decoders: Decoders) -> None:
-    """Write what was learnt to one file, whole or not at all; training responses and targets stay where they are.
-
-    Raises:
-        ValueError: if the metadata hold what JSON cannot, such as an array or nan.
-    """
-    arrays = {f"{name}.alphas": values for name, values in decoders.alphas.items()}
-    for name, (mean, std) in decoders.cv_statistics.items():
-        arrays |= {f"{name}.prediction_mean": mean, f"{name}.prediction_std": std}
-    header = {
-        "format": FORMAT,
-        "fingerprint": decoders.fingerprint,
-        "calibration": decoders.calibration,
-        "responses": _digest(decoders.rows),
-        "metadata": as_json(decoders.metadata),
-    }
-    write_whole(path, arrays, header)
-
-
-def load_decoders(
-    path: Path, rows: TrainingRows, targets: Mapping[str, TargetArray], fingerprint: str, device: str = "cpu"
-) -> Decoders:
-    """Read decoders back, bit for bit, beside the training responses and targets that they were fitted to.
-
-    Raises:
-        RunError: if there is no such file, it is damaged or no such file, or it was fitted to other voxels, responses or
-            targets.
-    """
-    header, arrays = read_checked(path, FORMAT, fingerprint)
-    expected = {name: n_columns(values) for name, values in targets.items()}
-    found = {name.removesuffix(".alphas"): len(values) for name, values in arrays.items() if name.endswith(".alphas")}
-    if header["responses"] != _digest(rows) or found != expected:
-        raise RunError(
-            f"{path} was fitted to other responses or targets than are here ({found} targets, here {expected}): fit it again"
-        )
-    statistics = {
-        name: (arrays[f"{name}.prediction_mean"], arrays[f"{name}.prediction_std"])
-        for name in targets
-        if f"{name}.prediction_mean" in arrays
-    }
-    return Decoders(
-        rows,
-        targets,
-        {name: arrays[f"{name}.alphas"] for name in targets},
-        as_calibration_name(header["calibration"]),
-        fingerprint,
-        statistics,
-        json.loads(header["metadata"]),
-        device,
-    )
+    return Decoders(rows, targets, chosen, calibration, statistics, facts, device)
 
 
 def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, Any]:
@@ -269,9 +226,11 @@ def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, 
     }
 
 
-def _digest(rows: TrainingRows) -> str:
-    content = hashlib.sha256(str(rows.responses.shape).encode())
-    for values in (rows.responses, rows.stimuli, rows.weights):
-        if values is not None:
-            content.update(np.ascontiguousarray(values).data)
-    return content.hexdigest()
+def _check(name: str, arrays: Mapping[str, np.ndarray], n_targets: int, calibration: CalibrationName) -> None:
+    needed = ["alphas", "prediction_mean", "prediction_std"] if calibration == "inductive" else ["alphas"]
+    missing = [entry for entry in needed if entry not in arrays]
+    if missing:
+        raise RunError(f"the decoder of {name} lacks {', '.join(missing)}: fit it again")
+    found = len(arrays["alphas"])
+    if found != n_targets:
+        raise RunError(f"the decoder of {name} was fitted to {found} targets, but here are {n_targets}: fit it again")

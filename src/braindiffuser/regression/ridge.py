@@ -22,9 +22,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.solvers import coefficients, decompose, gram, solve, solve_spectrum
-from braindiffuser.regression.training import TrainingRows
 
 DEFAULT_ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 """Grid that reaches past the alphas published for z-scored voxels of NSD (50,000 to 100,000)."""

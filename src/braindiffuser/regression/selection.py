@@ -12,15 +12,9 @@ from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.streaming import (
-    Block,
-    BlockProgress,
-    TargetArray,
-    for_each_block,
-    n_columns,
-    shifted,
-)
-from braindiffuser.regression.training import TrainingRows, operators
+from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
+from braindiffuser.regression.streaming import Block, for_each_block, shifted
+from braindiffuser.regression.training import Operators, operators_by_group
 
 
 @dataclass(frozen=True)
@@ -100,9 +94,10 @@ def cross_validate(
 
         best alpha = argmax mean_over_targets R²   (or argmax R² of each target)
 
-    One Gram matrix per fold, held one at a time, serves all alphas and groups of targets. Targets pass through in blocks
-    and only sums over stimuli are kept (4 numbers per alpha and target), so neither targets nor predictions fill the memory.
-    What is left out is averaged over its repeats before it is predicted, as test responses are.
+    One Gram matrix per fold (two where only some groups need float64), held one at a time, serves all alphas and groups of
+    targets; a group's result does not depend on the other groups. Targets pass through in blocks and only sums over stimuli
+    are kept (4 numbers per alpha and target), so neither targets nor predictions fill the memory. What is left out is
+    averaged over its repeats before it is predicted, as test responses are.
 
     Args:
         rows: training responses; all rows of a stimulus share a fold.
@@ -127,51 +122,49 @@ def cross_validate(
         ([0.1, 0.1], True)
     """
     grids = {name: _as_grid(alphas[name]) for name in targets}
-    for name, values in targets.items():
-        if values.shape[0] != rows.n_stimuli:
-            raise ValueError(
-                f"got responses of {rows.n_stimuli} stimuli and {name} of {values.shape[0]}, expected as many"
-            )
+    rows.check(targets)
     moments = {name: _Moments.zeros(len(grids[name]), n_columns(values)) for name, values in targets.items()}
     done, total = 0, n_folds * sum(map(n_columns, targets.values()))
     for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
-        fold = _Fold.of(rows, left_out, np.unique(np.concatenate(list(grids.values()))), device)
+        fold = _Fold.of(rows, left_out, grids, device)
         for name, values in targets.items():
-            add = partial(fold.add, moments[name], grids[name])
-            for_each_block(values, add, device, fold.dtype, progress and shifted(progress, done, total))
+            dtype = next(iter(fold.operators[name].values())).dtype
+            add = partial(fold.add, fold.operators[name], moments[name], grids[name])
+            for_each_block(values, add, device, dtype, progress and shifted(progress, done, total))
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """What predicts one fold: operators on the targets of the stimuli that are kept, by alpha."""
+    """What predicts one fold: operators on the targets of the stimuli that are kept, by group and alpha."""
 
-    operators: Mapping[float, torch.Tensor]
+    operators: Mapping[str, Operators]
     kept: torch.Tensor
     left_out: torch.Tensor
 
     @classmethod
     def of(
-        cls, rows: TrainingRows, left_out: Int[np.ndarray, " n_test"], alphas: Float64[np.ndarray, " n"], device: str
+        cls,
+        rows: TrainingRows,
+        left_out: Int[np.ndarray, " n_test"],
+        alphas: Mapping[str, Float64[np.ndarray, " n_alphas"]],
+        device: str,
     ) -> _Fold:
         """Fit the rest of the stimuli."""
         kept = np.ones(rows.n_stimuli, bool)
         kept[left_out] = False
-        made = operators(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
+        made = operators_by_group(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
         return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the operators, so of the targets."""
-        return next(iter(self.operators.values())).dtype
-
-    def add(self, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block) -> None:
+    def add(
+        self, operators: Operators, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block
+    ) -> None:
         """Predict one block of targets and add its sums."""
         Y = block.values.sub_(block.mean - block.shift)
         moments.mean[block.columns] = block.mean.cpu()
         train = Y[self.kept]
-        predictions = (multiply(self.operators[alpha], train).double() for alpha in grid.tolist())
+        predictions = (multiply(operators[alpha], train).double() for alpha in grid.tolist())
         moments.add(block.columns, Y[self.left_out].double(), predictions)
 
 

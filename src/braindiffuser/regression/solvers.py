@@ -9,8 +9,8 @@ With x̄, ȳ the weighted means, X̃ = diag(√w) (X - x̄) and Ỹ = diag(√w)
 
 One Cholesky factorisation serves an alpha and every target; one eigendecomposition serves every alpha and every target.
 
-Whatever is asked of a decoder is linear in the training targets: predictions are A Y, with a small matrix A (its rows sum to
-1) that is the same for all targets. So targets can stream past A, and B is never formed unless it is asked for.
+Every output of a ridge decoder is a linear function of the training targets: predictions are A Y, with a small matrix A (its
+rows sum to 1) that is the same for all targets. So targets can stream past A, and B is never formed unless it is asked for.
 
 Precision: float64 responses are solved in float64. float32 responses are solved in float32 where the condition number
 (‖K‖_F + alpha) / alpha is below 1000, so that rounding stays near 1e-5 of the result, and in float64 elsewhere.
@@ -18,7 +18,7 @@ Precision: float64 responses are solved in float64. float32 responses are solved
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +30,8 @@ from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix, multip
 
 WELL_CONDITIONED = 1000.0
 """Condition number up to which float32 is precise enough."""
+MOST_FACTORISATIONS = 8
+"""Alphas up to which each gets a Cholesky factorisation; an eigendecomposition takes as long as 10 to 20 of them."""
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,54 @@ def gram(
     Raises:
         ValueError: if there is no row or no voxel, or weights are not as many, positive and finite.
     """
-    if 0 in responses.shape:
-        raise ValueError(f"ridge needs at least one stimulus and one voxel, got responses of shape {responses.shape}")
-    w = np.ones(len(responses)) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (len(responses),) or not (np.isfinite(w).all() and (w > 0).all()):
-        raise ValueError(
-            f"weights must be one finite number > 0 for each of {len(responses)} rows, got shape {w.shape}"
-        )
-    dtype = torch.float64 if responses.dtype == np.float64 else torch.float32
-    result = _gram(responses, w, dtype, device)
-    size = float(torch.linalg.vector_norm(result.matrix))
-    if dtype == torch.float32 and size + smallest_alpha > WELL_CONDITIONED * smallest_alpha:
-        result = _gram(responses, w, torch.float64, device)
-    return result
+    system, _ = next(grams(responses, weights, {"": smallest_alpha}, device))
+    return system
+
+
+def grams(
+    responses: Float[np.ndarray, "n_rows n_voxels"],
+    weights: Float[np.ndarray, " n_rows"] | None,
+    smallest_alphas: Mapping[str, float],
+    device: str = "cpu",
+) -> Iterator[tuple[Gram, list[str]]]:
+    """Do as `gram` does for several groups of alphas, with one Gram matrix for all groups of one precision.
+
+    A group's precision depends on its own smallest alpha, not on the other groups'.
+
+    Args:
+        responses: training responses, as for `gram`.
+        weights: of each row, as for `gram`.
+        smallest_alphas: group → smallest of its alphas.
+        device: where the solution is computed.
+
+    Yields:
+        A Gram matrix and the groups that it serves. Drop it before asking for the next: only one is held then.
+
+    Raises:
+        ValueError: as `gram` does.
+    """
+    w = _as_weights(weights, responses.shape)
+    groups = list(smallest_alphas)
+    if responses.dtype != np.float64:
+        system = _gram(responses, w, torch.float32, device)
+        size = float(torch.linalg.vector_norm(system.matrix))
+        imprecise = [name for name, alpha in smallest_alphas.items() if size + alpha > WELL_CONDITIONED * alpha]
+        if len(imprecise) < len(groups):
+            yield system, [name for name in groups if name not in imprecise]
+        del system
+        groups = imprecise
+    if groups:
+        yield _gram(responses, w, torch.float64, device), groups
+
+
+def _as_weights(weights: Float[np.ndarray, " n_rows"] | None, shape: tuple[int, ...]) -> Float64[np.ndarray, " n_rows"]:
+    """Return the weights of responses of this shape, 1 if none are given, or say what is wrong with them."""
+    if 0 in shape:
+        raise ValueError(f"ridge needs at least one stimulus and one voxel, got responses of shape {shape}")
+    w = np.ones(shape[0]) if weights is None else np.asarray(weights, np.float64)
+    if w.shape != shape[:1] or not (np.isfinite(w).all() and (w > 0).all()):
+        raise ValueError(f"weights must be one finite number > 0 for each of {shape[0]} rows, got shape {w.shape}")
+    return w
 
 
 def _gram(
@@ -180,12 +217,14 @@ def solve(gram: Gram, alpha: float) -> Solve:
     return solve_spectrum(decompose(gram), alpha)
 
 
-def solve_each(gram: Gram, alphas: Float[np.ndarray, " n_alphas"]) -> Callable[[float], Solve]:
-    """Return alpha ↦ `Solve` for any of several alphas: Cholesky each, or one eigendecomposition if they are many.
+def is_many(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
+    """Tell whether alphas are so many that one eigendecomposition is quicker than a Cholesky factorisation of each."""
+    return len(np.unique(alphas)) > MOST_FACTORISATIONS
 
-    An eigendecomposition takes as long as 10 to 20 Cholesky factorisations.
-    """
-    if len(np.unique(alphas)) <= 8:
+
+def solve_each(gram: Gram, many: bool) -> Callable[[float], Solve]:
+    """Return alpha ↦ `Solve` for any of several alphas: Cholesky each, or one eigendecomposition if they are `many`."""
+    if not many:
         return lambda alpha: solve(gram, alpha)
     spectrum = decompose(gram)
     return lambda alpha: solve_spectrum(spectrum, alpha)
@@ -196,14 +235,14 @@ def ask(
     responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
 ) -> Questions:
-    """Prepare what is to be known of new responses and of patterns, once for all alphas.
+    """Prepare new responses and patterns of voxels, once for all alphas.
 
         right side = X̃ Zᵀ [dual] or Zᵀ [primal],  Z = x* - x̄ for responses, p for patterns
 
     Args:
         gram: of the training responses.
         responses: to be predicted from: x*. At x* = 0 the prediction is the intercept.
-        patterns: to be sent through the coefficients alone: p B.
+        patterns: p, to be multiplied with the coefficients alone: p B.
 
     Raises:
         ValueError: if they have another number of voxels than the training responses.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits
 
 from braindiffuser.regression.linalg import column_products, multiply
+from braindiffuser.regression.rows import BlockProgress, TargetArray, n_columns
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -26,30 +27,10 @@ ROWS_AT_A_TIME = 512
 MOST_CORES = 16
 """Cores that have a block each."""
 
-BlockProgress: TypeAlias = Callable[[int, int], None]
-"""Told the columns done and the columns in all."""
-
 
 def shifted(progress: BlockProgress, done: int, total: int) -> BlockProgress:
     """Tell a pass over some of the targets as part of several passes."""
     return lambda columns, _: progress(done + columns, total)
-
-
-@runtime_checkable
-class TargetArray(Protocol):
-    """Targets of stimuli, (n_stimuli, …), in any precision: a numpy array, or a zarr array on disk."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Stimuli first."""
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Return a block as a numpy array."""
-
-
-def n_columns(targets: TargetArray) -> int:
-    """Count the targets of one stimulus."""
-    return math.prod(targets.shape[1:])
 
 
 def step_of(shape: tuple[int, ...]) -> int:
@@ -67,7 +48,7 @@ class Block(NamedTuple):
     Attributes:
         columns: which.
         values: Y - s. They may be changed in place, and their memory is used again for later blocks.
-        shift: s, near the mean of Y. With it off, float32 is spared what stimuli have in common.
+        shift: s, near the mean of Y. Subtracting it first keeps float32 sums accurate when targets have a large common mean.
         mean: of Y.
         std: of Y (ddof 0).
     """

@@ -1,0 +1,106 @@
+"""What decoders are fitted to: responses in rows, and targets in memory or on disk. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+BlockProgress: TypeAlias = Callable[[int, int], None]
+"""Called as progress(columns_done, columns_total)."""
+
+
+@runtime_checkable
+class TargetArray(Protocol):
+    """Targets of stimuli, (n_stimuli, …), in any precision: a numpy array, or a zarr array on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Stimuli first."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a block as a numpy array."""
+
+
+def n_columns(targets: TargetArray) -> int:
+    """Count the targets of one stimulus."""
+    return math.prod(targets.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """Responses and which stimulus each belongs to: averages over repeats, or single trials; weighted or not.
+
+    Attributes:
+        responses: (n_rows, n_voxels).
+        stimuli: row of the targets that each response belongs to, 0 … n_stimuli − 1, each at least once; None: row i shows
+            stimulus i. Several rows of one stimulus are single trials.
+        weights: of each row, > 0, such as the trials that were averaged into it; None: all 1.
+
+    Raises:
+        ValueError: if their numbers differ, or a stimulus has no row.
+    """
+
+    responses: Float[np.ndarray, "n_rows n_voxels"]
+    stimuli: Int[np.ndarray, " n_rows"] | None = None
+    weights: Float[np.ndarray, " n_rows"] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that they belong together."""
+        for name in ("stimuli", "weights"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.responses):
+                raise ValueError(f"got {len(values)} {name}, expected one for each of {len(self.responses)} rows")
+        if self.stimuli is not None:
+            found = np.unique(self.stimuli)
+            if not np.array_equal(found, np.arange(len(found))):
+                raise ValueError(f"stimuli must be 0 … {len(found) - 1}, each at least once; got up to {found.max()}")
+
+    @property
+    def n_stimuli(self) -> int:
+        """Number of stimuli."""
+        return len(self.responses) if self.stimuli is None else int(self.stimuli.max()) + 1
+
+    def of(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> TrainingRows:
+        """Return the rows of some stimuli, which are numbered anew in their order."""
+        rows = chosen if self.stimuli is None else chosen[self.stimuli]
+        numbers = np.cumsum(chosen) - 1
+        return TrainingRows(
+            self.responses[rows],
+            None if self.stimuli is None else numbers[self.stimuli[rows]],
+            None if self.weights is None else self.weights[rows],
+        )
+
+    def averages(self) -> Float[np.ndarray, "n_stimuli n_voxels"]:
+        """Average each stimulus' rows, as responses that are to be decoded are averaged over their repeats."""
+        if self.stimuli is None:
+            return self.responses
+        sums = np.zeros((self.n_stimuli, self.responses.shape[1]), self.responses.dtype)
+        np.add.at(sums, self.stimuli, self.responses)
+        averages: Float[np.ndarray, "n_stimuli n_voxels"] = sums / np.bincount(self.stimuli)[:, None].astype(sums.dtype)
+        return averages
+
+    def check(self, targets: Mapping[str, TargetArray]) -> None:
+        """Check that every group has targets of as many stimuli.
+
+        Raises:
+            ValueError: naming the group that has not.
+        """
+        for name, values in targets.items():
+            if values.shape[0] != self.n_stimuli:
+                raise ValueError(
+                    f"got responses of {self.n_stimuli} stimuli and {name} of {values.shape[0]}, expected as many"
+                )
+
+    def digest(self) -> str:
+        """Hash (SHA-256) of all that is here, by which a decoder can be told from one that was fitted to other rows."""
+        content = hashlib.sha256(str(self.responses.shape).encode())
+        for values in (self.responses, self.stimuli, self.weights):
+            if values is not None:
+                content.update(np.ascontiguousarray(values).data)
+        return content.hexdigest()

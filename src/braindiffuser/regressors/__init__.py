@@ -1,0 +1,123 @@
+"""Regressors: responses to the features of target groups. One file is one kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from braindiffuser.errors import RunError
+from braindiffuser.part import Part
+from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.projection import Projection
+from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
+
+TestSets = Mapping[str, Float[np.ndarray, "_ n_voxels"]]
+"""Test set → responses (n, n_voxels)."""
+Decoded = dict[str, Float32[np.ndarray, "_ n_targets"]]
+"""Test set → features (n, n_targets) of one target group."""
+
+
+class Regressor(Part):
+    """Learns one decoder per target group, and decodes test responses with them.
+
+    What is learnt and decoded for one group must be the same, bit for bit, whichever other groups come with it: a run fits
+    only the groups whose settings changed.
+    """
+
+    linear: ClassVar[bool] = False
+    """Whether features are a linear function of responses, so that patterns of voxels can be projected."""
+
+    @property
+    def weighs_repeats(self) -> bool:
+        """Whether training rows that are averages come weighted by the number of trials averaged into each."""
+        return False
+
+    def check_groups(self, names: Collection[str]) -> None:
+        """Check that every target group that the settings name exists; by default they name none.
+
+        Raises:
+            ValueError: listing those that there are.
+        """
+
+    def check_stimuli(self, n_stimuli: int) -> None:
+        """Check that there are enough training stimuli to fit to; by default any number will do.
+
+        Raises:
+            RunError: if not, naming the entry to change.
+        """
+
+    def influences_of(self, group: str, device: str) -> dict[str, Any]:
+        """Return the entries that the decoder of one group depends on; by default all."""
+        return self.influences(device)
+
+    @abstractmethod
+    def fit(
+        self,
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> dict[str, Learnt]:
+        """Fit a decoder to each group of targets.
+
+        Args:
+            rows: training responses.
+            targets: group → training targets (n_stimuli, …), in memory or on disk, of any float type.
+            device: where it is computed: "cpu", "cuda" …
+            progress: called as progress(columns_done, columns_total).
+
+        Returns:
+            Group → what is stored of its decoder. Rows and targets are stored already, and come back in `decode`.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        learnt: Mapping[str, Learnt],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        responses: TestSets,
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> Iterator[tuple[str, Decoded]]:
+        """Decode test sets, one group after the other.
+
+        Args:
+            learnt: group → what `fit` returned; these groups are decoded.
+            rows: what was fitted to.
+            targets: group → what was fitted to.
+            responses: test set → responses (n, n_voxels). Each test set is calibrated apart.
+            device: where it is computed.
+            progress: called as progress(columns_done, columns_total).
+
+        Yields:
+            A group and its features of each test set, (n, n_targets), float32; a target's shape is flattened in C order.
+        """
+
+    def project(
+        self,
+        learnt: Mapping[str, Learnt],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        patterns: Float[np.ndarray, "n_patterns n_voxels"],
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> Iterator[tuple[str, Projection]]:
+        """Multiply patterns of voxels with the coefficients of each group, one group after the other; only if `linear`.
+
+        Args:
+            learnt: group → what `fit` returned; these groups are projected to.
+            rows: what was fitted to.
+            targets: group → what was fitted to.
+            patterns: p, (n_patterns, n_voxels).
+            device: where it is computed.
+            progress: called as progress(columns_done, columns_total).
+
+        Raises:
+            RunError: if the regressor is not linear.
+        """
+        raise RunError(f"the regressor {self.kind} is not linear, so voxel patterns cannot be projected: use ridge")

@@ -1,0 +1,137 @@
+"""Ridge regression with intercept, one decoder per target group, with alpha chosen by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from braindiffuser.errors import RunError
+from braindiffuser.regression.calibration import CalibrationName
+from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.projection import Projection
+from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
+from braindiffuser.regressors import Decoded, Regressor, TestSets
+
+if TYPE_CHECKING:
+    from braindiffuser.regression.decoders import Decoders
+
+Alphas = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1)]
+"""Penalties to choose from; one alone is taken as it is."""
+
+
+class RidgeRegression(Regressor):
+    """Ridge regression, of which every output is a linear function of the training targets.
+
+    (B, b) = argmin Σ_i w_i ‖y_i - x_i B - b‖² + alpha ‖B‖²,  decoded = calibration(x B + b)
+    """
+
+    linear: ClassVar[bool] = True
+
+    alphas: dict[str, Alphas] = Field(
+        {}, description="Penalties to choose from, by target group; one is taken as it is."
+    )
+    default_alphas: Alphas = Field(
+        (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5),
+        description="Penalties to choose from for groups that alphas does not name.",
+    )
+    weights: Literal["equal", "repeats"] = Field(
+        "equal", description="How averages count in the fit: alike, or by the number of trials averaged into each."
+    )
+    n_folds: int = Field(5, ge=2, description="Folds of cross-validation over stimuli.")
+    calibration: CalibrationName = Field(
+        "inductive",
+        description="How predictions are rescaled to the spread of the training targets: by cross-validated predictions "
+        "(inductive), by the test set's own statistics (transductive, as published), or not at all (none).",
+    )
+
+    @property
+    def weighs_repeats(self) -> bool:
+        """Whether averages count by the number of trials averaged into each."""
+        return self.weights == "repeats"
+
+    def alphas_of(self, group: str) -> Alphas:
+        """Return the penalties that one group chooses from."""
+        return self.alphas.get(group, self.default_alphas)
+
+    def check_groups(self, names: Collection[str]) -> None:
+        """Check that `alphas` names only groups that exist."""
+        unknown = sorted(set(self.alphas) - set(names))
+        if unknown:
+            raise ValueError(f"alphas.{unknown[0]}: there is no such target group; known groups: {', '.join(names)}")
+
+    def check_stimuli(self, n_stimuli: int) -> None:
+        """Check that there is a training stimulus for each fold."""
+        if n_stimuli < self.n_folds:
+            raise RunError(
+                f"regression.n_folds is {self.n_folds}, but there are {n_stimuli} training stimuli: use fewer folds"
+            )
+
+    def influences_of(self, group: str, device: str) -> dict[str, Any]:
+        """Return what one group's decoder depends on: the group's own alphas, and all other entries."""
+        others = {"alphas", "default_alphas"}
+        shared = {name: value for name, value in self.influences(device).items() if name not in others}
+        return {**shared, "alphas": list(self.alphas_of(group))}
+
+    def fit(
+        self,
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> dict[str, Learnt]:
+        """Choose each group's alpha, and measure what `inductive` calibration needs."""
+        from braindiffuser.regression.decoders import fit_decoders
+
+        decoders = fit_decoders(
+            rows,
+            targets,
+            {name: self.alphas_of(name) for name in targets},
+            calibration=self.calibration,
+            n_folds=self.n_folds,
+            device=device,
+            progress=progress,
+        )
+        return {name: decoders.learnt(name) for name in targets}
+
+    def decode(
+        self,
+        learnt: Mapping[str, Learnt],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        responses: TestSets,
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> Iterator[tuple[str, Decoded]]:
+        """Predict all test sets in one pass over the training targets, and calibrate each apart."""
+        stops = np.cumsum([len(values) for values in responses.values()]).tolist()
+        places = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
+        decoders = self._decoders(learnt, rows, targets, device)
+        for group, made in decoders.predict(np.concatenate(list(responses.values())), progress):
+            yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in places.items()}
+
+    def project(
+        self,
+        learnt: Mapping[str, Learnt],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        patterns: Float[np.ndarray, "n_patterns n_voxels"],
+        device: str,
+        progress: BlockProgress | None = None,
+    ) -> Iterator[tuple[str, Projection]]:
+        """Multiply patterns with the coefficients, without forming them."""
+        return self._decoders(learnt, rows, targets, device).project(patterns, progress)
+
+    def _decoders(
+        self, learnt: Mapping[str, Learnt], rows: TrainingRows, targets: Mapping[str, TargetArray], device: str
+    ) -> Decoders:
+        from braindiffuser.regression.decoders import Decoders
+
+        return Decoders.from_learnt(learnt, rows, targets, self.calibration, device)
+
+
+def _float32(values: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
+    return values.astype(np.float32, copy=False)
