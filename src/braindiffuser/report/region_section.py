@@ -28,17 +28,25 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         f"direction of what is decoded means something; its length {length}. All regions share one noise, so their pictures "
         "differ by region alone. Regions whose voxels respond together look alike, and no interval says how far."
     )
+    variants = {kind: _variant(kind.removeprefix(f"{name}_")) for kind in kinds}
     groups = tuple(
         PictureGroup(
             name=region["name"],
-            note=f"{region['n_voxels']} voxels",
-            pictures=tuple(PictureRef(kind=kind, number=number, label=f"{region['name']}, {kind}") for kind in kinds),
+            note=f"{region['n_voxels']} voxel{'' if region['n_voxels'] == 1 else 's'}",
+            pictures=tuple(
+                PictureRef(kind=kind, number=number, label=f"{region['name']}, {variant}")
+                for kind, variant in variants.items()
+            ),
         )
         for number, region in enumerate(facts["regions"])
     )
-    note = "Left the low level, right the whole method." if len(kinds) == 2 else "From left to right, stage by stage."
+    note = f"From left to right: {', '.join(variants.values())}."
     return Section(
         name=name,
         title="What each region wants to see",
         blocks=(Text(text=text), Pictures(groups=groups), Text(text=note, style="note")),
     )
+
+
+def _variant(name: str) -> str:
+    return "whole method" if name == "full" else name.replace("_", " ")
