@@ -27,7 +27,7 @@ def write_whole(path: Path, arrays: Mapping[str, np.ndarray], header: dict[str, 
     """Write a safetensors file whole or not at all: beside its place, then moved there."""
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         unfinished = Path(folder) / path.name
-        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, unfinished, header)
+        save_file({name: np.asarray(values, order="C") for name, values in arrays.items()}, unfinished, header)
         unfinished.replace(path)
 
 
