@@ -27,6 +27,7 @@ class Variant(NamedTuple):
         uses: target groups that it looks at itself; None: all that the generator uses.
         ablation: name under which it is scored, if it leaves a part of the method out.
         ablation_label: that name in print.
+        by_default: whether that ablation is drawn where an experiment does not say which.
     """
 
     label: str
@@ -34,6 +35,7 @@ class Variant(NamedTuple):
     uses: tuple[str, ...] | None = None
     ablation: str = ""
     ablation_label: str = ""
+    by_default: bool = True
 
 
 Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
@@ -67,6 +69,11 @@ class Generator(Part):
     def ablations(self) -> dict[str, str]:
         """Name of each ablation that the generator has → the variant that draws it."""
         return {variant.ablation: name for name, variant in self.variants.items() if variant.ablation}
+
+    @property
+    def default_ablations(self) -> tuple[str, ...]:
+        """Names of the ablations that are drawn where an experiment does not say which."""
+        return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
 
     @property
     def pictures_at_a_time(self) -> int:

@@ -31,7 +31,7 @@ def write_whole(path: Path, arrays: Mapping[str, np.ndarray], header: dict[str, 
     The header is one entry of JSON, since safetensors writes several in no fixed order.
     """
     with replacing(path) as beside:
-        contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+        contiguous = {name: np.asarray(values, order="C") for name, values in arrays.items()}
         save_file(contiguous, beside, {HEADER: json.dumps(header, sort_keys=True)})
 
 
