@@ -34,7 +34,8 @@ from typing import Any
 import numpy as np
 
 from braindiffuser.regression.decoders import fit_decoders
-from braindiffuser.regression.training import TrainingRows, operators
+from braindiffuser.regression.rows import TrainingRows
+from braindiffuser.regression.training import operators
 from braindiffuser.store import Store
 
 ALPHAS = {"latents": 50_000.0, "vision": 60_000.0, "text": 100_000.0}
@@ -109,7 +110,6 @@ def ours(scale: Scale, folder: Path) -> Result:
         TrainingRows(responses["train"]),
         targets,
         {name: (ALPHAS[name],) for name in targets},
-        "random",
         calibration="transductive",
     )
     for name, made in decoders.predict(responses["test"]):

@@ -31,6 +31,7 @@ from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.contents import Contents
 from braindiffuser.data.nsd import open_stimuli
 from braindiffuser.data.recording import TRIAL_COLUMNS, Recording
+from braindiffuser.draft import Draft
 from braindiffuser.evaluation import published_networks
 from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
 from braindiffuser.evaluation.scorer import FeatureNetwork
@@ -74,7 +75,7 @@ def make_run(folder: Path, n_pictures: int, size: int) -> None:
     prepared.write_bundle("rois.npz", {"V1": np.ones(4, bool)})
     prepared.write_json("test_sets.json", {"test": [0, n_pictures]})
     prepared.write_json("subject.json", {"subject": "subj01", "simulated": True})
-    store.publish("prepare", prepared, {"uid": "benchmark", "key": prepared.key})
+    store.publish("prepare", prepared, facts_of(prepared))
     content = experiment(folder).model_dump(mode="json")
     store.update_manifest(uid="benchmark", experiment=content, seed=0, versions=versions(), machine=machine())
 
@@ -148,7 +149,13 @@ def do(stage: str, folder: Path) -> None:
     work = Work(experiment(folder), store, lambda: recording(folder), contents, NetworkCache(), silent)
     draft = store.draft(stage, "benchmark")
     for _ in stages()[stage].compute(work, {"": draft}):
-        store.publish(stage, draft, {"uid": "benchmark", "key": draft.key})
+        store.publish(stage, draft, facts_of(draft))
+
+
+def facts_of(draft: Draft) -> dict[str, Any]:
+    """Make a record, whose inputs nobody will compare."""
+    inputs: dict[str, Any] = {"settings": {}, "contents": {}, "needs": {}, "available": []}
+    return {"uid": "benchmark", "key": draft.key, **inputs, "versions": versions(), "finished": ""}
 
 
 def silent(label: str, done: int, total: int) -> None:

@@ -69,7 +69,8 @@ class PicturesConfig(Settings):
         True, description="Also draw from the stimuli's true features: what a perfect decoder would reach."
     )
     ablations: tuple[str, ...] | None = Field(
-        None, description="Ablations to draw, by name; none given: all that the generator has; [] draws none."
+        None,
+        description="Ablations to draw, by name; none given: those that the generator draws by default; [] draws none.",
     )
 
 
@@ -141,8 +142,9 @@ class Experiment(Settings):
     @property
     def ablations(self) -> dict[str, str]:
         """Name of each ablation that is drawn → the generator's variant."""
-        wanted = self.pictures.ablations
-        return {name: variant for name, variant in self.generator.ablations.items() if wanted is None or name in wanted}
+        named = self.pictures.ablations
+        wanted = self.generator.default_ablations if named is None else named
+        return {name: variant for name, variant in self.generator.ablations.items() if name in wanted}
 
     @property
     def parts(self) -> dict[str, Part]:

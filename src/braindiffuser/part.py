@@ -19,6 +19,7 @@ from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
@@ -111,7 +112,7 @@ class Part(Settings):
 def kind_of(part: type[Part]) -> str:
     """Return the name of a part's class in experiment files."""
     package, _, module = part.__module__.rpartition(".")
-    inside = package.startswith(f"{__package__}.")
+    inside = package.startswith(f"{__package__}.") and any(base.__module__ == package for base in part.__mro__)
     return module if inside else f"{part.__module__}:{part.__qualname__}"
 
 
@@ -153,22 +154,27 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
             )
         module = import_module(f"{family.__module__}.{kind}")
         found = next(
-            part for part in vars(module).values() if _is_kind(part, family) and part.__module__ == module.__name__
+            part
+            for part in vars(module).values()
+            if _is_class(part, family) and not isabstract(part) and part.__module__ == module.__name__
         )
-    if not _is_kind(found, family):
+    if not _is_class(found, family):
         raise PydanticCustomError("kind", "{kind} is no {family}", {"kind": kind, "family": family.__name__})
+    if isabstract(found):
+        lacking = ", ".join(sorted(found.__abstractmethods__))
+        raise PydanticCustomError("kind", "{kind} does not define {lacking}", {"kind": kind, "lacking": lacking})
     return found  # type: ignore[no-any-return]
 
 
 def _outside(kind: str, module_name: str, name: str) -> Any:
     module = sys.modules.get(module_name)
-    if module is None:
+    if not issubclass(type(module), ModuleType):
         raise PydanticCustomError(
             "kind",
             "{kind} is in a module that is not imported: name it with --with {module}, or import it first in Python",
             {"kind": kind, "module": module_name},
         )
-    found = vars(module).get(name)
+    found = ModuleType.__getattribute__(module, "__dict__").get(name)  # a lazy module stays unread
     if found is None:
         raise PydanticCustomError(
             "kind", "the module {module} has no class {name}", {"module": module_name, "name": name}
@@ -176,8 +182,9 @@ def _outside(kind: str, module_name: str, name: str) -> Any:
     return found
 
 
-def _is_kind(found: Any, family: type[Part]) -> bool:
-    return isinstance(found, type) and issubclass(found, family) and found is not family and not isabstract(found)
+def _is_class(found: Any, family: type[Part]) -> bool:
+    """Tell if something is a class of a family; `isinstance` would ask the thing itself, which may run its code."""
+    return issubclass(type(found), type) and issubclass(found, family) and found is not family
 
 
 def _influences(value: Any, device: str) -> Any:
@@ -192,7 +199,7 @@ def _influences(value: Any, device: str) -> Any:
 
 def _named(fault: Any, known: str) -> InitErrorDetails:
     """Copy a fault; one of an unknown entry now lists the entries that there are."""
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"]
     if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
         message = f"there is no such entry; known entries: {known}"
     kind = "unknown_entry" if fault["type"] == "extra_forbidden" else fault["type"]

@@ -417,7 +417,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _silent(label: str, done: int, total: int) -> None:

@@ -30,7 +30,7 @@ FORMAT = 2
 
 READY = "publish.json"
 """Says that a draft is complete, and holds its record."""
-RECORDED = {"uid", "files"}
+RECORDED = {"uid", "key", "files", "settings", "contents", "needs", "available", "versions", "finished"}
 """Entries that every record has."""
 
 
@@ -118,10 +118,11 @@ class Store(Results):
         """Return what is known of a finished step; None if it was never finished, or its record is damaged."""
         path = self.folder / "steps" / f"{step}.json"
         try:
-            record = read_json(path) if path.is_file() else None
-        except RunError:
+            record = read_json(path) if path.is_file() else {}
+            as_states(record.get("files", {}))
+        except (RunError, TypeError, AttributeError):
             return None
-        return record if record and record.keys() >= RECORDED else None
+        return record if record.keys() >= RECORDED else None
 
     def steps(self) -> Iterator[str]:
         """Yield the names of all steps that have a record."""
@@ -262,7 +263,9 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: if it is damaged.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")
     return content

@@ -1,10 +1,15 @@
 """A tiny simulated subject that the whole chain runs on, with the bundled networks."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from braindiffuser.data.simulated import simulate
 from braindiffuser.data.simulated_subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
+
+sys.path.append(str(Path(__file__).parent))  # for `fakes`, whose classes experiments name as fakes:Class
 
 SUBJECT = SimulatedSubject(
     n_train=50,

@@ -1,13 +1,127 @@
-"""A run's folder belongs to one experiment, and its stages to the settings they depend on."""
+"""Laws of a run: it notices what changed, repairs what was lost, deletes nothing that is not its own, and survives kills.
 
+The chain is of fake parts, so that every law can be tried on every step.
+"""
+
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+from fakes import fake_experiment, write_recording
 
+from braindiffuser import stages
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.published_networks import NETWORKS
-from braindiffuser.pipeline import STAGES, prepare
-from braindiffuser.run import NEEDS, Run
+from braindiffuser.experiment import Experiment
+from braindiffuser.run import Run
+
+STEPS = [
+    "prepare.stimuli",
+    "prepare.responses",
+    "extract.a",
+    "extract.b",
+    "fit.a",
+    "fit.b",
+    "reconstruct.rough",
+    "reconstruct.rough_from_true_features",
+    "reconstruct.final",
+    "reconstruct.from_true_features",
+    "reconstruct.without_b",
+    "reconstruct.without_rough",
+    "evaluate",
+    "analyse.names",
+    "report",
+]
+PAGE = "report/index.html"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("recordings") / "told")
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """A finished run, which tests copy."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    Run.open(fake_experiment(root), folder).run_all()
+    return folder
+
+
+@pytest.fixture
+def copy(finished, root, tmp_path):
+    """A copy of the recording and of its finished run, elsewhere."""
+    shutil.copytree(root, tmp_path / "recording")
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path
+
+
+def reopen(copy, overwrite=False, progress=None, **changes):
+    return Run.open(fake_experiment(copy / "recording", **changes), copy / "run", overwrite, progress)
+
+
+def results(folder):
+    """All results by name, but the page, which holds times, and the run's own books."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    books = ("manifest.json", "experiment.yaml", "recording.json", ".lock", PAGE)
+    return {name: content for name, content in named.items() if name not in books and not name.startswith("steps/")}
+
+
+def records(folder):
+    """What is known of each step, but when its files were touched."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "steps").glob("*.json"))}
+    return {
+        step: record | {"files": {name: state[:2] for name, state in record["files"].items()}}
+        for step, record in found.items()
+    }
+
+
+def made_again(before, after):
+    return [step for step in STEPS if before[step]["finished"] != after[step]["finished"]]
+
+
+def stale(run):
+    return [str(step) for step in run.steps() if run.state(step) == "unfinished"]
+
+
+# What it is
+
+
+def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finished):
+    assert sorted(records(finished)) == sorted(STEPS)
+    owned = set()
+    for step, content in records(finished).items():
+        patterns = stages.stages()[step.partition(".")[0]].writes
+        for name in content["files"]:
+            assert any(Path(name).full_match(pattern) if hasattr(Path, "full_match") else _matches(name, pattern) for pattern in patterns), name
+            assert name not in owned
+            owned.add(name)
+    assert owned == {*results(finished), PAGE}
+
+
+def _matches(name, pattern):
+    stem, _, rest = pattern.partition("**")
+    return name.startswith(stem) if "**" in pattern else Path(name).match(pattern)
+
+
+def test_a_finished_run_computes_nothing(copy):
+    before, told = records(copy / "run"), []
+    reopen(copy, progress=lambda *said: told.append(said)).run_all()
+    assert [label for label, _, _ in told if not label.endswith("(finished before)") and "checking" not in label] == []
+    reopen(copy).run_all()
+    assert records(copy / "run") == before
+
+
+def test_the_same_experiment_gives_the_same_bytes(finished, root, tmp_path):
+    Run.open(fake_experiment(root), tmp_path).run_all()
+    assert results(tmp_path) == results(finished)
 
 
 def test_a_new_folder_needs_an_experiment(tmp_path):
@@ -15,95 +129,394 @@ def test_a_new_folder_needs_an_experiment(tmp_path):
         Run.open(None, tmp_path)
 
 
-def test_a_begun_folder_knows_its_experiment(experiment, tmp_path):
-    Run.open(experiment, tmp_path)
-    assert Run.open(None, tmp_path).experiment == experiment
+def test_a_begun_folder_knows_its_experiment(copy, finished):
+    assert Run.open(None, finished).experiment == Run.open(None, copy / "run").experiment
 
 
-def test_other_settings_are_refused_unless_overwritten(experiment, tmp_path):
-    prepare(Run.open(experiment, tmp_path))
-    other = experiment.model_copy(update={"data": experiment.data.model_copy(update={"normalisation": "training"})})
-    with pytest.raises(RunError, match="holds prepare of a run with other settings"):
-        Run.open(other, tmp_path)
-    run = Run.open(other, tmp_path, overwrite=True)
-    assert not run.store.is_finished("prepare")
-    assert not (tmp_path / "arrays" / "responses").exists()
+def test_a_stage_needs_those_before_it(root, tmp_path):
+    run = Run.open(fake_experiment(root), tmp_path)
+    with pytest.raises(RunError, match="reconstruct needs prepare first: braindiffuser prepare --out"):
+        run.do("reconstruct")
 
 
-def test_settings_of_a_later_stage_leave_earlier_ones(experiment, tmp_path):
-    other = experiment.model_copy(update={"evaluation": experiment.evaluation.model_copy(update={"n_resamples": 100})})
-    run, mine = Run.open(other, tmp_path / "other"), Run.open(experiment, tmp_path / "mine")
-    unchanged = [stage for stage in STAGES if run.stage_uid(stage) == mine.stage_uid(stage)]
-    assert unchanged == ["prepare", "extract", "fit", "reconstruct", "analyse"]
+# Noticing what changed
 
 
-def test_another_network_under_the_same_name_is_another_result(experiment, tmp_path):
-    folder = tmp_path / "unet"
-    shutil.copytree(experiment.checkpoints.folder("unet"), folder)
-    checkpoints = experiment.checkpoints.model_copy(update={"unet": folder})
-    run = Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
-    before = {stage: run.stage_uid(stage) for stage in STAGES}
-    with (folder / "model.safetensors").open("ab") as file:
-        file.write(b"0")
-    changed = [stage for stage in STAGES if run.stage_uid(stage) != before[stage]]
-    assert changed == ["reconstruct", "evaluate", "analyse", "report"]
+def replace_session(recording):
+    betas = np.load(recording / "sessions" / "2.npy")
+    np.save(recording / "sessions" / "2.npy", -betas)
+
+
+def repair_session_in_secret(recording):
+    """Another content of the same size, under the old modification time."""
+    path = recording / "sessions" / "2.npy"
+    facts = path.stat()
+    replace_session(recording)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def add_session(recording):
+    shutil.copyfile(recording / "sessions" / "2.npy", recording / "sessions" / "3.npy")
+
+
+def change_mask(recording):
+    mask = np.load(recording / "mask.npy")
+    mask[1, 1, 1] = False
+    np.save(recording / "mask.npy", mask)
+
+
+def change_text(name, old, new):
+    def change(recording):
+        path = recording / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+AFTER_FIT = STEPS[6:]
+FROM_PREDICTIONS = [step for step in STEPS if step.startswith(("fit", "reconstruct", "evaluate", "analyse", "report"))]
+NOTICED = {
+    "other betas": (replace_session, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
+    "a repaired session": (repair_session_in_secret, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
+    "other captions": (change_text("captions.txt", "caption 3\n", "a longer caption\n"), "captions.txt", "extract.b", "prepare"),
+    "other stimuli": (change_text("brightness.txt", "100", "101"), "stimuli: brightness.txt", "extract.a", "prepare"),
+    "another mask under the same name": (change_mask, "regions: mask.npy was changed", "prepare.responses", "extract"),
+    "another design": (change_text("design.csv", "test", "test"), "design.csv", "prepare.stimuli", "none"),
+}
+
+
+@pytest.mark.parametrize("stage", ["prepare", "extract", "fit", "reconstruct", "evaluate", "analyse", "report"])
+@pytest.mark.parametrize("change", [name for name in NOTICED if name != "another design"])
+def test_every_command_notices_a_changed_recording(change, stage, copy):
+    alter, words, _, _ = NOTICED[change]
+    alter(copy / "recording")
+    with pytest.raises(RunError, match=words) as caught:
+        reopen(copy).do(stage)
+    assert "with other settings or inputs" in str(caught.value)
+    assert "--overwrite" in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [name for name in NOTICED if name != "another design"])
+def test_what_a_change_reaches_is_made_anew_and_nothing_else(change, copy, tmp_path):
+    alter, _, first, spared = NOTICED[change]
+    alter(copy / "recording")
+    before = records(copy / "run")
+    reopen(copy, overwrite=True).run_all()
+    again = made_again(before, records(copy / "run"))
+    assert first in again
+    assert "report" in again
+    assert not any(step.startswith(spared) for step in again)
+    fresh = tmp_path / "fresh"
+    Run.open(fake_experiment(copy / "recording"), fresh).run_all()
+    assert results(fresh) == results(copy / "run")
+
+
+def test_a_session_that_came_later_is_noticed(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    third = tmp_path / "third.npy"
+    (tmp_path / "recording" / "sessions" / "3.npy").rename(third)
+    Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "run").run_all()
+    third.rename(tmp_path / "recording" / "sessions" / "3.npy")
+    with pytest.raises(RunError, match=r"betas: sessions/3\.npy is new"):
+        reopen(tmp_path)
+    reopen(tmp_path, overwrite=True).run_all()
+    Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "fresh") == results(tmp_path / "run")
+
+
+def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
+    shutil.rmtree(copy / "recording")
+    write_recording(copy / "recording", seed=5)
+    with pytest.raises(RunError, match="prepare.stimuli, prepare.responses"):
+        reopen(copy)
 
 
 @pytest.mark.parametrize(
-    ("changes", "first"),
+    ("changes", "first", "spared"),
     [
-        ({"seed": 1}, "extract"),
-        ({"data": {"normalisation": "training"}}, "prepare"),
-        ({"data": {"root": None}}, "prepare"),
-        ({"roi": {"lengths": "as-published"}}, "analyse"),
-        ({"name": "other"}, "report"),
+        ({"seed": 8}, "extract.a", "prepare"),
+        ({"targets": {"a": {"shift": 1}}}, "extract.a", ("prepare", "extract.b", "fit.b")),
+        ({"targets": {"b": {"nothing": 8}}}, "extract.b", ("prepare", "extract.a", "fit.a", "reconstruct.rough")),
+        ({"regression": {"penalty": {"b": 2.0}}}, "fit.b", ("extract", "fit.a", "reconstruct.rough")),
+        ({"generator": {"strength": 0.25}}, "reconstruct.final", ("prepare", "extract", "fit")),
+        ({"evaluation": {"n_resamples": 30}}, "evaluate", ("prepare", "extract", "fit", "reconstruct", "analyse")),
+        ({"analyses": [{"kind": "fakes:Names", "word": "seen"}]}, "analyse.names", ("prepare", "reconstruct", "evaluate")),
+        ({"name": "other"}, "report", ("prepare", "evaluate", "analyse")),
+        ({"responses": {"normalisation": "training"}}, "prepare.responses", ("prepare.stimuli", "extract")),
     ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
-def test_a_setting_belongs_to_the_first_stage_that_looks_at_it(changes, first, experiment, tmp_path):
-    run, other = Run.open(experiment, tmp_path / "one"), Run.open(experiment.changed(changes), tmp_path / "other")
-    changed = [stage for stage in STAGES if run.stage_uid(stage) != other.stage_uid(stage)]
-    assert changed == [stage for stage in STAGES if stage == first or first in NEEDS[stage]]
+def test_another_setting_is_named_and_reaches_only_what_looks_at_it(changes, first, spared, copy):
+    entry, old, new = next(iter(_leaves(changes)))
+    with pytest.raises(RunError, match=f"{entry}.* was {old}.*, now {new}|with other settings") as caught:
+        reopen(copy, **changes)
+    assert first in str(caught.value)
+    before = records(copy / "run")
+    reopen(copy, overwrite=True, **changes).run_all()
+    again = made_again(before, records(copy / "run"))
+    assert first in again
+    assert not any(step.startswith(spared) for step in again)
 
 
-def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_on(experiment, tmp_path):
-    def uids(**changes):
-        run = Run.open(experiment.changed(changes), tmp_path / "run")
-        return {stage: run.stage_uid(stage) for stage in STAGES}
-
-    half = {"precision": "half"}
-    on_gpu, on_cpu = uids(device="cuda:1", diffusion=half), uids(device="cpu", diffusion=half)
-    changed = [stage for stage in STAGES if on_gpu[stage] != on_cpu[stage]]
-    assert changed == ["reconstruct", "evaluate", "analyse", "report"]
-    assert on_gpu == uids(device="cuda", diffusion=half)
-    assert on_cpu == uids(device="cpu") == uids(device="cuda")
+def _leaves(changes):
+    for key, value in changes.items():
+        while isinstance(value, dict):
+            key, value = next(iter(value.items()))
+        yield key, ".*", ".*" if isinstance(value, list) else str(value)
 
 
-def test_a_missing_network_is_named_before_anything_is_done(experiment, tmp_path):
-    checkpoints = experiment.checkpoints.model_copy(update={"clip": tmp_path / "nowhere"})
-    with pytest.raises(RunError, match=r"checkpoints\.clip names .*nowhere, which is not a checkpoint folder"):
-        Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
+def test_a_further_group_leaves_the_others_alone(copy):
+    further = {"targets": {"c": {"kind": "fakes:Code", "group": 3}}}
+    before, order = records(copy / "run"), results(copy / "run")
+    run = reopen(copy, **further)
+    for stage in ("prepare", "extract", "fit"):
+        run.do(stage)
+    after = records(copy / "run")
+    assert {step: after[step] for step in STEPS[:6]} == {step: before[step] for step in STEPS[:6]}
+    assert {"extract.c", "fit.c"} <= after.keys()
+    assert order.items() <= results(copy / "run").items()
 
 
-def test_another_simulation_is_simulated_anew_if_told_to(experiment, tmp_path):
-    small = {"n_train": 20, "n_test": 4, "trials_per_session": 24, "n_early": 60, "n_higher": 40, "grid": (10, 12, 10)}
-    first = experiment.changed({"data": {"root": None}, "simulation": small})
-    prepare(Run.open(first, tmp_path))
-    second = first.changed({"simulation": {"seed": 5}})
-    with pytest.raises(RunError, match="with other settings"):
-        Run.open(second, tmp_path)
-    run = Run.open(second, tmp_path, overwrite=True)
-    prepare(run)
-    assert run.store.is_finished("prepare")
+# What is free
 
 
-def test_scores_without_a_network_are_forgotten_when_its_weights_come(experiment, tmp_path, monkeypatch):
+def test_moved_folders_are_the_same(copy, tmp_path):
+    (copy / "recording").rename(tmp_path / "moved recording")
+    (copy / "run").rename(tmp_path / "moved run")
+    run = Run.open(fake_experiment(tmp_path / "moved recording"), tmp_path / "moved run")
+    assert all(run.state(step) == "finished" for step in run.steps())
+
+
+def test_touched_files_are_the_same(copy):
+    for path in [*(copy / "recording").rglob("*"), *(copy / "run").rglob("*")]:
+        os.utime(path, (1, 1))
+    assert stale(reopen(copy)) == []
+
+
+@pytest.mark.parametrize("changes", [{"device": "cpu"}, {"generator": {"batch": 2}}])
+def test_what_cannot_change_a_result_is_free(changes, copy):
+    before = records(copy / "run")
+    reopen(copy, **changes).run_all()
+    assert made_again(before, records(copy / "run")) == []
+
+
+def test_a_recording_that_is_gone_leaves_its_results(copy):
+    shutil.rmtree(copy / "recording")
+    told = []
+    run = reopen(copy, progress=lambda *said: told.append(said[0]))
+    assert stale(run) == []
+    assert any("cannot be checked" in label for label in told)
+
+
+# Repair
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "emptied", "changed"])
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "report"])
+def test_damaged_outputs_are_repaired_by_the_same_command(step, damage, copy, finished):
+    files = sorted(records(copy / "run")[step]["files"])
+    for name in (files[0], files[len(files) // 2], files[-1]):
+        path = copy / "run" / name
+        content = path.read_bytes()
+        if damage == "lost":
+            path.unlink()
+        else:
+            flipped = content[:-1] + bytes([content[-1] ^ 1]) if content else b""
+            path.write_bytes({"cut": content[: len(content) // 2], "emptied": b"", "changed": flipped}[damage])
+    run = reopen(copy)
+    assert {str(found): run.state(found) for found in run.steps()}[step] == "damaged"
+    run.run_all()
+    assert results(copy / "run") == results(finished)
+    assert all(run.state(found) == "finished" for found in run.steps())
+
+
+def test_one_sentence_says_what_to_repair_and_the_advice_works(copy, finished):
+    (copy / "run" / "decoders" / "a.safetensors").unlink()
+    (copy / "run" / "reconstructions" / "final" / "0002.png").unlink()
+    run = reopen(copy)
+    with pytest.raises(RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"):
+        run.do("reconstruct")
+    for stage in ("fit", "reconstruct"):
+        reopen(copy).do(stage)
+    assert results(copy / "run") == results(finished)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_lost_record_costs_that_step_and_no_other(step, copy, finished):
+    before = records(copy / "run")
+    (copy / "run" / "steps" / f"{step}.json").unlink()
+    reopen(copy).run_all()
+    assert set(made_again(before, records(copy / "run"))) <= {step}
+    assert results(copy / "run") == results(finished)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "recording.json", "experiment.yaml"])
+@pytest.mark.parametrize("damage", ["", '{"half'])
+def test_damaged_books_are_one_sentence_or_free(name, damage, copy, finished):
+    (copy / "run" / name).write_text(damage)
+    try:
+        reopen(copy).run_all()
+    except RunError as error:
+        assert name in str(error)
+        (copy / "run" / name).unlink()
+        reopen(copy).run_all()
+    assert results(copy / "run") == results(finished)
+
+
+# Only what it wrote
+
+
+def test_a_users_files_are_never_deleted(copy):
+    notes = {folder: folder / "my notes.txt" for folder in [copy / "run", *(p for p in (copy / "run").rglob("*") if p.is_dir())]}
+    for path in notes.values():
+        path.write_text("precious")
+    mixed = {"seed": 9, "evaluation": {"n_resamples": 40}, "responses": {"normalisation": "training"}, "name": "other"}
+    reopen(copy, overwrite=True, **mixed).run_all()
+    reopen(copy, overwrite=True, pictures={"ablations": []}, **mixed).run_all()
+    assert all(path.read_text() == "precious" for path in notes.values())
+
+
+@pytest.mark.parametrize("out", ["recording", "recording/run", "recording/deep/run", "."])
+def test_a_run_is_not_written_in_at_or_around_the_recording(out, root, tmp_path, monkeypatch):
+    shutil.copytree(root, tmp_path / "recording")
+    before = results(tmp_path)
+    with pytest.raises(RunError, match="lies in, at or around the recording"):
+        Run.open(fake_experiment(tmp_path / "recording"), tmp_path / out, overwrite=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="lies in, at or around the recording"):
+        Run.open(fake_experiment(Path("recording")), Path(out), overwrite=True)
+    assert results(tmp_path) == before
+
+
+def test_a_link_into_the_recording_is_seen_through(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    (tmp_path / "link").symlink_to(tmp_path / "recording")
+    with pytest.raises(RunError, match="lies in, at or around the recording"):
+        Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "link" / "run")
+
+
+def test_a_folder_of_other_things_is_refused(root, tmp_path):
+    (tmp_path / "scores.json").write_text("somebody's")
+    with pytest.raises(RunError, match=r"holds scores\.json, which no run wrote there.*choose another folder"):
+        Run.open(fake_experiment(root), tmp_path)
+    assert (tmp_path / "scores.json").read_text() == "somebody's"
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_a_users_experiment_file_stays_as_it_is(root, tmp_path):
+    file = tmp_path / "experiment.yaml"
+    text = "# mine\n" + fake_experiment(root).to_yaml()
+    file.write_text(text)
+    told = []
+    Run.open(Experiment.load(file), tmp_path, progress=lambda *said: told.append(said[0]))
+    assert file.read_text() == text
+    Run.open(fake_experiment(root, name="other"), tmp_path)
+    assert file.read_text() == text
+
+
+def test_a_file_is_no_folder(root, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(RunError, match="is a file: name a folder"):
+        Run.open(fake_experiment(root), tmp_path / "file")
+
+
+def test_old_results_stay_until_the_new_ones_are_there(copy):
+    old = (copy / "run" / "scores.json").read_bytes()
+    changes = {"evaluation": {"n_resamples": 30}}
+    reopen(copy, overwrite=True, **changes)
+    assert (copy / "run" / "scores.json").read_bytes() == old
+    assert stale(reopen(copy, **changes)) == ["evaluate", "report"]  # nothing to be asked twice
+    assert stale(reopen(copy)) == []  # the old settings find their results
+    reopen(copy, **changes).run_all()
+    assert (copy / "run" / "scores.json").read_bytes() != old
+
+
+def test_scores_without_a_network_stay_until_its_checkpoint_has_come(copy, tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    run = Run.open(experiment, tmp_path / "run")
-    with run.store.stage("evaluate", run.stage_uid("evaluate")):
-        run.store.write_json("scores.json", {"missing": {"alexnet": "fetch it"}})
-    assert Run.open(None, tmp_path / "run").store.is_finished("evaluate")
+    changes = {"evaluation": {"metrics": {"alex": _alexnet()}}}
+    run = reopen(copy, overwrite=True, **changes)
+    run.run_all()
+    scores = (copy / "run" / "scores.json").read_bytes()
+    assert set(json.loads(scores)["missing"]) == {"alexnet"}
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / NETWORKS["alexnet"].file.name).write_bytes(b"")
-    assert not Run.open(None, tmp_path / "run").store.is_finished("evaluate")
-    assert not (tmp_path / "run" / "scores.json").exists()
+    (tmp_path / "weights" / NETWORKS["alexnet"].file.name).write_bytes(b"not yet whole")
+    again = reopen(copy, **changes)
+    assert stale(again)[0] == "evaluate"
+    assert (copy / "run" / "scores.json").read_bytes() == scores
+    assert (copy / "run" / PAGE).exists()
+
+
+def _alexnet():
+    facts = {"label": "Alex", "description": "-", "network": "alexnet", "layer": "2"}
+    return {"kind": "two_way_identification", **facts}
+
+
+# Versions, and other processes
+
+
+def test_a_run_continued_by_other_versions_says_so(copy):
+    path = copy / "run" / "steps" / "fit.a.json"
+    record = json.loads(path.read_text())
+    record["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(record))
+    told = []
+    page = reopen(copy, progress=lambda *said: told.append(said[0])).report().html
+    assert any("torch" in label and "other versions" in label for label in told)
+    assert "fit.a was made by torch 1.0" in page
+
+
+def test_two_processes_do_not_work_in_one_folder(copy):
+    run = reopen(copy)
+    with run._alone(), pytest.raises(RunError, match="another process works in"):
+        reopen(copy)
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+sys.path.append(sys.argv[4])
+from fakes import fake_experiment
+from braindiffuser.run import Run
+
+label, count = sys.argv[3].split("@")
+heard = 0
+
+def listen(said, done, total):
+    global heard
+    heard += said.startswith(label)
+    if heard == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Run.open(fake_experiment(Path(sys.argv[1])), Path(sys.argv[2]), progress=listen).run_all()
+"""
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        ("checking@1", "averaging@2"),
+        ("extracting: train a@1", "extracting: test b@1"),
+        ("reconstructing: rough@2", "reconstructing: final@2"),
+        ("reconstructing: without@1", "scoring@4"),
+        ("drawing@2", "drawing@1"),
+    ],
+)
+def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(moments, root, finished, tmp_path):
+    for moment in moments:
+        command = [sys.executable, "-c", KILL, str(root), str(tmp_path / "run"), moment, str(Path(__file__).parent)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    Run.open(fake_experiment(root), tmp_path / "run").run_all()
+    assert results(tmp_path / "run") == results(finished)
+    assert not list((tmp_path / "run" / "unfinished").rglob("*"))
+
+
+def test_sums_of_a_killed_run_are_not_gone_on_with_if_a_session_changed(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    command = [sys.executable, "-c", KILL, str(tmp_path / "recording"), str(tmp_path / "run"), "averaging@2", str(Path(__file__).parent)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    repair_session_in_secret(tmp_path / "recording")
+    reopen(tmp_path).run_all()
+    Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")

@@ -55,7 +55,7 @@ def candidates(value, annotation):
     if isinstance(value, dict):
         return [{"further": {"kind": "pixcorr"}}, {"further": [3.0]}]
     choices = [choice for part in (annotation, *get_args(annotation)) for choice in get_args(part)]
-    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5]
+    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, ()]
 
 
 def change(config, leaf):

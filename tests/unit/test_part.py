@@ -294,7 +294,7 @@ def test_faults_of_a_class_outside_are_named(my_lab):
         ("my_lab.depth:Nothing", "the module my_lab.depth has no class Nothing"),
         ("my_lab.depth:__getattr__", "my_lab.depth:__getattr__ is no Target"),
         ("my_lab.depth:function", "my_lab.depth:function is no Target"),
-        ("my_lab.depth:Base", "my_lab.depth:Base is no Target"),
+        ("my_lab.depth:Base", "my_lab.depth:Base does not define extract"),
         ("os:system", "os:system is no Target"),
         ("os:", "the module os has no class "),
         (":system", " is in a module that is not imported"),

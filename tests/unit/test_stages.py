@@ -254,8 +254,9 @@ def test_only_the_ceiling_is_drawn_from_truth(experiment):
         ),
         ({"ceiling": False, "ablations": ["low_level_only"]}, ["low_level", "final"]),
         ({"ceiling": False, "ablations": ["without_text"]}, ["low_level", "final", "without_text"]),
+        ({"ceiling": False, "ablations": None}, ["low_level", "final", "without_low_level"]),
         (
-            {"ceiling": False, "ablations": None},
+            {"ceiling": False, "ablations": ["without_text", "without_low_level", "without_vision"]},
             ["low_level", "final", "without_low_level", "without_text", "without_vision"],
         ),
     ],

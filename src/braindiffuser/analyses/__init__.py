@@ -35,8 +35,10 @@ class Findings:
         stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
         predictions: target group → decoded features of the test stimuli (n_test, …).
         truth: target group → their own features (n_test, …).
-        drawn_groups: target groups that the generator draws from.
-        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`; for linear decoders only.
+        groups: all target groups.
+        drawn_groups: those that the generator draws from.
+        is_linear: whether decoders are linear, so that `project` can be called.
+        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`.
         draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
             and the one that it starts from.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
@@ -50,7 +52,9 @@ class Findings:
     stimulus_ids: Callable[[str], Int[np.ndarray, " n"]]
     predictions: Callable[[str], Float[np.ndarray, "n ..."]]
     truth: Callable[[str], Float[np.ndarray, "n ..."]]
+    groups: tuple[str, ...]
     drawn_groups: tuple[str, ...]
+    is_linear: bool
     project: Callable[[Float[np.ndarray, "n n_voxels"], Sequence[str]], Mapping[str, Any]]
     draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
     per_image: Callable[[], Any]

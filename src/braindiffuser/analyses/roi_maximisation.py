@@ -11,7 +11,7 @@ from pydantic import Field
 
 from braindiffuser.analyses import Analysis, Findings, Outcome
 from braindiffuser.analysis.roi import Lengths, maximise, roi_patterns
-from braindiffuser.report.region_section import regions_section
+from braindiffuser.report.region_section import no_regions_section, regions_section
 
 
 class ROIMaximisation(Analysis):
@@ -28,6 +28,9 @@ class ROIMaximisation(Analysis):
         """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
         from braindiffuser.data.rois import MAXIMISED_REGIONS
 
+        if not findings.is_linear:
+            why = "Patterns of voxels can be decoded by linear decoders alone, and those of this run are not"
+            return Outcome(no_regions_section(self.label, why))
         masks = {name: findings.rois[name] for name in MAXIMISED_REGIONS if name in findings.rois}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
         regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ class Variant(NamedTuple):
         uses: target groups that it looks at itself; None: all that the generator uses.
         ablation: name under which it is scored, if it leaves a part of the method out.
         ablation_label: that name in print.
+        by_default: whether that ablation is drawn where an experiment does not say which.
     """
 
     label: str
@@ -34,25 +35,16 @@ class Variant(NamedTuple):
     uses: tuple[str, ...] | None = None
     ablation: str = ""
     ablation_label: str = ""
+    by_default: bool = True
 
 
-@runtime_checkable
-class Draw(Protocol):
-    """Draws pictures; a generator's `open` returns one."""
+Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
+"""draw(features, picture_ids, start) → pictures (n, 3, height, width) in [0, 1], one for each row of features.
 
-    def __call__(
-        self, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None, /
-    ) -> Pictures:
-        """Draw one picture for each row of features.
-
-        Args:
-            features: of the groups that the generator uses.
-            picture_ids: a number ≥ 0 per picture that, with the seed, fixes its noise.
-            start: pictures of the variant that this one starts from; None if it starts from none.
-
-        Returns:
-            (n, 3, height, width) in [0, 1]; a picture depends neither on the others nor on their order.
-        """
+`features` are of the groups that the variant looks at. `picture_ids` (n,) are numbers ≥ 0 that, with the seed, fix the noise.
+`start` are pictures of the variant that this one starts from; None if it starts from none. A picture depends neither on the
+others nor on their order.
+"""
 
 
 class Generator(Part):
@@ -79,6 +71,11 @@ class Generator(Part):
         return {variant.ablation: name for name, variant in self.variants.items() if variant.ablation}
 
     @property
+    def default_ablations(self) -> tuple[str, ...]:
+        """Names of the ablations that are drawn where an experiment does not say which."""
+        return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
+
+    @property
     def pictures_at_a_time(self) -> int:
         """Pictures that are drawn together; results do not depend on it."""
         return 16
@@ -101,6 +98,6 @@ class Generator(Part):
         """Return the checkpoint folders that one variant needs, by the name of their entry."""
         return self.checkpoints
 
-    def influences_of(self, variant: str, device: str) -> dict[str, object]:
+    def influences_of(self, variant: str, device: str) -> dict[str, Any]:
         """Return the entries that the pictures of one variant depend on."""
         return self.influences(device)

@@ -30,8 +30,8 @@ class BrainDiffuser(Generator):
         "low_level": Variant("Low level", None, ("latents",), "low_level_only", "Low level only"),
         "full": Variant("Reconstruction", "low_level", EMBEDDINGS),
         "without_low_level": Variant("Diffusion only", None, EMBEDDINGS, "without_low_level", "Diffusion only"),
-        "without_text": Variant("Without text", "low_level", EMBEDDINGS, "without_text", "Without text"),
-        "without_vision": Variant("Without vision", "low_level", EMBEDDINGS, "without_vision", "Without vision"),
+        "without_text": Variant("Without text", "low_level", EMBEDDINGS, "without_text", "Without text", False),
+        "without_vision": Variant("Without vision", "low_level", EMBEDDINGS, "without_vision", "Without vision", False),
     }
 
     vdvae: Path = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
+from braindiffuser.files import replacing
+
+HEADER = "header"
 
 
 def as_json(facts: Mapping[str, Any]) -> str:
@@ -24,11 +26,13 @@ def as_json(facts: Mapping[str, Any]) -> str:
 
 
 def write_whole(path: Path, arrays: Mapping[str, np.ndarray], header: dict[str, str]) -> None:
-    """Write a safetensors file whole or not at all: beside its place, then moved there."""
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        unfinished = Path(folder) / path.name
-        save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, unfinished, header)
-        unfinished.replace(path)
+    """Write a safetensors file whole or not at all; the same content gives the same bytes.
+
+    The header is one entry of JSON, since safetensors writes several in no fixed order.
+    """
+    with replacing(path) as beside:
+        contiguous = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+        save_file(contiguous, beside, {HEADER: json.dumps(header, sort_keys=True)})
 
 
 def read_checked(path: Path, expected: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
@@ -41,10 +45,10 @@ def read_checked(path: Path, expected: str) -> tuple[dict[str, str], dict[str, n
         raise RunError(f"there is no decoder at {path}: fit it first")
     try:
         with safe_open(path, framework="np") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             names = file.keys()
             arrays = {name: file.get_tensor(name) for name in names}
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
     if header.get("format") != expected:
         raise RunError(f"{path} has format {header.get('format')!r}, expected {expected!r}: fit the decoder again")

@@ -7,6 +7,13 @@ from typing import Any
 
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
 
+TITLE = "What each region wants to see"
+
+
+def no_regions_section(name: str, why: str) -> Section:
+    """Say why there are no pictures of regions."""
+    return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so there is nothing to draw."),))
+
 
 def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> Section:
     """Show the pictures of each region side by side.
@@ -17,8 +24,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         kinds: kinds of the pictures, from left to right; picture k of each kind is the k-th region's.
     """
     if not facts["regions"]:
-        text = "The recording has no voxel in any of the regions that are maximised, so there is nothing to draw."
-        return Section(name=name, title="What each region wants to see", blocks=(Text(text=text),))
+        return no_regions_section(name, "The recording has no voxel in any of the regions that are maximised")
     length = {
         "from-training": "was set to that of training targets",
         "as-published": "is the one the authors typed in",
@@ -28,17 +34,25 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         f"direction of what is decoded means something; its length {length}. All regions share one noise, so their pictures "
         "differ by region alone. Regions whose voxels respond together look alike, and no interval says how far."
     )
+    variants = {kind: _variant(kind.removeprefix(f"{name}_")) for kind in kinds}
     groups = tuple(
         PictureGroup(
             name=region["name"],
-            note=f"{region['n_voxels']} voxels",
-            pictures=tuple(PictureRef(kind=kind, number=number, label=f"{region['name']}, {kind}") for kind in kinds),
+            note=f"{region['n_voxels']} voxel{'' if region['n_voxels'] == 1 else 's'}",
+            pictures=tuple(
+                PictureRef(kind=kind, number=number, label=f"{region['name']}, {variant}")
+                for kind, variant in variants.items()
+            ),
         )
         for number, region in enumerate(facts["regions"])
     )
-    note = "Left the low level, right the whole method." if len(kinds) == 2 else "From left to right, stage by stage."
+    note = f"From left to right: {', '.join(variants.values())}."
     return Section(
         name=name,
-        title="What each region wants to see",
+        title=TITLE,
         blocks=(Text(text=text), Pictures(groups=groups), Text(text=note, style="note")),
     )
+
+
+def _variant(name: str) -> str:
+    return "whole method" if name == "full" else name.replace("_", " ")

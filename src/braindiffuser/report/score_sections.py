@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,7 @@ def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
 def _scores(scored: ScoredSet) -> Section:
     n = len(scored.per_image)
     compared = scored.conditions
-    text = f"Every metric for the reconstructions of {n} test pictures, and for {_compared_with(compared)}."
+    text = f"Every metric for the reconstructions of {n} test pictures{_compared_with(compared)}."
     caption = f"Value and 95 % interval of every metric on {n} test pictures"
     return Section(
         name="scores",
@@ -100,9 +101,11 @@ def _scores(scored: ScoredSet) -> Section:
 
 
 def _compared_with(conditions: Mapping[str, str]) -> str:
-    baselines = [name for name in conditions if name in tables.BASELINES]
+    n = sum(name in tables.BASELINES for name in conditions)
     ceiling = ["the same pipeline fed with the true features (its ceiling)"] if "ceiling" in conditions else []
-    return " and ".join([*ceiling, f"{len(baselines)} baselines"])
+    baselines = [f"{tables.NUMBERS[n]} baseline{'' if n == 1 else 's'}"] if n else []
+    others = " and ".join([*ceiling, *baselines])
+    return f", and for {others}" if others else ""
 
 
 def _ablations(scored: ScoredSet) -> Section:
@@ -153,12 +156,13 @@ def _further(scored: ScoredSet) -> Section:
         ),
     )
     caption = f"Value and 95 % interval of every metric on {n} test pictures"
+    name = f"test-set-{re.sub('[^a-z0-9]+', '-', scored.name.lower())}"
     return Section(
-        name=scored.name.replace("_", "-"),
+        name=name,
         title=title,
         blocks=(
             Text(text=text.format(n=n)),
-            _panels(scored.scores, scored.conditions, scored.name.replace("_", "-")),
+            _panels(scored.scores, scored.conditions, name),
             _table(
                 scored.scores,
                 scored.conditions,
@@ -175,6 +179,12 @@ def _further(scored: ScoredSet) -> Section:
 
 def _how_to_read(scored: ScoredSet) -> Section:
     n, scores = len(scored.per_image), scored.scores
+    entries = scores["metrics"].values()
+    there = {
+        "Two-way identification": any(entry.get("chance") is not None for entry in entries),
+        "Ceiling": "ceiling" in scored.conditions,
+        "Baselines": any(name in tables.BASELINES for name in scored.conditions),
+    }
     facts = {
         "Two-way identification": "Features of a reconstruction are correlated with those of the picture seen and with those "
         "of each other test picture. The score is the share of those others that correlate less than the right one. Chance is "
@@ -188,6 +198,7 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "or other seeds. Intervals that overlap do not show that two numbers are equal, only that this page does not call them "
         "different.",
     }
+    facts = {name: text for name, text in facts.items() if there.get(name, True)}
     if scores["profile"] == "demo":
         facts["Stand-in networks"] = (
             "EfficientNet-Lite0 and a small bundled CLIP stand in for AlexNet, InceptionV3, CLIP ViT-L/14, EffNet-B and SwAV "
@@ -197,7 +208,6 @@ def _how_to_read(scored: ScoredSet) -> Section:
         facts["Left out"] = (
             f"Metrics of {', '.join(scores['missing'])}: the checkpoints of these networks were not on this machine."
         )
-    entries = scores["metrics"].values()
     facts |= {entry["label"]: entry["description"] for entry in entries if entry.get("description")}
     return Section(
         name="how-to-read",
@@ -307,12 +317,16 @@ def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:
         noise_ceiling: content of `noise_ceiling.json`, with at least one region.
     """
     rois = noise_ceiling["rois"]
-    note = str(noise_ceiling.get("note") or "")
+    note = str(noise_ceiling.get("note") or "").rstrip(".")
     text = (
         "The share of a voxel's variance that any model could explain, given its repeats: median (dot) and quartiles (line) "
         f"over the region's voxels. {note[:1].upper()}{note[1:]}{'.' if note else ''}"
     )
-    empty = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
-    figure = Figure(svg=figures.noise_ceiling_panel(rois, "noise-ceiling"))
-    blocks = (Text(text=text.strip()), Figures(figures=(figure,)), *(Text(text=line, style="note") for line in empty))
+    known = {name: roi for name, roi in rois.items() if "median" in roi or not roi["n_voxels"]}
+    unknown = [name for name in rois if name not in known]
+    said = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
+    said += [f"No ceiling is known of {', '.join(unknown)}: {rois[unknown[0]]['note']}."] if unknown else []
+    drawn = any("median" in roi for roi in known.values())
+    panel = [Figures(figures=(Figure(svg=figures.noise_ceiling_panel(known, "noise-ceiling")),))] if drawn else []
+    blocks = (Text(text=text.strip()), *panel, *(Text(text=line, style="note") for line in said))
     return Section(name="noise-ceiling", title="Noise ceiling of each region", blocks=blocks)

@@ -3,9 +3,9 @@
 A section is a title and blocks: texts, tables, figures, pictures. It is stored as JSON in the run's folder. The page and the
 notebook loop over sections, and nothing else knows what is on a page.
 
-Texts are escaped when they are shown. Figures are SVG and are shown as they are, after `Figure` has checked that they hold no
-script and refer to nothing outside; make one of a matplotlib figure with `figures.as_svg`. Pictures are references, such as
-picture 7 of kind "final": they are read when the page is made.
+Texts are escaped when they are shown. Figures are SVG and are shown as they are, after `Figure` has checked that all of their
+elements only draw and that they refer to nothing outside; make one of a matplotlib figure with `figures.as_svg`. Pictures are
+references, such as picture 7 of kind "final": they are read when the page is made.
 """
 
 from __future__ import annotations
@@ -14,20 +14,56 @@ import re
 from typing import Annotated, Literal, TypeAlias
 from xml.etree import ElementTree
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from braindiffuser.part import Settings
 
-FORBIDDEN = ("script", "foreignobject", "iframe", "object", "embed", "a", "animate", "set", "handler")
-"""Elements that a figure may not have: they run code, show other documents, or change what was checked."""
+DRAWING = frozenset(
+    {
+        "svg",
+        "g",
+        "defs",
+        "symbol",
+        "use",
+        "path",
+        "rect",
+        "circle",
+        "ellipse",
+        "line",
+        "polyline",
+        "polygon",
+        "text",
+        "tspan",
+        "textpath",
+        "image",
+        "clippath",
+        "mask",
+        "pattern",
+        "marker",
+        "lineargradient",
+        "radialgradient",
+        "stop",
+        "style",
+        "title",
+        "desc",
+    }
+)
+"""Elements that a figure may have, in small letters. None of them ends an <svg> where a browser reads it as HTML."""
+TEXT_ONLY = ("style", "title", "desc")
+"""Of these, those that may hold no elements: in them, HTML and XML are not read alike."""
 EMBEDDED = "data:image/png;base64,"
 """How a figure may hold pixels."""
+REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((?!\s*["']?#)""", re.IGNORECASE)
+"""What a style may not hold: references other than to the figure itself, and the backslashes that would hide one."""
+
+KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
+"""Kind of picture, a folder's name, such as "final" or "seen"."""
 
 
 class PictureRef(Settings):
     """One picture of the run: `reconstructions/<kind>/<number>.png`."""
 
-    kind: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Kind, such as final or seen.")
+    kind: KindName = Field(description="Kind, such as final or seen.")
     number: int = Field(ge=0, description="Its number.")
     label: str = Field("", description="What it is, for those who cannot see it.")
 
@@ -80,6 +116,13 @@ class Table(Settings):
     main: str = Field("", description="Column that stands out.")
     fold: str = Field("", description="If given, the table is folded behind these words.")
 
+    @model_validator(mode="after")
+    def _is_full(self) -> Table:
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"row {row.label!r} has {len(row.cells)} cells, the table {len(self.columns)} columns")
+        return self
+
 
 class Figure(Settings):
     """A drawn figure."""
@@ -91,22 +134,19 @@ class Figure(Settings):
     @field_validator("svg")
     @classmethod
     def _is_harmless(cls, svg: str) -> str:
-        """Refuse what is no SVG, runs code, or refers to anything outside."""
-        if "<!" in svg or "<?" in svg:
-            raise ValueError("a figure must be one <svg> element, without document type, comments or instructions")
+        """Refuse what is no SVG, does more than draw, or refers to anything outside."""
+        if "<!" in svg or "<?" in svg or not re.match(r"\s*<svg[\s/>]", svg):
+            raise ValueError(
+                "a figure must be one <svg> element without prefix, document type, comments or instructions; "
+                f"it begins with {svg[:40]!r}"
+            )
         try:
             root = ElementTree.fromstring(svg)  # noqa: S314 - without a document type there are no entities to expand
         except ElementTree.ParseError as error:
             raise ValueError(f"a figure must be one <svg> element: {error}") from error
-        if _local(root.tag) != "svg":
-            raise ValueError(f"a figure must be one <svg> element, got <{_local(root.tag)}>")
-        for element in root.iter():
-            outside = [name for name, value in element.attrib.items() if _leads_outside(_local(name), value)]
-            if _local(element.tag) in FORBIDDEN or outside or _styles_outside(element.text or ""):
-                raise ValueError(
-                    "a figure may hold no script and refer to nothing outside, and this one does in "
-                    f"<{_local(element.tag)} {' '.join(outside)}>"
-                )
+        faults = [fault for element in root.iter() if (fault := _fault(element))]
+        if faults:
+            raise ValueError(f"a figure may only draw, run nothing and refer to nothing outside: {faults[0]}")
         return svg
 
 
@@ -135,7 +175,7 @@ class Pictures(Settings):
 class GalleryRow(Settings):
     """One stimulus of a gallery, with its pictures from left to right."""
 
-    number: int = Field(description="Number of the test picture.")
+    number: int = Field(ge=0, description="Number of the test picture.")
     stimulus_id: int = Field(description="0-based stimulus id.")
     place: int = Field(description="Place in the ranking, from 1.")
     scores: dict[str, str] = Field(description="Label of each metric → score as printed.")
@@ -145,7 +185,7 @@ class Gallery(Settings):
     """Ranked stimuli with their pictures."""
 
     type: Literal["gallery"] = "gallery"
-    kinds: dict[str, str] = Field(description="Kind of picture → heading, from left to right.")
+    kinds: dict[KindName, str] = Field(description="Kind of picture → heading, from left to right.")
     rows: dict[str, tuple[GalleryRow, ...]] = Field(description="Heading, such as Best → rows.")
     n_ranked: int = Field(description="Number of ranked stimuli.")
     ranking: str = Field(description="Label of the metric that ranks.")
@@ -154,7 +194,7 @@ class Gallery(Settings):
 class Strip(Settings):
     """One stimulus of a contact sheet."""
 
-    number: int = Field(description="Number of the test picture.")
+    number: int = Field(ge=0, description="Number of the test picture.")
     stimulus_id: int = Field(description="0-based stimulus id.")
     score: str = Field(description="Score as printed.")
 
@@ -163,8 +203,8 @@ class ContactSheet(Settings):
     """All pictures, small, folded away."""
 
     type: Literal["contact_sheet"] = "contact_sheet"
-    kinds: dict[str, str] = Field(description="Kind of picture → name, from left to right.")
-    strips: tuple[Strip, ...] = Field(description="Stimuli in order.")
+    kinds: dict[KindName, str] = Field(min_length=1, description="Kind of picture → name, from left to right.")
+    strips: tuple[Strip, ...] = Field(min_length=1, description="Stimuli in order.")
     ranking: str = Field(description="Label of the score below each.")
 
 
@@ -208,13 +248,20 @@ def _local(tag: object) -> str:
     return str(tag).rpartition("}")[2].lower()
 
 
+def _fault(element: ElementTree.Element) -> str:
+    """Name what an element of a figure may not be or have, if anything."""
+    tag = _local(element.tag)
+    if tag not in DRAWING:
+        return f"<{tag}> is no element of a drawing"
+    if tag in TEXT_ONLY and len(element):
+        return f"<{tag}> may hold text only"
+    if tag == "style" and REFERS_OUTSIDE.search(element.text or ""):
+        return f"<style> refers to more than the figure: {element.text}"
+    outside = [name for name, value in element.attrib.items() if _leads_outside(_local(name), value)]
+    return f"<{tag}> has {outside[0]}={element.attrib[outside[0]][:80]!r}" if outside else ""
+
+
 def _leads_outside(name: str, value: str) -> bool:
     """Tell if an attribute runs code or refers to something that is not in the figure itself."""
     refers = name in ("href", "src") and not value.startswith(("#", EMBEDDED))
-    return name.startswith("on") or refers or _styles_outside(value) or "javascript:" in value.lower()
-
-
-def _styles_outside(style: str) -> bool:
-    """Tell if a style refers to something that is not in the figure itself."""
-    targets = re.findall(r"url\(([^)]*)\)?", style, re.IGNORECASE)
-    return "@import" in style.lower() or any(not target.strip("'\" ").startswith("#") for target in targets)
+    return name.startswith("on") or refers or (name != "aria-label" and REFERS_OUTSIDE.search(value) is not None)

@@ -151,7 +151,7 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
         return "The reconstruction was compared with no baseline."
     results = {key: [compare(entry, "reconstruction", name) for name in names] for key, entry in metrics.items()}
     won = [key for key, found in results.items() if all(result == "better" for result in found)]
-    them = "its baseline" if len(names) == 1 else f"all {NUMBERS[len(names)]} baselines"
+    them = {1: "its baseline", 2: "both baselines"}.get(len(names), f"all {NUMBERS[len(names)]} baselines")
     sentence = f"The reconstruction is better than {them} on {len(won)} of {len(metrics)} metrics"
     if len(won) == len(metrics):
         return f"{sentence}, each time with 95 % intervals that do not overlap."
@@ -233,7 +233,7 @@ def _verdict(metrics: Mapping[str, Mapping[str, Any]], ablation: str) -> str:
         for wanted in ("better", "worse", "overlap")
     )
     if not (better or worse or overlap):
-        return "not tested, there are no scores"
+        return "not tested, no metric has 95 % intervals of it and of the whole method"
     verdict = {
         (True, False): "what it leaves out earns its place",
         (True, True): "what it leaves out is a trade",

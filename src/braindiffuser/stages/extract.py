@@ -36,7 +36,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         yield group
 
 
-def _features(work: Work, target: Target, ids: Int[np.ndarray, " n"], rows: slice) -> Features:
+def _features(work: Work, target: Target, ids: Int[np.ndarray, " n_all"], rows: slice) -> Features:
     recording = work.open_recording()
     stimuli = Stimuli(ids[rows], recording.pictures, recording.captions)
     return target.extract(stimuli, work.networks, work.experiment.seed)

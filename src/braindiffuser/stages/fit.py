@@ -61,9 +61,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         progress = partial(work.progress, "choosing alpha and calibration")
         learnt = experiment.regression.fit(rows, missing, experiment.device, progress)
         for group, found in learnt.items():
-            path = drafts[group].folder / decoder_name(group)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_learnt(path, found, _header(results, group))
+            save_learnt(drafts[group].folder / decoder_name(group), found, _header(results, group))
             drafts[group].note([decoder_name(group)])
     learnt = {
         group: load_learnt(draft.folder / decoder_name(group), _header(results, group))

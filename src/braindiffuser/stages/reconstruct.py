@@ -91,7 +91,7 @@ def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> No
             work.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
 
 
-def _rows(features: GroupFeatures, rows: slice) -> dict[str, Float[np.ndarray, "n ..."]]:
+def _rows(features: GroupFeatures, rows: slice) -> dict[str, Float[np.ndarray, "n_chosen ..."]]:
     return {group: values[rows] for group, values in features.items()}
 
 

@@ -1,4 +1,5 @@
 import json
+from itertools import combinations
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from braindiffuser.metrics.pixcorr import PixCorr
 from braindiffuser.metrics.ssim import SSIM
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 
-NAMES = ("brain-diffuser-2023", "demo")
+NAMES = ("brain-diffuser-2023", "demo", "pixels")
 EACH = pytest.mark.parametrize("name", NAMES)
 LAYER = {"network": "alexnet", "layer": "2", "label": "AlexNet(2)", "description": "Of the second convolution."}
 SHARE, DISTANCE, CORRELATION = (True, 0.5, [0.0, 1.0]), (False, None, [0.0, 2.0]), (True, None, [-1.0, 1.0])
@@ -28,6 +29,10 @@ FACTS = {
         "efficientnet_lite0_middle": ("EffNet-Lite0 middle", "EfficientNet: Tan & Le 2019", SHARE),
         "efficientnet_lite0_last": ("EffNet-Lite0 last", "EfficientNet: Tan & Le 2019", SHARE),
         "clip_demo": ("CLIP (demo)", "CLIP: Radford et al. 2021", SHARE),
+    },
+    "pixels": {
+        "pixcorr": ("PixCorr", PAPER, CORRELATION),
+        "ssim": ("SSIM", "Wang et al. 2004", CORRELATION),
     },
     "brain-diffuser-2023": {
         "pixcorr": ("PixCorr", PAPER, CORRELATION),
@@ -89,11 +94,11 @@ def test_a_profile_survives_yaml(name):
 
 
 def test_one_key_is_one_number_in_every_profile():
-    first, second = (Profile.load(name).metrics for name in NAMES)
-    shared = first.keys() & second.keys()
-    assert shared == {"pixcorr", "ssim"}
     prose = {"label", "description", "citation"}
-    assert all(first[key].model_dump(exclude=prose) == second[key].model_dump(exclude=prose) for key in shared)
+    for one, other in combinations((Profile.load(name).metrics for name in NAMES), 2):
+        shared = one.keys() & other.keys()
+        assert shared == {"pixcorr", "ssim"}
+        assert all(one[key].model_dump(exclude=prose) == other[key].model_dump(exclude=prose) for key in shared)
 
 
 def test_demo_declares_that_it_stands_in():

@@ -92,6 +92,7 @@ def test_variants_are_the_method_and_what_is_left_of_it_without_a_part(generator
         "without_text": "without_text",
         "without_vision": "without_vision",
     }
+    assert generator.default_ablations == ("low_level_only", "without_low_level")
     assert {variant: generator.chain(variant) for variant in generator.variants} == {
         "low_level": ("low_level",),
         "full": ("low_level", "full"),

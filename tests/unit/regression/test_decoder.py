@@ -92,7 +92,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_beside(tmp_path, decoder,
         unfinished.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("braindiffuser.regression.decoder.save_file", interrupted)
+    monkeypatch.setattr("braindiffuser.regression.storage.save_file", interrupted)
     with pytest.raises(OSError, match="disk full"):
         save_decoder(path, decoder)
     assert path.read_bytes() == before

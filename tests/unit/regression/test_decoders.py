@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 import zarr
 from numpy.testing import assert_allclose, assert_array_equal
-from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
 from braindiffuser.regression import Decoder, RidgeCV, load_decoder, save_decoder
-from braindiffuser.regression.decoders import Decoders, fit_decoders, load_decoders, save_decoders
-from braindiffuser.regression.training import TrainingRows
+from braindiffuser.regression.decoders import Decoders, fit_decoders
+from braindiffuser.regression.rows import TrainingRows
 
 ALPHAS = {"latents": (0.1, 10.0, 1e3), "vision": (5.0,)}
 
@@ -27,7 +26,7 @@ def example(seed=0, n_new=9):
 @pytest.fixture(params=["inductive", "transductive", "none"])
 def decoders(request):
     X, targets, _ = example()
-    return fit_decoders(TrainingRows(X), targets, ALPHAS, "voxels-1", calibration=request.param, n_folds=4)
+    return fit_decoders(TrainingRows(X), targets, ALPHAS, calibration=request.param, n_folds=4)
 
 
 def test_decodes_as_estimators_with_coefficients_do(decoders):
@@ -43,10 +42,10 @@ def test_decodes_as_estimators_with_coefficients_do(decoders):
 @pytest.mark.parametrize("group", ["latents", "vision"])
 def test_dense_decoder_decodes_alike_and_needs_no_training_data(decoders, group, tmp_path):
     _, _, new = example()
-    save_decoder(tmp_path / "dense.safetensors", decoders.dense(group))
+    save_decoder(tmp_path / "dense.safetensors", decoders.dense(group, "voxels-1"))
     dense = load_decoder(tmp_path / "dense.safetensors", "voxels-1")
     assert_allclose(dense.decode(new), decoders.decode(new)[group], rtol=1e-4, atol=1e-4)
-    block = decoders.dense(group, slice(2, 5))
+    block = decoders.dense(group, "voxels-1", slice(2, 5))
     assert_allclose(block.coef, dense.coef[2:5], rtol=1e-5, atol=1e-7)
     if decoders.calibration != "transductive":
         assert_allclose(block.decode(new), dense.decode(new)[:, 2:5], rtol=1e-4, atol=1e-4)
@@ -55,7 +54,7 @@ def test_dense_decoder_decodes_alike_and_needs_no_training_data(decoders, group,
 def test_projections_are_patterns_times_coefficients(decoders):
     _, targets, new = example()
     for name, made in decoders.project(new):
-        dense = decoders.dense(name)
+        dense = decoders.dense(name, "voxels-1")
         assert_allclose(made.values, new @ dense.coef.T, rtol=1e-4, atol=1e-5)
         assert_allclose(made.intercept, dense.intercept, rtol=1e-5)
         assert_allclose(made.training_mean, targets[name].reshape(50, -1).mean(0), rtol=1e-5)
@@ -73,16 +72,34 @@ def test_under_inductive_a_picture_does_not_depend_on_its_batch(decoders):
             assert_allclose(moved[name][len(new) - 1 - row], together[name][row], rtol=1e-5, atol=1e-5)
 
 
-def test_reload_is_bit_equal(decoders, tmp_path):
+def test_what_was_learnt_rebuilds_the_decoders_bit_for_bit(decoders):
     X, targets, new = example()
-    path = tmp_path / "decoders.safetensors"
-    save_decoders(path, decoders)
-    loaded = load_decoders(path, TrainingRows(X), targets, "voxels-1")
-    assert loaded.metadata == decoders.metadata
-    assert loaded.calibration == decoders.calibration
+    learnt = {name: decoders.learnt(name) for name in targets}
+    rebuilt = Decoders.from_learnt(learnt, TrainingRows(X), targets, decoders.calibration)
+    assert rebuilt.facts == decoders.facts
     for name, values in decoders.decode(new).items():
-        assert_array_equal(loaded.alphas[name], decoders.alphas[name])
-        assert_array_equal(loaded.decode(new)[name], values)
+        assert_array_equal(rebuilt.alphas[name], decoders.alphas[name])
+        assert_array_equal(rebuilt.decode(new)[name], values)
+
+
+OTHERS = {"latents": (1e-4, 1.0), "vision": tuple(np.geomspace(1e-3, 1e5, 11)), "text": (0.0,), "depth": (1e4, 3e4)}
+"""Groups that would need float64, an eigendecomposition, a pseudo-inverse, and neither."""
+
+
+@pytest.mark.parametrize("calibration", ["inductive", "none"])
+@pytest.mark.parametrize("group", OTHERS)
+def test_a_groups_decoder_is_the_same_bits_alone_and_beside_others(group, calibration):
+    X, _, new = example()
+    rng = np.random.default_rng(2)
+    targets = {name: (X @ rng.standard_normal((12, 5)) + 1).astype(np.float32) for name in OTHERS}
+    together = fit_decoders(TrainingRows(X), targets, OTHERS, calibration=calibration)
+    alone = fit_decoders(TrainingRows(X), {group: targets[group]}, {group: OTHERS[group]}, calibration=calibration)
+    assert together.facts[group] == alone.facts[group]
+    for name, values in alone.learnt(group).arrays.items():
+        assert_array_equal(together.learnt(group).arrays[name], values)
+    assert_array_equal(together.decode(new)[group], alone.decode(new)[group])
+    for one, same in zip(dict(together.project(new))[group], dict(alone.project(new))[group], strict=True):
+        assert_array_equal(one, same)
 
 
 def test_targets_on_disk_in_half_precision_decode_nearly_alike(tmp_path):
@@ -93,9 +110,8 @@ def test_targets_on_disk_in_half_precision_decode_nearly_alike(tmp_path):
             tmp_path / name, shape=values.shape, chunks=(16, *values.shape[1:]), dtype="float16"
         )
         stored[name][:] = values
-    settings = {"fingerprint": "voxels-1", "n_folds": 4}
-    exact = fit_decoders(TrainingRows(X), targets, ALPHAS, **settings).decode(new)
-    for name, values in fit_decoders(TrainingRows(X), stored, ALPHAS, **settings).decode(new).items():
+    exact = fit_decoders(TrainingRows(X), targets, ALPHAS, n_folds=4).decode(new)
+    for name, values in fit_decoders(TrainingRows(X), stored, ALPHAS, n_folds=4).decode(new).items():
         spread = exact[name] - exact[name].mean(0)
         assert np.linalg.norm(values - exact[name]) < 1e-3 * np.linalg.norm(spread)
 
@@ -103,9 +119,9 @@ def test_targets_on_disk_in_half_precision_decode_nearly_alike(tmp_path):
 def test_a_single_alpha_without_inductive_calibration_needs_no_cross_validation(monkeypatch):
     X, targets, _ = example()
     monkeypatch.setattr("braindiffuser.regression.decoders.cross_validate", None)
-    fit_decoders(TrainingRows(X), targets, {"latents": (1.0,), "vision": (2.0,)}, "v", calibration="transductive")
+    fit_decoders(TrainingRows(X), targets, {"latents": (1.0,), "vision": (2.0,)}, calibration="transductive")
     with pytest.raises(TypeError):
-        fit_decoders(TrainingRows(X), targets, {"latents": (1.0,), "vision": (2.0,)}, "v")
+        fit_decoders(TrainingRows(X), targets, {"latents": (1.0,), "vision": (2.0,)})
 
 
 def test_single_trials_calibrate_on_left_out_averages():
@@ -115,37 +131,33 @@ def test_single_trials_calibrate_on_left_out_averages():
     stimuli = np.repeat(np.arange(120), 3)
     trials = (signal[stimuli] + 2 * rng.standard_normal((360, 10))).astype(np.float32)
     targets = {"y": (signal @ rng.standard_normal((10, 4))).astype(np.float32)}
-    made = fit_decoders(TrainingRows(trials, stimuli), targets, {"y": (1.0,)}, "v")
-    rows_alone = fit_decoders(TrainingRows(trials), {"y": targets["y"][stimuli]}, {"y": (1.0,)}, "v")
+    made = fit_decoders(TrainingRows(trials, stimuli), targets, {"y": (1.0,)})
+    rows_alone = fit_decoders(TrainingRows(trials), {"y": targets["y"][stimuli]}, {"y": (1.0,)})
     assert (made.cv_statistics["y"][1] < 0.9 * rows_alone.cv_statistics["y"][1]).all()
     predicted = made.decode(TrainingRows(trials, stimuli).averages())["y"]
     assert_allclose(predicted.std(0), targets["y"].std(0), rtol=0.15)
 
 
-def test_what_it_was_fitted_to_must_be_the_same(tmp_path):
+def test_what_it_was_fitted_to_must_be_the_same():
     X, targets, _ = example()
-    path = tmp_path / "decoders.safetensors"
-    with pytest.raises(RunError, match=r"there is no decoder at .*fit it first"):
-        load_decoders(path, TrainingRows(X), targets, "voxels-1")
-    save_decoders(path, fit_decoders(TrainingRows(X), targets, ALPHAS, "voxels-1"))
-    with pytest.raises(RunError, match=r"have fingerprint 'voxels-2', but .* fingerprint 'voxels-1'.*fit it again"):
-        load_decoders(path, TrainingRows(X), targets, "voxels-2")
-    for rows in (TrainingRows(X + 1), TrainingRows(X, weights=np.ones(50)), TrainingRows(X[:49])):
-        with pytest.raises(RunError, match="fitted to other responses or targets"):
-            load_decoders(path, rows, targets, "voxels-1")
-    with pytest.raises(RunError, match="fitted to other responses or targets"):
-        load_decoders(path, TrainingRows(X), targets | {"latents": targets["latents"][:, 1:]}, "voxels-1")
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-4])
-    with pytest.raises(RunError, match="damaged or not a decoder"):
-        load_decoders(path, TrainingRows(X), targets, "voxels-1")
-    save_file({"alphas": np.zeros(2)}, path)
-    with pytest.raises(RunError, match="format None, expected 'braindiffuser-decoders-1'"):
-        load_decoders(path, TrainingRows(X), targets, "voxels-1")
+    learnt = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).learnt("latents")}
+    with pytest.raises(RunError, match=r"latents was fitted to 9 targets, but here are 8: fit it again"):
+        Decoders.from_learnt(learnt, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
+    plain = {
+        "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").learnt(
+            "latents"
+        )
+    }
+    with pytest.raises(RunError, match=r"latents lacks prediction_mean, prediction_std: fit it again"):
+        Decoders.from_learnt(plain, TrainingRows(X), targets, "inductive")
 
 
-def test_metadata_must_be_json(tmp_path, decoders):
+def test_targets_of_another_number_of_stimuli_are_refused_before_anything_is_fitted():
     X, targets, _ = example()
-    odd = Decoders(TrainingRows(X), targets, decoders.alphas, "none", "v", metadata={"nan": float("nan")})
-    with pytest.raises(ValueError, match="JSON"):
-        save_decoders(tmp_path / "decoders.safetensors", odd)
+    with pytest.raises(ValueError, match="responses of 50 stimuli and vision of 49"):
+        fit_decoders(
+            TrainingRows(X),
+            targets | {"vision": targets["vision"][1:]},
+            {"latents": (1.0,), "vision": (1.0,)},
+            calibration="none",
+        )

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,8 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
 from braindiffuser.regression import selection
+from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.selection import grouped_folds
-from braindiffuser.regression.training import TrainingRows
 
 ALPHAS = [0.1, 10.0, 1e3, 1e5]
 
@@ -111,6 +113,22 @@ def test_repeats_of_a_picture_do_not_leak():
     Y = np.repeat(rng.standard_normal((30, 50)), 2, axis=0)  # unrelated to X, but equal between repeats
     assert cross_validate(X, Y, [0.1], groups).correlation.mean() < 0.05
     assert cross_validate(X, Y, [0.1]).correlation.mean() > 0.5
+
+
+GRIDS = ([1e4, 1e3], [1e-4, 1e3, 1e4], list(np.geomspace(1e3, 1e5, 10)), [0.0], [1e4])
+"""Solved in float32, in float64, by eigendecomposition, by pseudo-inverse, and without a choice."""
+
+
+@pytest.mark.parametrize("own", range(len(GRIDS)))
+@pytest.mark.parametrize("per_target", [False, True])
+def test_a_groups_result_is_the_same_bits_whichever_other_groups_come_with_it(own, per_target):
+    X, Y = (values.astype(np.float32) for values in example(n_voxels=80))
+    rows, targets = TrainingRows(X), {str(number): Y + number for number in range(len(GRIDS))}
+    alphas = {str(number): grid for number, grid in enumerate(GRIDS)}
+    together = selection.cross_validate(rows, targets, alphas, per_target=per_target)[str(own)]
+    alone = selection.cross_validate(rows, {"one": Y + own}, {"one": GRIDS[own]}, per_target=per_target)["one"]
+    for field in fields(alone):
+        assert_array_equal(getattr(together, field.name), getattr(alone, field.name))
 
 
 @settings(deadline=None, max_examples=25)

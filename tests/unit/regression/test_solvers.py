@@ -13,6 +13,8 @@ from braindiffuser.regression.solvers import (
     coefficients,
     decompose,
     gram,
+    grams,
+    is_many,
     operator,
     shrinkage,
     solve,
@@ -173,9 +175,51 @@ def test_several_alphas_are_each_solved(n_alphas):
     X, Y = example((20, 35))
     alphas = np.geomspace(0.1, 1e5, n_alphas)
     system = gram(X, smallest_alpha=0.1)
-    inverse_of = solve_each(system, alphas)
+    inverse_of = solve_each(system, is_many(alphas))
     for alpha in alphas:
         assert_allclose(coefficients(system, inverse_of(alpha), Y)[0], fit(X, Y, alpha)[0], rtol=1e-8, atol=1e-12)
+
+
+def test_more_than_eight_different_alphas_are_many():
+    assert not is_many(np.array([1.0] * 20))
+    assert not is_many(np.arange(8.0))
+    assert is_many(np.arange(9.0))
+
+
+def test_a_gram_matrix_per_precision_serves_the_groups_whose_own_alphas_want_it():
+    X, _ = example((40, 60), dtype=np.float32)
+    smallest = {"tiny": 1e-9, "large": 1e7, "zero": 0.0, "largest": 1e9}
+    made = {system.matrix.dtype: groups for system, groups in grams(X, None, smallest)}
+    assert made == {torch.float32: ["large", "largest"], torch.float64: ["tiny", "zero"]}
+    ((system, groups),) = grams(X.astype(np.float64), None, smallest)
+    assert (system.matrix.dtype, groups) == (torch.float64, list(smallest))
+
+
+@pytest.mark.parametrize("shape", [(5, 4000), (4000, 5)])
+def test_what_counts_as_zero_grows_with_the_larger_side(shape):
+    """A direction without variance stays out under an alpha that rounding of a sum over the longer side would hide."""
+    X, _ = example(shape, "collinear voxels")
+    system = gram(X)
+    rounding = np.finfo(np.float64).eps * float(system.matrix.diagonal().sum())
+    assert_allclose(system.tolerance, 4000 * rounding)
+    without_variance = shrinkage(decompose(system), 2000 * rounding)[0]
+    assert without_variance.tolist() == [0.0]
+    assert shrinkage(decompose(system), 5000 * rounding)[0] > 0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(300, 20), (300, 400)])
+def test_responses_far_from_zero_are_centred_as_precisely_as_others(shape, weighted):
+    """float32 has 7 digits: a mean of 1e4 subtracted once would leave about 1e-4 of each voxel."""
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal(shape) + 1e4).astype(np.float32)
+    weights = rng.integers(1, 4, len(X)).astype(float) if weighted else None
+    system = gram(X, weights, smallest_alpha=1e6)
+    assert system.matrix.dtype == torch.float32
+    exact = np.average(X.astype(np.float64), axis=0, weights=weights)
+    assert_allclose(system.mean, exact, rtol=0, atol=1e-7)
+    root = np.ones(len(X)) if weights is None else np.sqrt(weights)
+    assert_allclose(system.rows, root[:, None] * (X - exact), rtol=0, atol=1e-6)
 
 
 def test_alpha_per_target_solves_each_target_alone():

@@ -7,7 +7,8 @@ import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from braindiffuser.regression import streaming
-from braindiffuser.regression.streaming import apply_operators, for_each_block, n_columns, step_of
+from braindiffuser.regression.rows import n_columns
+from braindiffuser.regression.streaming import apply_operators, for_each_block, step_of
 
 
 @pytest.fixture(params=["2-d", "tokens", "zarr"])

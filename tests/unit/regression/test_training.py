@@ -1,9 +1,16 @@
+import weakref
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge as SklearnRidge
 
-from braindiffuser.regression.training import TrainingRows, operators
+from braindiffuser.regression import solvers
+from braindiffuser.regression.rows import TrainingRows
+from braindiffuser.regression.training import operators, operators_by_group
 
 
 def example(n_stimuli=30, n_voxels=20, seed=0):
@@ -43,33 +50,80 @@ def test_equal_trials_are_one_row_with_their_number_as_weight():
     assert_allclose(same.numpy() @ targets, weighted.numpy() @ targets, rtol=1e-8)
 
 
-def test_averages_are_means_over_trials():
-    trials, stimuli, *_ = example()
-    averages = TrainingRows(trials, stimuli).averages()
-    for stimulus in range(30):
-        assert_allclose(averages[stimulus], trials[stimuli == stimulus].mean(0))
-    assert TrainingRows(averages).averages() is averages
+FLOAT32, FLOAT64 = (1e4, 3e4), (1e-3, 1.0)
+"""Alphas that these responses are solved with in float32, and in float64."""
+MANY = tuple(np.geomspace(1e-2, 1e5, 12).tolist())
+"""So many alphas that they are solved by eigendecomposition."""
+MANY_LARGE = tuple(np.geomspace(1e4, 1e5, 9).tolist())
 
 
-@pytest.mark.parametrize("as_trials", [False, True])
-def test_rows_of_some_stimuli(as_trials):
-    trials, stimuli, repeats, *_ = example()
-    rows = TrainingRows(trials, stimuli) if as_trials else TrainingRows(trials[:30], weights=repeats.astype(float))
-    chosen = np.arange(30) % 3 == 0
-    some = rows.of(chosen)
-    assert some.n_stimuli == 10
-    assert_allclose(some.averages(), rows.averages()[chosen])
-    if as_trials:
-        assert_array_equal(np.flatnonzero(chosen)[some.stimuli], stimuli[chosen[stimuli]])
-    else:
-        assert_array_equal(some.weights, repeats[chosen])
+def single_precision(n_voxels=40):
+    trials, stimuli, _, _, new = example(n_voxels=n_voxels)
+    return TrainingRows(trials.astype(np.float32), stimuli), new.astype(np.float32)
 
 
-@pytest.mark.usefixtures("types_unchecked")
-def test_errors_say_what_came_and_what_was_expected():
-    with pytest.raises(ValueError, match="got 3 stimuli, expected one for each of 4 rows"):
-        TrainingRows(np.zeros((4, 2)), np.zeros(3, int))
-    with pytest.raises(ValueError, match="got 3 weights, expected one for each of 4 rows"):
-        TrainingRows(np.zeros((4, 2)), weights=np.ones(3))
-    with pytest.raises(ValueError, match=r"stimuli must be 0 … 2, each at least once; got up to 3"):
-        TrainingRows(np.zeros((4, 2)), np.array([0, 1, 3, 3]))
+grids = st.lists(st.sampled_from((*FLOAT32, *FLOAT64, *MANY, *MANY_LARGE)), min_size=1, max_size=14)
+
+
+@settings(deadline=None, max_examples=40)
+@given(own=grids, others=st.lists(grids, max_size=3), n_voxels=st.sampled_from([10, 200]))
+def test_a_groups_matrices_are_the_same_bits_whichever_other_groups_come_with_it(own, others, n_voxels):
+    rows, new = single_precision(n_voxels)
+    alone = operators(rows, own, new, new)
+    beside = {f"other {number}": grid for number, grid in enumerate(others)}
+    for groups in ({"own": own, **beside}, {**beside, "own": own}):
+        together = operators_by_group(rows, groups, new, new)
+        assert together.keys() == groups.keys()
+        assert together["own"].keys() == alone.keys() == set(own)
+        for alpha, operator in alone.items():
+            assert_array_equal(together["own"][alpha], operator)
+
+
+def test_precision_and_method_of_these_groups_do_differ():
+    """Without this the law above could hold of groups that are all solved alike."""
+    rows, new = single_precision()
+    groups = {"single": FLOAT32, "double": (*FLOAT32, *FLOAT64), "many": (*FLOAT32, *MANY_LARGE)}
+    made = operators_by_group(rows, groups, new)
+    for name in ("double", "many"):
+        assert (made[name][1e4] != made["single"][1e4]).any()
+        assert_allclose(made[name][1e4], made["single"][1e4], rtol=1e-3, atol=1e-6)
+
+
+def counted(monkeypatch, module, name):
+    calls, function = [], getattr(module, name)
+
+    def counting(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(module, name, counting)
+    return calls
+
+
+def test_groups_share_gram_matrices_and_factorisations(monkeypatch):
+    rows, new = single_precision()
+    products = counted(monkeypatch, solvers, "_gram")
+    factorisations = counted(monkeypatch, solvers, "cholesky")
+    decompositions = counted(monkeypatch, solvers, "decompose")
+    made = operators_by_group(rows, {"a": FLOAT32, "b": FLOAT32[:1], "c": FLOAT32[1:], "d": FLOAT32}, new)
+    assert (len(products), len(factorisations), len(decompositions)) == (1, 2, 0)
+    assert made["a"][1e4] is made["b"][1e4] is made["d"][1e4]
+    assert made["a"][3e4] is made["c"][3e4]
+    operators_by_group(rows, {"a": FLOAT32, "b": FLOAT64, "c": FLOAT64, "d": MANY, "e": MANY}, new)
+    assert [dtype for _, _, dtype, _ in products] == [torch.float32, torch.float32, torch.float64]
+    assert (len(factorisations), len(decompositions)) == (2 + 2 + 2, 1)
+
+
+def test_one_gram_matrix_is_held_at_a_time(monkeypatch):
+    rows, new = single_precision()
+    alive, make = [], solvers._gram
+
+    def weakly(*arguments):
+        assert all(matrix() is None for matrix in alive)
+        system = make(*arguments)
+        alive.append(weakref.ref(system))
+        return system
+
+    monkeypatch.setattr(solvers, "_gram", weakly)
+    operators_by_group(rows, {"a": FLOAT32, "b": FLOAT64, "c": MANY}, new)
+    assert len(alive) == 2

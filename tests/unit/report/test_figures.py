@@ -1,8 +1,18 @@
 import re
+from html import unescape
 
 import pytest
+from matplotlib.figure import Figure
 
-from braindiffuser.report.figures import metric_panel, noise_ceiling_panel
+from braindiffuser.report.figures import (
+    ABLATION_MARKS,
+    CSS_COLOURS,
+    MARKS,
+    as_svg,
+    marks_of,
+    metric_panel,
+    noise_ceiling_panel,
+)
 from braindiffuser.report.tables import COMPARED
 
 
@@ -43,3 +53,61 @@ def test_empty_region_keeps_its_row():
         {"faces": {"n_voxels": 0}, "V1": {"n_voxels": 1200, "median": 1, "quartiles": [0, 2]}}, "r"
     )
     assert texts(svg)[-4:] == ["faces", "empty", "V1", "1,200"]
+
+
+def test_every_condition_has_a_mark_of_its_own_while_there_are_enough():
+    ablations = [f"without_{number}" for number in range(len(ABLATION_MARKS))]
+    marks = marks_of([*ablations, *MARKS])
+    assert list(marks) == [*ablations, *MARKS]
+    assert len(set(marks.values())) == len(marks)
+    assert {name: marks[name] for name in MARKS} == MARKS
+
+
+def test_more_ablations_than_marks_begin_again():
+    marks = marks_of([f"without_{number}" for number in range(len(ABLATION_MARKS) + 1)])
+    assert list(marks.values()) == [*ABLATION_MARKS, ABLATION_MARKS[0]]
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_panel_draws_any_number_of_ablations(n):
+    ablations = {f"without_{number}": f"Without {number}" for number in range(n)}
+    entry = identification(0.9, 0.88, 0.92) | {"ablations": {name: 0.6 + 0.01 * k for k, name in enumerate(ablations)}}
+    shown = texts(metric_panel([entry], {**ablations, "reconstruction": "Whole method"}, "figure"))
+    assert shown[-2 * (n + 1) :: 2] == [*ablations.values(), "Whole method"]
+    assert shown[-2 * n - 1 :: 2] == [*(f"{60 + k}.0 %" for k in range(n)), "90.0 %"]
+
+
+def drawing(title="", colour=CSS_COLOURS["ink"]):
+    figure = Figure(figsize=(4, 2))
+    axes = figure.add_subplot()
+    axes.plot([1, 2], "o", color=colour)
+    axes.set_title(title)
+    return figure
+
+
+def test_svg_is_one_element_of_the_size_of_the_figure():
+    svg = as_svg(drawing(), "mine", 'two "dots" & <more>')
+    assert svg.startswith('<svg viewBox="0 0 288 144" role="img" aria-label="two &quot;dots&quot; &amp; &lt;more&gt;">')
+    assert svg.endswith("</svg>")
+    assert not re.search(r"<!|<\?|metadata|xlink|http", svg)
+
+
+def test_same_drawing_same_bytes_and_another_name_shares_no_id():
+    first, second = (as_svg(drawing(), name, "") for name in ("a", "b"))
+    assert first == as_svg(drawing(), "a", "")
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for svg, known in zip((first, second), ids, strict=True):
+        assert set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg)) <= known
+
+
+def test_colours_of_the_page_become_variables_and_others_stay():
+    assert "var(--ceiling)" in as_svg(drawing(colour=CSS_COLOURS["ceiling"]), "mine", "")
+    assert "#123456" in as_svg(drawing(colour="#123456"), "mine", "")
+
+
+def test_text_stays_text():
+    svg = as_svg(drawing(title="</svg><script>alert(1)</script> -->"), "mine", "")
+    assert "<script" not in svg
+    assert "</svg><script>alert(1)</script> -->" in [unescape(text) for text in texts(svg)]

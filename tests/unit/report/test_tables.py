@@ -18,13 +18,12 @@ def metric(value, *, better=True, chance=None, label="M", half=0.01, **others):
         "chance": chance,
         "baselines": {name: others[name] for name in tables.BASELINES if name in others},
         "baselines_ci95": {name: interval[name] for name in tables.BASELINES if name in others},
-        "ablations": {name: others[name] for name in tables.ABLATIONS if name in others},
-        "ablations_ci95": {name: interval[name] for name in tables.ABLATIONS if name in others},
+        "ablations": {name: value for name, value in others.items() if name not in tables.BASELINES},
+        "ablations_ci95": {name: value for name, value in interval.items() if name not in tables.BASELINES},
     }
 
 
-def ablated(both, low_level_only, without_low_level, **facts):
-    return metric(both, low_level_only=low_level_only, without_low_level=without_low_level, **facts)
+ABLATIONS = {"low_level_only": "Low level only", "without_low_level": "Diffusion only"}
 
 
 def test_estimate_finds_every_condition_and_none_where_there_is_none():
@@ -74,7 +73,7 @@ def test_markdown_has_one_cell_per_column_and_escapes_bars():
     assert "0.250 [0.240 – 0.260]" in lines[2]
     assert "90.0 % [89.0 – 91.0 %]" in lines[3]
     assert lines[3].endswith("| 50.0 % |")
-    assert "Diffusion only" in tables.scores_markdown(scores, tables.ABLATIONS)
+    assert "Diffusion only" in tables.scores_markdown(scores, ABLATIONS)
 
 
 @pytest.mark.parametrize(
@@ -101,37 +100,48 @@ def test_compare_says_nothing_without_an_interval():
 
 
 @pytest.mark.parametrize(
-    ("both", "low_level_only", "verdict"),
+    ("whole", "ablation", "verdict"),
     [
+        ((0.5, 0.5), (0.3, 0.3), "earns its place; the whole method is better on A and B, worse on none"),
+        ((0.3, 0.3), (0.5, 0.5), "does not earn its place; the whole method is better on no metric, worse on A and B"),
+        ((0.5, 0.3), (0.3, 0.5), "is a trade; the whole method is better on A, worse on B"),
         (
             (0.5, 0.5),
-            (0.3, 0.3),
-            "earns its place: both together are better than the low level alone on A and B; worse",
+            (0.5, 0.495),
+            "is not shown to earn its place; the whole method is better on no metric, worse on none, undecided on A and B",
         ),
-        ((0.3, 0.3), (0.5, 0.5), "does not earn its place: both together are better than the low level alone on no"),
-        ((0.5, 0.3), (0.3, 0.5), "is a trade: both together are better than the low level alone on A; worse on B"),
-        ((0.5, 0.5), (0.5, 0.495), "is not shown to earn its place"),
-        ((0.5, 0.5), (0.3, 0.495), "earns its place"),
+        ((0.5, 0.5), (0.3, 0.495), "earns its place; the whole method is better on A, worse on none, undecided on B"),
+        (
+            (0.3, 0.5),
+            (0.5, 0.495),
+            "does not earn its place; the whole method is better on no metric, worse on A, undecided on B",
+        ),
     ],
 )
-def test_ablation_sentence_follows_the_numbers(both, low_level_only, verdict):
-    pairs = zip("AB", both, low_level_only, strict=True)
-    scores = {"metrics": {label: ablated(x, y, x, label=label) for label, x, y in pairs}}
-    diffusion, low_level = tables.ablation_sentences(scores)
-    assert diffusion.startswith(f"The diffusion {verdict}")
-    assert low_level.startswith("The low level is not shown to earn its place")
-    assert "undecided on A and B" in low_level
+@pytest.mark.parametrize("better", [True, False])
+def test_ablation_sentence_follows_the_numbers(whole, ablation, verdict, better):
+    sign = 1 if better else -1
+    pairs = zip("AB", whole, ablation, strict=True)
+    scores = {"metrics": {label: metric(sign * x, a=sign * y, better=better, label=label) for label, x, y in pairs}}
+    assert tables.ablation_sentences(scores, {"a": "No a"}) == [f"No a: what it leaves out {verdict}."]
 
 
-def test_each_stage_is_judged_against_the_other_alone():
-    scores = {"metrics": {"m": ablated(0.5, 0.5, 0.1)}}
-    diffusion, low_level = tables.ablation_sentences(scores)
-    assert "is not shown to earn its place" in diffusion
-    assert low_level.startswith("The low level earns its place")
+def test_each_ablation_is_judged_apart_in_the_order_given():
+    scores = {"metrics": {"m": metric(0.5, low_level_only=0.1, without_low_level=0.5, third=0.9)}}
+    said = tables.ablation_sentences(scores, {"third": "Third", **ABLATIONS})
+    assert [line.partition("; ")[0] for line in said] == [
+        "Third: what it leaves out does not earn its place",
+        "Low level only: what it leaves out earns its place",
+        "Diffusion only: what it leaves out is not shown to earn its place",
+    ]
+    assert tables.ablation_sentences(scores, {}) == []
 
 
-def test_ablation_that_was_not_run_is_not_judged():
-    assert all("was not tested" in sentence for sentence in tables.ablation_sentences({"metrics": {"m": metric(0.5)}}))
+@pytest.mark.parametrize("others", [{}, {"low_level_only": 0.1}])
+def test_ablation_without_scores_or_intervals_is_not_judged(others):
+    entry = {**metric(0.5, **others), "ablations_ci95": {}}
+    for line in tables.ablation_sentences({"metrics": {"m": entry}}, ABLATIONS):
+        assert line.endswith("only: not tested, no metric has 95 % intervals of it and of the whole method.")
 
 
 def test_baseline_sentence_needs_all_three_baselines_beaten():
@@ -140,6 +150,34 @@ def test_baseline_sentence_needs_all_three_baselines_beaten():
     assert "on 1 of 2 metrics" in tables.baseline_sentence({"metrics": metrics})
     assert tables.baseline_sentence({"metrics": metrics}).endswith("not on B.")
     assert "on 1 of 1 metrics, each time" in tables.baseline_sentence({"metrics": {"a": metrics["a"]}})
+
+
+@pytest.mark.parametrize(
+    ("names", "them"),
+    [
+        (["mean_image"], "its baseline"),
+        (["mean_image", "random_train_image"], "both baselines"),
+        (list(tables.BASELINES), "all three baselines"),
+    ],
+)
+def test_baseline_sentence_counts_the_baselines_that_there_are(names, them):
+    entry = metric(0.5, **dict.fromkeys(names, 0.1))
+    assert f"is better than {them} on 1 of 1 metrics" in tables.baseline_sentence({"metrics": {"m": entry}})
+
+
+def test_baseline_sentence_claims_nothing_without_baselines_or_intervals():
+    assert (
+        tables.baseline_sentence({"metrics": {"m": metric(0.5)}}) == "The reconstruction was compared with no baseline."
+    )
+    entry = {**metric(0.5, mean_image=0.1), "ci95": None}
+    assert "on 0 of 1 metrics" in tables.baseline_sentence({"metrics": {"m": entry}})
+
+
+def test_baseline_sentence_knows_that_less_is_better_for_a_distance():
+    scores = {
+        "metrics": {"m": metric(0.1, better=False, mean_image=0.5), "n": metric(0.5, better=False, mean_image=0.1)}
+    }
+    assert "on 1 of 2 metrics" in tables.baseline_sentence(scores)
 
 
 def test_ranking_breaks_ties_by_pixcorr_then_by_number():

@@ -1,0 +1,291 @@
+"""Parts that can be told apart: whatever they make says what it was made from, so that every path of a run can be traced.
+
+A stimulus is a picture of one colour that says which stimulus it is and whether it trains or tests. Features say their group,
+whether they come from stimuli or from responses, and which stimulus. A generator writes all that it was given into the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from braindiffuser.analyses import Analysis, Findings, Outcome
+from braindiffuser.data.recording import Recording
+from braindiffuser.data.splits import number_repeats
+from braindiffuser.datasets import Dataset, Folder
+from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
+from braindiffuser.metrics import Citation, Description, Label, PixelMetric
+from braindiffuser.network_cache import NetworkCache
+from braindiffuser.part import runtime
+from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regressors import Regressor
+from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
+from braindiffuser.targets import Features, Stimuli, Target
+
+N_TRAIN, N_TEST, N_FURTHER, N_REPEATS, SIDE = 12, 5, 4, 2, 16
+GROUPS = {"a": 1, "b": 2}
+SOURCES = {"truth": 1, "predictions": 2}
+VARIANTS = {"rough": 1, "full": 2, "without_b": 3, "without_rough": 4}
+
+# What each pixel of a drawn picture's first row says, in levels of red.
+VARIANT, STIMULUS, SOURCE, START_VARIANT, START_SOURCE, GROUP_A, GROUP_B, NULL, SEED = range(9)
+
+
+def levels(picture: np.ndarray) -> np.ndarray:
+    """Read the first row's red, 0 … 255."""
+    return np.rint(picture[0, 0] * 255).astype(int)
+
+
+def stimulus_picture(stimulus_id: int, brightness: int) -> np.ndarray:
+    """A picture in red that says its stimulus, in green that says if it is one of the first that train, and in blue how bright."""
+    picture = np.zeros((3, SIDE, SIDE), np.float32)
+    picture[0], picture[1], picture[2] = (stimulus_id + 1) / 255, float(stimulus_id < N_TRAIN), brightness / 255
+    return picture
+
+
+class Told(Dataset):
+    """A recording in a folder of small files: `sessions/*.npy`, `design.csv`, `mask.npy`, `brightness.txt`, `captions.txt`."""
+
+    root: Folder = runtime(description="Folder of the recording.")
+    subject: str = Field("subj01", description="Name.")
+
+    def open(self, made: Path) -> Recording:
+        trials = pd.read_csv(self.root / "design.csv")
+        mask = np.load(self.root / "mask.npy")
+        sessions = {int(path.stem): path for path in sorted((self.root / "sessions").glob("*.npy"))}
+        trials = trials[trials["session"].isin(sessions)].reset_index(drop=True)
+        trials["repeat"] = number_repeats(trials["stimulus_id"].to_numpy())
+        captions = (self.root / "captions.txt").read_text().splitlines()
+        n_voxels = int(mask.sum())
+        return Recording(
+            subject=self.subject,
+            trials=trials.assign(subject=self.subject, trial=np.arange(len(trials))),
+            voxel_mask=mask,
+            affine=np.eye(4),
+            roi_masks={"V1": np.arange(n_voxels) < 3, "V2": np.arange(n_voxels) >= 3, "none": np.zeros(n_voxels, bool)},
+            read_session=lambda session: np.load(sessions[session])[:, mask.ravel()],
+            pictures=partial(_pictures, self.root / "brightness.txt"),
+            captions=lambda stimulus_id: (captions[stimulus_id],),
+            further_test_sets={"further": np.arange(N_TRAIN + N_TEST, N_TRAIN + N_TEST + N_FURTHER)},
+            session_files=lambda session: (f"sessions/{session}.npy",),
+        )
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        roles = {
+            "design": ["design.csv"],
+            "regions": ["mask.npy"],
+            "betas": [f"sessions/{path.name}" for path in sorted((self.root / "sessions").glob("*.npy"))],
+            "stimuli": ["brightness.txt"],
+            "captions": ["captions.txt"],
+        }
+        return {
+            role: {name: self.root / name for name in names if (self.root / name).is_file()} for role, names in roles.items()
+        }
+
+    @property
+    def place(self) -> Path:
+        return self.root
+
+
+def _pictures(brightness: Path, ids: np.ndarray) -> np.ndarray:
+    level = int(brightness.read_text())
+    return np.stack([stimulus_picture(int(stimulus_id), level) for stimulus_id in ids])
+
+
+def write_recording(folder: Path, n_sessions: int = 3, seed: int = 0) -> Path:
+    """Write a recording whose betas are noise around one value for each stimulus."""
+    rng = np.random.default_rng(seed)
+    (folder / "sessions").mkdir(parents=True)
+    n_stimuli = N_TRAIN + N_TEST + N_FURTHER
+    shown = np.concatenate([rng.permutation(n_stimuli) for _ in range(3 * N_REPEATS)])
+    session = np.repeat(np.arange(1, 4), len(shown) // 3)
+    split = np.where(shown < N_TRAIN, "train", "test")
+    pd.DataFrame({"session": session, "stimulus_id": shown, "split": split}).to_csv(folder / "design.csv", index=False)
+    mask = np.ones((2, 2, 2), bool)
+    mask[0, 0, 0] = False
+    np.save(folder / "mask.npy", mask)
+    tuning = rng.normal(size=(n_stimuli, mask.size))
+    for number in range(1, n_sessions + 1):
+        own = shown[session == number]
+        betas = tuning[own] + 0.1 * rng.normal(size=(len(own), mask.size))
+        np.save(folder / "sessions" / f"{number}.npy", betas.astype(np.float32))
+    (folder / "brightness.txt").write_text("100")
+    (folder / "captions.txt").write_text("\n".join(f"caption {number}" for number in range(n_stimuli)))
+    return folder
+
+
+class Code(Target):
+    """(group, source, stimulus, brightness or length of the caption): what the features were made from."""
+
+    reads: ClassVar[tuple[str, ...]] = ("stimuli",)
+
+    group: int = Field(description="Number that stands for the group.")
+    shift: int = Field(0, description="Added to the last number.")
+    nothing: int = Field(9, description="Last number of the feature of nothing.")
+
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        blue = stimuli.pictures()[:, 2, 0, 0] * 255
+        return self._rows(stimuli.ids, np.rint(blue) + self.shift)
+
+    def _rows(self, ids: np.ndarray, last: np.ndarray) -> Features:
+        rows = [np.full(len(ids), self.group), np.full(len(ids), SOURCES["truth"]), ids, last]
+        return np.stack(rows, axis=1).astype(np.float32)
+
+    def null(self, networks: NetworkCache) -> Features:
+        return np.array([[self.group, 0, 0, self.nothing]], np.float32)
+
+
+class Caption(Code):
+    """The same of captions."""
+
+    reads: ClassVar[tuple[str, ...]] = ("captions",)
+
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        lengths = [len(captions[0]) for captions in stimuli.captions()]
+        return self._rows(stimuli.ids, np.array(lengths) + self.shift)
+
+
+class Oracle(Regressor):
+    """Decodes the group, "predictions", and the row of the test set; says in the last number how many rows it was fitted to."""
+
+    linear: ClassVar[bool] = True
+
+    penalty: dict[str, float] = Field({}, description="Without effect, but of one group.")
+
+    def influences_of(self, group: str, device: str) -> dict[str, Any]:
+        return {"kind": self.kind, "penalty": self.penalty.get(group, 0.0)}
+
+    def fit(self, rows, targets, device, progress=None):
+        return {group: Learnt({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets}
+
+    def decode(self, learnt, rows, targets, responses, device, progress=None):
+        for group, found in learnt.items():
+            decoded = {}
+            for name, own in responses.items():
+                first = np.rint(np.asarray(targets[group][:1])[0])
+                made = [
+                    np.full(len(own), first[0]),
+                    np.full(len(own), SOURCES["predictions"]),
+                    np.arange(len(own)) + (100 if name == "test" else 150),
+                    np.full(len(own), float(found.arrays["n_rows"][0])),
+                ]
+                decoded[name] = np.stack(made, axis=1).astype(np.float32)
+            yield group, decoded
+
+    def project(self, learnt, rows, targets, patterns, device, progress=None):
+        for group in learnt:
+            yield group, patterns.sum(axis=1)
+
+
+class Tracer(Generator):
+    """Writes all that it was given into pixels."""
+
+    uses: ClassVar[tuple[str, ...]] = ("a", "b")
+    variants: ClassVar[Mapping[str, Variant]] = {
+        "rough": Variant("Rough", None, ("a",), "rough_only", "Rough only"),
+        "full": Variant("Whole", "rough", ("a", "b")),
+        "without_b": Variant("Without b", "rough", ("a",), "without_b", "Without b"),
+        "without_rough": Variant("Without rough", None, ("a", "b"), "without_rough", "Without rough"),
+    }
+
+    strength: float = Field(0.5, ge=0, le=1, description="Shown in blue.")
+    batch: int = runtime(3, description="Pictures at a time.")
+
+    @property
+    def pictures_at_a_time(self) -> int:
+        return self.batch
+
+    def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
+        def draw(features: GroupFeatures, picture_ids: np.ndarray, start: np.ndarray | None) -> np.ndarray:
+            made = np.zeros((len(picture_ids), 3, SIDE, SIDE), np.float32)
+            made[:, 2] = self.strength
+            row = made[:, 0, 0]
+            row[:, VARIANT] = VARIANTS[variant]
+            first = next(iter(features.values()))
+            row[:, SOURCE], row[:, STIMULUS] = first[:, 1], first[:, 2]
+            for place, group in ((GROUP_A, "a"), (GROUP_B, "b")):
+                row[:, place] = features[group][:, 0] if group in features else 0
+            row[:, NULL] = sum(int(values[0, 3]) for values in null.values())
+            row[:, SEED] = seed
+            if start is not None:
+                row[:, START_VARIANT] = np.rint(start[:, 0, 0, VARIANT] * 255)
+                row[:, START_SOURCE] = np.rint(start[:, 0, 0, SOURCE] * 255)
+            made[:, 0, 0] = row / 255
+            return made
+
+        return draw
+
+
+class Reads(PixelMetric):
+    """What one pixel of the picture says, less what one pixel of the stimulus says if asked to."""
+
+    bounds: ClassVar[tuple[float, float]] = (-255.0, 255.0)
+    label: Label = "Reads"
+    description: Description = "What a pixel says."
+    citation: Citation = "none"
+    pixel: int = Field(0, ge=0, lt=SIDE, description="Which pixel of the first row.")
+    channel: int = Field(0, ge=0, lt=3, description="Which channel.")
+
+    def compare(self, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+        return np.rint(made[:, self.channel, 0, self.pixel].astype(np.float64) * 255)
+
+
+class Names(Analysis):
+    """Leaves one picture for each region, and a sentence."""
+
+    draws: ClassVar[bool] = True
+
+    word: str = Field("found", description="A word of the sentence.")
+
+    def run(self, findings: Findings) -> Outcome:
+        names = [name for name, mask in findings.rois.items() if mask.any()]
+        features = {group: findings.truth(group)[: len(names)] for group in findings.drawn_groups}
+        drawn = findings.draw(features, np.arange(len(names)))
+        kind = f"{self.label}_regions"
+        refs = [PictureRef(kind=kind, number=number, label=name) for number, name in enumerate(names)]
+        groups = tuple(PictureGroup(name=ref.label, pictures=(ref,)) for ref in refs)
+        section = Section(
+            name=self.label,
+            title="Names",
+            blocks=(Text(text=f"{self.word} {len(names)} of {findings.subject}"), Pictures(groups=groups)),
+        )
+        return Outcome(section, {kind: drawn["full"]}, {"names": names})
+
+
+def fake_experiment(root: Path, **changes: Any):
+    """An experiment of fake parts alone; changes are nested entries."""
+    from braindiffuser.experiment import Experiment
+
+    module = __name__
+    content = {
+        "name": "fakes",
+        "seed": 7,
+        "dataset": {"kind": f"{module}:Told", "root": str(root)},
+        "targets": {
+            "a": {"kind": f"{module}:Code", "group": GROUPS["a"]},
+            "b": {"kind": f"{module}:Caption", "group": GROUPS["b"]},
+        },
+        "regression": {"kind": f"{module}:Oracle"},
+        "generator": {"kind": f"{module}:Tracer"},
+        "evaluation": {
+            "profile": "pixels",
+            "n_resamples": 20,
+            "metrics": {
+                "variant": {"kind": f"{module}:Reads", "pixel": VARIANT},
+                "stimulus": {"kind": f"{module}:Reads", "pixel": STIMULUS},
+                "source": {"kind": f"{module}:Reads", "pixel": SOURCE},
+                "trains": {"kind": f"{module}:Reads", "channel": 1},
+            },
+        },
+        "analyses": [{"kind": f"{module}:Names"}],
+    }
+    return Experiment.model_validate(content).changed(changes)
+
+
+Listener = Callable[[str, int, int], None]

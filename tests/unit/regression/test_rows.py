@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from braindiffuser.regression.rows import TrainingRows
+
+
+def example(n_stimuli=30, n_voxels=20, seed=0):
+    """Single trials, the stimulus of each, and the number of trials of each stimulus."""
+    rng = np.random.default_rng(seed)
+    repeats = rng.integers(1, 4, n_stimuli)
+    stimuli = rng.permutation(np.repeat(np.arange(n_stimuli), repeats))
+    return rng.standard_normal((len(stimuli), n_voxels)), stimuli, repeats
+
+
+def test_averages_are_means_over_trials():
+    trials, stimuli, _ = example()
+    averages = TrainingRows(trials, stimuli).averages()
+    for stimulus in range(30):
+        assert_allclose(averages[stimulus], trials[stimuli == stimulus].mean(0))
+    assert TrainingRows(averages).averages() is averages
+
+
+@pytest.mark.parametrize("as_trials", [False, True])
+def test_rows_of_some_stimuli(as_trials):
+    trials, stimuli, repeats = example()
+    rows = TrainingRows(trials, stimuli) if as_trials else TrainingRows(trials[:30], weights=repeats.astype(float))
+    chosen = np.arange(30) % 3 == 0
+    some = rows.of(chosen)
+    assert some.n_stimuli == 10
+    assert_allclose(some.averages(), rows.averages()[chosen])
+    if as_trials:
+        assert_array_equal(np.flatnonzero(chosen)[some.stimuli], stimuli[chosen[stimuli]])
+    else:
+        assert_array_equal(some.weights, repeats[chosen])
+
+
+def test_targets_must_be_of_as_many_stimuli():
+    trials, stimuli, _ = example()
+    rows = TrainingRows(trials, stimuli)
+    rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((30, 3, 4))})
+    with pytest.raises(ValueError, match="responses of 30 stimuli and vision of 29, expected as many"):
+        rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((29, 2))})
+
+
+def test_the_digest_tells_other_rows_apart():
+    trials, stimuli, _ = example()
+    same = {TrainingRows(trials, stimuli).digest(), TrainingRows(np.asfortranarray(trials), stimuli.copy()).digest()}
+    assert len(same) == 1
+    others = (
+        TrainingRows(trials + 1, stimuli),
+        TrainingRows(trials),
+        TrainingRows(trials, stimuli[::-1].copy()),
+        TrainingRows(trials, stimuli, np.ones(len(trials))),
+        TrainingRows(trials.astype(np.float32), stimuli),
+        TrainingRows(trials.reshape(-1, 10)),
+    )
+    assert len({other.digest() for other in others} | same) == 7
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_errors_say_what_came_and_what_was_expected():
+    with pytest.raises(ValueError, match="got 3 stimuli, expected one for each of 4 rows"):
+        TrainingRows(np.zeros((4, 2)), np.zeros(3, int))
+    with pytest.raises(ValueError, match="got 3 weights, expected one for each of 4 rows"):
+        TrainingRows(np.zeros((4, 2)), weights=np.ones(3))
+    with pytest.raises(ValueError, match=r"stimuli must be 0 … 2, each at least once; got up to 3"):
+        TrainingRows(np.zeros((4, 2)), np.array([0, 1, 3, 3]))

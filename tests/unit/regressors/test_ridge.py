@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from pydantic import ValidationError
+
+from braindiffuser.errors import RunError
+from braindiffuser.regression import Calibration, Ridge
+from braindiffuser.regression.learnt import load_learnt, save_learnt
+from braindiffuser.regression.rows import TrainingRows
+from braindiffuser.regressors.ridge import RidgeRegression
+
+ALPHAS = {"latents": (0.1, 10.0, 1e3), "vision": (5.0,)}
+CALIBRATIONS = ("inductive", "transductive", "none")
+
+
+def example(seed=0, scale=1.0):
+    """Rows, targets of three groups, and two test sets, of which one has larger responses."""
+    rng = np.random.default_rng(seed)
+    weights = np.random.default_rng(100).standard_normal((12, 27)) / 3
+    X = rng.standard_normal((50, 12)).astype(np.float32)
+    Y = (X @ weights + rng.standard_normal((50, 27)) + 3).astype(np.float32)
+    targets = {"latents": Y[:, :9], "vision": Y[:, 9:21].reshape(50, 3, 4), "text": Y[:, 21:]}
+    tests = {"test": rng.standard_normal((9, 12)), "held_out": 2 * rng.standard_normal((7, 12)) + 1}
+    return TrainingRows(X), targets, {name: values.astype(np.float32) for name, values in tests.items()}
+
+
+def decoded(part, groups=("latents", "vision", "text"), tests=None):
+    rows, targets, responses = example()
+    targets = {name: targets[name] for name in groups}
+    return dict(part.decode(part.fit(rows, targets, "cpu"), rows, targets, tests or responses, "cpu"))
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_each_test_set_is_predicted_as_ridge_does_and_calibrated_apart(calibration):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration, n_folds=4)
+    learnt = part.fit(rows, targets, "cpu")
+    for group, made in part.decode(learnt, rows, targets, tests, "cpu"):
+        arrays, values = learnt[group].arrays, targets[group].reshape(50, -1)
+        dense = Ridge(arrays["alphas"][0]).fit(rows.responses, values)
+        cv = arrays.get("prediction_mean"), arrays.get("prediction_std")
+        rule = Calibration(values.mean(0, np.float64), values.std(0, dtype=np.float64), *cv, name=calibration)
+        assert made.keys() == tests.keys()
+        for name, responses in tests.items():
+            assert made[name].dtype == np.float32
+            assert_allclose(made[name], rule.apply(dense.predict(responses)), rtol=1e-3, atol=1e-4)
+
+
+def test_under_transductive_every_test_set_gets_the_training_mean_and_spread():
+    _, targets, _ = example()
+    for group, made in decoded(RidgeRegression(calibration="transductive", alphas=ALPHAS)).items():
+        for values in made.values():
+            assert_allclose(values.mean(0), targets[group].reshape(50, -1).mean(0), rtol=1e-4)
+            assert_allclose(values.std(0), targets[group].reshape(50, -1).std(0), rtol=1e-4)
+
+
+alphas = st.lists(
+    st.sampled_from([0.0, 1e-4, 1.0, 300.0, 1e4, 1e5, *np.geomspace(1e-2, 1e6, 9)]), min_size=1, max_size=12
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(own=alphas, other=alphas, calibration=st.sampled_from(CALIBRATIONS))
+def test_a_group_is_learnt_and_decoded_to_the_same_bits_whichever_others_come_with_it(own, other, calibration):
+    rows, targets, tests = example()
+    one = RidgeRegression(alphas={"latents": own}, calibration=calibration, n_folds=3)
+    two = RidgeRegression(alphas={"latents": own, "vision": other}, calibration=calibration, n_folds=3)
+    assert one.influences_of("latents", "cpu") == two.influences_of("latents", "cpu")
+    alone = one.fit(rows, {"latents": targets["latents"]}, "cpu")
+    together = two.fit(rows, targets, "cpu")
+    assert together["latents"].facts == alone["latents"].facts
+    assert together["latents"].arrays.keys() == alone["latents"].arrays.keys()
+    for name, values in alone["latents"].arrays.items():
+        assert_array_equal(together["latents"].arrays[name], values)
+    made = dict(one.decode(alone, rows, targets, tests, "cpu"))
+    assert list(made) == ["latents"]
+    beside = dict(two.decode(together, rows, targets, tests, "cpu"))
+    for name, values in made["latents"].items():
+        assert_array_equal(beside["latents"][name], values)
+    patterns = tests["test"][:3]
+    projected = dict(two.project(together, rows, targets, patterns, "cpu"))["latents"]
+    for values, same in zip(
+        dict(one.project(alone, rows, targets, patterns, "cpu"))["latents"], projected, strict=True
+    ):
+        assert_array_equal(same, values)
+
+
+def test_projections_with_the_intercept_are_the_uncalibrated_predictions():
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration="none")
+    assert part.linear
+    learnt = part.fit(rows, targets, "cpu")
+    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
+    for group, projection in part.project(learnt, rows, targets, tests["test"], "cpu"):
+        assert_allclose(projection.values + projection.intercept, made[group]["test"], rtol=1e-4, atol=1e-4)
+        assert_allclose(projection.training_mean, targets[group].reshape(50, -1).mean(0), rtol=1e-5)
+        assert_allclose(projection.training_std, targets[group].reshape(50, -1).std(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_what_was_learnt_is_small_and_decodes_alike_from_its_file(tmp_path, calibration):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration)
+    learnt, loaded = part.fit(rows, targets, "cpu"), {}
+    for group, own in learnt.items():
+        assert max(values.size for values in own.arrays.values()) == targets[group].reshape(50, -1).shape[1]
+        save_learnt(tmp_path / f"{group}.safetensors", own, {"rows": rows.digest()})
+        loaded[group] = load_learnt(tmp_path / f"{group}.safetensors", {"rows": rows.digest()})
+        assert loaded[group].facts == own.facts
+    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
+    for group, sets in part.decode(loaded, rows, targets, tests, "cpu"):
+        for name, values in sets.items():
+            assert_array_equal(values, made[group][name])
+
+
+def test_facts_tell_the_choice_of_alpha():
+    rows, targets, _ = example()
+    learnt = RidgeRegression(alphas=ALPHAS, calibration="none").fit(rows, targets, "cpu")
+    assert learnt["vision"].facts == {"alpha": 5.0}
+    assert learnt["latents"].facts["alpha"] in ALPHAS["latents"]
+    assert learnt["text"].facts["alpha"] in RidgeRegression().default_alphas
+    assert set(learnt["text"].facts) == {"alpha", "alpha_at_edge_of_grid", "mean_cv_r2"}
+
+
+def test_progress_counts_the_columns_of_all_groups_and_folds():
+    rows, targets, tests = example()
+    part, told = RidgeRegression(alphas=ALPHAS, n_folds=3), []
+    learnt = part.fit(rows, targets, "cpu", lambda done, total: told.append((done, total)))
+    assert told[-1] == (3 * 27, 3 * 27)
+    dict(part.decode(learnt, rows, targets, tests, "cpu", lambda done, total: told.append((done, total))))
+    assert told[-1] == (27, 27)
+
+
+def test_influences_of_a_group_are_its_own_alphas_and_all_else():
+    part = RidgeRegression(alphas={"latents": [1.0, 2.0], "vision": [3.0]})
+    rest = {"kind": "ridge", "weights": "equal", "n_folds": 5, "calibration": "inductive"}
+    assert part.influences_of("latents", "cpu") == {**rest, "alphas": [1.0, 2.0]}
+    assert part.influences_of("text", "cpu") == {**rest, "alphas": list(part.default_alphas)}
+    named = RidgeRegression(alphas={"text": part.default_alphas}, default_alphas=[7.0])
+    assert named.influences_of("text", "cpu") == part.influences_of("text", "cpu")
+
+
+def test_weights_are_equal_unless_asked_for():
+    assert not RidgeRegression().weighs_repeats
+    assert RidgeRegression(weights="repeats").weighs_repeats
+
+
+def test_errors_say_what_came_and_what_was_expected():
+    part = RidgeRegression(alphas={"latents": [1.0], "image": [1.0]})
+    part.check_groups(["latents", "image", "text"])
+    with pytest.raises(ValueError, match=r"alphas\.image: there is no such target group; known groups: latents, text"):
+        part.check_groups(["latents", "text"])
+    part.check_stimuli(5)
+    with pytest.raises(RunError, match=r"regression\.n_folds is 5, but there are 4 training stimuli: use fewer folds"):
+        part.check_stimuli(4)
+    rows, targets, tests = example()
+    learnt = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
+    with pytest.raises(RunError, match="latents was fitted to 9 targets, but here are 8: fit it again"):
+        dict(part.decode(learnt, rows, targets | {"latents": targets["latents"][:, 1:]}, tests, "cpu"))
+    with pytest.raises(ValueError, match="responses of 5 voxels, expected the 12"):
+        dict(RidgeRegression().decode(learnt, rows, targets, {"test": tests["test"][:, :5]}, "cpu"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"alphas": {"latents": []}},
+        {"alphas": {"latents": [-1.0]}},
+        {"alphas": {"latents": [float("nan")]}},
+        {"alphas": {"latents": [float("inf")]}},
+        {"default_alphas": []},
+        {"n_folds": 1},
+        {"weights": "trials"},
+        {"calibration": "zscore"},
+        {"alpha": [1.0]},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        RidgeRegression(**wrong)
+
+
+def test_every_field_is_described():
+    assert all(field.description for field in RidgeRegression.model_fields.values())

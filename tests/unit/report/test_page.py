@@ -1,0 +1,339 @@
+import re
+import webbrowser
+from concurrent.futures import ProcessPoolExecutor
+from html import unescape
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from braindiffuser.images import BATCH, to_uint8
+from braindiffuser.report import page as page_module
+from braindiffuser.report.page import GAP, SHOWN_SIDE, Header, Report, render_page
+from braindiffuser.report.region_section import regions_section
+from braindiffuser.report.run_section import run_section
+from braindiffuser.report.score_sections import noise_ceiling_section, score_sections
+from braindiffuser.report.sections import (
+    Block,
+    ContactSheet,
+    Facts,
+    Gallery,
+    GalleryRow,
+    PictureGroup,
+    PictureRef,
+    Pictures,
+    Section,
+    Strip,
+    Text,
+)
+
+HEADER = Header(experiment="demo", subject="subj01", simulated=True, version="0.1")
+HOSTILE = '{}</style></title><script>alert(1)</script><!-- " onload="x" \' & &lt; {{{{ 7 * 7 }}}} $x_1$ {}'
+CONTENTS = [
+    {"type": "text", "text": "words"},
+    {"type": "text", "text": "note", "style": "note"},
+    {"type": "headlines", "items": [{"label": "label", "value": "value", "notes": ["one", "two"]}]},
+    *(
+        {
+            "type": "table",
+            "caption": f"caption{fold}",
+            "corner": "corner",
+            "columns": ["a", "b"],
+            "rows": [{"label": "row", "cells": [{"value": "1", "interval": "interval"}, {"value": "2"}]}],
+            "main": "b",
+            "fold": fold,
+        }
+        for fold in ("", "fold")
+    ),
+    {"type": "figures", "figures": [{"svg": "<svg/>", "title": "title", "note": "under"}]},
+    {
+        "type": "pictures",
+        "groups": [{"name": "V1", "note": "3 voxels", "pictures": [{"kind": "final", "number": 0, "label": "see"}]}],
+    },
+    {
+        "type": "gallery",
+        "kinds": {"final": "whole"},
+        "rows": {"best": [{"number": 0, "stimulus_id": 5, "place": 1, "scores": {"metric": "0.5"}}]},
+        "n_ranked": 1,
+        "ranking": "metric",
+    },
+    {
+        "type": "contact_sheet",
+        "kinds": {"final": "all"},
+        "strips": [{"number": 0, "stimulus_id": 5, "score": "0.7"}],
+        "ranking": "by",
+    },
+    {"type": "facts", "facts": {"term": "meaning"}},
+    {"type": "facts", "facts": {"term2": "explained"}, "style": "explained"},
+    {"type": "code", "text": "a: 1", "fold": "file"},
+]
+FIXED = {"type", "style", "svg", "kind"}
+"""Entries whose values are no free text."""
+
+
+def replaced(content, replace, key=""):
+    """Replace every free text of a block, the keys of mappings included."""
+    if isinstance(content, dict):
+        free = key in ("scores", "facts", "rows")
+        return {replace(name) if free else name: replaced(entry, replace, name) for name, entry in content.items()}
+    if isinstance(content, list):
+        return [replaced(entry, replace) for entry in content]
+    return replace(content) if isinstance(content, str) and content and key not in FIXED else content
+
+
+def page_of(contents, read, header=HEADER, title="Title"):
+    blocks = TypeAdapter(tuple[Block, ...]).validate_python(contents)
+    return render_page(header, [Section(name="s", title=title, blocks=blocks)], read)
+
+
+def section(name, *blocks, **facts):
+    return Section(name=name, title=name, blocks=blocks, **facts)
+
+
+@pytest.fixture
+def full(scored):
+    """Sections of everything that a run leaves."""
+
+    def make(n=15, words=""):
+        ablations = {"low_level_only": f"Low level only{words}", "text_only": f"Text only{words}"}
+        sets = [scored(n, ablations=ablations), scored(9, name="held_out", first=n, ablations=ablations)]
+        for one in sets:
+            for entry in one.scores["metrics"].values():
+                entry["label"] += words
+            one.scores["missing"].append(f"SwAV{words}")
+        rois = {f"V1{words}": {"n_voxels": 320, "median": 38.2, "quartiles": [20.1, 52.3]}}
+        rois[f"faces{words}"] = {"n_voxels": 0, "note": f"The scenes show no faces.{words}"}
+        regions = {"lengths": "from-training", "regions": [{"name": f"V1{words}", "n_voxels": 320}]}
+        manifest = {
+            "uid": f"demo-0f89{words}",
+            "seed": 7,
+            "versions": {"torch": f"2.9{words}"},
+            "machine": {"platform": f"Linux{words}"},
+            "experiment": {"name": f"demo{words}", "alphas": [1.0]},
+            "stages": {f"fit{words}": {"seconds": 65.0, "peak_memory_gb": 1.5, "finished": f"2026{words}"}},
+        }
+        records = {f"fit.text{words}": {"uid": "ab", "finished": f"2026{words}", "versions": {"torch": f"2.8{words}"}}}
+        return [
+            *score_sections(sets),
+            noise_ceiling_section({"rois": rois, "note": f"a note{words}"}),
+            regions_section("roi_maximisation", regions, ["roi_maximisation_low_level", "roi_maximisation_full"]),
+            run_section(manifest, records),
+        ]
+
+    return make
+
+
+def test_every_text_stays_text_wherever_it_stands(coded, outline):
+    tokens = {}
+
+    def hostile(text):
+        return tokens.setdefault(text, HOSTILE.format(f"t{len(tokens)}", f"u{len(tokens)}"))
+
+    def pages(replace):
+        header = Header(experiment=replace("demo"), subject=replace("subj01"), simulated=True, version=replace("0.1"))
+        return outline(page_of([replaced(block, replace) for block in CONTENTS], coded, header, replace("Title")))
+
+    attacked, harmless = pages(hostile), pages(lambda text: text)
+    assert len(tokens) > 30
+    assert attacked.skeleton == harmless.skeleton
+    shown = [*attacked.texts, *(str(value) for _, attributes in attacked.tags for value in attributes.values())]
+    shown = "\n".join(shown).lower()
+    missing = [token for token in tokens.values() if token.lower() not in shown]
+    assert not missing
+
+
+def test_hostile_names_of_a_run_stay_text_on_its_page(full, coded, outline):
+    attacked = outline(render_page(HEADER, full(words=HOSTILE.format("", "")), coded))
+    assert attacked.skeleton == outline(render_page(HEADER, full(words=" x"), coded)).skeleton
+    assert HOSTILE.format("", "") in "".join(attacked.texts)
+
+
+def test_page_runs_nothing_and_fetches_nothing(full, coded, outline):
+    page = render_page(HEADER, full(), coded)
+    found = outline(page)
+    links = found.values("src") + found.values("href") + found.values("xlink:href")
+    assert len(links) > 60
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links)
+    assert not {tag for tag, _ in found.tags} & {"script", "link", "iframe", "object", "embed", "base", "form", "a"}
+    assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
+    assert not set(found.skeleton[0][1]) & {"srcset", "poster", "background", "manifest"}
+    assert "@import" not in page
+    assert "image-set" not in page
+    assert all(target.strip("'\"").startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+
+
+def test_ids_are_unique_and_references_lead_somewhere(full, coded, outline):
+    page = render_page(HEADER, full(), coded)
+    found = outline(page)
+    ids = found.values("id")
+    assert len(ids) == len(set(ids))
+    references = [link[1:] for link in found.values("href")] + re.findall(r"url\(#([^)]*)\)", page)
+    assert references
+    assert set(references) | set(found.values("aria-labelledby")) <= set(ids)
+
+
+def test_figures_take_their_colours_from_the_page(full, coded):
+    page = render_page(HEADER, full(), coded)
+    figures = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(figures) == 3 * 3 + 1
+    dark = page[page.index("prefers-color-scheme") :]
+    for svg in figures:
+        assert not re.search(r"#[0-9a-f]{6}\b", svg)
+        for variable in re.findall(r"var\(--([a-z-]+)\)", svg):
+            assert page.count(f"--{variable}:") == 2
+            assert dark.count(f"--{variable}:") == 1
+
+
+def test_same_sections_same_bytes(full, coded):
+    assert render_page(HEADER, full(), coded) == render_page(HEADER, full(), type(coded)())
+
+
+def test_page_survives_storage(full, coded):
+    stored = [Section.model_validate_json(one.model_dump_json(indent=1)) for one in full()]
+    assert render_page(HEADER, stored, coded) == render_page(HEADER, full(), type(coded)())
+
+
+def test_appendices_come_last_and_all_else_keeps_its_order(coded, outline):
+    names = {"z": False, "b": True, "a": False, "y": True, "m": False}
+    page = render_page(HEADER, [section(name, appendix=last) for name, last in names.items()], coded)
+    assert outline(page).values("id") == ["z", "a", "m", "b", "y"]
+
+
+def test_two_sections_of_one_name_are_refused(coded):
+    with pytest.raises(ValueError, match="two sections of the page have the name b"):
+        render_page(HEADER, [section("b"), section("a"), section("b", appendix=True)], coded)
+
+
+def test_a_page_of_nothing_is_a_page(coded, outline):
+    assert outline(render_page(HEADER, [], coded)).values("id") == []
+    assert outline(page_of([{"type": "facts", "facts": {}}], coded)).images() == []
+
+
+def test_page_says_whether_the_subject_is_simulated(coded):
+    recorded = Header(experiment="demo", subject="subj01", simulated=False, version="0.1")
+    assert "no human brain was recorded" in render_page(HEADER, [], coded)
+    assert "subj01, simulated" in render_page(HEADER, [], coded)
+    assert "simulated" not in render_page(recorded, [], coded)
+
+
+def test_every_picture_of_a_group_is_the_one_that_it_names(coded, outline):
+    refs = [PictureRef(kind=kind, number=number, label=f"{kind} {number}") for kind in "ab" for number in (3, 270, 0)]
+    groups = tuple(PictureGroup(name="V1", pictures=tuple(refs[start : start + 2])) for start in (0, 2, 4))
+    images = outline(render_page(HEADER, [section("s", Pictures(groups=groups))], coded)).images()
+    assert [coded.name(picture) for _, picture in images] == [(ref.kind, ref.number) for ref in refs]
+    assert [label for label, _ in images] == [ref.label for ref in refs]
+
+
+def test_every_picture_of_a_gallery_is_the_one_of_its_row_and_column(coded, outline):
+    rows = [GalleryRow(number=number, stimulus_id=9000 + number, place=1, scores={}) for number in (5, 0, 299)]
+    kinds = {"seen": "Seen", "final": "Drawn"}
+    gallery = Gallery(kinds=kinds, rows={"Best": tuple(rows[:2]), "Worst": tuple(rows[2:])}, n_ranked=300, ranking="M")
+    images = outline(render_page(HEADER, [section("s", gallery)], coded)).images()
+    expected = [(kind, row.number) for row in rows for kind in kinds]
+    assert [coded.name(picture) for _, picture in images] == expected
+    assert [label for label, _ in images] == [f"{kinds[kind]}, stimulus {9000 + number}" for kind, number in expected]
+
+
+@pytest.mark.parametrize("n", [1, 7, BATCH, BATCH + 1, 300])
+def test_contact_sheet_shows_each_kind_of_each_stimulus_in_the_order_given(n, coded, outline):
+    numbers = [(7 * place) % n if n % 7 else place for place in range(n)]
+    kinds = {"seen": "Seen", "low": "Low", "final": "Drawn"}
+    strips = tuple(Strip(number=number, stimulus_id=9000 + number, score="0.5") for number in numbers)
+    sheet = ContactSheet(kinds=kinds, strips=strips, ranking="M")
+    images = outline(render_page(HEADER, [section("s", sheet)], coded)).images()
+    assert [label for label, _ in images] == [f"Test picture {number}: seen, low, drawn" for number in numbers]
+    for number, (_, strip) in zip(numbers, images, strict=True):
+        side = strip.shape[0]
+        assert strip.shape == (side, 3 * side + 2 * GAP, 4)
+        for place, kind in enumerate(kinds):
+            picture = strip[:, place * (side + GAP) : place * (side + GAP) + side]
+            assert (picture[..., 3] == 255).all()
+            assert coded.name(picture[..., :3]) == (kind, number)
+            assert not strip[:, place * (side + GAP) + side : (place + 1) * (side + GAP), 3].any()
+
+
+def test_pictures_are_shown_as_they_are_and_large_ones_shrunk(outline):
+    rng = np.random.default_rng(0)
+    drawn = {name: rng.random((1, 3, side, side), np.float32) for name, side in (("small", 16), ("large", 300))}
+    refs = tuple(PictureRef(kind=kind, number=0) for kind in drawn)
+    block = Pictures(groups=(PictureGroup(name="V1", pictures=refs),))
+    page = render_page(HEADER, [section("s", block)], lambda kind, numbers: drawn[kind])
+    (_, small), (_, large) = outline(page).images()
+    np.testing.assert_array_equal(small, to_uint8(drawn["small"])[0])
+    assert large.shape == (SHOWN_SIDE, SHOWN_SIDE, 3)
+
+
+@pytest.mark.parametrize("n", [40, 300])
+def test_few_pictures_are_asked_for_at_once_however_many_there_are(n, full, coded):
+    render_page(HEADER, full(n), coded)
+    assert max(coded.asked) == BATCH
+    assert sum(coded.asked) >= 3 * n
+
+
+def test_contact_sheets_of_many_pictures_do_not_weigh_more(coded, monkeypatch):
+    monkeypatch.setattr(page_module, "CONTACT_BYTES", 50_000)
+
+    def side(n):
+        strips = tuple(Strip(number=number, stimulus_id=number, score="") for number in range(n))
+        return page_module._strips(coded, ContactSheet(kinds={"seen": "Seen"}, strips=strips, ranking="M")).height
+
+    assert [side(2), side(300)] == [48, 24]
+    assert 24 < side(12) < 48
+
+
+def test_columns_of_tables_hold_their_cells_and_the_main_one_stands_out(coded):
+    page = page_of([CONTENTS[3]], coded)
+    assert '<td>1 <small>interval</small></td><td class="main">2</td>' in page
+    assert "<details>" not in page
+    assert "<summary>fold</summary>" in page_of([CONTENTS[4]], coded)
+
+
+def test_report_shows_itself_in_a_frame_that_holds_the_very_page(full, coded, outline):
+    page = render_page(HEADER, full(words=HOSTILE.format("", "")), coded)
+    shown = Report(page)._repr_html_()
+    ((tag, attributes),) = outline(shown).tags
+    assert tag == "iframe"
+    assert attributes["srcdoc"] == page
+    assert attributes["sandbox"] == ""
+    assert unescape(re.search(r'srcdoc="([^"]*)"', shown)[1]) == page
+
+
+def test_report_is_saved_as_it_is(tmp_path):
+    path = Report("<p>é ↑ \u00a0</p>\n").save(str(tmp_path / "new" / "page.html"))
+    assert path == tmp_path / "new" / "page.html"
+    assert path.read_bytes() == "<p>é ↑ \u00a0</p>\n".encode()
+    assert Report("other").save(path).read_text() == "other"
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_report_is_saved_whole_or_not_at_all(tmp_path):
+    path = Report("old").save(tmp_path / "page.html")
+    with pytest.raises(UnicodeEncodeError):
+        Report("new, and what no file can hold: \ud800").save(path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_report_opens_in_the_browser(monkeypatch, tmp_path):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    first, second = (Report(text).open_in_browser() for text in ("one", "two"))
+    assert [first.read_text(), second.read_text()] == ["one", "two"]
+    assert opened == [first.as_uri(), second.as_uri()]
+    assert tmp_path in first.parents
+
+
+def test_import_loads_neither_torch_nor_matplotlib():
+    names = ["page", "sections", "score_sections", "region_section", "run_section", "gallery"]
+    loads = " and ".join(f"__import__('braindiffuser.report.{name}')" for name in names)
+    code = f"{loads} and {{'torch', 'matplotlib'}} & set(__import__('sys').modules)"
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh_interpreter:
+        assert fresh_interpreter.submit(eval, code).result() == set()
+
+
+def test_texts_and_facts_are_printed_in_order(coded, outline):
+    blocks = Text(text="first"), Facts(facts={"second": "third"}), Text(text="fourth", style="verdict")
+    texts = [text for text in outline(render_page(HEADER, [section("s", *blocks)], coded)).texts if text.strip()]
+    assert texts[texts.index("first") :][:4] == ["first", "second", "third", "fourth"]
