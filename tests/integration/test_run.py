@@ -125,7 +125,7 @@ def test_the_same_experiment_gives_the_same_bytes(finished, root, tmp_path):
 
 
 def test_a_new_folder_needs_an_experiment(tmp_path):
-    with pytest.raises(RunError, match="holds no run yet: name a preset or an experiment file"):
+    with pytest.raises(RunError, match="holds no run yet, or its manifest.json is damaged: name a preset"):
         Run.open(None, tmp_path)
 
 
