@@ -236,7 +236,10 @@ class Run:
         finished_before = "finished" in self._store.manifest.get("stages", {}).get(step.stage, {})
         patterns = stages()[step.stage].writes
         self._store.publish(
-            str(step), draft, facts, lambda name: finished_before and any(fnmatch(name, pattern) for pattern in patterns)
+            str(step),
+            draft,
+            facts,
+            lambda name: finished_before and any(fnmatch(name, pattern) for pattern in patterns),
         )
 
     def _require(self, pending: list[Step]) -> None:
@@ -377,7 +380,9 @@ def stored_experiment(folder: Path) -> Experiment:
     """
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
-        raise RunError(f"{folder} holds no run yet, or its manifest.json is damaged: name a preset or an experiment file")
+        raise RunError(
+            f"{folder} holds no run yet, or its manifest.json is damaged: name a preset or an experiment file"
+        )
     return Experiment.model_validate(stored)
 
 

@@ -85,7 +85,8 @@ class Told(Dataset):
             "captions": ["captions.txt"],
         }
         return {
-            role: {name: self.root / name for name in names if (self.root / name).is_file()} for role, names in roles.items()
+            role: {name: self.root / name for name in names if (self.root / name).is_file()}
+            for role, names in roles.items()
         }
 
     @property

@@ -100,7 +100,10 @@ def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finis
     for step, content in records(finished).items():
         patterns = stages.stages()[step.partition(".")[0]].writes
         for name in content["files"]:
-            assert any(Path(name).full_match(pattern) if hasattr(Path, "full_match") else _matches(name, pattern) for pattern in patterns), name
+            assert any(
+                Path(name).full_match(pattern) if hasattr(Path, "full_match") else _matches(name, pattern)
+                for pattern in patterns
+            ), name
             assert name not in owned
             owned.add(name)
     assert owned == {*results(finished), PAGE}
@@ -178,8 +181,18 @@ AFTER_FIT = STEPS[6:]
 FROM_PREDICTIONS = [step for step in STEPS if step.startswith(("fit", "reconstruct", "evaluate", "analyse", "report"))]
 NOTICED = {
     "other betas": (replace_session, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
-    "a repaired session": (repair_session_in_secret, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
-    "other captions": (change_text("captions.txt", "caption 3\n", "a longer caption\n"), "captions.txt", "extract.b", "prepare"),
+    "a repaired session": (
+        repair_session_in_secret,
+        "betas: sessions/2.npy was changed",
+        "prepare.responses",
+        "extract",
+    ),
+    "other captions": (
+        change_text("captions.txt", "caption 3\n", "a longer caption\n"),
+        "captions.txt",
+        "extract.b",
+        "prepare",
+    ),
     "other stimuli": (change_text("brightness.txt", "100", "101"), "stimuli: brightness.txt", "extract.a", "prepare"),
     "another mask under the same name": (change_mask, "regions: mask.npy was changed", "prepare.responses", "extract"),
     "another design": (change_text("design.csv", "test", "test"), "design.csv", "prepare.stimuli", "none"),
@@ -241,7 +254,11 @@ def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
         ({"regression": {"penalty": {"b": 2.0}}}, "fit.b", ("extract", "fit.a", "reconstruct.rough")),
         ({"generator": {"strength": 0.25}}, "reconstruct.final", ("prepare", "extract", "fit")),
         ({"evaluation": {"n_resamples": 30}}, "evaluate", ("prepare", "extract", "fit", "reconstruct", "analyse")),
-        ({"analyses": [{"kind": "fakes:Names", "word": "seen"}]}, "analyse.names", ("prepare", "reconstruct", "evaluate")),
+        (
+            {"analyses": [{"kind": "fakes:Names", "word": "seen"}]},
+            "analyse.names",
+            ("prepare", "reconstruct", "evaluate"),
+        ),
         ({"name": "other"}, "report", ("prepare", "evaluate", "analyse")),
         ({"responses": {"normalisation": "training"}}, "prepare.responses", ("prepare.stimuli", "extract")),
     ],
@@ -335,7 +352,9 @@ def test_one_sentence_says_what_to_repair_and_the_advice_works(copy, finished):
     (copy / "run" / "decoders" / "a.safetensors").unlink()
     (copy / "run" / "reconstructions" / "final" / "0002.png").unlink()
     run = reopen(copy)
-    with pytest.raises(RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"):
+    with pytest.raises(
+        RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"
+    ):
         run.do("reconstruct")
     for stage in ("fit", "reconstruct"):
         reopen(copy).do(stage)
@@ -368,7 +387,10 @@ def test_damaged_books_are_one_sentence_or_free(name, damage, copy, finished):
 
 
 def test_a_users_files_are_never_deleted(copy):
-    notes = {folder: folder / "my notes.txt" for folder in [copy / "run", *(p for p in (copy / "run").rglob("*") if p.is_dir())]}
+    notes = {
+        folder: folder / "my notes.txt"
+        for folder in [copy / "run", *(p for p in (copy / "run").rglob("*") if p.is_dir())]
+    }
     for path in notes.values():
         path.write_text("precious")
     mixed = {"seed": 9, "evaluation": {"n_resamples": 40}, "responses": {"normalisation": "training"}, "name": "other"}
@@ -514,7 +536,15 @@ def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(moments, root, fin
 
 def test_sums_of_a_killed_run_are_not_gone_on_with_if_a_session_changed(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
-    command = [sys.executable, "-c", KILL, str(tmp_path / "recording"), str(tmp_path / "run"), "averaging@2", str(Path(__file__).parent)]
+    command = [
+        sys.executable,
+        "-c",
+        KILL,
+        str(tmp_path / "recording"),
+        str(tmp_path / "run"),
+        "averaging@2",
+        str(Path(__file__).parent),
+    ]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     repair_session_in_secret(tmp_path / "recording")
     reopen(tmp_path).run_all()

@@ -2,11 +2,11 @@
 
 import pytest
 import yaml
+from braindiffuser.config import Experiment
 from typer.testing import CliRunner
 
 from braindiffuser import memory_plan
 from braindiffuser.cli import app
-from braindiffuser.config import Experiment
 
 runner = CliRunner()
 COMMANDS = [

@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 import torch
+from braindiffuser.config import Experiment
 from hypothesis import given
 from hypothesis import strategies as st
 
 from braindiffuser import memory_plan
-from braindiffuser.config import Experiment
+from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.models.weights import load_autoencoder, load_unet
 
 sizes = st.integers(1, 10**10)

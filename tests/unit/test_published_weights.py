@@ -2,9 +2,9 @@ import hashlib
 
 import pytest
 import torch
+from braindiffuser.config import Experiment
 
 from braindiffuser import published_weights
-from braindiffuser.config import Experiment
 from braindiffuser.errors import DependencyError
 from braindiffuser.evaluation.published_networks import CLIP_VIT_L14, NETWORKS
 from braindiffuser.models import convert
