@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import torch
 
-from braindiffuser.config import Experiment
+from braindiffuser.experiment import Experiment
 from braindiffuser.memory_plan import demand_of
 from braindiffuser.models.convert import KL_F8
 from braindiffuser.models.versatile import VersatileConfig

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from braindiffuser.data.responses import ResponseAccumulator
-from braindiffuser.store import Store
+from braindiffuser.draft import Draft
 
 N_SESSIONS, N_TRIALS, N_VOXELS = 37, 750, 15_724
 N_STIMULI, N_SHARED = 9_841, 982
@@ -50,13 +50,13 @@ def main() -> None:
     accumulator = ResponseAccumulator(trial_table(np.random.default_rng(0)), N_VOXELS)
     seconds = {"averaging_s": 0.0, "writing_state_s": 0.0}
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+        draft = Draft(Path(folder), "benchmark")
         for session, betas in sessions():
             started = time.perf_counter()
             accumulator.add(session, betas)
             seconds["averaging_s"] += time.perf_counter() - started
             started = time.perf_counter()
-            store.write_bundle("sums.npz", accumulator.state())
+            draft.write_bundle("sums.npz", accumulator.state())
             seconds["writing_state_s"] += time.perf_counter() - started
     responses = accumulator.finish()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

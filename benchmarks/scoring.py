@@ -23,18 +23,23 @@ from unittest.mock import patch
 
 import h5py
 import numpy as np
+import pandas as pd
 from PIL import Image
 from torch import nn
 
-from braindiffuser import pipeline
 from braindiffuser._arrays import Matrix, Pictures
-from braindiffuser.config import Experiment
+from braindiffuser.contents import Contents
+from braindiffuser.data.nsd import open_stimuli
+from braindiffuser.data.recording import TRIAL_COLUMNS, Recording
 from braindiffuser.evaluation import published_networks
 from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
 from braindiffuser.evaluation.scorer import FeatureNetwork
-from braindiffuser.images import resize
-from braindiffuser.run import Run
-from braindiffuser.store import Store, environment
+from braindiffuser.experiment import Experiment
+from braindiffuser.images import from_uint8, resize
+from braindiffuser.machine import machine, versions
+from braindiffuser.network_cache import NetworkCache
+from braindiffuser.stages import Work, stages
+from braindiffuser.store import Store
 
 N_TRAIN, STIMULUS_SIDE, N_DISTINCT = 1_000, 425, 64
 KINDS = ("low_level", "final", "from_true_features", "without_low_level")
@@ -61,14 +66,17 @@ def make_run(folder: Path, n_pictures: int, size: int) -> None:
                 smooth(rng, size).save(path)
             else:
                 os.link(same, path)
-    store.write_array("stimuli/test_ids", np.arange(n_pictures))
-    store.write_array("stimuli/train_ids", np.arange(n_pictures, n_pictures + N_TRAIN))
-    store.write_array("ncsnr", np.ones(4, np.float32))
-    store.write_array("responses/n_repeats_test", np.full(n_pictures, 3))
-    store.write_bundle("rois.npz", {"V1": np.ones(4, bool)})
-    store.write_json("roi_maximisation.json", {"regions": []})
+    prepared = store.draft("prepare", "benchmark")
+    prepared.write_array("stimuli/test_ids", np.arange(n_pictures))
+    prepared.write_array("stimuli/train_ids", np.arange(n_pictures, n_pictures + N_TRAIN))
+    prepared.write_array("ncsnr", np.ones(4, np.float32))
+    prepared.write_array("responses/n_repeats_test", np.full(n_pictures, 3))
+    prepared.write_bundle("rois.npz", {"V1": np.ones(4, bool)})
+    prepared.write_json("test_sets.json", {"test": [0, n_pictures]})
+    prepared.write_json("subject.json", {"subject": "subj01", "simulated": True})
+    store.publish("prepare", prepared, {"uid": "benchmark", "key": prepared.key})
     content = experiment(folder).model_dump(mode="json")
-    store.update_manifest(uid="benchmark", experiment=content, seed=0, **environment())
+    store.update_manifest(uid="benchmark", experiment=content, seed=0, versions=versions(), machine=machine())
 
 
 def smooth(rng: np.random.Generator, side: int) -> Image.Image:
@@ -79,8 +87,26 @@ def smooth(rng: np.random.Generator, side: int) -> Image.Image:
 
 def experiment(folder: Path) -> Experiment:
     """Make the demonstration's experiment, with the paper's metrics."""
-    changes = {"data": {"root": folder / "nsd"}, "evaluation": {"profile": "brain-diffuser-2023"}}
+    changes = {
+        "dataset": {"kind": "nsd", "root": folder / "nsd"},
+        "evaluation": {"profile": "brain-diffuser-2023"},
+        "analyses": [],
+    }
     return Experiment.load("demo").changed(changes)
+
+
+def recording(folder: Path) -> Recording:
+    """Make a recording of which only the pictures are real."""
+    stimuli = open_stimuli(folder / "nsd")
+    return Recording(
+        subject="subj01",
+        trials=pd.DataFrame(columns=list(TRIAL_COLUMNS)),
+        voxel_mask=np.ones((1, 2, 2), bool),
+        affine=np.eye(4),
+        roi_masks={},
+        read_session=lambda session: np.empty((0, 4), np.float32),
+        pictures=lambda ids: from_uint8(stimuli.pictures(ids)),
+    )
 
 
 def random_networks(
@@ -104,28 +130,41 @@ def stand_in(name: str, network: nn.Module) -> FeatureNetwork:
     return small_picture
 
 
-def evaluate(run: Run) -> None:
+def evaluate(folder: Path) -> None:
     """Score."""
     with patch.object(published_networks, "load_published_networks", random_networks):
-        pipeline.evaluate.__wrapped__(run)  # type: ignore[attr-defined]  # the stage itself, whatever was run before
+        do("evaluate", folder)
 
 
-def report(run: Run) -> None:
+def report(folder: Path) -> None:
     """Write the page."""
-    pipeline.report.__wrapped__(run)  # type: ignore[attr-defined]
+    do("report", folder)
 
 
-def measured(work: Callable[[Run], None], folder: Path) -> Result:
+def do(stage: str, folder: Path) -> None:
+    """Do a stage, whatever was done before."""
+    store = Store(folder / "run")
+    contents = Contents(store, {}, silent)
+    work = Work(experiment(folder), store, lambda: recording(folder), contents, NetworkCache(), silent)
+    draft = store.draft(stage, "benchmark")
+    for _ in stages()[stage].compute(work, {"": draft}):
+        store.publish(stage, draft, {"uid": "benchmark", "key": draft.key})
+
+
+def silent(label: str, done: int, total: int) -> None:
+    """Tell nobody of the progress."""
+
+
+def measured(work: Callable[[Path], None], folder: Path) -> Result:
     """Do a part in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_with_peak, (work, folder))
 
 
-def _with_peak(work: Callable[[Run], None], folder: Path) -> Result:
-    run = Run(experiment(folder), Store(folder / "run"), lambda label, done, total: None)
+def _with_peak(work: Callable[[Path], None], folder: Path) -> Result:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     started = time.perf_counter()
-    work(run)
+    work(folder)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {"seconds": round(seconds, 1), "imports_gb": round(before, 2), "peak_rss_gb": round(peak, 2)}

@@ -35,7 +35,7 @@ print({name: int(mask.sum()) for name, mask in recording.roi_masks.items()})
 # %%
 responses = average_responses(recording)
 stimuli = open_stimuli(folder)
-clip = load_clip(Experiment.load("demo").checkpoints.folder("clip"))
+clip = load_clip(Experiment.load("demo").checkpoints["targets.vision.checkpoint"])
 
 
 def embed(stimulus_ids):

@@ -381,7 +381,9 @@ def _telling_errors() -> Iterator[None]:
     except BrainDiffuserError as error:
         _leave(str(error))
     except ValidationError as error:
-        _leave("; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors()))
+        from braindiffuser.experiment import list_faults
+
+        _leave(list_faults(error))
 
 
 def _leave(message: str) -> NoReturn:

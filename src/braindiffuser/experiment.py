@@ -29,7 +29,7 @@ from braindiffuser.datasets import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.evaluation.profiles import AnyMetric, Profile
 from braindiffuser.generators import Generator
-from braindiffuser.part import Settings, as_part, runtime
+from braindiffuser.part import Part, Settings, as_part, runtime
 from braindiffuser.regressors import Regressor
 from braindiffuser.targets import Target
 
@@ -147,10 +147,22 @@ class Experiment(Settings):
         return {name: variant for name, variant in self.generator.ablations.items() if name in wanted}
 
     @property
+    def parts(self) -> dict[str, Part]:
+        """All parts by the dotted name of their entry; analyses by their label."""
+        return {
+            "dataset": self.dataset,
+            **{f"targets.{name}": target for name, target in self.targets.items()},
+            "regression": self.regression,
+            "generator": self.generator,
+            **{f"evaluation.metrics.{name}": metric for name, metric in self.evaluation.metrics.items()},
+            **{f"analyses.{analysis.label}": analysis for analysis in self.analyses},
+        }
+
+    @property
     def checkpoints(self) -> dict[str, Path]:
-        """Checkpoint folders of all target groups and of the generator, by the dotted name of their entry."""
-        parts = {f"targets.{name}": target for name, target in self.targets.items()} | {"generator": self.generator}
-        return {f"{name}.{entry}": folder for name, part in parts.items() for entry, folder in part.checkpoints.items()}
+        """Checkpoint folders of all parts, by the dotted name of their entry."""
+        parts = self.parts.items()
+        return {f"{name}.{entry}": folder for name, part in parts for entry, folder in part.checkpoints.items()}
 
     @classmethod
     def load(cls, source: str | Path) -> Experiment:
@@ -192,9 +204,11 @@ class Experiment(Settings):
 
     @property
     def uid(self) -> str:
-        """A readable name and eight hexadecimal digits of all settings that results depend on."""
+        """A readable name and eight hexadecimal digits of all settings that results depend on; checkpoints count by name."""
         content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
-        return f"{self.name}-{identity(content)[:8]}"
+        parts = self.parts.items()
+        named = {f"{name}.{entry}": str(getattr(part, entry)) for name, part in parts for entry in part.folder_entries}
+        return f"{self.name}-{identity([content, named])[:8]}"
 
 
 def _read(source: str | Path) -> Any:
@@ -217,9 +231,11 @@ def _parse(content: bytes, source: str) -> Any:
         raise RunError(f"{source} is not an experiment: it is not YAML: {error}") from error
 
 
-def list_faults(error: ValidationError, source: str) -> str:
-    """List all faults of an experiment in one line, each with its entry."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or source}: {fault['msg']}" for fault in error.errors())
+def list_faults(error: ValidationError, source: str = "") -> str:
+    """List all faults of an experiment in one line, each with its entry; those of the whole with its source, if it has one."""
+    faults = [(".".join(map(str, fault["loc"])) or source, fault["msg"]) for fault in error.errors()]
+    said = [(place, message.removeprefix("Value error, ")) for place, message in faults]
+    return "; ".join(f"{place}: {message}" if place else message for place, message in said)
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

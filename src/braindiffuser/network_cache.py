@@ -32,13 +32,13 @@ class NetworkCache:
 
         Args:
             folder: of the checkpoint.
-            load: makes the network, on its device, from the folder.
+            load: makes the network from the folder; functions of one name in one module are taken to be the same.
             settings: what else the network depends on, such as its precision: networks of other settings are loaded apart.
 
         Raises:
             RunError: if the checkpoint is missing, damaged, or does not fit its own config.
         """
-        key = (folder, load.__qualname__, *settings)
+        key = (folder, load.__module__, load.__qualname__, *settings)
         if key not in self._loaded:
             try:
                 self._loaded[key] = load(folder)

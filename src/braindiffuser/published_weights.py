@@ -44,7 +44,7 @@ class Part:
     """One checkpoint folder of the preset.
 
     Attributes:
-        name: of the network, as in an experiment's `checkpoints`.
+        name: of its networks, in print.
         sources: files that it is made from.
         folders: names of the checkpoint folders that it becomes.
         make: converts the files into a folder of such folders; gives False if that was done before.

@@ -1,46 +1,86 @@
 """The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
 
+import sys
+
 import pytest
 import yaml
-from braindiffuser.config import Experiment
 from typer.testing import CliRunner
 
 from braindiffuser import memory_plan
 from braindiffuser.cli import app
+from braindiffuser.experiment import Experiment
+from braindiffuser.run import Run
+from braindiffuser.stages import stages
 
 runner = CliRunner()
-COMMANDS = [
-    "demo",
-    "run",
-    "prepare",
-    "extract",
-    "fit",
-    "reconstruct",
-    "evaluate",
-    "analyse",
-    "report",
-    "simulate",
-    "info",
-    "weights",
-]
+COMMANDS = ["demo", "run", *stages(), "simulate", "info", "weights"]
+MODULE = """
+from braindiffuser.analyses import Analysis
+
+
+class Question(Analysis):
+    def run(self, findings):
+        raise ValueError("not asked")
+"""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was asked for, instead of doing it: stage, experiment, folder, overwrite."""
+    asked = []
+
+    def opened(experiment, folder, overwrite=False, progress=None):
+        run = Run.__new__(Run)
+        run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
+        run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
+        return run
+
+    monkeypatch.setattr(Run, "open", opened)
+    monkeypatch.setattr("braindiffuser.cli._print_result", lambda run: None)
+    return asked
+
+
+def words_of(result):
+    return " ".join(result.output.split())
+
+
+# Commands
+
+
+def test_the_commands_are_the_stages_and_a_few_more():
+    assert sorted(info.name or info.callback.__name__ for info in app.registered_commands) == sorted(COMMANDS)
+    assert not app.registered_groups
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command):
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0
-    assert f"Example: braindiffuser {command}" in " ".join(result.output.split())
+    assert f"Example: braindiffuser {command}" in words_of(result)
 
 
-def test_analyses_have_help_of_their_own():
-    result = runner.invoke(app, ["analyse", "roi", "--help"])
+@pytest.mark.parametrize("stage", list(stages()))
+def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tmp_path):
+    if stage != "evaluate":  # which also scores two folders
+        assert stages()[stage].does in words_of(runner.invoke(app, [stage, "--help"], terminal_width=300))
+    result = runner.invoke(app, [stage, "--preset", "demo", "--out", str(tmp_path / "run"), "--overwrite"])
     assert result.exit_code == 0
-    assert "Example: braindiffuser analyse roi" in " ".join(result.output.split())
+    assert asked == [(stage, Experiment.load("demo"), tmp_path / "run", True)]
+
+
+@pytest.mark.parametrize("command", [["run", "--preset", "demo"], ["run"], ["demo"]])
+def test_a_run_does_all_stages(command, asked, tmp_path):
+    result = runner.invoke(app, [*command, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0
+    assert asked == [(None, Experiment.load("demo"), tmp_path / "run", False)]
 
 
 def test_help_lists_every_command():
     result = runner.invoke(app, ["--help"])
     assert all(command in result.output for command in COMMANDS)
+
+
+# Information
 
 
 def test_info_prints_an_experiment_that_loads_again(tmp_path):
@@ -55,8 +95,9 @@ def test_info_says_what_the_published_preset_lacks(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
     result = runner.invoke(app, ["info", "--preset", "brain-diffuser"], terminal_width=250)
     assert result.exit_code == 0
-    said = " ".join(result.output.split())
-    assert f"vdvae: missing: expected at {tmp_path / 'brain-diffuser' / 'vdvae'}" in said
+    said = words_of(result)
+    for entry, network in {"generator.vdvae": "vdvae", "targets.vision.checkpoint": "clip"}.items():
+        assert f"{entry}: missing: expected at {tmp_path / 'brain-diffuser' / network}" in said
     assert "6,660 MB" in said
     assert "calibration: transductive" in said
 
@@ -69,7 +110,7 @@ def test_info_says_what_fits_a_gpu(tmp_path, monkeypatch):
     assert ["GPU of 8 GB", "16", "half", "false", "6.6 GB"] in cells
     assert ["this machine: Small GPU, 2 GB", "4", "half", "true", "1.7 GB"] in cells
     setting = output.split("write in the experiment file: ")[1].splitlines()[0]
-    assert Experiment.load("demo").changed(yaml.safe_load(setting)).diffusion.offload
+    assert Experiment.load("demo").changed(yaml.safe_load(setting)).generator.diffusion.offload
     assert "no GPU" not in output
 
 
@@ -77,7 +118,10 @@ def test_info_says_what_fits_a_gpu(tmp_path, monkeypatch):
     ("gpu", "words"),
     [
         (None, "This machine has no GPU: CPU, float32, about 0.9 GB of main memory"),
-        (("Small GPU", 2e9), "This machine has Small GPU, 2 GB: diffusion: {batch_size: 16, precision: full"),
+        (
+            ("Small GPU", 2e9),
+            "This machine has Small GPU, 2 GB: generator: {diffusion: {batch_size: 16, precision: full",
+        ),
     ],
 )
 def test_info_says_of_the_demonstration_what_this_machine_has_room_for(gpu, words, monkeypatch):
@@ -87,17 +131,79 @@ def test_info_says_of_the_demonstration_what_this_machine_has_room_for(gpu, word
     assert "GPU of 8 GB" not in output
 
 
+# Choices
+
+
 def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
-    arguments = ["--preset", "demo", "--nsd", str(tmp_path), "--subject", "5", "--device", "cuda:7"]
+    arguments = ["--preset", "demo", "--nsd", str(tmp_path / "nsd"), "--subject", "5", "--device", "cuda:7"]
     result = runner.invoke(app, ["prepare", *arguments, "--out", str(tmp_path / "run")])
     assert result.exit_code == 1  # there is no NSD
     stored = Experiment.load(tmp_path / "run" / "experiment.yaml")
-    assert (stored.data.root, stored.data.subject, stored.device) == (tmp_path, 5, "cuda:7")
+    assert stored.dataset.kind == "nsd"
+    assert (stored.dataset.root, stored.dataset.subject, stored.device) == (tmp_path / "nsd", 5, "cuda:7")
     result = runner.invoke(app, ["prepare", "--device", "cpu", "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
-    assert Experiment.load(tmp_path / "run" / "experiment.yaml").device == "cpu"
+    assert Experiment.load(tmp_path / "run" / "experiment.yaml") == stored.changed({"device": "cpu"})
     result = runner.invoke(app, ["run", "--device", "cuda:7", "--out", str(tmp_path / "run")])
-    assert "--device cpu does without" in " ".join(result.output.split())
+    assert "--device cpu does without" in words_of(result)
+
+
+def test_choices_leave_other_entries_of_the_preset(asked, tmp_path):
+    arguments = ["--preset", "brain-diffuser", "--nsd", str(tmp_path), "--subject", "7", "--out", "runs/subj07"]
+    assert runner.invoke(app, ["fit", *arguments]).exit_code == 0
+    expected = Experiment.load("brain-diffuser").changed({"dataset": {"root": tmp_path, "subject": 7}})
+    assert asked[0][1] == expected
+    assert expected.dataset.sessions == 37
+
+
+def test_the_subject_of_a_simulation_may_be_chosen_too(asked):
+    assert runner.invoke(app, ["run", "--subject", "3", "--out", "runs/new"]).exit_code == 0
+    assert asked[0][1] == Experiment.load("demo").changed({"dataset": {"subject": 3}})
+
+
+def test_the_profile_of_a_run_may_be_chosen(asked):
+    assert runner.invoke(app, ["evaluate", "--out", "runs/new", "--profile", "brain-diffuser-2023"]).exit_code == 0
+    assert asked[0][1] == Experiment.load("demo").changed({"evaluation": {"profile": "brain-diffuser-2023"}})
+
+
+@pytest.mark.parametrize("arguments", [[], ["seen"], ["seen", "made", "--out", "run"], ["--json", "scores.json"]])
+def test_a_run_is_scored_or_two_folders_but_not_both(arguments):
+    result = runner.invoke(app, ["evaluate", *arguments])
+    assert result.exit_code == 1
+    assert "name either a run" in words_of(result)
+
+
+# Classes of others
+
+
+def test_classes_of_others_are_used_if_their_module_is_named(asked, tmp_path, monkeypatch):
+    (tmp_path / "questions.py").write_text(MODULE)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"preset": "demo", "analyses": [{"kind": "questions:Question"}]}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    arguments = ["analyse", "--config", str(file), "--out", "run"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    refusal = "analyses.0: questions:Question is in a module that is not imported: name it with --with questions"
+    assert refusal in words_of(result)
+    assert "questions" not in sys.modules
+    try:
+        assert runner.invoke(app, [*arguments, "--with", "questions"]).exit_code == 0
+    finally:
+        sys.modules.pop("questions", None)
+    assert [analysis.kind for analysis in asked[0][1].analyses] == ["questions:Question"]
+
+
+def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    result = runner.invoke(app, ["run", "--with", "no_such_module", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "--with no_such_module cannot be imported" in words_of(result)
+    assert not (tmp_path / "run").exists()
+
+
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -105,14 +211,15 @@ def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
     [
         (["run", "--config", "no-such-preset"], "there is no file no-such-preset and no preset of that name"),
         (["reconstruct"], "reconstruct needs prepare first"),
-        (["run", "--preset", "brain-diffuser"], "checkpoints.vdvae names"),
+        (["run", "--preset", "brain-diffuser"], "targets.latents.checkpoint names"),
         (["run", "--device", "abacus"], "there is no device 'abacus'"),
+        (["evaluate", "--profile", "mine"], "error: evaluation: there is no profile mine, choose one of"),
     ],
 )
 def test_our_errors_are_one_sentence_and_status_one(arguments, words, tmp_path):
     result = runner.invoke(app, [*arguments, "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
-    assert words in result.output
+    assert words in words_of(result)
     assert "Traceback" not in result.output
 
 
@@ -121,10 +228,17 @@ def test_unknown_entry_in_an_experiment_is_named(tmp_path):
     file.write_text(Experiment.load("demo").to_yaml() + "gidance: 3\n", encoding="utf-8")
     result = runner.invoke(app, ["run", "--config", str(file), "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
-    assert "gidance" in result.output
+    assert "gidance: there is no such entry; known entries: name, seed," in words_of(result)
 
 
-def test_simulated_sizes_that_cannot_be_are_refused(tmp_path):
-    result = runner.invoke(app, ["simulate", str(tmp_path / "recording"), "--train-pictures", "7"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--train-pictures", "7"], "error: 207 pictures × 3 repeats = 621 trials do not fill sessions of 480 trials"),
+        (["--subject", "9"], "error: subject: Input should be less than or equal to 8"),
+    ],
+)
+def test_simulated_sizes_that_cannot_be_are_refused(arguments, words, tmp_path):
+    result = runner.invoke(app, ["simulate", str(tmp_path / "recording"), *arguments])
     assert result.exit_code == 1
-    assert "sessions" in result.output
+    assert words in words_of(result)

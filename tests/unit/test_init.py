@@ -25,9 +25,14 @@ def test_importing_the_package_is_cheap():
     assert loaded_by("braindiffuser") == set()
 
 
-@pytest.mark.parametrize("module", ["braindiffuser.images", "braindiffuser.data.scenes", "braindiffuser.store"])
+@pytest.mark.parametrize("module", ["images", "data.scenes", "store", "stages.report", "cli"])
 def test_light_modules_load_neither_torch_nor_matplotlib(module):
-    assert not loaded_by(module) & {"torch", "matplotlib", "transformers", "diffusers", "timm"}
+    assert not loaded_by(f"braindiffuser.{module}") & {"torch", "matplotlib", "transformers", "diffusers", "timm"}
+
+
+@pytest.mark.parametrize("module", ["part", "experiment"])
+def test_experiments_are_cheap(module):
+    assert loaded_by(f"braindiffuser.{module}") == set()
 
 
 def test_the_version_is_a_version():

@@ -1,16 +1,18 @@
 """Laws of the plan: more memory is never worse, a plan fits, and what is counted is what there is."""
 
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
-from braindiffuser.config import Experiment
 from hypothesis import given
 from hypothesis import strategies as st
 
 from braindiffuser import memory_plan
 from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
+from braindiffuser.generators import Generator
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
 from braindiffuser.models.weights import load_autoencoder, load_unet
 
@@ -90,16 +92,28 @@ def test_networks_that_are_not_here_count_as_published(tmp_path, monkeypatch):
 
 
 def test_unguided_steps_are_not_doubled(demo, counted):
-    unguided = demand_of(demo.changed({"diffusion": {"guidance_scale": 1.0}}))
+    unguided = demand_of(demo.changed({"generator": {"diffusion": {"guidance_scale": 1.0}}}))
     assert unguided.precision == "full"
     assert unguided.step == pytest.approx(counted["full"].step / 2, rel=0.05)
+
+
+def test_another_generator_is_refused(demo):
+    class Other(Generator):
+        uses: ClassVar = ()
+        variants: ClassVar = {}
+
+        def open(self, variant, null, networks, seed):
+            raise NotImplementedError
+
+    with pytest.raises(RunError, match=r"planned for the generator brain_diffuser alone, not for .*Other"):
+        demand_of(demo.model_copy(update={"generator": Other()}))
 
 
 def test_a_damaged_config_is_named(demo, tmp_path):
     shutil.copytree(BUNDLED / "demo" / "unet", tmp_path / "unet")
     (tmp_path / "unet" / "config.json").write_text("{")
-    with pytest.raises(RunError, match=r"checkpoints\.unet cannot be used: .* is not JSON"):
-        demand_of(demo.changed({"checkpoints": {"unet": tmp_path / "unet"}}))
+    with pytest.raises(RunError, match=r"the checkpoint .*unet cannot be used: .* is not JSON"):
+        demand_of(demo.changed({"generator": {"unet": tmp_path / "unet"}}))
 
 
 def test_this_machines_gpu_is_the_one_that_networks_run_on(monkeypatch):

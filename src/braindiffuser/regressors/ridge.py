@@ -61,7 +61,9 @@ class RidgeRegression(Regressor):
         """Check that `alphas` names only groups that exist."""
         unknown = sorted(set(self.alphas) - set(names))
         if unknown:
-            raise ValueError(f"alphas.{unknown[0]}: there is no such target group; known groups: {', '.join(names)}")
+            raise ValueError(
+                f"regression.alphas.{unknown[0]}: there is no such target group; known groups: {', '.join(names)}"
+            )
 
     def check_stimuli(self, n_stimuli: int) -> None:
         """Check that there is a training stimulus for each fold."""

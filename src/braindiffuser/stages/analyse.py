@@ -121,8 +121,10 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
-    folders = experiment.generator.checkpoints if _analysis(experiment, unit).draws else {}
-    return {f"generator.{name}": folder for name, folder in folders.items()}
+    analysis = _analysis(experiment, unit)
+    own = {f"analyses.{unit}.{name}": folder for name, folder in analysis.checkpoints.items()}
+    drawn = experiment.generator.checkpoints if analysis.draws else {}
+    return own | {f"generator.{name}": folder for name, folder in drawn.items()}
 
 
 STAGE = Stage(

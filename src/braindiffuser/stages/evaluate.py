@@ -6,6 +6,7 @@ Each test set is scored among itself. Metrics whose network's checkpoint is not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,6 +163,11 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     return (*made, Step("prepare", "stimuli"), Step("prepare", "responses"), *RECONSTRUCT.steps(experiment))
 
 
+def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    metrics = {f"evaluation.metrics.{name}": metric for name, metric in experiment.evaluation.metrics.items()}
+    return {f"{name}.{entry}": path for name, metric in metrics.items() for entry, path in metric.checkpoints.items()}
+
+
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
     """Scoring networks whose checkpoints are on this machine."""
     from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
@@ -188,5 +194,6 @@ STAGE = Stage(
     influences=_influences,
     compute=_compute,
     roles=lambda experiment, unit: ("stimuli",),
+    checkpoints=_checkpoints,
     available=_available,
 )

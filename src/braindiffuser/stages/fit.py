@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,10 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     return {"regression": experiment.regression.influences_of(unit, experiment.device)}
 
 
+def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    return {f"regression.{name}": folder for name, folder in experiment.regression.checkpoints.items()}
+
+
 STAGE = Stage(
     name="fit",
     does="decoders from responses to features, and the features that they predict for the test stimuli",
@@ -101,4 +106,5 @@ STAGE = Stage(
     influences=_influences,
     compute=_compute,
     units=_units,
+    checkpoints=_checkpoints,
 )

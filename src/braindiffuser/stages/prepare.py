@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,10 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     if unit == "stimuli":
         return {"dataset": experiment.dataset.influences_of("design", experiment.device)}
     return {"dataset": experiment.dataset.influences(experiment.device)}
+
+
+def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+    return {f"dataset.{name}": folder for name, folder in experiment.dataset.checkpoints.items()}
 
 
 def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
@@ -177,6 +182,7 @@ STAGE = Stage(
     influences=_influences,
     compute=_compute,
     units=_units,
+    checkpoints=_checkpoints,
     roles=_roles,
     roles_while_reading=("betas",),
     roles_by_name=_roles_by_name,

@@ -1,4 +1,5 @@
 import gzip
+import shutil
 from functools import partialmethod
 
 import h5py
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from braindiffuser.data.beta_files import read_betas
-from braindiffuser.data.nsd import open_captions, open_nsd, open_stimuli, read_design
+from braindiffuser.data.nsd import list_files, open_captions, open_nsd, open_stimuli, read_design
 from braindiffuser.errors import RecordingError
 
 HDF5, NIFTI = "betas_fithrf_GLMdenoise_RR", "betas_fithrf"
 LENGTHS = (34, 26, 30)
+ROLES = ["design", "regions", "betas", "stimuli", "captions"]
 
 
 def resave_design(tree, **changes):
@@ -270,3 +272,50 @@ def test_a_mirrored_session_is_refused(damaged_tree, file_writers):
     file_writers[0](path, damaged_tree.stored[1, 1], affine)
     with pytest.raises(RecordingError, match="without flipping or resampling"):
         open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+
+
+# What a recording is known by
+
+
+@pytest.mark.parametrize("sessions", [None, 2])
+@pytest.mark.parametrize("version", [HDF5, NIFTI])
+def test_a_recording_is_made_of_its_listed_files_alone(nsd_tree, tmp_path, sessions, version):
+    listed = list_files(nsd_tree.root, 1, sessions, version, "nsdgeneral")
+    assert list(listed) == ROLES
+    for name, path in {name: path for files in listed.values() for name, path in files.items()}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tmp_path / name)
+    one, other = (open_nsd(root, 1, sessions=sessions, betas_version=version) for root in (nsd_tree.root, tmp_path))
+    assert other.trials.equals(one.trials)
+    assert other.fingerprint == one.fingerprint
+    assert other.missing_rois == one.missing_rois
+    for name, mask in one.roi_masks.items():
+        np.testing.assert_array_equal(other.roi_masks[name], mask)
+    for (_, ours), (_, theirs) in zip(other.sessions(), one.sessions(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(other.pictures(np.arange(5)), one.pictures(np.arange(5)))
+    assert other.captions(3) == one.captions(3) == ("picture 3", "again 3")
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        name for files in list_files(tmp_path, 1, sessions, version, "nsdgeneral").values() for name in files
+    }
+
+
+def test_listed_betas_are_those_that_are_read(nsd_tree):
+    recording = open_nsd(nsd_tree.root, 1, sessions=2)
+    read = [name for session in recording.session_numbers for name in recording.session_files(session)]
+    assert read == list(list_files(nsd_tree.root, 1, 2, HDF5, "nsdgeneral")["betas"])
+
+
+def test_files_that_are_not_there_are_not_listed(damaged_tree, tmp_path):
+    (damaged_tree.betas_folder() / "betas_session02.hdf5").unlink()
+    (damaged_tree.root / "annots" / "COCO_73k_annots_curated.npy").unlink()
+    listed = list_files(damaged_tree.root, 1, None, HDF5, "nsdgeneral")
+    assert [name[-6:] for name in listed["betas"]] == ["1.hdf5", "3.hdf5"]
+    assert listed["captions"] == {}
+    assert list_files(tmp_path / "nowhere", 1, None, HDF5, "nsdgeneral") == {role: {} for role in ROLES}
+
+
+def test_a_mask_of_ones_own_is_listed_by_its_name(nsd_tree, tmp_path, file_writers):
+    file_writers[0](tmp_path / "mine.nii.gz", np.ones(nsd_tree.mask.shape))
+    regions = list_files(nsd_tree.root, 1, None, HDF5, str(tmp_path / "mine.nii.gz"))["regions"]
+    assert regions["mine.nii.gz"] == tmp_path / "mine.nii.gz"

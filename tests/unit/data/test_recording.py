@@ -69,3 +69,37 @@ def test_fingerprint_tells_voxels_grids_and_subjects_apart(recording):
         replace(recording, affine=recording.affine + 1),
     ]
     assert len({recording.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_betas_of_one_session_are_those_of_the_sessions(recording):
+    for session, betas in recording.sessions():
+        np.testing.assert_array_equal(recording.betas_of(session), betas)
+
+
+def test_test_sets_are_the_test_stimuli_each_in_one(recording):
+    ids = np.unique(recording.trials.loc[recording.trials["split"] == "test", "stimulus_id"])
+    assert list(recording.test_sets) == ["test"]
+    np.testing.assert_array_equal(recording.test_sets["test"], ids)
+    apart = replace(recording, further_test_sets={"held_out": ids[[2, 0]], "early": ids[1:2], "unseen": np.array([99])})
+    assert {name: found.tolist() for name, found in apart.test_sets.items()} == {
+        "test": ids[3:].tolist(),
+        "held_out": ids[[0, 2]].tolist(),
+        "early": ids[1:2].tolist(),
+    }
+
+
+def test_a_set_without_stimuli_is_no_set(recording):
+    ids = recording.test_sets["test"]
+    assert list(replace(recording, further_test_sets={"held_out": ids}).test_sets) == ["held_out"]
+    training = np.unique(recording.trials.loc[recording.trials["split"] == "train", "stimulus_id"])
+    assert list(replace(recording, further_test_sets={"held_out": training}).test_sets) == ["test"]
+    untested = recording.trials.assign(split="train")
+    assert replace(recording, trials=untested).test_sets == {}
+
+
+def test_pictures_and_captions_are_optional(recording):
+    assert recording.captions is None
+    assert recording.session_files(1) == ()
+    assert not recording.simulated
+    with pytest.raises(RecordingError, match="opened without its pictures"):
+        recording.pictures(np.array([0]))

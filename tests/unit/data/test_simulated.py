@@ -12,11 +12,12 @@ from scipy.io import loadmat
 
 from braindiffuser.data import simulated
 from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
-from braindiffuser.data.nsd import open_captions, open_nsd
+from braindiffuser.data.nsd import held_out_ids, open_captions, open_nsd
 from braindiffuser.data.scenes import load_scene_kit
-from braindiffuser.data.simulated import SimulatedSubject, held_out_ids, simulate
+from braindiffuser.data.simulated import simulate
 from braindiffuser.data.simulated_brain import draw_brain
 from braindiffuser.data.simulated_files import draw_design
+from braindiffuser.data.simulated_subject import SimulatedSubject
 from braindiffuser.errors import RecordingError
 
 CONFIG = SimulatedSubject(
@@ -93,7 +94,7 @@ def test_a_recording_that_was_not_simulated_has_no_held_out_photographs(tmp_path
         ({"n_train": 3001}, "do not fill sessions"),
         ({"n_missing_sessions": 20}, "must be smaller"),
         ({"n_dropouts": 10_000}, "more than the 3600 voxels"),
-        ({"n_trian": 3}, "Extra inputs"),
+        ({"n_trian": 3}, "there is no such entry; known entries: subject, n_train, "),
     ],
 )
 def test_impossible_settings_are_refused(settings, words):
@@ -159,6 +160,13 @@ def test_held_out_photographs_are_in_the_test_set_only(folder, recording):
     assert set(held_out_ids(folder)) == set(held_out.index)
     split = recording.trials.drop_duplicates("stimulus_id").set_index("stimulus_id")["split"]
     assert (scenes.loc[split.index, "split"].replace("held_out", "test") == split).all()
+    assert list(recording.test_sets) == ["test", "held_out"]
+    assert set(recording.test_sets["held_out"]) == set(held_out.index)
+    assert set(recording.test_sets["test"]) == set(split.index[split == "test"]) - set(held_out.index)
+
+
+def test_a_simulated_recording_says_so(recording):
+    assert recording.simulated
 
 
 def test_betas_are_int16_and_zero_outside_the_brain(folder):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.data.scenes import compose_scenes
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.errors import RunError
@@ -11,7 +12,7 @@ from braindiffuser.evaluation.scorer import score
 from braindiffuser.features.clip import embed_pictures
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.metrics.two_way_identification import two_way_identification
-from braindiffuser.models.weights import BUNDLED, load_clip
+from braindiffuser.models.weights import load_clip
 
 
 @pytest.fixture(scope="module", autouse=True)

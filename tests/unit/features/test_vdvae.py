@@ -7,7 +7,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from braindiffuser import images
-from braindiffuser.features.vdvae import LatentConfig, extract_latents, posterior_noise
+from braindiffuser.features.settings import LatentConfig
+from braindiffuser.features.vdvae import extract_latents, posterior_noise
 from braindiffuser.models.vdvae import VDVAEConfig, unflatten_latents
 
 TINY = VDVAEConfig(

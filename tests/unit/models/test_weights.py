@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from braindiffuser.checkpoint_files import hash_checkpoint
 from braindiffuser.models.vdvae import VDVAEConfig
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.models.weights import (
     build_autoencoder,
     build_clip,
     build_empty,
-    hash_checkpoint,
     load_autoencoder,
     load_clip,
     load_network,

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.reconstruction import coding
 from braindiffuser.reconstruction.diffusion import (
-    DiffusionConfig,
     DiffusionNetworks,
     Embeddings,
     guided_denoiser,
     picture_noise,
     reconstruct,
 )
+from braindiffuser.reconstruction.settings import DiffusionConfig
 
 FAST = {"n_steps": 8, "batch_size": 3, "guidance_scale": 2.0}
 IDS = np.array([7, 3, 12, 0])

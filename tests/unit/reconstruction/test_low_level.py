@@ -6,10 +6,12 @@ import torch
 from pydantic import ValidationError
 
 from braindiffuser import images
-from braindiffuser.features.vdvae import LatentConfig, extract_latents, posterior_noise
+from braindiffuser.features.settings import LatentConfig
+from braindiffuser.features.vdvae import extract_latents, posterior_noise
 from braindiffuser.models.logistic_mixture import mixture_mean
 from braindiffuser.models.vdvae import VDVAE, VDVAEConfig, flatten_latents
-from braindiffuser.reconstruction.low_level import LowLevelConfig, reconstruct_low_level
+from braindiffuser.reconstruction.low_level import reconstruct_low_level
+from braindiffuser.reconstruction.settings import LowLevelConfig
 
 TINY = VDVAEConfig(
     image_size=8,

@@ -1,0 +1,335 @@
+"""Laws of experiments: files and objects are the same thing, and the identity changes with what matters only."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
+from braindiffuser.run import flatten
+from braindiffuser.weight_files import weights_folder
+
+MINIMAL = {
+    "name": "mine",
+    "dataset": {"kind": "nsd", "root": "/data/nsd"},
+    "targets": {
+        "latents": {"kind": "vdvae", "checkpoint": "a/vdvae"},
+        "vision": {"kind": "clip_vision", "checkpoint": "a/clip"},
+        "text": {"kind": "clip_text", "checkpoint": "a/clip"},
+    },
+    "regression": {"kind": "ridge"},
+    "generator": {
+        "kind": "brain_diffuser",
+        "vdvae": "a/vdvae",
+        "autoencoder": "a/autoencoder",
+        "unet": "/elsewhere/unet",
+    },
+}
+CHANGES = {
+    "seed": 7,
+    "device": "cuda:1",
+    "dataset": {"subject": 5, "sessions": 37},
+    "responses": {"normalisation": "training", "rois": ["V1"]},
+    "targets": {"latents": {"n_layers": 10, "posterior": "mean"}},
+    "regression": {"alphas": {"latents": [1.0, 10.0]}, "n_folds": 3, "calibration": "transductive"},
+    "generator": {"low_level": {"temperature": 0.0, "batch_size": 3}, "diffusion": {"n_steps": 20}},
+    "pictures": {"ceiling": False, "ablations": []},
+    "evaluation": {"n_resamples": 10, "metrics": {"again": {"kind": "pixcorr"}}},
+    "analyses": [{"kind": "roi_maximisation"}, {"kind": "roi_maximisation", "name": "as-published"}],
+}
+RICH = merged(MINIMAL, CHANGES)
+
+keys = st.text(min_size=1, max_size=3)
+leaves = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+nested = st.dictionaries(
+    keys, st.recursive(leaves, lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=8)
+)
+
+
+def an_experiment(entries=MINIMAL, **changes):
+    return Experiment.model_validate(merged(entries, changes))
+
+
+def at(dotted, value):
+    """A mapping that holds one value at a nested place."""
+    key, _, rest = dotted.partition(".")
+    return {key: at(rest, value) if rest else value}
+
+
+def write(path, content):
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+# Files
+
+
+@pytest.mark.parametrize("entries", [MINIMAL, RICH], ids=["minimal", "rich"])
+def test_an_experiment_survives_its_file(tmp_path, entries):
+    experiment = an_experiment(entries)
+    (tmp_path / "mine.yaml").write_text(experiment.to_yaml())
+    loaded = Experiment.load(tmp_path / "mine.yaml")
+    assert loaded == experiment
+    assert loaded.uid == experiment.uid
+    assert loaded.to_yaml() == experiment.to_yaml()
+    assert Experiment.model_validate(json.loads(experiment.model_dump_json())) == experiment
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_an_experiment(tmp_path, name):
+    preset = Experiment.load(name)
+    assert preset.name == name
+    (tmp_path / "copy.yaml").write_text(preset.to_yaml())
+    assert Experiment.load(str(tmp_path / "copy.yaml")) == preset
+
+
+def test_presets_are_the_demonstration_and_the_paper():
+    assert preset_names() == ["brain-diffuser", "demo"]
+    paper = Experiment.load("brain-diffuser")
+    alphas = [paper.regression.alphas_of(group) for group in ("latents", "vision", "text")]
+    assert alphas == [(50_000.0,), (60_000.0,), (100_000.0,)]
+    assert paper.ablations == {
+        "low_level_only": "low_level",
+        "without_low_level": "without_low_level",
+        "without_text": "without_text",
+        "without_vision": "without_vision",
+    }
+
+
+def test_a_file_may_begin_from_a_preset_and_say_only_what_differs(tmp_path):
+    path = write(tmp_path / "mine.yaml", {"preset": "demo", "name": "mine", "targets": {"latents": {"n_layers": 3}}})
+    expected = Experiment.load("demo").changed({"name": "mine", "targets": {"latents": {"n_layers": 3}}})
+    assert Experiment.load(path) == expected
+
+
+def test_a_part_of_another_kind_replaces_the_presets(tmp_path):
+    path = write(tmp_path / "mine.yaml", {"preset": "demo", "dataset": {"kind": "nsd", "root": "/data/nsd"}})
+    assert Experiment.load(path).dataset.model_dump(mode="json") == an_experiment().dataset.model_dump(mode="json")
+
+
+def test_what_is_neither_file_nor_preset_is_an_error(tmp_path):
+    words = r"no file dmeo and no preset of that name; presets: brain-diffuser, demo"
+    with pytest.raises(RunError, match=words):
+        Experiment.load("dmeo")
+    with pytest.raises(RunError, match="no file"):
+        Experiment.load(tmp_path)
+    with pytest.raises(RunError, match=words):
+        Experiment.load(write(tmp_path / "mine.yaml", {"preset": "dmeo"}))
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value"),
+    [
+        ("sed", 3),
+        ("dataset.sesions", 3),
+        ("dataset.subject", 0),
+        ("dataset.kind", "ndsd"),
+        ("targets.latents.posterior", "mode"),
+        ("targets.latents.chekpoint", "x"),
+        ("targets.Depth", {"kind": "vdvae", "checkpoint": "x"}),
+        ("regression.alpha", 3.0),
+        ("regression.alphas.image", [3.0]),
+        ("regression.alphas.latents", []),
+        ("regression.alphas.latents", [-1.0]),
+        ("regression.alphas.latents", [float("inf")]),
+        ("regression.alphas.latents", [float("nan")]),
+        ("regression.n_folds", 1),
+        ("generator.vae", "x"),
+        ("generator.low_level.temprature", 1.0),
+        ("generator.diffusion.stength", 0.5),
+        ("pictures.ablations", ["without_colour"]),
+        ("evaluation.n_resamples", 0),
+        ("evaluation.metrics.mine", {"kind": "pixcorr", "size": 3}),
+    ],
+)
+def test_entries_that_are_unknown_or_out_of_range_are_named(tmp_path, dotted, value):
+    path = write(tmp_path / "mine.yaml", merged(MINIMAL, at(dotted, value)))
+    named = dotted.removesuffix(".kind")
+    words = rf"mine\.yaml is not an experiment: (.*: )?{re.escape(named)}[.:]"
+    with pytest.raises(RunError, match=words) as caught:
+        Experiment.load(path)
+    assert "Value error" not in str(caught.value)
+
+
+def test_all_faults_are_listed(tmp_path):
+    targets = {"latents": {"kind": "vdvae", "n_layers": 0}, "depth": {"kind": "detph"}, "text": {}}
+    content = {"name": "mine", "sed": 1, "evaluation": {"n_resamples": 0}, "targets": targets}
+    with pytest.raises(RunError) as caught:
+        Experiment.load(write(tmp_path / "mine.yaml", content))
+    places = ["sed", "evaluation.n_resamples", "dataset", "regression", "generator"]
+    places += [f"targets.{name}" for name in ("latents.checkpoint", "latents.n_layers", "depth", "text")]
+    listed = str(caught.value).split(" is not an experiment: ")[1].split("; ")
+    assert all(any(fault.startswith(f"{place}: ") for fault in listed) for place in places)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed\n", "name: !!python/name:os.system\n"])
+def test_files_that_are_no_mapping_are_errors(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: "):
+        Experiment.load(path)
+
+
+def test_experiments_are_frozen():
+    experiment = an_experiment()
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.seed = 3
+    with pytest.raises(ValidationError, match="frozen"):
+        experiment.dataset.subject = 2
+
+
+def test_changes_leave_the_experiment_as_it_is():
+    demo = Experiment.load("demo")
+    text = demo.to_yaml()
+    assert demo.changed({}) == demo
+    assert demo.changed({"targets": {"vision": {"resizing": "as-published"}}}) != demo
+    assert demo.to_yaml() == text
+
+
+@given(nested, nested)
+def test_what_is_laid_over_wins_and_the_rest_stays(below, above):
+    result = merged(below, above)
+    assert merged(result, above) == result
+    assert merged(below, {}) == below
+    for key in below.keys() | above.keys():
+        if isinstance(below.get(key), dict) and isinstance(above.get(key), dict) and "kind" not in above[key]:
+            assert result[key] == merged(below[key], above[key])
+        else:
+            assert key in above or result[key] == below[key]
+
+
+def test_checkpoints_are_bundled_or_downloaded_or_anywhere():
+    experiment = an_experiment(targets={"vision": {"checkpoint": "demo/clip"}})
+    assert experiment.checkpoints == {
+        "targets.latents.checkpoint": weights_folder() / "a" / "vdvae",
+        "targets.vision.checkpoint": BUNDLED / "demo" / "clip",
+        "targets.text.checkpoint": weights_folder() / "a" / "clip",
+        "generator.vdvae": weights_folder() / "a" / "vdvae",
+        "generator.autoencoder": weights_folder() / "a" / "autoencoder",
+        "generator.unet": Path("/elsewhere/unet"),
+    }
+
+
+# Parts that must fit each other
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"regression": {"alphas": {"image": [1.0]}}},
+            "regression.alphas.image: there is no such target group; known groups: latents, vision, text",
+        ),
+        (
+            {"pictures": {"ablations": ["without_colour", "low_level_only"]}},
+            "pictures.ablations: generator brain_diffuser has no without_colour; "
+            "it has low_level_only, without_low_level, without_text, without_vision",
+        ),
+        (
+            {"analyses": [{"kind": "roi_maximisation"}, {"kind": "roi_maximisation", "lengths": "as-published"}]},
+            "analyses: there are two of the name roi_maximisation: give one of them another `name`",
+        ),
+        (
+            {"responses": {"rows": "trials"}, "regression": {"weights": "repeats"}},
+            "every trial counts already",
+        ),
+        ({"evaluation": {"profile": "mine"}}, "evaluation: there is no profile mine, choose one of"),
+        (
+            {"evaluation": {"metrics": {"ssim": {"kind": "ssim"}}}},
+            "evaluation: the profile demo has metrics ssim already",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(changes, words):
+    with pytest.raises(ValidationError) as caught:
+        an_experiment().changed(changes)
+    assert words in list_faults(caught.value)
+
+
+@pytest.mark.parametrize("group", ["latents", "vision", "text"])
+def test_the_groups_that_a_generator_draws_from_must_be_there(group):
+    targets = {name: target for name, target in MINIMAL["targets"].items() if name != group}
+    words = f"generator brain_diffuser draws from latents, vision, text; targets lack {group}"
+    with pytest.raises(ValidationError, match=words):
+        Experiment.model_validate(MINIMAL | {"targets": targets})
+
+
+def test_groups_that_no_generator_draws_from_are_welcome():
+    more = an_experiment(targets={"more": {"kind": "clip_text", "checkpoint": "a/clip"}})
+    assert list(more.targets) == ["latents", "vision", "text", "more"]
+    assert more.regression.alphas_of("more") == more.regression.default_alphas
+
+
+# Identity
+
+
+@pytest.mark.parametrize("preset", ["demo", "brain-diffuser"])
+def test_the_identity_changes_with_all_that_results_depend_on_and_nothing_else(preset, changes):
+    """Entry by entry, on a GPU, where every entry is in force."""
+    experiment = Experiment.load(preset).changed({"device": "cuda"})
+    changed = {entry.name: entry for entry in changes(experiment)}
+    assert {"seed", "device", "responses.rois", "generator.diffusion.offload", "analyses.0.lengths"} < changed.keys()
+    for entry in changed.values():
+        own = experiment.uid.removeprefix(experiment.name), entry.config.uid.removeprefix(entry.config.name)
+        assert (own[0] == own[1]) == (entry.runtime or entry.name == "name"), entry.name
+
+
+def test_precision_counts_as_it_is_in_force():
+    half = an_experiment(generator={"diffusion": {"precision": "half"}})
+    uids = {device: half.changed({"device": device}).uid for device in ("cpu", "cuda", "cuda:1")}
+    assert uids["cuda"] == uids["cuda:1"] != uids["cpu"]
+    assert uids["cpu"] == an_experiment(device="cuda").uid
+
+
+def test_a_recording_that_was_moved_is_the_same():
+    moved = an_experiment(dataset={"root": "/elsewhere/nsd"})
+    assert moved != an_experiment()
+    assert moved.uid == an_experiment().uid
+
+
+def test_a_relative_folder_is_made_absolute_when_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = an_experiment(dataset={"root": "nsd"}).to_yaml()
+    monkeypatch.chdir("/")
+    assert Experiment.model_validate(yaml.safe_load(text)).dataset.root == tmp_path / "nsd"
+
+
+def test_the_name_is_read_but_not_hashed():
+    assert re.fullmatch(r"mine-[0-9a-f]{8}", an_experiment().uid)
+    assert an_experiment(name="other").uid == an_experiment().uid.replace("mine", "other")
+
+
+def test_defaults_written_out_are_the_same_experiment():
+    assert Experiment.model_validate(an_experiment().model_dump()).uid == an_experiment().uid
+
+
+def test_identity_is_a_hash_of_the_sorted_entries():
+    content = {"b": {"y": 1.5, "x": None}, "a": [1, 2]}
+    assert identity(content) == hashlib.sha256(b'{"a": [1, 2], "b": {"x": null, "y": 1.5}}').hexdigest()
+
+
+@settings(deadline=None, max_examples=25)
+@given(nested)
+def test_identity_knows_neither_the_order_of_keys_nor_the_way_through_a_file(content):
+    assert identity(dict(reversed(content.items()))) == identity(json.loads(json.dumps(content))) == identity(content)
+    assert identity(content | {"another": 1}) != identity(content)
+
+
+@settings(deadline=None, max_examples=25)
+@given(nested)
+def test_flatten_leaves_no_mapping_but_empty_ones(content):
+    flat = flatten(content)
+    assert not any(isinstance(value, dict) and value for value in flat.values())
+    assert flatten(flat) == flat
+
+
+def test_empty_mappings_stay_apart_from_nothing():
+    assert flatten({"a": {"b": {}}, "c": None}) == {"a.b": {}, "c": None}

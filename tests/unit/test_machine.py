@@ -1,0 +1,57 @@
+"""Facts of the machine: devices that are there, versions, and peaks of memory."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from braindiffuser.errors import RunError
+from braindiffuser.machine import PACKAGES, check_device, machine, peak_memory_gb, reset_peak_memory, versions
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus"), [("cpu", 0), ("cpu", 2), ("cuda", 1), ("cuda:0", 1), ("cuda:1", 2), ("cuda", 2)]
+)
+def test_devices_that_are_there_are_accepted(device, n_gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    check_device(device)
+
+
+@pytest.mark.parametrize(("device", "n_gpus"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:7", 2)])
+def test_a_gpu_that_is_not_there_is_named_with_a_remedy(device, n_gpus, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    with pytest.raises(RunError, match=f"to run on {device}, but torch sees {n_gpus} GPUs: --device cpu does without"):
+        check_device(device)
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:one", "gpu", "cuda:-1", ""])
+def test_words_that_name_no_device_are_answered_with_examples(device):
+    with pytest.raises(RunError, match=f"there is no device '{device}': choose cpu, cuda, cuda:1 …"):
+        check_device(device)
+
+
+def test_versions_are_of_all_packages_that_results_depend_on():
+    found = versions()
+    assert set(found) == {"python", *PACKAGES}
+    assert found["numpy"] == np.__version__
+    assert all(version[0].isdigit() for version in found.values())
+
+
+def test_facts_are_json():
+    facts = machine()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["memory_gb"] > 0
+    assert facts["cpu_count"] > 0
+
+
+def test_peaks_are_since_the_last_reset():
+    reset_peak_memory()
+    before = peak_memory_gb()
+    large = np.ones(2**26)  # 0.5 GiB
+    peak = peak_memory_gb()
+    assert peak >= before + 0.4
+    del large
+    assert peak_memory_gb() == pytest.approx(peak, abs=0.01)
+    reset_peak_memory()
+    assert peak_memory_gb() < peak - 0.4
