@@ -366,7 +366,7 @@ class _Drafts(Mapping[str, Draft]):
         return (unit for unit in self._units if self._is_wanted(unit))
 
     def __contains__(self, unit: object) -> bool:
-        return unit in iter(self)
+        return any(unit == wanted for wanted in self)
 
     def __len__(self) -> int:
         return len(list(iter(self)))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -100,18 +101,10 @@ def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finis
     for step, content in records(finished).items():
         patterns = stages.stages()[step.partition(".")[0]].writes
         for name in content["files"]:
-            assert any(
-                Path(name).full_match(pattern) if hasattr(Path, "full_match") else _matches(name, pattern)
-                for pattern in patterns
-            ), name
+            assert any(fnmatch(name, pattern) for pattern in patterns), name
             assert name not in owned
             owned.add(name)
     assert owned == {*results(finished), PAGE}
-
-
-def _matches(name, pattern):
-    stem, _, rest = pattern.partition("**")
-    return name.startswith(stem) if "**" in pattern else Path(name).match(pattern)
 
 
 def test_a_finished_run_computes_nothing(copy):
@@ -128,7 +121,7 @@ def test_the_same_experiment_gives_the_same_bytes(finished, root, tmp_path):
 
 
 def test_a_new_folder_needs_an_experiment(tmp_path):
-    with pytest.raises(RunError, match="holds no run yet, or its manifest.json is damaged: name a preset"):
+    with pytest.raises(RunError, match=r"holds no run yet, or its manifest\.json is damaged: name a preset"):
         Run.open(None, tmp_path)
 
 
@@ -241,7 +234,7 @@ def test_a_session_that_came_later_is_noticed(root, tmp_path):
 def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
     shutil.rmtree(copy / "recording")
     write_recording(copy / "recording", seed=5)
-    with pytest.raises(RunError, match="prepare.stimuli, prepare.responses"):
+    with pytest.raises(RunError, match=r"prepare\.stimuli, prepare\.responses"):
         reopen(copy)
 
 
@@ -371,16 +364,16 @@ def test_a_lost_record_costs_that_step_and_no_other(step, copy, finished):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "recording.json", "experiment.yaml"])
-@pytest.mark.parametrize("damage", ["", '{"half'])
-def test_damaged_books_are_one_sentence_or_free(name, damage, copy, finished):
-    (copy / "run" / name).write_text(damage)
-    try:
-        reopen(copy).run_all()
-    except RunError as error:
-        assert name in str(error)
-        (copy / "run" / name).unlink()
-        reopen(copy).run_all()
+@pytest.mark.parametrize("damage", [None, "", '{"half'])
+def test_damaged_books_are_written_anew(name, damage, copy, finished):
+    path = copy / "run" / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_text(damage)
+    reopen(copy).run_all()
     assert results(copy / "run") == results(finished)
+    assert name == "experiment.yaml" or path.read_text() != damage
 
 
 # Only what it wrote

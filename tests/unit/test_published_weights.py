@@ -2,7 +2,6 @@ import hashlib
 
 import pytest
 import torch
-from braindiffuser.config import Experiment
 
 from braindiffuser import published_weights
 from braindiffuser.errors import DependencyError
