@@ -33,10 +33,11 @@ from typing import Any
 
 import numpy as np
 
+from braindiffuser.draft import Draft
 from braindiffuser.regression.decoders import fit_decoders
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.training import operators
-from braindiffuser.store import Store
+from braindiffuser.store import Results
 
 ALPHAS = {"latents": 50_000.0, "vision": 60_000.0, "text": 100_000.0}
 N_SIGNALS = 64
@@ -87,7 +88,7 @@ def simulate(scale: Scale, folder: Path) -> None:
         responses[split] = rng.standard_normal((n, scale.n_voxels), dtype=np.float32)
         np.save(folder / f"{split}.npy", responses[split])
     latent = responses["train"] @ signals.T
-    store = Store(folder)
+    draft = Draft(folder, "targets")
     for name, shape in scale.targets.items():
         weights = rng.standard_normal((N_SIGNALS, int(np.prod(shape))), dtype=np.float32) / np.sqrt(N_SIGNALS)
 
@@ -97,13 +98,13 @@ def simulate(scale: Scale, folder: Path) -> None:
             made: np.ndarray = values.reshape(-1, *shape).astype(np.float16)
             return made
 
-        store.fill(f"targets/{name}", (scale.n_train, *shape), make, dtype="float16")
+        draft.fill(f"targets/{name}", (scale.n_train, *shape), make, dtype="float16")
 
 
 def ours(scale: Scale, folder: Path) -> Result:
     """Fit and predict all targets; keep the predictions of two tokens for comparison."""
     responses = {split: np.load(folder / f"{split}.npy") for split in ("train", "test")}
-    store = Store(folder)
+    store = Results(folder)
     targets = {name: store.open_array(f"targets/{name}") for name in scale.targets}
     started = time.perf_counter()
     decoders = fit_decoders(
@@ -138,7 +139,7 @@ def single_trials(scale: Scale, folder: Path) -> Result:
 
 def token(folder: Path, number: int) -> Any:
     """Read the targets of one vision token, in float64."""
-    return np.asarray(Store(folder).open_array("targets/vision")[:, number], dtype=np.float64)
+    return np.asarray(Results(folder).open_array("targets/vision")[:, number], dtype=np.float64)
 
 
 def scikit_learn(scale: Scale, folder: Path) -> Result:
@@ -165,7 +166,7 @@ def scikit_learn(scale: Scale, folder: Path) -> Result:
         n_latents = scale.targets["latents"][0]
         n_sampled = min(N_LATENTS_SAMPLED, n_latents)
         some, _ = timed(
-            np.asarray(Store(folder).open_array("targets/latents")[:, :n_sampled], float), ALPHAS["latents"]
+            np.asarray(Results(folder).open_array("targets/latents")[:, :n_sampled], float), ALPHAS["latents"]
         )
         latents_s = some + max(0.0, some - seconds[-1]) / (n_sampled - width) * (n_latents - n_sampled)
         total += latents_s

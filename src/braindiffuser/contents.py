@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, state_of
 from braindiffuser.store import Store
 
@@ -33,10 +34,7 @@ class Contents:
             progress: called as progress(label, files_done, n_files) while files are hashed.
         """
         self._store, self.files, self._progress = store, files, progress
-        path = store.folder / RECORDING
-        self._known: dict[str, dict[str, FileState]] = {}
-        if path.is_file():
-            self._known = {role: as_states(states) for role, states in store.read_json(RECORDING).items()}
+        self._known = _read_known(store)
 
     def take(self, role: str, names: Iterable[str] | None = None) -> None:
         """Hash files of a role, or some of them, unless they are as they were."""
@@ -70,6 +68,14 @@ class Contents:
     def sizes(self, role: str) -> dict[str, int]:
         """Return the sizes of a role's files, without reading them."""
         return {name: path.stat().st_size for name, path in self.files.get(role, {}).items()}
+
+
+def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
+    """Read the hashes that are known; where they are damaged nothing is known, and files are read again."""
+    try:
+        return {role: as_states(states) for role, states in store.read_json(RECORDING).items()}
+    except (RunError, TypeError, AttributeError):
+        return {}
 
 
 def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:

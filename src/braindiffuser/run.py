@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -200,7 +201,11 @@ class Run:
         self._networks.keep(())
 
     def _compute(self, stage: Stage, pending: list[Step]) -> None:
-        drafts = _Drafts([step.unit for step in pending], lambda unit: self._draft(Step(stage.name, unit)))
+        drafts = _Drafts(
+            [step.unit for step in pending],
+            lambda unit: self._draft(Step(stage.name, unit)),
+            lambda unit: self.state(Step(stage.name, unit)) != "finished",
+        )
         for unit in stage.compute(self._work, drafts):
             self._publish(Step(stage.name, unit), drafts[unit])
 
@@ -228,7 +233,14 @@ class Run:
             "versions": versions(),
             "finished": _now(),
         }
-        self._store.publish(str(step), draft, facts)
+        finished_before = "finished" in self._store.manifest.get("stages", {}).get(step.stage, {})
+        patterns = stages()[step.stage].writes
+        self._store.publish(
+            str(step),
+            draft,
+            facts,
+            lambda name: finished_before and any(fnmatch(name, pattern) for pattern in patterns),
+        )
 
     def _require(self, pending: list[Step]) -> None:
         """Check that the steps that others need, and that are not run with them, are finished."""
@@ -283,7 +295,8 @@ class Run:
         finally:
             seconds = round(earlier + time.monotonic() - started, 2)
             noted = self._store.manifest.get("stages", {})
-            self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **facts}})
+            known = {key: value for key, value in noted.get(stage, {}).items() if key == "finished"}
+            self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **known, **facts}})
 
     def _note_missing_recording(self) -> None:
         place = self.experiment.dataset.place
@@ -335,10 +348,14 @@ class Run:
 
 
 class _Drafts(Mapping[str, Draft]):
-    """Drafts by unit, each opened when it is first asked for: a unit may need another one of the same stage."""
+    """Drafts by unit, each opened when it is first asked for.
 
-    def __init__(self, units: list[str], open_draft: Callable[[str], Draft]) -> None:
-        self._units, self._open = units, cache(open_draft)
+    A unit may need another one of its stage: only when that is there is it known what the unit is made from, and whether it
+    was made from just that before.
+    """
+
+    def __init__(self, units: list[str], open_draft: Callable[[str], Draft], is_wanted: Callable[[str], bool]) -> None:
+        self._units, self._open, self._is_wanted = units, cache(open_draft), is_wanted
 
     def __getitem__(self, unit: str) -> Draft:
         if unit not in self._units:
@@ -346,10 +363,13 @@ class _Drafts(Mapping[str, Draft]):
         return self._open(unit)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._units)
+        return (unit for unit in self._units if self._is_wanted(unit))
+
+    def __contains__(self, unit: object) -> bool:
+        return any(unit == wanted for wanted in self)
 
     def __len__(self) -> int:
-        return len(self._units)
+        return len(list(iter(self)))
 
 
 def stored_experiment(folder: Path) -> Experiment:
@@ -360,7 +380,9 @@ def stored_experiment(folder: Path) -> Experiment:
     """
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
-        raise RunError(f"{folder} holds no run yet: name a preset or an experiment file")
+        raise RunError(
+            f"{folder} holds no run yet, or its manifest.json is damaged: name a preset or an experiment file"
+        )
     return Experiment.model_validate(stored)
 
 
@@ -391,7 +413,7 @@ def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:
         out, recording = folder.resolve(), place.resolve()
         if out == recording or out in recording.parents or recording in out.parents:
             raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
-    if folder.is_dir() and not (folder / "manifest.json").is_file():
+    if folder.is_dir() and not (folder / "manifest.json").is_file() and not any(Store(folder).steps()):
         tops = {Path(pattern).parts[0] for stage in stages().values() for pattern in stage.writes}
         foreign = sorted(
             path.name for path in folder.iterdir() if path.name in {*tops, *OWN_FILES} - {"experiment.yaml"}

@@ -10,7 +10,7 @@ deleted; nothing else ever is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -169,15 +169,23 @@ class Store(Results):
 
     # Publishing
 
-    def publish(self, step: str, draft: Draft, facts: Mapping[str, Any]) -> None:
+    def publish(
+        self, step: str, draft: Draft, facts: Mapping[str, Any], own: Callable[[str], bool] = lambda name: False
+    ) -> None:
         """Put a complete draft in place of an older result, and write its record.
 
         A kill in between is no harm: `finish_publishing` goes on when the run is opened again.
 
+        Args:
+            step: its name.
+            draft: of the step, complete.
+            facts: for the record.
+            own: tells of a file without a record if the step wrote it all the same, before its record was lost.
+
         Raises:
-            RunError: if a file that this run did not write is in the way.
+            RunError: if a file that this step did not write is in the way.
         """
-        self._refuse_foreign(step, draft)
+        self._refuse_foreign(step, draft, own)
         with replacing(draft.folder / READY) as beside:
             beside.write_text(json.dumps({"facts": dict(facts), "files": draft.files}), encoding="utf-8")
         self._move(step, draft)
@@ -211,11 +219,13 @@ class Store(Results):
         kept = changed_files(self.folder, gone)
         remove_files(self.folder, [name for name in gone if name not in kept])
 
-    def _refuse_foreign(self, step: str, draft: Draft) -> None:
+    def _refuse_foreign(self, step: str, draft: Draft, own: Callable[[str], bool]) -> None:
         record = self.record(step) or {"files": {}}
+        others = {name for other in self.steps() if other != step for name in (self.record(other) or record)["files"]}
         for name, state in draft.files.items():
             place = self.folder / name
-            if name not in record["files"] and place.exists() and not _holds(place, state):
+            known = name in record["files"] or (own(name) and name not in others)
+            if not known and place.exists() and not _holds(place, state):
                 raise RunError(
                     f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
                     "goes on"
@@ -236,14 +246,17 @@ class Store(Results):
     def manifest(self) -> dict[str, Any]:
         """What is known of this run as a whole; empty for a new folder.
 
+        A damaged manifest counts as none: what matters stands in the steps' records.
+
         Raises:
-            RunError: if it is damaged, or the folder was written by an older version.
+            RunError: if the folder was written by another version.
         """
         path = self.folder / "manifest.json"
-        if not path.is_file():
+        try:
+            manifest = read_json(path) if path.is_file() else {}
+        except RunError:
             return {}
-        manifest = read_json(path)
-        if manifest.get("format") != FORMAT:
+        if manifest and manifest.get("format") != FORMAT:
             raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
         return manifest
 

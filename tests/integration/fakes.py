@@ -43,7 +43,7 @@ def levels(picture: np.ndarray) -> np.ndarray:
 
 
 def stimulus_picture(stimulus_id: int, brightness: int) -> np.ndarray:
-    """A picture in red that says its stimulus, in green that says if it is one of the first that train, and in blue how bright."""
+    """Draw a picture of one colour: red says the stimulus, green whether it trains, blue how bright it is."""
     picture = np.zeros((3, SIDE, SIDE), np.float32)
     picture[0], picture[1], picture[2] = (stimulus_id + 1) / 255, float(stimulus_id < N_TRAIN), brightness / 255
     return picture
@@ -85,7 +85,8 @@ class Told(Dataset):
             "captions": ["captions.txt"],
         }
         return {
-            role: {name: self.root / name for name in names if (self.root / name).is_file()} for role, names in roles.items()
+            role: {name: self.root / name for name in names if (self.root / name).is_file()}
+            for role, names in roles.items()
         }
 
     @property

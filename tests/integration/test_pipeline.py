@@ -1,6 +1,7 @@
 """The whole chain on a tiny simulated subject: what it leaves behind, and that it survives being killed anywhere."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import weakref
@@ -10,15 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from braindiffuser import images, pipeline
+from braindiffuser import images
 from braindiffuser.data.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
-from braindiffuser.models.weights import load_clip, load_unet, load_vdvae
-from braindiffuser.pipeline import STAGES, extract, reconstruct, run_all
-from braindiffuser.report.html import PICTURE_KINDS
-from braindiffuser.run import OUTPUTS, Run
-from braindiffuser.run_summary import summarise_run
-from braindiffuser.scoring import evaluate_run
+from braindiffuser.models import weights
+from braindiffuser.run import Run
+from braindiffuser.stages import stages
+from braindiffuser.stages.evaluate import _score
 
 KEYS = {
     "pixcorr",
@@ -33,30 +32,27 @@ KILL_ITSELF = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from braindiffuser import pipeline
-from braindiffuser.config import Experiment
+from braindiffuser.experiment import Experiment
 from braindiffuser.run import Run
 
 folder, source, label, threads = sys.argv[1:]
 torch.set_num_threads(int(threads))
 
-def die(*_):
-    os.kill(os.getpid(), signal.SIGKILL)
-
 def listen(said, done, total):
     if said.startswith(label) and done:
-        die()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 if label == "report":
-    pipeline.render_page = die
-pipeline.run_all(Run.open(Experiment.load(source), Path(folder), progress=listen))
+    from braindiffuser.stages import report
+    report.render_page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Run.open(Experiment.load(source), Path(folder), progress=listen).run_all()
 """
 
 
 @pytest.fixture(scope="module")
 def finished(experiment, tmp_path_factory):
     run = Run.open(experiment, tmp_path_factory.mktemp("finished"))
-    run_all(run)
+    run.run_all()
     return run
 
 
@@ -64,40 +60,39 @@ def pictures_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.glob("reconstructions/*/*.png"))}
 
 
+def begun(experiment, folder, *names):
+    run = Run.open(experiment, folder)
+    for stage in names:
+        run.do(stage)
+    return run
+
+
 def test_leaves_what_others_read(finished):
-    scores = finished.store.read_json("scores.json")
+    folder, scores = finished.results.folder, finished.results.read_json("scores.json")
     assert set(scores["metrics"]) == KEYS
     assert scores["n_images"] == 10
     for entry in scores["metrics"].values():
         low, high = entry["ci95"]
         assert low <= entry["value"] <= high
         assert set(entry["baselines"]) == {"mean_image", "random_train_image", "shuffled_responses"}
+        assert set(entry["ablations"]) == {"low_level_only", "without_low_level"}
         assert np.isfinite([entry["ceiling"], *entry["baselines"].values(), *entry["ablations"].values()]).all()
-    stages = finished.store.manifest["stages"]
-    assert list(stages) == list(STAGES)
-    assert all(stage["seconds"] > 0 and 0 < stage["peak_memory_gb"] < 6 for stage in stages.values())
-    assert len(list((finished.store.folder / "reconstructions" / "final").glob("*.png"))) == 14
-    page = (finished.store.folder / "report" / "index.html").read_text(encoding="utf-8")
+    took = finished.results.read_json("manifest.json")["stages"]
+    assert list(took) == list(stages())
+    assert all(stage["seconds"] > 0 and 0 < stage["peak_memory_gb"] < 6 for stage in took.values())
+    assert len(list((folder / "reconstructions" / "final").glob("*.png"))) == 14
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower()
     assert "What each region wants to see" in page
-    ceilings = finished.store.read_json("noise_ceiling.json")["rois"]
+    ceilings = finished.results.read_json("noise_ceiling.json")["rois"]
     assert ceilings["faces"]["n_voxels"] == 0
     assert 0 < ceilings["V1"]["median"] < 100
 
 
-def test_second_run_computes_nothing(finished):
-    before = {path: path.stat().st_mtime_ns for path in finished.store.folder.rglob("*.png")}
-    stages = finished.store.manifest["stages"]
-    run_all(Run.open(None, finished.store.folder))
-    assert {path: path.stat().st_mtime_ns for path in finished.store.folder.rglob("*.png")} == before
-    assert finished.store.manifest["stages"] == stages
-
-
 def test_same_seed_same_bytes(finished, experiment, tmp_path):
-    again = Run.open(experiment, tmp_path)
-    run_all(again)
-    assert pictures_of(tmp_path) == pictures_of(finished.store.folder)
-    assert (tmp_path / "scores.json").read_bytes() == (finished.store.folder / "scores.json").read_bytes()
+    Run.open(experiment, tmp_path).run_all()
+    assert pictures_of(tmp_path) == pictures_of(finished.results.folder)
+    assert (tmp_path / "scores.json").read_bytes() == finished.results.path("scores.json").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -108,7 +103,7 @@ def test_same_seed_same_bytes(finished, experiment, tmp_path):
         "predicting features",
         "reconstructing: final",
         "scoring",
-        "drawing what regions",
+        "drawing",
         "report",
     ],
 )
@@ -118,65 +113,68 @@ def test_killed_run_goes_on_to_the_same_scores(label, finished, experiment, tmp_
     folder = tmp_path / "run"
     threads = str(torch.get_num_threads())  # sums are rounded alike only on as many threads
     killed = subprocess.run([sys.executable, "-c", KILL_ITSELF, str(folder), str(source), label, threads], check=False)
-    assert killed.returncode == -9
-    run_all(Run.open(experiment, folder))
-    assert pictures_of(folder) == pictures_of(finished.store.folder)
-    assert (folder / "scores.json").read_bytes() == (finished.store.folder / "scores.json").read_bytes()
+    assert killed.returncode == -signal.SIGKILL
+    Run.open(experiment, folder).run_all()
+    assert pictures_of(folder) == pictures_of(finished.results.folder)
+    assert (folder / "scores.json").read_bytes() == finished.results.path("scores.json").read_bytes()
 
 
 @pytest.mark.parametrize(
     "choices",
     [
-        {"data": {"rows": "trials"}},
+        {"responses": {"rows": "trials"}},
         {"regression": {"weights": "repeats"}},
-        {"data": {"rois": ("V1", "V2")}},
-        {"data": {"min_noise_ceiling": 25.0}},
+        {"responses": {"rois": ("V1", "V2")}},
+        {"responses": {"min_noise_ceiling": 25.0}},
     ],
     ids=lambda choices: str(next(iter(next(iter(choices.values()))))),
 )
 def test_rows_weights_and_voxels_are_choices(choices, finished, experiment, tmp_path):
-    run = Run.open(experiment.changed(choices), tmp_path)
-    for stage in ("prepare", "extract", "fit"):
-        STAGES[stage](run)
-    ours, theirs = run.store.read_array("predictions/latents"), finished.store.read_array("predictions/latents")
+    run = begun(experiment.changed(choices), tmp_path, "prepare", "extract", "fit")
+    ours, theirs = run.results.read_array("predictions/latents"), finished.results.read_array("predictions/latents")
     assert ours.shape == theirs.shape
     assert np.isfinite(ours).all()
     assert not np.allclose(ours, theirs, rtol=1e-3)
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.5
-    voxels, rois = run.store.manifest["voxels"], run.store.read_bundle("rois.npz")
-    masks = finished.store.read_bundle("rois.npz")
-    wanted = (masks["V1"] | masks["V2"]).sum() if "rois" in choices.get("data", {}) else len(masks["V1"])
-    assert voxels["n_chosen"] == len(rois["V1"]) == run.store.read_array("responses/test").shape[1]
-    if "min_noise_ceiling" in choices.get("data", {}):
+    voxels, rois = run.results.read_json("voxels.json"), run.results.read_bundle("rois.npz")
+    masks = finished.results.read_bundle("rois.npz")
+    wanted = (masks["V1"] | masks["V2"]).sum() if "rois" in choices.get("responses", {}) else len(masks["V1"])
+    assert voxels["n_chosen"] == len(rois["V1"]) == run.results.read_array("responses/test").shape[1]
+    if "min_noise_ceiling" in choices.get("responses", {}):
         assert 0 < voxels["n_chosen"] < wanted
     else:
         assert voxels["n_chosen"] == wanted
-    same = voxels["fingerprint"] == finished.store.manifest["voxels"]["fingerprint"]
+    same = voxels["fingerprint"] == finished.results.read_json("voxels.json")["fingerprint"]
     assert same == (voxels["n_chosen"] == len(masks["V1"]))
 
 
-def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experiment, tmp_path):
+def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experiment, tmp_path, monkeypatch):
     """Remove all that was learnt from test stimuli: the reconstructions stay the same, byte for byte."""
-    run = Run.open(experiment, tmp_path)
-    for stage in ("prepare", "extract", "fit"):
-        STAGES[stage](run)
-    for name in ("latents", "vision", "text"):
-        array, _ = run.store.blocks(f"truth/{name}", run.store.read_array(f"truth/{name}").shape)
-        array[:] = np.zeros(array.shape, np.float32)
-    reconstruct(run)
+    run = begun(experiment, tmp_path, "prepare", "extract", "fit")
+    read = run.results.read_array
+
+    def without_truth(name):
+        return np.zeros_like(read(name)) if name.startswith("truth/") else read(name)
+
+    monkeypatch.setattr(run.results, "read_array", without_truth)
+    run.do("reconstruct")
     kinds = ("low_level", "final", "without_low_level")
-    ours, theirs = pictures_of(tmp_path), pictures_of(finished.store.folder)
+    ours, theirs = pictures_of(tmp_path), pictures_of(finished.results.folder)
     kept = [path for path in theirs if path.parts[-2] in kinds]
     assert len(kept) == 42
     assert all(ours[path] == theirs[path] for path in kept)
+    changed = [path for path in ours if "true_features" in path.parts[-2] and ours[path] != theirs[path]]
+    assert len(changed) == 28
 
 
 @pytest.mark.parametrize("stage", ["reconstruct", "analyse"])
 def test_the_first_stages_network_is_gone_before_the_seconds_come(stage, finished, tmp_path, monkeypatch):
-    shutil.copytree(finished.store.folder, tmp_path / "run")
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    for path in (tmp_path / "run" / "steps").glob(f"{stage}.*.json"):
+        path.unlink()
     run = Run.open(None, tmp_path / "run")
-    run.store.discard({stage: OUTPUTS[stage], "report": OUTPUTS["report"]})
     first, order = [], []
+    load_vdvae, load_unet = weights.load_vdvae, weights.load_unet
 
     def load_first(folder):
         network = load_vdvae(folder)
@@ -187,30 +185,29 @@ def test_the_first_stages_network_is_gone_before_the_seconds_come(stage, finishe
         order.append([network() for network in first])
         return load_unet(folder, dtype)
 
-    monkeypatch.setattr(pipeline, "load_vdvae", load_first)
-    monkeypatch.setattr(pipeline, "load_unet", load_second)
-    STAGES[stage](run)
-    assert order == [[None]]
-    made, theirs = pictures_of(tmp_path / "run"), pictures_of(finished.store.folder)
-    assert any(path.parts[-2] == {"reconstruct": "final", "analyse": "roi"}[stage] for path in made)
-    assert all(theirs[path] == content for path, content in made.items())
+    monkeypatch.setattr(weights, "load_vdvae", load_first)
+    monkeypatch.setattr(weights, "load_unet", load_second)
+    run.do(stage)
+    assert order == [[None]]  # loaded once each, one after the other
+    assert pictures_of(tmp_path / "run") == pictures_of(finished.results.folder)
+
+
+def test_one_clip_serves_both_groups(experiment, tmp_path, monkeypatch):
+    loaded, load_network = [], weights.load_network
+    monkeypatch.setattr(
+        weights, "load_network", lambda folder, *rest: (loaded.append(folder.name), load_network(folder, *rest))[1]
+    )
+    begun(experiment, tmp_path, "prepare", "extract")
+    assert sorted(loaded) == ["clip", "vdvae"]
 
 
 def test_offloading_changes_no_picture(finished, experiment, tmp_path):
-    shutil.copytree(finished.store.folder, tmp_path / "run")
-    other = experiment.changed({"diffusion": {"offload": True}})
-    run = Run.open(other, tmp_path / "run", overwrite=True)
-    run.store.discard({stage: OUTPUTS[stage] for stage in ("reconstruct", "evaluate", "analyse", "report")})
-    reconstruct(run)
-    ours, theirs = pictures_of(tmp_path / "run"), pictures_of(finished.store.folder)
-    assert len(ours) == 70
-    assert all(theirs[path] == content for path, content in ours.items())
-
-
-def test_stages_need_the_ones_before(experiment, tmp_path):
-    run = Run.open(experiment, tmp_path)
-    with pytest.raises(RunError, match="reconstruct needs prepare first: braindiffuser prepare --out"):
-        reconstruct(run)
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    for path in (tmp_path / "run" / "steps").glob("reconstruct.*.json"):
+        path.unlink()
+    run = Run.open(experiment.changed({"generator": {"diffusion": {"offload": True}}}), tmp_path / "run")
+    run.do("reconstruct")
+    assert pictures_of(tmp_path / "run") == pictures_of(finished.results.folder)
 
 
 def test_more_folds_than_training_stimuli_are_refused_before_anything_is_extracted(experiment, tmp_path):
@@ -218,40 +215,65 @@ def test_more_folds_than_training_stimuli_are_refused_before_anything_is_extract
     with pytest.raises(
         RunError, match=r"regression\.n_folds is 51, but there are 50 training stimuli: use fewer folds"
     ):
-        STAGES["prepare"](run)
+        run.do("prepare")
 
 
 def test_a_damaged_network_is_named(experiment, tmp_path):
     folder = tmp_path / "vdvae"
-    shutil.copytree(experiment.checkpoints.folder("vdvae"), folder)
+    shutil.copytree(experiment.checkpoints["targets.latents.checkpoint"], folder)
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
-    checkpoints = experiment.checkpoints.model_copy(update={"vdvae": folder})
-    run = Run.open(experiment.model_copy(update={"checkpoints": checkpoints}), tmp_path / "run")
-    STAGES["prepare"](run)
-    with pytest.raises(RunError, match=r"checkpoints\.vdvae cannot be used: .*is damaged or cut short"):
-        extract(run)
+    run = begun(experiment.changed({"targets": {"latents": {"checkpoint": str(folder)}}}), tmp_path / "run", "prepare")
+    with pytest.raises(RunError, match=r"the checkpoint .*vdvae cannot be used: .*is damaged or cut short"):
+        run.do("extract")
 
 
-def test_scores_of_the_manifest_are_of_the_pictures_on_disk(finished):
-    table = finished.store.read_table("per_image.csv")
+def test_a_missing_network_is_named_before_anything_is_done(experiment, tmp_path):
+    nowhere = {"targets": {"vision": {"checkpoint": str(tmp_path / "nowhere")}}}
+    with pytest.raises(
+        RunError, match=r"targets\.vision\.checkpoint names .*nowhere, which is not a checkpoint folder"
+    ):
+        Run.open(experiment.changed(nowhere), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_network_under_the_same_name_is_another_result(finished, experiment, tmp_path):
+    folder = tmp_path / "unet"
+    shutil.copytree(experiment.checkpoints["generator.unet"], folder)
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    other = experiment.changed({"generator": {"unet": str(folder)}})
+    assert all(run_is_finished(Run.open(other, tmp_path / "run")).values())  # the same network elsewhere
+    config = folder / "config.json"
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(RunError, match=r"generator\.unet was [0-9a-f]{16}, now [0-9a-f]{16}"):
+        Run.open(other, tmp_path / "run")
+    finished_then = run_is_finished(Run.open(other, tmp_path / "run", overwrite=True))
+    assert [stage for stage, done in finished_then.items() if done] == ["prepare", "extract", "fit"]
+
+
+def run_is_finished(run):
+    return {stage: run.is_finished(stage) for stage in stages()}
+
+
+def test_scores_are_of_the_pictures_on_disk(finished):
+    table = finished.results.read_table("per_image.csv")
     assert list(table["number"]) == list(range(14))
     for name, file in {"test": "scores.json", "held_out": "scores_held_out.json"}.items():
-        rows, scores = table[table["set"] == name], finished.store.read_json(file)
+        rows, scores = table[table["set"] == name], finished.results.read_json(file)
         assert len(rows) == scores["n_images"]
         for key, entry in scores["metrics"].items():
             assert entry["value"] == pytest.approx(rows[key].mean(), abs=1e-9)
 
 
 def test_every_region_with_voxels_has_a_picture(finished):
-    facts = finished.store.read_json("roi_maximisation.json")
-    rois = finished.store.read_bundle("rois.npz")
+    facts = finished.results.read_json("analyses/roi_maximisation.json")
+    rois = finished.results.read_bundle("rois.npz")
     names = [region["name"] for region in facts["regions"]]
     assert set(names) == {name for name in MAXIMISED_REGIONS if rois[name].any()}
     assert "V1" in names
     assert "faces" not in names  # the scenes show none
-    for kind in ("roi", "roi_low_level"):
-        pictures = finished.store.read_pictures(kind, len(names))
+    for kind in ("roi_maximisation_full", "roi_maximisation_low_level"):
+        pictures = finished.results.read_pictures(kind, len(names))
         assert len(np.unique(pictures.reshape(len(names), -1), axis=0)) == len(names)
 
 
@@ -264,28 +286,39 @@ def test_scores_do_not_depend_on_how_many_pictures_are_held(finished, monkeypatc
 
     monkeypatch.setattr(images, "BATCH", 4)
     monkeypatch.setattr(images, "load_png", counting)
-    _, per_image = evaluate_run(finished, lambda: load_clip(finished.experiment.checkpoints.folder("clip")))
+    _, per_image = _score(finished._work)
     assert max(held) == 4
-    stored = finished.store.read_table("per_image.csv")
+    stored = finished.results.read_table("per_image.csv")
     pd.testing.assert_frame_equal(per_image.reset_index(drop=True), stored, atol=1e-5)
 
 
-def test_a_summary_reads_no_picture_before_it_is_drawn(finished, monkeypatch):
-    summary = summarise_run(finished)
-    monkeypatch.setattr(images, "load_png", lambda paths: pytest.fail("a picture was read"))
-    assert summary.held_out is not None
-    for scored, n in ((summary, 10), (summary.held_out, 4)):
-        assert {kind: len(pictures) for kind, pictures in scored.pictures.items()} == dict.fromkeys(PICTURE_KINDS, n)
-    monkeypatch.undo()
-    stored = finished.store.read_pictures("final", 14)
-    np.testing.assert_array_equal(summary.held_out.picture("final", 12), stored[12:13])
+def test_a_simulated_recording_lies_in_the_runs_folder_and_is_made_anew_if_damaged(experiment, tmp_path):
+    small = {"kind": "simulated", "n_train": 20, "n_test": 4, "trials_per_session": 24, "n_early": 60, "n_higher": 40}
+    small |= {"grid": (10, 12, 10)}
+    run = begun(experiment.changed({"dataset": small}), tmp_path, "prepare")
+    before = {path: path.read_bytes() for path in (tmp_path / "nsd").rglob("*") if path.is_file()}
+    stimuli = next(path for path in before if path.name == "nsd_stimuli.hdf5")
+    stimuli.write_bytes(b"")
+    Run.open(None, tmp_path).do("prepare")
+    assert {path: path.read_bytes() for path in (tmp_path / "nsd").rglob("*") if path.is_file()} == before
+    second = run.experiment.changed({"dataset": {"seed": 5}})
+    with pytest.raises(RunError, match=r"dataset\.seed was 0, now 5"):
+        Run.open(second, tmp_path)
+    Run.open(second, tmp_path, overwrite=True).do("prepare")
+    after = {path: path.read_bytes() for path in (tmp_path / "nsd").rglob("*") if path.is_file()}
+    assert after.keys() == before.keys()
+    assert after != before
 
 
-def test_held_out_photographs_are_scored_apart(finished, recording_root):
-    table = finished.store.read_table("per_image.csv")
-    scenes = pd.read_csv(recording_root / "truth" / "scenes.csv").set_index("stimulus_id")
-    shown = scenes.loc[table["stimulus_id"], "split"]
-    assert shown.to_list() == table["set"].to_list() == ["test"] * 10 + ["held_out"] * 4
-    assert "Photographs that no network has seen" in (finished.store.folder / "report" / "index.html").read_text(
-        "utf-8"
-    )
+@pytest.mark.parametrize("precision", ["half", "full"])
+def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_on(precision, experiment, tmp_path):
+    def settings(device):
+        run = Run.open(
+            experiment.changed({"device": device, "generator": {"diffusion": {"precision": precision}}}), tmp_path
+        )
+        return {str(step): run._settings(step) for step in run.steps()}
+
+    on_gpu, on_cpu = settings("cuda:1"), settings("cpu")
+    changed = {step.partition(".")[0] for step in on_gpu if on_gpu[step] != on_cpu[step]}
+    assert changed == ({"reconstruct", "analyse"} if precision == "half" else set())
+    assert on_gpu == settings("cuda")

@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from braindiffuser.config import Experiment
+from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.experiment import Experiment
 from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8, convert_clip, convert_vdvae, convert_versatile
 from braindiffuser.models.vdvae import IMAGENET64
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.models.weights import build_autoencoder, build_clip
-from braindiffuser.pipeline import run_all
 from braindiffuser.run import Run
 
 NARROW_VDVAE = IMAGENET64.model_copy(update={"width": 16})
@@ -57,20 +56,26 @@ def test_only_the_weights_stand_between_a_user_and_the_paper(weights, recording_
     monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(weights))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     experiment = Experiment.load("brain-diffuser").changed(
-        {"data": {"root": recording_root, "sessions": 3}, "device": "cpu", "diffusion": {"n_steps": 4}}
+        {
+            "dataset": {"root": str(recording_root), "sessions": 3},
+            "device": "cpu",
+            "generator": {"diffusion": {"n_steps": 4}},
+        }
     )
     run = Run.open(experiment, tmp_path / "run")
-    page = run_all(run).read_text(encoding="utf-8")
-    assert run.store.read_array("targets/latents").shape[1] == 91_168
-    assert run.store.read_array("predictions/vision").shape[1:] == (257, 32)
-    assert run.store.read_array("predictions/text").shape[1:] == (77, 32)
-    scores = run.store.read_json("scores.json")
+    page = run.run_all().read_text(encoding="utf-8")
+    assert run.results.read_array("targets/latents").shape[1] == 91_168
+    assert run.results.read_array("predictions/vision").shape[1:] == (257, 32)
+    assert run.results.read_array("predictions/text").shape[1:] == (77, 32)
+    scores = run.results.read_json("scores.json")
     assert scores["profile"] == "brain-diffuser-2023"
     assert set(scores["metrics"]) == {"pixcorr", "ssim_column_mean", "ssim"}
     assert set(scores["missing"]) == ONLY_WITH_WEIGHTS
+    ablations = {"low_level_only", "without_low_level", "without_text", "without_vision"}
+    assert all(set(entry["ablations"]) == ablations for entry in scores["metrics"].values())
     assert "Left out" in page
     assert "the one the authors typed in" in page
-    made = run.store.read_pictures("final", len(run.stimulus_ids("test")))
+    made = run.results.read_pictures("final", len(run.results.read_array("stimuli/test_ids")))
     assert made.shape[1:] == (3, 64, 64)
     assert np.isfinite(made).all()
     assert made.std(axis=0).max() > 0

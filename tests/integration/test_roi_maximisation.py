@@ -5,11 +5,10 @@ import pandas as pd
 import pytest
 
 from braindiffuser.analysis.roi import maximise_from_training, roi_patterns
-from braindiffuser.config import Experiment
-from braindiffuser.data.simulated import SimulatedSubject
+from braindiffuser.data.simulated_subject import SimulatedSubject
+from braindiffuser.experiment import Experiment
 from braindiffuser.features.vdvae import extract_latents
 from braindiffuser.models.weights import load_vdvae
-from braindiffuser.pipeline import prepare
 from braindiffuser.reconstruction.low_level import reconstruct_low_level
 from braindiffuser.regression.ridge import Ridge
 from braindiffuser.run import Run
@@ -24,24 +23,26 @@ DEGREES = 8.4  # side of the picture
 @pytest.fixture(scope="module")
 def early(tmp_path_factory):
     """The early voxels' truth, their ROI masks, and a function from patterns to the energy they add to the picture."""
-    experiment = Experiment.load("demo").model_copy(update={"simulation": SUBJECT})
+    experiment = Experiment.load("demo").changed({"dataset": {"kind": "simulated", **SUBJECT.model_dump()}})
     run = Run.open(experiment, tmp_path_factory.mktemp("run"))
-    prepare(run)
-    vdvae = load_vdvae(experiment.checkpoints.folder("vdvae"))
-    ids = run.stimulus_ids("train")
-    latents = extract_latents(vdvae, run.pictures(ids), ids, experiment.latents)
-    decoder = Ridge(alpha=1000.0).fit(run.store.read_array("responses/train"), latents)
+    run.do("prepare")
+    vdvae = load_vdvae(experiment.checkpoints["targets.latents.checkpoint"])
+    ids = run.results.read_array("stimuli/train_ids")
+    latents = extract_latents(vdvae, run.recording().pictures(ids), ids, experiment.targets["latents"])
+    decoder = Ridge(alpha=1000.0).fit(run.results.read_array("responses/train"), latents)
 
     def energy(patterns):
         patterns = np.concatenate([np.zeros((1, patterns.shape[1]), np.float32), patterns])
         targets = maximise_from_training(patterns @ decoder.coef_.T, decoder.target_mean_, decoder.target_std_)
-        pictures = reconstruct_low_level(vdvae, targets, np.zeros(len(targets), np.int64), experiment.low_level)
+        pictures = reconstruct_low_level(
+            vdvae, targets, np.zeros(len(targets), np.int64), experiment.generator.low_level
+        )
         added = np.square(pictures[1:] - pictures[0]).mean(axis=1)
         return added / added.sum(axis=(1, 2), keepdims=True)
 
-    voxels = pd.read_csv(run.nsd_root / "truth" / "voxels.csv")
+    voxels = pd.read_csv(run.results.folder / "nsd" / "truth" / "voxels.csv")
     voxels = voxels[voxels["nsdgeneral"] > 0].reset_index(drop=True)
-    return voxels, run.store.read_bundle("rois.npz"), energy
+    return voxels, run.results.read_bundle("rois.npz"), energy
 
 
 def shuffled(mask, among):

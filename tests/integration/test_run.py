@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -100,15 +101,10 @@ def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finis
     for step, content in records(finished).items():
         patterns = stages.stages()[step.partition(".")[0]].writes
         for name in content["files"]:
-            assert any(Path(name).full_match(pattern) if hasattr(Path, "full_match") else _matches(name, pattern) for pattern in patterns), name
+            assert any(fnmatch(name, pattern) for pattern in patterns), name
             assert name not in owned
             owned.add(name)
     assert owned == {*results(finished), PAGE}
-
-
-def _matches(name, pattern):
-    stem, _, rest = pattern.partition("**")
-    return name.startswith(stem) if "**" in pattern else Path(name).match(pattern)
 
 
 def test_a_finished_run_computes_nothing(copy):
@@ -125,7 +121,7 @@ def test_the_same_experiment_gives_the_same_bytes(finished, root, tmp_path):
 
 
 def test_a_new_folder_needs_an_experiment(tmp_path):
-    with pytest.raises(RunError, match="holds no run yet: name a preset or an experiment file"):
+    with pytest.raises(RunError, match=r"holds no run yet, or its manifest\.json is damaged: name a preset"):
         Run.open(None, tmp_path)
 
 
@@ -178,8 +174,18 @@ AFTER_FIT = STEPS[6:]
 FROM_PREDICTIONS = [step for step in STEPS if step.startswith(("fit", "reconstruct", "evaluate", "analyse", "report"))]
 NOTICED = {
     "other betas": (replace_session, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
-    "a repaired session": (repair_session_in_secret, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
-    "other captions": (change_text("captions.txt", "caption 3\n", "a longer caption\n"), "captions.txt", "extract.b", "prepare"),
+    "a repaired session": (
+        repair_session_in_secret,
+        "betas: sessions/2.npy was changed",
+        "prepare.responses",
+        "extract",
+    ),
+    "other captions": (
+        change_text("captions.txt", "caption 3\n", "a longer caption\n"),
+        "captions.txt",
+        "extract.b",
+        "prepare",
+    ),
     "other stimuli": (change_text("brightness.txt", "100", "101"), "stimuli: brightness.txt", "extract.a", "prepare"),
     "another mask under the same name": (change_mask, "regions: mask.npy was changed", "prepare.responses", "extract"),
     "another design": (change_text("design.csv", "test", "test"), "design.csv", "prepare.stimuli", "none"),
@@ -228,7 +234,7 @@ def test_a_session_that_came_later_is_noticed(root, tmp_path):
 def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
     shutil.rmtree(copy / "recording")
     write_recording(copy / "recording", seed=5)
-    with pytest.raises(RunError, match="prepare.stimuli, prepare.responses"):
+    with pytest.raises(RunError, match=r"prepare\.stimuli, prepare\.responses"):
         reopen(copy)
 
 
@@ -241,7 +247,11 @@ def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
         ({"regression": {"penalty": {"b": 2.0}}}, "fit.b", ("extract", "fit.a", "reconstruct.rough")),
         ({"generator": {"strength": 0.25}}, "reconstruct.final", ("prepare", "extract", "fit")),
         ({"evaluation": {"n_resamples": 30}}, "evaluate", ("prepare", "extract", "fit", "reconstruct", "analyse")),
-        ({"analyses": [{"kind": "fakes:Names", "word": "seen"}]}, "analyse.names", ("prepare", "reconstruct", "evaluate")),
+        (
+            {"analyses": [{"kind": "fakes:Names", "word": "seen"}]},
+            "analyse.names",
+            ("prepare", "reconstruct", "evaluate"),
+        ),
         ({"name": "other"}, "report", ("prepare", "evaluate", "analyse")),
         ({"responses": {"normalisation": "training"}}, "prepare.responses", ("prepare.stimuli", "extract")),
     ],
@@ -335,7 +345,9 @@ def test_one_sentence_says_what_to_repair_and_the_advice_works(copy, finished):
     (copy / "run" / "decoders" / "a.safetensors").unlink()
     (copy / "run" / "reconstructions" / "final" / "0002.png").unlink()
     run = reopen(copy)
-    with pytest.raises(RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"):
+    with pytest.raises(
+        RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"
+    ):
         run.do("reconstruct")
     for stage in ("fit", "reconstruct"):
         reopen(copy).do(stage)
@@ -352,23 +364,26 @@ def test_a_lost_record_costs_that_step_and_no_other(step, copy, finished):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "recording.json", "experiment.yaml"])
-@pytest.mark.parametrize("damage", ["", '{"half'])
-def test_damaged_books_are_one_sentence_or_free(name, damage, copy, finished):
-    (copy / "run" / name).write_text(damage)
-    try:
-        reopen(copy).run_all()
-    except RunError as error:
-        assert name in str(error)
-        (copy / "run" / name).unlink()
-        reopen(copy).run_all()
+@pytest.mark.parametrize("damage", [None, "", '{"half'])
+def test_damaged_books_are_written_anew(name, damage, copy, finished):
+    path = copy / "run" / name
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_text(damage)
+    reopen(copy).run_all()
     assert results(copy / "run") == results(finished)
+    assert name == "experiment.yaml" or path.read_text() != damage
 
 
 # Only what it wrote
 
 
 def test_a_users_files_are_never_deleted(copy):
-    notes = {folder: folder / "my notes.txt" for folder in [copy / "run", *(p for p in (copy / "run").rglob("*") if p.is_dir())]}
+    notes = {
+        folder: folder / "my notes.txt"
+        for folder in [copy / "run", *(p for p in (copy / "run").rglob("*") if p.is_dir())]
+    }
     for path in notes.values():
         path.write_text("precious")
     mixed = {"seed": 9, "evaluation": {"n_resamples": 40}, "responses": {"normalisation": "training"}, "name": "other"}
@@ -514,7 +529,15 @@ def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(moments, root, fin
 
 def test_sums_of_a_killed_run_are_not_gone_on_with_if_a_session_changed(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
-    command = [sys.executable, "-c", KILL, str(tmp_path / "recording"), str(tmp_path / "run"), "averaging@2", str(Path(__file__).parent)]
+    command = [
+        sys.executable,
+        "-c",
+        KILL,
+        str(tmp_path / "recording"),
+        str(tmp_path / "run"),
+        "averaging@2",
+        str(Path(__file__).parent),
+    ]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     repair_session_in_secret(tmp_path / "recording")
     reopen(tmp_path).run_all()

@@ -155,7 +155,9 @@ def test_the_page_shows_the_pictures_that_it_names(run):
     assert "found 2 of subj01" in page
     for word in ("Rough only", "Without b", "Without rough", "Test set further", "Names", "What was run"):
         assert word in page
-    assert (run.results.folder / "report" / "index.html").read_text(encoding="utf-8").count("<section") == page.count("<section")
+    assert (run.results.folder / "report" / "index.html").read_text(encoding="utf-8").count("<section") == page.count(
+        "<section"
+    )
 
 
 @pytest.mark.parametrize(

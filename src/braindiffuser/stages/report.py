@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from braindiffuser import __version__
 from braindiffuser._arrays import Pictures
 from braindiffuser.draft import Draft
 from braindiffuser.experiment import Experiment
@@ -22,14 +21,14 @@ from braindiffuser.store import read_json
 def build_report(work: Work) -> Report:
     """Put the sections of all finished steps together, in the order of stages, and what was run at the end."""
     subject = work.results.read_json("subject.json")
+    manifest = read_json(work.results.folder / "manifest.json")
     header = Header(
         experiment=work.experiment.name,
         subject=str(subject["subject"]),
         simulated=bool(subject["simulated"]),
-        version=__version__,
+        version=str(manifest["versions"]["braindiffuser"]),
     )
     records = {str(step): record for step in all_steps(work.experiment) if (record := _record(work, step))}
-    manifest = read_json(work.results.folder / "manifest.json")
     page = render_page(header, [*sections(work), run_section(manifest, records)], _reader(work))
     return Report(page)
 

@@ -87,6 +87,16 @@ def test_one_reconstruction_for_all_is_at_chance(direction, rng, seen):
 
 
 @BOTH
+@pytest.mark.parametrize(("difference", "tied"), [(1e-8, False), (1e-13, True)])
+def test_what_differs_by_more_than_rounding_is_no_tie(direction, difference, tied):
+    """A wrong match that is better by one part in 10⁸ wins; by less than rounding of sums it is a tie."""
+    correlations = np.array([[0.5, 0.1, 0.1], [0.5 + difference, 0.9, 0.1], [0.1, 0.1, 0.9]])
+    if direction == "per_stimulus":
+        correlations = correlations.T
+    assert match_scores(correlations, direction)[0, 0] == (0.75 if tied else 0.5)
+
+
+@BOTH
 def test_constant_reconstructions_tie(direction, seen):
     np.testing.assert_array_equal(two_way_identification(seen, np.full_like(seen, 0.1), direction), 0.5)
 
