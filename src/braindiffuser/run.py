@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,26 +9,23 @@ from datetime import UTC, datetime
 from fnmatch import fnmatch
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from braindiffuser.checkpoint_files import hash_checkpoint
-from braindiffuser.contents import Contents, differences
+from braindiffuser.contents import Contents
 from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
+from braindiffuser.step_states import State, StepStates
 from braindiffuser.store import Results, Store
 
 if TYPE_CHECKING:
     from braindiffuser.data.recording import Recording
     from braindiffuser.report.page import Report
-
-State = Literal["finished", "damaged", "stale", "unfinished"]
-"""finished: made by these settings, and whole; damaged: made by these, but a file is not as it was; stale: made by others."""
 
 OWN_FILES = ("manifest.json", "experiment.yaml", "recording.json", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
@@ -41,6 +37,7 @@ class Run:
     Attributes:
         experiment: what to do.
         results: finished results, for reading.
+        states: what each step was made from, and whether that still holds.
     """
 
     def __init__(self, experiment: Experiment, store: Store, progress: Progress) -> None:
@@ -51,7 +48,7 @@ class Run:
         self._progress = progress
         self._contents = Contents(store, experiment.dataset.files(), progress)
         self._networks = NetworkCache(experiment.device)
-        self._checkpoint_hashes: dict[Path, str] = {}
+        self.states = StepStates(experiment, store, self._contents)
 
     @classmethod
     def open(
@@ -88,60 +85,6 @@ class Run:
             run._note_experiment()
         return run
 
-    # Identity
-
-    def _settings(self, step: Step) -> dict[str, Any]:
-        """Return what a step depends on of the experiment: its entries, and the contents of its checkpoints."""
-        stage = stages()[step.stage]
-        folders = stage.checkpoints(self.experiment, step.unit)
-        return {
-            **stage.influences(self.experiment, step.unit),
-            **{name: self._hash_checkpoint(folder) for name, folder in folders.items()},
-        }
-
-    def _hash_checkpoint(self, folder: Path) -> str:
-        if folder not in self._checkpoint_hashes:
-            self._checkpoint_hashes[folder] = hash_checkpoint(folder)
-        return self._checkpoint_hashes[folder]
-
-    def _contents_of(self, step: Step) -> dict[str, dict[str, str]]:
-        """Return what a step depends on of the recording: its files' names and hashes; only those that changed are read."""
-        stage = stages()[step.stage]
-        named = {
-            f"names of {role}": self._contents.names(role) for role in stage.roles_by_name(self.experiment, step.unit)
-        }
-        return named | {role: self._contents.digests(role) for role in stage.roles(self.experiment, step.unit)}
-
-    def _needs_of(self, step: Step) -> tuple[Step, ...]:
-        return stages()[step.stage].needs_of(self.experiment, step.unit)
-
-    def _is_current(self, step: Step) -> bool | None:
-        """Tell if a finished step was made from what it would be made from now; None if that is not known yet."""
-        record = self._store.record(str(step))
-        if record is None:
-            return None
-        if self._reasons(step, record):
-            return False
-        known = [self._is_current(need) for need in self._needs_of(step)]
-        if not all(known):
-            return False if False in known else None
-        uids = {str(need): self._uid(need) for need in self._needs_of(step)}
-        return bool(record["needs"] == uids)
-
-    def _uid(self, step: Step) -> str | None:
-        record = self._store.record(str(step))
-        return None if record is None else str(record["uid"])
-
-    def _reasons(self, step: Step, record: Mapping[str, Any]) -> list[str]:
-        """Say which settings and files a finished step was made from that are otherwise now."""
-        before, now = flatten(record["settings"]), flatten(json.loads(json.dumps(self._settings(step))))
-        changed = [
-            f"{name} was {before.get(name, 'not there')}, now {now.get(name, 'not there')}"
-            for name in dict.fromkeys([*before, *now])
-            if before.get(name) != now.get(name)
-        ]
-        return changed + differences(record["contents"], self._contents_of(step))
-
     # States
 
     def steps(self, stage: str | None = None) -> tuple[Step, ...]:
@@ -150,18 +93,7 @@ class Run:
 
     def state(self, step: Step) -> State:
         """Tell how far a step is, and if what it left is whole."""
-        record, current = self._store.record(str(step)), self._is_current(step)
-        if record is None or current is None:
-            return "unfinished"
-        if not current:
-            return "unfinished" if record.get("superseded") else "stale"
-        if self._store.damaged_files(str(step)):
-            return "damaged"
-        come = set(self._available(step)) - set(record["available"])
-        return "unfinished" if come else "finished"
-
-    def _available(self, step: Step) -> tuple[str, ...]:
-        return stages()[step.stage].available(self.experiment, step.unit)
+        return self.states.state(step)
 
     def is_finished(self, stage: str) -> bool:
         """Tell if all steps of a stage are finished."""
@@ -171,8 +103,7 @@ class Run:
         """Refuse results of other settings or inputs; or mark them, so that new ones take their places."""
         stale = [step for step in self.steps() if self.state(step) == "stale"]
         if stale and not overwrite:
-            records = {step: self._store.record(str(step)) for step in stale}
-            reasons = [reason for step, record in records.items() if record for reason in self._reasons(step, record)]
+            reasons = [reason for step in stale for reason in self.states.reasons(step)]
             raise RunError(
                 f"{self.results.folder} holds {_listed(list(map(str, stale)))} of a run with other settings or inputs "
                 f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
@@ -210,22 +141,10 @@ class Run:
             self._publish(Step(stage.name, unit), drafts[unit])
 
     def _draft(self, step: Step) -> Draft:
-        """Open a step's draft under a hash of all that its result depends on, but files that it hashes as it reads them."""
-        stage = stages()[step.stage]
-        while_reading = {role: self._contents.sizes(role) for role in stage.roles_while_reading}
-        roles = [role for role in stage.roles(self.experiment, step.unit) if role not in while_reading]
-        contents = {role: self._contents.digests(role) for role in roles}
-        needed = {str(need): self._uid(need) for need in self._needs_of(step)}
-        key = identity([self._settings(step), contents, while_reading, needed, self._available(step)])
-        return self._store.draft(str(step), key, adopt=self.state(step) == "damaged")
+        return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")
 
     def _publish(self, step: Step, draft: Draft) -> None:
-        inputs = {
-            "settings": self._settings(step),
-            "contents": self._contents_of(step),
-            "needs": {str(need): self._uid(need) for need in self._needs_of(step)},
-            "available": list(self._available(step)),
-        }
+        inputs = self.states.inputs(step)
         facts = {
             "uid": identity([str(step), inputs]),
             "key": draft.key,
@@ -244,7 +163,7 @@ class Run:
 
     def _require(self, pending: list[Step]) -> None:
         """Check that the steps that others need, and that are not run with them, are finished."""
-        needs = (need for step in pending for need in self._needs_of(step))
+        needs = (need for step in pending for need in self.states.needs_of(step))
         for need in dict.fromkeys(needs):
             if need not in pending and self.state(need) != "finished":
                 damaged = self._store.damaged_files(str(need)) if self.state(need) == "damaged" else {}
@@ -389,19 +308,6 @@ def stored_experiment(folder: Path) -> Experiment:
 def run_demo(folder: Path | str = "runs/demo", progress: Progress | None = None) -> Path:
     """Simulate a subject, decode it with the bundled networks, and return the page."""
     return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
-
-
-def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into one with dotted keys.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
 
 
 def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:

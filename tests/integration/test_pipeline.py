@@ -316,7 +316,7 @@ def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_
         run = Run.open(
             experiment.changed({"device": device, "generator": {"diffusion": {"precision": precision}}}), tmp_path
         )
-        return {str(step): run._settings(step) for step in run.steps()}
+        return {str(step): run.states.settings(step) for step in run.steps()}
 
     on_gpu, on_cpu = settings("cuda:1"), settings("cpu")
     changed = {step.partition(".")[0] for step in on_gpu if on_gpu[step] != on_cpu[step]}

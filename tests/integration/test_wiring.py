@@ -196,5 +196,5 @@ def test_truth_of_test_stimuli_reaches_no_reconstruction(root, tmp_path):
     for stage in ("prepare", "extract", "fit"):
         run.do(stage)
     for kind, (_, source, _) in KINDS.items():
-        needed = {str(need) for step in run.steps("reconstruct") if step.unit == kind for need in run._needs_of(step)}
+        needed = {str(need) for step in run.steps("reconstruct") if step.unit == kind for need in run.states.needs_of(step)}
         assert ("fit.a" in needed) == (source == "predictions")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
-from braindiffuser.run import flatten
+from braindiffuser.step_states import flatten
 from braindiffuser.weight_files import weights_folder
 
 MINIMAL = {

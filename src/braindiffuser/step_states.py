@@ -1,0 +1,160 @@
+"""What each step of a run was made from, and whether that is what it would be made from now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from braindiffuser.checkpoint_files import hash_checkpoint
+from braindiffuser.contents import Contents, differences
+from braindiffuser.experiment import Experiment, identity
+from braindiffuser.stages import Step, stages
+from braindiffuser.store import Store
+
+State = Literal["finished", "damaged", "stale", "unfinished"]
+"""finished: made from what it would be made from now, and whole; damaged: the same, but a file is not as it was written; stale:
+made from something else; unfinished: not made, or to be made anew."""
+
+
+class StepStates:
+    """Compares the records of steps with an experiment, its checkpoints and its recording."""
+
+    def __init__(self, experiment: Experiment, store: Store, contents: Contents) -> None:
+        """Remember what is compared.
+
+        Args:
+            experiment: as it is now.
+            store: of the run, which holds the records.
+            contents: of the recording.
+        """
+        self.experiment = experiment
+        self._store = store
+        self._contents = contents
+        self._checkpoint_hashes: dict[Path, str] = {}
+
+    # What a step is made from
+
+    def inputs(self, step: Step) -> dict[str, Any]:
+        """Return all that a step's result depends on, as its record keeps it.
+
+        Returns:
+            "settings": entries of the experiment and hashes of checkpoints; "contents": hashes of the recording's files by
+            role; "needs": uids of the steps that it needs; "available": things of this machine that it uses.
+        """
+        return {
+            "settings": self.settings(step),
+            "contents": self._contents_of(step),
+            "needs": {str(need): self._uid(need) for need in self.needs_of(step)},
+            "available": list(self._available(step)),
+        }
+
+    def draft_key(self, step: Step) -> str:
+        """Hash the same before the step has read the files that it hashes itself, of which only the sizes count."""
+        stage = stages()[step.stage]
+        while_reading = {role: self._contents.sizes(role) for role in stage.roles_while_reading}
+        roles = [role for role in stage.roles(self.experiment, step.unit) if role not in while_reading]
+        contents = {role: self._contents.digests(role) for role in roles}
+        needed = {str(need): self._uid(need) for need in self.needs_of(step)}
+        return identity([self.settings(step), contents, while_reading, needed, self._available(step)])
+
+    def settings(self, step: Step) -> dict[str, Any]:
+        """Return what a step depends on of the experiment: its entries, and the contents of its checkpoints."""
+        stage = stages()[step.stage]
+        folders = stage.checkpoints(self.experiment, step.unit)
+        return {
+            **stage.influences(self.experiment, step.unit),
+            **{name: self._hash_checkpoint(folder) for name, folder in folders.items()},
+        }
+
+    def needs_of(self, step: Step) -> tuple[Step, ...]:
+        """Return the steps whose results a step needs."""
+        return stages()[step.stage].needs_of(self.experiment, step.unit)
+
+    def _contents_of(self, step: Step) -> dict[str, dict[str, str]]:
+        """Return names and hashes of the recording's files that a step depends on; only those that changed are read."""
+        stage = stages()[step.stage]
+        names = stage.roles_by_name(self.experiment, step.unit)
+        return {
+            **{f"names of {role}": self._contents.names(role) for role in names},
+            **{role: self._contents.digests(role) for role in stage.roles(self.experiment, step.unit)},
+        }
+
+    def _available(self, step: Step) -> tuple[str, ...]:
+        return stages()[step.stage].available(self.experiment, step.unit)
+
+    def _hash_checkpoint(self, folder: Path) -> str:
+        if folder not in self._checkpoint_hashes:
+            self._checkpoint_hashes[folder] = hash_checkpoint(folder)
+        return self._checkpoint_hashes[folder]
+
+    def _uid(self, step: Step) -> str | None:
+        record = self._store.record(str(step))
+        return None if record is None else str(record["uid"])
+
+    # Whether it still is
+
+    def state(self, step: Step) -> State:
+        """Tell how far a step is, and if what it left is whole."""
+        record, current = self._store.record(str(step)), self._is_current(step, {})
+        if record is None or current is None:
+            return "unfinished"
+        if not current:
+            return "unfinished" if record.get("superseded") else "stale"
+        if self._store.damaged_files(str(step)):
+            return "damaged"
+        come = set(self._available(step)) - set(record["available"])
+        return "unfinished" if come else "finished"
+
+    def reasons(self, step: Step) -> list[str]:
+        """Say which settings and files a finished step was made from that are otherwise now; nothing of a step not made."""
+        record = self._store.record(str(step))
+        if record is None:
+            return []
+        before, now = flatten(record["settings"]), flatten(json.loads(json.dumps(self.settings(step))))
+        changed = [
+            f"{name} was {before.get(name, 'not there')}, now {now.get(name, 'not there')}"
+            for name in dict.fromkeys([*before, *now])
+            if before.get(name) != now.get(name)
+        ]
+        return changed + differences(record["contents"], self._contents_of(step))
+
+    def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
+        """Tell if a finished step was made from what it would be made from now; None if that cannot be known yet.
+
+        Args:
+            step: that is asked for.
+            known: answers on steps that were asked for before, to be added to.
+        """
+        if step not in known:
+            record = self._store.record(str(step))
+            if record is None:
+                known[step] = None
+            elif self.reasons(step):
+                known[step] = False
+            else:
+                known[step] = self._needs_are_current(step, record["needs"], known)
+        return known[step]
+
+    def _needs_are_current(
+        self, step: Step, recorded: Mapping[str, str], known: dict[Step, bool | None]
+    ) -> bool | None:
+        needs = self.needs_of(step)
+        found = [self._is_current(need, known) for need in needs]
+        if not all(found):
+            return False if False in found else None
+        return bool(recorded == {str(need): self._uid(need) for need in needs})
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
