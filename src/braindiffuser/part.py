@@ -199,7 +199,7 @@ def _influences(value: Any, device: str) -> Any:
 
 def _named(fault: Any, known: str) -> InitErrorDetails:
     """Copy a fault; one of an unknown entry now lists the entries that there are."""
-    message = fault["msg"]
+    message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
         message = f"there is no such entry; known entries: {known}"
     kind = "unknown_entry" if fault["type"] == "extra_forbidden" else fault["type"]
