@@ -76,8 +76,10 @@ class Run:
         store = Store(folder)
         experiment = experiment or stored_experiment(folder)
         _require_checkpoints(experiment)
-        folder.mkdir(parents=True, exist_ok=True)
         run = cls(experiment, store, told)
+        for step in run.steps():  # a part that asks for what there is not is told so at once
+            run.states.needs_of(step)
+        folder.mkdir(parents=True, exist_ok=True)
         with run._alone():
             store.finish_publishing()
             run._note_missing_recording()

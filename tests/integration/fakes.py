@@ -6,7 +6,7 @@ whether they come from stimuli or from responses, and which stimulus. A generato
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -259,6 +259,12 @@ class Names(Analysis):
         return Outcome(section, {kind: drawn["full"]}, {"names": names})
 
 
+class Paints(Names):
+    """Asks for a stage that does not exist."""
+
+    needs: ClassVar[tuple[str, ...]] = ("paint",)
+
+
 def fake_experiment(root: Path, **changes: Any):
     """An experiment of fake parts alone; changes are nested entries."""
     from braindiffuser.experiment import Experiment
@@ -287,6 +293,3 @@ def fake_experiment(root: Path, **changes: Any):
         "analyses": [{"kind": f"{module}:Names"}],
     }
     return Experiment.model_validate(content).changed(changes)
-
-
-Listener = Callable[[str, int, int], None]

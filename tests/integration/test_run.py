@@ -135,6 +135,13 @@ def test_a_stage_needs_those_before_it(root, tmp_path):
         run.do("reconstruct")
 
 
+def test_an_analysis_that_asks_for_an_unknown_stage_is_told_which_there_are(root, tmp_path):
+    with pytest.raises(
+        RunError, match="analysis paints needs paint, which is no stage before analyse: prepare, extract"
+    ):
+        Run.open(fake_experiment(root, analyses=[{"kind": "fakes:Paints"}]), tmp_path)
+
+
 # Noticing what changed
 
 

@@ -47,6 +47,10 @@ class NSD(Dataset):
         """The folder `root`."""
         return self.root
 
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; a mask that is a file counts by its name here, and by its content."""
+        return {**super().influences(device), "mask": Path(self.mask).name}
+
     def influences_of(self, role: str, device: str) -> dict[str, Any]:
         """Return the entries that a role depends on: which stimuli were shown depends on neither GLM nor mask."""
         own = self.influences(device)

@@ -107,7 +107,13 @@ def _units(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
-    asked = (*_analysis(experiment, unit).needs, "prepare", "extract")
+    analysis = _analysis(experiment, unit)
+    unknown = [name for name in analysis.needs if name not in STAGE.needs]
+    if unknown:
+        raise RunError(
+            f"analysis {unit} needs {unknown[0]}, which is no stage before analyse: {', '.join(STAGE.needs)} are"
+        )
+    asked = (*analysis.needs, "prepare", "extract")
     return tuple(step for name, stage in stages().items() if name in asked for step in stage.steps(experiment))
 
 
@@ -132,7 +138,7 @@ STAGE = Stage(
     does="questions to the decoders, such as the preferred picture of each region",
     reads="decoders, predictions, ROIs",
     writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
-    needs=("extract", "fit", "evaluate"),
+    needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),
     needs_of=_needs_of,
     influences=_influences,
     compute=_compute,

@@ -75,3 +75,9 @@ def test_which_stimuli_were_shown_depends_on_neither_betas_nor_mask():
 
 def test_a_home_folder_is_expanded():
     assert NSD(root="~/nsd").root == Path.home() / "nsd"
+
+
+def test_a_mask_that_is_a_file_counts_by_its_content_not_its_place():
+    here, there = (NSD(root="/data", mask=f"/{place}/my_mask.nii.gz").influences("cpu") for place in ("here", "there"))
+    assert here == there
+    assert here != NSD(root="/data").influences("cpu")
