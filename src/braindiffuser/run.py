@@ -85,6 +85,7 @@ class Run:
             run._note_missing_recording()
             run._settle_stale(overwrite)
             run._note_experiment()
+            run._note_orphans()
         return run
 
     # States
@@ -240,6 +241,13 @@ class Run:
         )
         if changed:
             self._progress(f"made in part by other versions of {', '.join(changed)}: {', '.join(older)}", 1, 1)
+
+    def _note_orphans(self) -> None:
+        """Say which results in the folder belong to steps that this experiment does not have; they stay."""
+        own = {str(step) for step in self.steps()}
+        orphans = [name for name in self._store.steps() if name not in own]
+        if orphans:
+            self._progress(f"left as they are, since this experiment has no such steps: {_listed(orphans)}", 1, 1)
 
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless somebody put another one there."""

@@ -437,6 +437,15 @@ def test_a_users_experiment_file_stays_as_it_is(root, tmp_path):
     assert file.read_text() == text
 
 
+def test_results_that_the_experiment_no_longer_asks_for_stay_and_are_named(copy):
+    told, changes = [], {"pictures": {"ablations": []}}
+    reopen(copy, overwrite=True, progress=lambda *said: told.append(said[0]), **changes).run_all()
+    said = next(label for label in told if label.startswith("left as they are"))
+    assert "reconstruct.without_b" in said
+    assert (copy / "run" / "reconstructions" / "without_b" / "0000.png").exists()
+    assert "Without b" not in (copy / "run" / PAGE).read_text()
+
+
 def test_a_file_is_no_folder(root, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunError, match="is a file: name a folder"):
