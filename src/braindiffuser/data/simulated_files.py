@@ -23,6 +23,8 @@ from braindiffuser._arrays import RawPictures
 from braindiffuser.data.beta_files import BETA_SCALE, read_betas
 from braindiffuser.data.noise_ceiling import NoiseCeilingAccumulator
 
+MAT_HEADER = b"MATLAB 5.0 MAT-file, simulated by braindiffuser"
+"""Text at the beginning of a .mat file; readers skip its 116 bytes."""
 N_SUBJECTS = 8
 VOXEL_SIZE = 1.8
 RUNS = 12
@@ -119,6 +121,8 @@ def write_design(folder: Path, design: Design) -> None:
     }
     with replacing(experiment / "nsd_expdesign.mat") as path:
         savemat(path, {name: values.astype(np.float64) for name, values in variables.items()})
+        with path.open("r+b") as file:  # SciPy writes the time here; the same settings must give the same bytes
+            file.write(MAT_HEADER.ljust(116))
     with replacing(experiment / "nsd_stim_info_merged.csv") as path:
         _stimulus_table(design).to_csv(path)
 
