@@ -163,7 +163,8 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
     if isabstract(found):
         lacking = ", ".join(sorted(found.__abstractmethods__))
         raise PydanticCustomError("kind", "{kind} does not define {lacking}", {"kind": kind, "lacking": lacking})
-    return found  # type: ignore[no-any-return]
+    chosen: type[Family] = found
+    return chosen
 
 
 def _outside(kind: str, module_name: str, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -15,18 +15,21 @@ from braindiffuser.generators import GroupFeatures
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.store import Results
 
+Source: TypeAlias = Literal["predictions", "truth"]
+"""Whose features pictures are drawn from: those decoded from responses, or the stimuli's own."""
+
 
 class PictureKind(NamedTuple):
     """What pictures of one kind are drawn by, and from whose features.
 
     Attributes:
         variant: of the generator.
-        source: "predictions" or "truth".
+        source: of the features.
         start: kind of the pictures that these start from; None if they start from none.
     """
 
     variant: str
-    source: Literal["predictions", "truth"]
+    source: Source
     start: str | None
 
 
@@ -37,7 +40,7 @@ def picture_kinds(experiment: Experiment) -> dict[str, PictureKind]:
     if it is drawn from true features.
     """
     generator = experiment.generator
-    wanted = {
+    wanted: dict[Source, set[str]] = {
         "predictions": {
             name for variant in ("full", *experiment.ablations.values()) for name in generator.chain(variant)
         },
@@ -48,11 +51,11 @@ def picture_kinds(experiment: Experiment) -> dict[str, PictureKind]:
         for source, variants in wanted.items():
             if variant in variants:
                 start = None if facts.start is None else kind_name(facts.start, source)
-                kinds[kind_name(variant, source)] = PictureKind(variant, source, start)  # type: ignore[arg-type]
+                kinds[kind_name(variant, source)] = PictureKind(variant, source, start)
     return kinds
 
 
-def kind_name(variant: str, source: str) -> str:
+def kind_name(variant: str, source: Source) -> str:
     """Name the pictures of a variant that are drawn from predictions or from truth."""
     if source == "truth":
         return "from_true_features" if variant == "full" else f"{variant}_from_true_features"
