@@ -24,7 +24,7 @@ from PIL import Image
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.files import UNFINISHED, FileState, remove_files, replacing, state_of, sync
+from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
 
 BLOCK = 128
 """Rows in a block of an array."""
@@ -71,8 +71,8 @@ class Draft:
         if not lines:
             return "", {}
         entries = [json.loads(line) for line in lines]
-        noted = {name: FileState(*state) for entry in entries[1:] for name, state in entry.items()}
-        return str(entries[0]["key"]), noted
+        noted = {name: state for entry in entries[1:] for name, state in entry.items()}
+        return str(entries[0]["key"]), as_states(noted)
 
     def _is_there(self, name: str, state: FileState) -> bool:
         path = self.folder / name

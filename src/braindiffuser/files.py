@@ -6,8 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+from braindiffuser.errors import RunError
 
 UNFINISHED = ".unfinished"
 """End of the names of files that are being written."""
@@ -112,5 +114,12 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
 
 
 def as_states(content: Mapping[str, Any]) -> dict[str, FileState]:
-    """Read states from JSON, where each is a list."""
+    """Read states from JSON, where each is a list.
+
+    Raises:
+        RunError: if a name leads out of the folder that names are relative to.
+    """
+    outside = [name for name in content if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    if outside:
+        raise RunError(f"a list of files names {outside[0]}, which leads out of its folder: no run writes such a list")
     return {name: FileState(*state) for name, state in content.items()}

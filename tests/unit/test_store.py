@@ -196,3 +196,22 @@ def test_a_damaged_json_file_is_named(store):
     (store.folder / "scores.json").write_text('{"a": ')
     with pytest.raises(RunError, match=r"scores\.json is damaged"):
         read_json(store.folder / "scores.json")
+
+
+@pytest.mark.parametrize("name", ["../precious.txt", "deep/../../precious.txt", "/precious.txt"])
+def test_a_list_of_files_that_leads_out_of_the_folder_is_not_followed(store, name):
+    """A run folder may come from somebody else: what its lists name elsewhere is neither moved nor deleted."""
+    precious = store.folder.parent / "precious.txt"
+    publish(store)
+    precious.write_text("precious")
+    name = name if name.startswith("..") or name.startswith("deep") else str(precious)
+    record = read_json(store.folder / "steps" / "fit.json")
+    state = [8, "0" * 64, 0, 0]
+    (store.folder / "steps" / "fit.json").write_text(json.dumps(record | {"files": {name: state}}))
+    assert store.record("fit") is None
+    folder = store.folder / "unfinished" / "extract"
+    folder.mkdir(parents=True)
+    (folder / READY).write_text(json.dumps({"facts": facts_of("k"), "files": {name: state}}))
+    with pytest.raises(RunError, match="leads out of its folder"):
+        store.finish_publishing()
+    assert precious.read_text() == "precious"
