@@ -1,5 +1,6 @@
 # Each target makes .venv and installs what it needs by itself. PYTHON chooses the interpreter (3.11 or later).
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,8 +10,8 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.html
 	$(BIN)/braindiffuser demo --out runs/demo
 
-test: $(STAMP)  ## all tests
-	$(BIN)/python -m pytest -q
+test: $(STAMP)  ## all tests, in as many processes as WORKERS says, each with one thread
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,12 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of `PACKAGES`."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return dict(_installed())
+
+
+@cache
+def _installed() -> tuple[tuple[str, str], ...]:
+    return (("python", platform.python_version()), *((name, version(name)) for name in PACKAGES))
 
 
 def machine() -> dict[str, Any]:

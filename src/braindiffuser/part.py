@@ -49,9 +49,8 @@ class Settings(BaseModel):
         try:
             return validate(content)
         except ValidationError as error:
-            known = ", ".join(cls.model_fields)
             raise ValidationError.from_exception_data(
-                cls.__name__, [_named(fault, known) for fault in error.errors()]
+                cls.__name__, [_named(fault, cls) for fault in error.errors()]
             ) from None
 
     def influences(self, device: str) -> dict[str, Any]:
@@ -160,9 +159,11 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
         )
     if not _is_class(found, family):
         raise PydanticCustomError("kind", "{kind} is no {family}", {"kind": kind, "family": family.__name__})
-    if isabstract(found):
-        lacking = ", ".join(sorted(found.__abstractmethods__))
-        raise PydanticCustomError("kind", "{kind} does not define {lacking}", {"kind": kind, "lacking": lacking})
+    lacking = sorted({*found.__abstractmethods__, *(name for name in found.__class_vars__ if not hasattr(found, name))})
+    if lacking:
+        raise PydanticCustomError(
+            "kind", "{kind} does not define {lacking}", {"kind": kind, "lacking": ", ".join(lacking)}
+        )
     chosen: type[Family] = found
     return chosen
 
@@ -198,11 +199,18 @@ def _influences(value: Any, device: str) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _named(fault: Any, known: str) -> InitErrorDetails:
-    """Copy a fault; one of an unknown entry now lists the entries that there are."""
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
-        message = f"there is no such entry; known entries: {known}"
-    kind = "unknown_entry" if fault["type"] == "extra_forbidden" else fault["type"]
+def _named(fault: Any, settings: type[Settings]) -> InitErrorDetails:
+    """Copy a fault; one of an unknown entry now lists the entries that there are, one of a missing entry what it is for."""
+    message, kind = fault["msg"].removeprefix("Value error, "), fault["type"]
+    own = len(fault["loc"]) == 1
+    if kind == "extra_forbidden":
+        kind = "unknown_entry"
+        if own:
+            message = f"there is no such entry; known entries: {', '.join(settings.model_fields)}"
+    if kind == "missing" and own:
+        kind, message = "missing_entry", "is not given"
+        description = settings.model_fields[fault["loc"][0]].description
+        if description:
+            message += f": {description[0].lower()}{description[1:]}"
     error = PydanticCustomError(kind, "{message}", {"message": message})
     return InitErrorDetails(type=error, loc=fault["loc"], input=fault["input"])

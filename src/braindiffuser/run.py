@@ -190,7 +190,14 @@ class Run:
 
     @cached_property
     def _recording(self) -> Recording:
-        return self.experiment.dataset.open(self.results.folder / "nsd")
+        recording = self.experiment.dataset.open(self.results.folder / "nsd")
+        of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
+        if recording.captions is None and of_captions:
+            raise RunError(
+                f"the recording has no captions, and targets {_listed(of_captions)} are made from them: take these groups out "
+                "of the experiment, with a generator that does not draw from them, or give the recording captions"
+            )
+        return recording
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

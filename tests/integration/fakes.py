@@ -61,7 +61,8 @@ class Told(Dataset):
         sessions = {int(path.stem): path for path in sorted((self.root / "sessions").glob("*.npy"))}
         trials = trials[trials["session"].isin(sessions)].reset_index(drop=True)
         trials["repeat"] = number_repeats(trials["stimulus_id"].to_numpy())
-        captions = (self.root / "captions.txt").read_text().splitlines()
+        said = self.root / "captions.txt"
+        captions = said.read_text().splitlines() if said.is_file() else None
         n_voxels = int(mask.sum())
         return Recording(
             subject=self.subject,
@@ -71,7 +72,7 @@ class Told(Dataset):
             roi_masks={"V1": np.arange(n_voxels) < 3, "V2": np.arange(n_voxels) >= 3, "none": np.zeros(n_voxels, bool)},
             read_session=lambda session: np.load(sessions[session])[:, mask.ravel()],
             pictures=partial(_pictures, self.root / "brightness.txt"),
-            captions=lambda stimulus_id: (captions[stimulus_id],),
+            captions=None if captions is None else lambda stimulus_id: (captions[stimulus_id],),
             further_test_sets={"further": np.arange(N_TRAIN + N_TEST, N_TRAIN + N_TEST + N_FURTHER)},
             session_files=lambda session: (f"sessions/{session}.npy",),
         )

@@ -98,7 +98,7 @@ def my_lab(tmp_path, monkeypatch):
     (folder / "depth.py").write_text(OUTSIDE)
     monkeypatch.syspath_prepend(tmp_path)
     yield folder
-    for name in ("my_lab", "my_lab.depth"):
+    for name in ("my_lab", "my_lab.depth", "my_lab.draws"):
         sys.modules.pop(name, None)
 
 
@@ -286,6 +286,50 @@ def test_faults_of_a_class_outside_are_named(my_lab):
     import_module("my_lab.depth")
     with pytest.raises(ValidationError, match="there is no such entry; known entries: size"):
         as_part(Target, {"kind": "my_lab.depth:Depth", "sise": 8})
+
+
+UNDECLARED = """
+from braindiffuser.generators import Generator, Variant
+
+class Plain(Generator):
+    def open(self, variant, null, networks, seed):
+        return None
+
+class Wild(Plain):
+    uses = ("a",)
+    variants = {VARIANTS}
+"""
+
+
+def test_what_a_class_must_declare_is_asked_for(my_lab):
+    (my_lab / "draws.py").write_text(UNDECLARED.replace("VARIANTS", '"full": Variant("Full")'))
+    import_module("my_lab.draws")
+    with pytest.raises(PydanticCustomError, match=r"my_lab\.draws:Plain does not define uses, variants"):
+        as_part(Generator, {"kind": "my_lab.draws:Plain"})
+    assert as_part(Generator, {"kind": "my_lab.draws:Wild"}).chain("full") == ("full",)
+
+
+@pytest.mark.parametrize(
+    ("variants", "words"),
+    [
+        ("", 'there must be a variant "full"; there are none'),
+        ('"half": Variant("Half")', 'there must be a variant "full"; there are half'),
+        ('"full": Variant("Full", "late"), "late": Variant("Late")', "variant full starts from late"),
+        ('"full": Variant("Full", "full")', "variant full starts from full"),
+        ('"full": Variant("Full", uses=("a", "c"))', "variant full uses c; the generator uses a"),
+        ('"full": Variant("Full", ablation="x"), "b": Variant("B", ablation="x")', "two variants have one ablation"),
+    ],
+)
+def test_variants_that_do_not_fit_are_named(my_lab, variants, words):
+    (my_lab / "draws.py").write_text(UNDECLARED.replace("VARIANTS", variants))
+    import_module("my_lab.draws")
+    with pytest.raises(ValidationError, match=words):
+        as_part(Generator, {"kind": "my_lab.draws:Wild"})
+
+
+def test_an_entry_that_is_not_given_is_told_with_what_it_is_for():
+    with pytest.raises(ValidationError, match=r"root\n  is not given: folder that holds nsddata"):
+        as_part(Dataset, {"kind": "nsd"})
 
 
 @pytest.mark.parametrize(

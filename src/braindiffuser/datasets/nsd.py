@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
-    root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
+    root: Folder = runtime(
+        description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli (on the command line: --nsd FOLDER)."
+    )
     subject: PositiveInt = Field(1, description="Number of the subject, from 1.")
     sessions: PositiveInt | None = Field(
         None, description="How many sessions, from the first; none: all on disk. The paper used 37 of 40."

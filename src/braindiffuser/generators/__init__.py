@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import model_validator
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.network_cache import NetworkCache
@@ -54,6 +55,23 @@ class Generator(Part):
     """Names of the target groups that it draws from."""
     variants: ClassVar[Mapping[str, Variant]]
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> Generator:
+        earlier: list[str] = []
+        for name, variant in self.variants.items():
+            if variant.start is not None and variant.start not in earlier:
+                raise ValueError(f"variant {name} starts from {variant.start}, which is no variant before it")
+            unknown = sorted(set(variant.uses or ()) - set(self.uses))
+            if unknown:
+                raise ValueError(f"variant {name} uses {unknown[0]}; the generator uses {', '.join(self.uses)}")
+            earlier.append(name)
+        if "full" not in earlier:
+            raise ValueError(f'there must be a variant "full"; there are {", ".join(earlier) or "none"}')
+        named = [variant.ablation for variant in self.variants.values() if variant.ablation]
+        if len(named) > len(set(named)):
+            raise ValueError(f"two variants have one ablation's name: {', '.join(named)}")
+        return self
 
     def groups_of(self, variant: str) -> tuple[str, ...]:
         """Return the target groups that a variant looks at itself."""
