@@ -34,10 +34,10 @@ from braindiffuser.data.recording import TRIAL_COLUMNS, Recording
 from braindiffuser.draft import Draft
 from braindiffuser.evaluation import published_networks
 from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
-from braindiffuser.evaluation.scorer import FeatureNetwork
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.machine import machine, versions
+from braindiffuser.metrics import FeatureNetwork
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.stages import Work, stages
 from braindiffuser.store import Store
@@ -67,7 +67,7 @@ def make_run(folder: Path, n_pictures: int, size: int) -> None:
                 smooth(rng, size).save(path)
             else:
                 os.link(same, path)
-    prepared = store.draft("prepare", "benchmark")
+    prepared = store.draft("prepare.stimuli", "benchmark")
     prepared.write_array("stimuli/test_ids", np.arange(n_pictures))
     prepared.write_array("stimuli/train_ids", np.arange(n_pictures, n_pictures + N_TRAIN))
     prepared.write_array("ncsnr", np.ones(4, np.float32))
@@ -75,7 +75,7 @@ def make_run(folder: Path, n_pictures: int, size: int) -> None:
     prepared.write_bundle("rois.npz", {"V1": np.ones(4, bool)})
     prepared.write_json("test_sets.json", {"test": [0, n_pictures]})
     prepared.write_json("subject.json", {"subject": "subj01", "simulated": True})
-    store.publish("prepare", prepared, facts_of(prepared))
+    store.publish("prepare.stimuli", prepared, facts_of(prepared))
     content = experiment(folder).model_dump(mode="json")
     store.update_manifest(uid="benchmark", experiment=content, seed=0, versions=versions(), machine=machine())
 
@@ -146,7 +146,15 @@ def do(stage: str, folder: Path) -> None:
     """Do a stage, whatever was done before."""
     store = Store(folder / "run")
     contents = Contents(store, {}, silent)
-    work = Work(experiment(folder), store, lambda: recording(folder), contents, NetworkCache(), silent)
+    work = Work(
+        experiment=experiment(folder),
+        results=store,
+        finished=lambda: {step: store.record(step) or {} for step in store.steps()},
+        open_recording=lambda: recording(folder),
+        contents=contents,
+        networks=NetworkCache(),
+        progress=silent,
+    )
     draft = store.draft(stage, "benchmark")
     for _ in stages()[stage].compute(work, {"": draft}):
         store.publish(stage, draft, facts_of(draft))

@@ -36,8 +36,12 @@ class Contents:
         self._store, self.files, self._progress = store, files, progress
         self._known = _read_known(store)
 
+    def gone(self) -> list[str]:
+        """Return the roles of which files were read before and none is there any more."""
+        return [role for role, states in self._known.items() if states and not self.files.get(role)]
+
     def take(self, role: str, names: Iterable[str] | None = None) -> None:
-        """Hash files of a role, or some of them, unless they are as they were."""
+        """Hash the files of a role, or only `names`; a file whose size and times are as they were keeps its known hash."""
         paths, known = self.files.get(role, {}), self._known.setdefault(role, {})
         wanted = [name for name in (paths if names is None else names) if name in paths]
         found = dict(known)
@@ -81,11 +85,13 @@ def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
 def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
     """Say which files differ from what was recorded: "betas: nsddata_betas/… was changed".
 
-    A file that is gone is no difference: results keep what was read from it.
+    Files that are gone are a difference where others of their role are still there. A role without any file is none: betas
+    that were deleted to save space leave their results.
     """
     said = []
     for role, digests in now.items():
         before = recorded.get(role, {})
+        said += [f"{role}: {name} is gone" for name in before if digests and name not in digests]
         said += [f"{role}: {name} is new" for name in digests if name not in before]
         said += [
             f"{role}: {name} was changed" for name, digest in digests.items() if before.get(name, digest) != digest

@@ -29,7 +29,7 @@ from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, 
 BLOCK = 128
 """Rows in a block of an array."""
 COLUMNS = 4096
-"""About so many numbers of a row lie in one file, so that columns of all rows can be read without the rest."""
+"""About how many numbers of a row one file holds, so that a block of columns can be read for all rows without the others."""
 
 JOURNAL = "journal.jsonl"
 
@@ -160,6 +160,12 @@ class Draft:
             done += rows.stop - rows.start
             if progress:
                 progress(done, shape[0])
+
+    def shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of an array that was begun; None if it was not."""
+        if not self.holds(f"arrays/{name}/zarr.json"):
+            return None
+        return zarr.open_array(self.folder / "arrays" / name, mode="r").shape
 
     def _blocks(self, name: str, shape: tuple[int, ...], dtype: str) -> tuple[zarr.Array[Any], list[slice]]:
         place, header = f"arrays/{name}", f"arrays/{name}/zarr.json"

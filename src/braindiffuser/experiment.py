@@ -68,9 +68,10 @@ class PicturesConfig(Settings):
     ceiling: bool = Field(
         True, description="Also draw from the stimuli's true features: what a perfect decoder would reach."
     )
-    ablations: tuple[str, ...] | None = Field(
-        None,
-        description="Ablations to draw, by name; none given: those that the generator draws by default; [] draws none.",
+    ablations: Literal["default", "all"] | tuple[str, ...] = Field(
+        "default",
+        description="Ablations to draw: those that the generator draws by default, all that it has, or a list of names; [] "
+        "draws none.",
     )
 
 
@@ -88,6 +89,11 @@ class EvaluationConfig(Settings):
         except RunError as error:
             raise ValueError(str(error)) from error
         return self
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on, with the facts of every metric of the profile."""
+        metrics = {name: metric.influences(device) for name, metric in self.all_metrics().metrics.items()}
+        return {**super().influences(device), "metrics": metrics}
 
     def all_metrics(self) -> Profile:
         """Return the profile with the further metrics."""
@@ -123,16 +129,16 @@ class Experiment(Settings):
                 f"generator {self.generator.kind} draws from {', '.join(self.generator.uses)}; targets lack {', '.join(lacking)}"
             )
         self.regression.check_groups(tuple(self.targets))
-        unknown = sorted(set(self.pictures.ablations or ()) - self.generator.ablations.keys())
+        named = self.pictures.ablations if isinstance(self.pictures.ablations, tuple) else ()
+        unknown = sorted(set(named) - self.generator.ablations.keys())
         if unknown:
             raise ValueError(
                 f"pictures.ablations: generator {self.generator.kind} has no {unknown[0]}; "
                 f"it has {', '.join(self.generator.ablations) or 'none'}"
             )
-        if self.responses.rows == "trials" and self.regression.weighs_repeats:
-            raise ValueError(
-                "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"
-            )
+        self.regression.check_rows(self.responses.rows)
+        for analysis in self.analyses:
+            analysis.check_groups(self.generator.uses)
         labels = [analysis.label for analysis in self.analyses]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
@@ -143,7 +149,8 @@ class Experiment(Settings):
     def ablations(self) -> dict[str, str]:
         """Name of each ablation that is drawn → the generator's variant."""
         named = self.pictures.ablations
-        wanted = self.generator.default_ablations if named is None else named
+        words = {"default": self.generator.default_ablations, "all": tuple(self.generator.ablations)}
+        wanted = named if isinstance(named, tuple) else words[named]
         return {name: variant for name, variant in self.generator.ablations.items() if name in wanted}
 
     @property
@@ -187,7 +194,7 @@ class Experiment(Settings):
 
         Args:
             changes: nested as the experiment is, such as {"dataset": {"subject": 2}}. A part of another kind replaces the
-                one that was there.
+                one that was there, and None takes an entry away, so that its default counts.
 
         Raises:
             ValidationError: if an entry is unknown or out of range.
@@ -239,17 +246,23 @@ def list_faults(error: ValidationError, source: str = "") -> str:
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over nested entries; a mapping of another `kind` replaces the one below it.
+    """Lay changes over nested entries; a mapping of another `kind` replaces the one below it, and None takes an entry away.
 
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}
     >>> merged({"a": {"kind": "nsd", "b": 1}}, {"a": {"kind": "simulated"}})
     {'a': {'kind': 'simulated'}}
+    >>> merged({"a": {"b": {"kind": "vdvae"}, "c": 2}}, {"a": {"b": None}})
+    {'a': {'c': 2}}
     """
     result = dict(content)
     for key, value in changes.items():
         below = content.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("kind") in (None, below.get("kind")):
+        if value is None and key in content:
+            del result[key]
+        elif (
+            isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("kind") in (None, below.get("kind"))
+        ):
             result[key] = merged(below, value)
         else:
             result[key] = value

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from braindiffuser.errors import RunError
@@ -45,7 +45,7 @@ class FileState(NamedTuple):
         size: in bytes.
         sha256: of its content.
         modified: time of the last change of its content, in nanoseconds.
-        changed: time of the last change of anything about it, which nobody can set; in nanoseconds.
+        changed: time of the last change of anything about it (ctime), which programs cannot set; in nanoseconds.
     """
 
     size: int
@@ -119,7 +119,9 @@ def as_states(content: Mapping[str, Any]) -> dict[str, FileState]:
     Raises:
         RunError: if a name leads out of the folder that names are relative to.
     """
-    outside = [name for name in content if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    outside = [name for name in content if name.startswith("/") or ".." in name.split("/")]
     if outside:
-        raise RunError(f"a list of files names {outside[0]}, which leads out of its folder: no run writes such a list")
+        raise RunError(
+            f"a list of files names {outside[0]}, which lies outside its folder; no run writes such a list: take another folder"
+        )
     return {name: FileState(*state) for name, state in content.items()}

@@ -17,6 +17,7 @@ from braindiffuser.contents import Contents
 from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
+from braindiffuser.files import state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
@@ -72,12 +73,12 @@ class Run:
                 inputs, or files that are not a run's, or lies in, at or around the recording; or if a checkpoint is missing.
         """
         folder, told = Path(folder), progress or _silent
-        _refuse_folder(folder, experiment)
         store = Store(folder)
         experiment = experiment or stored_experiment(folder)
+        _refuse_folder(folder, experiment)
         _require_checkpoints(experiment)
         run = cls(experiment, store, told)
-        for step in run.steps():  # a part that asks for what there is not is told so at once
+        for step in run.steps():  # fails before any work if an analysis asks for a stage that there is not
             run.states.needs_of(step)
         folder.mkdir(parents=True, exist_ok=True)
         with run._alone():
@@ -103,8 +104,9 @@ class Run:
         return all(self.state(step) == "finished" for step in self.steps(stage))
 
     def _settle_stale(self, overwrite: bool) -> None:
-        """Refuse results of other settings or inputs; or mark them, so that new ones take their places."""
-        stale = [step for step in self.steps() if self.state(step) == "stale"]
+        """Refuse results of other settings or inputs; or note the user's consent that new ones take their places."""
+        states = {step: self.state(step) for step in self.steps()}
+        stale = [step for step, state in states.items() if state == "stale"]
         if stale and not overwrite:
             reasons = [reason for step in stale for reason in self.states.reasons(step)]
             raise RunError(
@@ -112,7 +114,10 @@ class Run:
                 f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
             )
         for step in stale:
-            self._store.update_record(str(step), superseded=True)
+            self._store.update_record(str(step), replaced_for=self.states.purpose(step))
+        for step, state in states.items():
+            if state in ("finished", "damaged") and (self._store.record(str(step)) or {}).get("replaced_for"):
+                self._store.update_record(str(step), replaced_for=None)
 
     # Work
 
@@ -147,6 +152,10 @@ class Run:
         return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")
 
     def _publish(self, step: Step, draft: Draft) -> None:
+        if self.states.draft_key(step) != draft.key:
+            raise RunError(
+                f"files that {step} reads were changed while it worked: run the same command again, it begins {step} anew"
+            )
         inputs = self.states.inputs(step)
         facts = {
             "uid": identity([str(step), inputs]),
@@ -178,7 +187,20 @@ class Run:
 
     @cached_property
     def _work(self) -> Work:
-        return Work(self.experiment, self.results, self.recording, self._contents, self._networks, self._progress)
+        return Work(
+            experiment=self.experiment,
+            results=self.results,
+            finished=self._finished,
+            open_recording=self.recording,
+            contents=self._contents,
+            networks=self._networks,
+            progress=self._progress,
+        )
+
+    def _finished(self) -> dict[str, dict[str, Any]]:
+        """Return the records of finished steps, in order."""
+        steps = [str(step) for step in self.steps() if self.state(step) == "finished"]
+        return {step: record for step in steps if (record := self._store.record(step))}
 
     def recording(self) -> Recording:
         """Open the recording, once.
@@ -228,9 +250,11 @@ class Run:
             self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **known, **facts}})
 
     def _note_missing_recording(self) -> None:
-        place = self.experiment.dataset.place
+        place, gone = self.experiment.dataset.place, self._contents.gone()
         if place is not None and not place.exists():
             self._progress(f"{place} is not there: whether the recording has changed cannot be checked", 1, 1)
+        elif gone:
+            self._progress(f"no files of {_listed(gone)} are there: whether they have changed cannot be checked", 1, 1)
 
     def _note_experiment(self) -> None:
         experiment = self.experiment
@@ -242,12 +266,10 @@ class Run:
             machine=machine(),
         )
         self._write_experiment_file()
-        older = {str(step): record["versions"] for step in self.steps() if (record := self._store.record(str(step)))}
-        changed = sorted(
-            {name for noted in older.values() for name, value in noted.items() if versions().get(name) != value}
-        )
-        if changed:
-            self._progress(f"made in part by other versions of {', '.join(changed)}: {', '.join(older)}", 1, 1)
+        from braindiffuser.report.run_section import version_sentences
+
+        for sentence in version_sentences(self._finished(), versions()):
+            self._progress(sentence, 1, 1)
 
     def _note_orphans(self) -> None:
         """Say which results in the folder belong to steps that this experiment does not have; they stay."""
@@ -259,12 +281,11 @@ class Run:
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless somebody put another one there."""
         path, text = self.results.folder / "experiment.yaml", self.experiment.to_yaml()
-        written = self._store.manifest.get("experiment_file", "")
-        if path.is_file() and identity(path.read_bytes().hex()) != written:
+        if path.is_file() and state_of(path).sha256 != self._store.manifest.get("experiment_file"):
             self._progress(f"{path} is not this run's own and stays as it is; manifest.json says what is run", 1, 1)
             return
         self._store.write_text("experiment.yaml", text)
-        self._store.update_manifest(experiment_file=identity(text.encode().hex()))
+        self._store.update_manifest(experiment_file=state_of(path).sha256)
 
     # All of it
 
@@ -284,10 +305,9 @@ class Run:
 
 
 class _Drafts(Mapping[str, Draft]):
-    """Drafts by unit, each opened when it is first asked for.
+    """Drafts of the units that are still to be made, each opened when it is first asked for.
 
-    A unit may need another one of its stage: only when that is there is it known what the unit is made from, and whether it
-    was made from just that before.
+    A unit's draft can be opened only when the units that it needs are there, since these decide what it is made from.
     """
 
     def __init__(self, units: list[str], open_draft: Callable[[str], Draft], is_wanted: Callable[[str], bool]) -> None:
@@ -327,11 +347,11 @@ def run_demo(folder: Path | str = "runs/demo", progress: Progress | None = None)
     return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
 
 
-def _refuse_folder(folder: Path, experiment: Experiment | None) -> None:
+def _refuse_folder(folder: Path, experiment: Experiment) -> None:
     """Refuse a folder that a run would mix with what is not its own."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
-    place = None if experiment is None else experiment.dataset.place
+    place = experiment.dataset.place
     if place is not None:
         out, recording = folder.resolve(), place.resolve()
         if out == recording or out in recording.parents or recording in out.parents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,21 +43,22 @@ class StepStates:
             "settings": entries of the experiment and hashes of checkpoints; "contents": hashes of the recording's files by
             role; "needs": uids of the steps that it needs; "available": things of this machine that it uses.
         """
+        return self._inputs(step, self._contents.digests)
+
+    def draft_key(self, step: Step) -> str:
+        """Hash the same, but of files that the step itself hashes while it reads them (betas) only the sizes."""
+        sized = stages()[step.stage].roles_while_reading
+        return identity(
+            self._inputs(step, lambda role: (self._contents.sizes if role in sized else self._contents.digests)(role))
+        )
+
+    def _inputs(self, step: Step, known_by: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
         return {
             "settings": self.settings(step),
-            "contents": self._contents_of(step),
+            "contents": self._contents_of(step, known_by),
             "needs": {str(need): self._uid(need) for need in self.needs_of(step)},
             "available": list(self._available(step)),
         }
-
-    def draft_key(self, step: Step) -> str:
-        """Hash the same before the step has read the files that it hashes itself, of which only the sizes count."""
-        stage = stages()[step.stage]
-        while_reading = {role: self._contents.sizes(role) for role in stage.roles_while_reading}
-        roles = [role for role in stage.roles(self.experiment, step.unit) if role not in while_reading]
-        contents = {role: self._contents.digests(role) for role in roles}
-        needed = {str(need): self._uid(need) for need in self.needs_of(step)}
-        return identity([self.settings(step), contents, while_reading, needed, self._available(step)])
 
     def settings(self, step: Step) -> dict[str, Any]:
         """Return what a step depends on of the experiment: its entries, and the contents of its checkpoints."""
@@ -72,13 +73,13 @@ class StepStates:
         """Return the steps whose results a step needs."""
         return stages()[step.stage].needs_of(self.experiment, step.unit)
 
-    def _contents_of(self, step: Step) -> dict[str, dict[str, str]]:
-        """Return names and hashes of the recording's files that a step depends on; only those that changed are read."""
+    def _contents_of(self, step: Step, known_by: Callable[[str], Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """Return the recording's files that a step depends on, by role: their names, and what each is known by."""
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
             **{f"names of {role}": self._contents.names(role) for role in names},
-            **{role: self._contents.digests(role) for role in stage.roles(self.experiment, step.unit)},
+            **{role: known_by(role) for role in stage.roles(self.experiment, step.unit)},
         }
 
     def _available(self, step: Step) -> tuple[str, ...]:
@@ -101,14 +102,18 @@ class StepStates:
         if record is None or current is None:
             return "unfinished"
         if not current:
-            return "unfinished" if record.get("superseded") else "stale"
+            return "unfinished" if record.get("replaced_for") == self.purpose(step) else "stale"
         if self._store.damaged_files(str(step)):
             return "damaged"
         come = set(self._available(step)) - set(record["available"])
         return "unfinished" if come else "finished"
 
+    def purpose(self, step: Step) -> str:
+        """Hash the settings and files that a step would be made from now, by which consent to replace its results is known."""
+        return identity([self.settings(step), self._contents_of(step, self._contents.digests)])
+
     def reasons(self, step: Step) -> list[str]:
-        """Say which settings and files a finished step was made from that are otherwise now; nothing of a step not made."""
+        """List the settings and files that changed since a step was made; empty if it was never made."""
         record = self._store.record(str(step))
         if record is None:
             return []
@@ -118,14 +123,14 @@ class StepStates:
             for name in dict.fromkeys([*before, *now])
             if before.get(name) != now.get(name)
         ]
-        return changed + differences(record["contents"], self._contents_of(step))
+        return changed + differences(record["contents"], self._contents_of(step, self._contents.digests))
 
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
         """Tell if a finished step was made from what it would be made from now; None if that cannot be known yet.
 
         Args:
             step: that is asked for.
-            known: answers on steps that were asked for before, to be added to.
+            known: answers found so far, which are added to.
         """
         if step not in known:
             record = self._store.record(str(step))

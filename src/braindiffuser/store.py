@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,10 @@ RECORDED = {"uid", "key", "files", "settings", "contents", "needs", "available",
 """Entries that every record has."""
 
 
+_Record: TypeAlias = tuple[dict[str, Any] | None, Mapping[str, FileState]]
+"""Content of a step's record, None if there is none that is whole, and the states of the files that it lists."""
+
+
 class Results:
     """Finished results of a run, for reading."""
 
@@ -48,6 +52,10 @@ class Results:
             RunError: if there is none.
         """
         return np.asarray(self.open_array(name)[:])
+
+    def has_array(self, name: str) -> bool:
+        """Tell if there is an array of a name."""
+        return (self.folder / "arrays" / name / "zarr.json").is_file()
 
     def open_array(self, name: str) -> zarr.Array[Any]:
         """Open an array that is read in parts.
@@ -112,17 +120,29 @@ class Results:
 class Store(Results):
     """A run's folder, for reading and writing."""
 
+    def __init__(self, folder: Path) -> None:
+        """Point at a run's folder."""
+        super().__init__(folder)
+        self._parsed: dict[str, tuple[tuple[int, int, int], _Record]] = {}
+
     # Records of steps
 
     def record(self, step: str) -> dict[str, Any] | None:
         """Return what is known of a finished step; None if it was never finished, or its record is damaged."""
+        content, _ = self._record(step)
+        return content
+
+    def _record(self, step: str) -> _Record:
+        """Return a record and the states of its files; its file is read again only if it was replaced."""
         path = self.folder / "steps" / f"{step}.json"
         try:
-            record = read_json(path) if path.is_file() else {}
-            as_states(record.get("files", {}))
-        except (RunError, TypeError, AttributeError):
-            return None
-        return record if record.keys() >= RECORDED else None
+            facts = path.stat()
+        except OSError:
+            return None, {}
+        version = facts.st_ino, facts.st_mtime_ns, facts.st_size
+        if step not in self._parsed or self._parsed[step][0] != version:
+            self._parsed[step] = version, _parse_record(path)
+        return self._parsed[step][1]
 
     def steps(self) -> Iterator[str]:
         """Yield the names of all steps that have a record."""
@@ -135,8 +155,7 @@ class Store(Results):
 
     def damaged_files(self, step: str) -> dict[str, str]:
         """Return the files of a finished step that are not as they were written → what happened to them."""
-        record = self.record(step)
-        states = as_states(record["files"]) if record else {}
+        record, states = self._record(step)
         damaged = changed_files(self.folder, states)
         if record and not damaged:
             self._remember_times(step, record, states)
@@ -159,9 +178,8 @@ class Store(Results):
             adopt: begin with the whole files of the finished step, which has the same key and is damaged.
         """
         draft = Draft(self._draft_folder(step), key)
-        record = self.record(step)
-        if adopt and record:
-            draft.adopt(self.folder, as_states(record["files"]))
+        if adopt:
+            draft.adopt(self.folder, self._record(step)[1])
         return draft
 
     def _draft_folder(self, step: str) -> Path:
@@ -180,7 +198,7 @@ class Store(Results):
             step: its name.
             draft: of the step, complete.
             facts: for the record.
-            own: tells of a file without a record if the step wrote it all the same, before its record was lost.
+            own: own(name) is True if the step may have written a file that no record names, because its record was lost.
 
         Raises:
             RunError: if a file that this step did not write is in the way.
@@ -207,8 +225,7 @@ class Store(Results):
                 source.unlink(missing_ok=True)  # two links to one file stay both
         for parent in {(self.folder / name).parent for name in files}:
             sync(parent)
-        old = self.record(step) or {"files": {}}
-        self._remove_successorless(as_states(old["files"]), files)
+        self._remove_successorless(self._record(step)[1], files)
         now = {name: state_of(self.folder / name) for name in files}
         self.write_json(f"steps/{step}.json", {**content["facts"], "files": now})
         draft.remove([READY, *files])
@@ -220,11 +237,11 @@ class Store(Results):
         remove_files(self.folder, [name for name in gone if name not in kept])
 
     def _refuse_foreign(self, step: str, draft: Draft, own: Callable[[str], bool]) -> None:
-        record = self.record(step) or {"files": {}}
-        others = {name for other in self.steps() if other != step for name in (self.record(other) or record)["files"]}
+        _, earlier = self._record(step)
+        others = {name for other in self.steps() if other != step for name in self._record(other)[1]}
         for name, state in draft.files.items():
             place = self.folder / name
-            known = name in record["files"] or (own(name) and name not in others)
+            known = name in earlier or (own(name) and name not in others)
             if not known and place.exists() and not _holds(place, state):
                 raise RunError(
                     f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
@@ -263,6 +280,15 @@ class Store(Results):
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest."""
         self.write_json("manifest.json", {"format": FORMAT} | self.manifest | entries)
+
+
+def _parse_record(path: Path) -> _Record:
+    try:
+        content = read_json(path)
+        states = as_states(content["files"])
+    except (RunError, KeyError, TypeError, AttributeError):
+        return None, {}
+    return (content, states) if content.keys() >= RECORDED else (None, {})
 
 
 def _holds(place: Path, state: FileState) -> bool:

@@ -20,7 +20,7 @@ from braindiffuser.data.recording import Recording
 from braindiffuser.data.splits import number_repeats
 from braindiffuser.datasets import Dataset, Folder
 from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
-from braindiffuser.metrics import Citation, Description, Label, PixelMetric
+from braindiffuser.metrics import Citation, Description, FeatureMetric, FeatureNetwork, Label, PixelMetric
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.part import runtime
 from braindiffuser.regression.learnt import Learnt
@@ -113,6 +113,7 @@ def write_recording(folder: Path, n_sessions: int = 3, seed: int = 0) -> Path:
     mask[0, 0, 0] = False
     np.save(folder / "mask.npy", mask)
     tuning = rng.normal(size=(n_stimuli, mask.size))
+    np.save(folder / "tuning.npy", tuning)
     for number in range(1, n_sessions + 1):
         own = shown[session == number]
         betas = tuning[own] + 0.1 * rng.normal(size=(len(own), mask.size))
@@ -156,18 +157,20 @@ class Caption(Code):
 class Oracle(Regressor):
     """Decodes the group, "predictions", and the row of the test set; says in the last number how many rows it was fitted to."""
 
-    linear: ClassVar[bool] = True
-
     penalty: dict[str, float] = Field({}, description="Without effect, but of one group.")
 
     def influences_of(self, group: str, device: str) -> dict[str, Any]:
         return {"kind": self.kind, "penalty": self.penalty.get(group, 0.0)}
 
     def fit(self, rows, targets, device, progress=None):
+        if progress:
+            progress(1, 1)
         return {group: Learnt({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets}
 
     def decode(self, learnt, rows, targets, responses, device, progress=None):
         for group, found in learnt.items():
+            if progress:
+                progress(1, 1)
             decoded = {}
             for name, own in responses.items():
                 first = np.rint(np.asarray(targets[group][:1])[0])
@@ -179,10 +182,6 @@ class Oracle(Regressor):
                 ]
                 decoded[name] = np.stack(made, axis=1).astype(np.float32)
             yield group, decoded
-
-    def project(self, learnt, rows, targets, patterns, device, progress=None):
-        for group in learnt:
-            yield group, patterns.sum(axis=1)
 
 
 class Tracer(Generator):
@@ -238,6 +237,23 @@ class Reads(PixelMetric):
         return np.rint(made[:, self.channel, 0, self.pixel].astype(np.float64) * 255)
 
 
+class Brightness(FeatureMetric):
+    """Compares what the metric's own network says: the mean of each channel."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    label: Label = "Brightness"
+    description: Description = "Red of the stimulus."
+    citation: Citation = "none"
+    network: str = "means"
+    layer: str = "channels"
+
+    def load_network(self, device: str) -> FeatureNetwork:
+        return lambda pictures: {"channels": pictures.mean(axis=(2, 3), dtype=np.float64)}
+
+    def compare(self, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+        return np.abs(seen[:, 0] - made[:, 0])
+
+
 class Names(Analysis):
     """Leaves one picture for each region, and a sentence."""
 
@@ -258,6 +274,21 @@ class Names(Analysis):
             blocks=(Text(text=f"{self.word} {len(names)} of {findings.subject}"), Pictures(groups=groups)),
         )
         return Outcome(section, {kind: drawn["full"]}, {"names": names})
+
+
+class Curious(Analysis):
+    """Asks for things that it does not declare, or leaves pictures under another's name."""
+
+    asks: str = Field("per_image", description="What it asks for.")
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def run(self, findings: Findings) -> Outcome:
+        section = Section(name="scores", title="Curious", blocks=())
+        if self.asks == "final":
+            return Outcome(section, {"final": np.zeros((1, 3, SIDE, SIDE), np.float32)})
+        arguments = {"predictions": ("a",), "project": (None, ()), "draw": ({}, ())}
+        getattr(findings, self.asks)(*arguments.get(self.asks, ()))
+        return Outcome(section)
 
 
 class Paints(Names):

@@ -1,15 +1,12 @@
 """The whole chain on a tiny simulated subject: what it leaves behind, and that it survives being killed anywhere."""
 
 import shutil
-import signal
-import subprocess
-import sys
 import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from kills import kill_at
 
 from braindiffuser import images
 from braindiffuser.data.rois import MAXIMISED_REGIONS
@@ -28,25 +25,16 @@ KEYS = {
     "clip_demo",
 }
 
-KILL_ITSELF = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from braindiffuser.experiment import Experiment
-from braindiffuser.run import Run
-
-folder, source, label, threads = sys.argv[1:]
-torch.set_num_threads(int(threads))
-
-def listen(said, done, total):
-    if said.startswith(label) and done:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-if label == "report":
-    from braindiffuser.stages import report
-    report.render_page = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-Run.open(Experiment.load(source), Path(folder), progress=listen).run_all()
-"""
+KILLS = (
+    *("averaging@1", "wrote arrays/responses/train@1"),
+    *("extracting: train latents@1", "extracting: test vision@1"),
+    *("choosing@1", "predicting@2"),
+    *("reconstructing: low level@1", "reconstructing: final@1"),
+    *("scoring@3", "wrote scores@1"),
+    *("drawing@1", "wrote sections/analyse@1"),
+    *("wrote report@1", "wrote report@2"),
+)
+"""Two moments in every stage."""
 
 
 @pytest.fixture(scope="module")
@@ -95,28 +83,13 @@ def test_same_seed_same_bytes(finished, experiment, tmp_path):
     assert (tmp_path / "scores.json").read_bytes() == finished.results.path("scores.json").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "label",
-    [
-        "averaging sessions",
-        "extracting: train vision",
-        "predicting features",
-        "reconstructing: final",
-        "scoring",
-        "drawing",
-        "report",
-    ],
-)
-def test_killed_run_goes_on_to_the_same_scores(label, finished, experiment, tmp_path):
-    source = tmp_path / "experiment.yaml"
-    source.write_text(experiment.to_yaml(), encoding="utf-8")
+def test_a_run_that_was_killed_twice_in_every_stage_goes_on_to_the_same_scores(finished, experiment, tmp_path):
     folder = tmp_path / "run"
-    threads = str(torch.get_num_threads())  # sums are rounded alike only on as many threads
-    killed = subprocess.run([sys.executable, "-c", KILL_ITSELF, str(folder), str(source), label, threads], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    kill_at(KILLS, experiment, folder)
     Run.open(experiment, folder).run_all()
     assert pictures_of(folder) == pictures_of(finished.results.folder)
-    assert (folder / "scores.json").read_bytes() == finished.results.path("scores.json").read_bytes()
+    for name in ("scores.json", "per_image.csv", "report/scores.md", "report/gallery.png"):
+        assert (folder / name).read_bytes() == finished.results.path(name).read_bytes()
 
 
 @pytest.mark.parametrize(

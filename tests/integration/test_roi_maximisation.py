@@ -74,7 +74,7 @@ def test_eccentricity_bands_are_seen_at_their_eccentricity(early):
     voxels, rois, energy = early
     is_early = (voxels["kind"] == "early").to_numpy()
     inner = rois["ecc_0.5"] | rois["ecc_1"]
-    patterns, _ = roi_patterns({"inner": inner, "outer": rois["ecc_4+"]})
+    patterns = roi_patterns({"inner": inner, "outer": rois["ecc_4+"]})
 
     def eccentricity(energies):
         side = energies.shape[-1]

@@ -6,20 +6,20 @@ The chain is of fake parts, so that every law can be tried on every step.
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import fake_experiment, write_recording
+from kills import kill_at
 
 from braindiffuser import stages
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.evaluation.published_networks import NETWORKS
 from braindiffuser.experiment import Experiment
+from braindiffuser.machine import versions
 from braindiffuser.run import Run
 
 STEPS = [
@@ -158,8 +158,13 @@ def repair_session_in_secret(recording):
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def add_session(recording):
-    shutil.copyfile(recording / "sessions" / "2.npy", recording / "sessions" / "3.npy")
+def swap_stimuli(recording):
+    """Let two trials of two stimuli, one that trains and one that tests, have been the other way round."""
+    trials = pd.read_csv(recording / "design.csv")
+    one, other = (trials.index[trials["split"] == split][0] for split in ("train", "test"))
+    columns = ["stimulus_id", "split"]
+    trials.loc[[one, other], columns] = trials.loc[[other, one], columns].to_numpy()
+    trials.to_csv(recording / "design.csv", index=False)
 
 
 def change_mask(recording):
@@ -195,12 +200,12 @@ NOTICED = {
     ),
     "other stimuli": (change_text("brightness.txt", "100", "101"), "stimuli: brightness.txt", "extract.a", "prepare"),
     "another mask under the same name": (change_mask, "regions: mask.npy was changed", "prepare.responses", "extract"),
-    "another design": (change_text("design.csv", "test", "test"), "design.csv", "prepare.stimuli", "none"),
+    "another design": (swap_stimuli, "design: design.csv was changed", "prepare.stimuli", "none"),
 }
 
 
 @pytest.mark.parametrize("stage", ["prepare", "extract", "fit", "reconstruct", "evaluate", "analyse", "report"])
-@pytest.mark.parametrize("change", [name for name in NOTICED if name != "another design"])
+@pytest.mark.parametrize("change", NOTICED)
 def test_every_command_notices_a_changed_recording(change, stage, copy):
     alter, words, _, _ = NOTICED[change]
     alter(copy / "recording")
@@ -210,7 +215,7 @@ def test_every_command_notices_a_changed_recording(change, stage, copy):
     assert "--overwrite" in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [name for name in NOTICED if name != "another design"])
+@pytest.mark.parametrize("change", NOTICED)
 def test_what_a_change_reaches_is_made_anew_and_nothing_else(change, copy, tmp_path):
     alter, _, first, spared = NOTICED[change]
     alter(copy / "recording")
@@ -238,6 +243,23 @@ def test_a_session_that_came_later_is_noticed(root, tmp_path):
     assert results(tmp_path / "fresh") == results(tmp_path / "run")
 
 
+def test_a_session_that_was_taken_away_is_noticed(copy, tmp_path):
+    (copy / "recording" / "sessions" / "2.npy").unlink()
+    with pytest.raises(RunError, match=r"betas: sessions/2\.npy is gone"):
+        reopen(copy)
+    reopen(copy, overwrite=True).run_all()
+    Run.open(fake_experiment(copy / "recording"), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "fresh") == results(copy / "run")
+
+
+def test_betas_that_were_all_deleted_leave_their_results(copy):
+    shutil.rmtree(copy / "recording" / "sessions")
+    told = []
+    run = reopen(copy, progress=lambda *said: told.append(said[0]))
+    assert stale(run) == []
+    assert "no files of betas are there: whether they have changed cannot be checked" in told
+
+
 def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
     shutil.rmtree(copy / "recording")
     write_recording(copy / "recording", seed=5)
@@ -246,41 +268,67 @@ def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "first", "spared"),
+    ("changes", "said", "first", "spared"),
     [
-        ({"seed": 8}, "extract.a", "prepare"),
-        ({"targets": {"a": {"shift": 1}}}, "extract.a", ("prepare", "extract.b", "fit.b")),
-        ({"targets": {"b": {"nothing": 8}}}, "extract.b", ("prepare", "extract.a", "fit.a", "reconstruct.rough")),
-        ({"regression": {"penalty": {"b": 2.0}}}, "fit.b", ("extract", "fit.a", "reconstruct.rough")),
-        ({"generator": {"strength": 0.25}}, "reconstruct.final", ("prepare", "extract", "fit")),
-        ({"evaluation": {"n_resamples": 30}}, "evaluate", ("prepare", "extract", "fit", "reconstruct", "analyse")),
+        ({"seed": 8}, "seed was 7, now 8", "extract.a", "prepare"),
+        (
+            {"targets": {"a": {"shift": 1}}},
+            "targets.a.shift was 0, now 1",
+            "extract.a",
+            ("prepare", "extract.b", "fit.b"),
+        ),
+        (
+            {"targets": {"b": {"nothing": 8}}},
+            "targets.b.nothing was 9, now 8",
+            "extract.b",
+            ("prepare", "extract.a", "fit.a", "reconstruct.rough"),
+        ),
+        (
+            {"regression": {"penalty": {"b": 2.0}}},
+            "regression.penalty was 0.0, now 2.0",
+            "fit.b",
+            ("extract", "fit.a", "reconstruct.rough"),
+        ),
+        (
+            {"generator": {"strength": 0.25}},
+            "generator.strength was 0.5, now 0.25",
+            "reconstruct.final",
+            ("prepare", "extract", "fit"),
+        ),
+        (
+            {"evaluation": {"n_resamples": 30}},
+            "evaluation.n_resamples was 20, now 30",
+            "evaluate",
+            ("prepare", "extract", "fit", "reconstruct", "analyse"),
+        ),
         (
             {"analyses": [{"kind": "fakes:Names", "word": "seen"}]},
+            "analyses.names.word was found, now seen",
             "analyse.names",
             ("prepare", "reconstruct", "evaluate"),
         ),
-        ({"name": "other"}, "report", ("prepare", "evaluate", "analyse")),
-        ({"responses": {"normalisation": "training"}}, "prepare.responses", ("prepare.stimuli", "extract")),
+        ({"name": "other"}, "name was fakes, now other", "report", ("prepare", "evaluate", "analyse")),
+        (
+            {"responses": {"normalisation": "training"}},
+            "responses.normalisation was session, now training",
+            "prepare.responses",
+            ("prepare.stimuli", "extract"),
+        ),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
-def test_another_setting_is_named_and_reaches_only_what_looks_at_it(changes, first, spared, copy):
-    entry, old, new = next(iter(_leaves(changes)))
-    with pytest.raises(RunError, match=f"{entry}.* was {old}.*, now {new}|with other settings") as caught:
+def test_another_setting_is_named_and_reaches_only_what_looks_at_it(changes, said, first, spared, copy, root, tmp_path):
+    with pytest.raises(RunError) as caught:
         reopen(copy, **changes)
+    assert said in str(caught.value)
     assert first in str(caught.value)
     before = records(copy / "run")
     reopen(copy, overwrite=True, **changes).run_all()
     again = made_again(before, records(copy / "run"))
     assert first in again
     assert not any(step.startswith(spared) for step in again)
-
-
-def _leaves(changes):
-    for key, value in changes.items():
-        while isinstance(value, dict):
-            key, value = next(iter(value.items()))
-        yield key, ".*", ".*" if isinstance(value, list) else str(value)
+    Run.open(fake_experiment(root, **changes), tmp_path / "fresh").run_all()
+    assert results(copy / "run") == results(tmp_path / "fresh")
 
 
 def test_a_further_group_leaves_the_others_alone(copy):
@@ -467,6 +515,9 @@ def test_old_results_stay_until_the_new_ones_are_there(copy):
     assert (copy / "run" / "scores.json").read_bytes() == old
     assert stale(reopen(copy, **changes)) == ["evaluate", "report"]  # nothing to be asked twice
     assert stale(reopen(copy)) == []  # the old settings find their results
+    with pytest.raises(RunError, match="or make anew what changed"):
+        reopen(copy, **changes)  # whoever went back is asked again
+    reopen(copy, overwrite=True, **changes)
     reopen(copy, **changes).run_all()
     assert (copy / "run" / "scores.json").read_bytes() != old
 
@@ -502,8 +553,57 @@ def test_a_run_continued_by_other_versions_says_so(copy):
     path.write_text(json.dumps(record))
     told = []
     page = reopen(copy, progress=lambda *said: told.append(said[0])).report().html
-    assert any("torch" in label and "other versions" in label for label in told)
-    assert "fit.a was made by torch 1.0" in page
+    said = f"fit.a was made by torch 1.0; the present version is {versions()['torch']}."
+    assert said in told
+    assert said in page
+
+
+def test_consent_to_replace_results_is_for_one_setting_alone(copy):
+    reopen(copy, overwrite=True, evaluation={"n_resamples": 30})
+    with pytest.raises(RunError, match=r"evaluation\.n_resamples was 20, now 40"):
+        reopen(copy, evaluation={"n_resamples": 40})
+    reopen(copy, evaluation={"n_resamples": 30}).run_all()
+
+
+def test_the_page_shows_nothing_of_other_settings(copy):
+    run = reopen(copy, overwrite=True, evaluation={"n_resamples": 30})
+    page = run.report().html
+    assert "Not finished, and therefore not on this page: evaluate." in page
+    assert 'id="scores"' not in page
+    run.do("evaluate")
+    assert 'id="scores"' in run.report().html
+
+
+def test_a_session_that_changes_while_the_run_works_is_noticed(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+
+    def change(label, done, total):
+        if (label, done) == ("averaging sessions", 2):
+            repair_session_in_secret(tmp_path / "recording")
+
+    with pytest.raises(
+        RecordingError, match="sessions were changed while they were averaged: run the same command again"
+    ):
+        reopen(tmp_path, progress=change).run_all()
+    reopen(tmp_path).run_all()
+    Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+def test_stimuli_that_change_while_the_run_works_are_noticed(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+
+    def change(label, done, total):
+        if label == "extracting: test a":
+            (tmp_path / "recording" / "brightness.txt").write_text("101")
+
+    with pytest.raises(
+        RunError, match=r"files that extract\.a reads were changed while it worked: run the same command"
+    ):
+        reopen(tmp_path, progress=change).run_all()
+    reopen(tmp_path).run_all()
+    Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
 
 
 def test_two_processes_do_not_work_in_one_folder(copy):
@@ -512,57 +612,29 @@ def test_two_processes_do_not_work_in_one_folder(copy):
         reopen(copy)
 
 
-KILL = """
-import os, signal, sys
-from pathlib import Path
-sys.path.append(sys.argv[4])
-from fakes import fake_experiment
-from braindiffuser.run import Run
-
-label, count = sys.argv[3].split("@")
-heard = 0
-
-def listen(said, done, total):
-    global heard
-    heard += said.startswith(label)
-    if heard == int(count):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Run.open(fake_experiment(Path(sys.argv[1])), Path(sys.argv[2]), progress=listen).run_all()
-"""
+KILLS = {
+    "prepare": ("checking@1", "averaging@2", "wrote sums@1", "wrote arrays/responses/test@1", "wrote voxels@1"),
+    "extract": ("extracting: train a@1", "extracting: test b@1"),
+    "fit": ("choosing@1", "wrote decoders@1", "predicting@1"),
+    "reconstruct": ("reconstructing: rough@2", "reconstructing: final@2", "reconstructing: without@1"),
+    "evaluate": ("scoring@4", "wrote scores@2"),
+    "analyse": ("drawing@2", "wrote reconstructions/names@1"),
+    "report": ("wrote report@1", "wrote report@2"),
+}
 
 
-@pytest.mark.parametrize(
-    "moments",
-    [
-        ("checking@1", "averaging@2"),
-        ("extracting: train a@1", "extracting: test b@1"),
-        ("reconstructing: rough@2", "reconstructing: final@2"),
-        ("reconstructing: without@1", "scoring@4"),
-        ("drawing@2", "drawing@1"),
-    ],
-)
-def test_a_run_that_was_killed_twice_ends_with_the_same_bytes(moments, root, finished, tmp_path):
-    for moment in moments:
-        command = [sys.executable, "-c", KILL, str(root), str(tmp_path / "run"), moment, str(Path(__file__).parent)]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+@pytest.mark.parametrize("stage", KILLS)
+def test_a_run_that_was_killed_again_and_again_ends_with_the_same_bytes(stage, root, finished, tmp_path):
+    kill_at(KILLS[stage], fake_experiment(root), tmp_path / "run")
     Run.open(fake_experiment(root), tmp_path / "run").run_all()
     assert results(tmp_path / "run") == results(finished)
     assert not list((tmp_path / "run" / "unfinished").rglob("*"))
 
 
-def test_sums_of_a_killed_run_are_not_gone_on_with_if_a_session_changed(root, tmp_path):
+@pytest.mark.parametrize("moment", ["averaging@2", "wrote arrays/responses/test@1", "wrote voxels@1"])
+def test_what_a_killed_run_made_of_a_session_that_changed_is_not_gone_on_with(moment, root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
-    command = [
-        sys.executable,
-        "-c",
-        KILL,
-        str(tmp_path / "recording"),
-        str(tmp_path / "run"),
-        "averaging@2",
-        str(Path(__file__).parent),
-    ]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    kill_at([moment], fake_experiment(tmp_path / "recording"), tmp_path / "run")
     repair_session_in_secret(tmp_path / "recording")
     reopen(tmp_path).run_all()
     Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()

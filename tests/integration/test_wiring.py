@@ -1,5 +1,9 @@
 """Every cell of the score table and every picture is traced to its source, by parts that can be told apart."""
 
+import base64
+import io
+import re
+
 import fakes
 import numpy as np
 import pytest
@@ -22,9 +26,14 @@ from fakes import (
     levels,
     write_recording,
 )
+from PIL import Image
 
+from braindiffuser.analyses import Outcome
+from braindiffuser.errors import RunError
+from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import picture_kinds
+from braindiffuser.store import Results
 
 N = N_TEST + N_FURTHER
 KINDS = {
@@ -75,7 +84,7 @@ def test_every_picture_says_what_it_was_made_from(kind, run):
         assert (found[GROUP_A], found[GROUP_B]) == (1, 2 if "b" in groups else 0)
         assert found[START_SOURCE] == (0 if start is None else SOURCES[start])
         assert found[START_VARIANT] == (0 if start is None else VARIANTS["rough"])
-        assert found[NULL] == 18  # 9 of each group
+        assert found[NULL] == 9 * len(groups)  # 9 of each group that the variant looks at
         assert found[SEED] == 7
 
 
@@ -139,10 +148,8 @@ def test_features_come_from_their_own_stimuli_and_captions(run):
 
 
 def test_responses_are_of_the_stimuli_beside_them(run, root):
-    """A nearest-neighbour match of every response with the noiseless tuning that the recording was made from."""
-    tuning = np.random.default_rng(0)
-    [tuning.permutation(N_TRAIN + N) for _ in range(3 * fakes.N_REPEATS)]
-    expected = tuning.normal(size=(N_TRAIN + N, 8))[:, 1:]  # the first voxel is masked
+    """The nearest noiseless tuning, of which the betas were made, is that of the stimulus shown."""
+    expected = np.load(root / "tuning.npy")[:, 1:]  # the first voxel is masked
     expected = (expected - expected[:N_TRAIN].mean(0)) / expected[:N_TRAIN].std(0, ddof=1)
     for split in ("train", "test"):
         ids, responses = run.results.read_array(f"stimuli/{split}_ids"), run.results.read_array(f"responses/{split}")
@@ -150,14 +157,34 @@ def test_responses_are_of_the_stimuli_beside_them(run, root):
         assert list(distances.argmin(axis=1)) == list(ids)
 
 
+def shown_in(page, name):
+    """Pictures (height, width, 3) of one section of a page, in the order of their places."""
+    section = re.search(rf'<section aria-labelledby="{name}">.*?</section>', page, re.DOTALL).group()
+    uris = re.findall(r'<img src="data:image/png;base64,([^"]+)"', section)
+    images = [Image.open(io.BytesIO(base64.b64decode(uri))) for uri in uris]
+    return [np.asarray(image) for image in images if image.size == (fakes.SIDE, fakes.SIDE)]
+
+
 def test_the_page_shows_the_pictures_that_it_names(run):
     page = run.report().html
+    section = next(section for section in run_sections(run) if section.name == "gallery")
+    gallery = next(block for block in section.blocks if isinstance(block, Gallery))
+    assert list(gallery.kinds) == ["seen", "rough", "final", "from_true_features"]
+    places = [(kind, row.number) for rows in gallery.rows.values() for row in rows for kind in gallery.kinds]
+    expected = [np.asarray(Image.open(run.results.picture_path(kind, number))) for kind, number in places]
+    np.testing.assert_array_equal(shown_in(page, "gallery"), expected)
+    regions = [np.asarray(Image.open(run.results.picture_path("names_regions", number))) for number in range(2)]
+    np.testing.assert_array_equal(shown_in(page, "analysis-names"), regions)
     assert "found 2 of subj01" in page
     for word in ("Rough only", "Without b", "Without rough", "Test set further", "Names", "What was run"):
         assert word in page
-    assert (run.results.folder / "report" / "index.html").read_text(encoding="utf-8").count("<section") == page.count(
-        "<section"
-    )
+
+
+def run_sections(run):
+    return [
+        Section.model_validate_json(path.read_text(encoding="utf-8"))
+        for path in sorted((run.results.folder / "sections").iterdir())
+    ]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +218,82 @@ def test_transductive_calibration_looks_at_one_test_set_at_a_time(root, tmp_path
         assert predictions[start:stop].std() == pytest.approx(targets.std(dtype=np.float64), rel=1e-3)
 
 
-def test_truth_of_test_stimuli_reaches_no_reconstruction(root, tmp_path):
-    run = Run.open(fake_experiment(root), tmp_path)
-    for stage in ("prepare", "extract", "fit"):
+def test_a_metric_brings_its_own_network(root, tmp_path):
+    metrics = {"own": {"kind": "fakes:Brightness"}, "again": {"kind": "fakes:Brightness", "label": "Again"}}
+    run = Run.open(fake_experiment(root, evaluation={"metrics": metrics}), tmp_path)
+    run.run_all()
+    seen, made = (run.results.read_pictures(kind, N)[:, 0].mean(axis=(1, 2)) for kind in ("seen", "final"))
+    table = run.results.read_table("per_image.csv")
+    np.testing.assert_allclose(table["own"], np.abs(seen - made), atol=1e-6)
+    assert table["again"].equals(table["own"])
+
+
+@pytest.mark.parametrize(
+    ("asks", "words"),
+    [
+        ("per_image", 'curious asks for scores, which its class must declare: "evaluate" among its `needs`'),
+        ("predictions", 'curious asks for predictions, which its class must declare: "fit" among its `needs`'),
+        ("project", 'curious asks for projections, which its class must declare: "fit" among its `needs`'),
+        ("draw", "curious asks for pictures, which its class must declare: `draws = True`"),
+        ("final", "curious leaves pictures final: give them a name that begins with curious_"),
+    ],
+)
+def test_an_analysis_gets_only_what_it_declares(asks, words, root, tmp_path):
+    run = Run.open(fake_experiment(root, analyses=[{"kind": "fakes:Curious", "asks": asks}]), tmp_path)
+    for stage in ("prepare", "extract"):
         run.do(stage)
+    with pytest.raises(RunError, match=words):
+        run.do("analyse")
+
+
+def test_sections_of_analyses_have_names_of_their_own(root, tmp_path):
+    curious = {"kind": "fakes:Curious", "name": "scores", "asks": "responses"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fakes.Curious, "run", lambda *_: Outcome(Section(name="scores", title="Mine", blocks=())))
+        run = Run.open(fake_experiment(root, analyses=[curious]), tmp_path)
+        run.run_all()
+    page = run.report().html
+    assert page.count('<h2 id="scores">') == page.count('<h2 id="analysis-scores">') == 1
+
+
+@pytest.fixture(scope="module")
+def read_by(root, tmp_path_factory):
+    """The names of files that each step read while it was made; steps of `fit` are made together."""
+    read, now = {}, []
+
+    def remember(results, name):
+        now.append(name)
+        return existing(results, name)
+
+    def attribute(run, step, draft):
+        read[str(step)] = set(now)
+        now.clear()
+        publish(run, step, draft)
+
+    existing, publish = Results._existing, Run._publish
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Results, "_existing", remember)
+        patch.setattr(Run, "_publish", attribute)
+        run = Run.open(fake_experiment(root), tmp_path_factory.mktemp("runs") / "spied")
+        run.run_all()
+    read["fit.b"] |= read["fit.a"]
+    read["fit.a"] |= read["fit.b"]
+    return run, read
+
+
+def test_a_step_reads_only_what_it_declares(read_by):
+    run, read = read_by
+    made_by = {name: step for step, record in run._finished().items() for name in record["files"]}
+    for step in run.steps():
+        together = run.steps("fit") if step.stage == "fit" else (step,)
+        declared = {str(need) for each in together for need in run.states.needs_of(each)}
+        assert {made_by[name] for name in read[str(step)] - {"recording.json"}} <= declared, step
+    assert all(read[f"{stage}.a"] for stage in ("extract", "fit"))
+
+
+def test_truth_of_test_stimuli_reaches_no_reconstruction(read_by):
+    _, read = read_by
     for kind, (_, source, _) in KINDS.items():
-        needed = {
-            str(need) for step in run.steps("reconstruct") if step.unit == kind for need in run.states.needs_of(step)
-        }
-        assert ("fit.a" in needed) == (source == "predictions")
+        assert any("/truth/" in name for name in read[f"reconstruct.{kind}"]) == (source == "truth"), kind
+    for step in ("fit.a", "fit.b", "prepare.responses"):
+        assert not any("/truth/" in name for name in read[step])

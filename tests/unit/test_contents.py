@@ -149,12 +149,12 @@ def test_a_changed_file_is_found_whatever_its_size_and_time(opened, root, conten
     assert differences(digests, now) == ["betas: session02 was changed"]
 
 
-def test_a_new_file_is_a_difference_and_one_that_is_gone_is_none(opened, root):
+def test_a_new_file_is_a_difference_and_one_that_is_gone_where_others_stay(opened, root):
     whole = all_of(opened())
     (root / "session03").unlink()
     fewer = all_of(opened())
     assert set(fewer["betas"]) == {"session01", "session02"}
-    assert differences(whole, fewer) == []
+    assert differences(whole, fewer) == ["betas: session03 is gone"]
     assert differences(fewer, whole) == ["betas: session03 is new"]
 
 
@@ -168,3 +168,5 @@ def test_differences_are_listed_by_role_and_only_of_roles_that_count():
         "names of betas: one is new",
     ]
     assert differences(recorded, {}) == []
+    assert differences(recorded, {"betas": {"one": "1"}}) == ["betas: two is gone"]
+    assert differences(recorded, {"betas": {}}) == []  # deleted to save space

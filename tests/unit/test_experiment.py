@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
+from braindiffuser.generators import Generator, Variant
 from braindiffuser.step_states import flatten
 from braindiffuser.weight_files import weights_folder
 
@@ -48,10 +50,14 @@ CHANGES = {
 RICH = merged(MINIMAL, CHANGES)
 
 keys = st.text(min_size=1, max_size=3)
-leaves = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
-nested = st.dictionaries(
-    keys, st.recursive(leaves, lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=8)
-)
+leaves = st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+
+
+def mappings(of):
+    return st.dictionaries(keys, st.recursive(of, lambda inner: st.dictionaries(keys, inner, max_size=3), max_leaves=8))
+
+
+filled, nested = mappings(leaves), mappings(st.none() | leaves)
 
 
 def an_experiment(entries=MINIMAL, **changes):
@@ -197,13 +203,42 @@ def test_changes_leave_the_experiment_as_it_is():
 @given(nested, nested)
 def test_what_is_laid_over_wins_and_the_rest_stays(below, above):
     result = merged(below, above)
-    assert merged(result, above) == result
     assert merged(below, {}) == below
     for key in below.keys() | above.keys():
         if isinstance(below.get(key), dict) and isinstance(above.get(key), dict) and "kind" not in above[key]:
             assert result[key] == merged(below[key], above[key])
+        elif key in above:
+            assert key not in result if above[key] is None and key in below else result[key] == above[key]
         else:
-            assert key in above or result[key] == below[key]
+            assert result[key] == below[key]
+
+
+@given(nested, filled)
+def test_what_is_laid_over_twice_is_laid_over_once(below, above):
+    result = merged(below, above)
+    assert merged(result, above) == result
+
+
+class Plain(Generator):
+    """Draws from latents alone."""
+
+    uses = ("latents",)
+    variants: ClassVar = {"full": Variant("Plain")}
+
+    def open(self, variant, null, networks, seed):
+        return None
+
+
+def test_a_group_of_a_preset_can_be_taken_out():
+    changes = {
+        "targets": {"text": None},
+        "regression": {"alphas": {"text": None}},
+        "generator": {"kind": f"{__name__}:Plain"},
+    }
+    fewer = Experiment.load("demo").changed(changes)
+    assert list(fewer.targets) == ["latents", "vision"]
+    with pytest.raises(ValidationError, match="dataset\n  is not given: the recording"):
+        Experiment.load("demo").changed({"dataset": None})
 
 
 def test_checkpoints_are_bundled_or_downloaded_or_anywhere():

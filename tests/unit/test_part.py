@@ -118,6 +118,13 @@ def test_a_file_in_a_familys_folder_is_a_kind(family, kind):
     assert part.kind == kind == kind_of(type(part))
 
 
+@pytest.mark.parametrize(("family", "kind"), KINDS, ids=NAMES)
+def test_a_file_holds_one_kind(family, kind):
+    module = import_module(f"{family.__module__}.{kind}")
+    own = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
+    assert sum(issubclass(each, family) and not inspect.isabstract(each) for each in own) == 1
+
+
 def test_files_that_begin_with_an_underscore_are_no_kinds():
     assert not [kind for _, kind in KINDS if kind.startswith("_")]
     assert (Path(inspect.getfile(Metric)).parent / "_pixels.py").is_file()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from braindiffuser import stages as package
+from braindiffuser.analyses import roi_maximisation
+from braindiffuser.checkpoint_files import checkpoint_folder
 from braindiffuser.datasets import ROLES
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Step, all_steps, stages, stages_table
@@ -254,7 +256,11 @@ def test_only_the_ceiling_is_drawn_from_truth(experiment):
         ),
         ({"ceiling": False, "ablations": ["low_level_only"]}, ["low_level", "final"]),
         ({"ceiling": False, "ablations": ["without_text"]}, ["low_level", "final", "without_text"]),
-        ({"ceiling": False, "ablations": None}, ["low_level", "final", "without_low_level"]),
+        ({"ceiling": False, "ablations": "default"}, ["low_level", "final", "without_low_level"]),
+        (
+            {"ceiling": False, "ablations": "all"},
+            ["low_level", "final", "without_low_level", "without_text", "without_vision"],
+        ),
         (
             {"ceiling": False, "ablations": ["without_text", "without_low_level", "without_vision"]},
             ["low_level", "final", "without_low_level", "without_text", "without_vision"],
@@ -279,6 +285,24 @@ def test_checkpoints_of_pictures_are_those_of_their_variant(demo):
     for kind in names:
         for name, folder in stage.checkpoints(demo, kind).items():
             assert folder == demo.checkpoints[name]
+
+
+def test_scores_depend_on_the_facts_of_every_metric_and_on_bundled_networks(demo):
+    stage = stages()["evaluate"]
+    profile = demo.evaluation.all_metrics().metrics
+    assert stage.influences(demo, "")["evaluation"]["metrics"].keys() == profile.keys()
+    assert profile["pixcorr"].influences("cpu") == stage.influences(demo, "")["evaluation"]["metrics"]["pixcorr"]
+    assert stage.checkpoints(demo, "") == {"evaluation.clip_demo": checkpoint_folder(Path("demo/clip"))}
+    pixels = demo.changed({"evaluation": {"profile": "pixels"}})
+    assert stage.checkpoints(pixels, "") == {}
+
+
+def test_published_lengths_are_for_the_groups_that_the_authors_had(demo):
+    text = "lengths as-published are known for latents, vision, text, not for colours: take from-training"
+    published = {"kind": "roi_maximisation", "lengths": "as-published"}
+    demo.changed({"analyses": [published]})
+    with pytest.raises(ValueError, match=text):
+        roi_maximisation.ROIMaximisation(lengths="as-published").check_groups(("colours",))
 
 
 # The table in the docs

@@ -212,6 +212,6 @@ def test_a_list_of_files_that_leads_out_of_the_folder_is_not_followed(store, nam
     folder = store.folder / "unfinished" / "extract"
     folder.mkdir(parents=True)
     (folder / READY).write_text(json.dumps({"facts": facts_of("k"), "files": {name: state}}))
-    with pytest.raises(RunError, match="leads out of its folder"):
+    with pytest.raises(RunError, match="lies outside its folder"):
         store.finish_publishing()
     assert precious.read_text() == "precious"

@@ -6,7 +6,7 @@ An analysis is handed what it may know as arrays; it opens no file and writes no
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -33,14 +33,14 @@ class Findings:
         noise_ceiling: of each voxel, in percent; NaN where it is not known.
         responses: "train" or "test" → responses (n, n_voxels).
         stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
-        predictions: target group → decoded features of the test stimuli (n_test, …).
+        predictions: target group → decoded features of the test stimuli (n_test, …), if the analysis needs `fit`.
         truth: target group → their own features (n_test, …).
         groups: all target groups.
         drawn_groups: those that the generator draws from.
         is_linear: whether decoders are linear, so that `project` can be called.
-        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`.
+        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`, if it needs `fit`.
         draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
-            and the one that it starts from.
+            and those that it starts from; if the analysis `draws`.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
         progress: to be called as progress(label, done, total).
     """
@@ -67,7 +67,8 @@ class Outcome:
 
     Attributes:
         section: of the page; its pictures are referred to as kind and number.
-        pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`.
+        pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`; kinds begin with the
+            analysis' label and an underscore.
         facts: numbers and words, stored as `<name>.json`.
     """
 
@@ -93,10 +94,17 @@ class Analysis(Part):
         """Name of its results."""
         return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
 
+    def check_groups(self, drawn: Collection[str]) -> None:
+        """Check that it can ask for pictures from the groups that the generator draws from; by default from any.
+
+        Raises:
+            ValueError: if not, saying what to change.
+        """
+
     @abstractmethod
     def run(self, findings: Findings) -> Outcome:
         """Answer the question.
 
         Raises:
-            ValueError: if it cannot be answered for this run; says why.
+            RunError: if it cannot be answered for this run; says why.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +10,8 @@ from jaxtyping import Bool
 from pydantic import Field
 
 from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.analysis.roi import Lengths, maximise, roi_patterns
+from braindiffuser.analysis.roi import PUBLISHED_LENGTHS, Lengths, maximise, roi_patterns
+from braindiffuser.errors import RunError
 from braindiffuser.report.region_section import no_regions_section, regions_section
 
 
@@ -23,6 +24,14 @@ class ROIMaximisation(Analysis):
         "from-training",
         description="Length of decoded patterns: from-training, that of training targets; as-published, typed in by the authors.",
     )
+
+    def check_groups(self, drawn: Collection[str]) -> None:
+        """Check that the authors gave a length for every group."""
+        unknown = [group for group in drawn if group not in PUBLISHED_LENGTHS]
+        if self.lengths == "as-published" and unknown:
+            raise ValueError(
+                f"lengths as-published are known for {', '.join(PUBLISHED_LENGTHS)}, not for {unknown[0]}: take from-training"
+            )
 
     def run(self, findings: Findings) -> Outcome:
         """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
@@ -39,11 +48,14 @@ class ROIMaximisation(Analysis):
         return Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
 
     def _draw(self, findings: Findings, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
-        patterns, _ = roi_patterns(masks)
+        patterns = roi_patterns(masks)
         features = {}
         for group, made in findings.project(patterns, findings.drawn_groups).items():
             statistics = made.intercept, made.training_mean, made.training_std
-            lengthened = maximise(group, made.values, *statistics, self.lengths)
+            try:
+                lengthened = maximise(group, made.values, *statistics, self.lengths)
+            except ValueError as error:
+                raise RunError(f"{self.label}: {error}") from error
             features[group] = lengthened.reshape(-1, *findings.predictions(group).shape[1:])
         drawn = findings.draw(features, np.zeros(len(patterns), np.int64))
         return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}

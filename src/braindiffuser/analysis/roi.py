@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ConfigDict
 
 Lengths = Literal["from-training", "as-published"]
 
@@ -25,32 +24,21 @@ PUBLISHED_LATENTS_NORM = 80.0
 """Norm that the authors give the latents in the end."""
 
 
-class RoiConfig(BaseModel):
-    """How patterns of regions become targets."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lengths: Lengths = "from-training"  # published: "as-published"
-
-
 def roi_patterns(
     rois: Mapping[str, Bool[np.ndarray, " n_voxels"]],
-) -> tuple[Float[np.ndarray, "n_rois n_voxels"], tuple[str, ...]]:
+) -> Float[np.ndarray, "n_rois n_voxels"]:
     """Make the pattern of each region: 1 in its voxels, 0 elsewhere.
 
     Args:
         rois: region → mask over the analysed voxels.
 
-    Returns:
-        Patterns of the regions that have voxels, and their names in the same order.
-
     Raises:
-        ValueError: if no region has a voxel.
+        ValueError: if there is no region, or one has no voxel.
     """
-    names = tuple(name for name, mask in rois.items() if mask.any())
-    if not names:
-        raise ValueError(f"none of the {len(rois)} regions {sorted(rois)} has a voxel: there is no pattern to decode")
-    return np.stack([rois[name] for name in names]).astype(np.float32), names
+    empty = [name for name, mask in rois.items() if not mask.any()]
+    if empty or not rois:
+        raise ValueError(f"regions without a voxel have no pattern to decode: got {', '.join(empty) or 'no region'}")
+    return np.stack(list(rois.values())).astype(np.float32)
 
 
 def set_length(directions: Float[np.ndarray, "n d"], length: float) -> Float[np.ndarray, "n d"]:
@@ -135,8 +123,8 @@ def maximise(
     """Turn projections of patterns into targets of one group.
 
     Args:
-        group: "latents", "vision" or "text".
-        projections: B p of each region, without intercept: `Decoder.project(patterns)`.
+        group: any for `from-training`; latents, vision or text for `as-published`.
+        projections: B p of each region, without intercept: `Projection.values`.
         intercept: b of the decoder.
         mean: mean of the training targets.
         std: their standard deviation (ddof 0).
@@ -144,9 +132,14 @@ def maximise(
 
     Returns:
         Targets (n_rois, d), to be handed to the generators.
+
+    Raises:
+        ValueError: if the authors gave no length for the group, or give latents none for a single region.
     """
     if lengths == "from-training":
         return maximise_from_training(projections, mean, std)
     if group == "latents":
         return maximise_latents_as_published(projections, intercept, mean, std)
+    if group not in PUBLISHED_LENGTHS:
+        raise ValueError(f"the authors gave no length for {group}, only for {', '.join(PUBLISHED_LENGTHS)}")
     return maximise_embedding_as_published(projections, intercept, PUBLISHED_LENGTHS[group])

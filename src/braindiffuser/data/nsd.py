@@ -109,6 +109,7 @@ def open_nsd(
         captions=partial(_read_captions, root),
         session_files=lambda session: (_name_under(root, files[session]),),
         further_test_sets={"held_out": held_out_ids(root)},
+        words={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
     )
 
@@ -155,6 +156,14 @@ def _read_pictures(root: Path, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
 
 def _read_captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
     return open_captions(root).captions(stimulus_id)
+
+
+HELD_OUT = (
+    "Photographs that no network has seen",
+    "They are made of objects and backgrounds that no network was trained on and no decoder was fitted on. True features are no "
+    "upper bound here: CLIP's own tokens of what it never saw may tell the generators less than decoded ones.",
+)
+"""Title and words on the page of the simulated subject's photographs that no bundled network was trained on."""
 
 
 def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:

@@ -32,7 +32,7 @@ class Dataset(Part):
         """Open the recording; betas and pictures are read later.
 
         Args:
-            made: folder that `make` wrote to; not looked at by datasets that lie elsewhere.
+            made: folder that `make` wrote to; ignored unless `makes_files`.
 
         Raises:
             RecordingError: if a file is missing, damaged, or does not fit the others.
@@ -51,7 +51,7 @@ class Dataset(Part):
 
     @property
     def place(self) -> Path | None:
-        """Folder that holds the recording; None if it lies nowhere. No run may be written in, at or around it."""
+        """Folder that holds the recording; None if it has no folder of its own. No run may be written in, at or around it."""
         return None
 
     def influences_of(self, role: str, device: str) -> dict[str, Any]:

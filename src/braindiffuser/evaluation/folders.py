@@ -13,7 +13,7 @@ from jaxtyping import Int
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.networks import scoring_networks
+from braindiffuser.evaluation.networks import load_networks
 from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.evaluation.scorer import Scorer, arrange, extract_features
 from braindiffuser.evaluation.trust import ScoreSets, derangement, summarise
@@ -66,7 +66,7 @@ def evaluate_folders(
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = scoring_networks(whole.layers, weights, device)
+    networks, missing = load_networks(whole, weights, device)
     kept = whole.without(missing)
     rng = np.random.default_rng(seed)
     scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])

@@ -9,10 +9,39 @@ from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.checkpoint_files import checkpoint_folder
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.scorer import FeatureNetwork
+from braindiffuser.evaluation.profiles import Profile
+from braindiffuser.metrics import FeatureMetric, FeatureNetwork
 
 DEMO_CLIP = Path("demo/clip")
 """Checkpoint folder of the small CLIP that comes with the package."""
+
+
+def load_networks(
+    profile: Profile, weights: Path, device: str = "cpu"
+) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
+    """Load the networks of a profile: those that come with a metric, and those that the package knows by name.
+
+    Args:
+        profile: whose metrics are to be computed.
+        weights: folder where weights of published networks are looked for first.
+        device: where the networks run.
+
+    Returns:
+        What `scoring_networks` returns, which also says what is raised.
+    """
+    own: dict[str, FeatureNetwork] = {}
+    for metric in profile.metrics.values():
+        if isinstance(metric, FeatureMetric) and metric.network not in own:
+            network = metric.load_network(device)
+            if network is not None:
+                own[metric.network] = network
+    networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
+    return networks | own, missing
+
+
+def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
+    """Return the checkpoint folders of those networks that come with the package, by name."""
+    return {"clip_demo": checkpoint_folder(DEMO_CLIP)} if "clip_demo" in names else {}
 
 
 def scoring_networks(

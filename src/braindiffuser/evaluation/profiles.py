@@ -33,6 +33,12 @@ class Profile(Settings):
 
     name: str = Field(description="Name of the profile.")
     metrics: dict[str, AnyMetric] = Field(description="Metrics by the key that scores have in files and code.")
+    headlines: tuple[str, ...] = Field(
+        (), description="Keys of the metrics that the page prints large; none: the first four."
+    )
+    notes: dict[str, str] = Field(
+        {}, description="What a reader of the page must know of these metrics: title and text."
+    )
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> Profile:
@@ -41,6 +47,9 @@ class Profile(Settings):
                 raise ValueError(f"metric {key} ({metric.kind}) derives from neither PixelMetric nor FeatureMetric")
             if not hasattr(metric, "bounds"):
                 raise ValueError(f"metric {key} ({metric.kind}) does not declare its bounds: bounds = (0.0, 1.0), say")
+        unknown = [key for key in self.headlines if key not in self.metrics]
+        if unknown:
+            raise ValueError(f"headlines: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")
         return self
 
     @classmethod
@@ -64,7 +73,7 @@ class Profile(Settings):
         taken = [key for key in extra if key in self.metrics]
         if taken:
             raise RunError(f"the profile {self.name} has metrics {', '.join(taken)} already: give yours other keys")
-        return Profile(name=self.name, metrics={**self.metrics, **extra})
+        return self.model_copy(update={"metrics": {**self.metrics, **extra}})
 
     def without(self, networks: Collection[str]) -> Profile:
         """Return the profile without the metrics that need one of these networks."""
@@ -73,7 +82,8 @@ class Profile(Settings):
             for key, metric in self.metrics.items()
             if not (isinstance(metric, FeatureMetric) and metric.network in networks)
         }
-        return Profile(name=self.name, metrics=kept)
+        headlines = tuple(key for key in self.headlines if key in kept)
+        return self.model_copy(update={"metrics": kept, "headlines": headlines})
 
     @property
     def layers(self) -> dict[str, tuple[str, ...]]:

@@ -25,8 +25,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.scorer import FeatureNetwork
 from braindiffuser.images import resize
+from braindiffuser.metrics import FeatureNetwork
 from braindiffuser.weight_files import WeightFile, check_file, digits_of_name
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser._arrays import Vector
 from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.images import PictureSource, batches, resize
-from braindiffuser.metrics import FeatureMetric, PixelMetric
+from braindiffuser.metrics import FeatureMetric, FeatureNetwork, PixelMetric
 from braindiffuser.metrics._correlation import Features
 from braindiffuser.metrics._pixels import PictureBatch
-
-FeatureNetwork: TypeAlias = Callable[[Pictures], Mapping[str, Matrix]]
-"""A callable from pictures (n, 3, height, width) in [0, 1] to features (n, d) by the name of the layer.
-
-It resizes and scales pictures itself, treats each picture alone, and gives the same layers for any pictures.
-`evaluation.networks` loads those that are known by name.
-"""
 
 NetworkFeatures: TypeAlias = dict[str, dict[str, Features]]
 """Features (n, d) by network, then layer."""

@@ -27,7 +27,7 @@ class Variant(NamedTuple):
         start: name of the variant whose pictures this one starts from; None if it starts from none.
         uses: target groups that it looks at itself; None: all that the generator uses.
         ablation: name under which it is scored, if it leaves a part of the method out.
-        ablation_label: that name in print.
+        ablation_label: that name in print; empty: the label.
         by_default: whether that ablation is drawn where an experiment does not say which.
     """
 
@@ -104,12 +104,12 @@ class Generator(Part):
 
         Args:
             variant: one of `variants`.
-            null: features (1, …) of "nothing", of the groups that have such.
+            null: features (1, …) of "nothing", of those groups that the variant looks at and that have such.
             networks: loads networks, each once.
             seed: of all noise.
 
         Returns:
-            A function that draws; networks that no other variant needs go with it.
+            A function that draws; its networks stay loaded until `networks.keep` lets them go.
         """
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:

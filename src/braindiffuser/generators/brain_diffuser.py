@@ -27,11 +27,17 @@ class BrainDiffuser(Generator):
     uses: ClassVar[tuple[str, ...]] = ("latents", "vision", "text")
     folder_entries: ClassVar[tuple[str, ...]] = ("vdvae", "autoencoder", "unet")
     variants: ClassVar[Mapping[str, Variant]] = {
-        "low_level": Variant("Low level", None, ("latents",), "low_level_only", "Low level only"),
-        "full": Variant("Reconstruction", "low_level", EMBEDDINGS),
-        "without_low_level": Variant("Diffusion only", None, EMBEDDINGS, "without_low_level", "Diffusion only"),
-        "without_text": Variant("Without text", "low_level", EMBEDDINGS, "without_text", "Without text", False),
-        "without_vision": Variant("Without vision", "low_level", EMBEDDINGS, "without_vision", "Without vision", False),
+        "low_level": Variant(
+            "Low level", uses=("latents",), ablation="low_level_only", ablation_label="Low level only"
+        ),
+        "full": Variant("Reconstruction", start="low_level", uses=EMBEDDINGS),
+        "without_low_level": Variant("Diffusion only", uses=EMBEDDINGS, ablation="without_low_level"),
+        "without_text": Variant(
+            "Without text", start="low_level", uses=EMBEDDINGS, ablation="without_text", by_default=False
+        ),
+        "without_vision": Variant(
+            "Without vision", start="low_level", uses=EMBEDDINGS, ablation="without_vision", by_default=False
+        ),
     }
 
     vdvae: Path = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")
@@ -54,7 +60,7 @@ class BrainDiffuser(Generator):
         )
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
-        """Return the folders of the stage that a variant ends in; the first stage's pictures are as large as the second wants."""
+        """Return the checkpoints of the stage that a variant ends in; the first needs the size of the autoencoder's pictures."""
         names = ("vdvae", "autoencoder") if variant == "low_level" else ("autoencoder", "unet")
         return {name: self.checkpoints[name] for name in names}
 

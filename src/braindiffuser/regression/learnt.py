@@ -17,7 +17,7 @@ _OWN = ("format", "facts")
 
 
 class Learnt(NamedTuple):
-    """All that is kept of one group's decoder; with the training rows and targets it decodes.
+    """What is stored of one group's decoder: everything but the training rows and targets, which decoding needs again.
 
     Attributes:
         arrays: by name, small: a few numbers per target, no coefficients.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ class TrainingRows:
         return averages
 
     def check(self, targets: Mapping[str, TargetArray]) -> None:
-        """Check that every group has targets of as many stimuli.
+        """Check that every group has targets of the same number of stimuli as the responses.
 
         Raises:
             ValueError: naming the group that has not.
@@ -94,13 +93,5 @@ class TrainingRows:
         for name, values in targets.items():
             if values.shape[0] != self.n_stimuli:
                 raise ValueError(
-                    f"got responses of {self.n_stimuli} stimuli and {name} of {values.shape[0]}, expected as many"
+                    f"got responses of {self.n_stimuli} stimuli and {name} of {values.shape[0]}, expected the same number"
                 )
-
-    def digest(self) -> str:
-        """Hash (SHA-256) of all that is here, by which a decoder can be told from one that was fitted to other rows."""
-        content = hashlib.sha256(str(self.responses.shape).encode())
-        for values in (self.responses, self.stimuli, self.weights):
-            if values is not None:
-                content.update(np.ascontiguousarray(values).data)
-        return content.hexdigest()

@@ -43,6 +43,16 @@ class Regressor(Part):
             ValueError: listing those that there are.
         """
 
+    def check_rows(self, rows: str) -> None:
+        """Check that the settings fit what decoders are fitted to; by default they fit anything.
+
+        Args:
+            rows: "averages" over a picture's repeats, or "trials".
+
+        Raises:
+            ValueError: if not, naming the entry to change.
+        """
+
     def check_stimuli(self, n_stimuli: int) -> None:
         """Check that there are enough training stimuli to fit to; by default any number will do.
 

@@ -65,6 +65,13 @@ class RidgeRegression(Regressor):
                 f"regression.alphas.{unknown[0]}: there is no such target group; known groups: {', '.join(names)}"
             )
 
+    def check_rows(self, rows: str) -> None:
+        """Check that weights are asked for where rows are averages."""
+        if rows == "trials" and self.weighs_repeats:
+            raise ValueError(
+                "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"
+            )
+
     def check_stimuli(self, n_stimuli: int) -> None:
         """Check that there is a training stimulus for each fold."""
         if n_stimuli < self.n_folds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -11,12 +11,15 @@ from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table
 from braindiffuser.report.tables import MISSING
 
 
-def run_section(manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> Section:
+def run_section(
+    manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()
+) -> Section:
     """Describe a run.
 
     Args:
         manifest: content of `manifest.json`.
         steps: name of each finished step → its record, with "uid", "finished" and "versions".
+        missing: names of the steps that are not finished, so that nothing of them is on the page.
     """
     facts = {
         "Run": str(manifest["uid"]),
@@ -25,7 +28,8 @@ def run_section(manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, An
     }
     if manifest.get("machine"):
         facts["Machine"] = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in manifest["machine"].items())
-    said = [Text(text=line, style="verdict") for line in version_sentences(steps, manifest["versions"])]
+    unmade = [f"Not finished, and therefore not on this page: {', '.join(missing)}."] if missing else []
+    said = [Text(text=line, style="verdict") for line in [*unmade, *version_sentences(steps, manifest["versions"])]]
     experiment = yaml.safe_dump(manifest["experiment"], sort_keys=False, allow_unicode=True)
     return Section(
         name="run",
@@ -51,7 +55,7 @@ def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[
             if version != present:
                 others.setdefault(version, []).append(step)
         said += [
-            f"{', '.join(made)} {'were' if len(made) > 1 else 'was'} made by {name} {version}, this page by {name} {present}."
+            f"{', '.join(made)} {'were' if len(made) > 1 else 'was'} made by {name} {version}; the present version is {present}."
             for version, made in others.items()
         ]
     return said

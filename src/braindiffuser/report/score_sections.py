@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -28,22 +28,10 @@ from braindiffuser.report.sections import (
 )
 from braindiffuser.report.tables import estimate, format_interval, format_score, metric_label
 
-HEADLINE_METRICS = ("pixcorr", "ssim", "efficientnet_lite0_last", "clip_demo")
-"""Metrics of the large numbers, where a profile has them; else its first four."""
-
 DOTS = (
     "Dots are values, lines their 95 % intervals over test pictures, short ones may hide behind the dot. A dotted line marks "
     "chance. The arrow beside a metric points to better."
 )
-SET_WORDS: Mapping[str, tuple[str, str]] = {
-    "held_out": (
-        "Photographs that no network has seen",
-        "{n} further test pictures are made of objects and backgrounds that no network was trained on and no decoder was fitted "
-        "on. They are scored among themselves, and enter no other score of this page. True features are no upper bound here: "
-        "CLIP's own tokens of what it never saw may tell the generators less than decoded ones.",
-    ),
-}
-"""Title and first paragraph of test sets that want more words than their name."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,9 @@ class ScoredSet:
         per_image: its rows of `per_image.csv`.
         kinds: kind of picture → heading, from left to right.
         ablations: name of each ablation → label.
+        headlines: keys of the metrics that are printed large; none: the first four.
+        notes: what a reader must know of the metrics: title → text.
+        words: title and first paragraph, if the test set wants more words than its name.
     """
 
     name: str
@@ -63,6 +54,9 @@ class ScoredSet:
     per_image: pd.DataFrame
     kinds: Mapping[str, str]
     ablations: Mapping[str, str]
+    headlines: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, str] | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -91,7 +85,7 @@ def _scores(scored: ScoredSet) -> Section:
         name="scores",
         title="Scores",
         blocks=(
-            _headlines(scored.scores),
+            _headlines(scored),
             Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
             Text(text=text),
             _panels(scored.scores, compared, "scores", DOTS),
@@ -148,20 +142,15 @@ def _gallery_section(scored: ScoredSet) -> Section:
 
 def _further(scored: ScoredSet) -> Section:
     n = len(scored.per_image)
-    title, text = SET_WORDS.get(
-        scored.name,
-        (
-            f"Test set {scored.name}",
-            "{n} further test pictures. They are scored among themselves, and enter no other score of this page.",
-        ),
-    )
+    title, text = scored.words or (f"Test set {scored.name}", "")
+    text = f"{n} further test pictures. They are scored among themselves, and enter no other score of this page. {text}"
     caption = f"Value and 95 % interval of every metric on {n} test pictures"
     name = f"test-set-{re.sub('[^a-z0-9]+', '-', scored.name.lower())}"
     return Section(
         name=name,
         title=title,
         blocks=(
-            Text(text=text.format(n=n)),
+            Text(text=text.strip()),
             _panels(scored.scores, scored.conditions, name),
             _table(
                 scored.scores,
@@ -199,11 +188,7 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "different.",
     }
     facts = {name: text for name, text in facts.items() if there.get(name, True)}
-    if scores["profile"] == "demo":
-        facts["Stand-in networks"] = (
-            "EfficientNet-Lite0 and a small bundled CLIP stand in for AlexNet, InceptionV3, CLIP ViT-L/14, EffNet-B and SwAV "
-            "of the published method. Numbers of this page can be compared with each other, not with published ones."
-        )
+    facts |= scored.notes
     if scores.get("missing"):
         facts["Left out"] = (
             f"Metrics of {', '.join(scores['missing'])}: the checkpoints of these networks were not on this machine."
@@ -217,10 +202,10 @@ def _how_to_read(scored: ScoredSet) -> Section:
     )
 
 
-def _headlines(scores: Mapping[str, Any]) -> Headlines:
-    """Choose the large numbers: value, interval, ceiling and the best of the baselines."""
-    metrics = scores["metrics"]
-    keys = HEADLINE_METRICS if metrics.keys() >= set(HEADLINE_METRICS) else list(metrics)[:4]
+def _headlines(scored: ScoredSet) -> Headlines:
+    """Print the large numbers: value, interval, ceiling and the best of the baselines."""
+    metrics = scored.scores["metrics"]
+    keys = scored.headlines or list(metrics)[:4]
     return Headlines(items=tuple(_headline(metrics[key]) for key in keys))
 
 

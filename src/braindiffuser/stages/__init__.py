@@ -1,7 +1,8 @@
 """Stages of a run: each is a record in a file of its own, and everything about the order of work derives from the records.
 
-A stage has units that stand for themselves: `extract` and `fit` have one per target group, `reconstruct` one per kind of
-pictures. A *step* is one unit of a stage. Another setting makes stale only the steps that look at it, and those that need them.
+A stage is divided into units that are made and kept separately: `extract` and `fit` have one per target group, `reconstruct` one
+per kind of pictures. A *step* is one unit of a stage. Another setting makes stale only the steps that look at it, and those that
+need them.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Work:
     Attributes:
         experiment: what to do.
         results: of earlier steps, for reading.
+        finished: returns the records of the steps that are finished, by their names, in order.
         open_recording: opens the recording, once.
         contents: hashes of the recording's files, to be taken as they are read.
         networks: loads networks, each once.
@@ -53,6 +55,7 @@ class Work:
 
     experiment: Experiment
     results: Results
+    finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     open_recording: Callable[[], Recording]
     contents: Contents
     networks: NetworkCache
@@ -84,12 +87,13 @@ class Stage:
         needs_of: the steps that one unit needs.
         influences: the entries of an experiment that one unit depends on, besides those of the steps that it needs.
         compute: computes units into their drafts, and yields each unit whose draft is complete.
-        units: names of the units of an experiment; a stage that is one whole has the unit "".
+        units: names of the units of an experiment; a stage that is not divided has one, "".
         roles: roles of the recording's files whose contents one unit depends on.
         roles_while_reading: those of `roles` that the stage itself hashes while it reads them.
         roles_by_name: roles of the recording's files of which only the names matter.
         checkpoints: checkpoint folders whose contents one unit depends on, by a name.
-        available: names of things that one unit uses if this machine has them; when more come, it is made again.
+        available: names of things that one unit uses if this machine has them, such as scoring networks; when one is added
+            later, the unit is made anew.
         on_device: whether it computes on the experiment's device.
     """
 

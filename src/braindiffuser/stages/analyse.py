@@ -24,43 +24,54 @@ from braindiffuser.stages.reconstruct import null_features
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for analysis in work.experiment.analyses:
         if analysis.label in drafts:
-            _write(drafts[analysis.label], analysis, _answer(work, analysis))
+            _write(drafts[analysis.label], analysis.label, analysis.run(_findings(work, analysis)))
             yield analysis.label
 
 
-def _answer(work: Work, analysis: Analysis) -> Outcome:
-    try:
-        return analysis.run(_findings(work))
-    except ValueError as error:
-        raise RunError(f"the analysis {analysis.label} cannot be made: {error}") from error
-
-
-def _write(draft: Draft, analysis: Analysis, outcome: Outcome) -> None:
+def _write(draft: Draft, label: str, outcome: Outcome) -> None:
+    """Write what an analysis left; its section gets a name that no section of a stage has."""
+    foreign = [kind for kind in outcome.pictures if not kind.startswith(f"{label}_")]
+    if foreign:
+        raise RunError(f"analysis {label} leaves pictures {foreign[0]}: give them a name that begins with {label}_")
     for kind, pictures in outcome.pictures.items():
         draft.write_pictures(kind, range(len(pictures)), pictures)
     if outcome.facts:
-        draft.write_json(f"analyses/{analysis.label}.json", dict(outcome.facts))
-    draft.write_text(f"sections/analyse.{analysis.label}.json", outcome.section.model_dump_json(indent=1) + "\n")
+        draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
+    section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
+    draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 
 
-def _findings(work: Work) -> Findings:
+def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, function: Any) -> Any:
+    """Return a function, or one that asks for what its author forgot to declare, if the analysis does not declare it."""
+
+    def refuse(*_: Any) -> Any:
+        raise RunError(f"analysis {analysis.label} asks for {what}, which its class must declare: {wanted}")
+
+    return function if declares else refuse
+
+
+def _findings(work: Work, analysis: Analysis) -> Findings:
     from braindiffuser.data.noise_ceiling import noise_ceiling
 
     results = work.results
+
+    def needing(stage: str, what: str, function: Any) -> Any:
+        return _declared(analysis, stage in analysis.needs, what, f'"{stage}" among its `needs`', function)
+
     return Findings(
         subject=str(results.read_json("subject.json")["subject"]),
         rois=results.read_bundle("rois.npz"),
         noise_ceiling=noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test")),
         responses=lambda split: results.read_array(f"responses/{split}"),
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),
-        predictions=lambda group: results.read_array(f"predictions/{group}"),
+        predictions=needing("fit", "predictions", lambda group: results.read_array(f"predictions/{group}")),
         truth=lambda group: results.read_array(f"truth/{group}"),
         groups=tuple(work.experiment.targets),
         drawn_groups=work.experiment.generator.uses,
         is_linear=work.experiment.regression.linear,
-        project=partial(_project, work),
-        draw=partial(_draw, work),
-        per_image=lambda: results.read_table("per_image.csv"),
+        project=needing("fit", "projections", partial(_project, work)),
+        draw=_declared(analysis, analysis.draws, "pictures", "`draws = True`", partial(_draw, work)),
+        per_image=needing("evaluate", "scores", lambda: results.read_table("per_image.csv")),
         progress=work.progress,
     )
 
@@ -75,7 +86,7 @@ def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequ
 
 
 def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
-    """Draw by every variant on the way to the whole method; each network goes before the next one's are loaded."""
+    """Draw by every variant up to the whole method; one variant's networks are let go before the next one's are loaded."""
     made: dict[str, Pictures] = {}
     for variant in work.experiment.generator.chain("full"):
         start = work.experiment.generator.variants[variant].start
@@ -88,11 +99,12 @@ def _draw_variant(
 ) -> Pictures:
     generator, step = work.experiment.generator, work.experiment.generator.pictures_at_a_time
     work.networks.keep(generator.checkpoints_of(variant).values())
-    draw = generator.open(variant, null_features(work.experiment, work.results), work.networks, work.experiment.seed)
+    groups = generator.groups_of(variant)
+    draw = generator.open(variant, null_features(work.results, groups), work.networks, work.experiment.seed)
     made = []
     for first in range(0, len(picture_ids), step):
         rows = slice(first, first + step)
-        chosen = {group: features[group][rows] for group in generator.groups_of(variant)}
+        chosen = {group: features[group][rows] for group in groups}
         made.append(draw(chosen, picture_ids[rows], None if start is None else start[rows]))
         work.progress(f"drawing: {variant.replace('_', ' ')}", min(rows.stop, len(picture_ids)), len(picture_ids))
     return np.concatenate(made)

@@ -42,7 +42,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     regions = summarise_regions(ceilings, results.read_bundle("rois.npz"))
     draft.write_json("noise_ceiling.json", regions)
     draft.write_table("per_image.csv", per_image)
-    _write_sections(draft, work.experiment, scores, per_image, regions)
+    _write_sections(draft, work, scores, per_image, regions)
     yield ""
 
 
@@ -58,14 +58,14 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
     more kind.
     """
-    from braindiffuser.evaluation.networks import scoring_networks
+    from braindiffuser.evaluation.networks import load_networks
     from braindiffuser.evaluation.scorer import Scorer
     from braindiffuser.evaluation.trust import summarise
     from braindiffuser.weight_files import weights_folder
 
     experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
     whole = experiment.evaluation.all_metrics()
-    networks, missing = scoring_networks(whole.layers, weights_folder(), experiment.device)
+    networks, missing = load_networks(whole, weights_folder(), experiment.device)
     profile = whole.without(missing)
     summaries, tables = {}, []
     for name, (start, stop) in work.results.read_json("test_sets.json").items():
@@ -122,17 +122,29 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
 
 def _write_sections(
     draft: Draft,
-    experiment: Experiment,
+    work: Work,
     scores: Mapping[str, Mapping[str, Any]],
     per_image: pd.DataFrame,
     regions: Mapping[str, Any],
 ) -> None:
     from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
 
+    experiment, words = work.experiment, work.open_recording().words
     kinds, variants = gallery_kinds(experiment), experiment.generator.variants
-    ablations = {name: variants[variant].ablation_label for name, variant in experiment.ablations.items()}
+    profile = experiment.evaluation.all_metrics().without(next(iter(scores.values()))["missing"])
+    drawn_by = {name: variants[variant] for name, variant in experiment.ablations.items()}
+    ablations = {name: variant.ablation_label or variant.label for name, variant in drawn_by.items()}
     sets = [
-        ScoredSet(name, summary, per_image[per_image["set"] == name].reset_index(drop=True), kinds, ablations)
+        ScoredSet(
+            name=name,
+            scores=summary,
+            per_image=per_image[per_image["set"] == name].reset_index(drop=True),
+            kinds=kinds,
+            ablations=ablations,
+            headlines=profile.headlines,
+            notes=profile.notes,
+            words=words.get(name),
+        )
         for name, summary in scores.items()
     ]
     ceilings = [noise_ceiling_section(regions)] if regions.get("rois") else []
@@ -164,8 +176,15 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
-    metrics = {f"evaluation.metrics.{name}": metric for name, metric in experiment.evaluation.metrics.items()}
-    return {f"{name}.{entry}": path for name, metric in metrics.items() for entry, path in metric.checkpoints.items()}
+    from braindiffuser.evaluation.networks import bundled_checkpoints
+
+    whole = experiment.evaluation.all_metrics()
+    own = {
+        f"evaluation.metrics.{name}.{entry}": folder
+        for name, metric in whole.metrics.items()
+        for entry, folder in metric.checkpoints.items()
+    }
+    return own | {f"evaluation.{name}": folder for name, folder in bundled_checkpoints(whole.layers).items()}
 
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         for split, (name, dtype) in SPLITS.items():
             ids = work.results.read_array(f"stimuli/{split}_ids")
             features = partial(_features, work, target, ids)
-            shape = (len(ids), *features(slice(0, 1)).shape[1:])
+            shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
             progress = partial(work.progress, f"extracting: {split} {group}")
             draft.fill(f"{name}/{group}", shape, features, progress, dtype)
         yield group
@@ -38,8 +38,9 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 def _features(work: Work, target: Target, ids: Int[np.ndarray, " n_all"], rows: slice) -> Features:
     recording = work.open_recording()
-    stimuli = Stimuli(ids[rows], recording.pictures, recording.captions)
-    return target.extract(stimuli, work.networks, work.experiment.seed)
+    pictures = recording.pictures if "stimuli" in target.reads else None
+    captions = recording.captions if "captions" in target.reads else None
+    return target.extract(Stimuli(ids[rows], pictures, captions), work.networks, work.experiment.seed)
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,15 +131,19 @@ def _choose_voxels(
 
 def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
     """Sum sessions one after the other; go on from the sums of a killed run if its sessions are as they were."""
+    from braindiffuser.errors import RecordingError
+
     accumulator = _resumed(work, draft, recording)
-    numbers = recording.session_numbers
+    numbers, read = recording.session_numbers, _hashes(work, recording, accumulator.sessions_done)
     for session in numbers:
         if session in accumulator.sessions_done:
             continue
-        work.contents.take("betas", recording.session_files(session))
+        read += _hashes(work, recording, [session])
         accumulator.add(session, recording.betas_of(session))
-        draft.write_bundle(SUMS, accumulator.state() | {"files": _files_read(work, recording, accumulator)})
+        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         work.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
+    if read != _hashes(work, recording, accumulator.sessions_done):
+        raise RecordingError("sessions were changed while they were averaged: run the same command again to begin anew")
     return accumulator
 
 
@@ -150,15 +154,17 @@ def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumula
     if draft.holds(SUMS):
         state = draft.read_bundle(SUMS)
         accumulator = ResponseAccumulator.from_state(recording.trials, state)
-        if np.array_equal(state["files"], _files_read(work, recording, accumulator)):
+        if state["files"].tolist() == _hashes(work, recording, accumulator.sessions_done):
             return accumulator
+    draft.clear()  # what was made of other sums
     by_ceiling = config.min_noise_ceiling > 0
     return ResponseAccumulator(recording.trials, recording.n_voxels, config.normalisation, by_ceiling)
 
 
-def _files_read(work: Work, recording: Recording, accumulator: ResponseAccumulator) -> np.ndarray:
-    names = [name for session in accumulator.sessions_done for name in recording.session_files(session)]
-    return np.array(list(work.contents.digests_of("betas", names).values()), dtype=str)
+def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[str]:
+    """Hash the files of some sessions as they are now."""
+    names = [name for session in sessions for name in recording.session_files(session)]
+    return list(work.contents.digests_of("betas", names).values())
 
 
 STAGE = Stage(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -62,10 +62,9 @@ def kind_name(variant: str, source: Source) -> str:
     return "final" if variant == "full" else variant
 
 
-def null_features(experiment: Experiment, results: Results) -> GroupFeatures:
-    """Read the features of "nothing" of the groups that the generator uses and that have such."""
-    names = {name: results.folder / "arrays" / "null" / name for name in experiment.generator.uses}
-    return {name: results.read_array(f"null/{name}") for name, folder in names.items() if folder.is_dir()}
+def null_features(results: Results, groups: Iterable[str]) -> GroupFeatures:
+    """Read the features of "nothing" of some groups; a group may have none."""
+    return {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
 
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
@@ -83,7 +82,7 @@ def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> No
     features = {group: results.read_array(f"{facts.source}/{group}") for group in generator.groups_of(facts.variant)}
     starts = None if facts.start is None else results.open_pictures(facts.start, len(ids))
     work.networks.keep(generator.checkpoints_of(facts.variant).values())
-    null = null_features(work.experiment, results)
+    null = null_features(results, features)
     draw, step = generator.open(facts.variant, null, work.networks, work.experiment.seed), generator.pictures_at_a_time
     for first in range(0, len(ids), step):
         rows = slice(first, min(first + step, len(ids)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.draft import Draft
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import load_png
 from braindiffuser.report.gallery import render_gallery
@@ -19,7 +20,14 @@ from braindiffuser.store import read_json
 
 
 def build_report(work: Work) -> Report:
-    """Put the sections of all finished steps together, in the order of stages, and what was run at the end."""
+    """Put the sections of all finished steps together, in the order of stages, and what was run at the end.
+
+    Raises:
+        RunError: if not even the list of stimuli is finished.
+    """
+    finished = work.finished()
+    if "prepare.stimuli" not in finished:
+        raise RunError(f"nothing of this run is finished: braindiffuser prepare --out {work.results.folder}")
     subject = work.results.read_json("subject.json")
     manifest = read_json(work.results.folder / "manifest.json")
     header = Header(
@@ -28,25 +36,17 @@ def build_report(work: Work) -> Report:
         simulated=bool(subject["simulated"]),
         version=str(manifest["versions"]["braindiffuser"]),
     )
-    records = {str(step): record for step in all_steps(work.experiment) if (record := _record(work, step))}
-    page = render_page(header, [*sections(work), run_section(manifest, records)], _reader(work))
+    missing = [str(step) for step in all_steps(work.experiment) if str(step) not in finished and step.stage != "report"]
+    page = render_page(header, [*sections(work), run_section(manifest, finished, missing)], _reader(work))
     return Report(page)
 
 
 def sections(work: Work) -> list[Section]:
-    """Read the sections of the experiment's steps, in the order of stages; those of one step by the number in their name."""
+    """Read the sections of the finished steps, in the order of stages; those of one step by the number in their name."""
     names = [
-        name
-        for step in all_steps(work.experiment)
-        for name in sorted((_record(work, step) or {"files": {}})["files"])
-        if name.startswith("sections/")
+        name for record in work.finished().values() for name in sorted(record["files"]) if name.startswith("sections/")
     ]
     return [Section.model_validate_json(work.results.path(name).read_text(encoding="utf-8")) for name in names]
-
-
-def _record(work: Work, step: Step) -> dict[str, Any] | None:
-    path = work.results.folder / "steps" / f"{step}.json"
-    return read_json(path) if path.is_file() else None
 
 
 def _reader(work: Work) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from braindiffuser._arrays import Pictures
+from braindiffuser.errors import RunError
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.part import Part
 
@@ -23,32 +24,38 @@ class Stimuli:
     def __init__(
         self,
         ids: Int[np.ndarray, " n"],
-        pictures: Callable[[Int[np.ndarray, " n"]], Pictures],
+        pictures: Callable[[Int[np.ndarray, " n"]], Pictures] | None,
         captions: Callable[[int], Sequence[str]] | None,
     ) -> None:
         """Remember where to read from.
 
         Args:
             ids: 0-based stimulus ids.
-            pictures: reads pictures by their ids.
-            captions: reads the captions of one stimulus; None if the recording has none.
+            pictures: reads pictures by their ids; None if the target does not declare that it reads them.
+            captions: reads the captions of one stimulus; None if the target does not declare that it reads them.
         """
         self.ids = ids
         self._pictures = pictures
         self._captions = captions
 
     def pictures(self) -> Pictures:
-        """Read the pictures (n, 3, height, width) in [0, 1]."""
+        """Read the pictures (n, 3, height, width) in [0, 1].
+
+        Raises:
+            RunError: if the target's `reads` does not name "stimuli".
+        """
+        if self._pictures is None:
+            raise RunError('a target that looks at pictures must declare so: "stimuli" in its `reads`')
         return self._pictures(self.ids)
 
     def captions(self) -> list[Sequence[str]]:
         """Read the captions of each stimulus, without empty ones.
 
         Raises:
-            ValueError: if the recording has no captions.
+            RunError: if the target's `reads` does not name "captions".
         """
         if self._captions is None:
-            raise ValueError("this recording has no captions")
+            raise RunError('a target that looks at captions must declare so: "captions" in its `reads`')
         return [self._captions(int(stimulus_id)) for stimulus_id in self.ids]
 
 

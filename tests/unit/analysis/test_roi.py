@@ -27,16 +27,23 @@ def parts():
     )
 
 
-def test_a_pattern_is_its_region_and_empty_regions_are_left_out():
-    rois = {"V1": np.array([True, False, True]), "faces": np.zeros(3, bool), "V2": np.array([False, True, False])}
-    patterns, names = roi_patterns(rois)
-    assert names == ("V1", "V2")
-    np.testing.assert_array_equal(patterns, [[1, 0, 1], [0, 1, 0]])
+def test_a_pattern_is_its_region():
+    rois = {"V1": np.array([True, False, True]), "V2": np.array([False, True, False])}
+    np.testing.assert_array_equal(roi_patterns(rois), [[1, 0, 1], [0, 1, 0]])
 
 
-def test_without_any_voxel_there_is_no_pattern():
-    with pytest.raises(ValueError, match=r"none of the 1 regions \['faces'\] has a voxel"):
-        roi_patterns({"faces": np.zeros(3, bool)})
+@pytest.mark.parametrize("rois", [{}, {"V1": np.ones(3, bool), "faces": np.zeros(3, bool)}])
+def test_without_a_voxel_there_is_no_pattern(rois):
+    with pytest.raises(
+        ValueError, match=f"regions without a voxel have no pattern.*got {'faces' if rois else 'no region'}"
+    ):
+        roi_patterns(rois)
+
+
+def test_lengths_that_the_authors_did_not_give_are_asked_for(parts):
+    with pytest.raises(ValueError, match="no length for colours, only for latents, vision, text"):
+        maximise("colours", *parts, "as-published")
+    assert maximise("colours", *parts, "from-training").shape == (N_ROIS, N_TARGETS)
 
 
 @given(st.floats(1e-3, 1e3), st.floats(0.1, 100.0), st.integers(0, 99))

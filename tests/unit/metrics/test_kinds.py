@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Constant(PixelMetric):
     label: str = "Constant"
     description: str = "Zero."
     citation: str = "none"
+    bounds: ClassVar = (0.0, 0.0)
 
     def compare(self, seen, made):
         return np.zeros(len(seen))

@@ -39,23 +39,8 @@ def test_targets_must_be_of_as_many_stimuli():
     trials, stimuli, _ = example()
     rows = TrainingRows(trials, stimuli)
     rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((30, 3, 4))})
-    with pytest.raises(ValueError, match="responses of 30 stimuli and vision of 29, expected as many"):
+    with pytest.raises(ValueError, match="responses of 30 stimuli and vision of 29, expected the same number"):
         rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((29, 2))})
-
-
-def test_the_digest_tells_other_rows_apart():
-    trials, stimuli, _ = example()
-    same = {TrainingRows(trials, stimuli).digest(), TrainingRows(np.asfortranarray(trials), stimuli.copy()).digest()}
-    assert len(same) == 1
-    others = (
-        TrainingRows(trials + 1, stimuli),
-        TrainingRows(trials),
-        TrainingRows(trials, stimuli[::-1].copy()),
-        TrainingRows(trials, stimuli, np.ones(len(trials))),
-        TrainingRows(trials.astype(np.float32), stimuli),
-        TrainingRows(trials.reshape(-1, 10)),
-    )
-    assert len({other.digest() for other in others} | same) == 7
 
 
 @pytest.mark.usefixtures("types_unchecked")

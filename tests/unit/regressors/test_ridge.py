@@ -106,8 +106,8 @@ def test_what_was_learnt_is_small_and_decodes_alike_from_its_file(tmp_path, cali
     learnt, loaded = part.fit(rows, targets, "cpu"), {}
     for group, own in learnt.items():
         assert max(values.size for values in own.arrays.values()) == targets[group].reshape(50, -1).shape[1]
-        save_learnt(tmp_path / f"{group}.safetensors", own, {"rows": rows.digest()})
-        loaded[group] = load_learnt(tmp_path / f"{group}.safetensors", {"rows": rows.digest()})
+        save_learnt(tmp_path / f"{group}.safetensors", own, {"group": group})
+        loaded[group] = load_learnt(tmp_path / f"{group}.safetensors", {"group": group})
         assert loaded[group].facts == own.facts
     made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
     for group, sets in part.decode(loaded, rows, targets, tests, "cpu"):

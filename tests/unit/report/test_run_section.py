@@ -77,9 +77,9 @@ def test_steps_of_other_versions_are_named():
     }
     said = version_sentences(steps, MANIFEST["versions"])
     assert said == [
-        "fit.text was made by braindiffuser 0.0.9, this page by braindiffuser 0.1.0.",
-        "prepare, fit.vision were made by torch 2.8.0, this page by torch 2.9.0.",
-        "fit.text was made by torch 2.7.0, this page by torch 2.9.0.",
+        "fit.text was made by braindiffuser 0.0.9; the present version is 0.1.0.",
+        "prepare, fit.vision were made by torch 2.8.0; the present version is 2.9.0.",
+        "fit.text was made by torch 2.7.0; the present version is 2.9.0.",
     ]
     section = run_section(MANIFEST, steps)
     assert [(block.text, block.style) for block in blocks(section, Text)] == [(line, "verdict") for line in said]

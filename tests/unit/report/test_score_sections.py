@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html import unescape
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 from braindiffuser.report.figures import ABLATION_MARKS
 from braindiffuser.report.page import Header, render_page
 from braindiffuser.report.run_section import run_section
-from braindiffuser.report.score_sections import HEADLINE_METRICS, noise_ceiling_section, score_sections
+from braindiffuser.report.score_sections import noise_ceiling_section, score_sections
 from braindiffuser.report.sections import ContactSheet, Facts, Figures, Gallery, Headlines, Table, Text
 from braindiffuser.report.tables import BASELINES, COMPARED
 
@@ -100,12 +101,11 @@ def test_headlines_are_those_metrics_with_interval_ceiling_and_best_baseline(sco
     assert distance.notes[-1] == "best baseline 0.351"
 
 
-def test_headlines_of_the_demo_are_its_four(scored, entry):
-    test = scored()
-    names = ["other", *reversed(HEADLINE_METRICS)]
-    test.scores["metrics"].update({name: entry(name) for name in names})
+def test_headlines_are_those_that_the_profile_names(scored, entry):
+    test = replace(scored(), headlines=("two", "one"))
+    test.scores["metrics"].update({name: entry(name) for name in ("one", "two")})
     (headlines,) = blocks(score_sections([test])[0], Headlines)
-    assert [item.label.split("\u00a0")[0] for item in headlines.items] == list(HEADLINE_METRICS)
+    assert [item.label.split("\u00a0")[0] for item in headlines.items] == ["two", "one"]
 
 
 @pytest.mark.parametrize("baselines", [(), ("mean_image",), ("mean_image", "shuffled_responses"), tuple(BASELINES)])
@@ -236,13 +236,15 @@ def test_contact_sheets_hold_all_stimuli_in_test_order_whatever_the_order_of_row
 
 
 def test_further_test_sets_show_their_own_numbers_and_no_others(scored):
-    more = scored(9, name="held_out", first=15, baselines=())
+    words = ("Photographs of others", "They {n} are from elsewhere.")
+    more = replace(scored(9, name="held_out", first=15, baselines=()), words=words)
     for entry in more.scores["metrics"].values():
         entry["value"] = 0.123
     sections = by_name(score_sections([scored(), more]))
     section = sections.pop("test-set-held-out")
-    assert section.title == "Photographs that no network has seen"
-    assert texts(section)[0].startswith("9 further test pictures are made of")
+    assert section.title == "Photographs of others"
+    assert texts(section)[0].startswith("9 further test pictures. They are scored among themselves")
+    assert texts(section)[0].endswith("They {n} are from elsewhere.")
     (table,), (gallery,) = blocks(section, Table), blocks(section, Gallery)
     assert {row.cells[0].value for row in table.rows} == {"0.123", "12.3 %"}
     assert {row.number for rows in gallery.rows.values() for row in rows} < set(range(15, 24))
@@ -267,10 +269,10 @@ def test_what_was_left_out_is_said(scored):
     assert "swav, alexnet" in facts.facts["Left out"]
 
 
-def test_every_metric_is_explained_and_stand_ins_are_named(scored):
-    test = scored()
+def test_every_metric_is_explained_and_the_profiles_notes_are_there(scored):
+    test = replace(scored(), notes={"Stand-in networks": "They stand in."})
     (facts,) = blocks(score_sections([test])[-1], Facts)
-    assert "Stand-in networks" in facts.facts
+    assert facts.facts["Stand-in networks"] == "They stand in."
     assert "15 test pictures" in facts.facts["Intervals"]
     for entry in test.scores["metrics"].values():
         assert facts.facts[entry["label"]] == entry["description"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.checkpoint_files import BUNDLED
+from braindiffuser.errors import RunError
 from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
 from braindiffuser.models.weights import load_clip, load_vdvae
@@ -123,9 +124,11 @@ def test_one_clip_serves_two_groups(stimuli, monkeypatch):
     assert loaded == [BUNDLED / "demo" / "clip"]
 
 
-def test_captions_that_a_recording_lacks_are_an_error(networks):
-    with pytest.raises(ValueError, match="this recording has no captions"):
+def test_what_a_target_does_not_declare_is_not_read(networks):
+    with pytest.raises(RunError, match='looks at captions must declare so: "captions" in its `reads`'):
         TARGETS["clip_text"].extract(Stimuli(IDS, pictures, None), networks, 0)
+    with pytest.raises(RunError, match='looks at pictures must declare so: "stimuli" in its `reads`'):
+        TARGETS["clip_vision"].extract(Stimuli(IDS, None, None), networks, 0)
 
 
 def test_networks_compute_where_the_cache_says(stimuli, monkeypatch):

@@ -1,0 +1,52 @@
+"""Runs that are killed at a chosen moment, as by `kill -9`."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+ITSELF = """
+import os, signal, sys
+from pathlib import Path
+import torch
+sys.path.append(sys.argv[5])
+import fakes
+from braindiffuser.draft import Draft
+from braindiffuser.experiment import Experiment
+from braindiffuser.run import Run
+
+folder, source, moment, threads = sys.argv[1:5]
+label, count = moment.split("@")
+torch.set_num_threads(int(threads))
+heard, note = 0, Draft.note
+
+def listen(said, done, total):
+    global heard
+    heard += said.startswith(label)
+    if heard == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def note_and_tell(draft, names):
+    names = list(names)
+    note(draft, names)
+    for name in names:
+        listen(f"wrote {name}", 1, 1)
+
+Draft.note = note_and_tell
+Run.open(Experiment.load(source), Path(folder), progress=listen).run_all()
+"""
+
+
+def kill_at(moments, experiment, folder):
+    """Do a run in a process of its own that is killed, and again, once for each moment.
+
+    A moment is `label@n`: the n-th call of progress whose label begins so, or the n-th file noted, as `wrote NAME`.
+    """
+    source = folder.with_name(f"{folder.name}.yaml")
+    source.write_text(experiment.to_yaml(), encoding="utf-8")
+    threads = str(torch.get_num_threads())  # sums are rounded alike only on as many threads
+    for moment in moments:
+        command = [sys.executable, "-c", ITSELF, str(folder), str(source), moment, threads, str(Path(__file__).parent)]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL, moment
