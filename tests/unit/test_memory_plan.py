@@ -12,7 +12,7 @@ from braindiffuser import memory_plan
 from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators import Generator
+from braindiffuser.generators import Generator, Variant
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
 from braindiffuser.models.weights import load_autoencoder, load_unet
 
@@ -100,7 +100,7 @@ def test_unguided_steps_are_not_doubled(demo, counted):
 def test_another_generator_is_refused(demo):
     class Other(Generator):
         uses: ClassVar = ()
-        variants: ClassVar = {}
+        variants: ClassVar = {"full": Variant("Other")}
 
         def open(self, variant, null, networks, seed):
             raise NotImplementedError

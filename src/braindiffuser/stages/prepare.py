@@ -162,9 +162,9 @@ def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumula
 
 
 def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[str]:
-    """Hash the files of some sessions as they are now."""
-    names = [name for session in sessions for name in recording.session_files(session)]
-    return list(work.contents.digests_of("betas", names).values())
+    """Hash the files of some sessions as they are now; sessions may share a file."""
+    files = [recording.session_files(session) for session in sessions]
+    return [digest for names in files for digest in work.contents.digests_of("betas", names).values()]
 
 
 STAGE = Stage(
