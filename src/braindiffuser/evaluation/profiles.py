@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from typing import Annotated, TypeAlias
 
@@ -61,8 +61,7 @@ class Profile(Settings):
         """
         if name not in profile_names():
             raise RunError(f"there is no profile {name}, choose one of {', '.join(profile_names())}")
-        text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-        return cls.model_validate(yaml.safe_load(text))
+        return _read(name)
 
     def with_metrics(self, extra: Mapping[str, Metric]) -> Profile:
         """Return the profile with further metrics after its own.
@@ -94,6 +93,11 @@ class Profile(Settings):
                 layers = needed.get(metric.network, ())
                 needed[metric.network] = layers if metric.layer in layers else (*layers, metric.layer)
         return needed
+
+
+@cache
+def _read(name: str) -> Profile:
+    return Profile.model_validate(yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def profile_names() -> list[str]:
