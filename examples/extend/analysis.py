@@ -24,26 +24,28 @@ Interval = tuple[float, float, float]
 
 
 class DecodingAccuracy(Analysis):
-    """Two-way identification of the test stimuli by their decoded features, group by group."""
+    """Two-way identification of test stimuli by their decoded features: group by group, each test set among itself."""
 
     def run(self, findings: Findings) -> Outcome:
         """Compare decoded features with the stimuli's own."""
-        found = {group: _accuracy(findings, group) for group in findings.groups}
-        best = max(found, key=found.__getitem__)
-        sentence = f"Test stimuli are told apart best by {best}: {_percent(found[best][0])}, where chance is 50 %."
+        sets, groups = findings.test_sets, findings.groups
+        found = {group: {name: _accuracy(findings, group, rows) for name, rows in sets.items()} for group in groups}
+        first = {group: next(iter(by_set.values())) for group, by_set in found.items()}
+        best = max(first, key=first.__getitem__)
+        sentence = f"Test stimuli are told apart best by {best}: {_percent(first[best][0])}, where chance is 50 %."
         table = Table(
-            caption="Two-way identification of all test stimuli by decoded features",
+            caption="Two-way identification by decoded features, of each test set among itself",
             corner="Target group",
-            columns=("Accuracy",),
-            rows=tuple(Row(label=group, cells=(_cell(accuracy),)) for group, accuracy in found.items()),
+            columns=tuple(sets),
+            rows=tuple(Row(label=group, cells=tuple(map(_cell, by_set.values()))) for group, by_set in found.items()),
         )
-        figure = Figures(figures=(Figure(svg=_draw(found, self.label)),))
+        figure = Figures(figures=(Figure(svg=_draw(first, self.label)),))
         blocks = (Text(text=sentence), table, figure)
         return Outcome(Section(name=self.label, title="How well is each group decoded?", blocks=blocks), facts=found)
 
 
-def _accuracy(findings: Findings, group: str) -> Interval:
-    truth, predicted = findings.truth(group), findings.predictions(group)
+def _accuracy(findings: Findings, group: str, rows: slice) -> Interval:
+    truth, predicted = findings.truth(group)[rows], findings.predictions(group)[rows]
     n = len(truth)
     per_stimulus = two_way_identification(truth.reshape(n, -1), predicted.reshape(n, -1))
     return (float(per_stimulus.mean()), *bootstrap_interval(per_stimulus, np.random.default_rng(0)))

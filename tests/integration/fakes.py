@@ -28,13 +28,19 @@ from braindiffuser.regressors import Regressor
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
 from braindiffuser.targets import Features, Stimuli, Target
 
-N_TRAIN, N_TEST, N_FURTHER, N_REPEATS, SIDE = 12, 5, 4, 2, 16
+N_TRAIN, N_TEST, N_FURTHER, SIDE = 12, 5, 4, 16
+N = N_TEST + N_FURTHER
+FURTHER_IDS = range(N_TRAIN, N_TRAIN + N_FURTHER)
+TEST_IDS = [*range(N_TRAIN + N_FURTHER, N_TRAIN + N), *FURTHER_IDS]
+"""Test stimuli in test order: the further set comes after the other, and has the smaller ids."""
 GROUPS = {"a": 1, "b": 2}
 SOURCES = {"truth": 1, "predictions": 2}
 VARIANTS = {"rough": 1, "full": 2, "without_b": 3, "without_rough": 4}
 
 # What each pixel of a drawn picture's first row says, in levels of red.
-VARIANT, STIMULUS, SOURCE, START_VARIANT, START_SOURCE, GROUP_A, GROUP_B, NULL, SEED = range(9)
+VARIANT, STIMULUS, SOURCE, START_VARIANT, START_SOURCE, START_STIMULUS, GROUP_A, GROUP_B, NULL, SEED, PICTURE_ID = (
+    range(11)
+)
 
 
 def levels(picture: np.ndarray) -> np.ndarray:
@@ -69,11 +75,17 @@ class Told(Dataset):
             trials=trials.assign(subject=self.subject, trial=np.arange(len(trials))),
             voxel_mask=mask,
             affine=np.eye(4),
-            roi_masks={"V1": np.arange(n_voxels) < 3, "V2": np.arange(n_voxels) >= 3, "none": np.zeros(n_voxels, bool)},
+            roi_masks={
+                "V1": np.arange(n_voxels) < 3,
+                "V2": np.arange(n_voxels) >= 3,
+                "first": np.arange(n_voxels) < 1,
+                "none": np.zeros(n_voxels, bool),
+                "all": np.ones(n_voxels, bool),
+            },
             read_session=lambda session: np.load(sessions[session])[:, mask.ravel()],
             pictures=partial(_pictures, self.root / "brightness.txt"),
             captions=None if captions is None else lambda stimulus_id: (captions[stimulus_id],),
-            further_test_sets={"further": np.arange(N_TRAIN + N_TEST, N_TRAIN + N_TEST + N_FURTHER)},
+            further_test_sets={"further": np.array(FURTHER_IDS)},
             session_files=lambda session: (f"sessions/{session}.npy",),
         )
 
@@ -100,13 +112,26 @@ def _pictures(brightness: Path, ids: np.ndarray) -> np.ndarray:
     return np.stack([stimulus_picture(int(stimulus_id), level) for stimulus_id in ids])
 
 
+def repeats_of(stimulus_id: int) -> int:
+    """How often a stimulus is shown: 3 or 6 times if it trains, 4 or 3 times if it tests."""
+    return (3, 6)[stimulus_id % 2] if stimulus_id < N_TRAIN else (4, 3)[stimulus_id % 2]
+
+
+def noise_of(n_voxels: int) -> np.ndarray:
+    """Standard deviation of each voxel's noise; that of what it responds is about 1."""
+    return 0.02 * 1.8 ** np.arange(n_voxels)
+
+
 def write_recording(folder: Path, n_sessions: int = 3, seed: int = 0) -> Path:
     """Write a recording whose betas are noise around one value for each stimulus."""
     rng = np.random.default_rng(seed)
     (folder / "sessions").mkdir(parents=True)
-    n_stimuli = N_TRAIN + N_TEST + N_FURTHER
-    shown = np.concatenate([rng.permutation(n_stimuli) for _ in range(3 * N_REPEATS)])
-    session = np.repeat(np.arange(1, 4), len(shown) // 3)
+    n_stimuli = N_TRAIN + N
+    all_shown = np.array([number for number in range(n_stimuli) for _ in range(repeats_of(number))])
+    in_session = np.array([k % 3 + 1 for number in range(n_stimuli) for k in range(repeats_of(number))])
+    order = rng.permutation(len(all_shown))
+    order = order[np.argsort(in_session[order], kind="stable")]
+    shown, session = all_shown[order], in_session[order]
     split = np.where(shown < N_TRAIN, "train", "test")
     pd.DataFrame({"session": session, "stimulus_id": shown, "split": split}).to_csv(folder / "design.csv", index=False)
     mask = np.ones((2, 2, 2), bool)
@@ -116,7 +141,7 @@ def write_recording(folder: Path, n_sessions: int = 3, seed: int = 0) -> Path:
     np.save(folder / "tuning.npy", tuning)
     for number in range(1, n_sessions + 1):
         own = shown[session == number]
-        betas = tuning[own] + 0.1 * rng.normal(size=(len(own), mask.size))
+        betas = tuning[own] + noise_of(mask.size) * rng.normal(size=(len(own), mask.size))
         np.save(folder / "sessions" / f"{number}.npy", betas.astype(np.float32))
     (folder / "brightness.txt").write_text("100")
     (folder / "captions.txt").write_text("\n".join(f"caption {number}" for number in range(n_stimuli)))
@@ -212,11 +237,13 @@ class Tracer(Generator):
             row[:, SOURCE], row[:, STIMULUS] = first[:, 1], first[:, 2]
             for place, group in ((GROUP_A, "a"), (GROUP_B, "b")):
                 row[:, place] = features[group][:, 0] if group in features else 0
+            row[:, PICTURE_ID] = picture_ids
             row[:, NULL] = sum(int(values[0, 3]) for values in null.values())
             row[:, SEED] = seed
             if start is not None:
                 row[:, START_VARIANT] = np.rint(start[:, 0, 0, VARIANT] * 255)
                 row[:, START_SOURCE] = np.rint(start[:, 0, 0, SOURCE] * 255)
+                row[:, START_STIMULUS] = np.rint(start[:, 0, 0, STIMULUS] * 255)
             made[:, 0, 0] = row / 255
             return made
 
@@ -237,21 +264,41 @@ class Reads(PixelMetric):
         return np.rint(made[:, self.channel, 0, self.pixel].astype(np.float64) * 255)
 
 
-class Brightness(FeatureMetric):
-    """Compares what the metric's own network says: the mean of each channel."""
+def is_own(seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """Tell from the first rows' red (n, side) whether what was made was made from the stimulus that was seen: 1.0 or 0.0."""
+    said, shown = np.rint(made[:, STIMULUS] * 255).astype(int), np.rint(seen[:, STIMULUS] * 255).astype(int) - 1
+    decoded = np.array([*range(100, 100 + N_TEST), *range(150, 150 + N_FURTHER)])
+    stimuli = {int(row): stimulus for row, stimulus in zip(decoded, TEST_IDS, strict=True)}
+    return np.array([float(stimuli.get(int(one), int(one)) == other) for one, other in zip(said, shown, strict=True)])
+
+
+class Own(PixelMetric):
+    """Whether a picture was made from the stimulus that it is compared with."""
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    label: Label = "Brightness"
-    description: Description = "Red of the stimulus."
+    label: Label = "Own"
+    description: Description = "1 if the picture says the stimulus."
     citation: Citation = "none"
-    network: str = "means"
-    layer: str = "channels"
-
-    def load_network(self, device: str) -> FeatureNetwork:
-        return lambda pictures: {"channels": pictures.mean(axis=(2, 3), dtype=np.float64)}
 
     def compare(self, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
-        return np.abs(seen[:, 0] - made[:, 0])
+        return is_own(seen[:, 0, 0], made[:, 0, 0])
+
+
+class OwnByFeatures(FeatureMetric):
+    """The same by features of a network that comes with the metric."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    label: Label = "Own by features"
+    description: Description = "1 if the features say the stimulus."
+    citation: Citation = "none"
+    network: str = "first_row"
+    layer: str = "red"
+
+    def load_network(self, device: str) -> FeatureNetwork:
+        return lambda pictures: {"red": pictures[:, 0, 0].astype(np.float64)}
+
+    def compare(self, seen: np.ndarray, made: np.ndarray) -> np.ndarray:
+        return is_own(seen, made)
 
 
 class Names(Analysis):
@@ -264,7 +311,7 @@ class Names(Analysis):
     def run(self, findings: Findings) -> Outcome:
         names = [name for name, mask in findings.rois.items() if mask.any()]
         features = {group: findings.truth(group)[: len(names)] for group in findings.drawn_groups}
-        drawn = findings.draw(features, np.arange(len(names)))
+        drawn = findings.draw(features, 40 + np.arange(len(names)))
         kind = f"{self.label}_regions"
         refs = [PictureRef(kind=kind, number=number, label=name) for number, name in enumerate(names)]
         groups = tuple(PictureGroup(name=ref.label, pictures=(ref,)) for ref in refs)
@@ -273,7 +320,16 @@ class Names(Analysis):
             title="Names",
             blocks=(Text(text=f"{self.word} {len(names)} of {findings.subject}"), Pictures(groups=groups)),
         )
-        return Outcome(section, {kind: drawn["full"]}, {"names": names})
+        facts = {
+            "names": names,
+            "noise_ceiling": findings.noise_ceiling.tolist(),
+            "test_sets": {name: [rows.start, rows.stop] for name, rows in findings.test_sets.items()},
+            "responses": {split: findings.responses(split).tolist() for split in ("train", "test")},
+            "stimulus_ids": {split: findings.stimulus_ids(split).tolist() for split in ("train", "test")},
+            "predictions": {group: findings.predictions(group).tolist() for group in findings.groups},
+            "truth": {group: findings.truth(group).tolist() for group in findings.groups},
+        }
+        return Outcome(section, {kind: drawn["full"]}, facts)
 
 
 class Curious(Analysis):
@@ -320,6 +376,8 @@ def fake_experiment(root: Path, **changes: Any):
                 "stimulus": {"kind": f"{module}:Reads", "pixel": STIMULUS},
                 "source": {"kind": f"{module}:Reads", "pixel": SOURCE},
                 "trains": {"kind": f"{module}:Reads", "channel": 1},
+                "own": {"kind": f"{module}:Own"},
+                "own_by_features": {"kind": f"{module}:OwnByFeatures"},
             },
         },
         "analyses": [{"kind": f"{module}:Names"}],

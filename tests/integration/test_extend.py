@@ -194,6 +194,13 @@ def test_responses_are_those_of_the_plain_files(made_up, tmp_path):
     assert read(run, "subject.json")["simulated"] is True
 
 
+def test_captions_are_those_of_the_stimulus(made_up, tmp_path, extensions):
+    captions = [[f"picture {number}"] for number in range(72)]
+    (made_up / "captions.json").write_text(json.dumps(captions))
+    recording = Experiment.load(plain_files(tmp_path, made_up)).dataset.open(tmp_path)
+    assert [list(recording.captions(number)) for number in range(72)] == captions
+
+
 def test_a_recording_is_its_content_not_its_place(made_up, tmp_path, extensions):
     experiment = Experiment.load(plain_files(tmp_path, made_up))
     Run.open(experiment, tmp_path / "run").do("prepare")
@@ -347,15 +354,19 @@ def test_the_bounds_of_colourfulness_are_reached_and_not_crossed(extensions):
 
 def test_an_analysis_ends_in_a_section_of_the_page(finished):
     truth, predicted = (array(finished, f"{name}/colours").reshape(14, -1) for name in ("truth", "predictions"))
-    correlations = np.corrcoef(truth, predicted)[:14, 14:]
-    identified = [(correlations[k, k] > np.delete(correlations[:, k], k)).mean() for k in range(14)]
-    value, low, high = read(finished, "analyses/decodingaccuracy.json")["colours"]
-    assert value == pytest.approx(np.mean(identified))
-    assert low <= value <= high
+    found, sets = read(finished, "analyses/decodingaccuracy.json")["colours"], read(finished, "test_sets.json")
+    assert found.keys() == sets.keys()
+    for name, (start, stop) in sets.items():
+        n = stop - start
+        correlations = np.corrcoef(truth[start:stop], predicted[start:stop])[:n, n:]
+        identified = [(correlations[k, k] > np.delete(correlations[:, k], k)).mean() for k in range(n)]
+        value, low, high = found[name]
+        assert value == pytest.approx(np.mean(identified))
+        assert low <= value <= high
     blocks = read(finished, "sections/analyse.decodingaccuracy.json")["blocks"]
     assert [block["type"] for block in blocks] == ["text", "table", "figures"]
     page = (finished / "report" / "index.html").read_text(encoding="utf-8")
-    assert f"Test stimuli are told apart best by colours: {100 * value:.1f} %" in page
+    assert f"Test stimuli are told apart best by colours: {100 * found['test'][0]:.1f} %" in page
     assert blocks[2]["figures"][0]["svg"] in page
 
 

@@ -639,3 +639,11 @@ def test_what_a_killed_run_made_of_a_session_that_changed_is_not_gone_on_with(mo
     reopen(tmp_path).run_all()
     Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
     assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+def test_what_a_killed_run_drew_from_other_features_is_not_gone_on_with(root, tmp_path):
+    kill_at(["reconstructing: final@1"], fake_experiment(root), tmp_path / "run")
+    changes = {"targets": {"b": {"nothing": 8}}}
+    Run.open(fake_experiment(root, **changes), tmp_path / "run", overwrite=True).run_all()
+    Run.open(fake_experiment(root, **changes), tmp_path / "fresh").run_all()
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")

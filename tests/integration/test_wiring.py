@@ -2,10 +2,13 @@
 
 import base64
 import io
+import json
 import re
+import shutil
 
 import fakes
 import numpy as np
+import pandas as pd
 import pytest
 from fakes import (
     GROUP_A,
@@ -14,14 +17,18 @@ from fakes import (
     N_TEST,
     N_TRAIN,
     NULL,
+    PICTURE_ID,
     SEED,
     SOURCE,
     SOURCES,
     START_SOURCE,
+    START_STIMULUS,
     START_VARIANT,
     STIMULUS,
+    TEST_IDS,
     VARIANT,
     VARIANTS,
+    N,
     fake_experiment,
     levels,
     write_recording,
@@ -30,12 +37,12 @@ from PIL import Image
 
 from braindiffuser.analyses import Outcome
 from braindiffuser.errors import RunError
+from braindiffuser.regression.learnt import load_learnt
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import picture_kinds
 from braindiffuser.store import Results
 
-N = N_TEST + N_FURTHER
 KINDS = {
     "rough": ("rough", "predictions", None),
     "rough_from_true_features": ("rough", "truth", None),
@@ -79,7 +86,9 @@ def test_every_picture_says_what_it_was_made_from(kind, run):
         assert found[SOURCE] == SOURCES[source]
         in_set = number if number < N_TEST else number - N_TEST
         decoded = in_set + (100 if number < N_TEST else 150)
-        assert found[STIMULUS] == (decoded if source == "predictions" else N_TRAIN + number)
+        assert found[STIMULUS] == (decoded if source == "predictions" else TEST_IDS[number])
+        assert found[START_STIMULUS] == (0 if start is None else found[STIMULUS])
+        assert found[PICTURE_ID] == TEST_IDS[number]
         groups = run.experiment.generator.groups_of(variant)
         assert (found[GROUP_A], found[GROUP_B]) == (1, 2 if "b" in groups else 0)
         assert found[START_SOURCE] == (0 if start is None else SOURCES[start])
@@ -90,7 +99,7 @@ def test_every_picture_says_what_it_was_made_from(kind, run):
 
 def test_pictures_seen_are_the_stimuli_in_test_order(run):
     seen = run.results.read_pictures("seen", N)
-    assert [levels(picture)[0] - 1 for picture in seen] == list(range(N_TRAIN, N_TRAIN + N))
+    assert [levels(picture)[0] - 1 for picture in seen] == TEST_IDS
     assert not seen[:, 1].any()
 
 
@@ -112,6 +121,20 @@ def test_every_cell_scores_the_pictures_that_it_names(condition, variant, source
     assert value(run, condition, "trains", file) == 0
 
 
+@pytest.mark.parametrize("metric", ["own", "own_by_features"])
+@pytest.mark.parametrize("file", ["scores.json", "scores_further.json"])
+def test_every_picture_is_compared_with_its_own_stimulus_and_shuffled_ones_with_others(metric, file, run):
+    for condition in ("value", "ceiling", "rough_only", "without_b", "without_rough"):
+        assert value(run, condition, metric, file) == 1, condition
+    for condition in ("shuffled_responses", "mean_image", "random_train_image"):
+        assert value(run, condition, metric, file) == 0, condition
+
+
+def test_the_mean_picture_is_the_mean_of_all_training_pictures(run):
+    reds = [number + 1 for number in range(N_TRAIN)]
+    assert value(run, "mean_image", "stimulus") == pytest.approx(np.mean(reds), abs=0.51)
+
+
 @pytest.mark.parametrize("file", ["scores.json", "scores_further.json"])
 @pytest.mark.parametrize("baseline", ["mean_image", "random_train_image"])
 def test_training_pictures_are_from_the_training_set(baseline, file, run):
@@ -122,7 +145,7 @@ def test_training_pictures_are_from_the_training_set(baseline, file, run):
 def test_each_test_set_is_scored_among_itself(run):
     table = run.results.read_table("per_image.csv")
     assert list(table["set"]) == ["test"] * N_TEST + ["further"] * N_FURTHER
-    assert list(table["stimulus_id"]) == list(range(N_TRAIN, N_TRAIN + N))
+    assert list(table["stimulus_id"]) == TEST_IDS
     assert list(table["stimulus"]) == [*range(100, 100 + N_TEST), *range(150, 150 + N_FURTHER)]
     for file, name in (("scores.json", "test"), ("scores_further.json", "further")):
         own = table[table["set"] == name]
@@ -144,6 +167,7 @@ def test_features_come_from_their_own_stimuli_and_captions(run):
         for split, name in (("train", "targets"), ("test", "truth")):
             ids = run.results.read_array(f"stimuli/{split}_ids")
             rows = run.results.read_array(f"{name}/{group}")
+            assert rows.dtype == {"targets": np.float16, "truth": np.float32}[name]
             assert [tuple(row) for row in rows] == [(fakes.GROUPS[group], 1, number, last(number)) for number in ids]
 
 
@@ -155,6 +179,73 @@ def test_responses_are_of_the_stimuli_beside_them(run, root):
         ids, responses = run.results.read_array(f"stimuli/{split}_ids"), run.results.read_array(f"responses/{split}")
         distances = np.linalg.norm(responses[:, None] - expected[None], axis=2)
         assert list(distances.argmin(axis=1)) == list(ids)
+        repeats = run.results.read_array(f"responses/n_repeats_{split}")
+        assert list(repeats) == [fakes.repeats_of(number) for number in ids]
+
+
+def test_noise_ceilings_are_of_their_voxels_and_of_the_test_repeats(run):
+    """The signal-to-noise ratio falls from voxel to voxel as the noise was made to grow; NC = 100 r² / (r² + mean(1/n))."""
+    ncsnr = run.results.read_array("ncsnr")
+    assert list(np.argsort(-ncsnr)) == list(range(7))
+    np.testing.assert_allclose(ncsnr, 1 / fakes.noise_of(8)[1:], rtol=0.6)
+    expected = 100 * ncsnr**2 / (ncsnr**2 + np.mean([1 / fakes.repeats_of(number) for number in TEST_IDS]))
+    facts = run.results.read_json("analyses/names.json")
+    np.testing.assert_allclose(facts["noise_ceiling"], expected, rtol=1e-6)
+    rois = run.results.read_json("noise_ceiling.json")["rois"]
+    assert rois["V1"]["median"] == pytest.approx(np.median(expected[:3]), rel=1e-6)
+    assert rois["V2"]["median"] == pytest.approx(np.median(expected[3:]), rel=1e-6)
+
+
+def test_an_analysis_is_handed_what_its_names_say(run):
+    facts = run.results.read_json("analyses/names.json")
+    assert facts["test_sets"] == run.results.read_json("test_sets.json")
+    for split in ("train", "test"):
+        assert facts["stimulus_ids"][split] == run.results.read_array(f"stimuli/{split}_ids").tolist()
+        assert facts["responses"][split] == run.results.read_array(f"responses/{split}").tolist()
+    for group in ("a", "b"):
+        assert facts["predictions"][group] == run.results.read_array(f"predictions/{group}").tolist()
+        assert facts["truth"][group] == run.results.read_array(f"truth/{group}").tolist()
+
+
+def test_pictures_of_an_analysis_are_drawn_from_what_it_asked_for(run):
+    """There are more than the generator draws at a time."""
+    assert run.experiment.generator.pictures_at_a_time < 4
+    for number, picture in enumerate(run.results.read_pictures("names_regions", 4)):
+        found = levels(picture)
+        assert (found[VARIANT], found[START_VARIANT]) == (VARIANTS["full"], VARIANTS["rough"])
+        assert found[STIMULUS] == found[START_STIMULUS] == TEST_IDS[number]
+        assert (found[PICTURE_ID], found[SEED], found[NULL]) == (40 + number, 7, 18)
+
+
+def test_responses_to_test_stimuli_reach_neither_voxels_nor_decoders(root, tmp_path):
+    ridge = {"kind": "ridge", "default_alphas": [1.0, 100.0], "n_folds": 3}
+    changes = {"regression": ridge, "responses": {"min_noise_ceiling": 97.0}}
+    shutil.copytree(root, tmp_path / "recording")
+    design = pd.read_csv(root / "design.csv")
+    for path in (tmp_path / "recording" / "sessions").iterdir():
+        betas, own = np.load(path), design[design["session"] == int(path.stem)]
+        betas[own["split"] == "test"] = np.random.default_rng(3).normal(size=betas[own["split"] == "test"].shape)
+        np.save(path, betas)
+    made = []
+    for recording in (root, tmp_path / "recording"):
+        run = Run.open(fake_experiment(recording, **changes), tmp_path / f"run{len(made)}")
+        for stage in ("prepare", "extract", "fit"):
+            run.do(stage)
+        names = ("voxels.json", "decoders/a.safetensors", "decoders/b.safetensors")
+        files = {name: run.results.path(name).read_bytes() for name in names}
+        made.append((files, run.results.read_array("responses/train"), run.results.read_array("responses/test")))
+    assert 0 < json.loads(made[0][0]["voxels.json"])["n_chosen"] < 7
+    assert made[0][0] == made[1][0]
+    np.testing.assert_array_equal(made[0][1], made[1][1])
+    assert not np.allclose(made[0][2], made[1][2])
+
+
+def test_a_decoder_is_refused_where_other_voxels_were_chosen(run):
+    header = {"group": "a", "fingerprint": run.results.read_json("voxels.json")["fingerprint"]}
+    path = run.results.path("decoders/a.safetensors")
+    assert load_learnt(path, header).facts == {"group": "a"}
+    with pytest.raises(RunError, match="was fitted with fingerprint"):
+        load_learnt(path, header | {"fingerprint": "other"})
 
 
 def shown_in(page, name):
@@ -173,9 +264,9 @@ def test_the_page_shows_the_pictures_that_it_names(run):
     places = [(kind, row.number) for rows in gallery.rows.values() for row in rows for kind in gallery.kinds]
     expected = [np.asarray(Image.open(run.results.picture_path(kind, number))) for kind, number in places]
     np.testing.assert_array_equal(shown_in(page, "gallery"), expected)
-    regions = [np.asarray(Image.open(run.results.picture_path("names_regions", number))) for number in range(2)]
+    regions = [np.asarray(Image.open(run.results.picture_path("names_regions", number))) for number in range(4)]
     np.testing.assert_array_equal(shown_in(page, "analysis-names"), regions)
-    assert "found 2 of subj01" in page
+    assert "found 4 of subj01" in page
     for word in ("Rough only", "Without b", "Without rough", "Test set further", "Names", "What was run"):
         assert word in page
 
@@ -219,13 +310,15 @@ def test_transductive_calibration_looks_at_one_test_set_at_a_time(root, tmp_path
 
 
 def test_a_metric_brings_its_own_network(root, tmp_path):
-    metrics = {"own": {"kind": "fakes:Brightness"}, "again": {"kind": "fakes:Brightness", "label": "Again"}}
-    run = Run.open(fake_experiment(root, evaluation={"metrics": metrics}), tmp_path)
-    run.run_all()
-    seen, made = (run.results.read_pictures(kind, N)[:, 0].mean(axis=(1, 2)) for kind in ("seen", "final"))
+    loaded, load = [], fakes.OwnByFeatures.load_network
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fakes.OwnByFeatures, "load_network", lambda *call: loaded.append(call[1]) or load(*call))
+        metrics = {"again": {"kind": "fakes:OwnByFeatures", "label": "Again"}}
+        run = Run.open(fake_experiment(root, evaluation={"metrics": metrics}), tmp_path)
+        run.run_all()
+    assert loaded == ["cpu"]
     table = run.results.read_table("per_image.csv")
-    np.testing.assert_allclose(table["own"], np.abs(seen - made), atol=1e-6)
-    assert table["again"].equals(table["own"])
+    assert table["again"].equals(table["own_by_features"])
 
 
 @pytest.mark.parametrize(

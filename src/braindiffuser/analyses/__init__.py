@@ -31,6 +31,7 @@ class Findings:
         subject: name, such as "subj01".
         rois: region → mask over the analysed voxels (n_voxels,).
         noise_ceiling: of each voxel, in percent; NaN where it is not known.
+        test_sets: name → rows of the test arrays; each set is to be scored among itself. The first is "test".
         responses: "train" or "test" → responses (n, n_voxels).
         stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
         predictions: target group → decoded features of the test stimuli (n_test, …), if the analysis needs `fit`.
@@ -48,6 +49,7 @@ class Findings:
     subject: str
     rois: Mapping[str, Bool[np.ndarray, " n_voxels"]]
     noise_ceiling: Float[np.ndarray, " n_voxels"]
+    test_sets: Mapping[str, slice]
     responses: Callable[[str], Float[np.ndarray, "n n_voxels"]]
     stimulus_ids: Callable[[str], Int[np.ndarray, " n"]]
     predictions: Callable[[str], Float[np.ndarray, "n ..."]]

@@ -219,10 +219,11 @@ def fit_decoders(
 def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, Any]:
     if found is None:
         return {"alpha": float(alphas[0])}
+    chosen = found.alphas[:, None] == found.best_alphas
     return {
         "alpha": float(found.best_alphas[0]),
         "alpha_at_edge_of_grid": bool(found.at_edge.any()),
-        "mean_cv_r2": float(found.r2.max(axis=0).mean()),
+        "mean_cv_r2": float(found.r2[chosen].mean()),
     }
 
 

@@ -181,8 +181,8 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "Ceiling": "The same pipeline, fed with the true features of the picture seen instead of those decoded from responses. "
         "What a perfect score has over it is lost by the generators; what it has over the reconstruction is lost by the "
         "decoding.",
-        "Baselines": "The mean of all training pictures, a random training picture, and the whole pipeline on responses "
-        "shuffled over stimuli. A decoder that reads nothing from the brain reaches these.",
+        "Baselines": "The mean of all training pictures, a random training picture, and the reconstructions, each held against "
+        "another stimulus, as if responses had been shuffled. A decoder that reads nothing from the brain reaches these.",
         "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit. They do not cover other subjects "
         "or other seeds. Intervals that overlap do not show that two numbers are equal, only that this page does not call them "
         "different.",

@@ -62,6 +62,7 @@ def _findings(work: Work, analysis: Analysis) -> Findings:
         subject=str(results.read_json("subject.json")["subject"]),
         rois=results.read_bundle("rois.npz"),
         noise_ceiling=noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test")),
+        test_sets={name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()},
         responses=lambda split: results.read_array(f"responses/{split}"),
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),
         predictions=needing("fit", "predictions", lambda group: results.read_array(f"predictions/{group}")),
@@ -148,7 +149,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 STAGE = Stage(
     name="analyse",
     does="questions to the decoders, such as the preferred picture of each region",
-    reads="decoders, predictions, ROIs",
+    reads="decoders, predictions, truth, responses, ROIs, scores",
     writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
     needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),
     needs_of=_needs_of,

@@ -84,8 +84,9 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
 def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
     """Score all kinds of pictures of one test set, one kind after the other.
 
-    Under every calibration but `transductive` a reconstruction is made from its own responses alone, so shuffling responses
-    among the stimuli shuffles the reconstructions: that baseline is the reconstructions, each moved to another stimulus.
+    A reconstruction is made from its own responses, and what else it is made from (a test set's mean and spread, under
+    `transductive`) does not depend on their order. So shuffling responses among the stimuli shuffles the reconstructions, but
+    for the noise that they start from: that baseline is the reconstructions, each moved to another stimulus.
     """
     from braindiffuser.evaluation.scorer import arrange, extract_features
     from braindiffuser.evaluation.trust import ScoreSets, derangement, draw_training, mean_image
@@ -199,7 +200,7 @@ def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
 STAGE = Stage(
     name="evaluate",
     does="scores of the pictures, with intervals, ceiling, baselines and ablations",
-    reads="pictures, stimuli",
+    reads="pictures, stimuli, noise ceilings",
     writes=(
         "reconstructions/seen/*.png",
         "scores.json",

@@ -41,6 +41,8 @@ def test_targets_must_be_of_as_many_stimuli():
     rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((30, 3, 4))})
     with pytest.raises(ValueError, match="responses of 30 stimuli and vision of 29, expected the same number"):
         rows.check({"latents": np.zeros((30, 2)), "vision": np.zeros((29, 2))})
+    with pytest.raises(ValueError, match="responses of 30 stimuli and latents of 31"):
+        rows.check({"latents": np.zeros((31, 2))})
 
 
 @pytest.mark.usefixtures("types_unchecked")

@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from pydantic import ValidationError
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.model_selection import GroupKFold
 
 from braindiffuser.errors import RunError
 from braindiffuser.regression import Calibration, Ridge
@@ -122,6 +124,21 @@ def test_facts_tell_the_choice_of_alpha():
     assert learnt["latents"].facts["alpha"] in ALPHAS["latents"]
     assert learnt["text"].facts["alpha"] in RidgeRegression().default_alphas
     assert set(learnt["text"].facts) == {"alpha", "alpha_at_edge_of_grid", "mean_cv_r2"}
+
+
+def test_the_r2_that_is_told_is_that_of_the_chosen_alpha():
+    """By scikit-learn's ridge: R² over all stimuli, each predicted from the folds that leave it out, mean over targets."""
+    rows, targets, _ = example()
+    n = len(rows.responses)
+    folds = list(GroupKFold(5).split(rows.responses, groups=np.arange(n)))
+    told, y = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu"), targets["latents"].reshape(n, -1).astype(float)
+    facts = told["latents"].facts
+    predicted = np.empty_like(y)
+    for train, left_out in folds:
+        fitted = SklearnRidge(facts["alpha"]).fit(rows.responses[train], y[train])
+        predicted[left_out] = fitted.predict(rows.responses[left_out])
+    r2 = 1 - ((y - predicted) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
+    assert facts["mean_cv_r2"] == pytest.approx(r2.mean(), abs=1e-4)
 
 
 def test_progress_counts_the_columns_of_all_groups_and_folds():
