@@ -149,6 +149,7 @@ def do(stage: str, folder: Path) -> None:
     work = Work(
         experiment=experiment(folder),
         results=store,
+        manifest=lambda: store.manifest,
         finished=lambda: {step: store.record(step) or {} for step in store.steps()},
         open_recording=lambda: recording(folder),
         contents=contents,

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from safetensors.torch import load_file
 
@@ -50,3 +51,11 @@ def _original_name(name, n_levels):
     }.items():
         name = name.replace(ours, theirs)
     return name
+
+
+@pytest.fixture
+def types_unchecked():
+    """Run as users do, without shape checks: for tests that hand over wrong types or shapes to see our own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -21,7 +21,7 @@ def hash_checkpoint(folder: Path) -> str:
     """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files."""
     content = hashlib.sha256()
     for path in sorted(folder.glob("*")):
-        if path.suffix in {".json", ".safetensors"}:
+        if path.suffix in {".json", ".safetensors"} and path.is_file():
             content.update(path.name.encode())
             with path.open("rb") as file:
                 content.update(hashlib.file_digest(file, "sha256").digest())

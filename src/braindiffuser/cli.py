@@ -297,9 +297,10 @@ def _import_modules(names: list[str] | None) -> None:
     for name in names or ():
         try:
             import_module(name)
-        except ModuleNotFoundError as error:
+        except (ImportError, ValueError, TypeError) as error:
             raise RunError(
-                f"--with {name} cannot be imported ({error}): it is looked for in this folder and among what is installed"
+                f"--with {name or repr(name)} cannot be imported ({error}): name a module, such as lab.depth for "
+                "lab/depth.py; it is looked for in this folder and among what is installed"
             ) from error
 
 
@@ -324,7 +325,7 @@ def _run(
 def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
     from braindiffuser.experiment import Experiment
 
-    begun = config is None and (out / "manifest.json").exists()
+    begun = config is None and ((out / "manifest.json").exists() or (out / "steps").exists())
     if not begun:
         experiment = Experiment.load(config or "demo").changed(choices)
     from braindiffuser.run import Run, stored_experiment
@@ -365,11 +366,16 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     for folder, names in scores["unmatched"].items():
         if names:
             console.print(
-                f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}", style="yellow"
+                f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}",
+                style="yellow",
+                markup=False,
             )
     for network, remedy in scores["missing"].items():
         console.print(
-            f"{network} is missing, so its metrics are left out: fetch {remedy}", style="yellow", soft_wrap=True
+            f"{network} is missing, so its metrics are left out: fetch {remedy}",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
         )
 
 
@@ -384,6 +390,10 @@ def _telling_errors() -> Iterator[None]:
         from braindiffuser.experiment import list_faults
 
         _leave(list_faults(error))
+    except OSError as error:
+        _leave(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
+    except EOFError as error:
+        _leave(f"a file ends too early: {error}")
 
 
 def _leave(message: str) -> NoReturn:
@@ -394,7 +404,7 @@ def _leave(message: str) -> NoReturn:
 @contextmanager
 def _progress() -> Iterator[Listener]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from braindiffuser.books import read_book, write_book
+from braindiffuser.datasets import ROLES
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, state_of
 from braindiffuser.store import Store
@@ -32,7 +34,13 @@ class Contents:
             store: of the run.
             files: role → name → path, as `Dataset.files` lists them.
             progress: called as progress(label, files_done, n_files) while files are hashed.
+
+        Raises:
+            RunError: if a role is unknown.
         """
+        unknown = sorted(files.keys() - set(ROLES))
+        if unknown:
+            raise RunError(f"the dataset lists files of the role {unknown[0]}; known roles: {', '.join(ROLES)}")
         self._store, self.files, self._progress = store, files, progress
         self._known = _read_known(store)
 
@@ -52,7 +60,7 @@ class Contents:
             found[name] = state
         if found != known:
             self._known[role] = found
-            self._store.write_json(RECORDING, self._known)
+            write_book(self._store.folder / RECORDING, self._known)
 
     def digests(self, role: str) -> Digests:
         """Return the hashes of all files of a role."""
@@ -77,7 +85,7 @@ class Contents:
 def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
     """Read the hashes that are known; where they are damaged nothing is known, and files are read again."""
     try:
-        return {role: as_states(states) for role, states in store.read_json(RECORDING).items()}
+        return {role: as_states(states) for role, states in (read_book(store.folder / RECORDING) or {}).items()}
     except (RunError, TypeError, AttributeError):
         return {}
 

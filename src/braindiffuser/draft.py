@@ -32,6 +32,8 @@ COLUMNS = 4096
 """About how many numbers of a row one file holds, so that a block of columns can be read for all rows without the others."""
 
 JOURNAL = "journal.jsonl"
+OVERSHOOT = 0.5
+"""How far beyond [0, 1] pictures of a generator may go before they are taken to be of another scale; they are clipped."""
 
 
 class Draft:
@@ -65,14 +67,19 @@ class Draft:
         self._write_journal()
 
     def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
+        """Return the key and the states that are noted; of a damaged journal nothing, so that all is made anew."""
         if not self._journal.is_file():
             return None, {}
-        lines = self._journal.read_text(encoding="utf-8").split("\n")[:-1]  # the last line ends, or was cut short
-        if not lines:
+        lines = self._journal.read_text(encoding="utf-8", errors="replace").split("\n")[
+            :-1
+        ]  # a line ends, or was cut short
+        try:
+            entries = [json.loads(line) for line in lines]
+            return str(entries[0]["key"]), as_states(
+                {name: state for entry in entries[1:] for name, state in entry.items()}
+            )
+        except (RunError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return "", {}
-        entries = [json.loads(line) for line in lines]
-        noted = {name: state for entry in entries[1:] for name, state in entry.items()}
-        return str(entries[0]["key"]), as_states(noted)
 
     def _is_there(self, name: str, state: FileState) -> bool:
         path = self.folder / name
@@ -111,15 +118,13 @@ class Draft:
 
     def remove(self, names: Iterable[str] = ()) -> None:
         """Delete the draft: these files, those that it notes, those that a kill left half written, and its journal."""
-        half = [
-            str(path.relative_to(self.folder))
-            for end in (UNFINISHED, ".partial")
-            for path in self.folder.rglob(f"*{end}")
-        ]
-        remove_files(self.folder, [*names, *self.files, *half, JOURNAL])
+        discard(self.folder, [*names, *self.files])
         self.files = {}
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+
+    def _place(self, name: str) -> Path:
+        """Return where a file of this draft is to be written; raises what `as_states` raises of names that lead outside."""
+        as_states({name: (0, "", 0, 0)})
+        return self.folder / name
 
     def holds(self, name: str) -> bool:
         """Tell if a file is there and whole."""
@@ -153,6 +158,11 @@ class Draft:
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
         for rows in missing:
             values = _as_stored(np.asarray(make(rows)), dtype)
+            if values.shape != (rows.stop - rows.start, *shape[1:]):
+                raise RunError(
+                    f"rows {rows.start} to {rows.stop - 1} of {name} came as {values.shape}, expected "
+                    f"{(rows.stop - rows.start, *shape[1:])}"
+                )
             if not may_be_nan:
                 _refuse_infinite(name, rows, values)
             array[rows] = values
@@ -171,10 +181,10 @@ class Draft:
         place, header = f"arrays/{name}", f"arrays/{name}/zarr.json"
         chunks = _chunks(shape)
         if not self.holds(header):
-            created = zarr.create_array(
-                self.folder / place, shape=shape, chunks=chunks, dtype=dtype, compressors=None, overwrite=True
+            (self._place(header)).unlink(missing_ok=True)  # left by a kill
+            array = zarr.create_array(
+                self.folder / place, shape=shape, chunks=chunks, dtype=dtype, compressors=None
             )  # not compressed: most of the numbers are noise
-            array = created
             self.note([header])
         else:
             array = zarr.open_array(self.folder / place, mode="r+")
@@ -209,12 +219,18 @@ class Draft:
             RunError: if a value is not finite.
         """
         names = [picture_name(kind, number) for number in numbers]
+        if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4:
+            raise RunError(f"pictures {kind} came as {pictures.shape}, expected ({len(names)}, 3, height, width)")
         for name, picture in zip(names, pictures, strict=True):
             if not np.isfinite(picture).all():
                 raise RunError(
                     f"picture {name} has values that are not finite: its network overflowed; compute in float32 (precision: full)"
                 )
-            with replacing(self.folder / name) as beside:
+            if picture.min() < -OVERSHOOT or picture.max() > 1 + OVERSHOOT:
+                raise RunError(
+                    f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale it"
+                )
+            with replacing(self._place(name)) as beside:
                 images.save_png(picture[None], beside)
         self.note(names)
 
@@ -232,7 +248,7 @@ class Draft:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file."""
-        with replacing(self.folder / name) as beside:
+        with replacing(self._place(name)) as beside:
             beside.write_bytes(content)
         self.note([name])
 
@@ -250,13 +266,22 @@ class Draft:
 
     def write_bundle(self, name: str, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
         """Write named arrays as one `.npz` file, without a copy of them in memory."""
-        with replacing(self.folder / name) as beside, beside.open("wb") as file:
+        with replacing(self._place(name)) as beside, beside.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         self.note([name])
 
     def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Read back what `write_bundle` wrote."""
         return read_bundle(self.folder / name)
+
+
+def discard(folder: Path, names: Iterable[str]) -> None:
+    """Delete files of a draft, those that a kill left half written, and its journal."""
+    ends = (UNFINISHED, ".partial")
+    half = [str(path.relative_to(folder)) for end in ends for path in folder.rglob(f"*{end}")]
+    remove_files(folder, [*names, *half, JOURNAL])
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def picture_name(kind: str, number: int) -> str:

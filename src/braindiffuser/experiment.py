@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -33,8 +34,17 @@ from braindiffuser.part import Part, Settings, as_part, runtime
 from braindiffuser.regressors import Regressor
 from braindiffuser.targets import Target
 
-GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a target group; files are named by it."""
+
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"cannot be written as text: {error}") from error
+    return text
+
 
 AnyDataset = Annotated[SerializeAsAny[Dataset], BeforeValidator(partial(as_part, Dataset))]
 AnyTarget = Annotated[SerializeAsAny[Target], BeforeValidator(partial(as_part, Target))]
@@ -109,7 +119,7 @@ class Experiment(Settings):
         9
     """
 
-    name: str = Field(description="Name of the experiment, in print.")
+    name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, in print.")
     seed: NonNegativeInt = Field(0, description="Seed of everything random after the recording.")
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 …")
     dataset: AnyDataset = Field(description="The recording.")

@@ -113,15 +113,43 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
             parent.rmdir()
 
 
-def as_states(content: Mapping[str, Any]) -> dict[str, FileState]:
+def as_states(content: Any) -> dict[str, FileState]:
     """Read states from JSON, where each is a list.
 
     Raises:
-        RunError: if a name leads out of the folder that names are relative to.
+        RunError: if it is no mapping of names to states, or a name leads out of the folder that names are relative to.
     """
+    if not isinstance(content, Mapping) or not all(_is_state(state) for state in content.values()):
+        raise RunError("a list of files is damaged: it does not give size, hash and two times for each name")
     outside = [name for name in content if name.startswith("/") or ".." in name.split("/")]
     if outside:
         raise RunError(
             f"a list of files names {outside[0]}, which lies outside its folder; no run writes such a list: take another folder"
         )
     return {name: FileState(*state) for name, state in content.items()}
+
+
+def _is_state(state: Any) -> bool:
+    return isinstance(state, list | tuple) and list(map(type, state)) == [int, str, int, int]
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a run folder of which a part is a link: what is written or deleted there would be somebody else's.
+
+    Args:
+        folder: of the run, itself linked or not.
+        names: files and folders in it that runs write to.
+
+    Raises:
+        RunError: naming the first link to a folder, and of `unfinished` the first link to anything.
+    """
+    for name in names:
+        top = folder / name
+        found = [top] if top.is_symlink() else []
+        for parent, folders, files in os.walk(top):
+            inside = [*folders, *(files if name == "unfinished" else ())]
+            found += [Path(parent) / entry for entry in inside if (Path(parent) / entry).is_symlink()]
+        if found and (found[0].is_dir() or name in ("unfinished", ".lock")):
+            raise RunError(
+                f"{found[0]} is a link, and a run writes only into its own folder: put the whole folder elsewhere"
+            )

@@ -58,6 +58,8 @@ def check_device(device: str) -> None:
         index, kind = torch.device(device).index or 0, torch.device(device).type
     except RuntimeError as error:
         raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
+    if kind not in ("cpu", "cuda", "mps"):
+        raise RunError(f"networks cannot compute on {device!r}: choose cpu, cuda, cuda:1 …")
     if kind == "cuda" and index >= torch.cuda.device_count():
         raise RunError(
             f"networks are to run on {device}, but torch sees {torch.cuda.device_count()} GPUs: --device cpu does without"

@@ -41,7 +41,7 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
 class Settings(BaseModel):
     """A frozen config that refuses unknown entries and names those that it knows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -135,7 +135,9 @@ def as_part(family: type[Family], content: Any) -> Family:
         )
     if not isinstance(content.get("kind"), str):
         raise PydanticCustomError(
-            "kind", "kind is missing; known kinds: {known}", {"known": ", ".join(known_kinds(family))}
+            "kind",
+            "kind is {given}; known kinds: {known}",
+            {"given": "no word" if "kind" in content else "missing", "known": ", ".join(known_kinds(family))},
         )
     return _class_of(family, content["kind"]).model_validate(dict(content))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from fnmatch import fnmatch
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from braindiffuser.contents import Contents
 from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
-from braindiffuser.files import state_of
+from braindiffuser.files import refuse_links, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
@@ -26,9 +26,10 @@ from braindiffuser.store import Results, Store
 
 if TYPE_CHECKING:
     from braindiffuser.data.recording import Recording
+    from braindiffuser.datasets import Dataset
     from braindiffuser.report.page import Report
 
-OWN_FILES = ("manifest.json", "experiment.yaml", "recording.json", "steps", "unfinished")
+OWN_FILES = ("manifest.json", "recording.json", "written.jsonl", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
 
 
@@ -81,6 +82,7 @@ class Run:
         for step in run.steps():  # fails before any work if an analysis asks for a stage that there is not
             run.states.needs_of(step)
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder, sorted({*_tops(), *OWN_FILES}))
         with run._alone():
             store.finish_publishing()
             run._note_missing_recording()
@@ -108,7 +110,7 @@ class Run:
         states = {step: self.state(step) for step in self.steps()}
         stale = [step for step, state in states.items() if state == "stale"]
         if stale and not overwrite:
-            reasons = [reason for step in stale for reason in self.states.reasons(step)]
+            reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
                 f"{self.results.folder} holds {_listed(list(map(str, stale)))} of a run with other settings or inputs "
                 f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
@@ -135,9 +137,31 @@ class Run:
         self._require(pending)
         if record.on_device:
             check_device(self.experiment.device)
-        with self._alone(), self._timed(stage):
-            self._compute(record, pending)
+        with self._alone():
+            self._refuse_what_came_between(record)
+            for step in pending:
+                if self.state(step) == "damaged":
+                    self._announce_repair(step)
+            with self._timed(stage):
+                self._compute(record, pending)
         self._networks.keep(())
+
+    def _refuse_what_came_between(self, stage: Stage) -> None:
+        """Refuse to go on if the folder, or the recording, became another one since this run was opened."""
+        uid = self._store.manifest.get("uid")
+        if uid is None:
+            self._note_experiment()
+        steps = stage.steps(self.experiment)
+        stale = [str(step) for step in steps if self.state(step) == "stale" and self.states.reasons(step)]
+        if stale or uid not in (None, self.experiment.uid):
+            why = (
+                f"{_listed(stale)} would be made from other things now"
+                if stale
+                else f"another experiment ({uid}) was begun"
+            )
+            raise RunError(
+                f"{why} since this run of {self.results.folder} was opened: open it again, or choose another folder"
+            )
 
     def _compute(self, stage: Stage, pending: list[Step]) -> None:
         drafts = _Drafts(
@@ -150,6 +174,18 @@ class Run:
 
     def _draft(self, step: Step) -> Draft:
         return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")
+
+    def _announce_repair(self, step: Step) -> None:
+        """Say which files of a damaged step are made again; refuse if what they were made from is not there any more."""
+        changes = self._store.damaged_files(str(step))
+        gone = self.states.gone(step)
+        name, change = next(iter(changes.items()))
+        if gone:
+            raise RunError(
+                f"{name} {change}, and {step} cannot be made again: the {_listed(gone)} it was made from are gone"
+            )
+        others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
+        self._progress(f"{step} is mended: {name} {change}{others}", 1, 1)
 
     def _publish(self, step: Step, draft: Draft) -> None:
         if self.states.draft_key(step) != draft.key:
@@ -164,14 +200,7 @@ class Run:
             "versions": versions(),
             "finished": _now(),
         }
-        finished_before = "finished" in self._store.manifest.get("stages", {}).get(step.stage, {})
-        patterns = stages()[step.stage].writes
-        self._store.publish(
-            str(step),
-            draft,
-            facts,
-            lambda name: finished_before and any(fnmatch(name, pattern) for pattern in patterns),
-        )
+        self._store.publish(str(step), draft, facts)
 
     def _require(self, pending: list[Step]) -> None:
         """Check that the steps that others need, and that are not run with them, are finished."""
@@ -190,6 +219,7 @@ class Run:
         return Work(
             experiment=self.experiment,
             results=self.results,
+            manifest=lambda: self._store.manifest,
             finished=self._finished,
             open_recording=self.recording,
             contents=self._contents,
@@ -281,11 +311,16 @@ class Run:
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless somebody put another one there."""
         path, text = self.results.folder / "experiment.yaml", self.experiment.to_yaml()
-        if path.is_file() and state_of(path).sha256 != self._store.manifest.get("experiment_file"):
-            self._progress(f"{path} is not this run's own and stays as it is; manifest.json says what is run", 1, 1)
+        own, new = self._store.manifest.get("experiment_files", []), hashlib.sha256(text.encode()).hexdigest()
+        if path.exists() and (not path.is_file() or state_of(path).sha256 not in [*own, new]):
+            self._progress(
+                f"{path} is not as this run wrote it and stays so; manifest.json says what is run (delete it to have it anew)",
+                1,
+                1,
+            )
             return
+        self._store.update_manifest(experiment_files=[*own[-1:], new])  # noted first: a kill in between is no harm
         self._store.write_text("experiment.yaml", text)
-        self._store.update_manifest(experiment_file=state_of(path).sha256)
 
     # All of it
 
@@ -336,9 +371,9 @@ def stored_experiment(folder: Path) -> Experiment:
     """
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
-        raise RunError(
-            f"{folder} holds no run yet, or its manifest.json is damaged: name a preset or an experiment file"
-        )
+        beside = folder / "experiment.yaml"
+        remedy = f"--config {beside}" if beside.is_file() else "name a preset or an experiment file"
+        raise RunError(f"{folder} holds no run yet, or its manifest.json is damaged: {remedy}")
     return Experiment.model_validate(stored)
 
 
@@ -353,19 +388,34 @@ def _refuse_folder(folder: Path, experiment: Experiment) -> None:
         raise RunError(f"{folder} is a file: name a folder for the run")
     place = experiment.dataset.place
     if place is not None:
-        out, recording = folder.resolve(), place.resolve()
-        if out == recording or out in recording.parents or recording in out.parents:
+        out = folder.resolve()
+        places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
+        if any(out == each or out in each.parents or each in out.parents for each in places):
             raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
-    if folder.is_dir() and not (folder / "manifest.json").is_file() and not any(Store(folder).steps()):
-        tops = {Path(pattern).parts[0] for stage in stages().values() for pattern in stage.writes}
-        foreign = sorted(
-            path.name for path in folder.iterdir() if path.name in {*tops, *OWN_FILES} - {"experiment.yaml"}
-        )
+    if folder.is_dir() and not Store(folder).is_run():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
         if foreign:
             raise RunError(
-                f"{folder} holds {_listed(foreign)}, which no run wrote there, or whose manifest.json is gone: choose another "
-                "folder"
+                f"{folder} holds {_listed(foreign)}, which no run wrote there, or a run whose manifest.json and steps are gone: "
+                "choose another folder"
             )
+
+
+def _tops() -> set[str]:
+    """Names of files and folders in a run's folder that stages write to."""
+    return {
+        Path(pattern).parts[0]
+        for stage in stages().values()
+        for pattern in stage.writes
+        if "*" not in Path(pattern).parts[0]
+    }
+
+
+def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
+    """Return where folders of a recording lie that are linked into it."""
+    paths = (path for files in dataset.files().values() for path in files.values())
+    parents = {path.parent.resolve() for path in paths if place in path.parents}
+    return {parent for parent in parents if not parent.is_relative_to(place.resolve())}
 
 
 def _require_checkpoints(experiment: Experiment) -> None:

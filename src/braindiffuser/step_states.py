@@ -125,6 +125,21 @@ class StepStates:
         ]
         return changed + differences(record["contents"], self._contents_of(step, self._contents.digests))
 
+    def explain(self, step: Step) -> list[str]:
+        """List why a finished step is stale: what changed of its own, else which steps that it needs are other ones now."""
+        own, record = self.reasons(step), self._store.record(str(step))
+        if own or record is None:
+            return own
+        now = {str(need): self._uid(need) for need in self.needs_of(step)}
+        names = dict.fromkeys([*record["needs"], *now])
+        return [f"{step} was made from other {name}" for name in names if record["needs"].get(name) != now.get(name)]
+
+    def gone(self, step: Step) -> list[str]:
+        """List the roles of which a finished step read files and none is there any more."""
+        record = self._store.record(str(step))
+        recorded = record["contents"] if record else {}
+        return [role for role, files in recorded.items() if files and not self._contents.files.get(role.split()[-1])]
+
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
         """Tell if a finished step was made from what it would be made from now; None if that cannot be known yet.
 

@@ -2,6 +2,7 @@
 
     steps/extract.latents.json        what the step was made from and every file of it
     unfinished/extract.latents/       the same step while it runs: see `draft`
+    written.jsonl                     which content was written where; it tells a result without a record from a user's file
 
 A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
@@ -10,7 +11,9 @@ deleted; nothing else ever is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,17 +24,32 @@ from jaxtyping import Shaped
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.draft import Draft, picture_name, read_bundle
+from braindiffuser.books import read_book, write_book
+from braindiffuser.draft import Draft, discard, picture_name, read_bundle
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
 
-FORMAT = 2
+FORMAT = 3
 """Of the folder; other formats are refused."""
 
+MANIFEST = "manifest.json"
+WRITTEN = "written.jsonl"
+"""Which content this run wrote where."""
 READY = "publish.json"
 """Says that a draft is complete, and holds its record."""
-RECORDED = {"uid", "key", "files", "settings", "contents", "needs", "available", "versions", "finished"}
-"""Entries that every record has."""
+STEP_NAME = r"[a-z]+(\.[\w-]+)?"
+RECORDED = {
+    "uid": str,
+    "key": str,
+    "files": dict,
+    "settings": dict,
+    "contents": dict,
+    "needs": dict,
+    "available": list,
+    "versions": dict,
+    "finished": str,
+}
+"""Entries that every record has, and their types."""
 
 
 _Record: TypeAlias = tuple[dict[str, Any] | None, Mapping[str, FileState]]
@@ -125,6 +143,10 @@ class Store(Results):
         super().__init__(folder)
         self._parsed: dict[str, tuple[tuple[int, int, int], _Record]] = {}
 
+    def is_run(self) -> bool:
+        """Tell if the folder holds a run: a manifest or a record that is whole."""
+        return bool(self.manifest) or any(self.record(step) for step in self.steps())
+
     # Records of steps
 
     def record(self, step: str) -> dict[str, Any] | None:
@@ -134,7 +156,7 @@ class Store(Results):
 
     def _record(self, step: str) -> _Record:
         """Return a record and the states of its files; its file is read again only if it was replaced."""
-        path = self.folder / "steps" / f"{step}.json"
+        path = self._record_path(step)
         try:
             facts = path.stat()
         except OSError:
@@ -144,6 +166,9 @@ class Store(Results):
             self._parsed[step] = version, _parse_record(path)
         return self._parsed[step][1]
 
+    def _record_path(self, step: str) -> Path:
+        return self.folder / "steps" / f"{step}.json"
+
     def steps(self) -> Iterator[str]:
         """Yield the names of all steps that have a record."""
         for path in sorted((self.folder / "steps").glob("*.json")):
@@ -151,21 +176,21 @@ class Store(Results):
 
     def update_record(self, step: str, **entries: Any) -> None:
         """Set entries of a step's record."""
-        self.write_json(f"steps/{step}.json", (self.record(step) or {}) | entries)
+        write_book(self._record_path(step), (self.record(step) or {}) | entries)
 
     def damaged_files(self, step: str) -> dict[str, str]:
         """Return the files of a finished step that are not as they were written → what happened to them."""
         record, states = self._record(step)
         damaged = changed_files(self.folder, states)
         if record and not damaged:
-            self._remember_times(step, record, states)
+            self._remember_times(step, states)
         return damaged
 
-    def _remember_times(self, step: str, record: Mapping[str, Any], states: Mapping[str, FileState]) -> None:
+    def _remember_times(self, step: str, states: Mapping[str, FileState]) -> None:
         """Note new times of files that were copied or touched, so that they are not read again next time."""
         now = {name: state_of(self.folder / name, state) for name, state in states.items()}
         if now != states:
-            self.write_json(f"steps/{step}.json", {**record, "files": now})
+            self.update_record(step, files=now)
 
     # Drafts
 
@@ -187,9 +212,7 @@ class Store(Results):
 
     # Publishing
 
-    def publish(
-        self, step: str, draft: Draft, facts: Mapping[str, Any], own: Callable[[str], bool] = lambda name: False
-    ) -> None:
+    def publish(self, step: str, draft: Draft, facts: Mapping[str, Any]) -> None:
         """Put a complete draft in place of an older result, and write its record.
 
         A kill in between is no harm: `finish_publishing` goes on when the run is opened again.
@@ -198,27 +221,38 @@ class Store(Results):
             step: its name.
             draft: of the step, complete.
             facts: for the record.
-            own: own(name) is True if the step may have written a file that no record names, because its record was lost.
 
         Raises:
             RunError: if a file that this step did not write is in the way.
         """
-        self._refuse_foreign(step, draft, own)
-        with replacing(draft.folder / READY) as beside:
-            beside.write_text(json.dumps({"facts": dict(facts), "files": draft.files}), encoding="utf-8")
-        self._move(step, draft)
+        self._refuse_foreign(step, draft.files)
+        self._note_written(draft.files)
+        write_book(draft.folder / READY, {"facts": dict(facts), "files": draft.files})
+        self._move(step, draft.folder, facts, draft.files)
 
     def finish_publishing(self) -> None:
-        """Complete what a kill interrupted in `publish`."""
-        for ready in sorted(self.folder.glob(f"unfinished/*/{READY}")):
-            key = str(read_json(ready)["facts"]["key"])
-            self._move(ready.parent.name, Draft(ready.parent, key))
+        """Complete what a kill interrupted in `publish`; a draft that was damaged since is left to be gone on with.
 
-    def _move(self, step: str, draft: Draft) -> None:
-        content = read_json(draft.folder / READY)
-        files = as_states(content["files"])
+        Raises:
+            RunError: what `publish` raises.
+        """
+        for ready in sorted(self.folder.glob(f"unfinished/*/{READY}")):
+            step, content = ready.parent.name, read_book(ready) or {}
+            files = as_states(content.get("files", {}))
+            whole = all(
+                _holds(ready.parent / name, state) or _holds(self.folder / name, state) for name, state in files.items()
+            )
+            if not files or not whole or not re.fullmatch(STEP_NAME, step):
+                ready.unlink()
+                continue
+            self._refuse_foreign(
+                step, {name: state for name, state in files.items() if (ready.parent / name).is_file()}
+            )
+            self._move(step, ready.parent, content["facts"], files)
+
+    def _move(self, step: str, draft: Path, facts: Mapping[str, Any], files: Mapping[str, FileState]) -> None:
         for name in files:
-            source, place = draft.folder / name, self.folder / name
+            source, place = draft / name, self.folder / name
             if source.is_file():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 source.replace(place)
@@ -227,8 +261,13 @@ class Store(Results):
             sync(parent)
         self._remove_successorless(self._record(step)[1], files)
         now = {name: state_of(self.folder / name) for name in files}
-        self.write_json(f"steps/{step}.json", {**content["facts"], "files": now})
-        draft.remove([READY, *files])
+        changed = [name for name, state in now.items() if not state.is_same_content(files[name])]
+        if changed:
+            raise RunError(
+                f"{self.folder / changed[0]} was changed while it was put in its place: run the same command again"
+            )
+        write_book(self._record_path(step), {**facts, "files": now})
+        discard(draft, [READY, *files])
 
     def _remove_successorless(self, old: Mapping[str, FileState], new: Mapping[str, FileState]) -> None:
         """Delete files of an older result that the new one lacks; one that somebody changed since is theirs, and stays."""
@@ -236,23 +275,43 @@ class Store(Results):
         kept = changed_files(self.folder, gone)
         remove_files(self.folder, [name for name in gone if name not in kept])
 
-    def _refuse_foreign(self, step: str, draft: Draft, own: Callable[[str], bool]) -> None:
+    def _refuse_foreign(self, step: str, files: Mapping[str, FileState]) -> None:
+        """Refuse to replace files that the step did not write: they are neither in its record nor as some step left them."""
         _, earlier = self._record(step)
         others = {name for other in self.steps() if other != step for name in self._record(other)[1]}
-        for name, state in draft.files.items():
+        written: dict[str, str] | None = None
+        for name, state in files.items():
             place = self.folder / name
-            known = name in earlier or (own(name) and name not in others)
-            if not known and place.exists() and not _holds(place, state):
+            if name in earlier or not (place.exists() or place.is_symlink()) or _holds(place, state):
+                continue
+            written = self._written() if written is None else written
+            if name in others or not place.is_file() or state_of(place).sha256 != written.get(name):
                 raise RunError(
                     f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
                     "goes on"
                 )
 
-    # Other files of the run
+    def _note_written(self, files: Mapping[str, FileState]) -> None:
+        """Remember which content was written where, for the day when a record is lost."""
+        path = self.folder / WRITTEN
+        lines = [json.dumps([name, state.sha256]) + "\n" for name, state in files.items()]
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" + "".join(lines))  # ends a line that was cut short
+            file.flush()
+            os.fsync(file.fileno())
 
-    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a mapping as JSON, at its place at once."""
-        self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    def _written(self) -> dict[str, str]:
+        """Return name → hash of the last content that a step of this run wrote there."""
+        path, written = self.folder / WRITTEN, {}
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+            try:
+                name, digest = json.loads(line)
+            except (ValueError, TypeError):
+                continue
+            written[str(name)] = str(digest)
+        return written
+
+    # Other files of the run
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, at its place at once."""
@@ -268,27 +327,33 @@ class Store(Results):
         Raises:
             RunError: if the folder was written by another version.
         """
-        path = self.folder / "manifest.json"
-        try:
-            manifest = read_json(path) if path.is_file() else {}
-        except RunError:
-            return {}
-        if manifest and manifest.get("format") != FORMAT:
+        path = self.folder / MANIFEST
+        manifest = read_book(path)
+        if (manifest or _as_mapping(path)).get("format", FORMAT) != FORMAT:
             raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
-        return manifest
+        return manifest or {}
 
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest."""
-        self.write_json("manifest.json", {"format": FORMAT} | self.manifest | entries)
+        write_book(self.folder / MANIFEST, {"format": FORMAT} | self.manifest | entries)
+
+
+def _as_mapping(path: Path) -> dict[str, Any]:
+    """Read JSON that may be anything; empty if it is no mapping."""
+    try:
+        return read_json(path)
+    except RunError:
+        return {}
 
 
 def _parse_record(path: Path) -> _Record:
-    try:
-        content = read_json(path)
-        states = as_states(content["files"])
-    except (RunError, KeyError, TypeError, AttributeError):
+    content = read_book(path) or {}
+    if {entry: type(content.get(entry)) for entry in RECORDED} != RECORDED:
         return None, {}
-    return (content, states) if content.keys() >= RECORDED else (None, {})
+    try:
+        return content, as_states(content["files"])
+    except RunError:
+        return None, {}
 
 
 def _holds(place: Path, state: FileState) -> bool:
@@ -303,7 +368,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")

@@ -21,6 +21,7 @@ from braindiffuser.evaluation.published_networks import NETWORKS
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
 from braindiffuser.run import Run
+from braindiffuser.store import Store
 
 STEPS = [
     "prepare.stimuli",
@@ -71,13 +72,13 @@ def results(folder):
     """All results by name, but the page, which holds times, and the run's own books."""
     files = (path for path in folder.rglob("*") if path.is_file())
     named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    books = ("manifest.json", "experiment.yaml", "recording.json", ".lock", PAGE)
+    books = ("manifest.json", "experiment.yaml", "recording.json", "written.jsonl", ".lock", PAGE)
     return {name: content for name, content in named.items() if name not in books and not name.startswith("steps/")}
 
 
 def records(folder):
     """What is known of each step, but when its files were touched."""
-    found = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "steps").glob("*.json"))}
+    found = {step: Store(folder).record(step) for step in Store(folder).steps()}
     return {
         step: record | {"files": {name: state[:2] for name, state in record["files"].items()}}
         for step, record in found.items()
@@ -547,10 +548,8 @@ def _alexnet():
 
 
 def test_a_run_continued_by_other_versions_says_so(copy):
-    path = copy / "run" / "steps" / "fit.a.json"
-    record = json.loads(path.read_text())
-    record["versions"]["torch"] = "1.0"
-    path.write_text(json.dumps(record))
+    store = Store(copy / "run")
+    store.update_record("fit.a", versions=store.record("fit.a")["versions"] | {"torch": "1.0"})
     told = []
     page = reopen(copy, progress=lambda *said: told.append(said[0])).report().html
     said = f"fit.a was made by torch 1.0; the present version is {versions()['torch']}."

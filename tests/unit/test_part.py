@@ -210,7 +210,7 @@ def test_all_faults_are_listed_at_their_places():
         ({"kind": "no_such"}, "there is no kind no_such; known kinds: {known}, or module:Class of your own"),
         ({"kind": "../datasets/nsd"}, "there is no kind ../datasets/nsd; known kinds: {known}"),
         ({"size": 3}, "kind is missing; known kinds: {known}"),
-        ({"kind": 3}, "kind is missing; known kinds: {known}"),
+        ({"kind": 3}, "kind is no word; known kinds: {known}"),
         (3, "expected a mapping with its kind, such as kind: {first}"),
         (None, "expected a mapping with its kind"),
     ],

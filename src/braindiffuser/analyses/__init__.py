@@ -87,7 +87,7 @@ class Analysis(Part):
     draws: ClassVar[bool] = False
     """Whether it calls the generator."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$")] = Field(
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
         "", description="Name of its results, where one kind is used twice; empty: the kind's."
     )
 

@@ -137,7 +137,7 @@ def list_files(
     tables = root / "nsddata" / "freesurfer" / name / "label"
     recorded = {number: found for number in _sessions_on_disk(betas) if (found := _find_betas(betas, number))}
     wanted = {
-        "design": [root / DESIGN, root / SCENES],
+        "design": [root / DESIGN, root / SCENES, root / SIMULATED],
         "regions": [_mask_path(roi, mask), *sorted(roi.glob("*.nii.gz")), *sorted(tables.glob("*.ctab"))],
         "betas": [path for number, path in sorted(recorded.items()) if sessions is None or number <= sessions],
         "stimuli": [root / STIMULI],

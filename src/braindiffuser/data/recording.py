@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -72,6 +73,11 @@ class Recording:
         check_split(self.trials)
         if self.n_voxels == 0:
             raise RecordingError("The analysis mask is empty; choose a mask with at least one voxel above 0.")
+        for name in self.further_test_sets:
+            if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+                raise RecordingError(
+                    f"a further test set cannot be called {name!r}: files are named by it, and the main one is called test"
+                )
         for name, mask in self.roi_masks.items():
             if mask.shape != (self.n_voxels,):
                 raise RecordingError(

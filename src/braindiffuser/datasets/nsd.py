@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from braindiffuser.datasets import Dataset, Folder
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
     from braindiffuser.data.recording import Recording
+
+
+def _absolute(mask: str) -> str:
+    """Make the path of a mask file absolute, once; the name of a volume stays as it is."""
+    return str(Path(mask).expanduser().absolute()) if mask.endswith((".nii", ".nii.gz")) else mask
 
 
 class NSD(Dataset):
@@ -26,7 +31,7 @@ class NSD(Dataset):
         None, description="How many sessions, from the first; none: all on disk. The paper used 37 of 40."
     )
     betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="Which GLM the betas come from.")
-    mask: str = Field(
+    mask: Annotated[str, AfterValidator(_absolute)] = Field(
         "nsdgeneral", description="The analysed voxels: a volume of the subject's roi folder, or a NIfTI file."
     )
 

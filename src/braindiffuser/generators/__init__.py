@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ from braindiffuser.part import Part
 
 GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]
 """Target group → features (n, …)."""
+
+
+NAME = r"[a-z][a-z0-9_]{0,63}"
+"""What variants and ablations may be called: files are named by them."""
 
 
 class Variant(NamedTuple):
@@ -60,6 +65,11 @@ class Generator(Part):
     def _variants_fit(self) -> Generator:
         earlier: list[str] = []
         for name, variant in self.variants.items():
+            taken = name in ("seen", "final") or name.endswith("from_true_features")
+            if taken or not all(re.fullmatch(NAME, word) for word in (name, variant.ablation) if word):
+                raise ValueError(
+                    f"a variant or ablation cannot be called {name}: pictures of another kind are, or files cannot be"
+                )
             if variant.start is not None and variant.start not in earlier:
                 raise ValueError(f"variant {name} starts from {variant.start}, which is no variant before it")
             unknown = sorted(set(variant.uses or ()) - set(self.uses))

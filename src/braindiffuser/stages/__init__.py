@@ -46,6 +46,7 @@ class Work:
     Attributes:
         experiment: what to do.
         results: of earlier steps, for reading.
+        manifest: returns what is known of the run as a whole.
         finished: returns the records of the steps that are finished, by their names, in order.
         open_recording: opens the recording, once.
         contents: hashes of the recording's files, to be taken as they are read.
@@ -55,6 +56,7 @@ class Work:
 
     experiment: Experiment
     results: Results
+    manifest: Callable[[], Mapping[str, Any]]
     finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     open_recording: Callable[[], Recording]
     contents: Contents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,13 +31,16 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 def _write(draft: Draft, label: str, outcome: Outcome) -> None:
     """Write what an analysis left; its section gets a name that no section of a stage has."""
-    foreign = [kind for kind in outcome.pictures if not kind.startswith(f"{label}_")]
+    foreign = [kind for kind in outcome.pictures if not re.fullmatch(rf"{re.escape(label)}_[a-z0-9_-]+", kind)]
     if foreign:
         raise RunError(f"analysis {label} leaves pictures {foreign[0]}: give them a name that begins with {label}_")
     for kind, pictures in outcome.pictures.items():
         draft.write_pictures(kind, range(len(pictures)), pictures)
     if outcome.facts:
-        draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
+        try:
+            draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
+        except (TypeError, ValueError) as error:
+            raise RunError(f"the facts that analysis {label} leaves cannot be written as JSON: {error}") from error
     section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.draft import Draft
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.store import Results
@@ -60,6 +62,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     if missing:
         progress = partial(work.progress, "choosing alpha and calibration")
         learnt = experiment.regression.fit(rows, missing, experiment.device, progress)
+        _check_names(experiment, "fit", "target groups", learnt, missing)
         for group, found in learnt.items():
             save_learnt(drafts[group].folder / decoder_name(group), found, _header(results, group))
             drafts[group].note([decoder_name(group)])
@@ -69,10 +72,28 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     }
     told = partial(work.progress, "predicting features of the test stimuli")
     responses = _test_responses(results)
+    left = set(learnt)
     for group, decoded in experiment.regression.decode(learnt, rows, targets, responses, experiment.device, told):
-        values = np.concatenate(list(decoded.values())).astype(np.float32, copy=False)
-        drafts[group].write_array(f"predictions/{group}", values.reshape(-1, *targets[group].shape[1:]))
+        _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
+        values = np.concatenate([decoded[name] for name in responses]).astype(np.float32, copy=False)
+        shape = (sum(map(len, responses.values())), *targets[group].shape[1:])
+        if values.size != math.prod(shape):
+            raise RunError(
+                f"{experiment.regression.kind} decoded {group} as {values.shape}, expected {shape}, flattened or not"
+            )
+        drafts[group].write_array(f"predictions/{group}", values.reshape(shape))
+        left.discard(group)
         yield group
+    _check_names(experiment, "decode", "target groups", set(learnt) - left, learnt)
+
+
+def _check_names(experiment: Experiment, method: str, what: str, came: Iterable[str], expected: Iterable[str]) -> None:
+    """Refuse results of a regressor that are not of what it was asked for."""
+    if set(came) != set(expected):
+        names = [", ".join(sorted(group)) or "none" for group in (set(came), set(expected))]
+        raise RunError(
+            f"{method} of the regressor {experiment.regression.kind} gave {what} {names[0]}, expected {names[1]}"
+        )
 
 
 def _test_responses(results: Results) -> dict[str, np.ndarray]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import load_png
+from braindiffuser.machine import versions
 from braindiffuser.report.gallery import render_gallery
 from braindiffuser.report.page import Header, Report, render_page
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.stages import Stage, Step, Work, all_steps, stages
-from braindiffuser.store import read_json
 
 
 def build_report(work: Work) -> Report:
@@ -29,7 +32,13 @@ def build_report(work: Work) -> Report:
     if "prepare.stimuli" not in finished:
         raise RunError(f"nothing of this run is finished: braindiffuser prepare --out {work.results.folder}")
     subject = work.results.read_json("subject.json")
-    manifest = read_json(work.results.folder / "manifest.json")
+    manifest = {
+        **work.manifest(),
+        "uid": work.experiment.uid,
+        "seed": work.experiment.seed,
+        "experiment": work.experiment.model_dump(mode="json"),
+        "versions": versions(),
+    }
     header = Header(
         experiment=work.experiment.name,
         subject=str(subject["subject"]),
@@ -46,7 +55,14 @@ def sections(work: Work) -> list[Section]:
     names = [
         name for record in work.finished().values() for name in sorted(record["files"]) if name.startswith("sections/")
     ]
-    return [Section.model_validate_json(work.results.path(name).read_text(encoding="utf-8")) for name in names]
+    return [_read_section(work.results.path(name)) for name in names]
+
+
+def _read_section(path: Path) -> Section:
+    try:
+        return Section.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise RunError(f"{path} is no section of a page: {error.errors()[0]['msg']}") from error
 
 
 def _reader(work: Work) -> Any:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int
+from pydantic import model_validator
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
@@ -64,6 +65,15 @@ class Target(Part):
 
     reads: ClassVar[tuple[str, ...]] = ("stimuli",)
     """What of the recording the features are made from: "stimuli", "captions", or both."""
+
+    @model_validator(mode="after")
+    def _reads_what_there_is(self) -> Target:
+        unknown = sorted(set(self.reads) - {"stimuli", "captions"})
+        if unknown or not self.reads:
+            raise ValueError(
+                f"`reads` names {', '.join(unknown) or 'nothing'}; a target reads stimuli, captions, or both"
+            )
+        return self
 
     @abstractmethod
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:

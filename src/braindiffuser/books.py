@@ -1,0 +1,37 @@
+"""JSON files in which a run keeps its books; each carries a hash of its own content, so that a damaged one is known as such."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from braindiffuser.files import replacing
+
+CHECKSUM = "checksum"
+
+
+def write_book(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON with its checksum, at its place at once."""
+    content = {key: value for key, value in content.items() if key != CHECKSUM}
+    with replacing(path) as beside:
+        beside.write_text(
+            json.dumps({**content, CHECKSUM: _checksum(content)}, indent=1, allow_nan=False) + "\n", "utf-8"
+        )
+
+
+def read_book(path: Path) -> dict[str, Any] | None:
+    """Read back what `write_book` wrote; None if it is not there, or not as it was written."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.pop(CHECKSUM, None) != _checksum(content):
+        return None
+    return content
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,434 @@
+"""Laws of unlucky and hostile folders: nothing of others is written or deleted, and nothing damaged is taken for whole."""
+
+import json
+import shutil
+from typing import ClassVar
+
+import fakes
+import numpy as np
+import pytest
+from fakes import fake_experiment, write_recording
+from kills import kill_at
+
+from braindiffuser.books import read_book, write_book
+from braindiffuser.draft import JOURNAL
+from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.run import Run
+from braindiffuser.store import READY, Store
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("recordings") / "told")
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    Run.open(fake_experiment(root), folder).run_all()
+    return folder
+
+
+@pytest.fixture
+def copy(finished, root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path
+
+
+def reopen(copy, overwrite=False, progress=None, **changes):
+    return Run.open(fake_experiment(copy / "recording", **changes), copy / "run", overwrite, progress)
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def results(folder):
+    books = ("manifest.json", "experiment.yaml", "recording.json", "written.jsonl", ".lock", "report/index.html")
+    return {name: text for name, text in tree(folder).items() if name not in books and not name.startswith("steps/")}
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["arrays", "arrays/predictions", "reconstructions/final", "steps", "unfinished", "report", "nsd", "sections"],
+)
+def test_nothing_is_written_or_deleted_through_a_link(place, copy):
+    theirs = copy / "theirs"
+    link = copy / "run" / place
+    if link.exists():
+        shutil.move(link, theirs)
+    else:
+        theirs.mkdir()
+    (theirs / "0000.png").write_text("precious")
+    link.symlink_to(theirs)
+    before = tree(theirs)
+    with pytest.raises(RunError, match=f"{link} is a link, and a run writes only into its own folder"):
+        reopen(copy, overwrite=True, seed=9).run_all()
+    assert tree(theirs) == before
+
+
+@pytest.mark.parametrize("place", ["unfinished/fit.a", "unfinished/fit.a/journal.jsonl", ".lock"])
+def test_what_is_unfinished_holds_no_links(place, copy):
+    (copy / "theirs").write_text("precious")
+    link = copy / "run" / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(copy / "theirs")
+    with pytest.raises(RunError, match="is a link"):
+        reopen(copy)
+    assert (copy / "theirs").read_text() == "precious"
+
+
+def test_a_run_is_not_written_where_a_folder_of_the_recording_is_linked_to(copy):
+    (copy / "recording" / "sessions").rename(copy / "disk")
+    (copy / "recording" / "sessions").symlink_to(copy / "disk")
+    with pytest.raises(RunError, match="lies in, at or around the recording"):
+        Run.open(fake_experiment(copy / "recording"), copy / "disk" / "run")
+    Run.open(fake_experiment(copy / "recording"), copy / "elsewhere")
+
+
+# Files of others
+
+
+def theirs_at(copy, name):
+    path = copy / "run" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("precious")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("decoders/c.safetensors", {"targets": {"c": {"kind": "fakes:Code", "group": 3}}}),
+        ("analyses/second.json", {"analyses": [{"kind": "fakes:Names"}, {"kind": "fakes:Names", "name": "second"}]}),
+        ("reconstructions/second_regions/0000.png", {"analyses": [{"kind": "fakes:Names", "name": "second"}]}),
+    ],
+)
+def test_a_users_file_where_something_new_is_to_go_is_refused_and_stays(name, changes, copy):
+    path = theirs_at(copy, name)
+    with pytest.raises(RunError, match="is in its way: move it away; nothing is lost"):
+        reopen(copy, overwrite=True, **changes).run_all()
+    assert path.read_text() == "precious"
+    path.rename(copy / "kept")
+    reopen(copy, overwrite=True, **changes).run_all()
+    assert (copy / "kept").read_text() == "precious"
+
+
+def test_notes_in_the_place_of_a_result_whose_record_is_lost_are_not_replaced(copy, finished):
+    (copy / "run" / "steps" / "evaluate.json").unlink()
+    path = theirs_at(copy, "per_image.csv")
+    with pytest.raises(RunError, match="is in its way"):
+        reopen(copy).run_all()
+    assert path.read_text() == "precious"
+    path.unlink()
+    reopen(copy).run_all()
+    assert results(copy / "run") == results(finished)
+
+
+def test_a_repair_is_announced_with_what_happened_to_the_file(copy):
+    with (copy / "run" / "per_image.csv").open("a") as file:
+        file.write("a line of the user's\n")
+    told = []
+    reopen(copy, progress=lambda *said: told.append(said[0])).run_all()
+    assert "evaluate is mended: per_image.csv was changed" in told
+
+
+@pytest.mark.parametrize("content", ["[]", '{"name": "my app"}', "not JSON"])
+def test_somebody_elses_manifest_makes_no_run(content, root, tmp_path):
+    for name in ("manifest.json", "recording.json", "nsd/betas"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "one.json").write_text("{}")
+    before = tree(tmp_path)
+    with pytest.raises(RunError, match="which no run wrote there"):
+        Run.open(fake_experiment(root), tmp_path)
+    assert tree(tmp_path) == before
+
+
+# What is ready, or half done, and damaged
+
+
+def ready(copy, **files):
+    """A draft of evaluate as a kill leaves it between its last file and its move, for which files are given."""
+    store, run = Store(copy / "run"), reopen(copy, overwrite=True, evaluation={"n_resamples": 30})
+    step = next(step for step in run.steps() if str(step) == "evaluate")
+    with run._alone():
+        drafts = {"": run._draft(step)}
+        assert list(run.experiment and _computed(run, drafts)) == [""]
+    draft = drafts[""]
+    facts = {**run.states.inputs(step), "uid": "u", "key": draft.key, "versions": {}, "finished": ""}
+    write_book(draft.folder / READY, {"facts": facts, "files": draft.files})
+    return store, draft
+
+
+def _computed(run, drafts):
+    from braindiffuser.stages import stages
+
+    return stages()["evaluate"].compute(run._work, drafts)
+
+
+@pytest.mark.parametrize("damage", ["changed", "emptied", "lost", "book"])
+def test_a_draft_that_was_damaged_when_it_was_ready_is_not_published(damage, copy, root, tmp_path):
+    changes = {"evaluation": {"n_resamples": 30}}
+    _, draft = ready(copy)
+    path = draft.folder / "scores.json"
+    if damage == "book":
+        (draft.folder / READY).write_text("{}")
+    elif damage == "lost":
+        path.unlink()
+    else:
+        path.write_text("" if damage == "emptied" else path.read_text().replace("0", "1"))
+    reopen(copy, **changes).run_all()
+    Run.open(fake_experiment(root, **changes), tmp_path / "fresh").run_all()
+    assert results(copy / "run") == results(tmp_path / "fresh")
+
+
+def test_a_ready_draft_does_not_replace_a_users_file(copy):
+    folder = copy / "run" / "unfinished" / "evaluate"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("evil")
+    path = theirs_at(copy, "notes.txt")
+    from braindiffuser.files import state_of
+
+    write_book(folder / READY, {"facts": {}, "files": {"notes.txt": state_of(folder / "notes.txt")}})
+    with pytest.raises(RunError, match="is in its way"):
+        reopen(copy)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "\0\0\0", '{"key": ', "[]\n[]\n", '{"key": "x"}\n{"a": [1]}\n', '{"key": "x"}\n7\n']
+)
+def test_a_damaged_journal_costs_a_step_and_no_more(damage, root, finished, tmp_path):
+    kill_at(["reconstructing: final@1"], fake_experiment(root), tmp_path / "run")
+    (journal,) = (tmp_path / "run" / "unfinished").glob(f"*/{JOURNAL}")
+    journal.write_text(damage)
+    Run.open(fake_experiment(root), tmp_path / "run").run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+@pytest.mark.parametrize(
+    "name", ["recording.json", "manifest.json", "steps/fit.a.json", "steps/prepare.responses.json"]
+)
+def test_a_book_of_which_one_digit_changed_is_not_believed(name, copy, finished):
+    path = copy / "run" / name
+    text = path.read_text()
+    place = next(k for k in range(len(text) // 2, len(text)) if text[k] in "0123456789")
+    path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert read_book(path) is None
+    reopen(copy).run_all()
+    assert results(copy / "run") == results(finished)
+
+
+def test_damaged_responses_are_not_made_again_of_a_recording_that_is_gone(copy):
+    shutil.rmtree(copy / "recording" / "sessions")
+    (copy / "run" / "rois.npz").unlink()
+    before = tree(copy / "run" / "arrays")
+    with pytest.raises(RunError, match=r"rois\.npz is missing, and prepare\.responses cannot be made again: the betas"):
+        reopen(copy).run_all()
+    assert tree(copy / "run" / "arrays") == before
+
+
+def test_a_session_that_is_gone_and_a_file_that_is_lost_are_no_mixture(copy, tmp_path):
+    (copy / "recording" / "sessions" / "3.npy").unlink()
+    (copy / "run" / "sums.npz").unlink()
+    with pytest.raises(RunError, match=r"sessions/3\.npy is gone"):
+        reopen(copy)
+    reopen(copy, overwrite=True).run_all()
+    Run.open(fake_experiment(copy / "recording"), tmp_path / "fresh").run_all()
+    assert results(copy / "run") == results(tmp_path / "fresh")
+
+
+# Two at once
+
+
+def test_a_run_that_another_one_replaced_does_not_go_on(copy):
+    first = reopen(copy, overwrite=True, seed=8)
+    first.do("extract")
+    second = reopen(copy, overwrite=True, seed=9)
+    with pytest.raises(RunError, match=r"another experiment \(fakes-.*\) was begun since this run of .* was opened"):
+        first.do("fit")
+    second.run_all()
+    page = (copy / "run" / "report" / "index.html").read_text()
+    assert "seed: 9" in page
+
+
+def test_a_stale_step_says_which_other_steps_it_was_made_from(copy):
+    with pytest.raises(RunError, match=r"report was made from other analyse\.names"):
+        reopen(copy, analyses=[])
+
+
+def test_the_experiments_file_is_written_anew_after_a_kill(copy):
+    run = reopen(copy, overwrite=True, seed=8)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def killed(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr(Store, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reopen(copy, overwrite=True, seed=9)
+    assert "seed: 8" in (copy / "run" / "experiment.yaml").read_text()
+    reopen(copy, overwrite=True, seed=9)
+    assert "seed: 9" in (copy / "run" / "experiment.yaml").read_text()
+    assert run.experiment.seed == 8
+
+
+# Parts that do not do what they should
+
+
+class Forgetful(fakes.Oracle):
+    """Decodes less, or in another order, than it was asked for."""
+
+    how: str = "order"
+
+    def fit(self, rows, targets, device, progress=None):
+        learnt = super().fit(rows, targets, device, progress)
+        return {"a": learnt["a"]} if self.how == "fit" else learnt
+
+    def decode(self, learnt, rows, targets, responses, device, progress=None):
+        for group, decoded in super().decode(learnt, rows, targets, responses, device, progress):
+            if self.how == "group" and group == "b":
+                continue
+            if self.how == "order":
+                decoded = dict(sorted(decoded.items()))
+            if self.how == "set":
+                decoded.pop("further")
+            if self.how == "rows":
+                decoded["test"] = decoded["test"][:-1]
+            yield group, decoded
+
+
+def forgetful(root, how):
+    return fake_experiment(root, regression={"kind": f"{__name__}:Forgetful", "how": how})
+
+
+def test_test_sets_may_be_decoded_in_any_order(root, finished, tmp_path):
+    run = Run.open(forgetful(root, "order"), tmp_path)
+    for stage in ("prepare", "extract", "fit"):
+        run.do(stage)
+    theirs = Store(finished)
+    for group in ("a", "b"):
+        ours = run.results.read_array(f"predictions/{group}")
+        np.testing.assert_array_equal(ours, theirs.read_array(f"predictions/{group}"))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("fit", "fit of the regressor .*Forgetful gave target groups a, expected a, b"),
+        ("group", "decode of the regressor .*Forgetful gave target groups a, expected a, b"),
+        ("set", "decode of the regressor .*Forgetful gave test sets of a test, expected further, test"),
+        ("rows", r"Forgetful decoded a as \(8, 4\), expected \(9, 4\)"),
+    ],
+)
+def test_a_regressor_that_forgets_something_is_told(how, words, root, tmp_path):
+    run = Run.open(forgetful(root, how), tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    with pytest.raises(RunError, match=words):
+        run.do("fit")
+
+
+class One(fakes.Code):
+    """Returns one row whatever it is asked for."""
+
+    def extract(self, stimuli, networks, seed):
+        return super().extract(stimuli, networks, seed)[:1]
+
+
+def test_a_target_that_returns_too_few_rows_is_told(root, tmp_path):
+    targets = {"a": {"kind": f"{__name__}:One", "group": 1}}
+    run = Run.open(fake_experiment(root, targets=targets), tmp_path)
+    run.do("prepare")
+    with pytest.raises(RunError, match=r"rows 0 to 11 of targets/a came as \(1, 4\), expected \(12, 4\)"):
+        run.do("extract")
+
+
+class Loud(fakes.Tracer):
+    """Draws in 0 … 255, or too few pictures."""
+
+    how: str = "scale"
+
+    def open(self, variant, null, networks, seed):
+        draw = super().open(variant, null, networks, seed)
+        return lambda *given: draw(*given) * 255 if self.how == "scale" else draw(*given)[:, :1]
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("scale", "has values from 0 to .*, expected 0 to 1: scale it"),
+        ("shape", r"came as \(3, 1, 16, 16\), expected \(3, 3"),
+    ],
+)
+def test_pictures_of_another_scale_or_shape_are_refused(how, words, root, tmp_path):
+    run = Run.open(fake_experiment(root, generator={"kind": f"{__name__}:Loud", "how": how}), tmp_path)
+    for stage in ("prepare", "extract", "fit"):
+        run.do(stage)
+    with pytest.raises(RunError, match=words):
+        run.do("reconstruct")
+
+
+class Misnamed(fakes.Told):
+    """Calls things by names that mean something else."""
+
+    role: str = "betas"
+    further: str = "further"
+    kinds: ClassVar = {}
+
+    def open(self, made):
+        recording = super().open(made)
+        from dataclasses import replace
+
+        return replace(recording, further_test_sets={self.further: recording.further_test_sets["further"]})
+
+    def files(self):
+        files = dict(super().files())
+        files[self.role] = files.pop("betas")
+        return files
+
+
+@pytest.mark.parametrize("name", ["test", "../escaped", "a/b", ""])
+def test_a_test_set_has_a_name_that_files_can_have(name, root, tmp_path):
+    dataset = {"kind": f"{__name__}:Misnamed", "root": str(root), "further": name}
+    with pytest.raises(RecordingError, match="a further test set cannot be called"):
+        Run.open(fake_experiment(root, dataset=dataset), tmp_path / "run").do("prepare")
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_an_unknown_role_is_refused(root, tmp_path):
+    dataset = {"kind": f"{__name__}:Misnamed", "root": str(root), "role": "beta"}
+    with pytest.raises(RunError, match="lists files of the role beta; known roles: design, regions, betas"):
+        Run.open(fake_experiment(root, dataset=dataset), tmp_path / "run")
+
+
+def test_facts_that_json_cannot_hold_are_told(root, tmp_path, monkeypatch):
+    run = fakes.Names.run
+    for fact, words in ((np.float32(1), "not JSON serializable"), (float("nan"), "not JSON compliant")):
+
+        def with_fact(analysis, findings, fact=fact):
+            outcome = run(analysis, findings)
+            outcome.facts["fact"] = fact
+            return outcome
+
+        monkeypatch.setattr(fakes.Names, "run", with_fact)
+        opened = Run.open(fake_experiment(root), tmp_path)
+        for stage in ("prepare", "extract", "fit"):
+            opened.do(stage)
+        with pytest.raises(
+            RunError, match=f"the facts that analysis names leaves cannot be written as JSON: .*{words}"
+        ):
+            opened.do("analyse")
+
+
+def test_books_are_json_that_anyone_can_read(finished):
+    for path in [finished / "manifest.json", *(finished / "steps").iterdir()]:
+        assert json.loads(path.read_text())["checksum"]
