@@ -203,6 +203,30 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["", ".fakes", "./fakes", "fakes.py", "a b"])
+def test_what_is_no_module_is_told_in_a_sentence(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    result = runner.invoke(app, ["run", "--with", name, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert "name a module, such as lab.depth for lab/depth.py" in words_of(result)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
+    result = runner.invoke(app, ["prepare", "--out", str(tmp_path / "link")])
+    assert result.exit_code == 1
+    assert "cannot be read or written" in words_of(result)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_a_run_whose_manifest_is_gone_is_not_taken_for_a_new_one(tmp_path):
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "experiment.yaml").write_text(Experiment.load("demo").to_yaml())
+    result = runner.invoke(app, ["run", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"--config {tmp_path / 'experiment.yaml'}" in words_of(result).replace("\n", "")
+
+
 # Errors
 
 

@@ -272,3 +272,33 @@ def test_whole_files_of_a_damaged_step_are_taken_over(draft, tmp_path):
     assert files_of(repaired.folder) == ["a", JOURNAL]
     assert repaired.holds("a")
     assert not repaired.holds("b")
+
+
+def test_notes_in_the_folder_of_an_array_stay(tmp_path):
+    notes = tmp_path / "draft" / "arrays" / "x" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("precious")
+    (notes.parent / "zarr.json").write_text("left by a kill")
+    draft = Draft(tmp_path / "draft", "key")
+    draft.write_array("x", np.ones((3, 2), np.float32))
+    assert notes.read_text() == "precious"
+    assert draft.shape_of("x") == (3, 2)
+    assert draft.shape_of("y") is None
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x"])
+def test_nothing_is_written_outside_the_draft(tmp_path, name):
+    draft = Draft(tmp_path / "draft", "key")
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_text(name, "text")
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_array(f"../{name}", np.ones(3))
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_pictures(f"../{name}", [0], np.zeros((1, 3, 4, 4), np.float32))
+    assert [path.name for path in tmp_path.iterdir()] == ["draft"]
+
+
+def test_rows_of_another_shape_are_told(tmp_path):
+    draft = Draft(tmp_path / "draft", "key")
+    with pytest.raises(RunError, match=r"rows 0 to 3 of x came as \(1, 2\), expected \(4, 2\)"):
+        draft.fill("x", (4, 2), lambda rows: np.ones((1, 2), np.float32))

@@ -325,6 +325,11 @@ def test_what_a_class_must_declare_is_asked_for(my_lab):
         ('"full": Variant("Full", "full")', "variant full starts from full"),
         ('"full": Variant("Full", uses=("a", "c"))', "variant full uses c; the generator uses a"),
         ('"full": Variant("Full", ablation="x"), "b": Variant("B", ablation="x")', "two variants have one ablation"),
+        ('"full": Variant("Full"), "final": Variant("F")', "a variant or ablation cannot be called final"),
+        ('"full": Variant("Full"), "seen": Variant("S")', "a variant or ablation cannot be called seen"),
+        ('"full": Variant("Full"), "from_true_features": Variant("T")', "cannot be called from_true_features"),
+        ('"full": Variant("Full"), "../b": Variant("B")', "a variant or ablation cannot be called ../b"),
+        ('"full": Variant("Full", ablation="a/b")', "a variant or ablation cannot be called full"),
     ],
 )
 def test_variants_that_do_not_fit_are_named(my_lab, variants, words):
