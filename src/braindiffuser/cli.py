@@ -61,7 +61,10 @@ Overwrite = Annotated[
 ]
 With = Annotated[
     list[str] | None,
-    typer.Option("--with", help="A module of yours to import, whose classes the experiment names as module:Class."),
+    typer.Option(
+        "--with",
+        help="A module of yours to import, whose classes the experiment names as module:Class; may be given several times.",
+    ),
 ]
 
 console = Console(stderr=True)
@@ -414,6 +417,9 @@ def _progress() -> Iterator[Listener]:
         tasks: dict[str, TaskID] = {}
 
         def listen(label: str, done: int, total: int) -> None:
+            if done == total == 1 and label not in tasks:
+                bars.console.print(label, markup=False, highlight=False, soft_wrap=True)
+                return
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)

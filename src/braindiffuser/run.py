@@ -129,6 +129,8 @@ class Run:
         Raises:
             RunError: if a stage that it needs is not finished, or another process works in the folder.
         """
+        if stage not in stages():
+            raise RunError(f"there is no stage {stage}; stages: {', '.join(stages())}")
         record = stages()[stage]
         pending = [step for step in record.steps(self.experiment) if self.state(step) != "finished"]
         if not pending:

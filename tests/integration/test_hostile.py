@@ -429,6 +429,28 @@ def test_facts_that_json_cannot_hold_are_told(root, tmp_path, monkeypatch):
             opened.do("analyse")
 
 
+@pytest.mark.usefixtures("types_unchecked")
+def test_an_analysis_that_returns_something_else_is_told(root, tmp_path, monkeypatch):
+    for answer, words in (
+        (lambda *_: {}, "analysis names returned dict, expected an Outcome"),
+        (
+            lambda *_: fakes.Section(name="A b", title=3, blocks=()),
+            r"a section of analysis names does not fit \(Section\): name: ",
+        ),
+    ):
+        monkeypatch.setattr(fakes.Names, "run", answer)
+        opened = Run.open(fake_experiment(root), tmp_path)
+        for stage in ("prepare", "extract", "fit"):
+            opened.do(stage)
+        with pytest.raises(RunError, match=words):
+            opened.do("analyse")
+
+
+def test_an_unknown_stage_is_answered_with_those_there_are(root, tmp_path):
+    with pytest.raises(RunError, match="there is no stage fitt; stages: prepare, extract, fit"):
+        Run.open(fake_experiment(root), tmp_path).do("fitt")
+
+
 def test_books_are_json_that_anyone_can_read(finished):
     for path in [finished / "manifest.json", *(finished / "steps").iterdir()]:
         assert json.loads(path.read_text())["checksum"]

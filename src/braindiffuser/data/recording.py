@@ -38,8 +38,8 @@ class Recording:
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
         read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
         missing_rois: names of regions that have no file.
-        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, height, width) in [0, 1].
-        captions: reads the captions of one stimulus by its id; None if the recording has none.
+        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
+        captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored apart from all others, under that name.
         words: name of a further test set → its title and what a reader should know of it, for the page.
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.

@@ -9,11 +9,9 @@ from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.checkpoint_files import checkpoint_folder
 from braindiffuser.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.errors import RunError
+from braindiffuser.evaluation.bundled import DEMO_CLIP
 from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.metrics import FeatureMetric, FeatureNetwork
-
-DEMO_CLIP = Path("demo/clip")
-"""Checkpoint folder of the small CLIP that comes with the package."""
 
 
 def load_networks(
@@ -37,11 +35,6 @@ def load_networks(
                 own[metric.network] = network
     networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
     return networks | own, missing
-
-
-def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
-    """Return the checkpoint folders of those networks that come with the package, by name."""
-    return {"clip_demo": checkpoint_folder(DEMO_CLIP)} if "clip_demo" in names else {}
 
 
 def scoring_networks(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser._arrays import Vector
+from braindiffuser.errors import RunError
 from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.images import PictureSource, batches, resize
 from braindiffuser.metrics import FeatureMetric, FeatureNetwork, PixelMetric
@@ -58,8 +59,8 @@ class Scorer:
             Score of each picture, float64 (n,), by the metric's key.
 
         Raises:
-            ValueError: if the number of pictures is not that of the stimuli, or a metric does not give one finite score
-                for each picture.
+            ValueError: if the number of pictures is not that of the stimuli.
+            RunError: if a metric does not give one finite score for each picture.
         """
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; both must be as many")
@@ -137,7 +138,7 @@ def _checked(key: str, found: object, n: int) -> Vector:
     """Return what a metric gave, in float64, if it is one finite score for each of n pictures."""
     scores = np.asarray(found, np.float64)
     if scores.shape != (n,) or not np.isfinite(scores).all():
-        raise ValueError(f"metric {key} must give one finite score for each of {n} pictures, but gave {found!r}")
+        raise RunError(f"metric {key} must give one finite score for each of {n} pictures, but gave {found!r:.100}")
     return scores
 
 

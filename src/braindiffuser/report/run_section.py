@@ -72,7 +72,7 @@ def _stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
         total = (duration(seconds), f"{memory:.1f} GB" if memory else MISSING, "")
         rows.append(Row(label="All", cells=tuple(Cell(value=value) for value in total)))
     return Table(
-        caption="Time and peak memory of each stage",
+        caption="Time of each stage over all its attempts, and peak memory of the last",
         corner="Stage",
         columns=("Time", "Peak memory", "Finished"),
         rows=tuple(rows),

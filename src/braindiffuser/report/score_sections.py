@@ -130,8 +130,8 @@ def _gallery_section(scored: ScoredSet) -> Section:
     )
     ties = f", ties by {tie}" if tie != ranking else ""
     text = (
-        f"Not chosen by hand: test pictures are ordered by their own {ranking}{ties}, and cut at the top, in the middle and at "
-        "the bottom."
+        f"Not chosen by hand: test pictures are ordered by their score in {ranking}{ties}, and cut at the top, in the middle and "
+        "at the bottom."
     )
     return Section(
         name="gallery",
@@ -179,7 +179,7 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "of each other test picture. The score is the share of those others that correlate less than the right one. Chance is "
         "50 %.",
         "Ceiling": "The same pipeline, fed with the true features of the picture seen instead of those decoded from responses. "
-        "What a perfect score has over it is lost by the generators; what it has over the reconstruction is lost by the "
+        "The gap from a perfect score to the ceiling is lost by the generators; that from the ceiling to the reconstruction by "
         "decoding.",
         "Baselines": "The mean of all training pictures, a random training picture, and the reconstructions, each held against "
         "another stimulus, as if responses had been shuffled. A decoder that reads nothing from the brain reaches these.",

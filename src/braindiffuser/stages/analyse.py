@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import ValidationError
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.analyses import Analysis, Findings, Outcome
 from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
-from braindiffuser.experiment import Experiment
+from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators import GroupFeatures
 from braindiffuser.stages import Stage, Step, Work, stages
 from braindiffuser.stages.fit import read_learnt, training_rows
@@ -25,8 +26,19 @@ from braindiffuser.stages.reconstruct import null_features
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for analysis in work.experiment.analyses:
         if analysis.label in drafts:
-            _write(drafts[analysis.label], analysis.label, analysis.run(_findings(work, analysis)))
+            _write(drafts[analysis.label], analysis.label, _answer(work, analysis))
             yield analysis.label
+
+
+def _answer(work: Work, analysis: Analysis) -> Outcome:
+    try:
+        outcome = analysis.run(_findings(work, analysis))
+    except ValidationError as error:
+        faults = list_faults(error)
+        raise RunError(f"a section of analysis {analysis.label} does not fit ({error.title}): {faults}") from error
+    if not isinstance(outcome, Outcome):
+        raise RunError(f"analysis {analysis.label} returned {type(outcome).__name__}, expected an Outcome")
+    return outcome
 
 
 def _write(draft: Draft, label: str, outcome: Outcome) -> None:

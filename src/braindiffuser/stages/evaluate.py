@@ -177,7 +177,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
-    from braindiffuser.evaluation.networks import bundled_checkpoints
+    from braindiffuser.evaluation.bundled import bundled_checkpoints
 
     whole = experiment.evaluation.all_metrics()
     own = {
@@ -190,10 +190,15 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
     """Scoring networks whose checkpoints are on this machine."""
+    from braindiffuser.evaluation.bundled import BUNDLED_NETWORKS
+
+    names = [name for name in experiment.evaluation.all_metrics().layers if name not in BUNDLED_NETWORKS]
+    if not names:
+        return ()
     from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
     from braindiffuser.weight_files import weights_folder
 
-    folders, names = (weights_folder(), torchvision_folder()), experiment.evaluation.all_metrics().layers
+    folders = weights_folder(), torchvision_folder()
     return tuple(name for name in names if name in NETWORKS and NETWORKS[name].file.find(*folders))
 
 

@@ -40,7 +40,7 @@ def _features(work: Work, target: Target, ids: Int[np.ndarray, " n_all"], rows: 
     recording = work.open_recording()
     pictures = recording.pictures if "stimuli" in target.reads else None
     captions = recording.captions if "captions" in target.reads else None
-    return target.extract(Stimuli(ids[rows], pictures, captions), work.networks, work.experiment.seed)
+    return np.asarray(target.extract(Stimuli(ids[rows], pictures, captions), work.networks, work.experiment.seed))
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int
 from pydantic import model_validator
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.network_cache import NetworkCache
 from braindiffuser.part import Part
 
@@ -44,20 +44,46 @@ class Stimuli:
 
         Raises:
             RunError: if the target's `reads` does not name "stimuli".
+            RecordingError: if the recording's pictures are not square, float and in [0, 1].
         """
         if self._pictures is None:
             raise RunError('a target that looks at pictures must declare so: "stimuli" in its `reads`')
-        return self._pictures(self.ids)
+        pictures = self._pictures(self.ids)
+        _check_pictures(pictures, self.ids)
+        return pictures
 
     def captions(self) -> list[Sequence[str]]:
         """Read the captions of each stimulus, without empty ones.
 
         Raises:
             RunError: if the target's `reads` does not name "captions".
+            RecordingError: if the captions of a stimulus are one text in place of several.
         """
         if self._captions is None:
             raise RunError('a target that looks at captions must declare so: "captions" in its `reads`')
-        return [self._captions(int(stimulus_id)) for stimulus_id in self.ids]
+        captions = [self._captions(int(stimulus_id)) for stimulus_id in self.ids]
+        for stimulus_id, found in zip(self.ids, captions, strict=True):
+            if isinstance(found, str) or not all(isinstance(caption, str) for caption in found):
+                raise RecordingError(
+                    f"captions of stimulus {stimulus_id} came as {found!r:.60}, expected a tuple of texts"
+                )
+        return captions
+
+
+def _check_pictures(pictures: Any, ids: Int[np.ndarray, " n"]) -> None:
+    """Refuse pictures that networks would take for something else."""
+    shape, dtype = np.shape(pictures), getattr(pictures, "dtype", None)
+    side = shape[-1] if shape else 0
+    if dtype != np.float32 or shape != (len(ids), 3, side, side):
+        raise RecordingError(
+            f"pictures of stimuli {ids[0]} to {ids[-1]} came as {dtype} of shape {shape}, expected float32 of "
+            f"({len(ids)}, 3, side, side): square, colours first"
+        )
+    if not (np.isfinite(pictures).all() and pictures.min() >= 0 and pictures.max() <= 1):
+        raise RecordingError(
+            f"pictures of stimuli {ids[0]} to {ids[-1]} hold values from {pictures.min():.3g} to {pictures.max():.3g}, "
+            "expected 0 to 1"
+        )
 
 
 class Target(Part):

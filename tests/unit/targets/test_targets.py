@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.features.vdvae import extract_latents
 from braindiffuser.models.weights import load_clip, load_vdvae
@@ -122,6 +122,29 @@ def test_one_clip_serves_two_groups(stimuli, monkeypatch):
         TARGETS[name].extract(stimuli(IDS[:1]), networks, 0)
         TARGETS[name].null(networks)
     assert loaded == [BUNDLED / "demo" / "clip"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda made: made.transpose(0, 2, 3, 1), r"came as float32 of shape \(3, 24, 24, 3\), expected float32 of"),
+        (lambda made: made[..., :20], r"shape \(3, 3, 24, 20\), expected .* square, colours first"),
+        (lambda made: made.astype(np.float64), "came as float64"),
+        (lambda made: made * 255, "hold values from .*, expected 0 to 1"),
+        (lambda made: made[:1], r"shape \(1, 3, 24, 24\)"),
+    ],
+)
+@pytest.mark.usefixtures("types_unchecked")
+def test_pictures_that_networks_would_take_for_something_else_are_refused(change, words):
+    with pytest.raises(RecordingError, match=f"pictures of stimuli 7 to 12 .*{words}"):
+        Stimuli(IDS, lambda ids: change(pictures(ids)), None).pictures()
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize("found", ["one text", (1, 2)])
+def test_captions_that_are_not_several_texts_are_refused(found):
+    with pytest.raises(RecordingError, match="captions of stimulus 7 came as .*, expected a tuple of texts"):
+        Stimuli(IDS, None, lambda number: found).captions()
 
 
 def test_what_a_target_does_not_declare_is_not_read(networks):
