@@ -15,7 +15,7 @@ CHECKSUM = "checksum"
 
 def write_book(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON with its checksum, at its place at once."""
-    content = {key: value for key, value in content.items() if key != CHECKSUM}
+    content = json.loads(json.dumps({key: value for key, value in content.items() if key != CHECKSUM}, allow_nan=False))
     with replacing(path) as beside:
         beside.write_text(
             json.dumps({**content, CHECKSUM: _checksum(content)}, indent=1, allow_nan=False) + "\n", "utf-8"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from braindiffuser.files import FileState, state_of
 from braindiffuser.weight_files import weights_folder
 
 BUNDLED = Path(__file__).parent / "checkpoints"
@@ -17,12 +18,16 @@ def checkpoint_folder(named: Path) -> Path:
     return bundled if bundled.exists() else weights_folder() / named
 
 
-def hash_checkpoint(folder: Path) -> str:
-    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files."""
-    content = hashlib.sha256()
+def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:
+    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files.
+
+    Args:
+        folder: of the checkpoint.
+        known: states of files that were read before, to be added to; a file whose size and times are the same is not read.
+    """
+    content, known = hashlib.sha256(), {} if known is None else known
     for path in sorted(folder.glob("*")):
         if path.suffix in {".json", ".safetensors"} and path.is_file():
-            content.update(path.name.encode())
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
+            known[path] = state_of(path, known.get(path))
+            content.update(path.name.encode() + bytes.fromhex(known[path].sha256))
     return content.hexdigest()[:16]

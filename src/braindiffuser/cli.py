@@ -347,7 +347,7 @@ def _print_result(opened: Run) -> None:
     if opened.is_finished("evaluate"):
         Console().print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
     if opened.is_finished("report"):
-        Console().print(f"Page: {page}", highlight=False, soft_wrap=True)
+        Console().print(f"Page: {page}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:

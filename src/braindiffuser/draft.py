@@ -49,9 +49,14 @@ class Draft:
         self.folder, self.key = folder, key
         self._journal = folder / JOURNAL
         self.files: dict[str, FileState] = {}
+        self.lost = False
+        """Whether files that were noted, or published before, are not whole any more."""
         begun, noted = self._read_journal()
         if begun == key:
             self.files = {name: state for name, state in noted.items() if self._is_there(name, state)}
+            damaged = noted.keys() - self.files.keys()
+            self.lost = bool(damaged)
+            remove_files(folder, damaged)
         elif begun is not None:
             self.remove(noted)
         self._write_journal()  # without a last line that was cut short
@@ -115,6 +120,7 @@ class Draft:
                     with replacing(place) as beside:
                         beside.write_bytes(source.read_bytes())
                 self.note([name])
+        self.lost |= not files.keys() <= self.files.keys()
 
     def remove(self, names: Iterable[str] = ()) -> None:
         """Delete the draft: these files, those that it notes, those that a kill left half written, and its journal."""
@@ -125,6 +131,10 @@ class Draft:
         """Return where a file of this draft is to be written; raises what `as_states` raises of names that lead outside."""
         as_states({name: (0, "", 0, 0)})
         return self.folder / name
+
+    def is_as_noted(self, name: str) -> bool:
+        """Tell if a file is noted and has not been written to since."""
+        return name in self.files and self._is_there(name, self.files[name])
 
     def holds(self, name: str) -> bool:
         """Tell if a file is there and whole."""

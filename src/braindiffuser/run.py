@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from braindiffuser.datasets import Dataset
     from braindiffuser.report.page import Report
 
-OWN_FILES = ("manifest.json", "recording.json", "written.jsonl", ".lock", "steps", "unfinished")
+OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
 
 
@@ -390,7 +391,7 @@ def _refuse_folder(folder: Path, experiment: Experiment) -> None:
         raise RunError(f"{folder} is a file: name a folder for the run")
     place = experiment.dataset.place
     if place is not None:
-        out = folder.resolve()
+        out = Path(os.path.realpath(folder))
         places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
         if any(out == each or out in each.parents or each in out.parents for each in places):
             raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from braindiffuser.checkpoint_files import hash_checkpoint
 from braindiffuser.contents import Contents, differences
 from braindiffuser.experiment import Experiment, identity
+from braindiffuser.files import FileState
 from braindiffuser.stages import Step, stages
 from braindiffuser.store import Store
 
@@ -32,7 +33,7 @@ class StepStates:
         self.experiment = experiment
         self._store = store
         self._contents = contents
-        self._checkpoint_hashes: dict[Path, str] = {}
+        self._checkpoint_files: dict[Path, FileState] = {}
 
     # What a step is made from
 
@@ -86,9 +87,7 @@ class StepStates:
         return stages()[step.stage].available(self.experiment, step.unit)
 
     def _hash_checkpoint(self, folder: Path) -> str:
-        if folder not in self._checkpoint_hashes:
-            self._checkpoint_hashes[folder] = hash_checkpoint(folder)
-        return self._checkpoint_hashes[folder]
+        return hash_checkpoint(folder, self._checkpoint_files)
 
     def _uid(self, step: Step) -> str | None:
         record = self._store.record(str(step))

@@ -2,7 +2,7 @@
 
     steps/extract.latents.json        what the step was made from and every file of it
     unfinished/extract.latents/       the same step while it runs: see `draft`
-    written.jsonl                     which content was written where; it tells a result without a record from a user's file
+    written.json                      which content was written where; it tells a result without a record from a user's file
 
 A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
@@ -11,7 +11,6 @@ deleted; nothing else ever is.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from jaxtyping import Shaped
 
 from braindiffuser import images
 from braindiffuser._arrays import Pictures
-from braindiffuser.books import read_book, write_book
+from braindiffuser.books import CHECKSUM, read_book, write_book
 from braindiffuser.draft import Draft, discard, picture_name, read_bundle
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
@@ -33,7 +32,7 @@ FORMAT = 3
 """Of the folder; other formats are refused."""
 
 MANIFEST = "manifest.json"
-WRITTEN = "written.jsonl"
+WRITTEN = "written.json"
 """Which content this run wrote where."""
 READY = "publish.json"
 """Says that a draft is complete, and holds its record."""
@@ -242,7 +241,7 @@ class Store(Results):
             whole = all(
                 _holds(ready.parent / name, state) or _holds(self.folder / name, state) for name, state in files.items()
             )
-            if not files or not whole or not re.fullmatch(STEP_NAME, step):
+            if not (files and whole and isinstance(content.get("facts"), dict)) or not re.fullmatch(STEP_NAME, step):
                 ready.unlink()
                 continue
             self._refuse_foreign(
@@ -282,7 +281,8 @@ class Store(Results):
         written: dict[str, str] | None = None
         for name, state in files.items():
             place = self.folder / name
-            if name in earlier or not (place.exists() or place.is_symlink()) or _holds(place, state):
+            absent = not (place.exists() or place.is_symlink())
+            if absent or (name in earlier and not place.is_dir()) or _holds(place, state):
                 continue
             written = self._written() if written is None else written
             if name in others or not place.is_file() or state_of(place).sha256 != written.get(name):
@@ -293,23 +293,11 @@ class Store(Results):
 
     def _note_written(self, files: Mapping[str, FileState]) -> None:
         """Remember which content was written where, for the day when a record is lost."""
-        path = self.folder / WRITTEN
-        lines = [json.dumps([name, state.sha256]) + "\n" for name, state in files.items()]
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n" + "".join(lines))  # ends a line that was cut short
-            file.flush()
-            os.fsync(file.fileno())
+        write_book(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
 
     def _written(self) -> dict[str, str]:
-        """Return name → hash of the last content that a step of this run wrote there."""
-        path, written = self.folder / WRITTEN, {}
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-            try:
-                name, digest = json.loads(line)
-            except (ValueError, TypeError):
-                continue
-            written[str(name)] = str(digest)
-        return written
+        """Return name → hash of the last content that a step of this run wrote there; empty if that book is damaged."""
+        return read_book(self.folder / WRITTEN) or {}
 
     # Other files of the run
 
@@ -329,7 +317,8 @@ class Store(Results):
         """
         path = self.folder / MANIFEST
         manifest = read_book(path)
-        if (manifest or _as_mapping(path)).get("format", FORMAT) != FORMAT:
+        older = {} if manifest is not None else _as_mapping(path)
+        if CHECKSUM not in older and (manifest or older).get("format", FORMAT) != FORMAT:
             raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
         return manifest or {}
 

@@ -72,7 +72,7 @@ def results(folder):
     """All results by name, but the page, which holds times, and the run's own books."""
     files = (path for path in folder.rglob("*") if path.is_file())
     named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    books = ("manifest.json", "experiment.yaml", "recording.json", "written.jsonl", ".lock", PAGE)
+    books = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
     return {name: content for name, content in named.items() if name not in books and not name.startswith("steps/")}
 
 

@@ -302,3 +302,15 @@ def test_rows_of_another_shape_are_told(tmp_path):
     draft = Draft(tmp_path / "draft", "key")
     with pytest.raises(RunError, match=r"rows 0 to 3 of x came as \(1, 2\), expected \(4, 2\)"):
         draft.fill("x", (4, 2), lambda rows: np.ones((1, 2), np.float32))
+
+
+def test_a_draft_tells_that_some_of_its_files_were_lost(tmp_path):
+    draft = Draft(tmp_path / "draft", "key")
+    draft.write_text("a", "whole")
+    draft.write_text("b", "whole")
+    assert not Draft(tmp_path / "draft", "key").lost
+    (tmp_path / "draft" / "b").write_text("damaged")
+    again = Draft(tmp_path / "draft", "key")
+    assert again.lost
+    assert again.holds("a")
+    assert not (tmp_path / "draft" / "b").exists()

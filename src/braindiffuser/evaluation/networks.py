@@ -26,15 +26,33 @@ def load_networks(
 
     Returns:
         What `scoring_networks` returns, which also says what is raised.
+
+    Raises:
+        RunError: if the networks of two metrics, or of a metric and the package, have one name.
     """
     own: dict[str, FeatureNetwork] = {}
-    for metric in profile.metrics.values():
-        if isinstance(metric, FeatureMetric) and metric.network not in own:
-            network = metric.load_network(device)
-            if network is not None:
+    loaded_by: dict[str, object] = {}
+    for key, metric in profile.metrics.items():
+        if isinstance(metric, FeatureMetric) and type(metric).load_network is not FeatureMetric.load_network:
+            _refuse_taken(key, metric.network)
+            loads = type(metric).load_network, metric.checkpoints
+            if loaded_by.setdefault(metric.network, loads) != loads:
+                raise RunError(
+                    f"metric {key} loads another network under the name {metric.network}: give it a name of its own"
+                )
+            if metric.network not in own and (network := metric.load_network(device)) is not None:
                 own[metric.network] = network
     networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
     return networks | own, missing
+
+
+def _refuse_taken(metric: str, network: str) -> None:
+    from braindiffuser.evaluation.published_networks import NETWORKS
+
+    if network in (*_BUNDLED, *NETWORKS):
+        raise RunError(
+            f"metric {metric} brings a network of the name {network}, which the package has: give it another name"
+        )
 
 
 def scoring_networks(

@@ -20,7 +20,7 @@ from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators import GroupFeatures
 from braindiffuser.stages import Stage, Step, Work, stages
 from braindiffuser.stages.fit import read_learnt, training_rows
-from braindiffuser.stages.reconstruct import null_features
+from braindiffuser.stages.reconstruct import draw_batch, null_features
 
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _draw_variant(
     for first in range(0, len(picture_ids), step):
         rows = slice(first, first + step)
         chosen = {group: features[group][rows] for group in groups}
-        made.append(draw(chosen, picture_ids[rows], None if start is None else start[rows]))
+        made.append(draw_batch(draw, chosen, picture_ids[rows], None if start is None else start[rows]))
         work.progress(f"drawing: {variant.replace('_', ' ')}", min(rows.stop, len(picture_ids)), len(picture_ids))
     return np.concatenate(made)
 
@@ -148,7 +148,11 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     analysis = _analysis(experiment, unit)
-    own = {f"analyses.{unit}": analysis.influences(experiment.device)}
+    own = {
+        f"analyses.{unit}": analysis.influences(experiment.device),
+        "regression.linear": experiment.regression.linear,
+        "generator.uses": list(experiment.generator.uses),
+    }
     if not analysis.draws:
         return own
     drawn = experiment.generator.influences(experiment.device)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.draft import Draft
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.targets import Features, Stimuli, Target
@@ -27,10 +28,16 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         null = target.null(work.networks)
         if null is not None:
             draft.write_array(f"null/{group}", null)
+        sides = set()
         for split, (name, dtype) in SPLITS.items():
             ids = work.results.read_array(f"stimuli/{split}_ids")
             features = partial(_features, work, target, ids)
             shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
+            sides.add(shape[1:])
+            if len(sides) > 1:
+                raise RunError(
+                    f"features of {group} have shapes {sorted(sides)}: a row must have the same for all stimuli"
+                )
             progress = partial(work.progress, f"extracting: {split} {group}")
             draft.fill(f"{name}/{group}", shape, features, progress, dtype)
         yield group

@@ -75,13 +75,15 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     left = set(learnt)
     for group, decoded in experiment.regression.decode(learnt, rows, targets, responses, experiment.device, told):
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
-        values = np.concatenate([decoded[name] for name in responses]).astype(np.float32, copy=False)
-        shape = (sum(map(len, responses.values())), *targets[group].shape[1:])
-        if values.size != math.prod(shape):
-            raise RunError(
-                f"{experiment.regression.kind} decoded {group} as {values.shape}, expected {shape}, flattened or not"
-            )
-        drafts[group].write_array(f"predictions/{group}", values.reshape(shape))
+        side = targets[group].shape[1:]
+        for name, own in responses.items():
+            if len(decoded[name]) != len(own) or decoded[name].size != len(own) * math.prod(side):
+                raise RunError(
+                    f"{experiment.regression.kind} decoded {group} of {name} as {decoded[name].shape}, expected "
+                    f"{(len(own), *side)}, flattened or not"
+                )
+        values = np.concatenate([decoded[name].reshape(-1, *side) for name in responses])
+        drafts[group].write_array(f"predictions/{group}", values.astype(np.float32, copy=False))
         left.discard(group)
         yield group
     _check_names(experiment, "decode", "target groups", set(learnt) - left, learnt)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.draft import Draft
+from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
+from braindiffuser.files import UNFINISHED
 from braindiffuser.stages import Stage, Step, Work
 
 if TYPE_CHECKING:
@@ -61,12 +63,22 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 
 def _make_recording(work: Work, draft: Draft) -> None:
-    if draft.files:  # some of a damaged recording: the others can only be made together with them
+    """Make the recording's files, which are noted as they come; if one was damaged since, all are made anew."""
+    if draft.lost:
         draft.clear()
     folder = draft.folder / "nsd"
-    work.experiment.dataset.make(folder, work.progress)
-    made = (path.relative_to(draft.folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    draft.note(name for name in made if not draft.holds(name))
+
+    def note() -> None:
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(UNFINISHED))
+        names = [path.relative_to(draft.folder).as_posix() for path in files]
+        draft.note([name for name in names if not draft.is_as_noted(name)])
+
+    def told(label: str, done: int, total: int) -> None:
+        note()
+        work.progress(label, done, total)
+
+    work.experiment.dataset.make(folder, told)
+    note()
 
 
 def _list_stimuli(work: Work, draft: Draft) -> None:
@@ -131,8 +143,6 @@ def _choose_voxels(
 
 def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
     """Sum sessions one after the other; go on from the sums of a killed run if its sessions are as they were."""
-    from braindiffuser.errors import RecordingError
-
     accumulator = _resumed(work, draft, recording)
     numbers, read = recording.session_numbers, _hashes(work, recording, accumulator.sessions_done)
     for session in numbers:
@@ -163,7 +173,10 @@ def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumula
 
 def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[str]:
     """Hash the files of some sessions as they are now; sessions may share a file."""
-    files = [recording.session_files(session) for session in sessions]
+    files, listed = [recording.session_files(session) for session in sessions], work.contents.files.get("betas")
+    new = [name for names in files for name in names if listed is not None and name not in listed]
+    if new:
+        raise RecordingError(f"betas {new[0]} came after this run was opened: run the same command again")
     return [digest for names in files for digest in work.contents.digests_of("betas", names).values()]
 
 

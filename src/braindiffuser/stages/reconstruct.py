@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from braindiffuser._arrays import Pictures
 from braindiffuser.draft import Draft
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators import GroupFeatures
+from braindiffuser.generators import Draw, GroupFeatures
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.store import Results
 
@@ -88,9 +90,21 @@ def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> No
         rows = slice(first, min(first + step, len(ids)))
         lacking = [number for number in range(rows.start, rows.stop) if number in missing]
         if lacking:
-            made = draw(_rows(features, rows), ids[rows], None if starts is None else starts[rows])
+            made = draw_batch(draw, _rows(features, rows), ids[rows], None if starts is None else starts[rows])
             draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
             work.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
+
+
+def draw_batch(draw: Draw, features: GroupFeatures, ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:
+    """Draw, and check that there is a picture for each id.
+
+    Raises:
+        RunError: if not.
+    """
+    made = draw(features, ids, start)
+    if len(made) != len(ids):
+        raise RunError(f"the generator drew {len(made)} pictures of {len(ids)} features: it must draw one for each row")
+    return made
 
 
 def _rows(features: GroupFeatures, rows: slice) -> dict[str, Float[np.ndarray, "n_chosen ..."]]:

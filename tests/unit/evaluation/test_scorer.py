@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from braindiffuser.errors import RunError
 from braindiffuser.evaluation.profiles import Profile
 from braindiffuser.evaluation.scorer import Scorer, arrange, extract_features, score
 from braindiffuser.images import BATCH, PictureReader, resize
@@ -197,9 +198,7 @@ def test_metrics_of_somebody_else_are_scored_like_the_bundled_ones(seen, made):
 def test_a_metric_that_does_not_score_each_picture_is_named(seen, monkeypatch, wrong):
     monkeypatch.setattr(Brightness, "compare", lambda *_: wrong)
     profile = Profile(name="one", metrics={"brightness": Brightness()})
-    with pytest.raises(
-        ValueError, match="metric brightness must give one finite score for each of 8 pictures, but gave"
-    ):
+    with pytest.raises(RunError, match="metric brightness must give one finite score for each of 8 pictures, but gave"):
         score(seen, seen, profile, {})
 
 

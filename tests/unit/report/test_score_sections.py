@@ -163,7 +163,7 @@ def test_gallery_ranks_by_the_score_that_it_states(scored):
     (gallery,) = blocks(gallery_section, Gallery)
     assert gallery.ranking == "EffNet-Lite0 last"
     assert texts(gallery_section)[0].startswith(
-        "Not chosen by hand: test pictures are ordered by their own EffNet-Lite0 last, "
+        "Not chosen by hand: test pictures are ordered by their score in EffNet-Lite0 last, "
     )
     rows = [row for rows in gallery.rows.values() for row in rows]
     keys = ["efficientnet_lite0_last", "pixcorr", "number"]
@@ -195,7 +195,7 @@ def test_gallery_without_the_stated_score_ranks_by_another_and_says_so(scored):
     section = by_name(score_sections([test]))["gallery"]
     (gallery,) = blocks(section, Gallery)
     assert gallery.ranking == "SwAV"
-    assert "their own SwAV, ties by PixCorr" in texts(section)[0]
+    assert "their score in SwAV, ties by PixCorr" in texts(section)[0]
     best = gallery.rows["Best"][0]
     assert test.per_image.set_index("number").loc[best.number, "swav"] == test.per_image["swav"].min()
 

@@ -143,7 +143,7 @@ def test_pictures_that_networks_would_take_for_something_else_are_refused(change
 @pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("found", ["one text", (1, 2)])
 def test_captions_that_are_not_several_texts_are_refused(found):
-    with pytest.raises(RecordingError, match="captions of stimulus 7 came as .*, expected a tuple of texts"):
+    with pytest.raises(RecordingError, match=r"captions of stimulus 7 came as .*, expected a tuple of texts"):
         Stimuli(IDS, None, lambda number: found).captions()
 
 
