@@ -505,13 +505,13 @@ def test_a_session_that_comes_while_the_run_is_open_is_noticed(root, tmp_path):
 
 def test_an_analysis_looks_at_what_regressor_and_generator_say_of_themselves(copy):
     class Other(fakes.Oracle):
-        linear: ClassVar[bool] = False
+        linear: ClassVar[bool] = True
 
     Other.__module__, Other.__qualname__ = __name__, "Other"
     globals()["Other"] = Other
     run = reopen(copy, overwrite=True, regression={"kind": f"{__name__}:Other"})
     (step,) = run.steps("analyse")
-    assert "regression.linear was True, now False" in run.states.reasons(step)
+    assert "regression.linear was False, now True" in run.states.reasons(step)
 
 
 class TooMany(fakes.Tracer):
