@@ -50,6 +50,8 @@ def check_device(device: str) -> None:
     Raises:
         RunError: if there is no such device on this machine.
     """
+    if device == "cpu":
+        return
     import torch
 
     from braindiffuser.errors import RunError

@@ -1,5 +1,6 @@
 """Runs that are killed at a chosen moment, as by `kill -9`."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,16 +11,14 @@ import torch
 ITSELF = """
 import os, signal, sys
 from pathlib import Path
-import torch
-sys.path.append(sys.argv[5])
+sys.path.append(sys.argv[4])
 import fakes
 from braindiffuser.draft import Draft
 from braindiffuser.experiment import Experiment
 from braindiffuser.run import Run
 
-folder, source, moment, threads = sys.argv[1:5]
+folder, source, moment = sys.argv[1:4]
 label, count = moment.split("@")
-torch.set_num_threads(int(threads))
 heard, note = 0, Draft.note
 
 def listen(said, done, total):
@@ -46,7 +45,7 @@ def kill_at(moments, experiment, folder):
     """
     source = folder.with_name(f"{folder.name}.yaml")
     source.write_text(experiment.to_yaml(), encoding="utf-8")
-    threads = str(torch.get_num_threads())  # sums are rounded alike only on as many threads
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums are rounded alike only on as many threads
     for moment in moments:
-        command = [sys.executable, "-c", ITSELF, str(folder), str(source), moment, threads, str(Path(__file__).parent)]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL, moment
+        command = [sys.executable, "-c", ITSELF, str(folder), str(source), moment, str(Path(__file__).parent)]
+        assert subprocess.run(command, env=os.environ | threads, check=False).returncode == -signal.SIGKILL, moment

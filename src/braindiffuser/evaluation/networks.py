@@ -34,7 +34,6 @@ def load_networks(
     loaded_by: dict[str, object] = {}
     for key, metric in profile.metrics.items():
         if isinstance(metric, FeatureMetric) and type(metric).load_network is not FeatureMetric.load_network:
-            _refuse_taken(key, metric.network)
             loads = type(metric).load_network, metric.checkpoints
             if loaded_by.setdefault(metric.network, loads) != loads:
                 raise RunError(
@@ -42,17 +41,11 @@ def load_networks(
                 )
             if metric.network not in own and (network := metric.load_network(device)) is not None:
                 own[metric.network] = network
+    taken = sorted(own.keys() & _BUNDLED.keys())
+    if taken:
+        raise RunError(f"a metric brings a network of the name {taken[0]}, which the package has: give it another name")
     networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
     return networks | own, missing
-
-
-def _refuse_taken(metric: str, network: str) -> None:
-    from braindiffuser.evaluation.published_networks import NETWORKS
-
-    if network in (*_BUNDLED, *NETWORKS):
-        raise RunError(
-            f"metric {metric} brings a network of the name {network}, which the package has: give it another name"
-        )
 
 
 def scoring_networks(
@@ -72,15 +65,17 @@ def scoring_networks(
         RunError: if a name is unknown; the known ones are listed.
         DependencyError: if a file of weights is there but damaged, or the package with those of EfficientNet-Lite0 is not.
     """
+    networks = {name: load(device) for name, load in _BUNDLED.items() if name in names}
+    if networks.keys() == set(names):
+        return networks, {}
     from braindiffuser.evaluation.published_networks import NETWORKS, load_published_networks
 
     unknown = sorted(set(names) - _BUNDLED.keys() - NETWORKS.keys())
     if unknown:
         known = ", ".join(sorted(_BUNDLED.keys() | NETWORKS.keys()))
         raise RunError(f"there is no scoring network {', '.join(unknown)}; known networks: {known}")
-    networks, missing = load_published_networks(sorted(NETWORKS.keys() & set(names)), weights, device)
-    networks |= {name: load(device) for name, load in _BUNDLED.items() if name in names}
-    return networks, missing
+    published, missing = load_published_networks(sorted(NETWORKS.keys() & set(names)), weights, device)
+    return published | networks, missing
 
 
 def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:
