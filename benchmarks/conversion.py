@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
-from braindiffuser.models.convert import KL_F8, convert_versatile, convert_versatile_hub
-from braindiffuser.models.versatile import VersatileConfig, config_of_original, from_original
-from braindiffuser.models.weights import build_autoencoder
+from braindiffuser.networks.checkpoints import build_autoencoder
+from braindiffuser.networks.convert import KL_F8, convert_versatile, convert_versatile_hub
+from braindiffuser.networks.versatile import VersatileConfig, config_of_original, from_original
 
 TESTS = Path(__file__).parents[1] / "tests"
 PTH_BYTES, TEXT_UNET_BYTES = 6.66e9, 6.84e9

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from braindiffuser.models.samplers import sample_from_latents
-from braindiffuser.models.vdvae import IMAGENET64
-from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig, config_of_original, from_original
-from braindiffuser.reconstruction.diffusion import guided_denoiser
+from braindiffuser.generators.diffusion import guided_denoiser
+from braindiffuser.networks.samplers import sample_from_latents
+from braindiffuser.networks.vdvae import IMAGENET64
+from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig, config_of_original, from_original
 
 NAMES = Path(__file__).parents[1] / "tests" / "reference" / "vectors"
 N_LAYERS, N_VISION, N_TEXT = 31, 257, 77

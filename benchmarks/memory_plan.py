@@ -21,12 +21,12 @@ import psutil
 import torch
 
 from braindiffuser.experiment import Experiment
+from braindiffuser.generators.diffusion import guided_denoiser
+from braindiffuser.generators.placement import place
 from braindiffuser.memory_plan import demand_of
-from braindiffuser.models.convert import KL_F8
-from braindiffuser.models.versatile import VersatileConfig
-from braindiffuser.models.weights import build_autoencoder, build_empty, build_unet
-from braindiffuser.reconstruction.diffusion import guided_denoiser
-from braindiffuser.reconstruction.placement import place
+from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, build_unet
+from braindiffuser.networks.convert import KL_F8
+from braindiffuser.networks.versatile import VersatileConfig
 
 N_VISION, N_TEXT = 257, 77
 Result = dict[str, Any]

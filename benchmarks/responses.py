@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from braindiffuser.data.responses import ResponseAccumulator
-from braindiffuser.draft import Draft
+from braindiffuser.datasets.responses import ResponseAccumulator
+from braindiffuser.store.draft import Draft
 
 N_SESSIONS, N_TRIALS, N_VOXELS = 37, 750, 15_724
 N_STIMULI, N_SHARED = 9_841, 982

@@ -33,11 +33,11 @@ from typing import Any
 
 import numpy as np
 
-from braindiffuser.draft import Draft
 from braindiffuser.regression.decoders import fit_decoders
+from braindiffuser.regression.operators import operators
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regression.training import operators
-from braindiffuser.store import Results
+from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 ALPHAS = {"latents": 50_000.0, "vision": 60_000.0, "text": 100_000.0}
 N_SIGNALS = 64

@@ -29,18 +29,17 @@ from torch import nn
 
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.contents import Contents
-from braindiffuser.data.nsd import open_stimuli
-from braindiffuser.data.recording import TRIAL_COLUMNS, Recording
-from braindiffuser.draft import Draft
-from braindiffuser.evaluation import published_networks
-from braindiffuser.evaluation.published_networks import NETWORKS, feature_network
+from braindiffuser.datasets.nsd_layout import open_stimuli
+from braindiffuser.datasets.recording import TRIAL_COLUMNS, Recording
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.machine import machine, versions
-from braindiffuser.metrics import FeatureNetwork
-from braindiffuser.network_cache import NetworkCache
+from braindiffuser.metrics import published_networks
+from braindiffuser.metrics.published_networks import NETWORKS, feature_network
+from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.stages import Work, stages
-from braindiffuser.store import Store
+from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Store
 
 N_TRAIN, STIMULUS_SIDE, N_DISTINCT = 1_000, 425, 64
 KINDS = ("low_level", "final", "from_true_features", "without_low_level")

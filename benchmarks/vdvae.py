@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from braindiffuser.models.vdvae import IMAGENET64, VDVAE
+from braindiffuser.networks.vdvae import IMAGENET64, VDVAE
 
 N_LAYERS = 31
 

@@ -11,12 +11,12 @@ from tempfile import mkdtemp
 import numpy as np
 
 from braindiffuser import Experiment, RidgeCV, SimulatedSubject, images, open_nsd, simulate
-from braindiffuser.data.nsd import open_stimuli
-from braindiffuser.data.responses import average_responses
-from braindiffuser.evaluation.trust import bootstrap_interval
-from braindiffuser.features.clip import extract_vision_tokens
+from braindiffuser.datasets.nsd_layout import open_stimuli
+from braindiffuser.datasets.responses import average_responses
+from braindiffuser.metrics.trust import bootstrap_interval
 from braindiffuser.metrics.two_way_identification import two_way_identification
-from braindiffuser.models.weights import load_clip
+from braindiffuser.networks.checkpoints import load_clip
+from braindiffuser.targets.clip_tokens import extract_vision_tokens
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "recording"
 

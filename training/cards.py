@@ -16,14 +16,14 @@ from loop import TRAINING_SEED
 from train_diffusion import null_tokens
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.data.scenes import Scene, Split, compose_scenes
+from braindiffuser.datasets.simulation.scenes import Scene, Split, compose_scenes
+from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings, reconstruct
+from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.metrics.pixcorr import pixcorr
-from braindiffuser.models.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
-from braindiffuser.models.logistic_mixture import mixture_nll
-from braindiffuser.models.weights import load_autoencoder, load_clip, load_unet, load_vdvae
-from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings, reconstruct
-from braindiffuser.reconstruction.settings import DiffusionConfig
+from braindiffuser.networks.checkpoints import load_autoencoder, load_clip, load_unet, load_vdvae
+from braindiffuser.networks.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
+from braindiffuser.networks.folders import BUNDLED
+from braindiffuser.networks.logistic_mixture import mixture_nll
 
 DEMO = BUNDLED / "demo"
 N_SCENES = 200
@@ -148,7 +148,7 @@ def main() -> None:
 
 {card.purpose} {n_parameters / 1e6:.1f} M parameters, float16, {size:.1f} MB. Licence: MIT, as the code.
 
-- **Data**: scenes composed from the scene kit (`src/braindiffuser/data/scene_kit`, each photograph under its own licence),
+- **Data**: scenes composed from the scene kit (`braindiffuser.datasets.simulation`, each photograph under its own licence),
   seed {TRAINING_SEED}; the objects and backgrounds of the held-out list were never shown.
 - **Recipe**: {card.recipe}
 - **Use**: the demonstration and tests. It knows about 140 objects and 45 places; it is no model of natural images.

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.weights import build_autoencoder, load_autoencoder, save_network
+from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.networks.checkpoints import build_autoencoder, load_autoencoder, save_network
+from braindiffuser.networks.folders import BUNDLED
 
 BATCH = 16
 CONFIG: dict[str, Any] = {

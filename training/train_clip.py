@@ -15,10 +15,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.data.scenes import compose_scenes, load_scene_kit
-from braindiffuser.models.clip import pixel_values, tokenize
-from braindiffuser.models.weights import build_clip, save_network
+from braindiffuser.datasets.simulation.scenes import compose_scenes, load_scene_kit
+from braindiffuser.networks.checkpoints import build_clip, save_network
+from braindiffuser.networks.clip import pixel_values, tokenize
+from braindiffuser.networks.folders import BUNDLED
 
 BATCH = 192
 UNKNOWN, START, END = "<unknown>", "<|startoftext|>", "<|endoftext|>"

@@ -15,18 +15,18 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED, hash_checkpoint
-from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.clip import mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.models.noise_schedule import VERSATILE_DIFFUSION
-from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig
-from braindiffuser.models.weights import (
+from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.networks.checkpoints import (
     Clip,
     load_autoencoder,
     load_clip,
     load_unet,
     save_network,
 )
+from braindiffuser.networks.clip import mean_text_tokens, pixel_values, vision_tokens
+from braindiffuser.networks.folders import BUNDLED, hash_checkpoint
+from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION
+from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
 CONFIG = VersatileConfig(
     in_channels=4,

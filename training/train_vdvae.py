@@ -12,11 +12,11 @@ from loop import TRAINING_SEED, arguments_of, train
 from torch import Tensor
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.data.scenes import compose_scenes
-from braindiffuser.models.logistic_mixture import mixture_nll
-from braindiffuser.models.vdvae import VDVAEConfig
-from braindiffuser.models.weights import save_network
+from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.networks.checkpoints import save_network
+from braindiffuser.networks.folders import BUNDLED
+from braindiffuser.networks.logistic_mixture import mixture_nll
+from braindiffuser.networks.vdvae import VDVAEConfig
 
 CONFIG = VDVAEConfig(
     image_size=16,

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt
 from braindiffuser._arrays import Pictures
 from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.images import resize
-from braindiffuser.network_cache import NetworkCache
+from braindiffuser.networks.cache import NetworkCache
 
 
 class Mosaic(Generator):

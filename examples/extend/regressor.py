@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from braindiffuser.errors import RunError
+from braindiffuser.regression import Decoded, Regressor, TestSets
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
-from braindiffuser.regressors import Decoded, Regressor, TestSets
 
 
 class NearestNeighbours(Regressor):

@@ -7,58 +7,13 @@
     run = braindiffuser.Run.open(experiment, "runs/mine")
     run.do("prepare")                                   # … extract, fit, reconstruct, evaluate; or run.run_all()
 
-Names load what they need when they are first used, so importing the package is cheap.
+Names load what they need when they are first used, so importing the package is cheap. What `__all__` of the package and of its
+subpackages lists is public; everything else may change.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from braindiffuser.data.nsd import open_nsd
-    from braindiffuser.data.simulated import simulate
-    from braindiffuser.data.simulated_subject import SimulatedSubject
-    from braindiffuser.evaluation.scorer import Scorer
-    from braindiffuser.experiment import Experiment
-    from braindiffuser.regression.ridge import Ridge, RidgeCV
-    from braindiffuser.run import Run, run_demo
+import lazy_loader
 
 __version__ = "0.1.0.dev0"
 
-_HOMES = {
-    "Experiment": "experiment",
-    "Ridge": "regression.ridge",
-    "RidgeCV": "regression.ridge",
-    "Run": "run",
-    "Scorer": "evaluation.scorer",
-    "SimulatedSubject": "data.simulated_subject",
-    "open_nsd": "data.nsd",
-    "run_demo": "run",
-    "simulate": "data.simulated",
-}
-
-__all__ = [
-    "Experiment",
-    "Ridge",
-    "RidgeCV",
-    "Run",
-    "Scorer",
-    "SimulatedSubject",
-    "__version__",
-    "open_nsd",
-    "run_demo",
-    "simulate",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """List the public names."""
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__all__ += ["__version__"]

@@ -160,8 +160,8 @@ def simulate(
 ) -> None:
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
     with _telling_errors():
-        from braindiffuser.data import simulated
-        from braindiffuser.data.simulated_subject import SimulatedSubject
+        from braindiffuser.datasets.simulation.simulate import simulate as write_recording
+        from braindiffuser.datasets.simulation.subject import SimulatedSubject
 
         settings = SimulatedSubject.model_validate(
             {
@@ -174,7 +174,7 @@ def simulate(
             }
         )
         with _progress() as listen:
-            written = simulated.simulate(folder, settings, listen)
+            written = write_recording(folder, settings, listen)
     console.print(f"[bold]{written}[/bold] holds subject {subject}")
 
 
@@ -210,7 +210,7 @@ def weights(
     """Show the published weights that the preset brain-diffuser needs; fetch and convert them."""
     with _telling_errors():
         from braindiffuser import published_weights
-        from braindiffuser.weight_files import weights_folder
+        from braindiffuser.networks.downloads import weights_folder
 
         if get:
             with _progress() as listen:
@@ -222,9 +222,9 @@ def weights(
 
 def _print_weights(out: Console) -> None:
     """List the published files: here or not, size, name, what for, licence, and where from."""
-    from braindiffuser.evaluation.published_networks import torchvision_folder
+    from braindiffuser.metrics.published_networks import torchvision_folder
+    from braindiffuser.networks.downloads import weights_folder
     from braindiffuser.published_weights import GENERATORS, SCORING
-    from braindiffuser.weight_files import weights_folder
 
     folder, files = weights_folder(), (*GENERATORS, *SCORING)
     missing = [file for file in files if file.find(folder, torchvision_folder()) is None]
@@ -354,11 +354,11 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     from rich.markdown import Markdown
 
     with _telling_errors():
-        from braindiffuser.evaluation.folders import evaluate_folders
         from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
+        from braindiffuser.metrics.folders import evaluate_folders
+        from braindiffuser.networks.downloads import weights_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
-        from braindiffuser.weight_files import weights_folder
 
         check_device(device)
         scores = evaluate_folders(seen, made, profile, weights_folder(), device)

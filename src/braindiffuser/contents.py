@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from braindiffuser.books import read_book, write_book
-from braindiffuser.datasets import ROLES
+from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, state_of
-from braindiffuser.store import Store
+from braindiffuser.store.books import read_book, write_book
+from braindiffuser.store.results import Store
 
 RECORDING = "recording.json"
 

@@ -25,14 +25,14 @@ from pydantic import (
     model_validator,
 )
 
-from braindiffuser.analyses import Analysis
-from braindiffuser.datasets import Dataset
+from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
-from braindiffuser.evaluation.profiles import AnyMetric, Profile
-from braindiffuser.generators import Generator
+from braindiffuser.generators.generator import Generator
+from braindiffuser.metrics.profiles import AnyMetric, Profile
 from braindiffuser.part import Part, Settings, as_part, runtime
-from braindiffuser.regressors import Regressor
-from braindiffuser.targets import Target
+from braindiffuser.regression.regressor import Regressor
+from braindiffuser.targets.target import Target
 
 GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a target group; files are named by it."""

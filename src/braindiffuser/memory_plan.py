@@ -18,14 +18,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.generators.autoencoder import coded_at_a_time
 from braindiffuser.generators.brain_diffuser import BrainDiffuser
-from braindiffuser.models.accounting import peak_memory
-from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8
-from braindiffuser.models.sampler_names import Precision
-from braindiffuser.models.versatile import VersatileConfig
-from braindiffuser.models.weights import build_autoencoder, build_empty, build_unet, read_config
-from braindiffuser.reconstruction.coding import coded_at_a_time
-from braindiffuser.reconstruction.diffusion import guided_denoiser
+from braindiffuser.generators.diffusion import guided_denoiser
+from braindiffuser.networks.accounting import peak_memory
+from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, build_unet, read_config
+from braindiffuser.networks.convert import CLIP_VIT_L14, KL_F8
+from braindiffuser.networks.sampler_names import Precision
+from braindiffuser.networks.versatile import VersatileConfig
 
 CONTEXT = 0.75e9
 """Bytes allowed for CUDA's context and the kernels of its libraries."""

@@ -1,7 +1,7 @@
 """Parts: what an experiment is put together from. A part is a frozen config that does its own work.
 
-There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each has a folder of the package;
-the folder's `__init__.py` says what a part of that family must do, and every other file in it is one kind:
+There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each has a folder in the
+package. One file of it (`targets/target.py`) says what a part of it must do; a file with a class of the family is a kind:
 
     targets:
       latents: {kind: vdvae, checkpoint: demo/vdvae}        # braindiffuser/targets/vdvae.py
@@ -13,19 +13,20 @@ it): an experiment file alone runs nobody's code.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from braindiffuser.checkpoint_files import checkpoint_folder
+from braindiffuser.networks.folders import checkpoint_folder
 
 Family = TypeVar("Family", bound="Part")
 
@@ -111,14 +112,40 @@ class Part(Settings):
 def kind_of(part: type[Part]) -> str:
     """Return the name of a part's class in experiment files."""
     package, _, module = part.__module__.rpartition(".")
-    inside = package.startswith(f"{__package__}.") and any(base.__module__ == package for base in part.__mro__)
+    families = [base for base in part.__mro__ if Part in base.__bases__]
+    inside = package.startswith(f"{__package__}.") and any(_package_of(family) == package for family in families)
     return module if inside else f"{part.__module__}:{part.__qualname__}"
 
 
-def known_kinds(family: type[Part]) -> list[str]:
-    """List the kinds of a family that come with the package: the files of its folder."""
-    paths = import_module(family.__module__).__path__
-    return sorted(module.name for module in iter_modules(paths) if not module.name.startswith("_"))
+def _package_of(family: type[Part]) -> str:
+    return family.__module__.rpartition(".")[0]
+
+
+@cache
+def known_kinds(family: type[Part]) -> tuple[str, ...]:
+    """List the kinds of a family that come with the package: the files of its folder that define a class of the family.
+
+    Files are read, not imported, since others in the folder import large libraries.
+    """
+    own = sys.modules[family.__module__]
+    bases = {name for name, value in vars(own).items() if isinstance(value, type) and issubclass(value, family)}
+    folder = Path(str(own.__file__)).parent
+    return tuple(
+        sorted(
+            path.stem
+            for path in folder.glob("*.py")
+            if path.name != Path(str(own.__file__)).name and bases & _bases_in(path.read_text(encoding="utf-8"))
+        )
+    )
+
+
+def _bases_in(source: str) -> set[str]:
+    """Return the names that classes of a source file derive from."""
+    return {
+        base.strip()
+        for bases in re.findall(r"^class \w+\(([^)]*)\):", source, re.MULTILINE)
+        for base in bases.split(",")
+    }
 
 
 def as_part(family: type[Family], content: Any) -> Family:
@@ -153,7 +180,7 @@ def _class_of(family: type[Family], kind: str) -> type[Family]:
                 "there is no kind {kind}; known kinds: {known}, or module:Class of your own",
                 {"kind": kind, "known": ", ".join(known_kinds(family))},
             )
-        module = import_module(f"{family.__module__}.{kind}")
+        module = import_module(f"{_package_of(family)}.{kind}")
         found = next(
             part
             for part in vars(module).values()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.published_networks import CLIP_COMMIT, CLIP_VIT_L14, NETWORKS, torchvision_folder
-from braindiffuser.models import convert
-from braindiffuser.weight_files import Progress, WeightFile, check_file, download
+from braindiffuser.metrics.published_networks import CLIP_COMMIT, CLIP_VIT_L14, NETWORKS, torchvision_folder
+from braindiffuser.networks import convert
+from braindiffuser.networks.downloads import Progress, WeightFile, check_file, download
 
 PRESET = "brain-diffuser"
 VDVAE = WeightFile(

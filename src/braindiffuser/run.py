@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from braindiffuser.contents import Contents
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import refuse_links, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
-from braindiffuser.network_cache import NetworkCache
+from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
 from braindiffuser.step_states import State, StepStates
-from braindiffuser.store import Results, Store
+from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results, Store
 
 if TYPE_CHECKING:
-    from braindiffuser.data.recording import Recording
-    from braindiffuser.datasets import Dataset
+    from braindiffuser.datasets.dataset import Dataset
+    from braindiffuser.datasets.recording import Recording
     from braindiffuser.report.page import Report
 
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from braindiffuser.checkpoint_files import hash_checkpoint
 from braindiffuser.contents import Contents, differences
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import FileState
+from braindiffuser.networks.folders import hash_checkpoint
 from braindiffuser.stages import Step, stages
-from braindiffuser.store import Store
+from braindiffuser.store.results import Store
 
 State = Literal["finished", "damaged", "stale", "unfinished"]
 """finished: made from what it would be made from now, and whole; damaged: the same, but a file is not as it was written; stale:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from braindiffuser.data.simulated import simulate
-from braindiffuser.data.simulated_subject import SimulatedSubject
+from braindiffuser.datasets.simulation.simulate import simulate
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
 
 sys.path.append(str(Path(__file__).parent))  # for `fakes`, whose classes experiments name as fakes:Class

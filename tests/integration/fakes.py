@@ -15,18 +15,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.data.recording import Recording
-from braindiffuser.data.splits import number_repeats
-from braindiffuser.datasets import Dataset, Folder
-from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
-from braindiffuser.metrics import Citation, Description, FeatureMetric, FeatureNetwork, Label, PixelMetric
-from braindiffuser.network_cache import NetworkCache
+from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.datasets.dataset import Dataset, Folder
+from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.splits import number_repeats
+from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
+from braindiffuser.metrics.metric import Citation, Description, FeatureMetric, FeatureNetwork, Label, PixelMetric
+from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import runtime
 from braindiffuser.regression.learnt import Learnt
-from braindiffuser.regressors import Regressor
+from braindiffuser.regression.regressor import Regressor
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
-from braindiffuser.targets import Features, Stimuli, Target
+from braindiffuser.targets.target import Features, Stimuli, Target
 
 N_TRAIN, N_TEST, N_FURTHER, SIDE = 12, 5, 4, 16
 N = N_TEST + N_FURTHER

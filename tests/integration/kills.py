@@ -13,7 +13,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.append(sys.argv[4])
 import fakes
-from braindiffuser.draft import Draft
+from braindiffuser.store.draft import Draft
 from braindiffuser.experiment import Experiment
 from braindiffuser.run import Run
 

@@ -15,16 +15,16 @@ import zarr
 from pydantic import ValidationError
 
 from braindiffuser import images
-from braindiffuser.analyses import Analysis
-from braindiffuser.datasets import Dataset
+from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators import Generator
-from braindiffuser.metrics import Metric
+from braindiffuser.generators.generator import Generator
+from braindiffuser.metrics.metric import Metric
+from braindiffuser.regression.regressor import Regressor
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regressors import Regressor
 from braindiffuser.run import Run
-from braindiffuser.targets import Stimuli, Target
+from braindiffuser.targets.target import Stimuli, Target
 
 ROOT = Path(__file__).parents[2]
 EXTEND = ROOT / "examples" / "extend"
@@ -394,7 +394,7 @@ SPY = """
 import importlib.util, subprocess, sys, types
 import os
 from pydantic_core import PydanticCustomError
-from braindiffuser.datasets import Dataset
+from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.part import as_part, known_kinds
 
 class Proxy:
@@ -434,7 +434,7 @@ def test_a_kind_alone_runs_no_code(tmp_path):
         "os:system": "os:system is no Dataset",
         "subprocess:Popen": "subprocess:Popen is no Dataset",
         "builtins:eval": "builtins:eval is no Dataset",
-        "braindiffuser.datasets:Dataset": "braindiffuser.datasets:Dataset is no Dataset",
+        "braindiffuser.datasets.dataset:Dataset": "braindiffuser.datasets.dataset:Dataset is no Dataset",
         "lazy:Anything": "the module lazy has no class Anything",
         "lazy:function": "lazy:function is no Dataset",
         "lazy:proxy": "lazy:proxy is no Dataset",

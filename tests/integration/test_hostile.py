@@ -11,11 +11,11 @@ import pytest
 from fakes import fake_experiment, write_recording
 from kills import kill_at
 
-from braindiffuser.books import read_book, write_book
-from braindiffuser.draft import JOURNAL
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.run import Run
-from braindiffuser.store import READY, Store
+from braindiffuser.store.books import read_book, write_book
+from braindiffuser.store.draft import JOURNAL
+from braindiffuser.store.results import READY, Store
 
 
 @pytest.fixture(scope="module")

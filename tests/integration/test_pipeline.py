@@ -9,9 +9,9 @@ import pytest
 from kills import kill_at
 
 from braindiffuser import images
-from braindiffuser.data.rois import MAXIMISED_REGIONS
+from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
-from braindiffuser.models import weights
+from braindiffuser.networks import checkpoints as weights
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 from braindiffuser.stages.evaluate import _score

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.experiment import Experiment
-from braindiffuser.models.convert import CLIP_VIT_L14, KL_F8, convert_clip, convert_vdvae, convert_versatile
-from braindiffuser.models.vdvae import IMAGENET64
-from braindiffuser.models.weights import build_autoencoder, build_clip
+from braindiffuser.networks.checkpoints import build_autoencoder, build_clip
+from braindiffuser.networks.convert import CLIP_VIT_L14, KL_F8, convert_clip, convert_vdvae, convert_versatile
+from braindiffuser.networks.folders import BUNDLED
+from braindiffuser.networks.vdvae import IMAGENET64
 from braindiffuser.run import Run
 
 NARROW_VDVAE = IMAGENET64.model_copy(update={"width": 16})

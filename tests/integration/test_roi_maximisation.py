@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindiffuser.analysis.roi import maximise_from_training, roi_patterns
-from braindiffuser.data.simulated_subject import SimulatedSubject
+from braindiffuser.analyses.roi import maximise_from_training, roi_patterns
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
-from braindiffuser.features.vdvae import extract_latents
-from braindiffuser.models.weights import load_vdvae
-from braindiffuser.reconstruction.low_level import reconstruct_low_level
-from braindiffuser.regression.ridge import Ridge
+from braindiffuser.generators.low_level import reconstruct_low_level
+from braindiffuser.networks.checkpoints import load_vdvae
+from braindiffuser.regression.estimators import Ridge
 from braindiffuser.run import Run
+from braindiffuser.targets.vdvae_latents import extract_latents
 
 SUBJECT = SimulatedSubject(
     n_train=600, n_test=6, trials_per_session=606, n_early=900, n_higher=60, grid=(18, 20, 16), n_dropouts=0, seed=2

@@ -17,11 +17,11 @@ from kills import kill_at
 
 from braindiffuser import stages
 from braindiffuser.errors import RecordingError, RunError
-from braindiffuser.evaluation.published_networks import NETWORKS
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
+from braindiffuser.metrics.published_networks import NETWORKS
 from braindiffuser.run import Run
-from braindiffuser.store import Store
+from braindiffuser.store.results import Store
 
 STEPS = [
     "prepare.stimuli",

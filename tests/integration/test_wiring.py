@@ -36,13 +36,13 @@ from fakes import (
 from PIL import Image
 from scipy.stats import spearmanr
 
-from braindiffuser.analyses import Outcome
+from braindiffuser.analyses.analysis import Outcome
 from braindiffuser.errors import RunError
 from braindiffuser.regression.learnt import load_learnt
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import picture_kinds
-from braindiffuser.store import Results
+from braindiffuser.store.results import Results
 
 KINDS = {
     "rough": ("rough", "predictions", None),

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from braindiffuser.models.clip import text_tokens, vision_tokens
-from braindiffuser.models.weights import build_clip
+from braindiffuser.networks.checkpoints import build_clip
+from braindiffuser.networks.clip import text_tokens, vision_tokens
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 CLOSE = {"rtol": 0, "atol": 1e-5}

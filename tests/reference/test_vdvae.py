@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from braindiffuser.models.logistic_mixture import mixture_nll, sample_mixture
-from braindiffuser.models.vdvae import IMAGENET64, VDVAE, VDVAEConfig
+from braindiffuser.networks.logistic_mixture import mixture_nll, sample_mixture
+from braindiffuser.networks.vdvae import IMAGENET64, VDVAE, VDVAEConfig
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 CLOSE = {"rtol": 0, "atol": 1e-5}

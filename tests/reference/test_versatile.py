@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from braindiffuser.models.samplers import add_noise, image_to_image_timesteps, sample_from_latents
-from braindiffuser.models.versatile import DualGuidedUNet, VersatileConfig, config_of_original, from_original
-from braindiffuser.reconstruction.diffusion import guided_denoiser
+from braindiffuser.generators.diffusion import guided_denoiser
+from braindiffuser.networks.samplers import add_noise, image_to_image_timesteps, sample_from_latents
+from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig, config_of_original, from_original
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 

@@ -15,7 +15,7 @@ from braindiffuser.stages import stages
 runner = CliRunner()
 COMMANDS = ["demo", "run", *stages(), "simulate", "info", "weights"]
 MODULE = """
-from braindiffuser.analyses import Analysis
+from braindiffuser.analyses.analysis import Analysis
 
 
 class Question(Analysis):

@@ -9,7 +9,7 @@ import pytest
 
 from braindiffuser import files
 from braindiffuser.contents import RECORDING, Contents, differences
-from braindiffuser.store import Store
+from braindiffuser.store.results import Store
 
 NAMES = {"betas": ("session01", "session02", "session03"), "design": ("design",), "captions": ()}
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
-from braindiffuser.generators import Generator, Variant
+from braindiffuser.generators.generator import Generator, Variant
+from braindiffuser.networks.downloads import weights_folder
+from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.step_states import flatten
-from braindiffuser.weight_files import weights_folder
 
 MINIMAL = {
     "name": "mine",

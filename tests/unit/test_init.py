@@ -6,58 +6,75 @@ import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import braindiffuser
 
 HEAVY = ("torch", "matplotlib", "pandas", "transformers", "diffusers", "timm", "scipy", "sklearn", "zarr")
+PACKAGES = ("", ".analyses", ".datasets", ".generators", ".metrics", ".networks", ".regression", ".report", ".targets")
+PUBLIC = [(package, name) for package in PACKAGES for name in import_module(f"braindiffuser{package}").__all__]
 
 
-def loaded_by(module: str) -> set[str]:
-    """Which heavy libraries a fresh interpreter holds after importing a module."""
-    code = f"import sys, {module}; print(*[name for name in {HEAVY} if name in sys.modules])"
+def loaded_by(statement: str) -> set[str]:
+    """Which heavy libraries a fresh interpreter holds after a statement."""
+    code = f"import sys; {statement}; print(*[name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
     return set(run.stdout.split())
 
 
-def test_importing_the_package_is_cheap():
-    assert loaded_by("braindiffuser") == set()
+def test_importing_the_package_and_its_subpackages_is_cheap():
+    assert loaded_by("; ".join(f"import braindiffuser{package}" for package in PACKAGES)) == set()
 
 
-@pytest.mark.parametrize("module", ["images", "data.scenes", "store", "stages.report", "cli"])
+@pytest.mark.parametrize("module", ["images", "datasets.simulation.scenes", "store.results", "stages.report", "cli"])
 def test_light_modules_load_neither_torch_nor_matplotlib(module):
-    assert not loaded_by(f"braindiffuser.{module}") & {"torch", "matplotlib", "transformers", "diffusers", "timm"}
+    found = loaded_by(f"import braindiffuser.{module}")
+    assert not found & {"torch", "matplotlib", "transformers", "diffusers", "timm"}
 
 
 @pytest.mark.parametrize("module", ["part", "experiment"])
 def test_experiments_are_cheap(module):
-    assert loaded_by(f"braindiffuser.{module}") == set()
+    assert loaded_by(f"import braindiffuser.{module}") == set()
+
+
+def test_reading_an_experiment_loads_no_large_library_and_little_memory():
+    assert loaded_by("import braindiffuser; braindiffuser.Experiment.load('brain-diffuser')") == set()
+    code = (
+        "import braindiffuser, psutil; braindiffuser.Experiment.load('demo'); print(psutil.Process().memory_info().rss)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert int(run.stdout) < 150e6
 
 
 def test_the_version_is_a_version():
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", braindiffuser.__version__)
 
 
-@pytest.mark.parametrize("name", sorted(set(braindiffuser.__all__) - {"__version__"}))
-def test_every_public_name_is_defined_where_it_says_and_documented(name):
-    public = getattr(braindiffuser, name)
-    assert public.__name__ == name
-    assert public.__module__.startswith("braindiffuser.")
-    assert inspect.getdoc(public)
+@pytest.mark.parametrize(("package", "name"), [pair for pair in PUBLIC if pair[1] != "__version__"])
+def test_every_public_name_loads_and_is_documented(package, name):
+    public = getattr(import_module(f"braindiffuser{package}"), name)
+    if inspect.isfunction(public) or (isinstance(public, type) and public.__module__.startswith("braindiffuser")):
+        assert public.__name__ == name
+        assert public.__module__.startswith(f"braindiffuser{package}.")
+        assert inspect.getdoc(public)
 
 
-def test_the_names_for_type_checkers_are_the_names_that_load():
-    tree = ast.parse(inspect.getsource(braindiffuser))
-    guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    declared = {
-        alias.name: node.module for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
-    assert set(braindiffuser.__all__) == {*declared, "__version__"} == set(dir(braindiffuser))
-    for name, module in declared.items():
-        assert getattr(braindiffuser, name) is getattr(import_module(module), name)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_hides_a_module_of_its_package(package):
+    module = import_module(f"braindiffuser{package}")
+    assert not set(module.__all__) & {path.stem for path in Path(module.__path__[0]).iterdir()}
 
 
-def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(AttributeError, match=r"no attribute 'Experimnet'; it has .*Experiment"):
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_names_for_type_checkers_are_the_names_that_load(package):
+    module = import_module(f"braindiffuser{package}")
+    stub = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
+    names = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert names == set(module.__all__) - {"__version__"}
+
+
+def test_an_unknown_name_is_told():
+    with pytest.raises(AttributeError, match="braindiffuser attribute Experimnet"):
         _ = braindiffuser.Experimnet

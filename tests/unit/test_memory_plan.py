@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braindiffuser import memory_plan
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators import Generator, Variant
+from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.memory_plan import BATCH_SIZES, Demand, demand_of, gpu_of_this_machine, plan
-from braindiffuser.models.weights import load_autoencoder, load_unet
+from braindiffuser.networks.checkpoints import load_autoencoder, load_unet
+from braindiffuser.networks.folders import BUNDLED
 
 sizes = st.integers(1, 10**10)
 demands = st.builds(

@@ -12,17 +12,23 @@ import yaml
 from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from braindiffuser.analyses import Analysis
-from braindiffuser.datasets import Dataset
-from braindiffuser.generators import Generator
-from braindiffuser.metrics import Metric
+from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.generators.generator import Generator
+from braindiffuser.metrics.metric import Metric
 from braindiffuser.part import Settings, as_part, is_runtime, kind_of, known_kinds, runtime
-from braindiffuser.regressors import Regressor
-from braindiffuser.targets import Target
+from braindiffuser.regression.regressor import Regressor
+from braindiffuser.targets.target import Target
 
 FAMILIES = (Dataset, Target, Regressor, Generator, Metric, Analysis)
 KINDS = [(family, kind) for family in FAMILIES for kind in known_kinds(family)]
 NAMES = [f"{family.__module__.rpartition('.')[2]}.{kind}" for family, kind in KINDS]
+
+
+def module_of(family, kind):
+    return f"{family.__module__.rpartition('.')[0]}.{kind}"
+
+
 VALUES = {Path: "a/folder", str: "a name"}
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "timm", "sklearn", "skimage", "matplotlib")
 LIGHT_TOO = ("pandas", "scipy", "h5py", "nibabel", "zarr", "tokenizers")
@@ -69,7 +75,7 @@ class Outer(Settings):
 
 
 def class_of(family, kind):
-    module = import_module(f"{family.__module__}.{kind}")
+    module = import_module(module_of(family, kind))
     found = [
         value
         for value in vars(module).values()
@@ -120,7 +126,7 @@ def test_a_file_in_a_familys_folder_is_a_kind(family, kind):
 
 @pytest.mark.parametrize(("family", "kind"), KINDS, ids=NAMES)
 def test_a_file_holds_one_kind(family, kind):
-    module = import_module(f"{family.__module__}.{kind}")
+    module = import_module(module_of(family, kind))
     own = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
     assert sum(issubclass(each, family) and not inspect.isabstract(each) for each in own) == 1
 
@@ -149,7 +155,7 @@ def test_folder_entries_are_entries(family, kind):
     "code", ["", "; from braindiffuser.experiment import Experiment; [Experiment.load(p) for p in P]"]
 )
 def test_parts_and_experiments_are_light_to_import(code):
-    modules = ", ".join(f"{family.__module__}.{kind}" for family, kind in KINDS)
+    modules = ", ".join(module_of(family, kind) for family, kind in KINDS)
     presets = "; P = ('demo', 'brain-diffuser')"
     told = f"; print(*[name for name in {HEAVY + LIGHT_TOO} if name in sys.modules])"
     command = [sys.executable, "-c", f"import sys, {modules}{presets}{code}{told}"]
@@ -296,7 +302,7 @@ def test_faults_of_a_class_outside_are_named(my_lab):
 
 
 UNDECLARED = """
-from braindiffuser.generators import Generator, Variant
+from braindiffuser.generators.generator import Generator, Variant
 
 class Plain(Generator):
     def open(self, variant, null, networks, seed):
@@ -354,10 +360,10 @@ def test_an_entry_that_is_not_given_is_told_with_what_it_is_for():
         ("os:system", "os:system is no Target"),
         ("os:", "the module os has no class "),
         (":system", " is in a module that is not imported"),
-        ("braindiffuser.targets:Target", "braindiffuser.targets:Target is no Target"),
+        ("braindiffuser.targets.target:Target", "braindiffuser.targets.target:Target is no Target"),
         (
-            "braindiffuser.regressors.ridge:RidgeRegression",
-            "braindiffuser.regressors.ridge:RidgeRegression is no Target",
+            "braindiffuser.regression.ridge:RidgeRegression",
+            "braindiffuser.regression.ridge:RidgeRegression is no Target",
         ),
         ("blocked:Depth", "blocked:Depth is in a module that is not imported"),
     ],

@@ -5,10 +5,10 @@ import torch
 
 from braindiffuser import published_weights
 from braindiffuser.errors import DependencyError
-from braindiffuser.evaluation.published_networks import CLIP_VIT_L14, NETWORKS
 from braindiffuser.experiment import Experiment
-from braindiffuser.models import convert
-from braindiffuser.models.vdvae import VDVAEConfig
+from braindiffuser.metrics.published_networks import CLIP_VIT_L14, NETWORKS
+from braindiffuser.networks import convert
+from braindiffuser.networks.vdvae import VDVAEConfig
 from braindiffuser.published_weights import GENERATORS, SCORING, TOKENIZER, VDVAE, convert_all, fetch, parts
 
 TINY = VDVAEConfig(image_size=4, enc_blocks="4x1,4d4,1x1", dec_blocks="1x1,4m1", width=8, zdim=2, num_mixtures=2)

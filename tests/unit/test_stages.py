@@ -9,9 +9,9 @@ import pytest
 
 from braindiffuser import stages as package
 from braindiffuser.analyses import roi_maximisation
-from braindiffuser.checkpoint_files import checkpoint_folder
-from braindiffuser.datasets import ROLES
+from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.experiment import Experiment
+from braindiffuser.networks.folders import checkpoint_folder
 from braindiffuser.stages import Step, all_steps, stages, stages_table
 from braindiffuser.stages.reconstruct import kind_name, picture_kinds
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 OBJECT_SIDE = 72
 BACKGROUND_SIDE = 96
-KIT = Path(__file__).parents[2] / "src" / "braindiffuser" / "data" / "scene_kit"
+KIT = Path(__file__).parents[2] / "src" / "braindiffuser" / "datasets" / "simulation" / "scene_kit"
 COLUMNS = ["file", "kind", "name", "category", "held_out", "author", "licence", "origin"]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import Field
 
-from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.analysis.roi import PUBLISHED_LENGTHS, Lengths, maximise, roi_patterns
+from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.analyses.roi import PUBLISHED_LENGTHS, Lengths, maximise, roi_patterns
 from braindiffuser.errors import RunError
 from braindiffuser.report.region_section import no_regions_section, regions_section
 
@@ -35,7 +35,7 @@ class ROIMaximisation(Analysis):
 
     def run(self, findings: Findings) -> Outcome:
         """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
-        from braindiffuser.data.rois import MAXIMISED_REGIONS
+        from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not findings.is_linear:
             why = "Patterns of voxels can be decoded by linear decoders alone, and those of this run are not"

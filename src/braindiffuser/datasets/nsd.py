@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from braindiffuser.datasets import Dataset, Folder
+from braindiffuser.datasets.dataset import Dataset, Folder
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
-    from braindiffuser.data.recording import Recording
+    from braindiffuser.datasets.recording import Recording
 
 
 def _absolute(mask: str) -> str:
@@ -37,7 +37,7 @@ class NSD(Dataset):
 
     def open(self, made: Path) -> Recording:
         """Open the recording under `root`."""
-        from braindiffuser.data.nsd import open_nsd
+        from braindiffuser.datasets.nsd_layout import open_nsd
 
         return open_nsd(
             self.root, self.subject, sessions=self.sessions, betas_version=self.betas_version, mask=self.mask
@@ -45,7 +45,7 @@ class NSD(Dataset):
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         """List the files of this subject under `root`."""
-        from braindiffuser.data.nsd import list_files
+        from braindiffuser.datasets.nsd_layout import list_files
 
         return list_files(self.root, self.subject, self.sessions, self.betas_version, self.mask)
 

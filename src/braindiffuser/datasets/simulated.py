@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from braindiffuser.data.simulated_subject import SimulatedSubject
-from braindiffuser.datasets import Dataset
+from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
 
 if TYPE_CHECKING:
-    from braindiffuser.data.recording import Recording
+    from braindiffuser.datasets.recording import Recording
 
 
 class Simulated(SimulatedSubject, Dataset):
@@ -20,13 +20,13 @@ class Simulated(SimulatedSubject, Dataset):
 
     def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
         """Simulate the subject; the same settings always give the same files."""
-        from braindiffuser.data.simulated import simulate
+        from braindiffuser.datasets.simulation.simulate import simulate
 
         settings = {name: getattr(self, name) for name in SimulatedSubject.model_fields}
         simulate(folder, SimulatedSubject(**settings), progress)
 
     def open(self, made: Path) -> Recording:
         """Open what was simulated."""
-        from braindiffuser.data.nsd import open_nsd
+        from braindiffuser.datasets.nsd_layout import open_nsd
 
         return open_nsd(made, self.subject)

@@ -11,9 +11,9 @@ from jaxtyping import Int
 from pydantic import Field
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.reconstruction.settings import DiffusionConfig, LowLevelConfig
+from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
+from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
+from braindiffuser.networks.cache import NetworkCache
 
 EMBEDDINGS = ("vision", "text")
 """Target groups that guide diffusion."""
@@ -79,8 +79,8 @@ class BrainDiffuser(Generator):
 
     def _open_low_level(self, networks: NetworkCache, seed: int) -> Draw:
         from braindiffuser import images
-        from braindiffuser.models.weights import build_autoencoder, build_empty, load_vdvae, read_config
-        from braindiffuser.reconstruction.low_level import reconstruct_low_level
+        from braindiffuser.generators.low_level import reconstruct_low_level
+        from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, load_vdvae, read_config
 
         network = networks.load(self.checkpoints["vdvae"], load_vdvae).to(networks.device)
         autoencoder = networks.load(
@@ -97,9 +97,9 @@ class BrainDiffuser(Generator):
         return draw
 
     def _open_diffusion(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
-        from braindiffuser.models.weights import load_autoencoder, load_unet
-        from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings, reconstruct
-        from braindiffuser.reconstruction.placement import place, torch_dtype
+        from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings, reconstruct
+        from braindiffuser.generators.placement import place, torch_dtype
+        from braindiffuser.networks.checkpoints import load_autoencoder, load_unet
 
         device, offload = networks.device, self.diffusion.offload
         dtype = torch_dtype(self.diffusion.precision, device)

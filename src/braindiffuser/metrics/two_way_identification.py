@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from braindiffuser._arrays import Matrix, Vector
-from braindiffuser.metrics import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 from braindiffuser.metrics._correlation import Features, correlation_matrix
+from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
 """Who chooses among whom: a reconstruction among all stimuli, or a stimulus among all reconstructions."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from braindiffuser.errors import RunError
 from braindiffuser.regression.calibration import Calibration, CalibrationName
-from braindiffuser.regression.ridge import Ridge, RidgeCV
+from braindiffuser.regression.estimators import Ridge, RidgeCV
 from braindiffuser.regression.storage import as_json, read_checked, write_whole
 
 FORMAT = "braindiffuser-decoder-1"

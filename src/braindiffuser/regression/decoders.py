@@ -21,12 +21,12 @@ from braindiffuser.errors import RunError
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.decoder import Decoder
 from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.operators import operators_by_group
 from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.streaming import Applied, Block, apply_operators, for_each_block, shifted
-from braindiffuser.regression.training import operators_by_group
 
 
 class Prediction(NamedTuple):

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
 from braindiffuser.regression.linalg import column_products, multiply
+from braindiffuser.regression.operators import Operators, operators_by_group
 from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.streaming import Block, for_each_block, shifted
-from braindiffuser.regression.training import Operators, operators_by_group
 
 
 @dataclass(frozen=True)

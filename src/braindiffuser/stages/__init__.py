@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from braindiffuser.contents import Contents
-    from braindiffuser.data.recording import Recording
-    from braindiffuser.draft import Draft
+    from braindiffuser.datasets.recording import Recording
     from braindiffuser.experiment import Experiment
-    from braindiffuser.network_cache import NetworkCache
-    from braindiffuser.store import Results
+    from braindiffuser.networks.cache import NetworkCache
+    from braindiffuser.store.draft import Draft
+    from braindiffuser.store.results import Results
 
 Progress = Callable[[str, int, int], None]
 """Called as progress(label, done, total)."""

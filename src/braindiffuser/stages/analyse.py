@@ -13,14 +13,14 @@ from jaxtyping import Float, Int
 from pydantic import ValidationError
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.draft import Draft
+from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
-from braindiffuser.generators import GroupFeatures
+from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.stages import Stage, Step, Work, stages
 from braindiffuser.stages.fit import read_learnt, training_rows
 from braindiffuser.stages.reconstruct import draw_batch, null_features
+from braindiffuser.store.draft import Draft
 
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
 
 
 def _findings(work: Work, analysis: Analysis) -> Findings:
-    from braindiffuser.data.noise_ceiling import noise_ceiling
+    from braindiffuser.datasets.noise_ceiling import noise_ceiling
 
     results = work.results
 

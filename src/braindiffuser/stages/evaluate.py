@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import kind_name
+from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
-    from braindiffuser.evaluation.scorer import NetworkFeatures, Scorer
-    from braindiffuser.evaluation.trust import PerPicture, ScoreSets
+    from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
+    from braindiffuser.metrics.trust import PerPicture, ScoreSets
 
 
 def scores_name(test_set: str) -> str:
@@ -31,7 +31,7 @@ def scores_name(test_set: str) -> str:
 
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
-    from braindiffuser.data.noise_ceiling import noise_ceiling, summarise_regions
+    from braindiffuser.datasets.noise_ceiling import noise_ceiling, summarise_regions
 
     draft, results = drafts[""], work.results
     _copy_seen(work, draft)
@@ -58,10 +58,10 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
     more kind.
     """
-    from braindiffuser.evaluation.networks import load_networks
-    from braindiffuser.evaluation.scorer import Scorer
-    from braindiffuser.evaluation.trust import summarise
-    from braindiffuser.weight_files import weights_folder
+    from braindiffuser.metrics.networks import load_networks
+    from braindiffuser.metrics.scorer import Scorer
+    from braindiffuser.metrics.trust import summarise
+    from braindiffuser.networks.downloads import weights_folder
 
     experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
     whole = experiment.evaluation.all_metrics()
@@ -88,8 +88,8 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     `transductive`) does not depend on their order. So shuffling responses among the stimuli shuffles the reconstructions, but
     for the noise that they start from: that baseline is the reconstructions, each moved to another stimulus.
     """
-    from braindiffuser.evaluation.scorer import arrange, extract_features
-    from braindiffuser.evaluation.trust import ScoreSets, derangement, draw_training, mean_image
+    from braindiffuser.metrics.scorer import arrange, extract_features
+    from braindiffuser.metrics.trust import ScoreSets, derangement, draw_training, mean_image
 
     n, experiment = len(scorer.seen), work.experiment
     scores: dict[str, PerPicture] = {}
@@ -177,7 +177,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
-    from braindiffuser.evaluation.bundled import bundled_checkpoints
+    from braindiffuser.metrics.bundled import bundled_checkpoints
 
     whole = experiment.evaluation.all_metrics()
     own = {
@@ -190,13 +190,13 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
     """Scoring networks whose checkpoints are on this machine."""
-    from braindiffuser.evaluation.bundled import BUNDLED_NETWORKS
+    from braindiffuser.metrics.bundled import BUNDLED_NETWORKS
 
     names = [name for name in experiment.evaluation.all_metrics().layers if name not in BUNDLED_NETWORKS]
     if not names:
         return ()
-    from braindiffuser.evaluation.published_networks import NETWORKS, torchvision_folder
-    from braindiffuser.weight_files import weights_folder
+    from braindiffuser.metrics.published_networks import NETWORKS, torchvision_folder
+    from braindiffuser.networks.downloads import weights_folder
 
     folders = weights_folder(), torchvision_folder()
     return tuple(name for name in names if name in NETWORKS and NETWORKS[name].file.find(*folders))

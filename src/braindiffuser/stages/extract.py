@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, Step, Work
-from braindiffuser.targets import Features, Stimuli, Target
+from braindiffuser.store.draft import Draft
+from braindiffuser.targets.target import Features, Stimuli, Target
 
 SPLITS = {"train": ("targets", "float16"), "test": ("truth", "float32")}
 """Split → name of its arrays, and how they are stored. Training targets are many and enter decoders only as sums over stimuli,

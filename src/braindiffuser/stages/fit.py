@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, Step, Work
-from braindiffuser.store import Results
+from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 if TYPE_CHECKING:
     from braindiffuser.regression.learnt import Learnt

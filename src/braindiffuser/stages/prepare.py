@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
 from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
 
-    from braindiffuser.data.recording import Recording
-    from braindiffuser.data.responses import ResponseAccumulator, Responses
+    from braindiffuser.datasets.recording import Recording
+    from braindiffuser.datasets.responses import ResponseAccumulator, Responses
 
 SUMS = "sums.npz"
 """What a killed run goes on from."""
@@ -83,7 +83,7 @@ def _make_recording(work: Work, draft: Draft) -> None:
 
 def _list_stimuli(work: Work, draft: Draft) -> None:
     """Training stimuli ascending; test stimuli test set by test set."""
-    from braindiffuser.data.splits import stimuli_of
+    from braindiffuser.datasets.splits import stimuli_of
     from braindiffuser.errors import RunError
 
     recording = work.open_recording()
@@ -99,7 +99,7 @@ def _list_stimuli(work: Work, draft: Draft) -> None:
 
 
 def _average(work: Work, draft: Draft) -> None:
-    from braindiffuser.data.responses import trial_responses
+    from braindiffuser.datasets.responses import trial_responses
 
     recording, config, results = work.open_recording(), work.experiment.responses, work.results
     work.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
@@ -122,8 +122,8 @@ def _average(work: Work, draft: Draft) -> None:
 def _choose_voxels(
     work: Work, draft: Draft, recording: Recording, responses: Responses
 ) -> Bool[np.ndarray, " n_voxels"]:
-    from braindiffuser.data.noise_ceiling import noise_ceiling
-    from braindiffuser.data.voxel_selection import select_voxels, selected_fingerprint
+    from braindiffuser.datasets.noise_ceiling import noise_ceiling
+    from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint
 
     config = work.experiment.responses
     ceilings = np.full(recording.n_voxels, np.nan)
@@ -158,7 +158,7 @@ def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccum
 
 
 def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
-    from braindiffuser.data.responses import ResponseAccumulator
+    from braindiffuser.datasets.responses import ResponseAccumulator
 
     config = work.experiment.responses
     if draft.holds(SUMS):

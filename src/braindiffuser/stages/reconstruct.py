@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators import Draw, GroupFeatures
+from braindiffuser.generators.generator import Draw, GroupFeatures
 from braindiffuser.stages import Stage, Step, Work
-from braindiffuser.store import Results
+from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 Source: TypeAlias = Literal["predictions", "truth"]
 """Whose features pictures are drawn from: those decoded from responses, or the stimuli's own."""

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.draft import Draft
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import load_png
@@ -20,6 +19,7 @@ from braindiffuser.report.run_section import run_section
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.stages import Stage, Step, Work, all_steps, stages
+from braindiffuser.store.draft import Draft
 
 
 def build_report(work: Work) -> Report:

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.targets import Features, Stimuli, Target
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.targets.target import Features, Stimuli, Target
 
 
 class CLIPText(Target):
@@ -21,12 +21,12 @@ class CLIPText(Target):
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed captions."""
-        from braindiffuser.features.clip import extract_text_tokens, load_clip_on
+        from braindiffuser.targets.clip_tokens import extract_text_tokens, load_clip_on
 
         return extract_text_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]), stimuli.captions())
 
     def null(self, networks: NetworkCache) -> Features:
         """Embed the empty caption."""
-        from braindiffuser.features.clip import load_clip_on, null_tokens
+        from braindiffuser.targets.clip_tokens import load_clip_on, null_tokens
 
         return null_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]))[1]

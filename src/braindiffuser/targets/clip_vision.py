@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from braindiffuser.features.settings import EmbeddingConfig
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.targets import Features, Stimuli, Target
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.targets.settings import EmbeddingConfig
+from braindiffuser.targets.target import Features, Stimuli, Target
 
 
 class CLIPVision(EmbeddingConfig, Target):
@@ -21,13 +21,13 @@ class CLIPVision(EmbeddingConfig, Target):
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""
-        from braindiffuser.features.clip import extract_vision_tokens, load_clip_on
+        from braindiffuser.targets.clip_tokens import extract_vision_tokens, load_clip_on
 
         clip = load_clip_on(networks, self.checkpoints["checkpoint"])
         return extract_vision_tokens(clip, stimuli.pictures(), self.resizing)
 
     def null(self, networks: NetworkCache) -> Features:
         """Embed a mid-grey picture."""
-        from braindiffuser.features.clip import load_clip_on, null_tokens
+        from braindiffuser.targets.clip_tokens import load_clip_on, null_tokens
 
         return null_tokens(load_clip_on(networks, self.checkpoints["checkpoint"]), self.resizing)[0]

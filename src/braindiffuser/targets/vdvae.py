@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from braindiffuser.features.settings import LatentConfig
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.targets import Features, Stimuli, Target
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.targets.settings import LatentConfig
+from braindiffuser.targets.target import Features, Stimuli, Target
 
 
 class VDVAELatents(LatentConfig, Target):
@@ -21,8 +21,8 @@ class VDVAELatents(LatentConfig, Target):
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""
-        from braindiffuser.features.vdvae import extract_latents
-        from braindiffuser.models.weights import load_vdvae
+        from braindiffuser.networks.checkpoints import load_vdvae
+        from braindiffuser.targets.vdvae_latents import extract_latents
 
         network = networks.load(self.checkpoints["checkpoint"], load_vdvae).to(networks.device)
         return extract_latents(network, stimuli.pictures(), stimuli.ids, self, seed)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braindiffuser.data.nsd import open_nsd
-from braindiffuser.data.simulated_subject import SimulatedSubject
-from braindiffuser.datasets import ROLES
+from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.datasets.nsd import NSD
+from braindiffuser.datasets.nsd_layout import open_nsd
 from braindiffuser.datasets.simulated import Simulated
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
 
 SMALL = {"n_train": 20, "n_test": 4, "trials_per_session": 24, "n_early": 60, "n_higher": 40, "grid": (10, 12, 10)}
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from braindiffuser import images
-from braindiffuser.checkpoint_files import BUNDLED
-from braindiffuser.generators import Generator, Variant
+from braindiffuser.generators import diffusion, low_level
 from braindiffuser.generators.brain_diffuser import BrainDiffuser
-from braindiffuser.models.weights import load_autoencoder, load_unet, load_vdvae
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.reconstruction import diffusion, low_level
-from braindiffuser.reconstruction.diffusion import DiffusionNetworks, Embeddings
+from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings
+from braindiffuser.generators.generator import Generator, Variant
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoints import load_autoencoder, load_unet, load_vdvae
+from braindiffuser.networks.folders import BUNDLED
 
 FOLDERS = {name: f"demo/{name}" for name in ("vdvae", "autoencoder", "unet")}
 IDS = np.array([7, 3])

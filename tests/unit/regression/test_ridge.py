@@ -1,111 +1,203 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from pydantic import ValidationError
 from sklearn.linear_model import Ridge as SklearnRidge
-from sklearn.metrics import r2_score
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.model_selection import GroupKFold
 
-from braindiffuser.regression import Ridge, RidgeCV, TrainingRows, cross_validate
+from braindiffuser.errors import RunError
+from braindiffuser.regression import Calibration, Ridge
+from braindiffuser.regression.learnt import load_learnt, save_learnt
+from braindiffuser.regression.ridge import RidgeRegression
+from braindiffuser.regression.rows import TrainingRows
+
+ALPHAS = {"latents": (0.1, 10.0, 1e3), "vision": (5.0,)}
+CALIBRATIONS = ("inductive", "transductive", "none")
 
 
-@pytest.mark.usefixtures("types_unchecked")
-@parametrize_with_checks([Ridge(), RidgeCV(), RidgeCV([1.0, 10.0], per_target=True, n_folds=2)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
-
-
-def example(shape=(50, 12), n_targets=4, dtype=np.float64, seed=0):
+def example(seed=0, scale=1.0):
+    """Rows, targets of three groups, and two test sets, of which one has larger responses."""
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal(shape) + 1
-    Y = X @ rng.standard_normal((shape[1], n_targets)) + 2 * rng.standard_normal((shape[0], n_targets)) + 3
-    return X.astype(dtype), Y.astype(dtype)
+    weights = np.random.default_rng(100).standard_normal((12, 27)) / 3
+    X = rng.standard_normal((50, 12)).astype(np.float32)
+    Y = (X @ weights + rng.standard_normal((50, 27)) + 3).astype(np.float32)
+    targets = {"latents": Y[:, :9], "vision": Y[:, 9:21].reshape(50, 3, 4), "text": Y[:, 21:]}
+    tests = {"test": rng.standard_normal((9, 12)), "held_out": 2 * rng.standard_normal((7, 12)) + 1}
+    return TrainingRows(X), targets, {name: values.astype(np.float32) for name, values in tests.items()}
 
 
-@pytest.mark.parametrize("shape", [(50, 12), (30, 30), (20, 60)])
-@pytest.mark.parametrize("alpha", [0.5, 100.0, [0.5, 1.0, 10.0, 1e4]])
-def test_ridge_agrees_with_scikit_learn(shape, alpha):
-    X, Y = example(shape)
-    ours, theirs = Ridge(alpha).fit(X, Y), SklearnRidge(alpha).fit(X, Y)
-    assert ours.coef_.shape == theirs.coef_.shape
-    assert_allclose(ours.coef_, theirs.coef_, rtol=1e-7, atol=1e-10)
-    assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-7, atol=1e-9)
-    assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7)
-    assert_allclose(ours.score(X, Y), theirs.score(X, Y), rtol=1e-7)
+def decoded(part, groups=("latents", "vision", "text"), tests=None):
+    rows, targets, responses = example()
+    targets = {name: targets[name] for name in groups}
+    return dict(part.decode(part.fit(rows, targets, "cpu"), rows, targets, tests or responses, "cpu"))
 
 
-def test_one_vector_of_targets_keeps_its_shape():
-    X, Y = example()
-    ours, theirs = Ridge().fit(X, Y[:, 0]), SklearnRidge().fit(X, Y[:, 0])
-    assert ours.coef_.shape == theirs.coef_.shape == (12,)
-    assert np.ndim(ours.intercept_) == 0
-    assert_allclose(ours.predict(X), theirs.predict(X))
-    column = Ridge().fit(X, Y[:, :1])
-    assert column.coef_.shape == (1, 12)
-    assert column.predict(X).shape == (50, 1)
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_each_test_set_is_predicted_as_ridge_does_and_calibrated_apart(calibration):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration, n_folds=4)
+    learnt = part.fit(rows, targets, "cpu")
+    for group, made in part.decode(learnt, rows, targets, tests, "cpu"):
+        arrays, values = learnt[group].arrays, targets[group].reshape(50, -1)
+        dense = Ridge(arrays["alphas"][0]).fit(rows.responses, values)
+        cv = arrays.get("prediction_mean"), arrays.get("prediction_std")
+        rule = Calibration(values.mean(0, np.float64), values.std(0, dtype=np.float64), *cv, name=calibration)
+        assert made.keys() == tests.keys()
+        for name, responses in tests.items():
+            assert made[name].dtype == np.float32
+            assert_allclose(made[name], rule.apply(dense.predict(responses)), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("estimator", [Ridge(), RidgeCV()])
-def test_float32_in_float32_out(estimator):
-    X, Y = example(dtype=np.float32)
-    fitted = clone(estimator).fit(X, Y)
-    assert fitted.coef_.dtype == fitted.intercept_.dtype == fitted.predict(X).dtype == np.float32
-    assert_allclose(fitted.predict(X), clone(estimator).fit(*example()).predict(X), rtol=1e-4, atol=1e-4)
+def test_under_transductive_every_test_set_gets_the_training_mean_and_spread():
+    _, targets, _ = example()
+    for group, made in decoded(RidgeRegression(calibration="transductive", alphas=ALPHAS)).items():
+        for values in made.values():
+            assert_allclose(values.mean(0), targets[group].reshape(50, -1).mean(0), rtol=1e-4)
+            assert_allclose(values.std(0), targets[group].reshape(50, -1).std(0), rtol=1e-4)
 
 
-def test_ridge_cv_is_ridge_with_the_alpha_that_cross_validation_chose():
-    X, Y = example()
-    groups = np.repeat(np.arange(25), 2)
-    alphas = [0.1, 1.0, 10.0, 100.0]
-    fitted = RidgeCV(alphas, n_folds=4).fit(X, Y, groups=groups)
-    result = cross_validate(TrainingRows(X), {"y": Y}, {"y": alphas}, groups, n_folds=4)["y"]
-    assert_array_equal(fitted.best_alphas_, result.best_alphas)
-    assert_array_equal(fitted.cv_scores_, result.r2)
-    assert_array_equal(fitted.cv_correlations_, result.correlation)
-    assert_array_equal(fitted.cv_prediction_mean_, result.prediction_mean)
-    assert_array_equal(fitted.cv_prediction_std_, result.prediction_std)
-    assert_array_equal(fitted.at_edge_, result.at_edge)
-    assert_allclose(fitted.coef_, Ridge(result.best_alphas[0]).fit(X, Y).coef_)
+alphas = st.lists(
+    st.sampled_from([0.0, 1e-4, 1.0, 300.0, 1e4, 1e5, *np.geomspace(1e-2, 1e6, 9)]), min_size=1, max_size=12
+)
 
 
-def test_groups_change_the_folds():
-    X, Y = example()
-    with_groups = RidgeCV().fit(X, Y, groups=[f"picture {row // 2}" for row in range(50)])
-    assert not np.allclose(with_groups.cv_scores_, RidgeCV().fit(X, Y).cv_scores_)
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        RidgeCV().fit(X, Y, groups=[1, 2, 3])
+@settings(deadline=None, max_examples=15)
+@given(own=alphas, other=alphas, calibration=st.sampled_from(CALIBRATIONS))
+def test_a_group_is_learnt_and_decoded_to_the_same_bits_whichever_others_come_with_it(own, other, calibration):
+    rows, targets, tests = example()
+    one = RidgeRegression(alphas={"latents": own}, calibration=calibration, n_folds=3)
+    two = RidgeRegression(alphas={"latents": own, "vision": other}, calibration=calibration, n_folds=3)
+    assert one.influences_of("latents", "cpu") == two.influences_of("latents", "cpu")
+    alone = one.fit(rows, {"latents": targets["latents"]}, "cpu")
+    together = two.fit(rows, targets, "cpu")
+    assert together["latents"].facts == alone["latents"].facts
+    assert together["latents"].arrays.keys() == alone["latents"].arrays.keys()
+    for name, values in alone["latents"].arrays.items():
+        assert_array_equal(together["latents"].arrays[name], values)
+    made = dict(one.decode(alone, rows, targets, tests, "cpu"))
+    assert list(made) == ["latents"]
+    beside = dict(two.decode(together, rows, targets, tests, "cpu"))
+    for name, values in made["latents"].items():
+        assert_array_equal(beside["latents"][name], values)
+    patterns = tests["test"][:3]
+    projected = dict(two.project(together, rows, targets, patterns, "cpu"))["latents"]
+    for values, same in zip(
+        dict(one.project(alone, rows, targets, patterns, "cpu"))["latents"], projected, strict=True
+    ):
+        assert_array_equal(same, values)
 
 
-def test_alpha_per_target():
-    X, Y = example()
-    Y[:, 2:] = np.random.default_rng(1).standard_normal((50, 2))
-    fitted = RidgeCV([0.1, 10.0, 1e3, 1e5], per_target=True).fit(X, Y)
-    assert len(set(fitted.best_alphas_)) > 1
-    for target, alpha in enumerate(fitted.best_alphas_):
-        assert_allclose(fitted.coef_[target], Ridge(alpha).fit(X, Y[:, target]).coef_, rtol=1e-8, atol=1e-12)
+def test_projections_with_the_intercept_are_the_uncalibrated_predictions():
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration="none")
+    assert part.linear
+    learnt = part.fit(rows, targets, "cpu")
+    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
+    for group, projection in part.project(learnt, rows, targets, tests["test"], "cpu"):
+        assert_allclose(projection.values + projection.intercept, made[group]["test"], rtol=1e-4, atol=1e-4)
+        assert_allclose(projection.training_mean, targets[group].reshape(50, -1).mean(0), rtol=1e-5)
+        assert_allclose(projection.training_std, targets[group].reshape(50, -1).std(0), rtol=1e-5)
 
 
-def test_targets_statistics_are_kept_for_calibration():
-    X, Y = example()
-    fitted = Ridge().fit(X, Y)
-    assert_allclose(fitted.target_mean_, Y.mean(0))
-    assert_allclose(fitted.target_std_, Y.std(0))
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_what_was_learnt_is_small_and_decodes_alike_from_its_file(tmp_path, calibration):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration)
+    learnt, loaded = part.fit(rows, targets, "cpu"), {}
+    for group, own in learnt.items():
+        assert max(values.size for values in own.arrays.values()) == targets[group].reshape(50, -1).shape[1]
+        save_learnt(tmp_path / f"{group}.safetensors", own, {"group": group})
+        loaded[group] = load_learnt(tmp_path / f"{group}.safetensors", {"group": group})
+        assert loaded[group].facts == own.facts
+    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
+    for group, sets in part.decode(loaded, rows, targets, tests, "cpu"):
+        for name, values in sets.items():
+            assert_array_equal(values, made[group][name])
 
 
-def test_more_voxels_decode_better_than_chance_on_new_stimuli():
-    X, Y = example((400, 30))
-    fitted = RidgeCV().fit(X[:300], Y[:300])
-    assert fitted.score(X[300:], Y[300:]) > 0.7
-    shuffled = np.random.default_rng(0).permutation(Y[:300])
-    assert RidgeCV().fit(X[:300], shuffled).score(X[300:], Y[300:]) < 0.05
-    assert_allclose(fitted.score(X, Y), r2_score(Y, fitted.predict(X)))
+def test_facts_tell_the_choice_of_alpha():
+    rows, targets, _ = example()
+    learnt = RidgeRegression(alphas=ALPHAS, calibration="none").fit(rows, targets, "cpu")
+    assert learnt["vision"].facts == {"alpha": 5.0}
+    assert learnt["latents"].facts["alpha"] in ALPHAS["latents"]
+    assert learnt["text"].facts["alpha"] in RidgeRegression().default_alphas
+    assert set(learnt["text"].facts) == {"alpha", "alpha_at_edge_of_grid", "mean_cv_r2"}
+
+
+def test_the_r2_that_is_told_is_that_of_the_chosen_alpha():
+    """By scikit-learn's ridge: R² over all stimuli, each predicted from the folds that leave it out, mean over targets."""
+    rows, targets, _ = example()
+    n = len(rows.responses)
+    folds = list(GroupKFold(5).split(rows.responses, groups=np.arange(n)))
+    told, y = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu"), targets["latents"].reshape(n, -1).astype(float)
+    facts = told["latents"].facts
+    predicted = np.empty_like(y)
+    for train, left_out in folds:
+        fitted = SklearnRidge(facts["alpha"]).fit(rows.responses[train], y[train])
+        predicted[left_out] = fitted.predict(rows.responses[left_out])
+    r2 = 1 - ((y - predicted) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
+    assert facts["mean_cv_r2"] == pytest.approx(r2.mean(), abs=1e-4)
+
+
+def test_progress_counts_the_columns_of_all_groups_and_folds():
+    rows, targets, tests = example()
+    part, told = RidgeRegression(alphas=ALPHAS, n_folds=3), []
+    learnt = part.fit(rows, targets, "cpu", lambda done, total: told.append((done, total)))
+    assert told[-1] == (3 * 27, 3 * 27)
+    dict(part.decode(learnt, rows, targets, tests, "cpu", lambda done, total: told.append((done, total))))
+    assert told[-1] == (27, 27)
+
+
+def test_influences_of_a_group_are_its_own_alphas_and_all_else():
+    part = RidgeRegression(alphas={"latents": [1.0, 2.0], "vision": [3.0]})
+    rest = {"kind": "ridge", "weights": "equal", "n_folds": 5, "calibration": "inductive"}
+    assert part.influences_of("latents", "cpu") == {**rest, "alphas": [1.0, 2.0]}
+    assert part.influences_of("text", "cpu") == {**rest, "alphas": list(part.default_alphas)}
+    named = RidgeRegression(alphas={"text": part.default_alphas}, default_alphas=[7.0])
+    assert named.influences_of("text", "cpu") == part.influences_of("text", "cpu")
+
+
+def test_weights_are_equal_unless_asked_for():
+    assert not RidgeRegression().weighs_repeats
+    assert RidgeRegression(weights="repeats").weighs_repeats
 
 
 def test_errors_say_what_came_and_what_was_expected():
-    X, Y = example()
-    with pytest.raises(ValueError, match=r"alpha of shape \(3,\), expected one number or one per target \(4,\)"):
-        Ridge([1.0, 2.0, 3.0]).fit(X, Y)
-    with pytest.raises(ValueError, match="alpha must be finite and ≥ 0"):
-        Ridge(-1.0).fit(X, Y)
-    with pytest.raises(ValueError, match="12 features"):
-        Ridge().fit(X, Y).predict(X[:, :5])
+    part = RidgeRegression(alphas={"latents": [1.0], "image": [1.0]})
+    part.check_groups(["latents", "image", "text"])
+    with pytest.raises(ValueError, match=r"alphas\.image: there is no such target group; known groups: latents, text"):
+        part.check_groups(["latents", "text"])
+    part.check_stimuli(5)
+    with pytest.raises(RunError, match=r"regression\.n_folds is 5, but there are 4 training stimuli: use fewer folds"):
+        part.check_stimuli(4)
+    rows, targets, tests = example()
+    learnt = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
+    with pytest.raises(RunError, match="latents was fitted to 9 targets, but here are 8: fit it again"):
+        dict(part.decode(learnt, rows, targets | {"latents": targets["latents"][:, 1:]}, tests, "cpu"))
+    with pytest.raises(ValueError, match="responses of 5 voxels, expected the 12"):
+        dict(RidgeRegression().decode(learnt, rows, targets, {"test": tests["test"][:, :5]}, "cpu"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"alphas": {"latents": []}},
+        {"alphas": {"latents": [-1.0]}},
+        {"alphas": {"latents": [float("nan")]}},
+        {"alphas": {"latents": [float("inf")]}},
+        {"default_alphas": []},
+        {"n_folds": 1},
+        {"weights": "trials"},
+        {"calibration": "zscore"},
+        {"alpha": [1.0]},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        RidgeRegression(**wrong)
+
+
+def test_every_field_is_described():
+    assert all(field.description for field in RidgeRegression.model_fields.values())

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from braindiffuser.checkpoint_files import BUNDLED
 from braindiffuser.errors import RecordingError, RunError
-from braindiffuser.features.clip import extract_text_tokens, extract_vision_tokens, null_tokens
-from braindiffuser.features.vdvae import extract_latents
-from braindiffuser.models.weights import load_clip, load_vdvae
-from braindiffuser.network_cache import NetworkCache
-from braindiffuser.targets import Stimuli
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoints import load_clip, load_vdvae
+from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.targets.clip_text import CLIPText
+from braindiffuser.targets.clip_tokens import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.targets.clip_vision import CLIPVision
+from braindiffuser.targets.target import Stimuli
 from braindiffuser.targets.vdvae import VDVAELatents
+from braindiffuser.targets.vdvae_latents import extract_latents
 
 IDS = np.array([7, 3, 12])
 TARGETS = {
@@ -108,7 +108,7 @@ def test_nothing_has_features_where_it_guides(networks):
 
 
 def test_one_clip_serves_two_groups(stimuli, monkeypatch):
-    from braindiffuser.features import clip as module
+    from braindiffuser.targets import clip_tokens as module
 
     loaded = []
 

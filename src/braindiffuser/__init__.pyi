@@ -1,0 +1,11 @@
+from .datasets.nsd_layout import open_nsd as open_nsd
+from .datasets.simulation.simulate import simulate as simulate
+from .datasets.simulation.subject import SimulatedSubject as SimulatedSubject
+from .experiment import Experiment as Experiment
+from .metrics.scorer import Scorer as Scorer
+from .regression.estimators import Ridge as Ridge
+from .regression.estimators import RidgeCV as RidgeCV
+from .run import Run as Run
+from .run import run_demo as run_demo
+
+__version__: str

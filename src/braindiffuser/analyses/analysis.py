@@ -1,0 +1,112 @@
+"""Analyses: questions to a finished run that end in a section of its page. One file is one kind.
+
+An analysis is handed what it may know as arrays; it opens no file and writes none.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.generators.generator import GroupFeatures
+from braindiffuser.part import Part
+from braindiffuser.report.sections import Section
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(label, done, total)."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis may know of a run.
+
+    Attributes:
+        subject: name, such as "subj01".
+        rois: region → mask over the analysed voxels (n_voxels,).
+        noise_ceiling: of each voxel, in percent; NaN where it is not known.
+        test_sets: name → rows of the test arrays; each set is to be scored among itself. The first is "test".
+        responses: "train" or "test" → responses (n, n_voxels).
+        stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
+        predictions: target group → decoded features of the test stimuli (n_test, …), if the analysis needs `fit`.
+        truth: target group → their own features (n_test, …).
+        groups: all target groups.
+        drawn_groups: those that the generator draws from.
+        is_linear: whether decoders are linear, so that `project` can be called.
+        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`, if it needs `fit`.
+        draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
+            and those that it starts from; if the analysis `draws`.
+        per_image: table of scores picture by picture, if the analysis needs `evaluate`.
+        progress: to be called as progress(label, done, total).
+    """
+
+    subject: str
+    rois: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+    noise_ceiling: Float[np.ndarray, " n_voxels"]
+    test_sets: Mapping[str, slice]
+    responses: Callable[[str], Float[np.ndarray, "n n_voxels"]]
+    stimulus_ids: Callable[[str], Int[np.ndarray, " n"]]
+    predictions: Callable[[str], Float[np.ndarray, "n ..."]]
+    truth: Callable[[str], Float[np.ndarray, "n ..."]]
+    groups: tuple[str, ...]
+    drawn_groups: tuple[str, ...]
+    is_linear: bool
+    project: Callable[[Float[np.ndarray, "n n_voxels"], Sequence[str]], Mapping[str, Any]]
+    draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
+    per_image: Callable[[], Any]
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an analysis leaves.
+
+    Attributes:
+        section: of the page; its pictures are referred to as kind and number.
+        pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`; kinds begin with the
+            analysis' label and an underscore.
+        facts: numbers and words, stored as `<name>.json`.
+    """
+
+    section: Section
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Analysis(Part):
+    """A question to a finished run."""
+
+    needs: ClassVar[tuple[str, ...]] = ("fit",)
+    """Stages whose results it asks for."""
+    draws: ClassVar[bool] = False
+    """Whether it calls the generator."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
+        "", description="Name of its results, where one kind is used twice; empty: the kind's."
+    )
+
+    @property
+    def label(self) -> str:
+        """Name of its results."""
+        return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
+
+    def check_groups(self, drawn: Collection[str]) -> None:
+        """Check that it can ask for pictures from the groups that the generator draws from; by default from any.
+
+        Raises:
+            ValueError: if not, saying what to change.
+        """
+
+    @abstractmethod
+    def run(self, findings: Findings) -> Outcome:
+        """Answer the question.
+
+        Raises:
+            RunError: if it cannot be answered for this run; says why.
+        """

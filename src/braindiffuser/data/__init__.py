@@ -1,1 +1,0 @@
-"""Recordings: what was shown, what the voxels answered, and where they lie."""

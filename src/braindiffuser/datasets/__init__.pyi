@@ -1,0 +1,17 @@
+from .dataset import Dataset as Dataset
+from .dataset import Folder as Folder
+from .noise_ceiling import summarise_regions as summarise_regions
+from .nsd import NSD as NSD
+from .nsd_layout import open_nsd as open_nsd
+from .recording import Recording as Recording
+from .responses import ResponseAccumulator as ResponseAccumulator
+from .responses import Responses as Responses
+from .responses import average_responses as average_responses
+from .responses import trial_responses as trial_responses
+from .rois import MAXIMISED_REGIONS as MAXIMISED_REGIONS
+from .rois import read_named_masks as read_named_masks
+from .rois import read_roi_masks as read_roi_masks
+from .simulated import Simulated as Simulated
+from .simulation.simulate import simulate as simulate
+from .simulation.subject import SimulatedSubject as SimulatedSubject
+from .voxel_selection import select_voxels as select_voxels

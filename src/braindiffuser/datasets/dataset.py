@@ -1,0 +1,59 @@
+"""Datasets: where a recording comes from and how it is read. One file is one kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
+
+from braindiffuser.part import Part
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.recording import Recording
+
+ROLES = ("design", "regions", "betas", "stimuli", "captions")
+"""What a file of a recording holds: which trial showed what; masks and ROIs; betas; pictures; captions."""
+
+Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+"""A folder of the user's; a relative one is made absolute once, when the experiment is read."""
+
+
+class Dataset(Part):
+    """A recording of one subject: what was shown when, the betas, the pictures."""
+
+    makes_files: ClassVar[bool] = False
+    """Whether the recording is made by `make`, inside the run's folder."""
+
+    @abstractmethod
+    def open(self, made: Path) -> Recording:
+        """Open the recording; betas and pictures are read later.
+
+        Args:
+            made: folder that `make` wrote to; ignored unless `makes_files`.
+
+        Raises:
+            RecordingError: if a file is missing, damaged, or does not fit the others.
+        """
+
+    def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
+        """Write the recording's files, if the dataset makes its own; an interrupted one goes on."""
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        """List the files that the recording is read from: role (of `ROLES`) → name that does not depend on the place → path.
+
+        Their contents are the recording's identity. Files that are not there are left out. A dataset that makes its files
+        lists none: it is known by its settings.
+        """
+        return {}
+
+    @property
+    def place(self) -> Path | None:
+        """Folder that holds the recording; None if it has no folder of its own. No run may be written in, at or around it."""
+        return None
+
+    def influences_of(self, role: str, device: str) -> dict[str, Any]:
+        """Return the entries that one role depends on: "design" (which stimuli) or "betas" (their responses)."""
+        return self.influences(device)

@@ -1,0 +1,151 @@
+"""The noise ceiling: how much of a voxel's variance any model of the stimuli could explain.
+
+Definition of Allen et al. (2022), "A massive 7T fMRI dataset …", Nature Neuroscience 25, Methods.
+It describes the recording, test trials included. Never choose voxels by it before fitting: test trials would leak in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Float32, Int
+
+from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
+
+TRIALS_PER_PICTURE = 3
+"""Only pictures shown exactly this often enter the estimate, as published."""
+
+
+def noise_ceiling(
+    ncsnr: Float[np.ndarray, " n_voxels"], n_repeats: int | Int[np.ndarray, " n_stimuli"]
+) -> Float[np.ndarray, " n_voxels"]:
+    """NC = 100 · ncsnr² / (ncsnr² + mean(1/n)), in percent of variance.
+
+    Args:
+        ncsnr: noise ceiling signal-to-noise ratio of every voxel, ≥ 0; infinite where there is no noise.
+        n_repeats: trials averaged into each response: one number for all, or one per stimulus. With A, B and C stimuli
+            of 1, 2 and 3 trials mean(1/n) is NSD's (A + B/2 + C/3) / (A + B + C).
+
+    Returns:
+        Percent in [0, 100] per voxel; NaN where ncsnr is NaN.
+
+    Raises:
+        ValueError: no repeats given, or one below 1.
+
+    Example:
+        >>> noise_ceiling(np.array([0.0, 1.0]), 3).tolist()
+        [0.0, 75.0]
+    """
+    repeats = np.atleast_1d(np.asarray(n_repeats, dtype=np.float64))
+    if repeats.size == 0 or repeats.min() < 1:
+        raise ValueError(f"n_repeats must be at least 1 for every stimulus, got {n_repeats!r}.")
+    with np.errstate(divide="ignore"):
+        return np.asarray(100.0 / (1.0 + np.mean(1.0 / repeats) / np.square(ncsnr, dtype=np.float64)))
+
+
+def summarise_regions(
+    ceilings: Float[np.ndarray, " n_voxels"], roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+) -> dict[str, Any]:
+    """Put number of voxels, median and quartiles of every region together, ready to be written as JSON.
+
+    Args:
+        ceilings: percent per voxel, from `noise_ceiling`; NaN where it is not known.
+        roi_masks: regions; all analysed voxels together are added as "analysed voxels". Empty ones are said to be so.
+    """
+    regions: dict[str, Any] = {}
+    for name, mask in {"analysed voxels": np.ones(len(ceilings), bool), **roi_masks}.items():
+        known = ceilings[mask & np.isfinite(ceilings)]
+        regions[name] = {"n_voxels": int(mask.sum())}
+        if len(known):
+            lower, median, upper = (float(value) for value in np.percentile(known, [25, 50, 75]))
+            regions[name] |= {"median": median, "quartiles": [lower, upper]}
+        else:
+            regions[name]["note"] = "no voxel of this recording lies here" if not mask.any() else "no ceiling is known"
+    return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
+
+
+def signal_to_noise(
+    noise_variance: Float[np.ndarray, " n_voxels"], total_variance: Float[np.ndarray, " n_voxels"]
+) -> Float[np.ndarray, " n_voxels"]:
+    """Ncsnr = √max(0, σ²_total − σ²_noise) / σ_noise.
+
+    Args:
+        noise_variance: variance over the trials of one picture, averaged over pictures.
+        total_variance: variance over all trials; 1 after z-scoring.
+
+    Returns:
+        0 where nothing varies, infinite where only the noise does not.
+    """
+    signal = np.maximum(0.0, total_variance - noise_variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(signal > 0, np.sqrt(signal / noise_variance), np.where(np.isnan(noise_variance), np.nan, 0.0))
+
+
+class NoiseCeilingAccumulator:
+    """Ncsnr of every voxel in one pass over the sessions, in any order.
+
+    Betas are z-scored per voxel within the session. The trials x of the P pictures shown exactly three times give
+    σ²_noise = Σ_pictures (Σ x² − (Σ x)² / 3) / 2P, so that per-picture sums and one Σ x² per voxel suffice.
+
+    A voxel without data (constant) in a session counts as 0 there and lowers σ²_total to its share of trials with data;
+    with NSD's σ²_total = 1 those zeros would pass for absence of noise. Voxels with data throughout score as published.
+
+    Memory: (n_pictures shown thrice, n_voxels) float32.
+    """
+
+    def __init__(self, trials: pd.DataFrame, n_voxels: int) -> None:
+        """Plan the pass.
+
+        Args:
+            trials: all trials to come, with the column `stimulus_id`.
+            n_voxels: voxels per trial.
+        """
+        ids, n_repeats = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_counts=True)
+        self._ids = ids[n_repeats == TRIALS_PER_PICTURE]
+        self._sums = np.zeros((len(self._ids), n_voxels), np.float32)
+        self._squares = np.zeros(n_voxels)
+        self._trials_with_data = np.zeros(n_voxels)
+        self._n_trials = 0
+
+    def add(self, stimulus_ids: Int[np.ndarray, " n_trials"], betas: Float32[np.ndarray, "n_trials n_voxels"]) -> None:
+        """Add all trials of one session."""
+        mean, std = column_statistics(betas)
+        zscored = standardise(betas, mean, std)
+        for stimulus_id, trial in zip(stimulus_ids, zscored, strict=True):
+            row = np.searchsorted(self._ids, stimulus_id)
+            if row < len(self._ids) and self._ids[row] == stimulus_id:
+                self._sums[row] += trial
+                self._squares += np.square(trial, dtype=np.float64)
+        self._trials_with_data += len(betas) * (std > 0)
+        self._n_trials += len(betas)
+
+    def finish(self) -> Float32[np.ndarray, " n_voxels"]:
+        """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown exactly three times."""
+        if len(self._ids) == 0:
+            return np.full(self._squares.shape, np.nan, np.float32)
+        within = np.empty_like(self._squares)
+        for start in range(0, len(within), COLUMNS_PER_BLOCK):
+            columns = slice(start, start + COLUMNS_PER_BLOCK)
+            squared_sums = np.square(self._sums[:, columns], dtype=np.float64).sum(axis=0)
+            within[columns] = np.maximum(0.0, self._squares[columns] - squared_sums / TRIALS_PER_PICTURE)
+        noise_variance = within / ((TRIALS_PER_PICTURE - 1) * len(self._ids))
+        return signal_to_noise(noise_variance, self._trials_with_data / self._n_trials).astype(np.float32)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what was summed so far; the arrays are live, so store them before adding more."""
+        return {
+            "noise_sums": self._sums,
+            "noise_squares": self._squares,
+            "trials_with_data": self._trials_with_data,
+            "n_trials": np.array(self._n_trials),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Continue from `state`, which came from the same trials."""
+        self._sums = np.array(state["noise_sums"])
+        self._squares = np.array(state["noise_squares"])
+        self._trials_with_data = np.array(state["trials_with_data"])
+        self._n_trials = int(state["n_trials"])

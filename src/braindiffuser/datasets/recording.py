@@ -1,0 +1,148 @@
+"""What the pipeline needs to know of any recording, whatever its files look like."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from braindiffuser._arrays import Betas, Pictures, VoxelMask
+from braindiffuser.datasets.splits import check_split, stimuli_of
+from braindiffuser.errors import RecordingError
+
+TRIAL_COLUMNS = ("subject", "session", "trial", "stimulus_id", "repeat", "split")
+
+
+def _no_pictures(stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
+    raise RecordingError("This recording was opened without its pictures.")
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One subject's trials and voxels; betas are read a session at a time.
+
+    Attributes:
+        subject: name, such as "subj01".
+        trials: one row per trial, in the order of the betas, with the columns
+            `subject`, `session` (as numbered on disk, ascending), `trial` (0-based, within subject),
+            `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
+            `split` ("train" or "test").
+        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order,
+            which is also row v of `voxel_coordinates`.
+        affine: (4, 4), voxel coordinates to millimetres.
+        roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
+        read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
+        missing_rois: names of regions that have no file.
+        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
+        captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
+        further_test_sets: name → ids of test stimuli that are scored apart from all others, under that name.
+        words: name of a further test set → its title and what a reader should know of it, for the page.
+        session_files: session number → names of the files that its betas are read from, as the dataset lists them.
+        simulated: True if no brain was recorded.
+
+    Raises:
+        RecordingError: columns lack, a stimulus is in both splits, the mask is empty, or an ROI has another length.
+    """
+
+    subject: str
+    trials: pd.DataFrame
+    voxel_mask: VoxelMask
+    affine: Float[np.ndarray, "4 4"]
+    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+    read_session: Callable[[int], Betas]
+    missing_rois: tuple[str, ...] = ()
+    pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
+    captions: Callable[[int], tuple[str, ...]] | None = None
+    further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
+    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what later stages would get wrong silently."""
+        lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
+        if lacking:
+            raise RecordingError(f"The trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}.")
+        if not self.trials["session"].is_monotonic_increasing:
+            raise RecordingError("The trial table is not in order of sessions; sort it as the betas are stored.")
+        check_split(self.trials)
+        if self.n_voxels == 0:
+            raise RecordingError("The analysis mask is empty; choose a mask with at least one voxel above 0.")
+        for name in self.further_test_sets:
+            if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+                raise RecordingError(
+                    f"a further test set cannot be called {name!r}: files are named by it, and the main one is called test"
+                )
+        for name, mask in self.roi_masks.items():
+            if mask.shape != (self.n_voxels,):
+                raise RecordingError(
+                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel."
+                )
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of analysed voxels."""
+        return int(np.count_nonzero(self.voxel_mask))
+
+    @property
+    def voxel_coordinates(self) -> Int[np.ndarray, "n_voxels 3"]:
+        """Indices (x, y, z) of every column of the betas."""
+        return np.argwhere(self.voxel_mask)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
+        content = hashlib.sha256(f"{self.subject} {self.voxel_mask.shape}".encode())
+        content.update(np.packbits(self.voxel_mask).tobytes())
+        content.update(np.round(self.affine, 4).astype(np.float64).tobytes())
+        return content.hexdigest()[:16]
+
+    @property
+    def test_sets(self) -> dict[str, Int[np.ndarray, " _"]]:
+        """Ids of the test stimuli that are scored together, ascending: "test", then the further sets; none is empty."""
+        ids = stimuli_of(self.trials, "test")[0]
+        apart = {name: np.intersect1d(ids, wanted) for name, wanted in self.further_test_sets.items()}
+        rest = np.setdiff1d(ids, np.concatenate([*apart.values(), np.empty(0, np.int64)]))
+        return {name: found for name, found in {"test": rest, **apart}.items() if len(found)}
+
+    @property
+    def session_numbers(self) -> tuple[int, ...]:
+        """Sessions in the trial table, ascending."""
+        return tuple(int(number) for number in self.trials["session"].unique())
+
+    def trials_of(self, session: int) -> pd.DataFrame:
+        """Return the rows of one session, in the order of its betas."""
+        return self.trials[self.trials["session"] == session]
+
+    def sessions(self, skip: Collection[int] = ()) -> Iterator[tuple[int, Betas]]:
+        """Yield (session number, betas), reading each session only when it is asked for.
+
+        Args:
+            skip: session numbers not to read, such as those already summed.
+
+        Raises:
+            RecordingError: a session has other numbers of trials or voxels than the trial table and the mask.
+        """
+        for session in self.session_numbers:
+            if session not in skip:
+                yield session, self.betas_of(session)
+
+    def betas_of(self, session: int) -> Betas:
+        """Read the betas of one session.
+
+        Raises:
+            RecordingError: if it has other numbers of trials or voxels than the trial table and the mask.
+        """
+        betas = self.read_session(session)
+        expected = (len(self.trials_of(session)), self.n_voxels)
+        if betas.shape != expected:
+            raise RecordingError(
+                f"Session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
+                "(trials in the table, voxels in the mask)."
+            )
+        return betas

@@ -1,0 +1,258 @@
+"""Responses: one row per stimulus, averaged over repeats and z-scored by the training set, in one pass over betas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Float32, Int
+
+from braindiffuser._arrays import Betas
+from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
+from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
+from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.splits import Split, check_split, stimuli_of
+from braindiffuser.errors import RecordingError, RunError
+
+Normalisation = Literal["session", "training"]
+"""`training`: average raw betas, then z-score by the training responses, as published.
+`session`: z-score each session by its training trials first, which takes out drift between sessions, then the same."""
+
+SPLITS: tuple[Split, Split] = ("train", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """What the decoders are fitted to and tested on.
+
+    Attributes:
+        train: (n_train, n_voxels), mean 0 and standard deviation 1 (ddof 1) per voxel; 0 where a voxel never varies.
+        test: (n_test, n_voxels), by the same mean and standard deviation.
+        train_ids: 0-based stimulus ids of the rows, ascending.
+        test_ids: likewise.
+        n_repeats_train: trials averaged into each row.
+        n_repeats_test: likewise.
+        ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has three trials.
+            Test trials enter it: report it, never choose voxels by it.
+        training_ncsnr: the same from training trials alone; None if it was not asked for.
+        mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
+        std_: likewise, ddof 1; 1 where the voxel never varies.
+    """
+
+    train: Float32[np.ndarray, "n_train n_voxels"]
+    test: Float32[np.ndarray, "n_test n_voxels"]
+    train_ids: Int[np.ndarray, " n_train"]
+    test_ids: Int[np.ndarray, " n_test"]
+    n_repeats_train: Int[np.ndarray, " n_train"]
+    n_repeats_test: Int[np.ndarray, " n_test"]
+    ncsnr: Float32[np.ndarray, " n_voxels"]
+    training_ncsnr: Float32[np.ndarray, " n_voxels"] | None
+    mean_: Float[np.ndarray, " n_voxels"]
+    std_: Float[np.ndarray, " n_voxels"]
+
+
+def average_responses(recording: Recording, normalisation: Normalisation = "session") -> Responses:
+    """Read every session of a recording once and return its responses."""
+    accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation)
+    for session, betas in recording.sessions():
+        accumulator.add(session, betas)
+    return accumulator.finish()
+
+
+class ResponseAccumulator:
+    """Sums the betas of each stimulus, a session at a time and in any order; can stop and go on from its state.
+
+    No test trial influences the training responses: all statistics come from training trials.
+
+    Memory: per-stimulus sums, those of the noise ceiling (twice if that of training trials is asked for), and a few copies
+    of one session.
+    """
+
+    def __init__(
+        self,
+        trials: pd.DataFrame,
+        n_voxels: int,
+        normalisation: Normalisation = "session",
+        training_ceiling: bool = False,
+    ) -> None:
+        """Plan the pass.
+
+        Args:
+            trials: `Recording.trials`: all trials to come.
+            n_voxels: voxels per trial.
+            normalisation: "session" or "training".
+            training_ceiling: also estimate the noise ceiling from training trials alone.
+
+        Raises:
+            ValueError: unknown normalisation.
+            RecordingError: fewer than two training stimuli, or a stimulus in both splits.
+        """
+        if normalisation not in get_args(Normalisation):
+            raise ValueError(f"normalisation must be one of {get_args(Normalisation)}, got {normalisation!r}.")
+        check_split(trials)
+        self._trials = trials
+        self._normalisation = normalisation
+        self._stimuli = {split: stimuli_of(trials, split) for split in SPLITS}
+        if len(self._stimuli["train"][0]) < 2:
+            raise RecordingError("The trial table has fewer than 2 training stimuli; read more sessions.")
+        self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
+        self._noise = NoiseCeilingAccumulator(trials, n_voxels)
+        training = trials[trials["split"] == "train"]
+        self._training_noise = NoiseCeilingAccumulator(training, n_voxels) if training_ceiling else None
+        self._done: list[int] = []
+        self._finished = False
+
+    @property
+    def sessions_done(self) -> tuple[int, ...]:
+        """Sessions added so far, ascending."""
+        return tuple(sorted(self._done))
+
+    def add(self, session: int, betas: Betas) -> None:
+        """Add one session.
+
+        Args:
+            session: its number in the trial table.
+            betas: (n_trials_of_session, n_voxels), in the order of the trial table.
+
+        Raises:
+            RecordingError: the session is unknown or already in, or its betas have another shape.
+        """
+        self._refuse_if_finished()
+        rows = self._trials[self._trials["session"] == session]
+        expected = (len(rows), self._sums["train"].shape[1])
+        if rows.empty or session in self._done:
+            raise RecordingError(f"Session {session} is {'already added' if len(rows) else 'not in the trial table'}.")
+        if betas.shape != expected:
+            raise RecordingError(f"Session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}.")
+        stimulus_ids, splits = rows["stimulus_id"].to_numpy(dtype=np.int64), rows["split"].to_numpy()
+        if self._normalisation == "session":
+            prepared = standardise(betas, *_training_statistics(session, betas[splits == "train"]))
+        else:
+            prepared = betas
+        self._noise.add(stimulus_ids, betas)
+        if self._training_noise is not None:
+            self._training_noise.add(stimulus_ids[splits == "train"], betas[splits == "train"])
+        for split in SPLITS:
+            chosen = np.flatnonzero(splits == split)
+            targets = np.searchsorted(self._stimuli[split][0], stimulus_ids[chosen])
+            for row, trial in zip(targets, chosen, strict=True):
+                self._sums[split][row] += prepared[trial]
+        self._done.append(session)
+
+    def finish(self) -> Responses:
+        """Average, z-score and hand over the sums; the accumulator is used up afterwards.
+
+        Raises:
+            RecordingError: sessions of the trial table have not been added.
+        """
+        self._refuse_if_finished()
+        lacking = sorted(set(self._trials["session"].tolist()) - set(self._done))
+        if lacking:
+            raise RecordingError(f"Sessions {lacking} have not been added; add them, or leave them out of the trials.")
+        self._finished = True
+        for split in SPLITS:
+            self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)
+        mean, std = column_statistics(self._sums["train"])
+        train, test = (standardise(self._sums[split], mean, std, in_place=True) for split in SPLITS)
+        return Responses(
+            train=train,
+            test=test,
+            train_ids=self._stimuli["train"][0],
+            test_ids=self._stimuli["test"][0],
+            n_repeats_train=self._stimuli["train"][1],
+            n_repeats_test=self._stimuli["test"][1],
+            ncsnr=self._noise.finish(),
+            training_ncsnr=None if self._training_noise is None else self._training_noise.finish(),
+            mean_=mean,
+            std_=guard(std),
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return everything `from_state` needs. The arrays are live: store them before adding more."""
+        self._refuse_if_finished()
+        return {
+            "sums_train": self._sums["train"],
+            "sums_test": self._sums["test"],
+            "sessions_done": np.array(self._done, dtype=np.int64),
+            "normalisation": np.array(get_args(Normalisation).index(self._normalisation)),
+            "trials": _fingerprint(self._trials),
+            **self._noise.state(),
+            **({} if self._training_noise is None else _prefixed(self._training_noise.state())),
+        }
+
+    @classmethod
+    def from_state(cls, trials: pd.DataFrame, state: Mapping[str, np.ndarray]) -> ResponseAccumulator:
+        """Go on where `state` was taken.
+
+        Raises:
+            RunError: the state was taken from another trial table.
+        """
+        if not np.array_equal(state["trials"], _fingerprint(trials)):
+            raise RunError("The stored sums belong to another trial table; delete them and sum again.")
+        normalisation: Normalisation = get_args(Normalisation)[int(state["normalisation"])]
+        training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
+        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise))
+        accumulator._sums = {split: np.array(state[f"sums_{split}"]) for split in SPLITS}
+        accumulator._done = [int(session) for session in state["sessions_done"]]
+        accumulator._noise.restore(state)
+        if accumulator._training_noise is not None:
+            accumulator._training_noise.restore(training_noise)
+        return accumulator
+
+    def _refuse_if_finished(self) -> None:
+        if self._finished:
+            raise RuntimeError("This accumulator has handed over its sums; make a new one.")
+
+
+def trial_responses(
+    recording: Recording, responses: Responses, normalisation: Normalisation
+) -> tuple[Float32[np.ndarray, "n_trials n_voxels"], Int[np.ndarray, " n_trials"]]:
+    """Read every session again and return single training trials, in the units of the averaged responses.
+
+    Their averages over the trials of a stimulus are `responses.train`.
+
+    Args:
+        recording: the one that `responses` came from.
+        responses: its averages.
+        normalisation: by which they were made.
+
+    Returns:
+        Training trials in the order of the trial table, and for each the row of `responses.train` that it belongs to.
+    """
+    splits = recording.trials["split"].to_numpy()
+    values = np.empty((int((splits == "train").sum()), recording.n_voxels), np.float32)
+    rows, done = [], 0
+    for session, betas in recording.sessions():
+        trials = recording.trials_of(session)
+        chosen = (trials["split"] == "train").to_numpy()
+        own = betas[chosen]
+        if normalisation == "session":
+            own = standardise(own, *_training_statistics(session, own))
+        values[done : done + len(own)] = standardise(own, responses.mean_, responses.std_)
+        rows.append(np.searchsorted(responses.train_ids, trials["stimulus_id"].to_numpy(dtype=np.int64)[chosen]))
+        done += len(own)
+    return values, np.concatenate(rows)
+
+
+def _training_statistics(session: int, betas: Betas) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
+    if len(betas) < 2:
+        raise RecordingError(
+            f"Session {session} has {len(betas)} training trials, too few to z-score by; "
+            "leave the session out, or use normalisation 'training'."
+        )
+    return column_statistics(betas)
+
+
+_TRAINING = "training_"
+
+
+def _prefixed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{_TRAINING}{key}": values for key, values in state.items()}
+
+
+def _fingerprint(trials: pd.DataFrame) -> Int[np.ndarray, "n_trials 3"]:
+    is_test = (trials["split"] == "test").to_numpy(dtype=np.int64)
+    return np.column_stack([trials[["session", "stimulus_id"]].to_numpy(dtype=np.int64), is_test])

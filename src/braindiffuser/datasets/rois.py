@@ -1,0 +1,123 @@
+"""Regions of interest: the regions that Brain-Diffuser maximises, cut out of NSD's label volumes.
+
+In a label volume −1 is "not cortex", 0 is "cortex without label" and k ≥ 1 is label k; hemispheres share label numbers.
+Masks come back relative to the analysed voxels: (n_voxels,), in the C order of the analysis mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from braindiffuser._arrays import VoxelMask
+from braindiffuser.datasets.volumes import check_grid, read_labels
+
+LABELS: Mapping[str, Mapping[int, str]] = {
+    "prf-visualrois": {1: "V1v", 2: "V1d", 3: "V2v", 4: "V2d", 5: "V3v", 6: "V3d", 7: "hV4"},
+    "prf-eccrois": {1: "ecc0pt5", 2: "ecc1", 3: "ecc2", 4: "ecc4", 5: "ecc4+"},
+    "floc-faces": {1: "OFA", 2: "FFA-1", 3: "FFA-2", 4: "mTL-faces", 5: "aTL-faces"},
+    "floc-words": {1: "OWFA", 2: "VWFA-1", 3: "VWFA-2", 4: "mfs-words", 5: "mTL-words"},
+    "floc-places": {1: "OPA", 2: "PPA", 3: "RSC"},
+    "floc-bodies": {1: "EBA", 2: "FBA-1", 3: "FBA-2", 4: "mTL-bodies"},
+}
+"""Label names of NSD's collections, for trees without `.ctab` files."""
+
+RETINOTOPIC_REGIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "V1": ("prf-visualrois", ("V1v", "V1d")),
+    "V2": ("prf-visualrois", ("V2v", "V2d")),
+    "V3": ("prf-visualrois", ("V3v", "V3d")),
+    "V4": ("prf-visualrois", ("hV4",)),
+    "ecc_0.5": ("prf-eccrois", ("ecc0pt5",)),
+    "ecc_1": ("prf-eccrois", ("ecc1",)),
+    "ecc_2": ("prf-eccrois", ("ecc2",)),
+    "ecc_4": ("prf-eccrois", ("ecc4",)),
+    "ecc_4+": ("prf-eccrois", ("ecc4+",)),
+}
+"""Region → (collection, its labels). Eccentricity bands end at 0.5°, 1°, 2° and 4°; the last has no end."""
+
+CATEGORY_REGIONS = ("faces", "words", "places", "bodies")
+"""Regions that are all labels (≥ 1) of `floc-<region>`."""
+
+MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
+"""The 13 regions of Brain-Diffuser's ROI maximisation."""
+
+SUFFIX = ".nii.gz"
+
+
+def read_label_table(path: Path) -> dict[int, str]:
+    """Read a FreeSurfer `.ctab`: lines `number name …`, parted by any blanks; label 0 and below are left out."""
+    rows = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdecimal() and int(row[0]) > 0}
+
+
+def label_table(collection: str, tables: Path | None = None) -> dict[int, str]:
+    """Return number → name of a collection's labels, from `<tables>/<collection>.mgz.ctab` if there, else built in."""
+    path = tables / f"{collection}.mgz.ctab" if tables is not None else None
+    return read_label_table(path) if path is not None and path.is_file() else dict(LABELS.get(collection, {}))
+
+
+def read_named_masks(
+    path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"], tables: Path | None = None
+) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
+    """Read every named label of one volume, such as FFA-1 and FFA-2 of `floc-faces.nii.gz`.
+
+    Args:
+        path: a label volume whose name is its collection's.
+        voxel_mask: the analysed voxels.
+        affine: of `voxel_mask`.
+        tables: folder of `.ctab` files; built-in names if None or without this collection.
+
+    Returns:
+        Label name → mask; all False where the subject lacks the label.
+    """
+    labels = _labels_within(path, voxel_mask, affine)
+    return {name: labels == number for number, name in label_table(path.name.removesuffix(SUFFIX), tables).items()}
+
+
+def read_roi_masks(
+    folder: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"], tables: Path | None = None
+) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
+    """Read the published regions: V1–V4, five eccentricity bands, and one region per `floc-*` volume.
+
+    Args:
+        folder: holds `<collection>.nii.gz`.
+        voxel_mask: the analysed voxels, on the grid of the volumes.
+        affine: of `voxel_mask`.
+        tables: folder of `.ctab` files, if any.
+
+    Returns:
+        Region → mask, and the names of the regions that have no file.
+
+    Raises:
+        RecordingError: a volume is unreadable or on another grid.
+    """
+    labels = {
+        path.name.removesuffix(SUFFIX): _labels_within(path, voxel_mask, affine)
+        for path in sorted(folder.glob(f"*{SUFFIX}"))
+        if path.name.startswith(("prf-visualrois", "prf-eccrois", "floc-"))
+    }
+    masks = {
+        region: np.isin(labels[collection], _numbers_of(names, collection, tables))
+        for region, (collection, names) in RETINOTOPIC_REGIONS.items()
+        if collection in labels
+    }
+    masks |= {name.removeprefix("floc-"): labels[name] > 0 for name in labels if name.startswith("floc-")}
+    missing = tuple(region for region in (*RETINOTOPIC_REGIONS, *CATEGORY_REGIONS) if region not in masks)
+    return masks, missing
+
+
+def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) -> list[int]:
+    """Look label names up in the collection's table; a name that it spells otherwise keeps its built-in number."""
+    number_of = {name: number for number, name in LABELS[collection].items()}
+    number_of |= {name: number for number, name in label_table(collection, tables).items()}
+    return [number_of[name] for name in names]
+
+
+def _labels_within(path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"]) -> Int[np.ndarray, " n_voxels"]:
+    labels, labels_affine = read_labels(path)
+    check_grid(path, labels.shape, labels_affine, voxel_mask.shape, affine)
+    within: Int[np.ndarray, " n_voxels"] = labels[voxel_mask]
+    return within

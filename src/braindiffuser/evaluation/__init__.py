@@ -1,1 +1,0 @@
-"""Scores of reconstructions against what was seen: arrays in, arrays out, metrics declared, scores with an interval."""

@@ -1,1 +1,0 @@
-"""Stimuli and captions to the targets that a decoder predicts."""

@@ -1,0 +1,56 @@
+"""Pictures to an autoencoder's latents and back, a few at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.networks.versatile import Latents
+
+CODED_AT_A_TIME = 512 * 512
+"""Pixels that the autoencoder codes at a time: one published picture, for a batch of them would set the peak of memory."""
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """What is needed of an autoencoder: diffusers' AutoencoderKL has it."""
+
+    @property
+    def config(self) -> Any:
+        """Holds `scaling_factor`, unless DiffusionConfig does."""
+
+    def encode(self, x: torch.Tensor, /) -> Any:
+        """Pictures in [-1, 1] to an object whose `latent_dist` has `mean` and `std`."""
+
+    def decode(self, z: torch.Tensor, /) -> Any:
+        """Latents to an object whose `sample` is pictures in [-1, 1]."""
+
+
+def coded_at_a_time(autoencoder: Autoencoder) -> int:
+    """Pictures that go through the autoencoder together: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
+    size = int(getattr(autoencoder.config, "sample_size", CODED_AT_A_TIME))
+    return max(1, CODED_AT_A_TIME // size**2)
+
+
+def encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
+    """Mean and standard deviation of the posterior of pictures in [0, 1], float32, whatever the autoencoder computes in."""
+    dtype = _dtype(autoencoder)
+    portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
+    posteriors = [autoencoder.encode(portion.to(dtype)).latent_dist for portion in portions]
+    return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
+
+
+def decode(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
+    """Pictures in [0, 1], float32, of unscaled latents."""
+    dtype = _dtype(autoencoder)
+    portions = torch.split(latents, coded_at_a_time(autoencoder))
+    decoded = [autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions]
+    made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
+    return made
+
+
+def _dtype(autoencoder: Autoencoder) -> torch.dtype:
+    return next(autoencoder.parameters()).dtype if isinstance(autoencoder, torch.nn.Module) else torch.float32

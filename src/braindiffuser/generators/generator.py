@@ -1,0 +1,131 @@
+"""Generators: features of named target groups to pictures. One file is one kind. A generator sees no recording and no score."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import model_validator
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import Part
+
+GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]
+"""Target group → features (n, …)."""
+
+
+NAME = r"[a-z][a-z0-9_]{0,63}"
+"""What variants and ablations may be called: files are named by them."""
+
+
+class Variant(NamedTuple):
+    """One way in which a generator draws.
+
+    Attributes:
+        label: name in print.
+        start: name of the variant whose pictures this one starts from; None if it starts from none.
+        uses: target groups that it looks at itself; None: all that the generator uses.
+        ablation: name under which it is scored, if it leaves a part of the method out.
+        ablation_label: that name in print; empty: the label.
+        by_default: whether that ablation is drawn where an experiment does not say which.
+    """
+
+    label: str
+    start: str | None = None
+    uses: tuple[str, ...] | None = None
+    ablation: str = ""
+    ablation_label: str = ""
+    by_default: bool = True
+
+
+Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
+"""draw(features, picture_ids, start) → pictures (n, 3, height, width) in [0, 1], one for each row of features.
+
+`features` are of the groups that the variant looks at. `picture_ids` (n,) are numbers ≥ 0 that, with the seed, fix the noise.
+`start` are pictures of the variant that this one starts from; None if it starts from none. A picture depends neither on the
+others nor on their order.
+"""
+
+
+class Generator(Part):
+    """Draws pictures from features of target groups."""
+
+    uses: ClassVar[tuple[str, ...]]
+    """Names of the target groups that it draws from."""
+    variants: ClassVar[Mapping[str, Variant]]
+    """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> Generator:
+        earlier: list[str] = []
+        for name, variant in self.variants.items():
+            taken = name in ("seen", "final") or name.endswith("from_true_features")
+            if taken or not all(re.fullmatch(NAME, word) for word in (name, variant.ablation) if word):
+                raise ValueError(
+                    f"a variant or ablation cannot be called {name}: pictures of another kind are, or files cannot be"
+                )
+            if variant.start is not None and variant.start not in earlier:
+                raise ValueError(f"variant {name} starts from {variant.start}, which is no variant before it")
+            unknown = sorted(set(variant.uses or ()) - set(self.uses))
+            if unknown:
+                raise ValueError(f"variant {name} uses {unknown[0]}; the generator uses {', '.join(self.uses)}")
+            earlier.append(name)
+        if "full" not in earlier:
+            raise ValueError(f'there must be a variant "full"; there are {", ".join(earlier) or "none"}')
+        named = [variant.ablation for variant in self.variants.values() if variant.ablation]
+        if len(named) > len(set(named)):
+            raise ValueError(f"two variants have one ablation's name: {', '.join(named)}")
+        return self
+
+    def groups_of(self, variant: str) -> tuple[str, ...]:
+        """Return the target groups that a variant looks at itself."""
+        own = self.variants[variant].uses
+        return self.uses if own is None else own
+
+    def chain(self, variant: str) -> tuple[str, ...]:
+        """Return the variants that lead to one, itself last: each starts from the one before."""
+        start = self.variants[variant].start
+        return (variant,) if start is None else (*self.chain(start), variant)
+
+    @property
+    def ablations(self) -> dict[str, str]:
+        """Name of each ablation that the generator has → the variant that draws it."""
+        return {variant.ablation: name for name, variant in self.variants.items() if variant.ablation}
+
+    @property
+    def default_ablations(self) -> tuple[str, ...]:
+        """Names of the ablations that are drawn where an experiment does not say which."""
+        return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
+
+    @property
+    def pictures_at_a_time(self) -> int:
+        """Pictures that are drawn together; results do not depend on it."""
+        return 16
+
+    @abstractmethod
+    def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
+        """Load what one variant needs.
+
+        Args:
+            variant: one of `variants`.
+            null: features (1, …) of "nothing", of those groups that the variant looks at and that have such.
+            networks: loads networks, each once.
+            seed: of all noise.
+
+        Returns:
+            A function that draws; its networks stay loaded until `networks.keep` lets them go.
+        """
+
+    def checkpoints_of(self, variant: str) -> dict[str, Path]:
+        """Return the checkpoint folders that one variant needs, by the name of their entry."""
+        return self.checkpoints
+
+    def influences_of(self, variant: str, device: str) -> dict[str, Any]:
+        """Return the entries that the pictures of one variant depend on."""
+        return self.influences(device)

@@ -1,0 +1,129 @@
+"""Any two folders of pictures, scored with intervals: those of one as reconstructions of those in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from braindiffuser import images
+from braindiffuser._arrays import Pictures
+from braindiffuser.errors import RunError
+from braindiffuser.images import PictureReader
+from braindiffuser.metrics._pixels import SMALLEST_SIDE
+from braindiffuser.metrics.networks import load_networks
+from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.scorer import Scorer, arrange, extract_features
+from braindiffuser.metrics.trust import ScoreSets, derangement, summarise
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def evaluate_folders(
+    seen: Path,
+    made: Path,
+    profile: str,
+    weights: Path,
+    device: str = "cpu",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score the pictures of one folder as reconstructions of those of the same name in another.
+
+    Args:
+        seen: folder of what was shown; pictures of one size.
+        made: folder of reconstructions, of one size; where that is another, pixels are compared at the size of those
+            shown, which must then be square.
+        profile: "demo" or "brain-diffuser-2023".
+        weights: folder where networks' weights are looked for.
+        device: where networks run.
+        n_resamples: bootstrap resamples of each interval.
+        seed: of the resamples and of the shuffled baseline.
+
+    Returns:
+        The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
+        another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
+        → how to get its weights; the metrics that need it are left out) and `unmatched` (folder → names).
+
+    Raises:
+        RunError: if the profile is unknown, fewer than two names are in both folders, or a folder's sizes differ or are
+            too small.
+        DependencyError: if a file of weights is there but damaged.
+    """
+    whole = Profile.load(profile)
+    pairs, unmatched = match_names(seen, made)
+    files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
+    sizes = {}
+    for folder in files:
+        with _naming(folder):
+            sizes[folder] = images.common_size(files[folder])
+    height, width = sizes[seen]
+    if min(height, width) < SMALLEST_SIDE:
+        raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
+    if height != width and sizes[made] != (height, width):
+        raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
+    networks, missing = load_networks(whole, weights, device)
+    kept = whole.without(missing)
+    rng = np.random.default_rng(seed)
+    scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
+    features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
+    final = scorer.score(pictures, features)
+    shuffled = scorer.score(pictures.take(order), arrange(features, order))
+    sets = ScoreSets(final, baselines={"shuffled_pictures": shuffled})
+    return {
+        **summarise(kept, sets, rng, n_resamples),
+        "missing": missing,
+        "unmatched": unmatched,
+        "names": list(pairs),
+        "per_image": {key: scores.tolist() for key, scores in final.items()},
+    }
+
+
+def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
+    """Pair the pictures of two folders by their names without suffix.
+
+    Returns:
+        Name → {folder: file}, in alphabetical order, and for each folder the names that the other one lacks.
+
+    Raises:
+        RunError: if a folder does not exist, holds two pictures of one name, or they share fewer than two names.
+    """
+    files = {folder: _pictures_of(folder) for folder in (seen, made)}
+    shared = sorted(files[seen].keys() & files[made].keys())
+    if len(shared) < 2:
+        counts = " and ".join(f"{folder} holds {len(found)} pictures" for folder, found in files.items())
+        raise RunError(f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: name them alike")
+    unmatched = {str(folder): sorted(found.keys() - set(shared)) for folder, found in files.items()}
+    return {name: {folder: files[folder][name] for folder in files} for name in shared}, unmatched
+
+
+def _pictures_of(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder of pictures")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in found:
+                raise RunError(f"{folder} holds {found[path.stem].name} and {path.name}: keep one of them")
+            found[path.stem] = path
+    return found
+
+
+def _open(folder: Path, paths: list[Path]) -> PictureReader:
+    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
+        with _naming(folder):
+            return images.load_png([paths[number] for number in numbers])
+
+    return PictureReader(np.arange(len(paths)), read)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise RunError(f"the pictures of {folder} cannot be scored together: {error}") from error

@@ -1,0 +1,75 @@
+"""Metrics: one file is one kind, with its function and its facts. Metrics take arrays and know nothing of runs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, TypeAlias
+
+from pydantic import Field
+
+from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser.part import Part
+
+Label: TypeAlias = Annotated[str, Field(description="Name in print.")]
+Description: TypeAlias = Annotated[str, Field(description="What is computed, preprocessing included, in a sentence.")]
+Citation: TypeAlias = Annotated[str, Field(description="Where the metric comes from.")]
+
+FeatureNetwork: TypeAlias = Callable[[Pictures], Mapping[str, Matrix]]
+"""A callable from pictures (n, 3, height, width) in [0, 1] to features (n, d) by the name of the layer.
+
+It resizes and scales pictures itself, treats each picture alone, and gives the same layers for any pictures.
+`evaluation.networks` loads those that are known by name.
+"""
+
+OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"
+"""Citation of Brain-Diffuser, whose evaluation most of the bundled metrics follow."""
+
+
+class Metric(Part):
+    """What one number is: facts that tables and figures print, and the function that compares.
+
+    Concrete kinds derive from `PixelMetric` or `FeatureMetric` and give the fields their defaults.
+    """
+
+    label: Label
+    description: Description
+    citation: Citation
+
+    bounds: ClassVar[tuple[float, float]]
+    """Smallest and largest possible score."""
+    higher_is_better: ClassVar[bool] = True
+    """Whether a better reconstruction scores higher."""
+    chance: ClassVar[float | None] = None
+    """Expected score of reconstructions that have nothing to do with the stimuli; None where it depends on the pictures."""
+
+
+class PixelMetric(Metric):
+    """A metric that compares pictures."""
+
+    @abstractmethod
+    def compare(self, seen: Pictures, made: Pictures) -> Vector:
+        """Score pictures (n, 3, height, width) in [0, 1] against the stimuli, of the same size: (n,), each pair alone."""
+
+
+class FeatureMetric(Metric):
+    """A metric that compares features of one layer of a network."""
+
+    network: str = Field(description="Name of the feature network.")
+    layer: str = Field(description="Its layer.")
+
+    def load_network(self, device: str) -> FeatureNetwork | None:
+        """Load the network, if it comes with the metric; None: the package knows `network` by its name.
+
+        Args:
+            device: where the network runs: "cpu", "cuda" …
+
+        Returns:
+            A function from pictures (n, 3, height, width) in [0, 1] to layer → features (n, d). Metrics that name the same
+            `network` share the one that the first of them loads.
+        """
+        return None
+
+    @abstractmethod
+    def compare(self, seen: Matrix, made: Matrix) -> Vector:
+        """Score features (n, d) of reconstructions against those of the stimuli, in the same order: (n,)."""

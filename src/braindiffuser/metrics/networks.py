@@ -1,0 +1,122 @@
+"""Networks for scoring, loaded by name: those that come with the package or one of its extras, and the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.errors import RunError
+from braindiffuser.metrics.bundled import DEMO_CLIP
+from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
+from braindiffuser.metrics.profiles import Profile
+from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
+from braindiffuser.networks.folders import checkpoint_folder
+
+
+def load_networks(
+    profile: Profile, weights: Path, device: str = "cpu"
+) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
+    """Load the networks of a profile: those that come with a metric, and those that the package knows by name.
+
+    Args:
+        profile: whose metrics are to be computed.
+        weights: folder where weights of published networks are looked for first.
+        device: where the networks run.
+
+    Returns:
+        What `scoring_networks` returns, which also says what is raised.
+
+    Raises:
+        RunError: if the networks of two metrics, or of a metric and the package, have one name.
+    """
+    own: dict[str, FeatureNetwork] = {}
+    loaded_by: dict[str, object] = {}
+    for key, metric in profile.metrics.items():
+        if isinstance(metric, FeatureMetric) and type(metric).load_network is not FeatureMetric.load_network:
+            loads = type(metric).load_network, metric.checkpoints
+            if loaded_by.setdefault(metric.network, loads) != loads:
+                raise RunError(
+                    f"metric {key} loads another network under the name {metric.network}: give it a name of its own"
+                )
+            if metric.network not in own and (network := metric.load_network(device)) is not None:
+                own[metric.network] = network
+    taken = sorted(own.keys() & _BUNDLED.keys())
+    if taken:
+        raise RunError(f"a metric brings a network of the name {taken[0]}, which the package has: give it another name")
+    networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
+    return networks | own, missing
+
+
+def scoring_networks(
+    names: Collection[str], weights: Path, device: str = "cpu"
+) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
+    """Load the networks of some names, such as the keys of `Profile.layers`.
+
+    Args:
+        names: of networks; "efficientnet_lite0", "clip_demo", or keys of `published_networks.NETWORKS`.
+        weights: folder where weights of published networks are looked for first.
+        device: where the networks run.
+
+    Returns:
+        Those that could be loaded, and for each other one how to get its weights.
+
+    Raises:
+        RunError: if a name is unknown; the known ones are listed.
+        DependencyError: if a file of weights is there but damaged, or the package with those of EfficientNet-Lite0 is not.
+    """
+    networks = {name: load(device) for name, load in _BUNDLED.items() if name in names}
+    if networks.keys() == set(names):
+        return networks, {}
+    from braindiffuser.metrics.published_networks import NETWORKS, load_published_networks
+
+    unknown = sorted(set(names) - _BUNDLED.keys() - NETWORKS.keys())
+    if unknown:
+        known = ", ".join(sorted(_BUNDLED.keys() | NETWORKS.keys()))
+        raise RunError(f"there is no scoring network {', '.join(unknown)}; known networks: {known}")
+    published, missing = load_published_networks(sorted(NETWORKS.keys() & set(names)), weights, device)
+    return published | networks, missing
+
+
+def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:
+    """Load EfficientNet-Lite0 with layers `early`, `middle` and `last`, as `EfficientNetLite.blocks` states them.
+
+    Args:
+        device: where the network runs.
+        batch_size: pictures that go through it together.
+
+    Raises:
+        DependencyError: if the package with the weights is not installed.
+    """
+    network = load_efficientnet_lite("lite0", device)
+
+    def efficientnet_lite0(pictures: Pictures) -> dict[str, Matrix]:
+        """Compute the three layers of pictures resized to 224 pixels."""
+        return {str(name): features for name, features in network.blocks(pictures, batch_size).items()}
+
+    return efficientnet_lite0
+
+
+def load_clip_demo(device: str = "cpu") -> FeatureNetwork:
+    """Load the bundled small CLIP with one layer, `embedding`: its projected class token, unnormalised.
+
+    Args:
+        device: where the network runs.
+    """
+    from braindiffuser.networks.checkpoints import load_clip
+    from braindiffuser.targets.clip_tokens import embed_pictures
+
+    clip = load_clip(checkpoint_folder(DEMO_CLIP))
+    clip.model.to(device)
+
+    def clip_demo(pictures: Pictures) -> dict[str, Matrix]:
+        """Compute the embedding of pictures resized to the network's size."""
+        return {"embedding": embed_pictures(clip, pictures)}
+
+    return clip_demo
+
+
+_BUNDLED: Mapping[str, Callable[[str], FeatureNetwork]] = {
+    "efficientnet_lite0": load_efficientnet_lite0,
+    "clip_demo": load_clip_demo,
+}

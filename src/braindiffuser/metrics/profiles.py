@@ -1,0 +1,105 @@
+"""Profiles: metrics that are reported together, as YAML files of the package name them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import cache, partial
+from importlib.resources import files
+from typing import Annotated, TypeAlias
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from braindiffuser.errors import RunError
+from braindiffuser.metrics.metric import FeatureMetric, Metric, PixelMetric
+from braindiffuser.part import Settings, as_part
+
+_FOLDER = files("braindiffuser") / "profiles"
+
+AnyMetric: TypeAlias = Annotated[SerializeAsAny[Metric], BeforeValidator(partial(as_part, Metric))]
+"""A metric, or the mapping with its kind that a YAML file has."""
+
+
+class Profile(Settings):
+    """Metrics by their keys, in the order of tables. The same number has the same key in every profile.
+
+    Example:
+        >>> profile = Profile.load("demo")
+        >>> list(profile.metrics)[:2]
+        ['pixcorr', 'ssim']
+        >>> profile.layers["efficientnet_lite0"]
+        ('early', 'middle', 'last')
+    """
+
+    name: str = Field(description="Name of the profile.")
+    metrics: dict[str, AnyMetric] = Field(description="Metrics by the key that scores have in files and code.")
+    headlines: tuple[str, ...] = Field(
+        (), description="Keys of the metrics that the page prints large; none: the first four."
+    )
+    notes: dict[str, str] = Field(
+        {}, description="What a reader of the page must know of these metrics: title and text."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> Profile:
+        for key, metric in self.metrics.items():
+            if not isinstance(metric, PixelMetric | FeatureMetric):
+                raise ValueError(f"metric {key} ({metric.kind}) derives from neither PixelMetric nor FeatureMetric")
+            if not hasattr(metric, "bounds"):
+                raise ValueError(f"metric {key} ({metric.kind}) does not declare its bounds: bounds = (0.0, 1.0), say")
+        unknown = [key for key in self.headlines if key not in self.metrics]
+        if unknown:
+            raise ValueError(f"headlines: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")
+        return self
+
+    @classmethod
+    def load(cls, name: str) -> Profile:
+        """Read one of the package's profiles.
+
+        Raises:
+            RunError: if there is none of that name; those that there are are listed.
+        """
+        if name not in profile_names():
+            raise RunError(f"there is no profile {name}, choose one of {', '.join(profile_names())}")
+        return _read(name)
+
+    def with_metrics(self, extra: Mapping[str, Metric]) -> Profile:
+        """Return the profile with further metrics after its own.
+
+        Raises:
+            RunError: if the profile has a metric of one of their keys.
+        """
+        taken = [key for key in extra if key in self.metrics]
+        if taken:
+            raise RunError(f"the profile {self.name} has metrics {', '.join(taken)} already: give yours other keys")
+        return self.model_copy(update={"metrics": {**self.metrics, **extra}})
+
+    def without(self, networks: Collection[str]) -> Profile:
+        """Return the profile without the metrics that need one of these networks."""
+        kept = {
+            key: metric
+            for key, metric in self.metrics.items()
+            if not (isinstance(metric, FeatureMetric) and metric.network in networks)
+        }
+        headlines = tuple(key for key in self.headlines if key in kept)
+        return self.model_copy(update={"metrics": kept, "headlines": headlines})
+
+    @property
+    def layers(self) -> dict[str, tuple[str, ...]]:
+        """Layers that the metrics need, by network."""
+        needed: dict[str, tuple[str, ...]] = {}
+        for metric in self.metrics.values():
+            if isinstance(metric, FeatureMetric):
+                layers = needed.get(metric.network, ())
+                needed[metric.network] = layers if metric.layer in layers else (*layers, metric.layer)
+        return needed
+
+
+@cache
+def _read(name: str) -> Profile:
+    return Profile.model_validate(yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def profile_names() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _FOLDER.iterdir())

@@ -1,0 +1,163 @@
+"""The scorer: computes every metric of a profile, pictures a batch at a time, features once for each set of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import Int
+
+from braindiffuser._arrays import Vector
+from braindiffuser.errors import RunError
+from braindiffuser.images import PictureSource, batches, resize
+from braindiffuser.metrics._correlation import Features
+from braindiffuser.metrics._pixels import PictureBatch
+from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, PixelMetric
+from braindiffuser.metrics.profiles import Profile
+
+NetworkFeatures: TypeAlias = dict[str, dict[str, Features]]
+"""Features (n, d) by network, then layer."""
+
+
+class Scorer:
+    """Scores many sets of reconstructions against the same stimuli, whose features are computed once.
+
+    Pictures are taken a batch at a time: a `PictureReader` in place of an array keeps all others out of memory.
+
+    Attributes:
+        seen_features: features of the stimuli by network and layer.
+    """
+
+    def __init__(self, seen: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
+        """Compute features of the stimuli.
+
+        Args:
+            seen: stimuli (n, 3, height, width) in [0, 1], an array or a reader.
+            profile: which metrics to compute.
+            networks: the feature networks that the profile names.
+
+        Raises:
+            ValueError: if a network or layer that the profile names is missing.
+        """
+        self.seen = seen
+        self.profile = profile
+        self.networks = networks
+        self.seen_features = extract_features(seen, profile, networks)
+
+    def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
+        """Score one set of reconstructions.
+
+        For metrics on pixels, reconstructions of another size are resized to that of the stimuli (bicubic, as Pillow
+        resizes); networks see them as they come.
+
+        Args:
+            made: reconstructions (n, 3, height, width) in [0, 1], in the order of the stimuli, an array or a reader.
+            made_features: what `extract_features` gives for them, if it is known already.
+
+        Returns:
+            Score of each picture, float64 (n,), by the metric's key.
+
+        Raises:
+            ValueError: if the number of pictures is not that of the stimuli.
+            RunError: if a metric does not give one finite score for each picture.
+        """
+        if len(made) != len(self.seen):
+            raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; both must be as many")
+        features: NetworkFeatures = {} if made_features is None else made_features
+        scores = {key: np.empty(len(made)) for key in self.profile.metrics}
+        for rows in batches(len(made)):
+            batch = made[rows]
+            if made_features is None:
+                _put(features, _features_of(batch, self.profile, self.networks), rows, len(made))
+            self._compare_pixels(rows, batch, scores)
+        for key, metric in self.profile.metrics.items():
+            if isinstance(metric, FeatureMetric):
+                layers = (by_network[metric.network][metric.layer] for by_network in (self.seen_features, features))
+                scores[key] = _checked(key, metric.compare(*layers), len(made))
+        return scores
+
+    def _compare_pixels(self, rows: slice, made: PictureBatch, scores: dict[str, Vector]) -> None:
+        compared = {key: metric for key, metric in self.profile.metrics.items() if isinstance(metric, PixelMetric)}
+        if compared:
+            seen = self.seen[rows]
+            resized = _fit_to(made, seen)
+            for key, metric in compared.items():
+                scores[key][rows] = _checked(key, metric.compare(seen, resized), len(made))
+
+
+def score(
+    seen: PictureSource, made: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
+) -> dict[str, Vector]:
+    """Score one set of reconstructions; for several sets of the same stimuli keep a `Scorer`.
+
+    Arguments, result and errors are those of `Scorer` and `Scorer.score`.
+
+    >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+    >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
+    >>> score(pictures, pictures, pixels_only, networks={})
+    {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
+    """
+    return Scorer(seen, profile, networks).score(made)
+
+
+def extract_features(
+    pictures: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
+) -> NetworkFeatures:
+    """Compute the layers that a profile needs, a batch of pictures at a time.
+
+    Raises:
+        ValueError: if a network or layer is missing.
+    """
+    features: NetworkFeatures = {}
+    for rows in batches(len(pictures)):
+        _put(features, _features_of(pictures[rows], profile, networks), rows, len(pictures))
+    return features
+
+
+def arrange(features: NetworkFeatures, order: Int[np.ndarray, " m"]) -> NetworkFeatures:
+    """Give the features of pictures in another order: positions, which may repeat."""
+    return {name: {layer: values[order] for layer, values in layers.items()} for name, layers in features.items()}
+
+
+def _features_of(batch: PictureBatch, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> NetworkFeatures:
+    missing = sorted(set(profile.layers) - set(networks))
+    if missing:
+        raise ValueError(f"profile {profile.name} needs the networks {missing}, got {sorted(networks)}")
+    features: NetworkFeatures = {}
+    for name, layers in profile.layers.items():
+        outputs = networks[name](batch)
+        absent = [layer for layer in layers if layer not in outputs]
+        if absent:
+            raise ValueError(f"network {name} has no layer {absent}, it has {sorted(outputs)}")
+        features[name] = {layer: outputs[layer] for layer in layers}
+    return features
+
+
+def _checked(key: str, found: object, n: int) -> Vector:
+    """Return what a metric gave, in float64, if it is one finite score for each of n pictures."""
+    scores = np.asarray(found, np.float64)
+    if scores.shape != (n,) or not np.isfinite(scores).all():
+        raise RunError(f"metric {key} must give one finite score for each of {n} pictures, but gave {found!r:.100}")
+    return scores
+
+
+def _put(features: NetworkFeatures, found: NetworkFeatures, rows: slice, n: int) -> None:
+    """Write a batch's features into those of all n pictures, which the first batch makes room for."""
+    for name, layers in found.items():
+        into = features.setdefault(name, {})
+        for layer, values in layers.items():
+            if layer not in into:
+                into[layer] = np.empty((n, values.shape[1]), values.dtype)
+            into[layer][rows] = values
+
+
+def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
+    if made.shape[-2:] == seen.shape[-2:]:
+        return made
+    height, width = seen.shape[-2:]
+    if height != width:
+        raise ValueError(
+            f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
+        )
+    return resize(made, height)

@@ -1,0 +1,194 @@
+"""Checkpoints: a folder with `config.json` and `model.safetensors` for each network; nothing else is read, never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from transformers import CLIPConfig, CLIPModel
+
+from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
+from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
+
+Network = TypeVar("Network", bound=nn.Module)
+
+TENSORS_AT_A_TIME = 32
+"""Tensors that are read before a file's pages are given back."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A CLIP model with the tokenizer that its text side was trained with."""
+
+    model: CLIPModel
+    tokenizer: Tokenizer
+
+
+def build_clip(config: dict[str, Any]) -> CLIPModel:
+    """Make a CLIP model from transformers' config dictionary."""
+    return CLIPModel(CLIPConfig(**config))
+
+
+def build_autoencoder(config: dict[str, Any]) -> AutoencoderKL:
+    """Make a KL autoencoder from diffusers' config dictionary."""
+    return AutoencoderKL.from_config(config)
+
+
+def load_vdvae(folder: Path) -> VDVAE:
+    """Load a VDVAE checkpoint folder, in float32 and evaluation mode."""
+    return load_network(folder, lambda config: VDVAEConfig(**config).build())
+
+
+def build_unet(config: dict[str, Any]) -> DualGuidedUNet:
+    """Make a dual-guided UNet from the entries of a `VersatileConfig`."""
+    return DualGuidedUNet(VersatileConfig(**config))
+
+
+def load_unet(folder: Path, dtype: torch.dtype = torch.float32) -> DualGuidedUNet:
+    """Load a dual-guided UNet checkpoint folder, in `dtype` and evaluation mode."""
+    return load_network(folder, build_unet, dtype)
+
+
+def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+    """Load a KL autoencoder checkpoint folder, in `dtype` and evaluation mode."""
+    return load_network(folder, build_autoencoder, dtype)
+
+
+def load_clip(folder: Path) -> Clip:
+    """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
+    tokenizer = Tokenizer.from_str(json.dumps(_read_json(folder, "tokenizer.json")))
+    return Clip(load_network(folder, build_clip), tokenizer)
+
+
+def load_network(
+    folder: Path, build: Callable[[dict[str, Any]], Network], dtype: torch.dtype = torch.float32
+) -> Network:
+    """Build a network from `config.json` and fill it strictly from `model.safetensors`.
+
+    Main memory holds one copy of the weights, in `dtype`: the network is built without any, and tensors are read one by one.
+
+    Args:
+        folder: of the checkpoint.
+        build: makes the network from the content of `config.json`.
+        dtype: of all stored floating-point tensors; buffers that are not stored keep their own.
+
+    Returns:
+        The network, in evaluation mode and without gradients, on the CPU.
+
+    Raises:
+        FileNotFoundError: if the folder lacks one of the two files.
+        ValueError: if `config.json` is not JSON, the tensors' file is damaged, or their names or shapes are not those of
+            the network (names the first few).
+    """
+    network = build_empty(build, read_config(folder))
+    path = _existing(folder, "model.safetensors")
+    wanted = network.state_dict()
+    try:
+        _require_fit(folder, wanted, _stored_shapes(path))
+        stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or cut short ({error})") from error
+    network.load_state_dict(stored, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def build_empty(
+    build: Callable[[dict[str, Any]], Network],
+    config: dict[str, Any],
+    device: torch.device | str = "meta",
+    dtype: torch.dtype | None = None,
+) -> Network:
+    """Build a network with parameters that are allocated but not initialised; on torch's meta device they take no memory.
+
+    Buffers, which may be constants, are real.
+
+    Args:
+        build: makes the network from its config.
+        config: of the network.
+        device: where the parameters are.
+        dtype: of the parameters; None leaves them as `build` makes them.
+    """
+
+    def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
+        if parameter is None:
+            return None
+        empty = torch.empty_like(parameter, device=device, dtype=dtype)
+        return nn.Parameter(empty, requires_grad=parameter.requires_grad)
+
+    handle = register_module_parameter_registration_hook(emptied)
+    try:
+        return build(config)
+    finally:
+        handle.remove()
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
+
+
+def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, torch.Tensor]:
+    """Copy tensors out of a file, which is opened anew every so often: the pages that were read are then given back."""
+    names, tensors = list(dtypes), {}
+    for start in range(0, len(names), TENSORS_AT_A_TIME):
+        with safe_open(path, framework="pt") as file:
+            for name in names[start : start + TENSORS_AT_A_TIME]:
+                tensors[name] = file.get_tensor(name).to(dtypes[name], copy=True)
+    return tensors
+
+
+def _require_fit(folder: Path, tensors: Mapping[str, torch.Tensor], found: Mapping[str, tuple[int, ...]]) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        listed = "; ".join(f"{name}: wanted {wanted.get(name)}, found {found.get(name)}" for name in differing[:5])
+        raise ValueError(f"{folder} does not fit its own config in {len(differing)} of {len(wanted)} tensors: {listed}")
+
+
+def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
+    """Write a network as a checkpoint folder, its floating-point tensors in `dtype`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    save_file(tensors, folder / "model.safetensors")
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"{folder} is not a checkpoint folder: it has no {name}")
+    return folder / name
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.json` of a checkpoint folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is not JSON.
+    """
+    return _read_json(folder, "config.json")
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = _existing(folder, name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
+    return content

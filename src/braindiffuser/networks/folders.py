@@ -1,0 +1,33 @@
+"""Checkpoint folders: where they are, and what they are known by. A checkpoint is a network's file, with its config."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from braindiffuser.files import FileState, state_of
+from braindiffuser.networks.downloads import weights_folder
+
+BUNDLED = Path(__file__).parent.parent / "checkpoints"
+"""Folder of the checkpoints that come with the package."""
+
+
+def checkpoint_folder(named: Path) -> Path:
+    """Find a checkpoint folder: a relative one comes with the package, or lies in the folder of downloaded checkpoints."""
+    bundled = BUNDLED / named  # an absolute path stays itself
+    return bundled if bundled.exists() else weights_folder() / named
+
+
+def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:
+    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files.
+
+    Args:
+        folder: of the checkpoint.
+        known: states of files that were read before, to be added to; a file whose size and times are the same is not read.
+    """
+    content, known = hashlib.sha256(), {} if known is None else known
+    for path in sorted(folder.glob("*")):
+        if path.suffix in {".json", ".safetensors"} and path.is_file():
+            known[path] = state_of(path, known.get(path))
+            content.update(path.name.encode() + bytes.fromhex(known[path].sha256))
+    return content.hexdigest()[:16]

@@ -1,0 +1,364 @@
+"""The folder of a run: finished results, and a record of each step with the state of every file that it wrote.
+
+    steps/extract.latents.json        what the step was made from and every file of it
+    unfinished/extract.latents/       the same step while it runs: see `draft`
+    written.json                      which content was written where; it tells a result without a record from a user's file
+
+A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
+deleted; nothing else ever is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import zarr
+from jaxtyping import Shaped
+
+from braindiffuser import images
+from braindiffuser._arrays import Pictures
+from braindiffuser.errors import RunError
+from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
+from braindiffuser.store.books import CHECKSUM, read_book, write_book
+from braindiffuser.store.draft import Draft, discard, picture_name, read_bundle
+
+FORMAT = 3
+"""Of the folder; other formats are refused."""
+
+MANIFEST = "manifest.json"
+WRITTEN = "written.json"
+"""Which content this run wrote where."""
+READY = "publish.json"
+"""Says that a draft is complete, and holds its record."""
+STEP_NAME = r"[a-z]+(\.[\w-]+)?"
+RECORDED = {
+    "uid": str,
+    "key": str,
+    "files": dict,
+    "settings": dict,
+    "contents": dict,
+    "needs": dict,
+    "available": list,
+    "versions": dict,
+    "finished": str,
+}
+"""Entries that every record has, and their types."""
+
+
+_Record: TypeAlias = tuple[dict[str, Any] | None, Mapping[str, FileState]]
+"""Content of a step's record, None if there is none that is whole, and the states of the files that it lists."""
+
+
+class Results:
+    """Finished results of a run, for reading."""
+
+    def __init__(self, folder: Path) -> None:
+        """Point at a run's folder."""
+        self.folder = Path(folder)
+
+    def read_array(self, name: str) -> Shaped[np.ndarray, " ..."]:
+        """Read a whole array.
+
+        Raises:
+            RunError: if there is none.
+        """
+        return np.asarray(self.open_array(name)[:])
+
+    def has_array(self, name: str) -> bool:
+        """Tell if there is an array of a name."""
+        return (self.folder / "arrays" / name / "zarr.json").is_file()
+
+    def open_array(self, name: str) -> zarr.Array[Any]:
+        """Open an array that is read in parts.
+
+        Raises:
+            RunError: if there is none.
+        """
+        self._existing(f"arrays/{name}/zarr.json")
+        return zarr.open_array(self.folder / "arrays" / name, mode="r")
+
+    def picture_path(self, kind: str, number: int) -> Path:
+        """Where picture `number` of a kind is."""
+        return self.folder / picture_name(kind, number)
+
+    def open_pictures(self, kind: str, n: int) -> images.PictureReader:
+        """Open pictures 0 … n − 1 of a kind; none is read yet.
+
+        Raises:
+            RunError: if one is missing.
+        """
+        for number in range(n):
+            self._existing(picture_name(kind, number))
+        return images.PictureReader(
+            np.arange(n), lambda numbers: images.load_png([self.picture_path(kind, int(number)) for number in numbers])
+        )
+
+    def read_pictures(self, kind: str, n: int) -> Pictures:
+        """Read pictures 0 … n − 1 of a kind; raises what `open_pictures` raises."""
+        return self.open_pictures(kind, n)[:]
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file.
+
+        Raises:
+            RunError: if it is not there, or is not JSON.
+        """
+        return read_json(self._existing(name))
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """Read a CSV table."""
+        return pd.read_csv(self._existing(name))
+
+    def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Read named arrays of one `.npz` file."""
+        return read_bundle(self._existing(name))
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file.
+
+        Raises:
+            RunError: if it is not there.
+        """
+        return self._existing(name)
+
+    def _existing(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            raise RunError(f"{path} is missing: open the run again, and the stage that makes it goes on where it was")
+        return path
+
+
+class Store(Results):
+    """A run's folder, for reading and writing."""
+
+    def __init__(self, folder: Path) -> None:
+        """Point at a run's folder."""
+        super().__init__(folder)
+        self._parsed: dict[str, tuple[tuple[int, int, int], _Record]] = {}
+
+    def is_run(self) -> bool:
+        """Tell if the folder holds a run: a manifest or a record that is whole."""
+        return bool(self.manifest) or any(self.record(step) for step in self.steps())
+
+    # Records of steps
+
+    def record(self, step: str) -> dict[str, Any] | None:
+        """Return what is known of a finished step; None if it was never finished, or its record is damaged."""
+        content, _ = self._record(step)
+        return content
+
+    def _record(self, step: str) -> _Record:
+        """Return a record and the states of its files; its file is read again only if it was replaced."""
+        path = self._record_path(step)
+        try:
+            facts = path.stat()
+        except OSError:
+            return None, {}
+        version = facts.st_ino, facts.st_mtime_ns, facts.st_size
+        if step not in self._parsed or self._parsed[step][0] != version:
+            self._parsed[step] = version, _parse_record(path)
+        return self._parsed[step][1]
+
+    def _record_path(self, step: str) -> Path:
+        return self.folder / "steps" / f"{step}.json"
+
+    def steps(self) -> Iterator[str]:
+        """Yield the names of all steps that have a record."""
+        for path in sorted((self.folder / "steps").glob("*.json")):
+            yield path.stem
+
+    def update_record(self, step: str, **entries: Any) -> None:
+        """Set entries of a step's record."""
+        write_book(self._record_path(step), (self.record(step) or {}) | entries)
+
+    def damaged_files(self, step: str) -> dict[str, str]:
+        """Return the files of a finished step that are not as they were written → what happened to them."""
+        record, states = self._record(step)
+        damaged = changed_files(self.folder, states)
+        if record and not damaged:
+            self._remember_times(step, states)
+        return damaged
+
+    def _remember_times(self, step: str, states: Mapping[str, FileState]) -> None:
+        """Note new times of files that were copied or touched, so that they are not read again next time."""
+        now = {name: state_of(self.folder / name, state) for name, state in states.items()}
+        if now != states:
+            self.update_record(step, files=now)
+
+    # Drafts
+
+    def draft(self, step: str, key: str, adopt: bool = False) -> Draft:
+        """Open the draft of a step.
+
+        Args:
+            step: its name.
+            key: stands for the step's settings and inputs; a draft of another key is deleted first.
+            adopt: begin with the whole files of the finished step, which has the same key and is damaged.
+        """
+        draft = Draft(self._draft_folder(step), key)
+        if adopt:
+            draft.adopt(self.folder, self._record(step)[1])
+        return draft
+
+    def _draft_folder(self, step: str) -> Path:
+        return self.folder / "unfinished" / step
+
+    # Publishing
+
+    def publish(self, step: str, draft: Draft, facts: Mapping[str, Any]) -> None:
+        """Put a complete draft in place of an older result, and write its record.
+
+        A kill in between is no harm: `finish_publishing` goes on when the run is opened again.
+
+        Args:
+            step: its name.
+            draft: of the step, complete.
+            facts: for the record.
+
+        Raises:
+            RunError: if a file that this step did not write is in the way.
+        """
+        self._refuse_foreign(step, draft.files)
+        self._note_written(draft.files)
+        write_book(draft.folder / READY, {"facts": dict(facts), "files": draft.files})
+        self._move(step, draft.folder, facts, draft.files)
+
+    def finish_publishing(self) -> None:
+        """Complete what a kill interrupted in `publish`; a draft that was damaged since is left to be gone on with.
+
+        Raises:
+            RunError: what `publish` raises.
+        """
+        for ready in sorted(self.folder.glob(f"unfinished/*/{READY}")):
+            step, content = ready.parent.name, read_book(ready) or {}
+            files = as_states(content.get("files", {}))
+            whole = all(
+                _holds(ready.parent / name, state) or _holds(self.folder / name, state) for name, state in files.items()
+            )
+            if not (files and whole and isinstance(content.get("facts"), dict)) or not re.fullmatch(STEP_NAME, step):
+                ready.unlink()
+                continue
+            self._refuse_foreign(
+                step, {name: state for name, state in files.items() if (ready.parent / name).is_file()}
+            )
+            self._move(step, ready.parent, content["facts"], files)
+
+    def _move(self, step: str, draft: Path, facts: Mapping[str, Any], files: Mapping[str, FileState]) -> None:
+        for name in files:
+            source, place = draft / name, self.folder / name
+            if source.is_file():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                source.replace(place)
+                source.unlink(missing_ok=True)  # two links to one file stay both
+        for parent in {(self.folder / name).parent for name in files}:
+            sync(parent)
+        self._remove_successorless(self._record(step)[1], files)
+        now = {name: state_of(self.folder / name) for name in files}
+        changed = [name for name, state in now.items() if not state.is_same_content(files[name])]
+        if changed:
+            raise RunError(
+                f"{self.folder / changed[0]} was changed while it was put in its place: run the same command again"
+            )
+        write_book(self._record_path(step), {**facts, "files": now})
+        discard(draft, [READY, *files])
+
+    def _remove_successorless(self, old: Mapping[str, FileState], new: Mapping[str, FileState]) -> None:
+        """Delete files of an older result that the new one lacks; one that somebody changed since is theirs, and stays."""
+        gone = {name: state for name, state in old.items() if name not in new}
+        kept = changed_files(self.folder, gone)
+        remove_files(self.folder, [name for name in gone if name not in kept])
+
+    def _refuse_foreign(self, step: str, files: Mapping[str, FileState]) -> None:
+        """Refuse to replace files that the step did not write: they are neither in its record nor as some step left them."""
+        _, earlier = self._record(step)
+        others = {name for other in self.steps() if other != step for name in self._record(other)[1]}
+        written: dict[str, str] | None = None
+        for name, state in files.items():
+            place = self.folder / name
+            absent = not (place.exists() or place.is_symlink())
+            if absent or (name in earlier and not place.is_dir()) or _holds(place, state):
+                continue
+            written = self._written() if written is None else written
+            if name in others or not place.is_file() or state_of(place).sha256 != written.get(name):
+                raise RunError(
+                    f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
+                    "goes on"
+                )
+
+    def _note_written(self, files: Mapping[str, FileState]) -> None:
+        """Remember which content was written where, for the day when a record is lost."""
+        write_book(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
+
+    def _written(self) -> dict[str, str]:
+        """Return name → hash of the last content that a step of this run wrote there; empty if that book is damaged."""
+        return read_book(self.folder / WRITTEN) or {}
+
+    # Other files of the run
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, at its place at once."""
+        with replacing(self.folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What is known of this run as a whole; empty for a new folder.
+
+        A damaged manifest counts as none: what matters stands in the steps' records.
+
+        Raises:
+            RunError: if the folder was written by another version.
+        """
+        path = self.folder / MANIFEST
+        manifest = read_book(path)
+        older = {} if manifest is not None else _as_mapping(path)
+        if CHECKSUM not in older and (manifest or older).get("format", FORMAT) != FORMAT:
+            raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
+        return manifest or {}
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Set entries of the manifest."""
+        write_book(self.folder / MANIFEST, {"format": FORMAT} | self.manifest | entries)
+
+
+def _as_mapping(path: Path) -> dict[str, Any]:
+    """Read JSON that may be anything; empty if it is no mapping."""
+    try:
+        return read_json(path)
+    except RunError:
+        return {}
+
+
+def _parse_record(path: Path) -> _Record:
+    content = read_book(path) or {}
+    if {entry: type(content.get(entry)) for entry in RECORDED} != RECORDED:
+        return None, {}
+    try:
+        return content, as_states(content["files"])
+    except RunError:
+        return None, {}
+
+
+def _holds(place: Path, state: FileState) -> bool:
+    return place.is_file() and state_of(place).is_same_content(state)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        RunError: if it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")
+    return content

@@ -1,0 +1,119 @@
+"""Targets: stimuli to the features of one target group, which a decoder learns to predict. One file is one kind."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float32, Int
+from pydantic import model_validator
+
+from braindiffuser._arrays import Pictures
+from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import Part
+
+Features = Float32[np.ndarray, "n ..."]
+"""One row per stimulus, of any shape."""
+
+
+class Stimuli:
+    """Pictures and captions of some stimuli, read only when asked for."""
+
+    def __init__(
+        self,
+        ids: Int[np.ndarray, " n"],
+        pictures: Callable[[Int[np.ndarray, " n"]], Pictures] | None,
+        captions: Callable[[int], Sequence[str]] | None,
+    ) -> None:
+        """Remember where to read from.
+
+        Args:
+            ids: 0-based stimulus ids.
+            pictures: reads pictures by their ids; None if the target does not declare that it reads them.
+            captions: reads the captions of one stimulus; None if the target does not declare that it reads them.
+        """
+        self.ids = ids
+        self._pictures = pictures
+        self._captions = captions
+
+    def pictures(self) -> Pictures:
+        """Read the pictures (n, 3, height, width) in [0, 1].
+
+        Raises:
+            RunError: if the target's `reads` does not name "stimuli".
+            RecordingError: if the recording's pictures are not square, float and in [0, 1].
+        """
+        if self._pictures is None:
+            raise RunError('a target that looks at pictures must declare so: "stimuli" in its `reads`')
+        pictures = self._pictures(self.ids)
+        _check_pictures(pictures, self.ids)
+        return pictures
+
+    def captions(self) -> list[Sequence[str]]:
+        """Read the captions of each stimulus, without empty ones.
+
+        Raises:
+            RunError: if the target's `reads` does not name "captions".
+            RecordingError: if the captions of a stimulus are one text in place of several.
+        """
+        if self._captions is None:
+            raise RunError('a target that looks at captions must declare so: "captions" in its `reads`')
+        captions = [self._captions(int(stimulus_id)) for stimulus_id in self.ids]
+        for stimulus_id, found in zip(self.ids, captions, strict=True):
+            if isinstance(found, str) or not all(isinstance(caption, str) for caption in found):
+                raise RecordingError(
+                    f"captions of stimulus {stimulus_id} came as {found!r:.60}, expected a tuple of texts"
+                )
+        return captions
+
+
+def _check_pictures(pictures: Any, ids: Int[np.ndarray, " n"]) -> None:
+    """Refuse pictures that networks would take for something else."""
+    shape, dtype = np.shape(pictures), getattr(pictures, "dtype", None)
+    side = shape[-1] if shape else 0
+    if dtype != np.float32 or shape != (len(ids), 3, side, side):
+        raise RecordingError(
+            f"pictures of stimuli {ids[0]} to {ids[-1]} came as {dtype} of shape {shape}, expected float32 of "
+            f"({len(ids)}, 3, side, side): square, colours first"
+        )
+    if not (np.isfinite(pictures).all() and pictures.min() >= 0 and pictures.max() <= 1):
+        raise RecordingError(
+            f"pictures of stimuli {ids[0]} to {ids[-1]} hold values from {pictures.min():.3g} to {pictures.max():.3g}, "
+            "expected 0 to 1"
+        )
+
+
+class Target(Part):
+    """One group of features that a decoder learns to predict."""
+
+    reads: ClassVar[tuple[str, ...]] = ("stimuli",)
+    """What of the recording the features are made from: "stimuli", "captions", or both."""
+
+    @model_validator(mode="after")
+    def _reads_what_there_is(self) -> Target:
+        unknown = sorted(set(self.reads) - {"stimuli", "captions"})
+        if unknown or not self.reads:
+            raise ValueError(
+                f"`reads` names {', '.join(unknown) or 'nothing'}; a target reads stimuli, captions, or both"
+            )
+        return self
+
+    @abstractmethod
+    def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
+        """Compute the features of some stimuli.
+
+        Args:
+            stimuli: to be read; features of a stimulus must not depend on which others come with it.
+            networks: loads networks, each once.
+            seed: of anything random, together with a stimulus' id.
+
+        Returns:
+            (n, …), float32; the shape of a row is the same for all stimuli.
+        """
+
+    def null(self, networks: NetworkCache) -> Features | None:
+        """Compute the feature of "nothing" (1, …), which guidance leads away from; None if the group has no such thing."""
+        return None

@@ -1,0 +1,321 @@
+import gzip
+import shutil
+from functools import partialmethod
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.io import loadmat, savemat
+
+from braindiffuser.datasets.beta_files import read_betas
+from braindiffuser.datasets.nsd_layout import list_files, open_captions, open_nsd, open_stimuli, read_design
+from braindiffuser.errors import RecordingError
+
+HDF5, NIFTI = "betas_fithrf_GLMdenoise_RR", "betas_fithrf"
+LENGTHS = (34, 26, 30)
+ROLES = ["design", "regions", "betas", "stimuli", "captions"]
+
+
+def resave_design(tree, **changes):
+    path = tree.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
+    variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")} | changes
+    savemat(path, {name: value for name, value in variables.items() if value is not None})
+
+
+def test_each_trial_shows_the_picture_of_the_design(nsd_tree):
+    """The 1-based trap: 0-based trial t shows subjectim[subject − 1, masterordering[t] − 1] − 1."""
+    for subject in (1, 2):
+        trials = open_nsd(nsd_tree.root, subject).trials
+        for trial, number in enumerate(nsd_tree.masterordering):
+            row = trials.iloc[trial]
+            assert row["trial"] == trial
+            assert row["stimulus_id"] + 1 == nsd_tree.subjectim[subject - 1, number - 1]
+            assert row["split"] == ("test" if row["stimulus_id"] + 1 in nsd_tree.sharedix else "train")
+            assert row["repeat"] == (nsd_tree.masterordering[:trial] == number).sum()
+
+
+def test_sessions_have_the_lengths_of_the_stimulus_pattern(nsd_tree):
+    trials = open_nsd(nsd_tree.root, "subj01").trials
+    assert trials["session"].value_counts(sort=False).tolist() == list(LENGTHS)
+    assert trials["session"].is_monotonic_increasing
+    assert set(trials["subject"]) == {"subj01"}
+
+
+@pytest.mark.parametrize("version", [HDF5, NIFTI])
+def test_betas_are_the_stored_integers_over_300_in_c_order(nsd_tree, version):
+    recording = open_nsd(nsd_tree.root, 2, betas_version=version)
+    for session, betas in recording.sessions():
+        stored = nsd_tree.stored[2, session]
+        assert betas.dtype == np.float32
+        for column, (x, y, z) in enumerate(recording.voxel_coordinates):
+            np.testing.assert_allclose(betas[:, column], stored[x, y, z] / 300, rtol=1e-6)
+
+
+def test_both_formats_give_equal_betas(nsd_tree):
+    hdf5, nifti = (open_nsd(nsd_tree.root, 1, betas_version=version) for version in (HDF5, NIFTI))
+    for (_, first), (_, second) in zip(hdf5.sessions(), nifti.sessions(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.02, 0.3, 1.0]))
+@settings(deadline=None, max_examples=15)
+def test_any_mask_picks_the_same_voxels_from_both_formats(nsd_tree, seed, share):
+    mask = np.random.default_rng(seed).random(nsd_tree.mask.shape) < share
+    mask[3, 2, 1] = True
+    expected = nsd_tree.stored[1, 1][mask].T / np.float32(300)
+    np.testing.assert_array_equal(read_betas(nsd_tree.betas_folder() / "betas_session01.hdf5", mask), expected)
+    np.testing.assert_array_equal(read_betas(nsd_tree.betas_folder(NIFTI) / "betas_session01.nii.gz", mask), expected)
+
+
+@pytest.mark.parametrize(("sessions", "expected"), [(None, (1, 2, 3)), (2, (1, 2)), ([3, 1], (1, 3)), ((2,), (2,))])
+def test_sessions_can_be_chosen(nsd_tree, sessions, expected):
+    recording = open_nsd(nsd_tree.root, 1, sessions=sessions)
+    everything = open_nsd(nsd_tree.root, 1).trials
+    assert recording.session_numbers == expected
+    kept = everything[everything["session"].isin(expected)].reset_index(drop=True)
+    assert recording.trials.equals(kept)
+
+
+def test_only_sessions_on_disk_are_opened(damaged_tree):
+    (damaged_tree.betas_folder() / "betas_session02.hdf5").unlink()
+    assert open_nsd(damaged_tree.root, 1).session_numbers == (1, 3)
+    assert open_nsd(damaged_tree.root, 2).session_numbers == (1, 2, 3)
+
+
+def test_a_mask_of_ones_own(nsd_tree, tmp_path, file_writers):
+    mask = np.zeros(nsd_tree.mask.shape)
+    mask[4, 5, 6] = 1
+    file_writers[0](tmp_path / "mine.nii.gz", mask)
+    recording = open_nsd(nsd_tree.root, 1, mask=tmp_path / "mine.nii.gz")
+    assert recording.voxel_coordinates.tolist() == [[4, 5, 6]]
+    assert open_nsd(nsd_tree.root, 1, mask="floc-faces").n_voxels == (nsd_tree.labels["floc-faces"] > 0).sum()
+
+
+def test_regions_come_along_and_missing_ones_are_named(damaged_tree):
+    (damaged_tree.roi_folder() / "floc-faces.nii.gz").unlink()
+    recording = open_nsd(damaged_tree.root, 1)
+    assert recording.missing_rois == ("faces",)
+    assert set(recording.roi_masks) >= {"V1", "V4", "ecc_4+", "words", "places", "bodies"}
+
+
+def test_float_files_are_percent_signal_change_already(damaged_tree, file_writers):
+    percent = (damaged_tree.stored[1, 1] / 300).astype(np.float32)
+    file_writers[0](damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz", percent)
+    recording = open_nsd(damaged_tree.root, 1, betas_version=NIFTI, sessions=1)
+    np.testing.assert_array_equal(recording.read_session(1), percent[damaged_tree.mask].T)
+
+
+def test_nan_voxels_are_counted_and_refused(damaged_tree, file_writers):
+    percent = (damaged_tree.stored[1, 1] / 300).astype(np.float32)
+    percent[5, 4, 3, 7] = np.nan
+    percent[0, 0, 0] = np.nan
+    file_writers[1](damaged_tree.betas_folder() / "betas_session01.hdf5", percent)
+    recording = open_nsd(damaged_tree.root, 1)
+    with pytest.raises(RecordingError, match=r"betas_session01\.hdf5 has NaN .* in 1 of .* voxels\. Take these"):
+        next(recording.sessions())
+
+
+def test_missing_files_are_named_with_a_remedy(damaged_tree):
+    root = damaged_tree.root
+    (damaged_tree.betas_folder() / "betas_session03.hdf5").unlink()
+    with pytest.raises(RecordingError, match=r"betas_session03\.hdf5 is missing .* leave it out of `sessions`"):
+        open_nsd(root, 1, sessions=3)
+    with pytest.raises(RecordingError, match="betas_assumehrf is missing; download"):
+        open_nsd(root, 1, betas_version="betas_assumehrf")
+    with pytest.raises(RecordingError, match=r"missing\.nii\.gz is missing"):
+        open_nsd(root, 1, mask="missing")
+    (root / "nsddata/experiments/nsd/nsd_expdesign.mat").unlink()
+    with pytest.raises(RecordingError, match=r"nsd_expdesign\.mat is missing"):
+        open_nsd(root, 1)
+
+
+@pytest.mark.parametrize("subject", [0, 3, "subj09"])
+def test_unknown_subjects_are_refused(nsd_tree, subject):
+    with pytest.raises(RecordingError, match="has the subjects 1 … 2"):
+        open_nsd(nsd_tree.root, subject)
+
+
+def test_a_name_that_is_no_subject_is_refused(nsd_tree):
+    with pytest.raises(RecordingError, match="no subject 'anna'"):
+        open_nsd(nsd_tree.root, "anna")
+
+
+@pytest.mark.parametrize(("sessions", "words"), [(4, "no session 4"), ([0], "no session 0"), ([], "no betas to read")])
+def test_sessions_beyond_the_design_are_refused(nsd_tree, sessions, words):
+    with pytest.raises(RecordingError, match=words):
+        open_nsd(nsd_tree.root, 1, sessions=sessions)
+
+
+@pytest.mark.parametrize("version", [HDF5, NIFTI])
+def test_a_session_with_other_trial_numbers_is_refused(damaged_tree, file_writers, version):
+    short = damaged_tree.stored[1, 2][..., :-1]
+    suffix = "hdf5" if version == HDF5 else "nii.gz"
+    file_writers[version == HDF5](damaged_tree.betas_folder(version) / f"betas_session02.{suffix}", short)
+    with pytest.raises(RecordingError, match="has 25 trials, but the design has 26"):
+        open_nsd(damaged_tree.root, 1, betas_version=version)
+
+
+def test_another_grid_is_refused(damaged_tree, file_writers):
+    swapped = damaged_tree.stored[1, 1].transpose(2, 1, 0, 3)
+    file_writers[1](damaged_tree.betas_folder() / "betas_session01.hdf5", swapped)
+    with pytest.raises(RecordingError, match=r"grid \(8, 10, 12\), but the analysis mask has \(12, 10, 8\)"):
+        open_nsd(damaged_tree.root, 1)
+
+
+def test_betas_that_are_flat_are_refused(damaged_tree, file_writers):
+    flat = damaged_tree.stored[1, 1][..., 0].astype(np.int16)
+    file_writers[0](damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz", flat)
+    with pytest.raises(RecordingError, match="has 3 axes; expected four"):
+        open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+
+
+def test_a_download_cut_short_is_refused_when_read(damaged_tree):
+    path = damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz"
+    path.write_bytes(path.read_bytes()[:20_000])
+    recording = open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+    with pytest.raises(RecordingError, match=r"betas_session01\.nii\.gz cannot be read or is cut short"):
+        recording.read_session(1)
+    path = damaged_tree.betas_folder() / "betas_session01.hdf5"
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(RecordingError, match=r"betas_session01\.hdf5 cannot be read or is cut short"):
+        open_nsd(damaged_tree.root, 1)
+
+
+def test_a_session_that_was_not_opened_is_refused(nsd_tree):
+    with pytest.raises(RecordingError, match=r"Session 3 was not opened; this recording has \[1, 2\]"):
+        open_nsd(nsd_tree.root, 1, sessions=2).read_session(3)
+
+
+def test_compressed_files_are_opened_once_and_read_forward(nsd_tree, monkeypatch):
+    """Opening anew for each block, or going back, would decompress everything before it again."""
+    starts = []
+
+    def count_and_call(reader, original, *args):
+        starts.append(original)
+        return original(reader, *args)
+
+    for name in ("__init__", "_rewind"):
+        original = getattr(gzip._GzipReader, name)
+        monkeypatch.setattr(gzip._GzipReader, name, partialmethod(count_and_call, original))
+    read_betas(nsd_tree.betas_folder(NIFTI) / "betas_session01.nii.gz", nsd_tree.mask)
+    assert len(starts) <= 3  # the header, the betas, and at most one step back between them
+
+
+def test_a_design_that_contradicts_itself_is_refused(damaged_tree):
+    pattern = np.ones((3, 2, 2))
+    resave_design(damaged_tree, stimpattern=pattern)
+    with pytest.raises(RecordingError, match="stimpattern plans 12 trials, but masterordering lists 90"):
+        read_design(damaged_tree.root, 1)
+    resave_design(damaged_tree, masterordering=np.array([[0.0, 31.0]]))
+    with pytest.raises(RecordingError, match="runs from 0 to 31, but a subject has pictures 1 … 30"):
+        read_design(damaged_tree.root, 1)
+    resave_design(damaged_tree, sharedix=None)
+    with pytest.raises(RecordingError, match=r"lacks the variables \['sharedix'\]"):
+        read_design(damaged_tree.root, 1)
+    (damaged_tree.root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_text("<html>403</html>" * 20)
+    with pytest.raises(RecordingError, match="cannot be read"):
+        read_design(damaged_tree.root, 1)
+
+
+@given(st.lists(st.integers(0, 53), max_size=12))
+@settings(deadline=None, max_examples=25)
+def test_pictures_come_in_any_order_and_more_than_once(nsd_tree, ids):
+    stimuli = open_stimuli(nsd_tree.root)
+    assert stimuli.shape == (54, 9, 9, 3)
+    np.testing.assert_array_equal(stimuli.pictures(ids), nsd_tree.pictures[np.array(ids, dtype=np.int64)])
+
+
+@pytest.mark.parametrize("stimulus_id", [-1, 54])
+def test_stimuli_outside_the_set_are_refused(nsd_tree, stimulus_id):
+    for read in (lambda i: open_stimuli(nsd_tree.root).pictures([0, i]), open_captions(nsd_tree.root).captions):
+        with pytest.raises(RecordingError, match=r"ids are 0-based, 0 … 53"):
+            read(stimulus_id)
+
+
+def test_only_captions_with_words_are_returned(nsd_tree):
+    captions = open_captions(nsd_tree.root)
+    assert len(captions) == 54
+    assert captions.captions(3) == ("picture 3", "again 3")
+    assert captions.captions(4) == ("picture 4",)
+
+
+def test_broken_stimulus_files_are_refused(damaged_tree):
+    pictures = damaged_tree.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+    captions = damaged_tree.root / "annots/COCO_73k_annots_curated.npy"
+    with h5py.File(pictures, "w") as file:
+        file["imgBrick"] = np.zeros((2, 3, 4, 4), np.uint8)
+    np.save(captions, np.zeros((3, 5)))
+    with pytest.raises(RecordingError, match=r"expected uint8 \(n_pictures, height, width, 3\)"):
+        open_stimuli(damaged_tree.root)
+    with pytest.raises(RecordingError, match=r"expected texts \(n_pictures, 5\)"):
+        open_captions(damaged_tree.root)
+    np.save(captions, np.array([["a"]], object), allow_pickle=True)
+    with pytest.raises(RecordingError, match="no plain text array"):
+        open_captions(damaged_tree.root)
+    pictures.write_text("no HDF5")
+    with pytest.raises(RecordingError, match="no readable dataset imgBrick"):
+        open_stimuli(damaged_tree.root)
+    pictures.unlink()
+    captions.unlink()
+    for reader in (open_stimuli, open_captions):
+        with pytest.raises(RecordingError, match="is missing"):
+            reader(damaged_tree.root)
+
+
+def test_a_mirrored_session_is_refused(damaged_tree, file_writers):
+    path = damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz"
+    affine = nib.load(path).affine.copy()
+    affine[0, 0] *= -1
+    file_writers[0](path, damaged_tree.stored[1, 1], affine)
+    with pytest.raises(RecordingError, match="without flipping or resampling"):
+        open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+
+
+# What a recording is known by
+
+
+@pytest.mark.parametrize("sessions", [None, 2])
+@pytest.mark.parametrize("version", [HDF5, NIFTI])
+def test_a_recording_is_made_of_its_listed_files_alone(nsd_tree, tmp_path, sessions, version):
+    listed = list_files(nsd_tree.root, 1, sessions, version, "nsdgeneral")
+    assert list(listed) == ROLES
+    for name, path in {name: path for files in listed.values() for name, path in files.items()}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tmp_path / name)
+    one, other = (open_nsd(root, 1, sessions=sessions, betas_version=version) for root in (nsd_tree.root, tmp_path))
+    assert other.trials.equals(one.trials)
+    assert other.fingerprint == one.fingerprint
+    assert other.missing_rois == one.missing_rois
+    for name, mask in one.roi_masks.items():
+        np.testing.assert_array_equal(other.roi_masks[name], mask)
+    for (_, ours), (_, theirs) in zip(other.sessions(), one.sessions(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(other.pictures(np.arange(5)), one.pictures(np.arange(5)))
+    assert other.captions(3) == one.captions(3) == ("picture 3", "again 3")
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {
+        name for files in list_files(tmp_path, 1, sessions, version, "nsdgeneral").values() for name in files
+    }
+
+
+def test_listed_betas_are_those_that_are_read(nsd_tree):
+    recording = open_nsd(nsd_tree.root, 1, sessions=2)
+    read = [name for session in recording.session_numbers for name in recording.session_files(session)]
+    assert read == list(list_files(nsd_tree.root, 1, 2, HDF5, "nsdgeneral")["betas"])
+
+
+def test_files_that_are_not_there_are_not_listed(damaged_tree, tmp_path):
+    (damaged_tree.betas_folder() / "betas_session02.hdf5").unlink()
+    (damaged_tree.root / "annots" / "COCO_73k_annots_curated.npy").unlink()
+    listed = list_files(damaged_tree.root, 1, None, HDF5, "nsdgeneral")
+    assert [name[-6:] for name in listed["betas"]] == ["1.hdf5", "3.hdf5"]
+    assert listed["captions"] == {}
+    assert list_files(tmp_path / "nowhere", 1, None, HDF5, "nsdgeneral") == {role: {} for role in ROLES}
+
+
+def test_a_mask_of_ones_own_is_listed_by_its_name(nsd_tree, tmp_path, file_writers):
+    file_writers[0](tmp_path / "mine.nii.gz", np.ones(nsd_tree.mask.shape))
+    regions = list_files(nsd_tree.root, 1, None, HDF5, str(tmp_path / "mine.nii.gz"))["regions"]
+    assert regions["mine.nii.gz"] == tmp_path / "mine.nii.gz"

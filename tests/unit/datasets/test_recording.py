@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindiffuser.datasets.recording import Recording
+from braindiffuser.errors import RecordingError
+
+
+@pytest.fixture
+def recording(trials_factory):
+    trials = trials_factory(1)
+    mask = np.zeros((3, 2, 2), bool)
+    mask[[0, 0, 1, 2, 2], [0, 1, 0, 1, 0], [1, 0, 0, 1, 0]] = True
+    return Recording("subj01", trials.table, mask, np.eye(4), {"V1": np.ones(5, bool)}, trials.betas.__getitem__)
+
+
+def test_sessions_come_in_order_and_can_be_skipped(recording):
+    assert [session for session, _ in recording.sessions()] == [1, 2, 3]
+    assert [session for session, _ in recording.sessions(skip=(1, 3))] == [2]
+    assert sum(len(betas) for _, betas in recording.sessions()) == len(recording.trials)
+
+
+def test_coordinates_follow_the_columns_in_c_order(recording):
+    assert recording.n_voxels == 5
+    assert recording.voxel_coordinates.tolist() == [[0, 0, 1], [0, 1, 0], [1, 0, 0], [2, 0, 0], [2, 1, 1]]
+
+
+def test_betas_of_another_shape_are_refused(recording):
+    shrunk = replace(recording, read_session=lambda session: recording.read_session(session)[:-1])
+    with pytest.raises(RecordingError, match=r"Session 1 of subj01 has betas .* expected"):
+        list(shrunk.sessions())
+
+
+def test_a_region_of_another_length_is_refused(recording):
+    with pytest.raises(RecordingError, match=r"ROI V2 has shape \(4,\); expected \(5,\)"):
+        replace(recording, roi_masks={"V2": np.ones(4, bool)})
+
+
+def test_an_empty_mask_is_refused(recording):
+    with pytest.raises(RecordingError, match="analysis mask is empty"):
+        replace(recording, voxel_mask=np.zeros((3, 2, 2), bool), roi_masks={})
+
+
+def test_a_table_without_a_column_is_refused(recording):
+    with pytest.raises(RecordingError, match=r"lacks the columns \['split'\]"):
+        replace(recording, trials=recording.trials.drop(columns="split"))
+
+
+def test_a_table_out_of_order_is_refused(recording):
+    with pytest.raises(RecordingError, match="not in order of sessions"):
+        replace(recording, trials=recording.trials.iloc[::-1])
+
+
+def test_leaking_stimuli_are_refused(recording):
+    leaking = recording.trials.copy()
+    leaking.loc[leaking.index[leaking["stimulus_id"] == 1][0], "split"] = "test"
+    with pytest.raises(RecordingError, match="both the train and the test split"):
+        replace(recording, trials=leaking)
+
+
+def test_fingerprint_tells_voxels_grids_and_subjects_apart(recording):
+    assert replace(recording, roi_masks={}).fingerprint == recording.fingerprint
+    mask = recording.voxel_mask.copy()
+    mask[tuple(recording.voxel_coordinates[0])] = False
+    others = [
+        replace(recording, subject="subj02"),
+        replace(recording, voxel_mask=mask, roi_masks={}),
+        replace(recording, affine=recording.affine + 1),
+    ]
+    assert len({recording.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_betas_of_one_session_are_those_of_the_sessions(recording):
+    for session, betas in recording.sessions():
+        np.testing.assert_array_equal(recording.betas_of(session), betas)
+
+
+def test_test_sets_are_the_test_stimuli_each_in_one(recording):
+    ids = np.unique(recording.trials.loc[recording.trials["split"] == "test", "stimulus_id"])
+    assert list(recording.test_sets) == ["test"]
+    np.testing.assert_array_equal(recording.test_sets["test"], ids)
+    apart = replace(recording, further_test_sets={"held_out": ids[[2, 0]], "early": ids[1:2], "unseen": np.array([99])})
+    assert {name: found.tolist() for name, found in apart.test_sets.items()} == {
+        "test": ids[3:].tolist(),
+        "held_out": ids[[0, 2]].tolist(),
+        "early": ids[1:2].tolist(),
+    }
+
+
+def test_a_set_without_stimuli_is_no_set(recording):
+    ids = recording.test_sets["test"]
+    assert list(replace(recording, further_test_sets={"held_out": ids}).test_sets) == ["held_out"]
+    training = np.unique(recording.trials.loc[recording.trials["split"] == "train", "stimulus_id"])
+    assert list(replace(recording, further_test_sets={"held_out": training}).test_sets) == ["test"]
+    untested = recording.trials.assign(split="train")
+    assert replace(recording, trials=untested).test_sets == {}
+
+
+def test_pictures_and_captions_are_optional(recording):
+    assert recording.captions is None
+    assert recording.session_files(1) == ()
+    assert not recording.simulated
+    with pytest.raises(RecordingError, match="opened without its pictures"):
+        recording.pictures(np.array([0]))

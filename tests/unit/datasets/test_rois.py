@@ -1,0 +1,105 @@
+import nibabel as nib
+import numpy as np
+import pytest
+
+from braindiffuser.datasets.rois import label_table, read_label_table, read_named_masks, read_roi_masks
+from braindiffuser.datasets.volumes import check_grid, read_labels, read_mask
+from braindiffuser.errors import RecordingError
+
+AFFINE = np.diag([1.8, 1.8, 1.8, 1.0])
+
+
+def test_regions_are_the_published_labels(nsd_tree):
+    masks, missing = read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask, AFFINE)
+    assert missing == ()
+    for number, region in enumerate(["V1", "V2", "V3"]):
+        expected = np.isin(nsd_tree.labels["prf-visualrois"], [2 * number + 1, 2 * number + 2])[nsd_tree.mask]
+        np.testing.assert_array_equal(masks[region], expected)
+    np.testing.assert_array_equal(masks["V4"], nsd_tree.labels["prf-visualrois"][nsd_tree.mask] == 7)
+    for number, region in enumerate(["ecc_0.5", "ecc_1", "ecc_2", "ecc_4", "ecc_4+"], start=1):
+        np.testing.assert_array_equal(masks[region], nsd_tree.labels["prf-eccrois"][nsd_tree.mask] == number)
+    for category in ("faces", "words", "places", "bodies"):
+        expected = nsd_tree.labels[f"floc-{category}"][nsd_tree.mask] >= 1
+        np.testing.assert_array_equal(masks[category], expected)
+
+
+def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
+    masks, _ = read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask, AFFINE)
+    outside = nsd_tree.labels["floc-faces"][nsd_tree.mask] == -1
+    assert outside.any()
+    assert not any(mask[outside].any() for mask in masks.values())
+
+
+def test_named_labels_and_a_legal_empty_one(nsd_tree):
+    named = read_named_masks(nsd_tree.roi_folder() / "floc-bodies.nii.gz", nsd_tree.mask, AFFINE)
+    assert list(named) == ["EBA", "FBA-1", "FBA-2", "mTL-bodies"]
+    assert not named["mTL-bodies"].any()
+    np.testing.assert_array_equal(named["FBA-1"], nsd_tree.labels["floc-bodies"][nsd_tree.mask] == 2)
+
+
+def test_missing_files_are_named_not_fatal(damaged_tree):
+    (damaged_tree.roi_folder() / "floc-words.nii.gz").unlink()
+    (damaged_tree.roi_folder() / "prf-visualrois.nii.gz").unlink()
+    masks, missing = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE)
+    assert missing == ("V1", "V2", "V3", "V4", "words")
+    assert not set(missing) & set(masks)
+
+
+def test_a_category_of_ones_own_becomes_a_region(damaged_tree, file_writers):
+    volume = np.full(damaged_tree.mask.shape, -1.0)
+    volume[5, 4, 3] = 2
+    file_writers[0](damaged_tree.roi_folder() / "floc-food.nii.gz", volume)
+    masks, _ = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE)
+    assert masks["food"].sum() == 1
+
+
+def test_a_ctab_overrules_the_built_in_numbers(damaged_tree):
+    damaged_tree.label_folder.mkdir(parents=True)
+    ctab = damaged_tree.label_folder / "prf-visualrois.mgz.ctab"
+    ctab.write_text("0  Unknown\n7 \t V1v\n6   V1d 10 20 30 0\n\n1 hV4\n")
+    assert read_label_table(ctab) == {7: "V1v", 6: "V1d", 1: "hV4"}
+    masks, _ = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE, damaged_tree.label_folder)
+    labels = damaged_tree.labels["prf-visualrois"][damaged_tree.mask]
+    np.testing.assert_array_equal(masks["V1"], np.isin(labels, [6, 7]))
+    np.testing.assert_array_equal(masks["V2"], np.isin(labels, [3, 4]))
+
+
+def test_an_unknown_collection_has_no_names(tmp_path):
+    assert label_table("streams", tmp_path) == {}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_labels_are_rounded_whatever_their_type(tmp_path, dtype):
+    values = np.array([-1, 0, 3], dtype).reshape(3, 1, 1)
+    if dtype != np.int16:
+        values = values + dtype(0.0001)
+    nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "x.nii.gz")
+    labels, affine = read_labels(tmp_path / "x.nii.gz")
+    assert labels.ravel().tolist() == [-1, 0, 3]
+    np.testing.assert_allclose(affine, AFFINE)
+    assert read_mask(tmp_path / "x.nii.gz")[0].ravel().tolist() == [False, False, True]
+
+
+def test_an_empty_mask_and_a_series_are_refused(tmp_path):
+    nib.save(nib.Nifti1Image(np.full((2, 2, 2), -1.0), AFFINE), tmp_path / "empty.nii.gz")
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2, 5)), AFFINE), tmp_path / "series.nii.gz")
+    (tmp_path / "text.nii.gz").write_text("<html>403</html>")
+    with pytest.raises(RecordingError, match="no voxel above 0"):
+        read_mask(tmp_path / "empty.nii.gz")
+    with pytest.raises(RecordingError, match="expected one volume"):
+        read_labels(tmp_path / "series.nii.gz")
+    with pytest.raises(RecordingError, match="cannot be read as NIfTI"):
+        read_labels(tmp_path / "text.nii.gz")
+
+
+def test_another_grid_is_refused(nsd_tree):
+    with pytest.raises(RecordingError, match=r"grid \(12, 10, 8\), but the analysis mask has \(12, 10, 7\)"):
+        read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask[:, :, :-1], AFFINE)
+
+
+def test_a_mirrored_volume_is_refused_and_another_origin_is_not(tmp_path):
+    moved = AFFINE.copy()
+    moved[:3, 3] = [0, 5, 9]
+    check_grid(tmp_path, (2, 2, 2), moved, (2, 2, 2), AFFINE)
+    with pytest.raises(RecordingError, match="without flipping or resampling"):
+        check_grid(tmp_path, (2, 2, 2), np.diag([-1.8, 1.8, 1.8, 1.0]), (2, 2, 2), AFFINE)

@@ -1,0 +1,39 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from braindiffuser.datasets.splits import check_split, number_repeats, split_shared, stimuli_of
+from braindiffuser.errors import RecordingError
+
+
+def table(stimulus_ids: list[int], splits: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"stimulus_id": stimulus_ids, "split": splits})
+
+
+def test_the_last_shared_picture_is_test_and_the_next_is_train():
+    assert split_shared(np.array([1, 6, 7]), n_shared=6).tolist() == ["test", "test", "train"]
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+@settings(deadline=None, max_examples=25)
+def test_repeats_count_earlier_showings(ids):
+    expected = [ids[:trial].count(stimulus) for trial, stimulus in enumerate(ids)]
+    assert number_repeats(np.array(ids, dtype=np.int64)).tolist() == expected
+
+
+def test_stimuli_of_a_split_are_sorted_and_counted():
+    ids, n_repeats = stimuli_of(table([9, 2, 9, 4], ["train", "train", "train", "test"]), "train")
+    assert ids.tolist() == [2, 9]
+    assert n_repeats.tolist() == [1, 2]
+
+
+def test_a_stimulus_on_both_sides_is_refused():
+    with pytest.raises(RecordingError, match=r"1 stimuli are in both the train and the test split \(first: \[7\]\)"):
+        check_split(table([7, 3, 7], ["train", "train", "test"]))
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(RecordingError, match="'validation'"):
+        check_split(table([1], ["validation"]))

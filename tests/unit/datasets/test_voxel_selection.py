@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint
+from braindiffuser.errors import RecordingError
+
+ROIS = {"V1": np.array([1, 1, 0, 0, 0], bool), "V2": np.array([0, 0, 1, 0, 0], bool), "faces": np.zeros(5, bool)}
+CEILINGS = np.array([10.0, 40.0, 50.0, np.nan, 90.0])
+
+
+@pytest.mark.parametrize(
+    ("rois", "minimum", "expected"),
+    [
+        ((), 0.0, [0, 1, 2, 3, 4]),
+        (("V1", "V2"), 0.0, [0, 1, 2]),
+        ((), 40.0, [1, 2, 4]),
+        (("V1", "faces"), 20.0, [1]),
+    ],
+)
+def test_any_of_the_regions_with_as_high_a_ceiling(rois, minimum, expected):
+    assert np.flatnonzero(select_voxels(ROIS, CEILINGS, rois, minimum)).tolist() == expected
+
+
+def test_errors_say_what_came_and_what_was_expected():
+    with pytest.raises(RecordingError, match="there is no region V9; this recording has V1, V2, faces"):
+        select_voxels(ROIS, CEILINGS, ("V1", "V9"))
+    with pytest.raises(RecordingError, match=r"no noise ceiling is known.*three trials"):
+        select_voxels(ROIS, np.full(5, np.nan), (), 10.0)
+    with pytest.raises(RecordingError, match=r"no voxel is left of 5: regions \['faces'\]"):
+        select_voxels(ROIS, CEILINGS, ("faces",))
+    with pytest.raises(RecordingError, match=r"no voxel is left of 5: regions all .* at least 95"):
+        select_voxels(ROIS, CEILINGS, (), 95.0)
+
+
+def test_fingerprint_tells_choices_apart():
+    every, some, others = np.ones(9, bool), np.arange(9) < 4, np.arange(9) > 4
+    assert selected_fingerprint("abc", every) == "abc"
+    found = {selected_fingerprint(known, chosen) for known in ("abc", "abd") for chosen in (every, some, others)}
+    assert len(found) == 6

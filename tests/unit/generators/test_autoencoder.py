@@ -1,0 +1,53 @@
+"""Coding in portions bounds memory and changes nothing else."""
+
+import pytest
+import torch
+
+from braindiffuser.generators import autoencoder as coding
+from braindiffuser.generators.autoencoder import coded_at_a_time, decode, encode
+from braindiffuser.networks.checkpoints import load_autoencoder
+from braindiffuser.networks.folders import BUNDLED
+
+
+class Bare:
+    """An autoencoder that is no network and does not say its size; it notes how many pictures come at a time."""
+
+    config = None
+
+    def __init__(self):
+        self.portions = []
+
+    def encode(self, x):
+        self.portions.append(len(x))
+        return type("Posterior", (), {"latent_dist": type("Normal", (), {"mean": x / 2, "std": 0 * x})})
+
+    def decode(self, z):
+        self.portions.append(len(z))
+        return type("Decoded", (), {"sample": 2 * z})
+
+
+@pytest.mark.parametrize(("size", "n"), [(512, 1), (700, 1), (256, 4), (64, 64), (None, 1)])
+def test_one_published_picture_is_coded_at_a_time_and_more_smaller_ones(size, n):
+    coder = Bare()
+    coder.config = None if size is None else type("Config", (), {"sample_size": size})
+    assert coded_at_a_time(coder) == n
+    mean, _ = encode(coder, torch.rand(5, 3, 4, 4))
+    decode(coder, mean)
+    assert coder.portions == 2 * [min(n, 5 - start) for start in range(0, 5, n)]
+
+
+def test_decoding_undoes_encoding():
+    pictures = torch.rand(3, 3, 4, 4)
+    mean, std = encode(Bare(), pictures)
+    torch.testing.assert_close(torch.from_numpy(decode(Bare(), mean)), pictures)
+    assert not std.any()
+
+
+@torch.no_grad()
+def test_pictures_are_the_same_coded_alone(monkeypatch):
+    autoencoder = load_autoencoder(BUNDLED / "demo" / "autoencoder")
+    pictures = torch.rand(3, 3, 64, 64)
+    together = encode(autoencoder, pictures), decode(autoencoder, torch.ones(3, 4, 16, 16))
+    monkeypatch.setattr(coding, "CODED_AT_A_TIME", 1)
+    alone = encode(autoencoder, pictures), decode(autoencoder, torch.ones(3, 4, 16, 16))
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)

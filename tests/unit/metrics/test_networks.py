@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.errors import RunError
+from braindiffuser.images import from_uint8, resize
+from braindiffuser.metrics.networks import load_clip_demo, load_efficientnet_lite0, scoring_networks
+from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.scorer import score
+from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.networks.checkpoints import load_clip
+from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
+from braindiffuser.networks.folders import BUNDLED
+from braindiffuser.targets.clip_tokens import embed_pictures
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def seen() -> np.ndarray:
+    return from_uint8(compose_scenes(12, seed=0)[0])
+
+
+def test_layers_are_those_of_efficientnet_lite0(seen):
+    expected = load_efficientnet_lite("lite0").blocks(seen[:3])
+    layers = load_efficientnet_lite0(batch_size=2)(seen[:3])
+    assert layers.keys() == expected.keys()
+    for name in layers:
+        np.testing.assert_allclose(layers[name], expected[name], atol=1e-4)
+
+
+def test_demo_networks_tell_blurred_scenes_apart(seen):
+    profile = Profile.load("demo").without({"clip_demo"})
+    blurred = resize(resize(seen, 24), 64)
+    scores = score(seen, blurred, profile, {"efficientnet_lite0": load_efficientnet_lite0()})
+    assert len(scores) == 5
+    for per_picture in scores.values():
+        assert per_picture.mean() > 0.7
+
+
+def test_networks_are_loaded_by_name(seen, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    networks, missing = scoring_networks(("swav", "clip_demo", "alexnet", "efficientnet_lite0"), tmp_path)
+    assert set(networks) == {"clip_demo", "efficientnet_lite0"}
+    assert list(missing) == ["alexnet", "swav"]
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth" in missing["alexnet"]
+    np.testing.assert_array_equal(networks["clip_demo"](seen)["embedding"], load_clip_demo()(seen)["embedding"])
+    assert scoring_networks((), tmp_path) == ({}, {})
+
+
+def test_the_demo_clip_is_the_bundled_one_and_tells_scenes_apart(seen):
+    features = load_clip_demo()(seen)["embedding"]
+    expected = embed_pictures(load_clip(BUNDLED / "demo" / "clip"), seen)
+    np.testing.assert_array_equal(features, expected)
+    assert two_way_identification(features, load_clip_demo()(resize(resize(seen, 24), 64))["embedding"]).mean() > 0.7
+
+
+def test_unknown_networks_are_answered_with_those_there_are(tmp_path):
+    known = "alexnet, clip_demo, clip_vit_l14, efficientnet_b1, efficientnet_lite0, inception_v3, swav"
+    with pytest.raises(RunError, match=f"there is no scoring network resnet, vgg; known networks: {known}"):
+        scoring_networks({"vgg", "alexnet", "resnet"}, tmp_path)

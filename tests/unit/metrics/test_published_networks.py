@@ -1,0 +1,184 @@
+"""Networks of the paper's table with random weights: which layer, which shape, which preprocessing, which file."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms import functional as T
+
+from braindiffuser.errors import DependencyError
+from braindiffuser.images import to_uint8
+from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.published_networks import (
+    CLIP,
+    IMAGENET,
+    NETWORKS,
+    feature_network,
+    fill,
+    load_published_networks,
+)
+
+SIZES = {
+    "alexnet": {"2": 192 * 27 * 27, "5": 256 * 13 * 13},
+    "inception_v3": {"avgpool": 2048},
+    "efficientnet_b1": {"avgpool": 1280},
+    "swav": {"avgpool": 2048},
+}
+SMALL_CLIP = replace(
+    NETWORKS["clip_vit_l14"],
+    file=replace(NETWORKS["clip_vit_l14"].file, sha256=""),
+    arguments={
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "patch_size": 56,
+        "projection_dim": 12,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).random((3, 3, 96, 96), np.float32)
+
+
+def built(facts):
+    torch.manual_seed(0)
+    return facts.build()
+
+
+def test_every_network_of_the_profile_is_declared_with_its_layers():
+    layers = Profile.load("brain-diffuser-2023").layers
+    assert {name: set(needed) for name, needed in layers.items()} == {
+        name: set(facts.layers) for name, facts in NETWORKS.items()
+    }
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_layers_have_the_published_sizes_and_batches_change_nothing(name, pictures):
+    network = built(NETWORKS[name])
+    features = feature_network(network, NETWORKS[name], batch_size=2)(pictures)
+    assert {layer: rows.shape for layer, rows in features.items()} == {k: (3, n) for k, n in SIZES[name].items()}
+    together = feature_network(network, NETWORKS[name], batch_size=3)(pictures)
+    for layer, rows in features.items():
+        np.testing.assert_allclose(rows, together[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_enter_as_pillow_resizes_them_and_standardised(pictures):
+    network = built(NETWORKS["alexnet"]).eval()
+    entered = torch.stack(
+        [
+            T.normalize(T.to_tensor(Image.fromarray(raw).resize((224, 224), Image.Resampling.BILINEAR)), *IMAGENET)
+            for raw in to_uint8(pictures)
+        ]
+    )
+    with torch.inference_mode():
+        second = network.features[:5](entered).flatten(1).numpy()  # convolution, ReLU, pool, convolution, ReLU
+        fifth = network.features[:12](entered).flatten(1).numpy()
+    features = feature_network(network, NETWORKS["alexnet"])(pictures)
+    np.testing.assert_allclose(features["2"], second, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(features["5"], fifth, rtol=1e-4, atol=1e-6)
+    assert features["2"].min() == 0
+
+
+def test_clip_gives_its_projected_embedding_of_pictures_standardised_its_own_way(pictures):
+    network = built(SMALL_CLIP).eval()
+    entered = torch.stack(
+        [
+            T.normalize(T.to_tensor(Image.fromarray(raw).resize((224, 224), Image.Resampling.BILINEAR)), *CLIP)
+            for raw in to_uint8(pictures)
+        ]
+    )
+    with torch.inference_mode():
+        expected = network(pixel_values=entered).image_embeds.numpy()
+    features = feature_network(network, SMALL_CLIP)(pictures)["final"]
+    assert features.shape == (3, 12)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_clip_has_the_size_of_vit_l14():
+    with torch.device("meta"):
+        network = NETWORKS["clip_vit_l14"].build()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 303_966_208
+    assert network.vision_model.embeddings.position_embedding.weight.shape == (257, 1024)
+
+
+def test_inception_takes_its_input_as_with_its_published_weights():
+    assert NETWORKS["inception_v3"].build().transform_input
+
+
+@pytest.mark.parametrize(("name", "weights"), [("alexnet", "IMAGENET1K_V1"), ("efficientnet_b1", "IMAGENET1K_V1")])
+def test_weights_are_the_ones_the_paper_used(name, weights):
+    assert NETWORKS[name].weights == weights
+    assert NETWORKS["efficientnet_b1"].file.name == "efficientnet_b1_rwightman-bac287d4.pth"
+
+
+def test_swav_is_read_from_its_training_checkpoint(tmp_path, pictures):
+    facts, path = NETWORKS["swav"], tmp_path / NETWORKS["swav"].file.name
+    network = built(facts)
+    stored = {f"module.{name}": tensor for name, tensor in network.state_dict().items() if not name.startswith("fc.")}
+    torch.save(stored | {"module.prototypes.weight": torch.zeros(3, 4)}, path)
+    loaded, missing = load_published_networks(["swav"], tmp_path)
+    assert missing == {}
+    expected = feature_network(network, facts)(pictures)["avgpool"]
+    np.testing.assert_allclose(loaded["swav"](pictures)["avgpool"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_clip_is_read_from_the_whole_model(tmp_path):
+    network = built(SMALL_CLIP)
+    path = tmp_path / "clip.safetensors"
+    save_file(
+        {**network.state_dict(), "text_model.embeddings.weight": torch.zeros(3), "logit_scale": torch.ones(1)}, path
+    )
+    other = SMALL_CLIP.build()
+    fill(other, SMALL_CLIP, path)
+    for name, tensor in other.state_dict().items():
+        torch.testing.assert_close(tensor, network.state_dict()[name])
+
+
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path):
+    (tmp_path / NETWORKS["alexnet"].file.name).write_bytes(b"half a file")
+    with pytest.raises(DependencyError, match=r"alexnet-owt-7be5be79\.pth is truncated or changed: its SHA-256 begins"):
+        load_published_networks(["alexnet"], tmp_path)
+
+
+def test_clip_is_held_against_its_pinned_hash(tmp_path):
+    path = tmp_path / NETWORKS["clip_vit_l14"].file.name
+    save_file(built(SMALL_CLIP).state_dict(), path)
+    with pytest.raises(
+        DependencyError, match=r"clip-vit-large-patch14\.safetensors is truncated or changed: .*a2bf730a"
+    ):
+        fill(built(SMALL_CLIP), NETWORKS["clip_vit_l14"], path)
+
+
+def test_a_truncated_file_without_a_hash_is_named(tmp_path):
+    path = tmp_path / NETWORKS["swav"].file.name
+    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DependencyError, match=r"swav_800ep_pretrain\.pth\.tar cannot be read, so truncated"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_missing_tensors_are_named(tmp_path):
+    torch.save({"module.conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / NETWORKS["swav"].file.name)
+    with pytest.raises(DependencyError, match=r"lacks \d+ of 320 tensors of resnet50, first bn1\.bias"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_no_pickle_is_run(tmp_path):
+    torch.save({"network": built(NETWORKS["alexnet"]).features[0]}, tmp_path / NETWORKS["swav"].file.name)
+    with pytest.raises(DependencyError, match="cannot be read"):
+        load_published_networks(["swav"], tmp_path)
+
+
+def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    loaded, missing = load_published_networks(list(NETWORKS), tmp_path)
+    assert loaded == {}
+    assert set(missing) == set(NETWORKS)
+    assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (244 MB" in missing["alexnet"]
+    assert str(tmp_path / "swav_800ep_pretrain.pth.tar") in missing["swav"]

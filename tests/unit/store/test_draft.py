@@ -1,0 +1,316 @@
+"""Laws of a step's draft: what its journal notes is whole and not made again, and nothing else is believed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from braindiffuser import images
+from braindiffuser.errors import RunError
+from braindiffuser.store.draft import BLOCK, JOURNAL, Draft
+from braindiffuser.store.results import Results
+
+SHAPE = (3 * BLOCK + 5, 2)
+BLOCKS = [slice(0, BLOCK), slice(BLOCK, 2 * BLOCK), slice(2 * BLOCK, 3 * BLOCK), slice(3 * BLOCK, SHAPE[0])]
+
+SLOW = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from braindiffuser.store.draft import Draft
+
+folder, log, stuck_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+
+def make(rows):
+    with log.open("a") as file:
+        file.write(f"{rows.start}\\n")
+    time.sleep(600 if rows.start == stuck_at else 0)
+    return np.random.default_rng(rows.start).random((rows.stop - rows.start, 3), np.float32)
+
+Draft(folder, "key").fill("slow", (6 * 128 + 5, 3), make)
+"""
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a process; not an Exception, so nothing may swallow it."""
+
+
+@pytest.fixture
+def draft(tmp_path):
+    return Draft(tmp_path / "draft", "key")
+
+
+@pytest.fixture
+def values():
+    return np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+
+
+def again(draft, key="key"):
+    return Draft(draft.folder, key)
+
+
+def read(draft):
+    return Results(draft.folder)
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def recorder(values, kill_at=None):
+    """A `make` that returns rows of `values`, remembers what it was asked, and may be killed at one block."""
+    asked = []
+
+    def make(rows):
+        asked.append(rows)
+        if rows == kill_at:
+            raise Killed
+        return values[rows]
+
+    return make, asked
+
+
+# Arrays
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    n=st.sampled_from([0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK]),
+    rest=st.lists(st.integers(1, 3), max_size=3),
+    dtype=st.sampled_from(["float32", "float64", "int64", "uint8", "bool"]),
+)
+def test_arrays_are_read_as_they_were_written(tmp_path_factory, n, rest, dtype):
+    draft = Draft(tmp_path_factory.mktemp("run"), "key")
+    values = np.random.default_rng(n).integers(0, 2, (n, *rest)).astype(dtype)
+    draft.write_array("a/b", values)
+    found = read(draft).read_array("a/b")
+    assert found.dtype == values.dtype
+    np.testing.assert_array_equal(found, values)
+
+
+def test_blocks_cover_every_row_once(draft, values):
+    make, asked = recorder(values)
+    draft.fill("x", SHAPE, make)
+    assert asked == BLOCKS
+    np.testing.assert_array_equal(read(draft).read_array("x"), values)
+
+
+@pytest.mark.parametrize("killed", range(4))
+def test_blocks_that_exist_are_not_made_again(draft, values, killed):
+    make, _ = recorder(values, kill_at=BLOCKS[killed])
+    with pytest.raises(Killed):
+        draft.fill("x", SHAPE, make)
+    resumed, asked = recorder(values)
+    again(draft).fill("x", SHAPE, resumed)
+    assert asked == BLOCKS[killed:]
+    np.testing.assert_array_equal(read(draft).read_array("x"), values)
+    unneeded, never = recorder(values)
+    again(draft).fill("x", SHAPE, unneeded)
+    assert never == []
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+def test_a_block_that_a_power_cut_took_is_made_again(draft, values, damage):
+    draft.fill("x", SHAPE, recorder(values)[0])
+    damage(draft.folder / "arrays" / "x" / "c" / "1" / "0")
+    make, asked = recorder(values)
+    again(draft).fill("x", SHAPE, make)
+    assert asked == [BLOCKS[1]]
+    np.testing.assert_array_equal(read(draft).read_array("x"), values)
+
+
+def test_a_block_that_the_journal_does_not_note_is_made_again(draft, values):
+    draft.fill("x", SHAPE, recorder(values)[0])
+    lines = (draft.folder / JOURNAL).read_text().splitlines(keepends=True)
+    (draft.folder / JOURNAL).write_text("".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])  # cut short
+    make, asked = recorder(values)
+    again(draft).fill("x", SHAPE, make)
+    assert asked == [BLOCKS[3]]
+    assert all(json.loads(line) for line in (draft.folder / JOURNAL).read_text().splitlines())
+
+
+def test_blocks_of_zeros_are_written_too(draft):
+    draft.write_array("zeros", np.zeros(SHAPE, np.float32))
+    make, asked = recorder(np.zeros(SHAPE, np.float32))
+    draft.fill("zeros", SHAPE, make)
+    assert asked == []
+    assert not read(draft).read_array("zeros").any()
+
+
+def test_progress_counts_rows_and_goes_on_where_it_was(draft, values):
+    told = []
+    make, _ = recorder(values, kill_at=BLOCKS[2])
+    with pytest.raises(Killed):
+        draft.fill("x", SHAPE, make, lambda done, total: told.append((done, total)))
+    draft.fill("x", SHAPE, recorder(values)[0], lambda done, total: told.append((done, total)))
+    assert told == [(rows.stop, SHAPE[0]) for rows in BLOCKS]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(np.nan, "float32"), (np.inf, "float32"), (1e30, "float16"), (70_000.0, "float16")]
+)
+def test_what_is_not_finite_as_it_is_stored_is_refused_by_row(draft, value, dtype):
+    values = np.zeros((BLOCK + 3, 2), np.float32)
+    values[BLOCK + 1, 0] = value
+    with pytest.raises(RunError, match=rf"x has values that are not finite as {dtype}, first in row {BLOCK + 1}"):
+        draft.fill("x", values.shape, lambda rows: values[rows], dtype=dtype)
+    if not np.isfinite(value):
+        draft.write_array("y", values, may_be_nan=True)
+
+
+def test_a_killed_process_loses_no_finished_block(tmp_path):
+    """A real SIGKILL in the middle of the third block; another process finishes."""
+    folder, log, stuck_at = tmp_path / "draft", tmp_path / "log", 2 * BLOCK
+    command = [sys.executable, "-c", SLOW, str(folder), str(log)]
+    with subprocess.Popen([*command, str(stuck_at)]) as process:
+        deadline = time.monotonic() + 120
+        while not log.exists() or f"{stuck_at}\n" not in log.read_text():
+            assert process.poll() is None, "the first process ended by itself"
+            assert time.monotonic() < deadline, "the first process makes no blocks"
+            time.sleep(0.02)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    log.unlink()
+    subprocess.run([*command, "-1"], check=True, timeout=120)
+    starts = range(0, 6 * BLOCK + 5, BLOCK)
+    assert [int(line) for line in log.read_text().splitlines()] == list(starts[2:])
+    lengths = [BLOCK] * 6 + [5]
+    expected = [
+        np.random.default_rng(start).random((n, 3), np.float32) for start, n in zip(starts, lengths, strict=True)
+    ]
+    np.testing.assert_array_equal(Results(folder).read_array("slow"), np.concatenate(expected))
+
+
+# Pictures
+
+
+def test_pictures_come_back_in_eight_bits_under_their_numbers(draft):
+    pictures = np.random.default_rng(1).random((3, 3, 7, 9), dtype=np.float32)
+    draft.write_pictures("final", [2, 0, 1], pictures)
+    found = read(draft).read_pictures("final", 3)[[2, 0, 1]]
+    np.testing.assert_array_equal(images.to_uint8(found), images.to_uint8(pictures))
+
+
+def test_missing_pictures_are_numbered(draft):
+    picture = np.zeros((1, 3, 2, 2), np.float32)
+    assert draft.missing_pictures("final", 3) == [0, 1, 2]
+    draft.write_pictures("final", [0], picture)
+    draft.write_pictures("low_level", [1], picture)
+    (draft.folder / "reconstructions" / "final" / "0002.png").write_bytes(b"left by a power cut")
+    assert again(draft).missing_pictures("final", 3) == [1, 2]
+
+
+def test_a_picture_that_is_not_finite_is_refused_by_name(draft):
+    pictures = np.zeros((2, 3, 2, 2), np.float32)
+    pictures[1, 0, 0, 0] = np.nan
+    with pytest.raises(RunError, match=r"picture reconstructions/final/0008\.png has values that are not finite"):
+        draft.write_pictures("final", [7, 8], pictures)
+
+
+# Other files
+
+
+@pytest.mark.parametrize(
+    ("write", "good", "bad"),
+    [
+        (Draft.write_text, "whole", "begins well \ud800"),
+        (Draft.write_json, {"a": 1}, {"a": 2, "b": float("nan")}),
+        (Draft.write_json, {"a": 1}, {"a": 2, "b": {1, 2}}),
+        (Draft.write_bundle, {"a": np.ones(3)}, {"a": np.zeros(3), "b": np.array([None])}),
+        (Draft.write_image, Image.new("RGB", (2, 3)), Image.new("LAB", (2, 3))),
+    ],
+    ids=["text", "not a number", "not JSON", "not numbers", "no picture"],
+)
+def test_a_write_that_fails_leaves_the_old_file(draft, write, good, bad):
+    write(draft, "deep/name", good)
+    before = (draft.folder / "deep/name").read_bytes()
+    with pytest.raises(Exception, match=r".+"):
+        write(draft, "deep/name", bad)
+    assert (draft.folder / "deep/name").read_bytes() == before
+    assert files_of(draft.folder) == ["deep/name", JOURNAL]
+
+
+def test_json_tables_and_bundles_are_read_as_they_were_written(draft):
+    content = {"value": 0.1, "interval": [0.0, None], "text": "μ"}
+    draft.write_json("scores.json", content)
+    assert read(draft).read_json("scores.json") == content
+    table = pd.DataFrame({"number": [0, 1], "pixcorr": [0.1 + 0.2, -1 / 3], "label": ["a,b", "c"]})
+    draft.write_table("per_image.csv", table)
+    pd.testing.assert_frame_equal(read(draft).read_table("per_image.csv"), table, check_exact=True)
+    arrays = {"a": np.arange(6.0).reshape(2, 3).T, "mask": np.array([True, False])}
+    draft.write_bundle("rois.npz", arrays)
+    for name, values in read(draft).read_bundle("rois.npz").items():
+        np.testing.assert_array_equal(values, arrays[name])
+
+
+# Keys
+
+
+def test_a_draft_of_other_settings_is_begun_anew_and_notes_of_a_user_stay(draft):
+    draft.write_text("ours", "of the old settings")
+    (draft.folder / "notes").write_text("the user's")
+    (draft.folder / ".half.12.unfinished").write_text("left by a kill")
+    other = again(draft, "other")
+    assert other.files == {}
+    assert files_of(draft.folder) == [JOURNAL, "notes"]
+
+
+def test_whole_files_of_a_damaged_step_are_taken_over(draft, tmp_path):
+    draft.write_text("a", "whole")
+    draft.write_text("b", "damaged")
+    (draft.folder / "b").write_text("dAmaged")
+    repaired = Draft(tmp_path / "repaired", "key")
+    repaired.adopt(draft.folder, draft.files)
+    assert files_of(repaired.folder) == ["a", JOURNAL]
+    assert repaired.holds("a")
+    assert not repaired.holds("b")
+
+
+def test_notes_in_the_folder_of_an_array_stay(tmp_path):
+    notes = tmp_path / "draft" / "arrays" / "x" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("precious")
+    (notes.parent / "zarr.json").write_text("left by a kill")
+    draft = Draft(tmp_path / "draft", "key")
+    draft.write_array("x", np.ones((3, 2), np.float32))
+    assert notes.read_text() == "precious"
+    assert draft.shape_of("x") == (3, 2)
+    assert draft.shape_of("y") is None
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x"])
+def test_nothing_is_written_outside_the_draft(tmp_path, name):
+    draft = Draft(tmp_path / "draft", "key")
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_text(name, "text")
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_array(f"../{name}", np.ones(3))
+    with pytest.raises(RunError, match="lies outside its folder"):
+        draft.write_pictures(f"../{name}", [0], np.zeros((1, 3, 4, 4), np.float32))
+    assert [path.name for path in tmp_path.iterdir()] == ["draft"]
+
+
+def test_rows_of_another_shape_are_told(tmp_path):
+    draft = Draft(tmp_path / "draft", "key")
+    with pytest.raises(RunError, match=r"rows 0 to 3 of x came as \(1, 2\), expected \(4, 2\)"):
+        draft.fill("x", (4, 2), lambda rows: np.ones((1, 2), np.float32))
+
+
+def test_a_draft_tells_that_some_of_its_files_were_lost(tmp_path):
+    draft = Draft(tmp_path / "draft", "key")
+    draft.write_text("a", "whole")
+    draft.write_text("b", "whole")
+    assert not Draft(tmp_path / "draft", "key").lost
+    (tmp_path / "draft" / "b").write_text("damaged")
+    again = Draft(tmp_path / "draft", "key")
+    assert again.lost
+    assert again.holds("a")
+    assert not (tmp_path / "draft" / "b").exists()
