@@ -35,6 +35,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.machine import machine, versions
 from braindiffuser.metrics import published_networks
+from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.metrics.published_networks import NETWORKS, feature_network
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.stages import Work, stages
