@@ -11,9 +11,9 @@ python benchmarks/ridge.py --growth docs/images/ridge-growth.png [--json FILE]
 - himalaya's KernelRidge (torch back-end on the CPU) and fastl2lir (L2-regularised regression of the Kamitani lab, here with
   all voxels) on one token. Both are fitted anew for every token too, if called as the reference calls scikit-learn.
 - floor: the bare matrix products in float32 that any exact solution needs, on arrays in memory: Gram matrix, test responses
-  times training responses, and prediction operator times all targets.
+  times training responses, and smoother matrix times all targets.
 
-Also: prediction operators from single trials (24,980 rows, so the primal form), their time and peak memory.
+Also: prediction smoothers from single trials (24,980 rows, so the primal form), their time and peak memory.
 
 `--growth` draws time and memory against the number of pictures, voxels and targets, one varied at a time.
 
@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 
 from braindiffuser.regression.decoders import fit_decoders
-from braindiffuser.regression.operators import operators
 from braindiffuser.regression.rows import TrainingRows
+from braindiffuser.regression.smoothers import smoothers
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -122,14 +122,14 @@ def ours(scale: Scale, folder: Path) -> Result:
 
 
 def single_trials(scale: Scale, folder: Path) -> Result:
-    """Factorise as many rows as NSD has training trials, more than voxels, and make the prediction operators of all alphas."""
+    """Factorise as many rows as NSD has training trials, more than voxels, and make the prediction smoothers of all alphas."""
     n_rows = round(scale.n_train * TRIALS_PER_PICTURE)
     rng = np.random.default_rng(0)
     trials = rng.standard_normal((n_rows, scale.n_voxels), dtype=np.float32)
     stimuli = rng.permutation(np.arange(n_rows) % scale.n_train)
     test = np.load(folder / "test.npy")
     started = time.perf_counter()
-    operators(TrainingRows(trials, stimuli), sorted(ALPHAS.values()), test)
+    smoothers(TrainingRows(trials, stimuli), sorted(ALPHAS.values()), test)
     return {
         "trials_n_rows": n_rows,
         "trials_operators_s": time.perf_counter() - started,

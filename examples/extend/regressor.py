@@ -18,9 +18,10 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from braindiffuser.errors import RunError
+from braindiffuser.progress import Progress, silent
 from braindiffuser.regression import Decoded, Regressor, TestSets
 from braindiffuser.regression.learnt import Learnt
-from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
+from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 
 class NearestNeighbours(Regressor):
@@ -42,7 +43,7 @@ class NearestNeighbours(Regressor):
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> dict[str, Learnt]:
         """Choose k for each group by the squared error of training stimuli, each decoded from all others."""
         order = _neighbours(rows, max(self.k))
@@ -60,7 +61,7 @@ class NearestNeighbours(Regressor):
         targets: Mapping[str, TargetArray],
         responses: TestSets,
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[str, Decoded]]:
         """Average the targets of each test response's neighbours."""
         order = {name: _neighbours(rows, max(self.k), values) for name, values in responses.items()}

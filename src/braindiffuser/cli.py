@@ -21,17 +21,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from braindiffuser import __version__
 from braindiffuser.errors import BrainDiffuserError, RunError
 
 if TYPE_CHECKING:
-    from braindiffuser.experiment import Experiment
-    from braindiffuser.memory_plan import MemoryPlan
+    from braindiffuser.progress import Progress as Listener
     from braindiffuser.run import Run
-    from braindiffuser.stages import Progress as Listener
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -197,8 +194,6 @@ def info(
             out.print(f"  {name}: {state}", highlight=False, soft_wrap=True)
         if experiment.evaluation.profile == "brain-diffuser-2023":
             _print_weights(out)
-        if experiment.generator.kind == "brain_diffuser":
-            _print_memory(out, experiment)
         out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -240,37 +235,6 @@ def _print_weights(out: Console) -> None:
         f"Folder: {folder} (BRAINDIFFUSER_WEIGHTS names another); `braindiffuser weights --download` fetches them"
     )
     out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_memory(out: Console, experiment: Experiment) -> None:
-    """Say what the second stage needs on this machine and, if the experiment is meant for a GPU, what fits common ones."""
-    from braindiffuser.memory_plan import demand_of, gpu_of_this_machine, plan
-
-    gpu, meant_for_gpu = gpu_of_this_machine(experiment.device), not experiment.device.startswith("cpu")
-    if meant_for_gpu:
-        demand = demand_of(experiment)
-        plans = {f"GPU of {size} GB": plan(size * 1e9, demand) for size in (4, 8, 12, 24)}
-        if gpu is not None:
-            plans[f"this machine: {gpu[0]}, {gpu[1] / 1e9:.0f} GB"] = plan(gpu[1], demand)
-        table = Table("second stage", "batch_size", "precision", "offload", "needs")
-        for place, fit in plans.items():
-            table.add_row(place, str(fit.batch_size), fit.precision, str(fit.offload).lower(), f"{fit.needs_gb:.1f} GB")
-        out.print(table)
-        out.print(f"To set it, write in the experiment file: {_settings(fit)}", highlight=False, soft_wrap=True)
-    if gpu is None:
-        needs = demand_of(experiment, "full").gigabytes(experiment.generator.pictures_at_a_time)
-        line = f"no GPU: CPU, float32, about {needs:.1f} GB of main memory for the second stage"
-        out.print(f"This machine has {line}", highlight=False, soft_wrap=True)
-    elif not meant_for_gpu:
-        fit = plan(gpu[1], demand_of(experiment))
-        out.print(
-            f"This machine has {gpu[0]}, {gpu[1] / 1e9:.0f} GB: {_settings(fit)}", highlight=False, soft_wrap=True
-        )
-
-
-def _settings(fit: MemoryPlan) -> str:
-    offload = str(fit.offload).lower()
-    return f"generator: {{diffusion: {{batch_size: {fit.batch_size}, precision: {fit.precision}, offload: {offload}}}}}"
 
 
 _add_stage_commands()

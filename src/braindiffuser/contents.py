@@ -6,13 +6,14 @@ recording that was moved or copied stays the same one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, state_of
+from braindiffuser.progress import Progress
 from braindiffuser.store.books import read_book, write_book
 from braindiffuser.store.results import Store
 
@@ -25,9 +26,7 @@ Digests: TypeAlias = dict[str, str]
 class Contents:
     """Files of a recording by their role, and the hashes that are known of them."""
 
-    def __init__(
-        self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Callable[[str, int, int], None]
-    ) -> None:
+    def __init__(self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress) -> None:
         """Read what is known; no file of the recording is read yet.
 
         Args:

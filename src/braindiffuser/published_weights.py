@@ -9,7 +9,8 @@ from pathlib import Path
 from braindiffuser.errors import DependencyError
 from braindiffuser.metrics.published_networks import CLIP_COMMIT, CLIP_VIT_L14, NETWORKS, torchvision_folder
 from braindiffuser.networks import convert
-from braindiffuser.networks.downloads import Progress, WeightFile, check_file, download
+from braindiffuser.networks.downloads import WeightFile, check_file, download
+from braindiffuser.progress import Progress
 
 PRESET = "brain-diffuser"
 VDVAE = WeightFile(

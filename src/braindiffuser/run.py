@@ -20,7 +20,8 @@ from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import refuse_links, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.stages import Progress, Stage, Step, Work, all_steps, stages
+from braindiffuser.progress import Progress, silent
+from braindiffuser.stages import Stage, Step, Work, all_steps, stages
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results, Store
@@ -59,7 +60,7 @@ class Run:
         experiment: Experiment | None,
         folder: Path | str,
         overwrite: bool = False,
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> Run:
         """Open a run's folder, new or begun.
 
@@ -74,12 +75,12 @@ class Run:
             RunError: if no experiment is given and the folder holds none; if the folder holds steps of other settings or
                 inputs, or files that are not a run's, or lies in, at or around the recording; or if a checkpoint is missing.
         """
-        folder, told = Path(folder), progress or _silent
+        folder = Path(folder)
         store = Store(folder)
         experiment = experiment or stored_experiment(folder)
         _refuse_folder(folder, experiment)
         _require_checkpoints(experiment)
-        run = cls(experiment, store, told)
+        run = cls(experiment, store, progress)
         for step in run.steps():  # fails before any work if an analysis asks for a stage that there is not
             run.states.needs_of(step)
         folder.mkdir(parents=True, exist_ok=True)
@@ -380,7 +381,7 @@ def stored_experiment(folder: Path) -> Experiment:
     return Experiment.model_validate(stored)
 
 
-def run_demo(folder: Path | str = "runs/demo", progress: Progress | None = None) -> Path:
+def run_demo(folder: Path | str = "runs/demo", progress: Progress = silent) -> Path:
     """Simulate a subject, decode it with the bundled networks, and return the page."""
     return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
 
@@ -436,7 +437,3 @@ def _listed(names: list[str]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _silent(label: str, done: int, total: int) -> None:
-    return None

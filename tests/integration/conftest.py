@@ -35,7 +35,7 @@ def experiment(recording_root):
             "name": "tiny",
             "dataset": {"kind": "nsd", "root": str(recording_root)},
             "regression": {"n_folds": 3},
-            "generator": {"diffusion": {"n_steps": 4, "batch_size": 4}},
+            "generator": {"diffusion": {"n_steps": 4}, "batch_size": 4},
             "evaluation": {"n_resamples": 200},
         }
     )

@@ -23,6 +23,7 @@ from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, V
 from braindiffuser.metrics.metric import Citation, Description, FeatureMetric, FeatureNetwork, Label, PixelMetric
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import runtime
+from braindiffuser.progress import silent
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
@@ -187,15 +188,13 @@ class Oracle(Regressor):
     def influences_of(self, group: str, device: str) -> dict[str, Any]:
         return {"kind": self.kind, "penalty": self.penalty.get(group, 0.0)}
 
-    def fit(self, rows, targets, device, progress=None):
-        if progress:
-            progress(1, 1)
+    def fit(self, rows, targets, device, progress=silent):
+        progress("choosing alpha", 1, 1)
         return {group: Learnt({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets}
 
-    def decode(self, learnt, rows, targets, responses, device, progress=None):
+    def decode(self, learnt, rows, targets, responses, device, progress=silent):
         for group, found in learnt.items():
-            if progress:
-                progress(1, 1)
+            progress("predicting features", 1, 1)
             decoded = {}
             for name, own in responses.items():
                 first = np.rint(np.asarray(targets[group][:1])[0])
@@ -221,11 +220,7 @@ class Tracer(Generator):
     }
 
     strength: float = Field(0.5, ge=0, le=1, description="Shown in blue.")
-    batch: int = runtime(3, description="Pictures at a time.")
-
-    @property
-    def pictures_at_a_time(self) -> int:
-        return self.batch
+    batch_size: int = runtime(3, description="Pictures at a time.")
 
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
         def draw(features: GroupFeatures, picture_ids: np.ndarray, start: np.ndarray | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from fakes import fake_experiment, write_recording
 from kills import kill_at
 
 from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.books import read_book, write_book
 from braindiffuser.store.draft import JOURNAL
@@ -37,7 +38,7 @@ def copy(finished, root, tmp_path):
     return tmp_path
 
 
-def reopen(copy, overwrite=False, progress=None, **changes):
+def reopen(copy, overwrite=False, progress=silent, **changes):
     return Run.open(fake_experiment(copy / "recording", **changes), copy / "run", overwrite, progress)
 
 
@@ -289,11 +290,11 @@ class Forgetful(fakes.Oracle):
 
     how: str = "order"
 
-    def fit(self, rows, targets, device, progress=None):
+    def fit(self, rows, targets, device, progress=silent):
         learnt = super().fit(rows, targets, device, progress)
         return {"a": learnt["a"]} if self.how == "fit" else learnt
 
-    def decode(self, learnt, rows, targets, responses, device, progress=None):
+    def decode(self, learnt, rows, targets, responses, device, progress=silent):
         for group, decoded in super().decode(learnt, rows, targets, responses, device, progress):
             if self.how == "group" and group == "b":
                 continue

@@ -20,6 +20,7 @@ from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
 from braindiffuser.metrics.published_networks import NETWORKS
+from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.results import Store
 
@@ -64,7 +65,7 @@ def copy(finished, root, tmp_path):
     return tmp_path
 
 
-def reopen(copy, overwrite=False, progress=None, **changes):
+def reopen(copy, overwrite=False, progress=silent, **changes):
     return Run.open(fake_experiment(copy / "recording", **changes), copy / "run", overwrite, progress)
 
 

@@ -209,7 +209,7 @@ def test_an_analysis_is_handed_what_its_names_say(run):
 
 def test_pictures_of_an_analysis_are_drawn_from_what_it_asked_for(run):
     """There are more than the generator draws at a time."""
-    assert run.experiment.generator.pictures_at_a_time < 4
+    assert run.experiment.generator.batch_size < 4
     for number, picture in enumerate(run.results.read_pictures("names_regions", 4)):
         found = levels(picture)
         assert (found[VARIANT], found[START_VARIANT]) == (VARIANTS["full"], VARIANTS["rough"])

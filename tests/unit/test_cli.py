@@ -6,7 +6,6 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from braindiffuser import memory_plan
 from braindiffuser.cli import app
 from braindiffuser.experiment import Experiment
 from braindiffuser.run import Run
@@ -100,35 +99,6 @@ def test_info_says_what_the_published_preset_lacks(tmp_path, monkeypatch):
         assert f"{entry}: missing: expected at {tmp_path / 'brain-diffuser' / network}" in said
     assert "6,660 MB" in said
     assert "calibration: transductive" in said
-
-
-def test_info_says_what_fits_a_gpu(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(memory_plan, "gpu_of_this_machine", lambda device: ("Small GPU", 2e9))
-    output = runner.invoke(app, ["info", "--preset", "brain-diffuser"], terminal_width=100).output
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in output.splitlines() if "GPU" in line]
-    assert ["GPU of 8 GB", "16", "half", "false", "6.6 GB"] in cells
-    assert ["this machine: Small GPU, 2 GB", "4", "half", "true", "1.7 GB"] in cells
-    setting = output.split("write in the experiment file: ")[1].splitlines()[0]
-    assert Experiment.load("demo").changed(yaml.safe_load(setting)).generator.diffusion.offload
-    assert "no GPU" not in output
-
-
-@pytest.mark.parametrize(
-    ("gpu", "words"),
-    [
-        (None, "This machine has no GPU: CPU, float32, about 0.9 GB of main memory"),
-        (
-            ("Small GPU", 2e9),
-            "This machine has Small GPU, 2 GB: generator: {diffusion: {batch_size: 16, precision: full",
-        ),
-    ],
-)
-def test_info_says_of_the_demonstration_what_this_machine_has_room_for(gpu, words, monkeypatch):
-    monkeypatch.setattr(memory_plan, "gpu_of_this_machine", lambda device: gpu)
-    output = runner.invoke(app, ["info", "--preset", "demo"]).output
-    assert words in output
-    assert "GPU of 8 GB" not in output
 
 
 # Choices

@@ -42,7 +42,7 @@ CHANGES = {
     "responses": {"normalisation": "training", "rois": ["V1"]},
     "targets": {"latents": {"n_layers": 10, "posterior": "mean"}},
     "regression": {"alphas": {"latents": [1.0, 10.0]}, "n_folds": 3, "calibration": "transductive"},
-    "generator": {"low_level": {"temperature": 0.0, "batch_size": 3}, "diffusion": {"n_steps": 20}},
+    "generator": {"low_level": {"temperature": 0.0}, "batch_size": 3, "diffusion": {"n_steps": 20}},
     "pictures": {"ceiling": False, "ablations": []},
     "evaluation": {"n_resamples": 10, "metrics": {"again": {"kind": "pixcorr"}}},
     "analyses": [{"kind": "roi_maximisation"}, {"kind": "roi_maximisation", "name": "as-published"}],

@@ -297,7 +297,7 @@ def test_a_class_outside_survives_its_file_whatever_its_own_package_holds(my_lab
 
 def test_faults_of_a_class_outside_are_named(my_lab):
     import_module("my_lab.depth")
-    with pytest.raises(ValidationError, match="there is no such entry; known entries: size"):
+    with pytest.raises(ValidationError, match="there is no such entry; known entries: batch_size, size"):
         as_part(Target, {"kind": "my_lab.depth:Depth", "sise": 8})
 
 

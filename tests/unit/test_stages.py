@@ -185,7 +185,7 @@ def test_entries_of_one_group_leave_the_other_groups_alone(experiment, entries):
             if entry.name.startswith((f"targets.{group}.", f"regression.alphas.{group}")):
                 assert touched <= {Step("extract", group), Step("fit", group)}, entry.name
                 assert not after(touched, experiment) & others
-                assert Step("report") in after(touched, experiment)
+                assert not touched or Step("report") in after(touched, experiment)
 
 
 def test_embeddings_leave_the_low_level_alone(experiment):

@@ -17,10 +17,8 @@ from pydantic import Field
 from braindiffuser._arrays import Pictures
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.part import Part
+from braindiffuser.progress import Progress
 from braindiffuser.report.sections import Section
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(label, done, total)."""
 
 
 @dataclass(frozen=True)

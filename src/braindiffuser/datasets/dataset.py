@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 
 from braindiffuser.part import Part
+from braindiffuser.progress import Progress
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
@@ -38,7 +39,7 @@ class Dataset(Part):
             RecordingError: if a file is missing, damaged, or does not fit the others.
         """
 
-    def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
+    def make(self, folder: Path, progress: Progress) -> None:
         """Write the recording's files, if the dataset makes its own; an interrupted one goes on."""
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:

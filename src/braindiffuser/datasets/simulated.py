@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
+from braindiffuser.progress import Progress
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
@@ -18,7 +18,7 @@ class Simulated(SimulatedSubject, Dataset):
 
     makes_files: ClassVar[bool] = True
 
-    def make(self, folder: Path, progress: Callable[[str, int, int], None]) -> None:
+    def make(self, folder: Path, progress: Progress) -> None:
         """Simulate the subject; the same settings always give the same files."""
         from braindiffuser.datasets.simulation.simulate import simulate
 

@@ -46,11 +46,6 @@ class BrainDiffuser(Generator):
     low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage.")
     diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage.")
 
-    @property
-    def pictures_at_a_time(self) -> int:
-        """The batch of the second stage."""
-        return self.diffusion.batch_size
-
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
         """Load the networks of the stage that a variant ends in."""
         return (

@@ -6,7 +6,6 @@ vision and the text embedding: image-to-image latent diffusion, as Brain-Diffuse
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -98,6 +97,7 @@ def picture_noise(
     return diffusion, posterior
 
 
+@torch.no_grad()
 def reconstruct(
     networks: DiffusionNetworks,
     low_level_pictures: Pictures | None,
@@ -106,9 +106,9 @@ def reconstruct(
     picture_ids: Int[np.ndarray, " n"],
     config: DiffusionConfig,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    callback: Callback | None = None,
 ) -> Pictures:
-    """Make one picture per pair of embeddings.
+    """Make one picture per pair of embeddings, all of them together.
 
     Args:
         networks: the UNet and the autoencoder, and the device that they compute on.
@@ -117,10 +117,10 @@ def reconstruct(
         embeddings: predicted vision and text tokens.
         null_embeddings: tokens of nothing, (1, …): what guidance leads away from.
         picture_ids: a number ≥ 0 per picture (its stimulus id, say) that, with the seed, fixes its noise. Results
-            depend neither on order nor on batches.
+            depend neither on their order nor on which others are drawn with them.
         config: the numbers.
         seed: of all noise, with each picture's id.
-        progress: called after every denoising step with the steps done and the steps in all.
+        callback: called after every denoising step, as samplers call it.
 
     Returns:
         Reconstructions, float32 RGB in [0, 1], (n, 3, height, width).
@@ -129,39 +129,17 @@ def reconstruct(
         ValueError: if there are no pictures, counts differ, or ids are negative.
     """
     _check(low_level_pictures, embeddings, null_embeddings, picture_ids)
-    device = networks.device
-    starts = range(0, len(picture_ids), config.batch_size)
-    null_tokens = _on(null_embeddings, slice(None), device)
-    made = []
-    for number, start in enumerate(starts):
-        rows = slice(start, start + config.batch_size)
-        tokens = _on(embeddings, rows, device)
-        denoise = guided_denoiser(networks.unet, tokens, null_tokens, config.guidance_scale, config.vision_weight)
-        pictures = None if low_level_pictures is None else torch.from_numpy(low_level_pictures[rows]).to(device)
-        callback = _counted(progress, number, len(starts))
-        made.append(_reconstruct_batch(networks, denoise, pictures, picture_ids[rows], config, seed, callback))
-    return np.concatenate(made)
-
-
-@torch.no_grad()
-def _reconstruct_batch(
-    networks: DiffusionNetworks,
-    denoise: Denoise,
-    pictures: Float[torch.Tensor, "n 3 height width"] | None,
-    picture_ids: Int[np.ndarray, " n"],
-    config: DiffusionConfig,
-    seed: int,
-    callback: Callback | None,
-) -> Pictures:
     autoencoder, device = networks.autoencoder, networks.device
+    tokens, null_tokens = _on(embeddings, device), _on(null_embeddings, device)
+    denoise = guided_denoiser(networks.unet, tokens, null_tokens, config.guidance_scale, config.vision_weight)
     scaling_factor = config.scaling_factor or float(autoencoder.config.scaling_factor)
-    if pictures is None:
+    if low_level_pictures is None:
         size = networks.unet.config.sample_size
         shape = (networks.unet.config.in_channels, size, size)
         noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
-        mean, std = encode(autoencoder, pictures)
+        mean, std = encode(autoencoder, torch.from_numpy(low_level_pictures).to(device))
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -178,15 +156,9 @@ def _reconstruct_batch(
     return decode(autoencoder, latents / scaling_factor)
 
 
-def _on(embeddings: Embeddings, rows: slice, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
-    vision, text = (torch.from_numpy(np.ascontiguousarray(e[rows], np.float32)).to(device) for e in embeddings)
+def _on(embeddings: Embeddings, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+    vision, text = (torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device) for values in embeddings)
     return vision, text
-
-
-def _counted(progress: Callable[[int, int], None] | None, number: int, n_batches: int) -> Callback | None:
-    if progress is None:
-        return None
-    return lambda i, n_steps, _: progress(number * n_steps + i, n_batches * n_steps)
 
 
 def _check(

@@ -10,11 +10,11 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.part import Part
+from braindiffuser.part import Part, runtime
 
 GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]
 """Target group → features (n, …)."""
@@ -61,6 +61,10 @@ class Generator(Part):
     variants: ClassVar[Mapping[str, Variant]]
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
+    batch_size: PositiveInt = runtime(
+        4, description="Pictures that are drawn together; halved where they do not fit the memory of a GPU."
+    )
+
     @model_validator(mode="after")
     def _variants_fit(self) -> Generator:
         earlier: list[str] = []
@@ -102,11 +106,6 @@ class Generator(Part):
     def default_ablations(self) -> tuple[str, ...]:
         """Names of the ablations that are drawn where an experiment does not say which."""
         return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
-
-    @property
-    def pictures_at_a_time(self) -> int:
-        """Pictures that are drawn together; results do not depend on it."""
-        return 16
 
     @abstractmethod
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:

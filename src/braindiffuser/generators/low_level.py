@@ -36,17 +36,13 @@ def reconstruct_low_level(
         Pictures of the network's own size, (n, 3, image_size, image_size), in [0, 1].
     """
     device = next(network.parameters()).device
-    made = []
-    for start in range(0, len(latents), config.batch_size):
-        rows = slice(start, start + config.batch_size)
-        generators = [np.random.default_rng([seed, int(picture_id), STREAM]) for picture_id in picture_ids[rows]]
-        with torch.inference_mode():
-            given = unflatten_latents(network.config, torch.from_numpy(latents[rows].astype(np.float32)).to(device))
-            missing = network.config.latent_shapes[len(given) :]
-            noise = [torch.empty(0)] * len(given) + [_normal(generators, shape).to(device) for shape in missing]
-            parameters = network.distribution(network.generate(given, noise, config.temperature))
-            made.append(_picture(parameters, generators, config.output))
-    return np.concatenate(made)
+    generators = [np.random.default_rng([seed, int(picture_id), STREAM]) for picture_id in picture_ids]
+    with torch.inference_mode():
+        given = unflatten_latents(network.config, torch.from_numpy(latents.astype(np.float32)).to(device))
+        missing = network.config.latent_shapes[len(given) :]
+        noise = [torch.empty(0)] * len(given) + [_normal(generators, shape).to(device) for shape in missing]
+        parameters = network.distribution(network.generate(given, noise, config.temperature))
+        return _picture(parameters, generators, config.output)
 
 
 def _picture(parameters: torch.Tensor, generators: list[np.random.Generator], output: str) -> Pictures:

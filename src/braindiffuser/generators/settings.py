@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from braindiffuser.networks.sampler_names import NoiseLevel, Precision, SamplerName
 from braindiffuser.part import Settings, runtime
@@ -19,7 +19,6 @@ class LowLevelConfig(Settings):
     output: Literal["sample", "mean"] = Field(
         "sample", description="Of the mixture over pixel values: a sample, or its mean, which has no pixel noise."
     )
-    batch_size: PositiveInt = runtime(32, description="Pictures at a time; results do not depend on it.")
 
 
 class DiffusionConfig(Settings):
@@ -44,9 +43,6 @@ class DiffusionConfig(Settings):
     posterior: Literal["sample", "mode"] = Field("sample", description="Of the autoencoder's Gaussian over latents.")
     scaling_factor: PositiveFloat | None = Field(
         None, description="Of the autoencoder's latents; none: what the autoencoder's own config says."
-    )
-    batch_size: PositiveInt = runtime(
-        4, description="Pictures at a time, of which the UNet sees twice as many; results do not depend on it."
     )
     precision: Precision = Field(
         "full", description="Of both networks: half is float16 on a GPU, as published, and float32 on a CPU."

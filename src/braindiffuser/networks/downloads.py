@@ -12,16 +12,13 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import Any
 
 from braindiffuser.errors import DependencyError
-
-Progress = Callable[[str, int, int], None]
-"""Told the name of a file, the bytes that are here, and the bytes in all (0 if the server does not say)."""
+from braindiffuser.progress import Progress
 
 CHUNK = 1 << 20
 _PYTORCH_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")

@@ -1,7 +1,4 @@
 from .calibration import Calibration as Calibration
-from .decoder import Decoder as Decoder
-from .decoder import load_decoder as load_decoder
-from .decoder import save_decoder as save_decoder
 from .estimators import Ridge as Ridge
 from .estimators import RidgeCV as RidgeCV
 from .learnt import Learnt as Learnt
@@ -14,9 +11,9 @@ from .rows import TrainingRows as TrainingRows
 from .selection import CrossValidation as CrossValidation
 from .selection import cross_validate as cross_validate
 from .solvers import Gram as Gram
-from .solvers import ask as ask
 from .solvers import coefficients as coefficients
 from .solvers import gram as gram
-from .solvers import operator as operator
+from .solvers import prepare_queries as prepare_queries
+from .solvers import smoother_matrix as smoother_matrix
 from .solvers import solve as solve
-from .streaming import apply_operators as apply_operators
+from .streaming import apply_smoothers as apply_smoothers

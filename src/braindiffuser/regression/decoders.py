@@ -1,8 +1,8 @@
-"""Decoders of several groups of targets that share their training responses, kept without coefficients.
+"""Ridge decoders of several target groups that share their training responses, stored without coefficients.
 
-A decoder is what it was fitted to: training responses, training targets and alphas. Whatever is asked of it (predictions,
-projections of patterns, intercepts) is one small matrix per alpha times the targets, which stream from disk. At the size of
-NSD that is 6 GB of targets in float16 instead of 22 GB of coefficients.
+Decoders are stored as alphas and statistics, beside the training responses and targets that they were fitted to. Every output
+(predictions, projections of patterns, intercepts) is one small matrix per alpha times the targets, which stream from disk. At
+the size of NSD that is 6 GB of targets in float16 instead of 22 GB of coefficients.
 
 What is learnt and predicted for a group is the same, bit for bit, whichever other groups are fitted beside it.
 """
@@ -14,19 +14,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
 
 from braindiffuser.errors import RunError
+from braindiffuser.progress import Progress, part_of, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
-from braindiffuser.regression.decoder import Decoder
 from braindiffuser.regression.learnt import Learnt
-from braindiffuser.regression.operators import operators_by_group
 from braindiffuser.regression.projection import Projection
-from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
+from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.solvers import coefficients, gram, solve
-from braindiffuser.regression.streaming import Applied, Block, apply_operators, for_each_block, shifted
+from braindiffuser.regression.smoothers import smoothers_by_group
+from braindiffuser.regression.streaming import Applied, apply_smoothers
 
 
 class Prediction(NamedTuple):
@@ -100,14 +98,14 @@ class Decoders:
         return Learnt(arrays, self.facts.get(group, {}))
 
     def predict(
-        self, responses: Float[np.ndarray, "n_new n_voxels"], progress: BlockProgress | None = None
+        self, responses: Float[np.ndarray, "n_new n_voxels"], progress: Progress = silent
     ) -> Iterator[tuple[str, Prediction]]:
         """Predict one group after the other; each is let go before the next is made.
 
         Raises:
             ValueError: if the responses have another number of voxels than the training responses.
         """
-        for name, applied in self._apply(responses, None, progress):
+        for name, applied in self._apply(responses, None, progress, "predicting features of the test stimuli"):
             yield name, Prediction(applied.values, self._calibration(name, applied.mean, applied.std))
 
     def decode(self, responses: Float[np.ndarray, "n_new n_voxels"]) -> dict[str, Float[np.ndarray, "n_new n_targets"]]:
@@ -115,64 +113,29 @@ class Decoders:
         return {name: made.calibration.apply(made.values) for name, made in self.predict(responses)}
 
     def project(
-        self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: BlockProgress | None = None
+        self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: Progress = silent
     ) -> Iterator[tuple[str, Projection]]:
         """Multiply patterns of voxels with the coefficients alone, without forming them, one group after the other."""
         nothing = np.zeros_like(patterns[:1])
-        for name, applied in self._apply(nothing, patterns, progress):
+        for name, applied in self._apply(nothing, patterns, progress, "projecting patterns"):
             yield name, Projection(applied.values[1:], applied.values[0], applied.mean, applied.std)
 
-    def dense(self, group: str, fingerprint: str, columns: slice = slice(None)) -> Decoder:
-        """Form the coefficients of a block of one group's targets, as a decoder that needs no training data.
-
-        Args:
-            group: name of the group.
-            fingerprint: identifies the voxels and their order; `load_decoder` compares.
-            columns: which of its targets, counted flat; only these are held.
-        """
-        dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
-        wanted = np.arange(n_columns(self.targets[group]))[columns]
-        values = torch.empty(self.rows.n_stimuli, len(wanted), dtype=dtype)
-        shift = torch.empty(len(wanted), dtype=dtype)
-        mean, std = torch.empty(2, len(wanted), dtype=torch.float64)
-
-        def keep(block: Block) -> None:
-            inside = (wanted >= block.columns.start) & (wanted < block.columns.stop)
-            own = wanted[inside] - block.columns.start
-            values[:, inside], shift[inside] = block.values[:, own], block.shift[own]
-            mean[inside], std[inside] = block.mean[own], block.std[own]
-
-        for_each_block(self.targets[group], keep, dtype=dtype)
-        Y = values.numpy() if self.rows.stimuli is None else values.numpy()[self.rows.stimuli]
-        alphas = self.alphas[group][columns]
-        coef, intercept = np.empty((Y.shape[1], self.rows.responses.shape[1]), Y.dtype), np.empty(Y.shape[1], Y.dtype)
-        system = gram(self.rows.responses, self.rows.weights, smallest_alpha=float(alphas.min()), device=self.device)
-        for alpha in np.unique(alphas):
-            own = alphas == alpha
-            block_coef, intercept[own] = coefficients(system, solve(system, float(alpha)), Y[:, own])
-            coef[own] = block_coef.T
-        calibration = self._calibration(group, mean.numpy(), std.numpy(), columns)
-        return Decoder(coef, intercept + shift.numpy(), alphas, calibration, fingerprint, self.facts.get(group, {}))
-
-    def _calibration(
-        self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"], columns: slice = slice(None)
-    ) -> Calibration:
-        if group not in self.cv_statistics:
-            return Calibration(mean, std, name=self.calibration)
-        cv_mean, cv_std = self.cv_statistics[group]
-        return Calibration(mean, std, cv_mean[columns], cv_std[columns], name=self.calibration)
+    def _calibration(self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"]) -> Calibration:
+        cv_mean, cv_std = self.cv_statistics.get(group, (None, None))
+        return Calibration(mean, std, cv_mean, cv_std, self.calibration)
 
     def _apply(
         self,
         responses: Float[np.ndarray, "n_new n_voxels"],
         patterns: Float[np.ndarray, "n_patterns n_voxels"] | None,
-        progress: BlockProgress | None,
+        progress: Progress,
+        label: str,
     ) -> Iterator[tuple[str, Applied]]:
-        made = operators_by_group(self.rows, self.alphas, responses, patterns, self.device)
+        made = smoothers_by_group(self.rows, self.alphas, responses, patterns, self.device)
         done, total = 0, sum(map(n_columns, self.targets.values()))
         for name, targets in self.targets.items():
-            told = progress and shifted(progress, done, total)
-            yield name, apply_operators(made[name], targets, self.alphas[name], told)
+            own = part_of(progress, done, total)
+            yield name, apply_smoothers(made[name], targets, self.alphas[name], own, label)
             done += n_columns(targets)
 
 
@@ -184,7 +147,7 @@ def fit_decoders(
     calibration: CalibrationName = "inductive",
     n_folds: int = 5,
     device: str = "cpu",
-    progress: BlockProgress | None = None,
+    progress: Progress = silent,
 ) -> Decoders:
     """Choose the alpha of every group of targets, and measure what `inductive` calibration needs.
 
@@ -197,7 +160,7 @@ def fit_decoders(
         calibration: name of the calibration.
         n_folds: of cross-validation over stimuli.
         device: where products are computed.
-        progress: told of blocks of targets in cross-validation.
+        progress: called as progress(label, columns_done, n_columns) in cross-validation.
 
     Raises:
         ValueError: if an alpha is negative, or responses and targets differ in number.

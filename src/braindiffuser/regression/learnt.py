@@ -1,4 +1,4 @@
-"""What is kept of one target group's decoder, and the file that it is kept in."""
+"""What is kept of one target group's decoder, and its file: safetensors, with text in the header."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression.storage import as_json, read_checked, write_whole
+from braindiffuser.files import replacing
 
-FORMAT = "braindiffuser-learnt-1"
+FORMAT = "braindiffuser-decoder-2"
+HEADER = "header"
 _OWN = ("format", "facts")
 
 
@@ -29,10 +32,10 @@ class Learnt(NamedTuple):
 
 
 def save_learnt(path: Path, learnt: Learnt, header: Mapping[str, str]) -> None:
-    """Write what was learnt to one file, whole or not at all.
+    """Write what was learnt to one file, whole or not at all; the same content gives the same bytes.
 
     Args:
-        path: of the file; its folder exists.
+        path: of the file.
         learnt: to be kept.
         header: names what it was fitted to, such as the fingerprint of the voxels; `load_learnt` compares.
 
@@ -42,7 +45,14 @@ def save_learnt(path: Path, learnt: Learnt, header: Mapping[str, str]) -> None:
     taken = [name for name in _OWN if name in header]
     if taken:
         raise ValueError(f"the header's entry {taken[0]!r} is written by save_learnt itself: give it another name")
-    write_whole(path, learnt.arrays, {**header, "format": FORMAT, "facts": as_json(learnt.facts)})
+    try:
+        facts = json.dumps(dict(learnt.facts), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a decoder's facts must be JSON, such as text, numbers and lists: {error}") from error
+    text = json.dumps({**header, "format": FORMAT, "facts": facts}, sort_keys=True)
+    with replacing(path) as beside:
+        contiguous = {name: np.asarray(values, order="C") for name, values in learnt.arrays.items()}
+        save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
 
 
 def load_learnt(path: Path, header: Mapping[str, str]) -> Learnt:
@@ -51,7 +61,17 @@ def load_learnt(path: Path, header: Mapping[str, str]) -> Learnt:
     Raises:
         RunError: if there is no such file, it is damaged or of another format, or it was fitted to something else.
     """
-    found, arrays = read_checked(path, FORMAT)
+    if not path.is_file():
+        raise RunError(f"there is no decoder at {path}: fit it first")
+    try:
+        with safe_open(path, framework="np") as file:
+            found = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, ValueError) as error:
+        raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
+    if found.get("format") != FORMAT:
+        raise RunError(f"{path} has format {found.get('format')!r}, expected {FORMAT!r}: fit the decoder again")
     for name, here in header.items():
         if found.get(name) != here:
             raise RunError(f"{path} was fitted with {name} {found.get(name)!r}, but here it is {here!r}: fit it again")

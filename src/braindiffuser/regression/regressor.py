@@ -11,9 +11,10 @@ from jaxtyping import Float, Float32
 
 from braindiffuser.errors import RunError
 from braindiffuser.part import Part
+from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.projection import Projection
-from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
+from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 TestSets = Mapping[str, Float[np.ndarray, "_ n_voxels"]]
 """Test set → responses (n, n_voxels)."""
@@ -70,7 +71,7 @@ class Regressor(Part):
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> dict[str, Learnt]:
         """Fit a decoder to each group of targets.
 
@@ -78,7 +79,7 @@ class Regressor(Part):
             rows: training responses.
             targets: group → training targets (n_stimuli, …), in memory or on disk, of any float type.
             device: where it is computed: "cpu", "cuda" …
-            progress: called as progress(columns_done, columns_total).
+            progress: called as progress(label, columns_done, n_columns).
 
         Returns:
             Group → what is stored of its decoder. Rows and targets are stored already, and come back in `decode`.
@@ -92,7 +93,7 @@ class Regressor(Part):
         targets: Mapping[str, TargetArray],
         responses: TestSets,
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[str, Decoded]]:
         """Decode test sets, one group after the other.
 
@@ -102,7 +103,7 @@ class Regressor(Part):
             targets: group → what was fitted to.
             responses: test set → responses (n, n_voxels). Each test set is calibrated apart.
             device: where it is computed.
-            progress: called as progress(columns_done, columns_total).
+            progress: called as progress(label, columns_done, n_columns).
 
         Yields:
             A group and its features of each test set, (n, n_targets), float32; a target's shape is flattened in C order.
@@ -115,7 +116,7 @@ class Regressor(Part):
         targets: Mapping[str, TargetArray],
         patterns: Float[np.ndarray, "n_patterns n_voxels"],
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[str, Projection]]:
         """Multiply patterns of voxels with the coefficients of each group, one group after the other; only if `linear`.
 
@@ -125,7 +126,7 @@ class Regressor(Part):
             targets: group → what was fitted to.
             patterns: p, (n_patterns, n_voxels).
             device: where it is computed.
-            progress: called as progress(columns_done, columns_total).
+            progress: called as progress(label, columns_done, n_columns).
 
         Raises:
             RunError: if the regressor is not linear.

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from pydantic import Field
 
 from braindiffuser.errors import RunError
+from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.regressor import Decoded, Regressor, TestSets
-from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows
+from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 if TYPE_CHECKING:
     from braindiffuser.regression.decoders import Decoders
@@ -90,7 +91,7 @@ class RidgeRegression(Regressor):
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> dict[str, Learnt]:
         """Choose each group's alpha, and measure what `inductive` calibration needs."""
         from braindiffuser.regression.decoders import fit_decoders
@@ -113,7 +114,7 @@ class RidgeRegression(Regressor):
         targets: Mapping[str, TargetArray],
         responses: TestSets,
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[str, Decoded]]:
         """Predict all test sets in one pass over the training targets, and calibrate each apart."""
         stops = np.cumsum([len(values) for values in responses.values()]).tolist()
@@ -129,7 +130,7 @@ class RidgeRegression(Regressor):
         targets: Mapping[str, TargetArray],
         patterns: Float[np.ndarray, "n_patterns n_voxels"],
         device: str,
-        progress: BlockProgress | None = None,
+        progress: Progress = silent,
     ) -> Iterator[tuple[str, Projection]]:
         """Multiply patterns with the coefficients, without forming them."""
         return self._decoders(learnt, rows, targets, device).project(patterns, progress)

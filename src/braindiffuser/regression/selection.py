@@ -11,10 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
+from braindiffuser.progress import Progress, part_of, silent
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.operators import Operators, operators_by_group
-from braindiffuser.regression.rows import BlockProgress, TargetArray, TrainingRows, n_columns
-from braindiffuser.regression.streaming import Block, for_each_block, shifted
+from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
+from braindiffuser.regression.smoothers import Smoothers, smoothers_by_group
+from braindiffuser.regression.streaming import Block, for_each_block
+
+LABEL = "choosing alpha and calibration"
+"""What cross-validation reports that it does."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def cross_validate(
     n_folds: int = 5,
     per_target: bool = False,
     device: str = "cpu",
-    progress: BlockProgress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, CrossValidation]:
     """Predict every stimulus from the folds that leave it out, for every alpha.
 
@@ -107,7 +111,7 @@ def cross_validate(
         n_folds: number of folds, ≥ 2.
         per_target: choose alpha for each target instead of one for the group.
         device: where products are computed.
-        progress: told of blocks, over all folds.
+        progress: called as progress(LABEL, columns_done, n_columns), over all folds.
 
     Raises:
         ValueError: if alphas are empty, not one-dimensional or negative, if there are fewer pictures than folds, or if
@@ -128,18 +132,18 @@ def cross_validate(
     for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
         fold = _Fold.of(rows, left_out, grids, device)
         for name, values in targets.items():
-            dtype = next(iter(fold.operators[name].values())).dtype
-            add = partial(fold.add, fold.operators[name], moments[name], grids[name])
-            for_each_block(values, add, device, dtype, progress and shifted(progress, done, total))
+            dtype = next(iter(fold.smoothers[name].values())).dtype
+            add = partial(fold.add, fold.smoothers[name], moments[name], grids[name])
+            for_each_block(values, add, device, dtype, part_of(progress, done, total), LABEL)
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """What predicts one fold: operators on the targets of the stimuli that are kept, by group and alpha."""
+    """The smoother matrices that predict one fold from the targets of all other stimuli, by group and alpha."""
 
-    operators: Mapping[str, Operators]
+    smoothers: Mapping[str, Smoothers]
     kept: torch.Tensor
     left_out: torch.Tensor
 
@@ -154,17 +158,17 @@ class _Fold:
         """Fit the rest of the stimuli."""
         kept = np.ones(rows.n_stimuli, bool)
         kept[left_out] = False
-        made = operators_by_group(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
+        made = smoothers_by_group(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
         return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
 
     def add(
-        self, operators: Operators, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block
+        self, smoothers: Smoothers, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block
     ) -> None:
         """Predict one block of targets and add its sums."""
         Y = block.values.sub_(block.mean - block.shift)
         moments.mean[block.columns] = block.mean.cpu()
         train = Y[self.kept]
-        predictions = (multiply(operators[alpha], train).double() for alpha in grid.tolist())
+        predictions = (multiply(smoothers[alpha], train).double() for alpha in grid.tolist())
         moments.add(block.columns, Y[self.left_out].double(), predictions)
 
 

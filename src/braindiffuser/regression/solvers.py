@@ -9,8 +9,8 @@ With x̄, ȳ the weighted means, X̃ = diag(√w) (X - x̄) and Ỹ = diag(√w)
 
 One Cholesky factorisation serves an alpha and every target; one eigendecomposition serves every alpha and every target.
 
-Every output of a ridge decoder is a linear function of the training targets: predictions are A Y, with a small matrix A (its
-rows sum to 1) that is the same for all targets. So targets can stream past A, and B is never formed unless it is asked for.
+Every output of a ridge decoder is a linear function of the training targets: predictions are A Y, with a small smoother
+matrix A (its rows sum to 1) that is the same for all targets. So targets can stream past A, and B need not be formed.
 
 Precision: float64 responses are solved in float64. float32 responses are solved in float32 where the condition number
 (‖K‖_F + alpha) / alpha is below 1000, so that rounding stays near 1e-5 of the result, and in float64 elsewhere.
@@ -62,7 +62,7 @@ class Gram:
 
     @property
     def tolerance(self) -> float:
-        """The λ + alpha that counts as zero: max(n_rows, n_voxels) · 2.2e-16 · trace(K) ≥ that · max(λ)."""
+        """Eigenvalues of K + αI up to this are treated as zero: max(n_rows, n_voxels) · eps · trace(K), which bounds max(λ)."""
         return max(self.rows.shape) * np.finfo(np.float64).eps * float(self.matrix.diagonal().sum(dtype=torch.float64))
 
 
@@ -76,8 +76,13 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """New responses and patterns, ready to be answered under any alpha: see `ask`."""
+class Queries:
+    """Right-hand sides for new responses and voxel patterns, shared by all alphas: see `prepare_queries`.
+
+    Attributes:
+        right_side: one column for each response or pattern.
+        totals: what the row of the smoother matrix sums to: 1 for a response, 0 for a pattern.
+    """
 
     right_side: Float[torch.Tensor, "rank n"]
     totals: Float[torch.Tensor, "n 1"]
@@ -97,11 +102,12 @@ def gram(
     Args:
         responses: training responses, float32 or float64 (float16 is raised to float32).
         weights: w > 0 of each row; None: all 1. Doubling a weight is showing the row twice.
-        smallest_alpha: of those that will be asked for; decides the precision.
+        smallest_alpha: the smallest alpha that will be used; decides the precision.
         device: where the solution is computed: "cpu", "cuda" …
 
     Raises:
-        ValueError: if there is no row or no voxel, or weights are not as many, positive and finite.
+        ValueError: if there is no row or no voxel, if the number of weights differs from the number of rows, or if a weight is
+            not positive and finite.
     """
     system, _ = next(grams(responses, weights, {"": smallest_alpha}, device))
     return system
@@ -113,7 +119,7 @@ def grams(
     smallest_alphas: Mapping[str, float],
     device: str = "cpu",
 ) -> Iterator[tuple[Gram, list[str]]]:
-    """Do as `gram` does for several groups of alphas, with one Gram matrix for all groups of one precision.
+    """Compute the Gram matrices for several groups of alphas: one for all groups of one precision, as `gram` does for one.
 
     A group's precision depends on its own smallest alpha, not on the other groups'.
 
@@ -230,12 +236,12 @@ def solve_each(gram: Gram, many: bool) -> Callable[[float], Solve]:
     return lambda alpha: solve_spectrum(spectrum, alpha)
 
 
-def ask(
+def prepare_queries(
     gram: Gram,
     responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
-) -> Questions:
-    """Prepare new responses and patterns of voxels, once for all alphas.
+) -> Queries:
+    """Make the right-hand sides for new responses and voxel patterns, once for all alphas.
 
         right side = X̃ Zᵀ [dual] or Zᵀ [primal],  Z = x* - x̄ for responses, p for patterns
 
@@ -256,19 +262,19 @@ def ask(
     Z = torch.cat(parts)
     totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
     totals[: 0 if responses is None else len(responses)] = 1
-    return Questions(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
+    return Queries(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
 
 
-def operator(gram: Gram, inverse: Solve, questions: Questions) -> Float[torch.Tensor, "n n_rows"]:
-    """Return A, which turns training targets into answers: A Y = (x* - x̄) B + ȳ for responses, p B for patterns.
+def smoother_matrix(gram: Gram, inverse: Solve, queries: Queries) -> Float[torch.Tensor, "n n_rows"]:
+    """Return the smoother matrix A of training targets Y: A Y = (x* - x̄) B + ȳ for responses, p B for patterns.
 
         P = Z X̃ᵀ (X̃ X̃ᵀ + alpha I)⁻¹ diag(√w) = Z (X̃ᵀ X̃ + alpha I)⁻¹ X̃ᵀ diag(√w),  A = P + (c - P 1) v,  v = w / Σ w
 
     Its rows sum to c: 1 for responses, 0 for patterns. It is small, and the same for every target of this alpha.
     """
-    solved = inverse(questions.right_side).T
+    solved = inverse(queries.right_side).T
     P = (solved if gram.form == "dual" else multiply(solved, gram.rows.T)) * gram.root_weights
-    return (P + (questions.totals - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
+    return (P + (queries.totals - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
 
 
 def coefficients(

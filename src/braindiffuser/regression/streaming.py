@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits
 
+from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.rows import BlockProgress, TargetArray, n_columns
+from braindiffuser.regression.rows import TargetArray, n_columns
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -26,11 +27,6 @@ ROWS_AT_A_TIME = 512
 """Stimuli whose columns are read, widened and summed at a time: 8 MB in float32, which stay in a processor's cache."""
 MOST_CORES = 16
 """Cores that have a block each."""
-
-
-def shifted(progress: BlockProgress, done: int, total: int) -> BlockProgress:
-    """Tell a pass over some of the targets as part of several passes."""
-    return lambda columns, _: progress(done + columns, total)
 
 
 def step_of(shape: tuple[int, ...]) -> int:
@@ -65,7 +61,8 @@ def for_each_block(
     work: Callable[[Block], None],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-    progress: BlockProgress | None = None,
+    progress: Progress = silent,
+    label: str = "",
 ) -> None:
     """Call `work` with every block of columns of all stimuli's targets, from several threads and in no order.
 
@@ -93,8 +90,7 @@ def for_each_block(
         try:
             for block in coming:
                 columns = block.result()
-                if progress:
-                    progress(columns.stop, n_columns(targets))
+                progress(label, columns.stop, n_columns(targets))
         finally:
             for block in coming:
                 block.cancel()
@@ -148,34 +144,36 @@ class Applied(NamedTuple):
     std: Float64[np.ndarray, " n_targets"]
 
 
-def apply_operators(
-    operators: Mapping[float, torch.Tensor],
+def apply_smoothers(
+    smoothers: Mapping[float, torch.Tensor],
     targets: TargetArray,
     alphas: Float64[np.ndarray, " n_targets"],
-    progress: BlockProgress | None = None,
+    progress: Progress = silent,
+    label: str = "",
 ) -> Applied:
-    """Multiply operators with targets in one pass over them, each target with the operator of its alpha.
+    """Multiply smoother matrices with targets in one pass over them, each target with that of its alpha.
 
         A Y = A (Y - s) + (A 1) s
 
     for any row s, here near the mean of Y.
 
     Args:
-        operators: alpha → A (n_new, n_stimuli).
+        smoothers: alpha → smoother matrix A (n_new, n_stimuli).
         targets: training targets Y.
         alphas: alpha of each target.
-        progress: told of every block.
+        progress: called as progress(label, columns_done, n_columns) after each block.
+        label: says what is computed.
     """
-    total, first = n_columns(targets), next(iter(operators.values()))
+    total, first = n_columns(targets), next(iter(smoothers.values()))
     values = torch.empty(len(first), total, dtype=first.dtype)
     mean, std = np.empty(total), np.empty(total)
-    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in operators.items()}
+    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in smoothers.items()}
 
     def apply(block: Block) -> None:
         place = block.columns
         mean[place], std[place] = block.mean.cpu(), block.std.cpu()
         for alpha in np.unique(alphas[place]):
-            A, own = operators[float(alpha)], alphas[place] == alpha
+            A, own = smoothers[float(alpha)], alphas[place] == alpha
             if own.all() and A.device == values.device:  # straight into place, without a copy
                 made = multiply(A, block.values, out=values[:, place])
                 made.addcmul_(sums[float(alpha)], block.shift)
@@ -184,5 +182,5 @@ def apply_operators(
                 made = multiply(A, block.values[:, chosen]).addcmul_(sums[float(alpha)], block.shift[chosen])
                 values[:, place][:, torch.from_numpy(own)] = made.cpu()
 
-    for_each_block(targets, apply, first.device, first.dtype, progress)
+    for_each_block(targets, apply, first.device, first.dtype, progress, label)
     return Applied(values.numpy(), mean, std)

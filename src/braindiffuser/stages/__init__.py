@@ -21,11 +21,9 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.experiment import Experiment
     from braindiffuser.networks.cache import NetworkCache
+    from braindiffuser.progress import Progress
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
-
-Progress = Callable[[str, int, int], None]
-"""Called as progress(label, done, total)."""
 
 
 class Step(NamedTuple):

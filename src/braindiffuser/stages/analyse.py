@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
@@ -98,8 +99,7 @@ def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequ
     targets = {group: results.open_array(f"targets/{group}") for group in groups}
     learnt = {group: read_learnt(results, group) for group in groups}
     rows = training_rows(experiment, results)
-    told = partial(work.progress, "projecting patterns")
-    return dict(experiment.regression.project(learnt, rows, targets, patterns, experiment.device, told))
+    return dict(experiment.regression.project(learnt, rows, targets, patterns, experiment.device, work.progress))
 
 
 def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
@@ -114,16 +114,19 @@ def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"
 def _draw_variant(
     work: Work, variant: str, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None
 ) -> Pictures:
-    generator, step = work.experiment.generator, work.experiment.generator.pictures_at_a_time
+    generator, n = work.experiment.generator, len(picture_ids)
     work.networks.keep(generator.checkpoints_of(variant).values())
     groups = generator.groups_of(variant)
     draw = generator.open(variant, null_features(work.results, groups), work.networks, work.experiment.seed)
-    made = []
-    for first in range(0, len(picture_ids), step):
-        rows = slice(first, first + step)
+
+    def draw_rows(rows: slice) -> Pictures:
         chosen = {group: features[group][rows] for group in groups}
-        made.append(draw_batch(draw, chosen, picture_ids[rows], None if start is None else start[rows]))
-        work.progress(f"drawing: {variant.replace('_', ' ')}", min(rows.stop, len(picture_ids)), len(picture_ids))
+        return draw_batch(draw, chosen, picture_ids[rows], None if start is None else start[rows])
+
+    made = []
+    for rows, pictures in Batches(generator.batch_size, work.progress).over(n, draw_rows):
+        made.append(pictures)
+        work.progress(f"drawing: {variant.replace('_', ' ')}", rows.stop, n)
     return np.concatenate(made)
 
 

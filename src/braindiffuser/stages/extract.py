@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, Step, Work
@@ -28,26 +29,30 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         null = target.null(work.networks)
         if null is not None:
             draft.write_array(f"null/{group}", null)
-        sides = set()
+        sides, batches = set(), Batches(target.batch_size, work.progress)
         for split, (name, dtype) in SPLITS.items():
             ids = work.results.read_array(f"stimuli/{split}_ids")
-            features = partial(_features, work, target, ids)
+            features = partial(_features, work, target, batches, ids)
             shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
             sides.add(shape[1:])
             if len(sides) > 1:
                 raise RunError(
                     f"features of {group} have shapes {sorted(sides)}: a row must have the same for all stimuli"
                 )
-            progress = partial(work.progress, f"extracting: {split} {group}")
-            draft.fill(f"{name}/{group}", shape, features, progress, dtype)
+            draft.fill(f"{name}/{group}", shape, features, work.progress, f"extracting: {split} {group}", dtype)
         yield group
 
 
-def _features(work: Work, target: Target, ids: Int[np.ndarray, " n_all"], rows: slice) -> Features:
-    recording = work.open_recording()
+def _features(work: Work, target: Target, batches: Batches, ids: Int[np.ndarray, " n_all"], rows: slice) -> Features:
+    recording, own = work.open_recording(), ids[rows]
     pictures = recording.pictures if "stimuli" in target.reads else None
     captions = recording.captions if "captions" in target.reads else None
-    return np.asarray(target.extract(Stimuli(ids[rows], pictures, captions), work.networks, work.experiment.seed))
+
+    def extract(chosen: slice) -> Features:
+        stimuli = Stimuli(own[chosen], pictures, captions)
+        return np.asarray(target.extract(stimuli, work.networks, work.experiment.seed))
+
+    return np.concatenate([features for _, features in batches.over(len(own), extract)])
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

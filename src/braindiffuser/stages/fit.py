@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
     targets = {group: results.open_array(f"targets/{group}") for group in drafts}
     missing = {group: targets[group] for group, draft in drafts.items() if not draft.holds(decoder_name(group))}
     if missing:
-        progress = partial(work.progress, "choosing alpha and calibration")
-        learnt = experiment.regression.fit(rows, missing, experiment.device, progress)
+        learnt = experiment.regression.fit(rows, missing, experiment.device, work.progress)
         _check_names(experiment, "fit", "target groups", learnt, missing)
         for group, found in learnt.items():
             save_learnt(drafts[group].folder / decoder_name(group), found, _header(results, group))
@@ -70,10 +68,11 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         group: load_learnt(draft.folder / decoder_name(group), _header(results, group))
         for group, draft in drafts.items()
     }
-    told = partial(work.progress, "predicting features of the test stimuli")
     responses = _test_responses(results)
     left = set(learnt)
-    for group, decoded in experiment.regression.decode(learnt, rows, targets, responses, experiment.device, told):
+    for group, decoded in experiment.regression.decode(
+        learnt, rows, targets, responses, experiment.device, work.progress
+    ):
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
         side = targets[group].shape[1:]
         for name, own in responses.items():

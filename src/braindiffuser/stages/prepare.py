@@ -73,11 +73,11 @@ def _make_recording(work: Work, draft: Draft) -> None:
         names = [path.relative_to(draft.folder).as_posix() for path in files]
         draft.note([name for name in names if not draft.is_as_noted(name)])
 
-    def told(label: str, done: int, total: int) -> None:
+    def progress(label: str, done: int, total: int) -> None:
         note()
         work.progress(label, done, total)
 
-    work.experiment.dataset.make(folder, told)
+    work.experiment.dataset.make(folder, progress)
     note()
 
 

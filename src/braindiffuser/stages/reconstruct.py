@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser._arrays import Pictures
+from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Draw, GroupFeatures
@@ -85,12 +86,16 @@ def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> No
     starts = None if facts.start is None else results.open_pictures(facts.start, len(ids))
     work.networks.keep(generator.checkpoints_of(facts.variant).values())
     null = null_features(results, features)
-    draw, step = generator.open(facts.variant, null, work.networks, work.experiment.seed), generator.pictures_at_a_time
-    for first in range(0, len(ids), step):
-        rows = slice(first, min(first + step, len(ids)))
-        lacking = [number for number in range(rows.start, rows.stop) if number in missing]
-        if lacking:
-            made = draw_batch(draw, _rows(features, rows), ids[rows], None if starts is None else starts[rows])
+    draw = generator.open(facts.variant, null, work.networks, work.experiment.seed)
+
+    def draw_rows(rows: slice) -> Pictures | None:
+        if missing.isdisjoint(range(rows.start, rows.stop)):
+            return None
+        return draw_batch(draw, _rows(features, rows), ids[rows], None if starts is None else starts[rows])
+
+    for rows, made in Batches(generator.batch_size, work.progress).over(len(ids), draw_rows):
+        if made is not None:
+            lacking = [number for number in range(rows.start, rows.stop) if number in missing]
             draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
             work.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
 

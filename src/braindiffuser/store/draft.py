@@ -25,6 +25,7 @@ from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
+from braindiffuser.progress import Progress, silent
 
 BLOCK = 128
 """Rows in a block of an array."""
@@ -147,7 +148,8 @@ class Draft:
         name: str,
         shape: tuple[int, ...],
         make: Callable[[slice], Shaped[np.ndarray, " ..."]],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = silent,
+        label: str = "",
         dtype: str = "float32",
         may_be_nan: bool = False,
     ) -> None:
@@ -157,7 +159,8 @@ class Draft:
             name: of the array.
             shape: of all of it.
             make: returns a slice of its rows.
-            progress: called as progress(rows_done, n_rows) after each block.
+            progress: called as progress(label, rows_done, n_rows) after each block.
+            label: says what is written; empty: the name.
             dtype: under which it is stored.
             may_be_nan: whether NaN says "not known"; else every value must be finite.
 
@@ -178,8 +181,7 @@ class Draft:
             array[rows] = values
             self.note(self._files_of_block(name, array, rows.start // array.chunks[0]))
             done += rows.stop - rows.start
-            if progress:
-                progress(done, shape[0])
+            progress(label or name, done, shape[0])
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """Return the shape of an array that was begun; None if it was not."""

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int
-from pydantic import model_validator
+from pydantic import PositiveInt, model_validator
 
 from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.part import Part
+from braindiffuser.part import Part, runtime
 
 Features = Float32[np.ndarray, "n ..."]
 """One row per stimulus, of any shape."""
@@ -91,6 +91,11 @@ class Target(Part):
 
     reads: ClassVar[tuple[str, ...]] = ("stimuli",)
     """What of the recording the features are made from: "stimuli", "captions", or both."""
+
+    batch_size: PositiveInt = runtime(
+        32,
+        description="Stimuli that go through the network together; halved where they do not fit the memory of a GPU.",
+    )
 
     @model_validator(mode="after")
     def _reads_what_there_is(self) -> Target:

@@ -38,7 +38,7 @@ class FakeNetworks(NetworkCache):
 
 @pytest.fixture
 def generator():
-    return BrainDiffuser(**FOLDERS, diffusion={"vision_weight": 0.3, "batch_size": 3, "n_steps": 2})
+    return BrainDiffuser(**FOLDERS, diffusion={"vision_weight": 0.3, "n_steps": 2})
 
 
 @pytest.fixture
@@ -248,18 +248,13 @@ def test_variants_share_their_networks(generator, null):
 # Identity
 
 
-def test_pictures_at_a_time_are_the_second_stages_batch(generator):
-    assert generator.pictures_at_a_time == 3
-
-
 @pytest.mark.parametrize(
     ("changes", "touched"),
     [
         ({"low_level": {"temperature": 0.5}}, {"low_level"}),
         ({"low_level": {"output": "mean"}}, {"low_level"}),
-        ({"low_level": {"batch_size": 1}}, set()),
+        ({"batch_size": 1}, set()),
         ({"diffusion": {"strength": 0.5}}, set(SECOND_STAGE)),
-        ({"diffusion": {"batch_size": 1}}, set()),
         ({"diffusion": {"offload": True}}, set()),
         ({"vdvae": "elsewhere/vdvae"}, {"low_level"}),
         ({"unet": "elsewhere/unet"}, set(SECOND_STAGE)),

@@ -19,7 +19,7 @@ from braindiffuser.generators.diffusion import (
 from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
-FAST = {"n_steps": 8, "batch_size": 3, "guidance_scale": 2.0}
+FAST = {"n_steps": 8, "guidance_scale": 2.0}
 IDS = np.array([7, 3, 12, 0])
 
 
@@ -83,13 +83,16 @@ def test_order_and_batches_change_nothing(networks, pictures, embeddings, null, 
         Embeddings(embeddings.vision[order], embeddings.text[order]),
         null,
         IDS[order],
-        config.model_copy(update={"batch_size": 2}),
+        config,
     )
     assert expected.shape == (4, 3, 16, 16)
     assert expected.dtype == np.float32
     assert expected.min() >= 0
     assert expected.max() <= 1
     np.testing.assert_allclose(permuted, expected[order], rtol=0, atol=1e-5)
+    few = Embeddings(embeddings.vision[2:], embeddings.text[2:])
+    alone = reconstruct(networks, None if low_level is None else low_level[2:], few, null, IDS[2:], config)
+    np.testing.assert_allclose(alone, expected[2:], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("with_low_level", [True, False])
@@ -172,15 +175,15 @@ def test_a_guide_of_no_weight_changes_nothing(networks, pictures, embeddings, nu
 def test_without_the_low_level_all_steps_run(networks, pictures, embeddings, null):
     told = []
 
-    def progress(done, total):
-        told.append((done, total))
+    def callback(i, n_steps, x):
+        told.append((i, n_steps))
 
     config = DiffusionConfig(**FAST)
-    reconstruct(networks, None, embeddings, null, IDS, config, progress=progress)
-    assert told == [(i, 16) for i in range(1, 17)]  # two batches of eight steps
+    reconstruct(networks, None, embeddings, null, IDS, config, callback=callback)
+    assert told == [(i, 8) for i in range(1, 9)]
     told.clear()
-    reconstruct(networks, pictures, embeddings, null, IDS, config, progress=progress)
-    assert told == [(i, 12) for i in range(1, 13)]
+    reconstruct(networks, pictures, embeddings, null, IDS, config, callback=callback)
+    assert told == [(i, 6) for i in range(1, 7)]
 
 
 def test_scaling_factor_may_be_given(networks, pictures, embeddings, null):

@@ -51,9 +51,9 @@ def test_order_and_batches_change_nothing(network, latents, output, temperature)
     assert made.min() >= 0
     assert made.max() <= 1
     one_level = {"rtol": 0, "atol": 1.01 / 255} if output == "sample" else CLOSE
-    for batch_size in (1, 2):
-        other = reconstruct_low_level(network, latents, IDS, LowLevelConfig(**config, batch_size=batch_size))
-        np.testing.assert_allclose(other, made, **one_level)
+    for rows in (slice(0, 1), slice(1, 3)):
+        other = reconstruct_low_level(network, latents[rows], IDS[rows], LowLevelConfig(**config))
+        np.testing.assert_allclose(other, made[rows], **one_level)
     order = np.array([4, 2, 0, 1, 3])
     permuted = reconstruct_low_level(network, latents[order], IDS[order], LowLevelConfig(**config))
     np.testing.assert_allclose(permuted, made[order], **one_level)
@@ -104,7 +104,7 @@ def test_sampled_pictures_have_eight_bits(network, latents):
 def test_pixel_noise_of_different_ids_is_uncorrelated(network, latents):
     n = 1500
     same = np.repeat(latents[:1], n, axis=0)
-    samples = reconstruct_low_level(network, same, np.arange(n), LowLevelConfig(temperature=0.0, batch_size=500))
+    samples = reconstruct_low_level(network, same, np.arange(n), LowLevelConfig(temperature=0.0))
     assert samples.std(axis=0).min() > 0
     brightness = samples.mean(axis=(1, 2, 3))
     assert np.abs(np.corrcoef(brightness[:-1], brightness[1:])[0, 1]) < 4 / np.sqrt(n)
@@ -141,7 +141,7 @@ def test_the_default_is_the_published_choice():
     assert LowLevelConfig().output == "sample"
 
 
-@pytest.mark.parametrize("entries", [{"temperature": -0.1}, {"output": "median"}, {"batch_size": 0}, {"batchsize": 2}])
+@pytest.mark.parametrize("entries", [{"temperature": -0.1}, {"output": "median"}, {"batch_size": 2}])
 def test_unknown_or_impossible_entries_are_refused(entries):
     with pytest.raises(ValidationError, match=next(iter(entries))):
         LowLevelConfig(**entries)

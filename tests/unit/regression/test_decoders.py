@@ -4,7 +4,7 @@ import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression import Decoder, RidgeCV, load_decoder, save_decoder
+from braindiffuser.regression import Calibration, Ridge, RidgeCV
 from braindiffuser.regression.decoders import Decoders, fit_decoders
 from braindiffuser.regression.rows import TrainingRows
 
@@ -34,29 +34,23 @@ def test_decodes_as_estimators_with_coefficients_do(decoders):
     made = decoders.decode(new)
     for name, values in targets.items():
         estimator = RidgeCV(ALPHAS[name], n_folds=4).fit(X, values.reshape(50, -1))
-        dense = Decoder.from_estimator(estimator, "voxels-1", decoders.calibration)
+        statistics = (
+            estimator.target_mean_,
+            estimator.target_std_,
+            estimator.cv_prediction_mean_,
+            estimator.cv_prediction_std_,
+        )
+        calibration = Calibration(*statistics, name=decoders.calibration)
         assert_allclose(decoders.alphas[name], estimator.alpha_)
-        assert_allclose(made[name], dense.decode(new), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("group", ["latents", "vision"])
-def test_dense_decoder_decodes_alike_and_needs_no_training_data(decoders, group, tmp_path):
-    _, _, new = example()
-    save_decoder(tmp_path / "dense.safetensors", decoders.dense(group, "voxels-1"))
-    dense = load_decoder(tmp_path / "dense.safetensors", "voxels-1")
-    assert_allclose(dense.decode(new), decoders.decode(new)[group], rtol=1e-4, atol=1e-4)
-    block = decoders.dense(group, "voxels-1", slice(2, 5))
-    assert_allclose(block.coef, dense.coef[2:5], rtol=1e-5, atol=1e-7)
-    if decoders.calibration != "transductive":
-        assert_allclose(block.decode(new), dense.decode(new)[:, 2:5], rtol=1e-4, atol=1e-4)
+        assert_allclose(made[name], calibration.apply(estimator.predict(new)), rtol=1e-4, atol=1e-4)
 
 
 def test_projections_are_patterns_times_coefficients(decoders):
     _, targets, new = example()
     for name, made in decoders.project(new):
-        dense = decoders.dense(name, "voxels-1")
-        assert_allclose(made.values, new @ dense.coef.T, rtol=1e-4, atol=1e-5)
-        assert_allclose(made.intercept, dense.intercept, rtol=1e-5)
+        estimator = Ridge(decoders.alphas[name]).fit(decoders.rows.responses, targets[name].reshape(50, -1))
+        assert_allclose(made.values, new @ estimator.coef_.T, rtol=1e-4, atol=1e-5)
+        assert_allclose(made.intercept, estimator.intercept_, rtol=1e-5)
         assert_allclose(made.training_mean, targets[name].reshape(50, -1).mean(0), rtol=1e-5)
         assert_allclose(made.training_std, targets[name].reshape(50, -1).std(0), rtol=1e-5)
 

@@ -46,7 +46,7 @@ def test_missing_damaged_and_foreign_files_are_refused(tmp_path, learnt):
         with pytest.raises(RunError, match=r"damaged or not a decoder .*fit it again"):
             load_learnt(path, HEADER)
     save_file({"alphas": np.zeros(2)}, path)
-    with pytest.raises(RunError, match="format None, expected 'braindiffuser-learnt-1'"):
+    with pytest.raises(RunError, match="format None, expected 'braindiffuser-decoder-2'"):
         load_learnt(path, HEADER)
 
 
@@ -59,7 +59,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_beside(tmp_path, learnt, 
         unfinished.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("braindiffuser.regression.storage.save_file", interrupted)
+    monkeypatch.setattr("braindiffuser.regression.learnt.save_file", interrupted)
     with pytest.raises(OSError, match="disk full"):
         save_learnt(path, learnt, HEADER)
     assert path.read_bytes() == before

@@ -144,10 +144,10 @@ def test_the_r2_that_is_told_is_that_of_the_chosen_alpha():
 def test_progress_counts_the_columns_of_all_groups_and_folds():
     rows, targets, tests = example()
     part, told = RidgeRegression(alphas=ALPHAS, n_folds=3), []
-    learnt = part.fit(rows, targets, "cpu", lambda done, total: told.append((done, total)))
-    assert told[-1] == (3 * 27, 3 * 27)
-    dict(part.decode(learnt, rows, targets, tests, "cpu", lambda done, total: told.append((done, total))))
-    assert told[-1] == (27, 27)
+    learnt = part.fit(rows, targets, "cpu", lambda *said: told.append(said))
+    assert told[-1] == ("choosing alpha and calibration", 3 * 27, 3 * 27)
+    dict(part.decode(learnt, rows, targets, tests, "cpu", lambda *said: told.append(said)))
+    assert told[-1] == ("predicting features of the test stimuli", 27, 27)
 
 
 def test_influences_of_a_group_are_its_own_alphas_and_all_else():

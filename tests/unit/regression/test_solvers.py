@@ -9,14 +9,14 @@ from sklearn.linear_model import LinearRegression
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from braindiffuser.regression.solvers import (
-    ask,
     coefficients,
     decompose,
     gram,
     grams,
     is_many,
-    operator,
+    prepare_queries,
     shrinkage,
+    smoother_matrix,
     solve,
     solve_each,
     solve_spectrum,
@@ -124,23 +124,29 @@ def test_the_smaller_gram_matrix_is_decomposed(shape, form):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, *ALPHAS])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_operators_say_what_coefficients_say(shape, alpha, weighted):
+def test_smoother_matrices_say_what_coefficients_say(shape, alpha, weighted):
     X, Y = example(shape)
     new, _ = example((7, shape[1]), seed=1)
     weights = np.random.default_rng(2).uniform(0.5, 3, len(X)) if weighted else None
     system = gram(X, weights, smallest_alpha=alpha)
     inverse = solve(system, alpha)
     coef, intercept = coefficients(system, inverse, Y)
-    predicting = operator(system, inverse, ask(system, new)).numpy()
-    projecting = operator(system, inverse, ask(system, patterns=new)).numpy()
-    assert_allclose(operator(system, inverse, ask(system, new, new)).numpy(), np.concatenate([predicting, projecting]))
+    predicting = smoother_matrix(system, inverse, prepare_queries(system, new)).numpy()
+    projecting = smoother_matrix(system, inverse, prepare_queries(system, patterns=new)).numpy()
+    assert_allclose(
+        smoother_matrix(system, inverse, prepare_queries(system, new, new)).numpy(),
+        np.concatenate([predicting, projecting]),
+    )
     assert predicting.shape == projecting.shape == (7, shape[0])
     assert_allclose(predicting @ Y, new @ coef + intercept, rtol=1e-7, atol=1e-7)
     assert_allclose(projecting @ Y, new @ coef, rtol=1e-7, atol=1e-7)
     assert_allclose(predicting.sum(1), 1, rtol=1e-9)
     assert_allclose(projecting.sum(1), 0, atol=1e-9)
     assert_allclose(
-        operator(system, inverse, ask(system, 0 * new[:1])).numpy() @ Y, intercept[None], rtol=1e-7, atol=1e-7
+        smoother_matrix(system, inverse, prepare_queries(system, 0 * new[:1])).numpy() @ Y,
+        intercept[None],
+        rtol=1e-7,
+        atol=1e-7,
     )
 
 
@@ -314,7 +320,7 @@ def test_errors_say_what_came_and_what_was_expected():
     with pytest.raises(ValueError, match="targets of 5 stimuli, expected the 6"):
         coefficients(system, solve(system, 1.0), Y[:5])
     with pytest.raises(ValueError, match="responses of 8 voxels, expected the 9"):
-        ask(system, X[:, :8])
+        prepare_queries(system, X[:, :8])
     for weights in (np.ones(5), np.zeros(6), np.full(6, np.nan)):
         with pytest.raises(ValueError, match="weights must be one finite number > 0 for each of 6 rows"):
             gram(X, weights)

@@ -149,9 +149,9 @@ def test_progress_counts_rows_and_goes_on_where_it_was(draft, values):
     told = []
     make, _ = recorder(values, kill_at=BLOCKS[2])
     with pytest.raises(Killed):
-        draft.fill("x", SHAPE, make, lambda done, total: told.append((done, total)))
-    draft.fill("x", SHAPE, recorder(values)[0], lambda done, total: told.append((done, total)))
-    assert told == [(rows.stop, SHAPE[0]) for rows in BLOCKS]
+        draft.fill("x", SHAPE, make, lambda *said: told.append(said))
+    draft.fill("x", SHAPE, recorder(values)[0], lambda *said: told.append(said), "filling")
+    assert told == [("x" if rows in BLOCKS[:2] else "filling", rows.stop, SHAPE[0]) for rows in BLOCKS]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ can know lies beside it in `truth/`:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 
@@ -31,9 +30,7 @@ from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+from braindiffuser.progress import Progress, silent
 
 SUMMARY = "simulated.json"
 NOISE_WIDTH = 0.5
@@ -60,7 +57,7 @@ def _rng(config: SimulatedSubject, purpose: _Purpose, number: int) -> np.random.
     return np.random.default_rng([config.seed, purpose, number])
 
 
-def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None = None) -> Path:
+def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent) -> Path:
     """Write a simulated recording.
 
     What is there already is kept, so a simulation that was interrupted goes on with the sessions it lacks, and gives
@@ -69,7 +66,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None =
     Args:
         folder: becomes the root of the recording (`nsddata`, `nsddata_betas`, … under it); made if it does not exist.
         config: what to simulate.
-        progress: hears how far it is.
+        progress: called as progress(label, done, total).
 
     Returns:
         `folder`.
@@ -79,7 +76,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None =
         DependencyError: if the package with EfficientNet-Lite2's weights is missing.
         ValueError: if the grid is too small for the voxels.
     """
-    folder, report = Path(folder), progress or (lambda *_: None)
+    folder = Path(folder)
     if _is_complete(folder, config):
         return folder
     _write_summary(folder, config, complete=False)
@@ -96,8 +93,8 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress | None =
     raw, scenes, held_out = _compose_stimuli(config, design)
     _write_stimuli(folder, config, design, raw, scenes, held_out)
     _write_anatomy(folder, config, brain)
-    responses = _noiseless_responses(folder, config, design, brain, raw, scenes, report)
-    _write_sessions(folder, config, design, brain, responses, report)
+    responses = _noiseless_responses(folder, config, design, brain, raw, scenes, progress)
+    _write_sessions(folder, config, design, brain, responses, progress)
     files.write_ncsnr(folder, config.subject, _session_paths(folder, config), design, brain)
     _write_summary(folder, config, complete=True)
     return folder
@@ -212,7 +209,7 @@ def _noiseless_responses(
     brain: pd.DataFrame,
     raw: RawPictures,
     scenes: list[Scene],
-    report: Progress,
+    progress: Progress,
 ) -> Responses:
     """Compute or read the noiseless responses (n_pictures, voxels of nsdgeneral), in percent signal change."""
     path = folder / "truth" / "responses.safetensors"
@@ -224,9 +221,9 @@ def _noiseless_responses(
     ordered = raw[training_first]
     rng = _rng(config, _Purpose.WEIGHTS, config.subject)
     is_early = (responding["kind"] == "early").to_numpy()
-    signals[:, is_early] = _early_signals(config, responding[is_early], ordered, rng, report)
+    signals[:, is_early] = _early_signals(config, responding[is_early], ordered, rng, progress)
     ordered_scenes = [scenes[number] for number in training_first]
-    signals[:, ~is_early] = _higher_signals(config, responding[~is_early], ordered, ordered_scenes, rng, report)
+    signals[:, ~is_early] = _higher_signals(config, responding[~is_early], ordered, ordered_scenes, rng, progress)
     signals = brains.standardise_by_first(signals, config.n_train)
     responses = np.empty_like(signals)
     mean, sd = (responding[name].to_numpy(np.float32) for name in ("mean", "signal_sd"))
@@ -237,7 +234,7 @@ def _noiseless_responses(
 
 
 def _early_signals(
-    config: SimulatedSubject, voxels: pd.DataFrame, raw: RawPictures, rng: np.random.Generator, report: Progress
+    config: SimulatedSubject, voxels: pd.DataFrame, raw: RawPictures, rng: np.random.Generator, progress: Progress
 ) -> Matrix:
     pooling = brains.prf_pooling(*(voxels[name].to_numpy() for name in ("prf_x", "prf_y", "prf_size")))
     weights = brains.draw_channel_weights(len(voxels), rng)
@@ -245,7 +242,7 @@ def _early_signals(
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         block = slice(start, start + PICTURES_AT_ONCE)
         pooled[:, block] = brains.pooled_channels(from_uint8(raw[block]), pooling)
-        report("early voxels see", min(block.stop, len(raw)), len(raw))
+        progress("early voxels see", min(block.stop, len(raw)), len(raw))
     return brains.weigh_channels(pooled, weights, config.n_train)
 
 
@@ -255,13 +252,13 @@ def _higher_signals(
     raw: RawPictures,
     scenes: list[Scene],
     rng: np.random.Generator,
-    report: Progress,
+    progress: Progress,
 ) -> Matrix:
     network = load_efficientnet_lite("lite2", input_size=brains.NETWORK_INPUT)
     blocks = []
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         blocks.append(brains.network_features(network, from_uint8(raw[start : start + PICTURES_AT_ONCE])))
-        report("higher voxels see", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
+        progress("higher voxels see", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
     features = brains.standardise_by_first(np.concatenate(blocks), config.n_train)
     training = scenes[: config.n_train]
     shows = {
@@ -279,7 +276,7 @@ def _write_sessions(
     design: files.Design,
     brain: pd.DataFrame,
     responses: Responses,
-    report: Progress,
+    progress: Progress,
 ) -> None:
     trial_stimuli = design.trial_stimuli(config.subject)
     dropouts = _dropouts(config, brain)
@@ -290,7 +287,7 @@ def _write_sessions(
             betas = _record_session(config, number, brain, shown)
             betas[:, [voxel for voxel, session in dropouts.items() if session == number]] = 0
             files.write_betas(path, betas, brain, config.grid)
-        report("sessions recorded", number, config.n_sessions)
+        progress("sessions recorded", number, config.n_sessions)
 
 
 def _record_session(

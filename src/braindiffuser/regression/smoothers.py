@@ -1,4 +1,4 @@
-"""The matrices that turn training targets into predictions: one per alpha, shared by all target groups."""
+"""Smoother matrices, which turn training targets into predictions: one per alpha, shared by all target groups."""
 
 from __future__ import annotations
 
@@ -10,31 +10,40 @@ import torch
 from jaxtyping import Float, Float64
 
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regression.solvers import Gram, Questions, ask, check_alphas, grams, is_many, operator, solve_each
+from braindiffuser.regression.solvers import (
+    Gram,
+    Queries,
+    check_alphas,
+    grams,
+    is_many,
+    prepare_queries,
+    smoother_matrix,
+    solve_each,
+)
 
-Operators: TypeAlias = dict[float, torch.Tensor]
-"""alpha → A (n_new + n_patterns, n_stimuli), to be applied to targets of stimuli."""
+Smoothers: TypeAlias = dict[float, torch.Tensor]
+"""alpha → smoother matrix A (n_new + n_patterns, n_stimuli), to be multiplied with the targets of stimuli."""
 
 
-def operators(
+def smoothers(
     rows: TrainingRows,
     alphas: Sequence[float] | Float[np.ndarray, " n_alphas"],
     responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
     device: str = "cpu",
-) -> Operators:
-    """Return for each alpha the matrix that turns targets of stimuli into predictions; see `operators_by_group`."""
-    return operators_by_group(rows, {"": alphas}, responses, patterns, device)[""]
+) -> Smoothers:
+    """Return for each alpha the smoother matrix that turns targets of stimuli into predictions; see `smoothers_by_group`."""
+    return smoothers_by_group(rows, {"": alphas}, responses, patterns, device)[""]
 
 
-def operators_by_group(
+def smoothers_by_group(
     rows: TrainingRows,
     alphas: Mapping[str, Sequence[float] | Float[np.ndarray, " n_alphas"]],
     responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
     device: str = "cpu",
-) -> dict[str, Operators]:
-    """Return for each target group and alpha the matrix that turns targets of stimuli into predictions.
+) -> dict[str, Smoothers]:
+    """Return for each target group and alpha the smoother matrix that turns targets of stimuli into predictions.
 
     Precision and method depend on a group's own alphas, so a group's matrices are the same, bit for bit, whichever other
     groups come with it. Groups share one Gram matrix per precision, and one factorisation per alpha and method.
@@ -51,24 +60,26 @@ def operators_by_group(
     """
     grids = {group: np.unique(check_alphas(np.asarray(values, np.float64))) for group, values in alphas.items()}
     smallest = {group: float(grid[0]) for group, grid in grids.items()}
-    made: dict[str, Operators] = {}
+    made: dict[str, Smoothers] = {}
     for system, groups in grams(rows.responses, rows.weights, smallest, device):
-        made |= _answer(system, ask(system, responses, patterns), rows, {group: grids[group] for group in groups})
+        made |= _answer(
+            system, prepare_queries(system, responses, patterns), rows, {group: grids[group] for group in groups}
+        )
         del system  # before the next is computed
     return made
 
 
 def _answer(
-    system: Gram, questions: Questions, rows: TrainingRows, grids: Mapping[str, Float64[np.ndarray, " n_alphas"]]
-) -> dict[str, Operators]:
+    system: Gram, queries: Queries, rows: TrainingRows, grids: Mapping[str, Float64[np.ndarray, " n_alphas"]]
+) -> dict[str, Smoothers]:
     """Factorise each alpha once per method, for all groups that solve it so."""
-    made: dict[str, Operators] = {}
+    made: dict[str, Smoothers] = {}
     for many in (False, True):
         groups = [group for group, grid in grids.items() if is_many(grid) == many]
         if groups:
             inverse_of = solve_each(system, many)
             every = np.unique(np.concatenate([grids[group] for group in groups])).tolist()
-            shared = {alpha: _by_stimulus(operator(system, inverse_of(alpha), questions), rows) for alpha in every}
+            shared = {alpha: _by_stimulus(smoother_matrix(system, inverse_of(alpha), queries), rows) for alpha in every}
             made |= {group: {alpha: shared[alpha] for alpha in grids[group].tolist()} for group in groups}
     return made
 
