@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from braindiffuser.analyses import Analysis, Findings, Outcome
-from braindiffuser.metrics.trust import bootstrap_interval
+from braindiffuser.metrics import bootstrap_interval
 from braindiffuser.metrics.two_way_identification import two_way_identification
 from braindiffuser.report.figures import CSS_COLOURS, as_svg
 from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text

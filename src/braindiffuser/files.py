@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from braindiffuser.errors import RunError
 
-UNFINISHED = ".unfinished"
-"""End of the names of files that are being written."""
+UNFINISHED = ".unfinished-"
+"""Beginning of the names of files that are being written; what follows ends as the finished name does, for writers that look."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; when the block ends well, that file becomes `path`, also on the disk itself."""
+    """Write a file whole or not at all: yield a path beside `path`, which becomes `path` on the disk when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    beside = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
         yield beside
         sync(beside)

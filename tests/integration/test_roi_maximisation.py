@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindiffuser.analyses.roi import maximise_from_training, roi_patterns
+from braindiffuser.analyses.roi_maximisation import maximise_from_training, roi_patterns
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.low_level import reconstruct_low_level

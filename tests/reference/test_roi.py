@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from braindiffuser.analyses.roi import maximise, roi_patterns
+from braindiffuser.analyses.roi_maximisation import maximise, roi_patterns
 
 VECTORS = Path(os.environ.get("BRAINDIFFUSER_REFERENCE_VECTORS", Path(__file__).parent / "vectors"))
 TOLERANCE = 1e-6

@@ -1,5 +1,8 @@
 from .correlation_distance import CorrelationDistance as CorrelationDistance
 from .folders import evaluate_folders as evaluate_folders
+from .inference import bootstrap_interval as bootstrap_interval
+from .inference import permutation_null as permutation_null
+from .inference import permutation_p_value as permutation_p_value
 from .metric import Citation as Citation
 from .metric import Description as Description
 from .metric import FeatureMetric as FeatureMetric
@@ -13,9 +16,6 @@ from .scorer import Scorer as Scorer
 from .scorer import score as score
 from .ssim import SSIM as SSIM
 from .ssim_column_mean import SSIMColumnMean as SSIMColumnMean
-from .trust import ScoreSets as ScoreSets
-from .trust import bootstrap_interval as bootstrap_interval
-from .trust import permutation_null as permutation_null
-from .trust import permutation_p_value as permutation_p_value
-from .trust import summarise as summarise
+from .summary import ScoreSets as ScoreSets
+from .summary import summarise as summarise
 from .two_way_identification import TwoWayIdentification as TwoWayIdentification

@@ -15,10 +15,11 @@ from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.metrics._pixels import SMALLEST_SIDE
+from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.networks import load_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, arrange, extract_features
-from braindiffuser.metrics.trust import ScoreSets, derangement, summarise
+from braindiffuser.metrics.summary import ScoreSets, summarise
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

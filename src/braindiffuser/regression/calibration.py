@@ -14,7 +14,6 @@ with M, S the mean and standard deviation (ddof 0) of the training targets, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -58,7 +57,8 @@ class Calibration:
         ]
         if missing:
             raise ValueError(f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV")
-        sizes = {statistic: len(values) for statistic, values in self.to_arrays().items()}
+        statistics = {statistic: getattr(self, statistic) for statistic in _STATISTICS}
+        sizes = {statistic: len(values) for statistic, values in statistics.items() if values is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"calibration statistics must have one number per target each, got {sizes}")
 
@@ -73,16 +73,6 @@ class Calibration:
         from_predictions = (None, None) if predictions is None else _statistics(predictions)
         arguments = dict(zip(_STATISTICS, (*_statistics(targets), *from_predictions), strict=True))
         return cls(**arguments, name=name)
-
-    @classmethod
-    def from_arrays(cls, name: str, arrays: Mapping[str, Float[np.ndarray, " n_targets"]]) -> Calibration:
-        """Rebuild a calibration from its name and what `to_arrays` gave."""
-        return cls(**arrays, name=as_calibration_name(name))
-
-    def to_arrays(self) -> dict[str, Float[np.ndarray, " ..."]]:
-        """Return the statistics that are there as plain arrays, by name."""
-        statistics = {statistic: getattr(self, statistic) for statistic in _STATISTICS}
-        return {statistic: values for statistic, values in statistics.items() if values is not None}
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
         """Rescale predictions, in their own type.

@@ -22,7 +22,7 @@ from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
     from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
-    from braindiffuser.metrics.trust import PerPicture, ScoreSets
+    from braindiffuser.metrics.summary import PerPicture, ScoreSets
 
 
 def scores_name(test_set: str) -> str:
@@ -60,7 +60,7 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """
     from braindiffuser.metrics.networks import load_networks
     from braindiffuser.metrics.scorer import Scorer
-    from braindiffuser.metrics.trust import summarise
+    from braindiffuser.metrics.summary import summarise
     from braindiffuser.networks.downloads import weights_folder
 
     experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
@@ -88,8 +88,9 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     `transductive`) does not depend on their order. So shuffling responses among the stimuli shuffles the reconstructions, but
     for the noise that they start from: that baseline is the reconstructions, each moved to another stimulus.
     """
+    from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
     from braindiffuser.metrics.scorer import arrange, extract_features
-    from braindiffuser.metrics.trust import ScoreSets, derangement, draw_training, mean_image
+    from braindiffuser.metrics.summary import ScoreSets
 
     n, experiment = len(scorer.seen), work.experiment
     scores: dict[str, PerPicture] = {}

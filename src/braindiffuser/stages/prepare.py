@@ -69,7 +69,7 @@ def _make_recording(work: Work, draft: Draft) -> None:
     folder = draft.folder / "nsd"
 
     def note() -> None:
-        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(UNFINISHED))
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(UNFINISHED))
         names = [path.relative_to(draft.folder).as_posix() for path in files]
         draft.note([name for name in names if not draft.is_as_noted(name)])
 

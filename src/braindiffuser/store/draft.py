@@ -289,8 +289,7 @@ class Draft:
 
 def discard(folder: Path, names: Iterable[str]) -> None:
     """Delete files of a draft, those that a kill left half written, and its journal."""
-    ends = (UNFINISHED, ".partial")
-    half = [str(path.relative_to(folder)) for end in ends for path in folder.rglob(f"*{end}")]
+    half = [str(path.relative_to(folder)) for name in (f"{UNFINISHED}*", "*.partial") for path in folder.rglob(name)]
     remove_files(folder, [*names, *half, JOURNAL])
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -27,10 +27,20 @@ def extract_vision_tokens(
     """Vision tokens of pictures (n, 3, height, width) in [0, 1]; ViT-L/14: (n, 257, 768)."""
     if resizing == "as-published":
         large = images.resize(pictures, PUBLISHED_SIDE, Image.Resampling.BILINEAR)
-        pictures = images.resize(large, clip.model.config.vision_config.image_size)
+        pictures = images.resize(cut_levels(large), clip.model.config.vision_config.image_size)
     with torch.inference_mode():
         tokens: Float32[np.ndarray, "n tokens dim"] = vision_tokens(clip.model, _pixels(clip, pictures)).cpu().numpy()
     return tokens
+
+
+def cut_levels(pictures: Pictures) -> Pictures:
+    """⌊255 ((2 x − 1) + 1) / 2⌋ / 255 in float32, of pictures whose values are 8-bit levels.
+
+    The reference turns pictures to [−1, 1], back to [0, 1] and cuts them off at 8 bits: 63 of the 256 levels come out one lower.
+    """
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    cut = np.floor((levels * 2 - 1 + 1) / 2 * 255).astype(np.uint8)
+    return images.from_uint8(cut[images.to_uint8(pictures)])
 
 
 def extract_text_tokens(clip: Clip, captions: Sequence[Sequence[str]]) -> Float32[np.ndarray, "n length dim"]:

@@ -20,11 +20,15 @@ class LatentConfig(Settings):
     posterior: Literal["sample", "mean"] = Field(
         "sample", description="Of the posterior over latents: a sample, as published, or its mean, a cleaner target."
     )
+    resizing: Resizing = Field(
+        "once", description="To the VDVAE's size, bilinear: once, in float32; as-published, by Pillow in 8 bits."
+    )
 
 
 class EmbeddingConfig(Settings):
     """How pictures reach CLIP."""
 
     resizing: Resizing = Field(
-        "once", description="To CLIP's size, bicubic; as-published: to 512 pixels first, bilinear, in 8 bits each time."
+        "once",
+        description="To CLIP's size, bicubic: once, in float32; as-published, by way of 512 pixels, in 8 bits each time.",
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float32, Int
+from PIL import Image
 from torch.nn import functional as F
 
+from braindiffuser import images
 from braindiffuser._arrays import Pictures
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig, flatten_latents
 from braindiffuser.targets.settings import LatentConfig
@@ -17,21 +19,24 @@ def extract_latents(
 ) -> Float32[np.ndarray, "n n_latents"]:
     """Infer the latents of the first layers, flattened.
 
-    Pictures are resized bilinearly with antialias to the network's size, as Pillow does. A sample's noise depends on
-    the seed and the picture's id alone, not on its batch.
+    Pictures are resized bilinearly with antialias to the network's size. A sample's noise depends on the seed and the picture's
+    id alone, not on its batch.
 
     Args:
         network: any `VDVAE`.
         pictures: (n, 3, height, width) in [0, 1].
         picture_ids: a number of each picture, that seeds its posterior sample.
-        config: which layers, and sample or mean.
+        config: which layers, sample or mean, and whether pictures are resized in float32 or, as published, in 8 bits.
         seed: of the posterior samples.
     """
     device = next(network.parameters()).device
     size = network.config.image_size
     with torch.inference_mode():
-        shown = torch.from_numpy(pictures).to(device)
-        small = F.interpolate(shown, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
+        if config.resizing == "as-published":
+            pictures = images.resize(pictures, size, Image.Resampling.BILINEAR)
+        small = torch.from_numpy(pictures).to(device)
+        if config.resizing == "once":
+            small = F.interpolate(small, (size, size), mode="bilinear", antialias=True).clamp(0, 1)
         noise = None
         if config.posterior == "sample":
             noise = [layer.to(device) for layer in posterior_noise(network.config, picture_ids, config.n_layers, seed)]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffuser.analyses.roi import (
+from braindiffuser.analyses.roi_maximisation import (
     maximise,
     maximise_from_training,
     maximise_latents_as_published,

@@ -12,7 +12,7 @@ from braindiffuser.metrics.metric import Metric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr
 from braindiffuser.metrics.profiles import Profile, profile_names
 from braindiffuser.metrics.ssim import SSIM
-from braindiffuser.metrics.trust import ScoreSets, summarise
+from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 
 NAMES = ("brain-diffuser-2023", "demo", "pixels")

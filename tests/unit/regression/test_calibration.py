@@ -74,14 +74,6 @@ def test_rounding_is_not_taken_for_spread():
     assert_array_equal(tiny.apply(np.array([[1.0 + 1e-15]])), [[1.0]])
 
 
-@pytest.mark.parametrize("name", ["inductive", "transductive", "none"])
-def test_rebuilt_from_plain_arrays(name):
-    calibration, *_, predictions = example(name)
-    rebuilt = Calibration.from_arrays(name, calibration.to_arrays())
-    assert rebuilt.name == name
-    assert_array_equal(rebuilt.apply(predictions), calibration.apply(predictions))
-
-
 @pytest.mark.usefixtures("types_unchecked")
 def test_errors_say_what_is_missing_or_unknown():
     with pytest.raises(ValueError, match="'inductive' needs prediction_mean, prediction_std"):
@@ -89,7 +81,7 @@ def test_errors_say_what_is_missing_or_unknown():
     with pytest.raises(ValueError, match="'transductive' needs training_mean, training_std"):
         Calibration(name="transductive")
     with pytest.raises(ValueError, match="unknown calibration 'zscore', expected one of inductive, transductive, none"):
-        Calibration.from_arrays("zscore", {})
+        Calibration(name="zscore")
     with pytest.raises(ValueError, match=r"one number per target each, got {'training_mean': 2, 'training_std': 3}"):
         Calibration(np.zeros(2), np.ones(3), name="transductive")
     calibration, *_, predictions = example("inductive")

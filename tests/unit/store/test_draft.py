@@ -257,7 +257,7 @@ def test_json_tables_and_bundles_are_read_as_they_were_written(draft):
 def test_a_draft_of_other_settings_is_begun_anew_and_notes_of_a_user_stay(draft):
     draft.write_text("ours", "of the old settings")
     (draft.folder / "notes").write_text("the user's")
-    (draft.folder / ".half.12.unfinished").write_text("left by a kill")
+    (draft.folder / ".unfinished-12-half").write_text("left by a kill")
     other = again(draft, "other")
     assert other.files == {}
     assert files_of(draft.folder) == [JOURNAL, "notes"]

@@ -10,7 +10,13 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from braindiffuser import images
 from braindiffuser.networks.checkpoints import Clip, build_clip
-from braindiffuser.targets.clip_tokens import embed_pictures, extract_text_tokens, extract_vision_tokens, null_tokens
+from braindiffuser.targets.clip_tokens import (
+    cut_levels,
+    embed_pictures,
+    extract_text_tokens,
+    extract_vision_tokens,
+    null_tokens,
+)
 
 WORDS = ["<start>", "<end>", "<unknown>", "a", "zebra", "castle", "near"]
 LAYERS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -91,14 +97,28 @@ def test_nothing_is_grey_and_the_empty_caption(clip):
     assert not np.allclose(tokens[:2], text, rtol=0.1, atol=0.01)
 
 
-def test_published_resizing_goes_by_512_pixels_in_8_bits(clip, pictures):
-    raw = [
-        np.asarray(Image.fromarray(picture).resize((512, 512), Image.BILINEAR).resize((16, 16), Image.BICUBIC))
+def as_the_reference_cuts(picture):
+    """ToTensor, to [-1, 1], back, and to 8 bits, as its own libraries do it."""
+    floats = torch.from_numpy(np.array(picture)).float() / 255
+    return Image.fromarray(((floats * 2 - 1 + 1) / 2).mul(255).byte().numpy())
+
+
+def test_published_resizing_goes_by_512_pixels_in_8_bits_and_cuts_levels(clip, pictures):
+    by_hand = [
+        as_the_reference_cuts(Image.fromarray(picture).resize((512, 512), Image.BILINEAR)).resize(
+            (16, 16), Image.BICUBIC
+        )
         for picture in images.to_uint8(pictures)
     ]
-    expected = extract_vision_tokens(clip, images.from_uint8(np.stack(raw)))
-    np.testing.assert_allclose(extract_vision_tokens(clip, pictures, "as-published"), expected, **CLOSE)
-    assert np.abs(extract_vision_tokens(clip, pictures) - expected).max() > 1e-3
+    expected = extract_vision_tokens(clip, images.from_uint8(np.stack([np.asarray(picture) for picture in by_hand])))
+    np.testing.assert_array_equal(extract_vision_tokens(clip, pictures, "as-published"), expected)
+
+
+def test_63_of_256_levels_come_out_one_lower():
+    levels = np.arange(256, dtype=np.uint8)
+    shown = images.from_uint8(np.repeat(levels[None, :, None, None], 3, axis=3))
+    lowered = levels - images.to_uint8(cut_levels(shown))[0, :, 0, 0]
+    assert np.bincount(lowered).tolist() == [193, 63]
 
 
 def test_published_nothing_is_grey_level_127(clip):

@@ -109,3 +109,17 @@ def test_the_default_is_the_published_choice():
 def test_unknown_or_impossible_entries_are_refused(entries):
     with pytest.raises(ValidationError, match=next(iter(entries))):
         LatentConfig(**entries)
+
+
+def test_as_published_pictures_are_resized_by_pillow_in_8_bits(network):
+    pictures = images.from_uint8(np.random.default_rng(2).integers(0, 256, (5, 21, 21, 3), dtype=np.uint8))
+    by_hand = np.stack(
+        [
+            np.asarray(Image.fromarray(raw).resize((8, 8), Image.Resampling.BILINEAR))
+            for raw in images.to_uint8(pictures)
+        ]
+    )
+    published = LatentConfig(n_layers=3, resizing="as-published")
+    expected = extract_latents(network, images.from_uint8(by_hand), IDS, SAMPLE)
+    np.testing.assert_array_equal(extract_latents(network, pictures, IDS, published), expected)
+    assert not np.array_equal(extract_latents(network, pictures, IDS, SAMPLE), expected)

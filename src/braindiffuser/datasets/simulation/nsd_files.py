@@ -6,8 +6,7 @@ and behaviour files, trials, sessions and runs count from 1; `nsdId` and the row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from scipy.io import savemat
 from braindiffuser._arrays import RawPictures
 from braindiffuser.datasets.beta_files import BETA_SCALE, read_betas
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
+from braindiffuser.files import replacing
 
 MAT_HEADER = b"MATLAB 5.0 MAT-file, simulated by braindiffuser"
 """Text at the beginning of a .mat file; readers skip its 116 bytes."""
@@ -86,15 +86,6 @@ def draw_design(
 
 def _split_evenly(n: int, parts: int) -> list[int]:
     return [n // parts + (part < n % parts) for part in range(parts)]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that replaces it when all went well: no half-written file has its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"partial-{path.name}")
-    yield temporary
-    temporary.replace(path)
 
 
 def betas_path(folder: Path, subject: int, session: int, betas_format: str) -> Path:

@@ -28,6 +28,7 @@ from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError
+from braindiffuser.files import replacing
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.progress import Progress, silent
@@ -135,7 +136,7 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_voxels": config.n_early + config.n_higher,
         },
     }
-    with files.replacing(folder / SUMMARY) as path:
+    with replacing(folder / SUMMARY) as path:
         path.write_text(json.dumps(summary, indent=2) + "\n")
 
 
@@ -177,7 +178,7 @@ def _write_stimuli(
         }
         for number, scene in enumerate(scenes)
     ]
-    with files.replacing(folder / "truth" / "scenes.csv") as path:
+    with replacing(folder / "truth" / "scenes.csv") as path:
         pd.DataFrame(rows).to_csv(path, index=False)
 
 
@@ -191,7 +192,7 @@ def _write_anatomy(folder: Path, config: SimulatedSubject, brain: pd.DataFrame) 
     share[list(dropouts)] -= np.float32(1 / config.n_sessions)
     files.write_validity(folder, config.subject, config.grid, brain, share)
     table = brain.assign(dropout_session=pd.Series(dropouts, dtype="Int64").reindex(brain.index))
-    with files.replacing(folder / "truth" / "voxels.csv") as path:
+    with replacing(folder / "truth" / "voxels.csv") as path:
         table.drop(columns="depth").to_csv(path, index=False)
 
 
@@ -228,7 +229,7 @@ def _noiseless_responses(
     responses = np.empty_like(signals)
     mean, sd = (responding[name].to_numpy(np.float32) for name in ("mean", "signal_sd"))
     responses[training_first] = mean + sd * signals
-    with files.replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file({"responses": responses}, temporary)
     return responses
 

@@ -1,0 +1,82 @@
+"""Uncertainty of scores: bootstrap intervals, and the permutation null of two-way identification."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from braindiffuser._arrays import Vector
+from braindiffuser.metrics._correlation import Features, correlation_matrix
+from braindiffuser.metrics.two_way_identification import Direction, match_scores
+
+
+def bootstrap_interval(
+    per_picture: Vector, rng: np.random.Generator, n_resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
+    """Give a percentile bootstrap interval of the mean over pictures (Efron & Tibshirani 1993, chapter 13).
+
+    [q((1 − level) / 2), q((1 + level) / 2)] of the means of n pictures drawn with replacement.
+
+    It says how far the mean may move with other stimuli of the same kind, for this subject and this fit. Scores of
+    two-way identification share their distractors; the interval takes these as given. The difference of two methods on
+    the same stimuli is judged by the interval of the difference of their scores, picture by picture.
+
+    Args:
+        per_picture: scores (n,).
+        rng: source of the draws.
+        n_resamples: number of resamples.
+        level: share of resamples that the interval holds, in (0, 1).
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        ValueError: if there is no score, one is not finite, or `level` is not in (0, 1).
+
+    >>> bootstrap_interval(np.full(10, 0.25), np.random.default_rng(0))
+    (0.25, 0.25)
+    """
+    if len(per_picture) == 0 or not np.isfinite(per_picture).all():
+        raise ValueError(f"an interval needs finite scores, at least one; got {per_picture!r}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, e.g. 0.95, got {level}")
+    n = len(per_picture)
+    means = np.array([per_picture[rng.integers(n, size=n)].mean() for _ in range(n_resamples)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def permutation_null(
+    seen: Features,
+    made: Features,
+    rng: np.random.Generator,
+    n_permutations: int = 1000,
+    direction: Direction = "per_reconstruction",
+) -> Vector:
+    """Draw mean two-way identification scores under the null that reconstructions have nothing to do with stimuli.
+
+    null(p) = 1/n · Σ_i score(i, π_p(i)) with π_p a random permutation, score as in `match_scores`.
+
+    Unlike a binomial test on the n (n − 1) comparisons, which are not independent, this keeps their dependence.
+
+    Args:
+        seen: features (n, d) of the stimuli.
+        made: features (n, d) of their reconstructions, in the same order.
+        rng: source of the permutations.
+        n_permutations: how many to draw.
+        direction: as in `two_way_identification`.
+
+    Returns:
+        Mean scores (n_permutations,), about 0.5 on average.
+    """
+    scores = match_scores(correlation_matrix(seen, made), direction)
+    stimuli = np.arange(len(scores))
+    return np.array([scores[stimuli, rng.permutation(len(scores))].mean() for _ in range(n_permutations)])
+
+
+def permutation_p_value(observed: float, null: Vector) -> float:
+    """Return p = (1 + number of null scores ≥ observed) / (1 + number of null scores) (Phipson & Smyth 2010).
+
+    >>> permutation_p_value(0.9, np.array([0.4, 0.5, 0.6]))
+    0.25
+    """
+    return float((1 + np.count_nonzero(null >= observed)) / (1 + len(null)))
