@@ -35,7 +35,7 @@ def coded_at_a_time(autoencoder: Autoencoder) -> int:
     return max(1, CODED_AT_A_TIME // size**2)
 
 
-def encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
+def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
     """Mean and standard deviation of the posterior of pictures in [0, 1], float32, whatever the autoencoder computes in."""
     dtype = _dtype(autoencoder)
     portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
@@ -43,7 +43,7 @@ def encode(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows col
     return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
 
 
-def decode(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
+def to_pictures(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
     """Pictures in [0, 1], float32, of unscaled latents."""
     dtype = _dtype(autoencoder)
     portions = torch.split(latents, coded_at_a_time(autoencoder))

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 
 from braindiffuser._arrays import Pictures
-from braindiffuser.generators.autoencoder import Autoencoder, decode, encode
+from braindiffuser.generators.autoencoder import Autoencoder, to_latents, to_pictures
 from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.networks.samplers import (
     Callback,
@@ -139,7 +139,7 @@ def reconstruct(
         noise, _ = picture_noise(shape, seed, picture_ids, device)
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
-        mean, std = encode(autoencoder, torch.from_numpy(low_level_pictures).to(device))
+        mean, std = to_latents(autoencoder, torch.from_numpy(low_level_pictures).to(device))
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -153,7 +153,7 @@ def reconstruct(
             noise_level=config.noise_level,
             callback=callback,
         )
-    return decode(autoencoder, latents / scaling_factor)
+    return to_pictures(autoencoder, latents / scaling_factor)
 
 
 def _on(embeddings: Embeddings, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -41,8 +41,8 @@ class VDVAEConfig(BaseModel):
     @property
     def widths(self) -> dict[int, int]:
         """Channels of the residual stream at each resolution."""
-        sizes = {size for size, _ in parse_encoder(self.enc_blocks)} | {
-            size for size, _ in parse_decoder(self.dec_blocks)
+        sizes = {size for size, _ in parse_bottom_up(self.enc_blocks)} | {
+            size for size, _ in parse_top_down(self.dec_blocks)
         }
         pairs = [entry.split(":") for entry in self.custom_width_str.split(",") if entry]
         custom = {int(size): int(width) for size, width in pairs}
@@ -51,7 +51,7 @@ class VDVAEConfig(BaseModel):
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:
         """Shape (channels, height, width) of each latent group, coarse to fine."""
-        return [(self.zdim, size, size) for size, _ in parse_decoder(self.dec_blocks)]
+        return [(self.zdim, size, size) for size, _ in parse_top_down(self.dec_blocks)]
 
     def build(self) -> VDVAE:
         """Make the network with fresh weights."""
@@ -67,7 +67,7 @@ IMAGENET64 = VDVAEConfig(
 """OpenAI's ImageNet-64 network, whose first 31 of 75 layers Brain-Diffuser predicts: 91,168 latents."""
 
 
-def parse_encoder(blocks: str) -> list[tuple[int, int | None]]:
+def parse_bottom_up(blocks: str) -> list[tuple[int, int | None]]:
     """Read an encoder string as (resolution, downsampling rate or None) for each block."""
     parsed: list[tuple[int, int | None]] = []
     for entry in blocks.split(","):
@@ -82,7 +82,7 @@ def parse_encoder(blocks: str) -> list[tuple[int, int | None]]:
     return parsed
 
 
-def parse_decoder(blocks: str) -> list[tuple[int, int | None]]:
+def parse_top_down(blocks: str) -> list[tuple[int, int | None]]:
     """Read a decoder string as (resolution, resolution that is mixed in or None) for each block."""
     parsed: list[tuple[int, int | None]] = []
     for entry in blocks.split(","):
@@ -121,15 +121,15 @@ class Block(nn.Module):
         return out if self.rate is None else F.avg_pool2d(out, self.rate, self.rate)
 
 
-class Encoder(nn.Module):
+class BottomUp(nn.Module):
     """Bottom-up pass: a picture to activations at every resolution."""
 
     def __init__(self, config: VDVAEConfig) -> None:
-        """Make the encoder."""
+        """Make the pass."""
         super().__init__()
         self.widths = config.widths
         self.in_conv = _conv(3, self.widths[config.image_size], 3)
-        blocks = parse_encoder(config.enc_blocks)
+        blocks = parse_bottom_up(config.enc_blocks)
         self.enc_blocks = nn.ModuleList()
         for size, rate in blocks:
             block = Block(_channels(config, size, self.widths[size]), _kernel(size), residual=True, rate=rate)
@@ -154,7 +154,7 @@ class Posterior:
     kl: Tensor
 
 
-class DecoderBlock(nn.Module):
+class TopDownBlock(nn.Module):
     """One group of latents in the top-down pass."""
 
     def __init__(self, config: VDVAEConfig, size: int, mixin: int | None, n_blocks: int) -> None:
@@ -205,16 +205,16 @@ class DecoderBlock(nn.Module):
         streams[self.size] = self.leave(x, z)
 
 
-class Decoder(nn.Module):
+class TopDown(nn.Module):
     """Top-down pass: latents, coarse to fine, to the parameters of the picture's distribution."""
 
     def __init__(self, config: VDVAEConfig) -> None:
-        """Make the decoder."""
+        """Make the pass."""
         super().__init__()
-        blocks = parse_decoder(config.dec_blocks)
+        blocks = parse_top_down(config.dec_blocks)
         self.image_size, self.widths = config.image_size, config.widths
         self.sizes = sorted({size for size, _ in blocks})
-        self.dec_blocks = nn.ModuleList(DecoderBlock(config, size, mixin, len(blocks)) for size, mixin in blocks)
+        self.dec_blocks = nn.ModuleList(TopDownBlock(config, size, mixin, len(blocks)) for size, mixin in blocks)
         self.bias_xs = nn.ParameterList(
             torch.zeros(1, self.widths[size], size, size) for size in self.sizes if size <= config.no_bias_above
         )
@@ -224,9 +224,9 @@ class Decoder(nn.Module):
         self.out_net = nn.ModuleDict({"out_conv": _conv(width, 10 * config.num_mixtures, 1)})
 
     @property
-    def blocks(self) -> list[DecoderBlock]:
+    def blocks(self) -> list[TopDownBlock]:
         """The blocks, coarse to fine."""
-        return [block for block in self.dec_blocks if isinstance(block, DecoderBlock)]
+        return [block for block in self.dec_blocks if isinstance(block, TopDownBlock)]
 
     def start(self, n: int) -> dict[int, Tensor]:
         """Return the streams (n, width, size, size) before the first block."""
@@ -248,8 +248,8 @@ class VDVAE(nn.Module):
         """Make the network with fresh weights."""
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = BottomUp(config)
+        self.decoder = TopDown(config)
 
     def infer(
         self, pictures: Float[Tensor, "n 3 h w"], noise: Noise = None, n_layers: int | None = None

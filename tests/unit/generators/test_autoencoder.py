@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from braindiffuser.generators import autoencoder as coding
-from braindiffuser.generators.autoencoder import coded_at_a_time, decode, encode
+from braindiffuser.generators.autoencoder import coded_at_a_time, to_latents, to_pictures
 from braindiffuser.networks.checkpoints import load_autoencoder
 from braindiffuser.networks.folders import BUNDLED
 
@@ -31,15 +31,15 @@ def test_one_published_picture_is_coded_at_a_time_and_more_smaller_ones(size, n)
     coder = Bare()
     coder.config = None if size is None else type("Config", (), {"sample_size": size})
     assert coded_at_a_time(coder) == n
-    mean, _ = encode(coder, torch.rand(5, 3, 4, 4))
-    decode(coder, mean)
+    mean, _ = to_latents(coder, torch.rand(5, 3, 4, 4))
+    to_pictures(coder, mean)
     assert coder.portions == 2 * [min(n, 5 - start) for start in range(0, 5, n)]
 
 
 def test_decoding_undoes_encoding():
     pictures = torch.rand(3, 3, 4, 4)
-    mean, std = encode(Bare(), pictures)
-    torch.testing.assert_close(torch.from_numpy(decode(Bare(), mean)), pictures)
+    mean, std = to_latents(Bare(), pictures)
+    torch.testing.assert_close(torch.from_numpy(to_pictures(Bare(), mean)), pictures)
     assert not std.any()
 
 
@@ -47,7 +47,7 @@ def test_decoding_undoes_encoding():
 def test_pictures_are_the_same_coded_alone(monkeypatch):
     autoencoder = load_autoencoder(BUNDLED / "demo" / "autoencoder")
     pictures = torch.rand(3, 3, 64, 64)
-    together = encode(autoencoder, pictures), decode(autoencoder, torch.ones(3, 4, 16, 16))
+    together = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16))
     monkeypatch.setattr(coding, "CODED_AT_A_TIME", 1)
-    alone = encode(autoencoder, pictures), decode(autoencoder, torch.ones(3, 4, 16, 16))
+    alone = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16))
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)
