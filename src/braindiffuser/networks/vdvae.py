@@ -1,6 +1,6 @@
 """Very Deep VAE (Child 2021, arXiv 2011.10650): one class for OpenAI's published checkpoints and for the bundled small one.
 
-A bottom-up encoder turns a picture into activations at every resolution. A top-down decoder runs through its blocks from
+A bottom-up pass turns a picture into activations at every resolution. A top-down pass runs through its blocks from
 coarse to fine; each block adds one group of Gaussian latents, drawn from the posterior (a picture is given), handed in (a
 prediction from the brain), or drawn from the prior. Names of parameters are those of OpenAI's checkpoints.
 """
@@ -8,6 +8,7 @@ prediction from the brain), or drawn from the prior. Names of parameters are tho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,8 +42,8 @@ class VDVAEConfig(BaseModel):
     @property
     def widths(self) -> dict[int, int]:
         """Channels of the residual stream at each resolution."""
-        sizes = {size for size, _ in parse_bottom_up(self.enc_blocks)} | {
-            size for size, _ in parse_top_down(self.dec_blocks)
+        sizes = {size for size, _ in parse_blocks(self.enc_blocks)} | {
+            size for size, _ in parse_blocks(self.dec_blocks)
         }
         pairs = [entry.split(":") for entry in self.custom_width_str.split(",") if entry]
         custom = {int(size): int(width) for size, width in pairs}
@@ -51,7 +52,7 @@ class VDVAEConfig(BaseModel):
     @property
     def latent_shapes(self) -> list[tuple[int, int, int]]:
         """Shape (channels, height, width) of each latent group, coarse to fine."""
-        return [(self.zdim, size, size) for size, _ in parse_top_down(self.dec_blocks)]
+        return [(self.zdim, size, size) for size, _ in parse_blocks(self.dec_blocks)]
 
     def build(self) -> VDVAE:
         """Make the network with fresh weights."""
@@ -67,33 +68,15 @@ IMAGENET64 = VDVAEConfig(
 """OpenAI's ImageNet-64 network, whose first 31 of 75 layers Brain-Diffuser predicts: 91,168 latents."""
 
 
-def parse_bottom_up(blocks: str) -> list[tuple[int, int | None]]:
-    """Read an encoder string as (resolution, downsampling rate or None) for each block."""
-    parsed: list[tuple[int, int | None]] = []
-    for entry in blocks.split(","):
-        if "x" in entry:
-            size, count = entry.split("x")
-            parsed += [(int(size), None)] * int(count)
-        elif "d" in entry:
-            size, rate = entry.split("d")
-            parsed.append((int(size), int(rate)))
-        else:
-            parsed.append((int(entry), None))
-    return parsed
+def parse_blocks(blocks: str) -> list[tuple[int, int | None]]:
+    """Read a string of blocks as (resolution, rate of downsampling or resolution that is mixed in) of each block.
 
-
-def parse_top_down(blocks: str) -> list[tuple[int, int | None]]:
-    """Read a decoder string as (resolution, resolution that is mixed in or None) for each block."""
+    >>> parse_blocks("8x2,8d2,4"), parse_blocks("1,4m1")
+    ([(8, None), (8, None), (8, 2), (4, None)], [(1, None), (4, 1)])
+    """
     parsed: list[tuple[int, int | None]] = []
-    for entry in blocks.split(","):
-        if "x" in entry:
-            size, count = entry.split("x")
-            parsed += [(int(size), None)] * int(count)
-        elif "m" in entry:
-            size, mixin = entry.split("m")
-            parsed.append((int(size), int(mixin)))
-        else:
-            parsed.append((int(entry), None))
+    for size, sign, number in re.findall(r"(\d+)([xdm]?)(\d*)(?:,|$)", blocks):
+        parsed += [(int(size), int(number))] if sign in ("d", "m") else [(int(size), None)] * int(number or 1)
     return parsed
 
 
@@ -129,7 +112,7 @@ class BottomUp(nn.Module):
         super().__init__()
         self.widths = config.widths
         self.in_conv = _conv(3, self.widths[config.image_size], 3)
-        blocks = parse_bottom_up(config.enc_blocks)
+        blocks = parse_blocks(config.enc_blocks)
         self.enc_blocks = nn.ModuleList()
         for size, rate in blocks:
             block = Block(_channels(config, size, self.widths[size]), _kernel(size), residual=True, rate=rate)
@@ -211,7 +194,7 @@ class TopDown(nn.Module):
     def __init__(self, config: VDVAEConfig) -> None:
         """Make the pass."""
         super().__init__()
-        blocks = parse_top_down(config.dec_blocks)
+        blocks = parse_blocks(config.dec_blocks)
         self.image_size, self.widths = config.image_size, config.widths
         self.sizes = sorted({size for size, _ in blocks})
         self.dec_blocks = nn.ModuleList(TopDownBlock(config, size, mixin, len(blocks)) for size, mixin in blocks)

@@ -16,8 +16,7 @@ from braindiffuser.networks.vdvae import (
     VDVAEConfig,
     flatten_latents,
     gaussian_kl,
-    parse_top_down,
-    parse_bottom_up,
+    parse_blocks,
     unflatten_latents,
 )
 
@@ -155,8 +154,8 @@ def test_other_widths_at_some_sizes(pictures):
 
 
 def test_strings_of_blocks():
-    assert parse_bottom_up("8x2,8d2,4,4d4") == [(8, None), (8, None), (8, 2), (4, None), (4, 4)]
-    assert parse_top_down("1x2,4m1,4") == [(1, None), (1, None), (4, 1), (4, None)]
+    assert parse_blocks("8x2,8d2,4,4d4") == [(8, None), (8, None), (8, 2), (4, None), (4, 4)]
+    assert parse_blocks("1x2,4m1,4") == [(1, None), (1, None), (4, 1), (4, None)]
 
 
 def test_unknown_entries_are_refused():
