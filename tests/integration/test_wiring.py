@@ -147,6 +147,9 @@ def test_each_test_set_is_scored_among_itself(run):
     table = run.results.read_table("per_image.csv")
     assert list(table["set"]) == ["test"] * N_TEST + ["further"] * N_FURTHER
     assert list(table["stimulus_id"]) == TEST_IDS
+    trials = run.results.read_table("trials.csv")
+    shown = list(dict.fromkeys(trials.loc[trials["split"] == "test", "stimulus_id"]))
+    assert [shown[number] for number in table["authors_number"]] == TEST_IDS
     assert list(table["stimulus"]) == [*range(100, 100 + N_TEST), *range(150, 150 + N_FURTHER)]
     for file, name in (("scores.json", "test"), ("scores_further.json", "further")):
         own = table[table["set"] == name]

@@ -38,6 +38,23 @@ def number_repeats(stimulus_ids: Int[np.ndarray, " n_trials"]) -> Int[np.ndarray
     return pd.Series(stimulus_ids).groupby(stimulus_ids).cumcount().to_numpy()
 
 
+def order_of_appearance(
+    trials: pd.DataFrame, stimulus_ids: Int[np.ndarray, " n_stimuli"]
+) -> Int[np.ndarray, " n_stimuli"]:
+    """Number stimuli by their first trial, from 0, as Brain-Diffuser's own scripts number the pictures of a split.
+
+    Args:
+        trials: one row per trial, in order, with the column `stimulus_id`.
+        stimulus_ids: all stimuli of a split, each shown at least once.
+
+    Example:
+        >>> order_of_appearance(pd.DataFrame({"stimulus_id": [7, 4, 9, 7]}), np.array([4, 7, 9])).tolist()
+        [1, 0, 2]
+    """
+    ids, first_trials = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_index=True)
+    return np.argsort(np.argsort(first_trials[np.searchsorted(ids, stimulus_ids)]))
+
+
 def stimuli_of(
     trials: pd.DataFrame, split: Split
 ) -> tuple[Int[np.ndarray, " n_stimuli"], Int[np.ndarray, " n_stimuli"]]:

@@ -58,6 +58,7 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
     more kind.
     """
+    from braindiffuser.datasets.splits import order_of_appearance
     from braindiffuser.metrics.networks import load_networks
     from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
@@ -68,6 +69,7 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     networks, missing = load_networks(whole, weights_folder(), experiment.device)
     profile = whole.without(missing)
     summaries, tables = {}, []
+    authors_numbers = order_of_appearance(work.results.read_table("trials.csv"), ids)
     for name, (start, stop) in work.results.read_json("test_sets.json").items():
         n = stop - start
         if n < 2:
@@ -76,7 +78,12 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
         scorer = Scorer(PictureReader(ids[start:stop], work.open_recording().pictures), profile, networks)
         scores = _score_sets(work, scorer, slice(start, stop), rng)
         summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}
-        facts = {"number": np.arange(start, stop), "stimulus_id": ids[start:stop], "set": name}
+        facts = {
+            "number": np.arange(start, stop),
+            "stimulus_id": ids[start:stop],
+            "authors_number": authors_numbers[start:stop],
+            "set": name,
+        }
         tables.append(pd.DataFrame(facts | dict(scores.final)))
     return summaries, pd.concat(tables)
 

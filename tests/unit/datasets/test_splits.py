@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.datasets.splits import check_split, number_repeats, split_shared, stimuli_of
+from braindiffuser.datasets.splits import check_split, number_repeats, order_of_appearance, split_shared, stimuli_of
 from braindiffuser.errors import RecordingError
 
 
@@ -21,6 +21,15 @@ def test_the_last_shared_picture_is_test_and_the_next_is_train():
 def test_repeats_count_earlier_showings(ids):
     expected = [ids[:trial].count(stimulus) for trial, stimulus in enumerate(ids)]
     assert number_repeats(np.array(ids, dtype=np.int64)).tolist() == expected
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+@settings(deadline=None, max_examples=25)
+def test_stimuli_are_numbered_as_a_dictionary_filled_trial_by_trial_lists_them(ids):
+    listed = list(dict.fromkeys(ids))
+    stimuli = np.unique(ids)
+    numbers = order_of_appearance(pd.DataFrame({"stimulus_id": ids}), stimuli)
+    assert [listed.index(stimulus) for stimulus in stimuli.tolist()] == numbers.tolist()
 
 
 def test_stimuli_of_a_split_are_sorted_and_counted():
