@@ -59,7 +59,7 @@ def inspect_betas(path: Path) -> BetaShape:
         raise _unreadable(path, error) from error
     if len(shape) != 4:
         raise RecordingError(
-            f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)."
+            f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)"
         )
     return BetaShape(shape[:3], shape[3], affine)
 
@@ -85,8 +85,8 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
     n_broken = int(np.count_nonzero(~np.isfinite(betas).all(axis=0)))
     if n_broken:
         raise RecordingError(
-            f"{path} has NaN or infinite betas in {n_broken} of {betas.shape[1]} analysed voxels. "
-            "Take these voxels out of the mask, or write 0 where a voxel has no data."
+            f"{path} has NaN or infinite betas in {n_broken} of {betas.shape[1]} analysed voxels: "
+            "take these voxels out of the mask, or write 0 where a voxel has no data"
         )
     return betas
 
@@ -129,4 +129,4 @@ def _span(occupied: Bool[np.ndarray, " n"]) -> slice:
 
 
 def _unreadable(path: Path, error: Exception) -> RecordingError:
-    return RecordingError(f"{path} cannot be read or is cut short ({error}); compare its size and download it again.")
+    return RecordingError(f"{path} cannot be read or is cut short ({error}); compare its size and download it again")

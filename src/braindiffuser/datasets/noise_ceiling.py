@@ -41,7 +41,7 @@ def noise_ceiling(
     """
     repeats = np.atleast_1d(np.asarray(n_repeats, dtype=np.float64))
     if repeats.size == 0 or repeats.min() < 1:
-        raise ValueError(f"n_repeats must be at least 1 for every stimulus, got {n_repeats!r}.")
+        raise ValueError(f"n_repeats must be at least 1 for every stimulus, got {n_repeats!r}")
     with np.errstate(divide="ignore"):
         return np.asarray(100.0 / (1.0 + np.mean(1.0 / repeats) / np.square(ncsnr, dtype=np.float64)))
 

@@ -26,7 +26,7 @@ def column_statistics(
         ValueError: fewer than two rows.
     """
     if len(values) < 2:
-        raise ValueError(f"A standard deviation needs at least 2 rows, got {len(values)}.")
+        raise ValueError(f"a standard deviation needs at least 2 rows, got {len(values)}")
     mean, std = np.empty(values.shape[1]), np.empty(values.shape[1])
     for start in range(0, values.shape[1], COLUMNS_PER_BLOCK):
         block = values[:, start : start + COLUMNS_PER_BLOCK].astype(np.float64)

@@ -205,18 +205,18 @@ def read_design(root: Path | str, subject: int) -> Design:
     tables = _load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
     image_numbers, own_pictures = tables["masterordering"].ravel(), tables["subjectim"]
     if not 1 <= subject <= len(own_pictures):
-        raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}.")
+        raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}")
     if image_numbers.min() < 1 or image_numbers.max() > own_pictures.shape[1]:
         raise RecordingError(
             f"{path}: masterordering runs from {image_numbers.min()} to {image_numbers.max()}, "
-            f"but a subject has pictures 1 … {own_pictures.shape[1]}."
+            f"but a subject has pictures 1 … {own_pictures.shape[1]}"
         )
     pattern = tables["stimpattern"]
     trials_per_session = pattern.reshape(len(pattern), -1).sum(axis=1)
     n_planned = int(trials_per_session.sum())
     if n_planned != len(image_numbers):
         raise RecordingError(
-            f"{path}: stimpattern plans {n_planned} trials, but masterordering lists {len(image_numbers)}."
+            f"{path}: stimpattern plans {n_planned} trials, but masterordering lists {len(image_numbers)}"
         )
     return Design(
         image_numbers=image_numbers,
@@ -228,40 +228,40 @@ def read_design(root: Path | str, subject: int) -> Design:
 
 def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder.")
+        raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder")
     try:
         tables = loadmat(path, variable_names=list(names))
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
         raise RecordingError(
-            f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7."
+            f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7"
         ) from error
     lacking = [name for name in names if name not in tables]
     if lacking:
-        raise RecordingError(f"{path} lacks the variables {lacking}; expected {list(names)}.")
+        raise RecordingError(f"{path} lacks the variables {lacking}; expected {list(names)}")
     return {name: np.rint(tables[name]).astype(np.int64) for name in names}
 
 
 def _subject_number(subject: int | str) -> int:
     match = re.fullmatch(r"(?:subj)?(\d+)", str(subject))
     if match is None:
-        raise RecordingError(f"There is no subject {subject!r}; give a number from 1, or a name such as 'subj01'.")
+        raise RecordingError(f"there is no subject {subject!r}; give a number from 1, or a name such as 'subj01'")
     return int(match[1])
 
 
 def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_planned: int) -> list[int]:
     if not folder.is_dir():
-        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version or space.")
+        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version or space")
     if sessions is None:
         wanted = _sessions_on_disk(folder)
     else:
         wanted = set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
     if not wanted:
         raise RecordingError(
-            f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz."
+            f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz"
         )
     beyond = sorted(session for session in wanted if not 1 <= session <= n_planned)
     if beyond:
-        raise RecordingError(f"There is no session {beyond[0]}: the design has sessions 1 … {n_planned}.")
+        raise RecordingError(f"there is no session {beyond[0]}: the design has sessions 1 … {n_planned}")
     return sorted(wanted)
 
 
@@ -285,7 +285,7 @@ def _beta_file(folder: Path, session: int) -> Path:
     if path is None:
         raise RecordingError(
             f"{folder / f'betas_session{session:02d}{SUFFIXES[0]}'} is missing (.nii.gz too); download session {session}, "
-            "or leave it out of `sessions`."
+            "or leave it out of `sessions`"
         )
     return path
 
@@ -296,7 +296,7 @@ def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float
     if stored.n_trials != n_trials:
         raise RecordingError(
             f"{path} has {stored.n_trials} trials, but the design has {n_trials} in that session; "
-            "download the file again, or leave the session out of `sessions`."
+            "download the file again, or leave the session out of `sessions`"
         )
 
 
@@ -316,5 +316,5 @@ def _trial_table(design: Design, subject: str, sessions: list[int]) -> pd.DataFr
 
 def _read_session(files: dict[int, Path], voxel_mask: VoxelMask, session: int) -> Betas:
     if session not in files:
-        raise RecordingError(f"Session {session} was not opened; this recording has {sorted(files)}.")
+        raise RecordingError(f"session {session} was not opened; this recording has {sorted(files)}")
     return read_betas(files[session], voxel_mask)

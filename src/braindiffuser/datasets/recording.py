@@ -19,7 +19,7 @@ TRIAL_COLUMNS = ("subject", "session", "trial", "stimulus_id", "repeat", "split"
 
 
 def _no_pictures(stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-    raise RecordingError("This recording was opened without its pictures.")
+    raise RecordingError("this recording was opened without its pictures")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,12 @@ class Recording:
         """Refuse what later stages would get wrong silently."""
         lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
         if lacking:
-            raise RecordingError(f"The trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}.")
+            raise RecordingError(f"the trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}")
         if not self.trials["session"].is_monotonic_increasing:
-            raise RecordingError("The trial table is not in order of sessions; sort it as the betas are stored.")
+            raise RecordingError("the trial table is not in order of sessions; sort it as the betas are stored")
         check_split(self.trials)
         if self.n_voxels == 0:
-            raise RecordingError("The analysis mask is empty; choose a mask with at least one voxel above 0.")
+            raise RecordingError("the analysis mask is empty; choose a mask with at least one voxel above 0")
         for name in self.further_test_sets:
             if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
                 raise RecordingError(
@@ -81,7 +81,7 @@ class Recording:
         for name, mask in self.roi_masks.items():
             if mask.shape != (self.n_voxels,):
                 raise RecordingError(
-                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel."
+                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel"
                 )
 
     @property
@@ -142,7 +142,7 @@ class Recording:
         expected = (len(self.trials_of(session)), self.n_voxels)
         if betas.shape != expected:
             raise RecordingError(
-                f"Session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
-                "(trials in the table, voxels in the mask)."
+                f"session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
+                "(trials in the table, voxels in the mask)"
             )
         return betas

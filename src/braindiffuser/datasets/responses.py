@@ -91,13 +91,13 @@ class ResponseAccumulator:
             RecordingError: fewer than two training stimuli, or a stimulus in both splits.
         """
         if normalisation not in get_args(Normalisation):
-            raise ValueError(f"normalisation must be one of {get_args(Normalisation)}, got {normalisation!r}.")
+            raise ValueError(f"normalisation must be one of {get_args(Normalisation)}, got {normalisation!r}")
         check_split(trials)
         self._trials = trials
         self._normalisation = normalisation
         self._stimuli = {split: stimuli_of(trials, split) for split in SPLITS}
         if len(self._stimuli["train"][0]) < 2:
-            raise RecordingError("The trial table has fewer than 2 training stimuli; read more sessions.")
+            raise RecordingError("the trial table has fewer than 2 training stimuli; read more sessions")
         self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
         self._noise = NoiseCeilingAccumulator(trials, n_voxels)
         training = trials[trials["split"] == "train"]
@@ -124,9 +124,9 @@ class ResponseAccumulator:
         rows = self._trials[self._trials["session"] == session]
         expected = (len(rows), self._sums["train"].shape[1])
         if rows.empty or session in self._done:
-            raise RecordingError(f"Session {session} is {'already added' if len(rows) else 'not in the trial table'}.")
+            raise RecordingError(f"session {session} is {'already added' if len(rows) else 'not in the trial table'}")
         if betas.shape != expected:
-            raise RecordingError(f"Session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}.")
+            raise RecordingError(f"session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}")
         stimulus_ids, splits = rows["stimulus_id"].to_numpy(dtype=np.int64), rows["split"].to_numpy()
         if self._normalisation == "session":
             prepared = standardise(betas, *_training_statistics(session, betas[splits == "train"]))
@@ -151,7 +151,7 @@ class ResponseAccumulator:
         self._refuse_if_finished()
         lacking = sorted(set(self._trials["session"].tolist()) - set(self._done))
         if lacking:
-            raise RecordingError(f"Sessions {lacking} have not been added; add them, or leave them out of the trials.")
+            raise RecordingError(f"sessions {lacking} have not been added; add them, or leave them out of the trials")
         self._finished = True
         for split in SPLITS:
             self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)
@@ -191,7 +191,7 @@ class ResponseAccumulator:
             RunError: the state was taken from another trial table.
         """
         if not np.array_equal(state["trials"], _fingerprint(trials)):
-            raise RunError("The stored sums belong to another trial table; delete them and sum again.")
+            raise RunError("the stored sums belong to another trial table; delete them and sum again")
         normalisation: Normalisation = get_args(Normalisation)[int(state["normalisation"])]
         training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
         accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise))
@@ -204,7 +204,7 @@ class ResponseAccumulator:
 
     def _refuse_if_finished(self) -> None:
         if self._finished:
-            raise RuntimeError("This accumulator has handed over its sums; make a new one.")
+            raise RuntimeError("this accumulator has handed over its sums; make a new one")
 
 
 def trial_responses(
@@ -240,8 +240,8 @@ def trial_responses(
 def _training_statistics(session: int, betas: Betas) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
     if len(betas) < 2:
         raise RecordingError(
-            f"Session {session} has {len(betas)} training trials, too few to z-score by; "
-            "leave the session out, or use normalisation 'training'."
+            f"session {session} has {len(betas)} training trials, too few to z-score by; "
+            "leave the session out, or use normalisation 'training'"
         )
     return column_statistics(betas)
 

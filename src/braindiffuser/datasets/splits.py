@@ -72,10 +72,10 @@ def check_split(trials: pd.DataFrame) -> None:
     """
     unknown = sorted(set(trials["split"]) - {"train", "test"})
     if unknown:
-        raise RecordingError(f"The trial table names the splits {unknown}; expected only 'train' and 'test'.")
+        raise RecordingError(f"the trial table names the splits {unknown}; expected only 'train' and 'test'")
     both = np.intersect1d(stimuli_of(trials, "train")[0], stimuli_of(trials, "test")[0])
     if both.size:
         raise RecordingError(
-            f"{both.size} stimuli are in both the train and the test split (first: {both[:5].tolist()}). "
-            "Give all repeats of a stimulus the same split, or the test scores are worthless."
+            f"{both.size} stimuli are in both the train and the test split (first: {both[:5].tolist()}): "
+            "give all repeats of a stimulus the same split, or the test scores are worthless"
         )

@@ -34,14 +34,14 @@ class StimulusPictures:
             RecordingError: missing, unreadable, without `imgBrick`, or not 8-bit RGB.
         """
         if not path.is_file():
-            raise RecordingError(f"{path} is missing; it holds the stimuli, download it or check the root folder.")
+            raise RecordingError(f"{path} is missing; it holds the stimuli, download it or check the root folder")
         try:
             with h5py.File(path, "r") as file:
                 shape, dtype = tuple(file["imgBrick"].shape), file["imgBrick"].dtype
         except (OSError, KeyError) as error:
-            raise RecordingError(f"{path} has no readable dataset imgBrick ({error}); download it again.") from error
+            raise RecordingError(f"{path} has no readable dataset imgBrick ({error}); download it again") from error
         if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
-            raise RecordingError(f"{path}: imgBrick is {dtype} {shape}; expected uint8 (n_pictures, height, width, 3).")
+            raise RecordingError(f"{path}: imgBrick is {dtype} {shape}; expected uint8 (n_pictures, height, width, 3)")
         return cls(path, shape)
 
     def pictures(self, stimulus_ids: Int[np.ndarray, " n"] | Sequence[int]) -> RawPictures:
@@ -86,16 +86,16 @@ class StimulusCaptions:
             RecordingError: missing, or not a table of texts.
         """
         if not path.is_file():
-            raise RecordingError(f"{path} is missing; it holds the captions (n_pictures, 5), put it there.")
+            raise RecordingError(f"{path} is missing; it holds the captions (n_pictures, 5), put it there")
         try:
             texts = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise RecordingError(
-                f"{path} is no plain text array ({error}); save it as '<U250' without pickle."
+                f"{path} is no plain text array ({error}); save it as '<U250' without pickle"
             ) from error
         if texts.ndim != 2 or texts.dtype.kind != "U":
             raise RecordingError(
-                f"{path} is {texts.dtype} {texts.shape}; expected texts (n_pictures, 5), such as '<U250'."
+                f"{path} is {texts.dtype} {texts.shape}; expected texts (n_pictures, 5), such as '<U250'"
             )
         return cls(path, texts)
 
@@ -117,5 +117,5 @@ def _check_ids(ids: Int[np.ndarray, " n"], n_pictures: int, path: Path) -> None:
     outside = ids[(ids < 0) | (ids >= n_pictures)]
     if outside.size:
         raise RecordingError(
-            f"{path} has no stimulus {int(outside[0])}; ids are 0-based, 0 … {n_pictures - 1} (NSD's 73KID minus 1)."
+            f"{path} has no stimulus {int(outside[0])}; ids are 0-based, 0 … {n_pictures - 1} (NSD's 73KID minus 1)"
         )

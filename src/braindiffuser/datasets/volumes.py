@@ -23,16 +23,16 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
         RecordingError: the file is missing, unreadable or not three-dimensional.
     """
     if not path.is_file():
-        raise RecordingError(f"{path} is missing; download it, or name another mask or ROI.")
+        raise RecordingError(f"{path} is missing; download it, or name another mask or ROI")
     try:
         image = nib.load(path)
         values = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise RecordingError(f"{path} cannot be read as NIfTI ({error}); download it again.") from error
+        raise RecordingError(f"{path} cannot be read as NIfTI ({error}); download it again") from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
-        raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z).")
+        raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
     labels = np.rint(np.nan_to_num(values, nan=-1.0)).astype(np.int64)
     return labels, np.asarray(image.affine, dtype=np.float64)
 
@@ -46,7 +46,7 @@ def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"]]:
     labels, affine = read_labels(path)
     mask = labels > 0
     if not mask.any():
-        raise RecordingError(f"{path} has no voxel above 0, so nothing would be analysed; choose another mask.")
+        raise RecordingError(f"{path} has no voxel above 0, so nothing would be analysed; choose another mask")
     return mask, affine
 
 
@@ -75,10 +75,10 @@ def check_grid(
     remedy = "take both from the same subject and space"
     if tuple(shape) != tuple(mask_shape):
         raise RecordingError(
-            f"{path} has the grid {tuple(shape)}, but the analysis mask has {tuple(mask_shape)}; {remedy}."
+            f"{path} has the grid {tuple(shape)}, but the analysis mask has {tuple(mask_shape)}; {remedy}"
         )
     if affine is not None and not np.allclose(affine[:3, :3], mask_affine[:3, :3], atol=1e-3):
         raise RecordingError(
             f"{path} has the axes {affine[:3, :3].tolist()} mm, but the analysis mask has "
-            f"{mask_affine[:3, :3].tolist()} mm; {remedy}, without flipping or resampling one of them."
+            f"{mask_affine[:3, :3].tolist()} mm; {remedy}, without flipping or resampling one of them"
         )

@@ -114,7 +114,7 @@ def test_nan_voxels_are_counted_and_refused(damaged_tree, file_writers):
     percent[0, 0, 0] = np.nan
     file_writers[1](damaged_tree.betas_folder() / "betas_session01.hdf5", percent)
     recording = open_nsd(damaged_tree.root, 1)
-    with pytest.raises(RecordingError, match=r"betas_session01\.hdf5 has NaN .* in 1 of .* voxels\. Take these"):
+    with pytest.raises(RecordingError, match=r"betas_session01\.hdf5 has NaN .* in 1 of .* voxels: take these"):
         next(recording.sessions())
 
 
@@ -185,7 +185,7 @@ def test_a_download_cut_short_is_refused_when_read(damaged_tree):
 
 
 def test_a_session_that_was_not_opened_is_refused(nsd_tree):
-    with pytest.raises(RecordingError, match=r"Session 3 was not opened; this recording has \[1, 2\]"):
+    with pytest.raises(RecordingError, match=r"session 3 was not opened; this recording has \[1, 2\]"):
         open_nsd(nsd_tree.root, 1, sessions=2).read_session(3)
 
 

@@ -28,7 +28,7 @@ def test_coordinates_follow_the_columns_in_c_order(recording):
 
 def test_betas_of_another_shape_are_refused(recording):
     shrunk = replace(recording, read_session=lambda session: recording.read_session(session)[:-1])
-    with pytest.raises(RecordingError, match=r"Session 1 of subj01 has betas .* expected"):
+    with pytest.raises(RecordingError, match=r"session 1 of subj01 has betas .* expected"):
         list(shrunk.sessions())
 
 

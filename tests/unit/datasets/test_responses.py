@@ -163,13 +163,13 @@ def test_what_does_not_fit_is_refused(trials_factory):
         ResponseAccumulator(trials.table, trials.n_voxels, "globally")
     accumulator = ResponseAccumulator(trials.table, trials.n_voxels)
     accumulator.add(1, trials.betas[1])
-    with pytest.raises(RecordingError, match="Session 1 is already added"):
+    with pytest.raises(RecordingError, match="session 1 is already added"):
         accumulator.add(1, trials.betas[1])
-    with pytest.raises(RecordingError, match="Session 9 is not in the trial table"):
+    with pytest.raises(RecordingError, match="session 9 is not in the trial table"):
         accumulator.add(9, trials.betas[1])
-    with pytest.raises(RecordingError, match=r"Session 2 has betas .* expected"):
+    with pytest.raises(RecordingError, match=r"session 2 has betas .* expected"):
         accumulator.add(2, trials.betas[2][1:])
-    with pytest.raises(RecordingError, match=r"Sessions \[2, 3\] have not been added"):
+    with pytest.raises(RecordingError, match=r"sessions \[2, 3\] have not been added"):
         accumulator.finish()
     with pytest.raises(RunError, match="belong to another trial table"):
         ResponseAccumulator.from_state(trials.table.iloc[:-1], accumulator.state())
@@ -194,7 +194,7 @@ def test_too_few_training_trials_are_refused(trials_factory):
     table = table[~((table["session"] == 3) & (table["split"] == "train"))]
     accumulator = ResponseAccumulator(table, trials.n_voxels)
     n_trials = int((table["session"] == 3).sum())
-    with pytest.raises(RecordingError, match="Session 3 has 0 training trials"):
+    with pytest.raises(RecordingError, match="session 3 has 0 training trials"):
         accumulator.add(3, trials.betas[3][:n_trials])
 
 
