@@ -295,7 +295,8 @@ def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choi
     begun = config is None and ((out / "manifest.json").exists() or (out / "steps").exists())
     if not begun:
         experiment = Experiment.load(config or "demo").changed(choices)
-    from braindiffuser.run import Run, stored_experiment
+    from braindiffuser.run import Run
+    from braindiffuser.run_folder import stored_experiment
 
     if begun:
         experiment = stored_experiment(out).changed(choices)

@@ -131,25 +131,3 @@ def as_states(content: Any) -> dict[str, FileState]:
 
 def _is_state(state: Any) -> bool:
     return isinstance(state, list | tuple) and list(map(type, state)) == [int, str, int, int]
-
-
-def refuse_links(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a run folder of which a part is a link: what is written or deleted there would be somebody else's.
-
-    Args:
-        folder: of the run, itself linked or not.
-        names: files and folders in it that runs write to.
-
-    Raises:
-        RunError: naming the first link to a folder, and of `unfinished` the first link to anything.
-    """
-    for name in names:
-        top = folder / name
-        found = [top] if top.is_symlink() else []
-        for parent, folders, files in os.walk(top):
-            inside = [*folders, *(files if name == "unfinished" else ())]
-            found += [Path(parent) / entry for entry in inside if (Path(parent) / entry).is_symlink()]
-        if found and (found[0].is_dir() or name in ("unfinished", ".lock")):
-            raise RunError(
-                f"{found[0]} is a link, and a run writes only into its own folder: put the whole folder elsewhere"
-            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,22 +16,19 @@ from filelock import FileLock, Timeout
 from braindiffuser.contents import Contents
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
-from braindiffuser.files import refuse_links, state_of
+from braindiffuser.files import state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.progress import Progress, silent
+from braindiffuser.run_folder import check_checkpoints, check_folder, check_links, listed, stored_experiment
 from braindiffuser.stages import Stage, Step, Work, all_steps, stages
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results, Store
 
 if TYPE_CHECKING:
-    from braindiffuser.datasets.dataset import Dataset
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.report.page import Report
-
-OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
-"""What a run writes in its folder besides the results of its stages."""
 
 
 class Run:
@@ -78,13 +74,13 @@ class Run:
         folder = Path(folder)
         store = Store(folder)
         experiment = experiment or stored_experiment(folder)
-        _refuse_folder(folder, experiment)
-        _require_checkpoints(experiment)
+        check_folder(folder, experiment)
+        check_checkpoints(experiment)
         run = cls(experiment, store, progress)
         for step in run.steps():  # fails before any work if an analysis asks for a stage that there is not
             run.states.needs_of(step)
         folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder, sorted({*_tops(), *OWN_FILES}))
+        check_links(folder)
         with run._alone():
             store.finish_publishing()
             run._note_missing_recording()
@@ -114,7 +110,7 @@ class Run:
         if stale and not overwrite:
             reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
-                f"{self.results.folder} holds {_listed(list(map(str, stale)))} of a run with other settings or inputs "
+                f"{self.results.folder} holds {listed(list(map(str, stale)))} of a run with other settings or inputs "
                 f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
             )
         for step in stale:
@@ -159,7 +155,7 @@ class Run:
         stale = [str(step) for step in steps if self.state(step) == "stale" and self.states.reasons(step)]
         if stale or uid not in (None, self.experiment.uid):
             why = (
-                f"{_listed(stale)} would be made from other things now"
+                f"{listed(stale)} would be made from other things now"
                 if stale
                 else f"another experiment ({uid}) was begun"
             )
@@ -186,7 +182,7 @@ class Run:
         name, change = next(iter(changes.items()))
         if gone:
             raise RunError(
-                f"{name} {change}, and {step} cannot be made again: the {_listed(gone)} it was made from are gone"
+                f"{name} {change}, and {step} cannot be made again: the {listed(gone)} it was made from are gone"
             )
         others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
         self._progress(f"{step} is mended: {name} {change}{others}", 1, 1)
@@ -250,7 +246,7 @@ class Run:
         of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
         if recording.captions is None and of_captions:
             raise RunError(
-                f"the recording has no captions, and targets {_listed(of_captions)} are made from them: take these groups out "
+                f"the recording has no captions, and targets {listed(of_captions)} are made from them: take these groups out "
                 "of the experiment, with a generator that does not draw from them, or give the recording captions"
             )
         return recording
@@ -288,7 +284,7 @@ class Run:
         if place is not None and not place.exists():
             self._progress(f"{place} is not there: whether the recording has changed cannot be checked", 1, 1)
         elif gone:
-            self._progress(f"no files of {_listed(gone)} are there: whether they have changed cannot be checked", 1, 1)
+            self._progress(f"no files of {listed(gone)} are there: whether they have changed cannot be checked", 1, 1)
 
     def _note_experiment(self) -> None:
         experiment = self.experiment
@@ -310,7 +306,7 @@ class Run:
         own = {str(step) for step in self.steps()}
         orphans = [name for name in self._store.steps() if name not in own]
         if orphans:
-            self._progress(f"left as they are, since this experiment has no such steps: {_listed(orphans)}", 1, 1)
+            self._progress(f"left as they are, since this experiment has no such steps: {listed(orphans)}", 1, 1)
 
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless somebody put another one there."""
@@ -367,72 +363,9 @@ class _Drafts(Mapping[str, Draft]):
         return len(list(iter(self)))
 
 
-def stored_experiment(folder: Path) -> Experiment:
-    """Read the experiment that a run's folder was made by.
-
-    Raises:
-        RunError: if the folder holds no run.
-    """
-    stored = Store(folder).manifest.get("experiment")
-    if stored is None:
-        beside = folder / "experiment.yaml"
-        remedy = f"--config {beside}" if beside.is_file() else "name a preset or an experiment file"
-        raise RunError(f"{folder} holds no run yet, or its manifest.json is damaged: {remedy}")
-    return Experiment.model_validate(stored)
-
-
 def run_demo(folder: Path | str = "runs/demo", progress: Progress = silent) -> Path:
     """Simulate a subject, decode it with the bundled networks, and return the page."""
     return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
-
-
-def _refuse_folder(folder: Path, experiment: Experiment) -> None:
-    """Refuse a folder that a run would mix with what is not its own."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file: name a folder for the run")
-    place = experiment.dataset.place
-    if place is not None:
-        out = Path(os.path.realpath(folder))
-        places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
-        if any(out == each or out in each.parents or each in out.parents for each in places):
-            raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
-    if folder.is_dir() and not Store(folder).is_run():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
-        if foreign:
-            raise RunError(
-                f"{folder} holds {_listed(foreign)}, which no run wrote there, or a run whose manifest.json and steps are gone: "
-                "choose another folder"
-            )
-
-
-def _tops() -> set[str]:
-    """Names of files and folders in a run's folder that stages write to."""
-    return {
-        Path(pattern).parts[0]
-        for stage in stages().values()
-        for pattern in stage.writes
-        if "*" not in Path(pattern).parts[0]
-    }
-
-
-def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
-    """Return where folders of a recording lie that are linked into it."""
-    paths = (path for files in dataset.files().values() for path in files.values())
-    parents = {path.parent.resolve() for path in paths if place in path.parents}
-    return {parent for parent in parents if not parent.is_relative_to(place.resolve())}
-
-
-def _require_checkpoints(experiment: Experiment) -> None:
-    for name, folder in experiment.checkpoints.items():
-        if not (folder / "model.safetensors").is_file():
-            raise RunError(
-                f"{name} names {folder}, which is not a checkpoint folder: name one that holds config.json and "
-                "model.safetensors; for published weights see `braindiffuser weights`"
-            )
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
 
 
 def _now() -> str:

@@ -1,0 +1,106 @@
+"""Which folder a run may write to: one that is new or holds a run, apart from the recording, without links."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
+from braindiffuser.stages import stages
+from braindiffuser.store.results import Store
+
+OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
+"""What a run writes in its folder besides the results of its stages."""
+
+
+def stored_experiment(folder: Path) -> Experiment:
+    """Read the experiment that a run's folder was made by.
+
+    Raises:
+        RunError: if the folder holds no run.
+    """
+    stored = Store(folder).manifest.get("experiment")
+    if stored is None:
+        beside = folder / "experiment.yaml"
+        remedy = f"--config {beside}" if beside.is_file() else "name a preset or an experiment file"
+        raise RunError(f"{folder} holds no run yet, or its manifest.json is damaged: {remedy}")
+    return Experiment.model_validate(stored)
+
+
+def check_folder(folder: Path, experiment: Experiment) -> None:
+    """Refuse a folder whose files a run would mix with its own.
+
+    Raises:
+        RunError: if it is a file, overlaps with the recording, or holds files under the names that runs write to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: name a folder for the run")
+    place = experiment.dataset.place
+    if place is not None:
+        out = Path(os.path.realpath(folder))
+        places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
+        if any(out == each or out in each.parents or each in out.parents for each in places):
+            raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
+    if folder.is_dir() and not Store(folder).is_run():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
+        if foreign:
+            raise RunError(
+                f"{folder} holds {listed(foreign)}, which no run wrote there, or a run whose manifest.json and steps are gone: "
+                "choose another folder"
+            )
+
+
+def _tops() -> set[str]:
+    """Names of files and folders in a run's folder that stages write to."""
+    return {
+        Path(pattern).parts[0]
+        for stage in stages().values()
+        for pattern in stage.writes
+        if "*" not in Path(pattern).parts[0]
+    }
+
+
+def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
+    """Return where folders of a recording lie that are linked into it."""
+    paths = (path for files in dataset.files().values() for path in files.values())
+    parents = {path.parent.resolve() for path in paths if place in path.parents}
+    return {parent for parent in parents if not parent.is_relative_to(place.resolve())}
+
+
+def check_checkpoints(experiment: Experiment) -> None:
+    """Refuse an experiment one of whose checkpoints is not on this machine.
+
+    Raises:
+        RunError: naming the entry and the folder.
+    """
+    for name, folder in experiment.checkpoints.items():
+        if not (folder / "model.safetensors").is_file():
+            raise RunError(
+                f"{name} names {folder}, which is not a checkpoint folder: name one that holds config.json and "
+                "model.safetensors; for published weights see `braindiffuser weights`"
+            )
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a folder in which something that runs write to is a link: what is written or deleted there would be somebody else's.
+
+    Raises:
+        RunError: naming the first link to a folder, or in `unfinished` the first link to anything.
+    """
+    for name in sorted({*_tops(), *OWN_FILES}):
+        top = folder / name
+        found = [top] if top.is_symlink() else []
+        for parent, folders, files in os.walk(top):
+            inside = [*folders, *(files if name == "unfinished" else ())]
+            found += [Path(parent) / entry for entry in inside if (Path(parent) / entry).is_symlink()]
+        if found and (found[0].is_dir() or name in ("unfinished", ".lock")):
+            raise RunError(
+                f"{found[0]} is a link, and a run writes only into its own folder: put the whole folder elsewhere"
+            )
+
+
+def listed(names: list[str]) -> str:
+    """Join up to six names for a message."""
+    return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
