@@ -44,7 +44,7 @@ class Contents:
         self._known = _read_known(store)
 
     def gone(self) -> list[str]:
-        """Return the roles of which files were read before and none is there any more."""
+        """Return the roles whose files were read before and are all missing now."""
         return [role for role, states in self._known.items() if states and not self.files.get(role)]
 
     def take(self, role: str, names: Iterable[str] | None = None) -> None:

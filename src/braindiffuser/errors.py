@@ -10,7 +10,7 @@ class RecordingError(BrainDiffuserError):
 
 
 class RunError(BrainDiffuserError):
-    """A run folder holds other settings than those asked for, or lacks the result of an earlier stage."""
+    """An experiment, a run or its folder cannot be used as asked; the message says why and what to do."""
 
 
 class DependencyError(BrainDiffuserError):

@@ -1,6 +1,6 @@
 """One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and an identity.
 
-Loading one takes no network library, so that a mistake in a file is answered at once.
+Loading one imports no network library, so that a mistake in a file is reported at once.
 """
 
 from __future__ import annotations

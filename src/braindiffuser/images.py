@@ -39,7 +39,7 @@ class PictureReader:
     """Equally large pictures that are read whenever a slice of them is taken, so that they need not be held all at once.
 
     Attributes:
-        numbers: what `read` knows each picture by, in order; numbers may repeat.
+        numbers: passed to `read`, one per picture, in order; numbers may repeat.
         read: numbers (n,) to pictures (n, 3, height, width).
     """
 
@@ -109,7 +109,7 @@ def load_png(paths: Sequence[Path]) -> Pictures:
 
 
 def common_size(paths: Sequence[Path]) -> tuple[int, int]:
-    """Return height and width of equally large picture files, of which only the headers are read.
+    """Return the common height and width of picture files; only their headers are read.
 
     Raises:
         ValueError: if there is no file, or their sizes differ; the message names the first that does.

@@ -134,7 +134,7 @@ class StepStates:
         return [f"{step} was made from other {name}" for name in names if record["needs"].get(name) != now.get(name)]
 
     def gone(self, step: Step) -> list[str]:
-        """List the roles of which a finished step read files and none is there any more."""
+        """List the roles whose files a finished step read and that are all missing now."""
         record = self._store.record(str(step))
         recorded = record["contents"] if record else {}
         return [role for role, files in recorded.items() if files and not self._contents.files.get(role.split()[-1])]
@@ -143,7 +143,7 @@ class StepStates:
         """Tell if a finished step was made from what it would be made from now; None if that cannot be known yet.
 
         Args:
-            step: that is asked for.
+            step: to be judged.
             known: answers found so far, which are added to.
         """
         if step not in known:

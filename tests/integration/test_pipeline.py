@@ -71,7 +71,7 @@ def test_leaves_what_others_read(finished):
     assert len(list((folder / "reconstructions" / "final").glob("*.png"))) == 14
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower()
-    assert "What each region wants to see" in page
+    assert "Preferred picture of each region" in page
     ceilings = finished.results.read_json("noise_ceiling.json")["rois"]
     assert ceilings["faces"]["n_voxels"] == 0
     assert 0 < ceilings["V1"]["median"] < 100

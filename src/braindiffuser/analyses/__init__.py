@@ -1,4 +1,4 @@
-"""Analyses: questions to a finished run that end in a section of its page. A file with a class of `Analysis` is one kind."""
+"""Analyses of a finished run, each of which ends in a section of its page. A file with a class of `Analysis` is one kind."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Analyses: questions to a finished run that end in a section of its page. One file is one kind.
+"""Analyses of a finished run, each of which ends in a section of its page.
 
 An analysis is handed what it may know as arrays; it opens no file and writes none.
 """
@@ -78,7 +78,7 @@ class Outcome:
 
 
 class Analysis(Part):
-    """A question to a finished run."""
+    """An analysis of a finished run."""
 
     needs: ClassVar[tuple[str, ...]] = ("fit",)
     """Stages whose results it asks for."""
@@ -103,8 +103,8 @@ class Analysis(Part):
 
     @abstractmethod
     def run(self, findings: Findings) -> Outcome:
-        """Answer the question.
+        """Do the analysis.
 
         Raises:
-            RunError: if it cannot be answered for this run; says why.
+            RunError: if the analysis cannot be done for this run; says why.
         """

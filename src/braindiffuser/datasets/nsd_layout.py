@@ -161,7 +161,7 @@ def _read_captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
 HELD_OUT = (
     "Photographs that no network has seen",
     "They are made of objects and backgrounds that no network was trained on and no decoder was fitted on. True features are no "
-    "upper bound here: CLIP's own tokens of what it never saw may tell the generators less than decoded ones.",
+    "upper bound here: CLIP's own tokens of unfamiliar objects may guide the generators worse than decoded ones.",
 )
 """Title and words on the page of the simulated subject's photographs that no bundled network was trained on."""
 

@@ -37,7 +37,7 @@ class Responses:
         n_repeats_test: likewise.
         ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has three trials.
             Test trials enter it: report it, never choose voxels by it.
-        training_ncsnr: the same from training trials alone; None if it was not asked for.
+        training_ncsnr: the same from training trials alone; None unless `training_ceiling`.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
         std_: likewise, ddof 1; 1 where the voxel never varies.
     """
@@ -67,7 +67,7 @@ class ResponseAccumulator:
 
     No test trial influences the training responses: all statistics come from training trials.
 
-    Memory: per-stimulus sums, those of the noise ceiling (twice if that of training trials is asked for), and a few copies
+    Memory: per-stimulus sums, those of the noise ceiling (twice with `training_ceiling`), and a few copies
     of one session.
     """
 
@@ -185,7 +185,7 @@ class ResponseAccumulator:
 
     @classmethod
     def from_state(cls, trials: pd.DataFrame, state: Mapping[str, np.ndarray]) -> ResponseAccumulator:
-        """Go on where `state` was taken.
+        """Resume from `state`.
 
         Raises:
             RunError: the state was taken from another trial table.

@@ -59,8 +59,8 @@ def check_grid(
 ) -> None:
     """Raise unless a file lies on the grid of the analysis mask.
 
-    Sizes must agree, and the axes and voxel sizes (the affine's 3×3 part) if the file tells them: a mirrored mask picks
-    wrong voxels without any other sign. The origin is not compared: several tools write betas with a zero origin.
+    Sizes must agree, and the axes and voxel sizes (the affine's 3×3 part) if the file has them: a mirrored mask
+    would select wrong voxels without any error. The origin is not compared: several tools write betas with a zero origin.
 
     Args:
         path: the file, for the message.

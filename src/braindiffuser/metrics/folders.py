@@ -18,7 +18,7 @@ from braindiffuser.metrics._pixels import SMALLEST_SIDE
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.networks import load_networks
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.scorer import Scorer, arrange, extract_features
+from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -73,7 +73,7 @@ def evaluate_folders(
     scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
     features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
     final = scorer.score(pictures, features)
-    shuffled = scorer.score(pictures.take(order), arrange(features, order))
+    shuffled = scorer.score(pictures.take(order), take(features, order))
     sets = ScoreSets(final, baselines={"shuffled_pictures": shuffled})
     return {
         **summarise(kept, sets, rng, n_resamples),

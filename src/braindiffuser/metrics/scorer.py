@@ -63,13 +63,13 @@ class Scorer:
             RunError: if a metric does not give one finite score for each picture.
         """
         if len(made) != len(self.seen):
-            raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; both must be as many")
+            raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
         features: NetworkFeatures = {} if made_features is None else made_features
         scores = {key: np.empty(len(made)) for key in self.profile.metrics}
         for rows in batches(len(made)):
             batch = made[rows]
             if made_features is None:
-                _put(features, _features_of(batch, self.profile, self.networks), rows, len(made))
+                _fill(features, _features_of(batch, self.profile, self.networks), rows, len(made))
             self._compare_pixels(rows, batch, scores)
         for key, metric in self.profile.metrics.items():
             if isinstance(metric, FeatureMetric):
@@ -111,12 +111,12 @@ def extract_features(
     """
     features: NetworkFeatures = {}
     for rows in batches(len(pictures)):
-        _put(features, _features_of(pictures[rows], profile, networks), rows, len(pictures))
+        _fill(features, _features_of(pictures[rows], profile, networks), rows, len(pictures))
     return features
 
 
-def arrange(features: NetworkFeatures, order: Int[np.ndarray, " m"]) -> NetworkFeatures:
-    """Give the features of pictures in another order: positions, which may repeat."""
+def take(features: NetworkFeatures, order: Int[np.ndarray, " m"]) -> NetworkFeatures:
+    """Return the features of the pictures at some positions, which may repeat."""
     return {name: {layer: values[order] for layer, values in layers.items()} for name, layers in features.items()}
 
 
@@ -142,7 +142,7 @@ def _checked(key: str, found: object, n: int) -> Vector:
     return scores
 
 
-def _put(features: NetworkFeatures, found: NetworkFeatures, rows: slice, n: int) -> None:
+def _fill(features: NetworkFeatures, found: NetworkFeatures, rows: slice, n: int) -> None:
     """Write a batch's features into those of all n pictures, which the first batch makes room for."""
     for name, layers in found.items():
         into = features.setdefault(name, {})

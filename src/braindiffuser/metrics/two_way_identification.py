@@ -15,7 +15,7 @@ Direction = Literal["per_reconstruction", "per_stimulus"]
 """Who chooses among whom: a reconstruction among all stimuli, or a stimulus among all reconstructions."""
 
 TIE_DECIMALS = 10
-"""Correlations that agree to so many decimals count as tied, whatever the order in which sums were rounded."""
+"""Correlations that are equal to this number of decimals count as tied, so that rounding of sums breaks no tie."""
 
 
 class TwoWayIdentification(FeatureMetric):

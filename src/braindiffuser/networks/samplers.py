@@ -99,7 +99,7 @@ def sample_ddim(
         denoise: eps = denoise(x, t).
         x: latents noised to the first timestep.
         timesteps: falling, each one of the schedule's.
-        callback: told about every step.
+        callback: called after every step.
         schedule: the one that the network was trained with.
     """
     for i, (t, t_prev) in enumerate(zip(timesteps, [*timesteps[1:], 0], strict=True), start=1):
@@ -217,7 +217,7 @@ def sample_from_latents(  # noqa: PLR0913 (all but three are keywords with defau
         strength: in [0, 1]; 0 returns the latents as they are, 1 starts from (almost) pure noise.
         noise_level: see `image_to_image_timesteps`.
         schedule: the one that the network was trained with.
-        callback: told about every step.
+        callback: called after every step.
     """
     noised_at, timesteps = image_to_image_timesteps(n_steps, strength, noise_level, schedule=schedule)
     if not timesteps:

@@ -242,13 +242,13 @@ class VDVAE(nn.Module):
         Args:
             pictures: RGB in [0, 1], of the network's own size.
             noise: standard normal noise for each layer, a generator, or None for posterior means.
-            n_layers: stop after so many layers (same values, less work); None runs all.
+            n_layers: number of layers after which to stop (same values, less work); None runs all.
 
         Returns:
             The layers' latents and divergences, and the output features (None when stopped early).
 
         Raises:
-            ValueError: if the network has fewer layers than are asked for.
+            ValueError: if the network has fewer layers than n_layers.
         """
         config, blocks = self.config, self.decoder.blocks
         if n_layers is not None and not 1 <= n_layers <= len(blocks):
@@ -302,7 +302,7 @@ def flatten_latents(latents: Sequence[Float[Tensor, "n z _ _"]]) -> Float[Tensor
 
 
 def unflatten_latents(config: VDVAEConfig, flat: Float[Tensor, "n n_latents"]) -> list[Float[Tensor, "n z _ _"]]:
-    """Split flat latents into layers: the inverse of `flatten_latents`, for as many layers as there are numbers.
+    """Split flat latents into layers: the inverse of `flatten_latents`.
 
     Raises:
         ValueError: if the numbers do not end where a layer ends.

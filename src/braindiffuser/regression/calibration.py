@@ -51,7 +51,7 @@ class Calibration:
     name: CalibrationName = "inductive"
 
     def __post_init__(self) -> None:
-        """Check that the statistics needed are there, and only as many targets as one."""
+        """Check that the statistics needed are there, and that their lengths agree."""
         missing = [
             statistic for statistic in _NEEDED[as_calibration_name(self.name)] if getattr(self, statistic) is None
         ]

@@ -25,7 +25,7 @@ Alphas = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...
 
 
 class RidgeRegression(Regressor):
-    """Ridge regression, of which every output is a linear function of the training targets.
+    """Ridge regression; every output is a linear function of the training targets.
 
     (B, b) = argmin Σ_i w_i ‖y_i - x_i B - b‖² + alpha ‖B‖²,  decoded = calibration(x B + b)
     """
@@ -67,7 +67,7 @@ class RidgeRegression(Regressor):
             )
 
     def check_rows(self, rows: str) -> None:
-        """Check that weights are asked for where rows are averages."""
+        """Refuse weights by repeats where rows are single trials."""
         if rows == "trials" and self.weighs_repeats:
             raise ValueError(
                 "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"

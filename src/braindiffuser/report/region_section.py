@@ -7,7 +7,7 @@ from typing import Any
 
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
 
-TITLE = "What each region wants to see"
+TITLE = "Preferred picture of each region"
 
 
 def no_regions_section(name: str, why: str) -> Section:
@@ -32,7 +32,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
     text = (
         "A pattern that is 1 in a region's voxels and 0 elsewhere was decoded as if it were a response, and drawn. Only the "
         f"direction of what is decoded means something; its length {length}. All regions share one noise, so their pictures "
-        "differ by region alone. Regions whose voxels respond together look alike, and no interval says how far."
+        "differ by region alone. Regions whose voxels respond together look alike; no interval measures how much."
     )
     variants = {kind: _variant(kind.removeprefix(f"{name}_")) for kind in kinds}
     groups = tuple(

@@ -70,7 +70,7 @@ class ScoredSet:
 
 
 def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
-    """Make the sections of all test sets, the first of which is the one that headlines are of."""
+    """Make the sections of all test sets; headlines show the scores of the first."""
     first = sets[0]
     ablations = [_ablations(first)] if first.ablations else []
     return [_scores(first), *ablations, _gallery_section(first), *map(_further, sets[1:]), _how_to_read(first)]

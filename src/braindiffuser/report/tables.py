@@ -21,7 +21,7 @@ BASELINES: Mapping[str, str] = {
 COMPARED: Mapping[str, str] = {"reconstruction": "Reconstruction", "ceiling": "Ceiling (true features)", **BASELINES}
 """Conditions of the main table and figure, and how they are printed."""
 FOLDERS: Mapping[str, str] = {"reconstruction": "Pictures", "shuffled_pictures": "The same, shuffled"}
-"""Conditions of two folders of pictures, of which nobody knows how they were made."""
+"""Conditions where two folders of pictures are compared: how the pictures were made is not known."""
 
 RANKING_METRIC = "efficientnet_lite0_last"
 """The stated score by which the gallery is ordered."""
@@ -201,7 +201,7 @@ def gallery_rows(ranked: pd.DataFrame, n_each: int = 4) -> dict[str, pd.DataFram
 
     Args:
         ranked: pictures from best to worst, from `rank_images`.
-        n_each: rows of each kind; a third of the pictures where there are fewer than three times as many.
+        n_each: rows of each kind, at most a third of the pictures.
 
     Returns:
         "best", "median" and "worst"; each row's index is its place in the ranking, from 0.

@@ -1,4 +1,4 @@
-"""Questions to the finished run, each answered by a section of the page."""
+"""Analyses of the finished run; each leaves a section of the page."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="analyse",
-    does="questions to the decoders, such as the preferred picture of each region",
+    does="analyses of the run, such as the preferred picture of each ROI",
     reads="decoders, predictions, truth, responses, ROIs, scores",
     writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
     needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),

@@ -96,7 +96,7 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     for the noise that they start from: that baseline is the reconstructions, each moved to another stimulus.
     """
     from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
-    from braindiffuser.metrics.scorer import arrange, extract_features
+    from braindiffuser.metrics.scorer import extract_features, take
     from braindiffuser.metrics.summary import ScoreSets
 
     n, experiment = len(scorer.seen), work.experiment
@@ -113,10 +113,10 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
 
     features = extract_features(made["final"], scorer.profile, scorer.networks)
     add("final", made["final"], features)
-    add("shuffled_responses", made["final"].take(order), arrange(features, order))
+    add("shuffled_responses", made["final"].take(order), take(features, order))
     mean, always = mean_image(train), np.zeros(n, np.int64)
     features = extract_features(mean, scorer.profile, scorer.networks)
-    add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), arrange(features, always))
+    add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), take(features, always))
     add("random_train_image", train.take(drawn))
     for kind in kinds:
         add(kind, made[kind])

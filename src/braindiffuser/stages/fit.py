@@ -89,7 +89,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 
 def _check_names(experiment: Experiment, method: str, what: str, came: Iterable[str], expected: Iterable[str]) -> None:
-    """Refuse results of a regressor that are not of what it was asked for."""
+    """Refuse results of a regressor for other names than those it was given."""
     if set(came) != set(expected):
         names = [", ".join(sorted(group)) or "none" for group in (set(came), set(expected))]
         raise RunError(

@@ -14,7 +14,7 @@ CHECKSUM = "checksum"
 
 
 def write_book(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a mapping as JSON with its checksum, at its place at once."""
+    """Write a mapping as JSON with its checksum, whole or not at all."""
     content = json.loads(json.dumps({key: value for key, value in content.items() if key != CHECKSUM}, allow_nan=False))
     with replacing(path) as beside:
         beside.write_text(

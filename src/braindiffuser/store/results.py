@@ -2,7 +2,7 @@
 
     steps/extract.latents.json        what the step was made from and every file of it
     unfinished/extract.latents/       the same step while it runs: see `draft`
-    written.json                      which content was written where; it tells a result without a record from a user's file
+    written.json                      hash of what was written to each path: tells a result whose record is lost from a foreign file
 
 A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
@@ -302,7 +302,7 @@ class Store(Results):
     # Other files of the run
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file, at its place at once."""
+        """Write a text file, whole or not at all."""
         with replacing(self.folder / name) as beside:
             beside.write_text(text, encoding="utf-8")
 

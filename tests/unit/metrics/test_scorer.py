@@ -12,7 +12,7 @@ from braindiffuser.metrics.correlation_distance import CorrelationDistance, corr
 from braindiffuser.metrics.metric import FeatureMetric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr, pixcorr
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.scorer import Scorer, arrange, extract_features, score
+from braindiffuser.metrics.scorer import Scorer, extract_features, score, take
 from braindiffuser.metrics.ssim import SSIM, ssim
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification, two_way_identification
 
@@ -147,9 +147,9 @@ def test_scores_do_not_depend_on_batches_and_few_pictures_are_held(rng, n):
     assert max(most.values()) <= BATCH
 
 
-def test_arranged_features_are_those_of_arranged_pictures(rng, seen):
+def test_taked_features_are_those_of_arranged_pictures(rng, seen):
     order = rng.integers(len(seen), size=12)
-    moved = arrange(extract_features(seen, TOY, {"rows": rows}), order)
+    moved = take(extract_features(seen, TOY, {"rows": rows}), order)
     np.testing.assert_array_equal(moved["rows"]["rows"], rows(seen[order])["rows"])
 
 
