@@ -14,10 +14,10 @@ class LowLevelConfig(Settings):
     """How latents become a picture; the defaults are the published ones."""
 
     temperature: NonNegativeFloat = Field(
-        1.0, description="Of the prior that the layers which are not predicted are drawn from; 0: its mean."
+        1.0, description="Temperature of the prior that gives the layers which are not predicted; 0 takes its mean."
     )
     output: Literal["sample", "mean"] = Field(
-        "sample", description="Of the mixture over pixel values: a sample, or its mean, which has no pixel noise."
+        "sample", description="Pixel values: a sample of the decoder's mixture, or its mean, which has no pixel noise."
     )
     batch_size: PositiveInt = runtime(32, description="Pictures at a time; results do not depend on it.")
 
@@ -25,31 +25,33 @@ class LowLevelConfig(Settings):
 class DiffusionConfig(Settings):
     """Numbers of the second stage; the defaults are the published ones."""
 
-    n_steps: int = Field(50, ge=1, lt=1000, description="Steps from pure noise.")
+    n_steps: int = Field(50, ge=1, lt=1000, description="Steps of the sampler from pure noise to a picture.")
     strength: float = Field(
-        0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 37 of 50."
+        0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 0.75 runs 37 of 50."
     )
     guidance_scale: NonNegativeFloat = Field(
-        7.5, description="g of u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
+        7.5, description="Guidance g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
     )
     vision_weight: float = Field(
-        0.6, ge=0, le=1, description="Share of vision at every cross-attention; text has the rest."
+        0.6, ge=0, le=1, description="Share of vision at every cross-attention, 0 to 1; text has the rest."
     )
     noise_level: NoiseLevel = Field(
-        "as_published", description="Noise to t = 741 and denoise from 721, as published; or consistent: noise to 721."
+        "as-published",
+        description="How far the low-level picture is noised before it is denoised from t = 721. as-published: to 741; "
+        "consistent: to 721.",
     )
     sampler: SamplerName = Field(
         "ddim", description="Algorithm; 20 steps of dpm-solver++ or unipc do what 50 of ddim do, with other pictures."
     )
-    posterior: Literal["sample", "mode"] = Field("sample", description="Of the autoencoder's Gaussian over latents.")
+    posterior: Literal["sample", "mean"] = Field("sample", description="Sample or mean of the autoencoder's Gaussian.")
     scaling_factor: PositiveFloat | None = Field(
-        None, description="Of the autoencoder's latents; none: what the autoencoder's own config says."
+        None, description="Factor that scales the autoencoder's latents; null: the one in the autoencoder's own config."
     )
     batch_size: PositiveInt = runtime(
         4, description="Pictures at a time, of which the UNet sees twice as many; results do not depend on it."
     )
     precision: Precision = Field(
-        "full", description="Of both networks: half is float16 on a GPU, as published, and float32 on a CPU."
+        "full", description="Precision of both networks: half is float16 on a GPU, as published; all else is float32."
     )
     offload: bool = runtime(
         False, description="Networks wait in main memory and go to the GPU a layer at a time: slower, for small GPUs."
