@@ -38,7 +38,9 @@ def entries(settings, place=""):
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         yield f"{place}{name}", field, value
-        inner = dict(enumerate(value)) if isinstance(value, tuple) else value if isinstance(value, dict) else {"": value}
+        inner = (
+            dict(enumerate(value)) if isinstance(value, tuple) else value if isinstance(value, dict) else {"": value}
+        )
         for key, each in inner.items():
             if isinstance(each, Settings):
                 yield from entries(each, f"{place}{name}.{key}." if key != "" else f"{place}{name}.")
@@ -46,7 +48,9 @@ def entries(settings, place=""):
 
 def test_all_families_are_looked_at():
     assert set(FAMILIES) | {Experiment} < SETTINGS
-    assert {type(part) for name in ("demo", "brain-diffuser") for part in Experiment.load(name).parts.values()} < SETTINGS
+    assert {
+        type(part) for name in ("demo", "brain-diffuser") for part in Experiment.load(name).parts.values()
+    } < SETTINGS
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda each: each.__name__)

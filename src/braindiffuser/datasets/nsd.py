@@ -23,9 +23,7 @@ def _absolute(mask: str) -> str:
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
-    root: Folder = runtime(
-        description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli; --nsd FOLDER on the command line."
-    )
+    root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
     subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
     sessions: PositiveInt | None = Field(
         None, description="How many sessions, from the first; null: all on disk. The paper used 37 of 40."

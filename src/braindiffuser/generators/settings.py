@@ -14,7 +14,7 @@ class LowLevelConfig(Settings):
     """How latents become a picture; the defaults are the published ones."""
 
     temperature: NonNegativeFloat = Field(
-        1.0, description="Temperature of the prior that gives the layers which are not predicted; 0 takes its mean."
+        1.0, description="Temperature of the prior that the layers which are not predicted are drawn from; 0: its mean."
     )
     output: Literal["sample", "mean"] = Field(
         "sample", description="Pixel values: a sample of the decoder's mixture, or its mean, which has no pixel noise."
@@ -30,20 +30,22 @@ class DiffusionConfig(Settings):
         0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 0.75 runs 37 of 50."
     )
     guidance_scale: NonNegativeFloat = Field(
-        7.5, description="Guidance g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
+        7.5, description="Guidance scale g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
     )
     vision_weight: float = Field(
         0.6, ge=0, le=1, description="Share of vision at every cross-attention, 0 to 1; text has the rest."
     )
     noise_level: NoiseLevel = Field(
         "as-published",
-        description="How far the low-level picture is noised before it is denoised from t = 721. as-published: to 741; "
-        "consistent: to 721.",
+        description="Timestep that the low-level picture is noised to. as-published: the one before the first that is "
+        "denoised, 741 before 721; consistent: the first that is denoised, 721.",
     )
     sampler: SamplerName = Field(
         "ddim", description="Algorithm; 20 steps of dpm-solver++ or unipc do what 50 of ddim do, with other pictures."
     )
-    posterior: Literal["sample", "mean"] = Field("sample", description="Sample or mean of the autoencoder's Gaussian.")
+    posterior: Literal["sample", "mean"] = Field(
+        "sample", description="Latents of the low-level picture: a sample of the autoencoder's Gaussian, or its mean."
+    )
     scaling_factor: PositiveFloat | None = Field(
         None, description="Factor that scales the autoencoder's latents; null: the one in the autoencoder's own config."
     )

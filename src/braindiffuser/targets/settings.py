@@ -27,5 +27,5 @@ class EmbeddingConfig(Settings):
 
     resizing: Resizing = Field(
         "once",
-        description="How pictures reach CLIP's size. once: bicubic; as-published: by way of 512 pixels, bilinear, in 8 bits.",
+        description="How pictures are resized for CLIP. once: bicubic; as-published: by way of 512 pixels, bilinear, in 8 bits.",
     )

@@ -14,7 +14,7 @@ class SimulatedSubject(Settings):
 
     subject: int = Field(1, ge=1, le=8, description="Number of the subject, 1 to 8, as in NSD.")
     n_train: int = Field(3000, ge=4, description="Training pictures, which only this subject sees.")
-    n_test: int = Field(200, ge=1, description="Test pictures, which all subjects see: NSD's shared 1,000.")
+    n_test: int = Field(200, ge=1, description="Test pictures, which all subjects see, like NSD's shared 1,000.")
     n_held_out: int = Field(
         0, ge=0, description="Further test pictures, of photographs that no network was trained on, scored apart."
     )
@@ -31,7 +31,7 @@ class SimulatedSubject(Settings):
     n_dropouts: int = Field(2, ge=0, description="Voxels of nsdgeneral that are invalid, and so 0, in one session.")
     size: int = Field(64, ge=16, description="Side of the pictures in pixels.")
     seed: int = Field(0, ge=0, description="Seed of everything: pictures, order, brain, noise.")
-    betas_format: Literal["hdf5", "nii.gz"] = Field("hdf5", description="Format of the betas, one file per session.")
+    betas_format: Literal["hdf5", "nii.gz"] = Field("hdf5", description="Format of the session files: hdf5 or nii.gz.")
 
     @model_validator(mode="after")
     def _check_sessions(self) -> SimulatedSubject:
