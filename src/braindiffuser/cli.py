@@ -12,21 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
-from braindiffuser import __version__
+from braindiffuser.datasets.nsd import NSD
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError
+from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
+from braindiffuser.part import Settings
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from braindiffuser.progress import Progress as Listener
     from braindiffuser.run import Run
 
@@ -38,6 +34,12 @@ app = typer.Typer(
     epilog="Start here: **braindiffuser demo**, which simulates a subject, decodes it and writes a page.",
 )
 
+
+def _entry(settings: type[Settings], name: str, *flags: str, **limits: Any) -> Any:
+    """Return the option that sets an entry: its help is the entry's description."""
+    return typer.Option(*flags, help=settings.model_fields[name].description, **limits)
+
+
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run; made if it does not exist.")]
 Config = Annotated[
     str | None,
@@ -47,9 +49,9 @@ Config = Annotated[
         help="An experiment file, or the name of a preset; default: what the run holds, else demo.",
     ),
 ]
-Nsd = Annotated[Path | None, typer.Option("--nsd", help="NSD's folder: holds nsddata, nsddata_betas, nsddata_stimuli.")]
-Subject = Annotated[int | None, typer.Option("--subject", min=1, max=8, help="Number of the subject in NSD.")]
-Device = Annotated[str | None, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1 …")]
+Nsd = Annotated[Path | None, _entry(NSD, "root", "--nsd")]
+Subject = Annotated[int | None, _entry(NSD, "subject", "--subject", min=1, max=8)]
+Device = Annotated[str | None, _entry(Experiment, "device", "--device")]
 Overwrite = Annotated[
     bool,
     typer.Option(
@@ -65,6 +67,7 @@ With = Annotated[
 ]
 
 console = Console(stderr=True)
+SIMULATED = SimulatedSubject()
 
 
 @app.command(epilog="Example: **braindiffuser demo --out runs/demo**")
@@ -101,9 +104,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     config: Config = None,
     overwrite: Overwrite = False,
-    profile: Annotated[
-        str | None, typer.Option(help="Metrics: demo (of two folders the default) or brain-diffuser-2023.")
-    ] = None,
+    profile: Annotated[str | None, _entry(EvaluationConfig, "profile", "--profile")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the scores of two folders here.")] = None,
     device: Device = None,
     modules: With = None,
@@ -148,17 +149,18 @@ def _add_stage_commands() -> None:
 )
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Becomes the root of a recording in NSD's layout.")],
-    train_pictures: Annotated[int, typer.Option("--train-pictures", help="Training pictures.")] = 3000,
-    test_pictures: Annotated[int, typer.Option("--test-pictures", help="Test pictures.")] = 200,
-    trials_per_session: Annotated[int, typer.Option(help="Must divide all pictures × 3 repeats.")] = 480,
-    subject: Annotated[int, typer.Option(help="Number of the subject, 1 to 8.")] = 1,
-    seed: Annotated[int, typer.Option(help="Another seed is another brain that saw other pictures.")] = 0,
-    betas_format: Annotated[str, typer.Option(help="hdf5 or nii.gz.")] = "hdf5",
+    train_pictures: Annotated[int, _entry(SimulatedSubject, "n_train", "--train-pictures")] = SIMULATED.n_train,
+    test_pictures: Annotated[int, _entry(SimulatedSubject, "n_test", "--test-pictures")] = SIMULATED.n_test,
+    trials_per_session: Annotated[
+        int, _entry(SimulatedSubject, "trials_per_session", "--trials-per-session")
+    ] = SIMULATED.trials_per_session,
+    subject: Annotated[int, _entry(SimulatedSubject, "subject", "--subject")] = SIMULATED.subject,
+    seed: Annotated[int, _entry(SimulatedSubject, "seed", "--seed")] = SIMULATED.seed,
+    betas_format: Annotated[str, _entry(SimulatedSubject, "betas_format", "--betas-format")] = SIMULATED.betas_format,
 ) -> None:
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
     with _telling_errors():
         from braindiffuser.datasets.simulation.simulate import simulate as write_recording
-        from braindiffuser.datasets.simulation.subject import SimulatedSubject
 
         settings = SimulatedSubject.model_validate(
             {
@@ -175,26 +177,24 @@ def simulate(
     console.print(f"[bold]{written}[/bold] holds subject {subject}")
 
 
-@app.command(epilog="Example: **braindiffuser info --preset demo**")
+@app.command(
+    epilog="Example: **braindiffuser info --preset demo > mine.yaml**, edit it, then "
+    "**braindiffuser run --config mine.yaml --out runs/mine**"
+)
 def info(
     config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of experiment files instead.")
+    ] = False,
     modules: With = None,
 ) -> None:
-    """Print versions, which networks are here, what fits a GPU, and the experiment as a file to start from."""
+    """Print an experiment as a file to start from, with what every entry means and which checkpoints are here."""
     with _telling_errors():
-        from braindiffuser.experiment import Experiment, preset_names
+        from braindiffuser.experiment_file import experiment_schema, starting_file
 
         _import_modules(modules)
-        experiment = Experiment.load(config)
-        out = Console()
-        out.print(f"braindiffuser {__version__}, presets: {', '.join(preset_names())}", highlight=False)
-        for name, folder in experiment.checkpoints.items():
-            path = folder / "model.safetensors"
-            state = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else f"missing: expected at {path}"
-            out.print(f"  {name}: {state}", highlight=False, soft_wrap=True)
-        if experiment.evaluation.profile == "brain-diffuser-2023":
-            _print_weights(out)
-        out.print(f"\n# {experiment.uid}\n{experiment.to_yaml()}", highlight=False, markup=False, soft_wrap=True)
+        text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
+    typer.echo(text)
 
 
 @app.command(epilog="Example: **braindiffuser weights**, then **braindiffuser weights --download --convert**")
@@ -290,8 +290,6 @@ def _run(
 
 
 def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
-    from braindiffuser.experiment import Experiment
-
     begun = config is None and ((out / "manifest.json").exists() or (out / "steps").exists())
     if not begun:
         experiment = Experiment.load(config or "demo").changed(choices)
@@ -355,8 +353,6 @@ def _telling_errors() -> Iterator[None]:
     except BrainDiffuserError as error:
         _leave(str(error))
     except ValidationError as error:
-        from braindiffuser.experiment import list_faults
-
         _leave(list_faults(error))
     except OSError as error:
         _leave(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
@@ -371,6 +367,15 @@ def _leave(message: str) -> NoReturn:
 
 @contextmanager
 def _progress() -> Iterator[Listener]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -58,14 +58,14 @@ class ResponsesConfig(Settings):
 
     normalisation: Literal["session", "training"] = Field(
         "session",
-        description="session: z-score each session by its training trials, then the averages by the training set; "
-        "training: only the latter, as published.",
+        description="How responses are z-scored. session: each session by its training trials, then the averages by the "
+        "training set; training: only the latter, as published.",
     )
     rows: Literal["averages", "trials"] = Field(
-        "averages", description="Decoders are fitted to averages over a picture's repeats, or to single trials."
+        "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."
     )
     rois: tuple[str, ...] = Field(
-        (), description="Only voxels of these regions, such as V1 and V2; none: the whole mask."
+        (), description="Regions whose voxels are used, such as [V1, V2]; [] uses the whole mask."
     )
     min_noise_ceiling: float = Field(
         0.0, ge=0, lt=100, description="Smallest noise ceiling of a voxel, in percent, estimated from training trials."
@@ -76,21 +76,23 @@ class PicturesConfig(Settings):
     """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
 
     ceiling: bool = Field(
-        True, description="Also draw from the stimuli's true features: what a perfect decoder would reach."
+        True, description="Whether to draw from the stimuli's true features too: what a perfect decoder would reach."
     )
     ablations: Literal["default", "all"] | tuple[str, ...] = Field(
         "default",
-        description="Ablations to draw: those that the generator draws by default, all that it has, or a list of names; [] "
-        "draws none.",
+        description="Ablations to draw: those that the generator draws by default, all (as in the paper's Table 2), or a list "
+        "of names; [] draws none.",
     )
 
 
 class EvaluationConfig(Settings):
     """How reconstructions are scored."""
 
-    profile: str = Field("demo", description="Named list of metrics: demo or brain-diffuser-2023.")
-    metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name.")
-    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples of pictures.")
+    profile: str = Field(
+        "demo", description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels."
+    )
+    metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
+    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples behind each confidence interval.")
 
     @model_validator(mode="after")
     def _known(self) -> EvaluationConfig:
@@ -119,17 +121,19 @@ class Experiment(Settings):
         9
     """
 
-    name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, in print.")
-    seed: NonNegativeInt = Field(0, description="Seed of everything random after the recording.")
-    device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 …")
-    dataset: AnyDataset = Field(description="The recording.")
+    name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, as the page shows it.")
+    seed: NonNegativeInt = Field(0, description="Seed of everything random but the recording.")
+    device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
+    dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
-    targets: dict[GroupName, AnyTarget] = Field(min_length=1, description="Target groups by name.")
+    targets: dict[GroupName, AnyTarget] = Field(
+        min_length=1, description="Target groups by name: what decoders predict."
+    )
     regression: AnyRegressor = Field(description="How decoders are fitted.")
     generator: AnyGenerator = Field(description="How pictures are drawn from decoded features.")
-    pictures: PicturesConfig = Field(PicturesConfig(), description="Which pictures are drawn.")
-    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How pictures are scored.")
-    analyses: tuple[AnyAnalysis, ...] = Field((), description="Questions to the finished run.")
+    pictures: PicturesConfig = Field(PicturesConfig(), description="What is drawn besides the reconstructions.")
+    evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How reconstructions are scored.")
+    analyses: tuple[AnyAnalysis, ...] = Field((), description="Questions to the finished run, for its page.")
 
     @model_validator(mode="after")
     def _fits(self) -> Experiment:

@@ -112,9 +112,13 @@ class Part(Settings):
 def kind_of(part: type[Part]) -> str:
     """Return the name of a part's class in experiment files."""
     package, _, module = part.__module__.rpartition(".")
-    families = [base for base in part.__mro__ if Part in base.__bases__]
-    inside = package.startswith(f"{__package__}.") and any(_package_of(family) == package for family in families)
+    inside = package.startswith(f"{__package__}.") and _package_of(family_of(part)) == package
     return module if inside else f"{part.__module__}:{part.__qualname__}"
+
+
+def family_of(part: type[Part]) -> type[Part]:
+    """Return the family of a part's class."""
+    return next(base for base in part.__mro__ if Part in base.__bases__)
 
 
 def _package_of(family: type[Part]) -> str:
@@ -166,10 +170,15 @@ def as_part(family: type[Family], content: Any) -> Family:
             "kind is {given}; known kinds: {known}",
             {"given": "no word" if "kind" in content else "missing", "known": ", ".join(known_kinds(family))},
         )
-    return _class_of(family, content["kind"]).model_validate(dict(content))
+    return class_of(family, content["kind"]).model_validate(dict(content))
 
 
-def _class_of(family: type[Family], kind: str) -> type[Family]:
+def class_of(family: type[Family], kind: str) -> type[Family]:
+    """Find the class of a kind.
+
+    Raises:
+        PydanticCustomError: if the kind is unknown, its module is not imported, or it is no finished class of the family.
+    """
     module_name, colon, name = kind.partition(":")
     if colon:
         found = _outside(kind, module_name, name)

@@ -52,7 +52,7 @@ def test_predicted_noise(vectors):
 
 def test_the_whole_guided_loop(vectors):
     config, tensors, unet = vectors
-    noised_at, timesteps = image_to_image_timesteps(config["steps"], config["strength"], "as_published")
+    noised_at, timesteps = image_to_image_timesteps(config["steps"], config["strength"], "as-published")
     assert noised_at == config["noised_at_timestep"]
     assert timesteps[0] == config["first_denoising_timestep"]
     assert len(timesteps) == config["n_denoising_steps"]

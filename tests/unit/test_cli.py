@@ -1,5 +1,7 @@
 """The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
 
+import json
+import re
 import sys
 
 import pytest
@@ -7,7 +9,10 @@ import yaml
 from typer.testing import CliRunner
 
 from braindiffuser.cli import app
-from braindiffuser.experiment import Experiment
+from braindiffuser.datasets.nsd import NSD
+from braindiffuser.datasets.simulation.subject import SimulatedSubject
+from braindiffuser.experiment import EvaluationConfig, Experiment, preset_names
+from braindiffuser.experiment_file import experiment_schema
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
@@ -82,23 +87,56 @@ def test_help_lists_every_command():
 # Information
 
 
-def test_info_prints_an_experiment_that_loads_again(tmp_path):
-    result = runner.invoke(app, ["info", "--preset", "demo"])
-    assert result.exit_code == 0
-    file = tmp_path / "experiment.yaml"
-    file.write_text(result.output.split("# demo-", 1)[1].split("\n", 1)[1], encoding="utf-8")
-    assert Experiment.load(file) == Experiment.load("demo")
+@pytest.mark.parametrize("preset", preset_names())
+def test_info_prints_a_file_that_runs_as_it_stands(preset, asked, tmp_path):
+    printed = runner.invoke(app, ["info", "--preset", preset])
+    assert (printed.exit_code, printed.stderr) == (0, "")
+    (tmp_path / "mine.yaml").write_text(printed.stdout, encoding="utf-8")
+    again = runner.invoke(app, ["info", "--config", str(tmp_path / "mine.yaml")])
+    assert again.stdout == printed.stdout
+    assert runner.invoke(app, ["run", "--config", str(tmp_path / "mine.yaml"), "--out", "runs/mine"]).exit_code == 0
+    assert asked[0][1] == Experiment.load(preset)
 
 
-def test_info_says_what_the_published_preset_lacks(tmp_path, monkeypatch):
+def test_info_prints_what_a_file_says(tmp_path):
+    name = ":smile: [bold]two[/bold]\tlines\n# no comment"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"preset": "demo", "name": name}))
+    printed = runner.invoke(app, ["info", "--config", str(tmp_path / "mine.yaml")], terminal_width=40).stdout
+    assert yaml.safe_load(printed) == Experiment.load(tmp_path / "mine.yaml").model_dump(mode="json")
+
+
+def test_info_says_which_checkpoints_are_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
-    result = runner.invoke(app, ["info", "--preset", "brain-diffuser"], terminal_width=250)
-    assert result.exit_code == 0
-    said = words_of(result)
+    said = runner.invoke(app, ["info", "--preset", "brain-diffuser"]).stdout
     for entry, network in {"generator.vdvae": "vdvae", "targets.vision.checkpoint": "clip"}.items():
-        assert f"{entry}: missing: expected at {tmp_path / 'brain-diffuser' / network}" in said
-    assert "6,660 MB" in said
-    assert "calibration: transductive" in said
+        assert f"# Checkpoint {entry} is missing, expected at {tmp_path / 'brain-diffuser' / network}" in said
+    assert "# braindiffuser checkpoints --download --convert" in said
+
+
+def test_info_prints_the_schema_of_files():
+    assert json.loads(runner.invoke(app, ["info", "--schema"]).stdout) == experiment_schema()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "settings", "entry"),
+    [
+        ("run", "--nsd", NSD, "root"),
+        ("run", "--subject", NSD, "subject"),
+        ("fit", "--device", Experiment, "device"),
+        ("evaluate", "--profile", EvaluationConfig, "profile"),
+        ("simulate", "--train-pictures", SimulatedSubject, "n_train"),
+        ("simulate", "--test-pictures", SimulatedSubject, "n_test"),
+        ("simulate", "--trials-per-session", SimulatedSubject, "trials_per_session"),
+        ("simulate", "--subject", SimulatedSubject, "subject"),
+        ("simulate", "--seed", SimulatedSubject, "seed"),
+        ("simulate", "--betas-format", SimulatedSubject, "betas_format"),
+    ],
+)
+def test_options_that_are_entries_are_described_as_these(command, option, settings, entry):
+    said = " ".join(runner.invoke(app, [command, "--help"]).output.replace("│", " ").split())
+    field = settings.model_fields[entry]
+    default = f" [default: {field.default}]" if command == "simulate" else ""
+    assert re.search(rf"{option} <[^>]+>( \[[^]]+\])? {re.escape(field.description + default)}", said)
 
 
 # Choices

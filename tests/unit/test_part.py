@@ -137,12 +137,10 @@ def test_files_that_begin_with_an_underscore_are_no_kinds():
 
 
 @pytest.mark.parametrize(("family", "kind"), KINDS, ids=NAMES)
-def test_every_kind_and_every_entry_is_documented(family, kind):
+def test_every_kind_is_documented(family, kind):
     part = class_of(family, kind)
     assert part.__doc__
     assert inspect.getdoc(import_module(part.__module__))
-    undocumented = [name for name, field in part.model_fields.items() if not field.description]
-    assert undocumented == []
 
 
 @pytest.mark.parametrize(("family", "kind"), KINDS, ids=NAMES)

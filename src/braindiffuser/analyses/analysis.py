@@ -86,7 +86,7 @@ class Analysis(Part):
     """Whether it calls the generator."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
-        "", description="Name of its results, where one kind is used twice; empty: the kind's."
+        "", description="Name of the results, if one kind is used twice; '' takes the kind's own."
     )
 
     @property

@@ -35,7 +35,7 @@ class ROIMaximisation(Analysis):
 
     lengths: Lengths = Field(
         "from-training",
-        description="Length of decoded patterns: from-training, that of training targets; as-published, typed in by the authors.",
+        description="Length of decoded patterns. from-training: that of training targets; as-published: typed in by the authors.",
     )
 
     def check_groups(self, drawn: Collection[str]) -> None:

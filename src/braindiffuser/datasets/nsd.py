@@ -23,16 +23,14 @@ def _absolute(mask: str) -> str:
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
-    root: Folder = runtime(
-        description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli (on the command line: --nsd FOLDER)."
-    )
-    subject: PositiveInt = Field(1, description="Number of the subject, from 1.")
+    root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
+    subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
     sessions: PositiveInt | None = Field(
-        None, description="How many sessions, from the first; none: all on disk. The paper used 37 of 40."
+        None, description="How many sessions, from the first; null: all on disk. The paper used 37 of 40."
     )
-    betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="Which GLM the betas come from.")
+    betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="GLM that the betas come from.")
     mask: Annotated[str, AfterValidator(_absolute)] = Field(
-        "nsdgeneral", description="The analysed voxels: a volume of the subject's roi folder, or a NIfTI file."
+        "nsdgeneral", description="Mask of the analysed voxels: a volume of the subject's roi folder, or a NIfTI file."
     )
 
     def open(self, made: Path) -> Recording:

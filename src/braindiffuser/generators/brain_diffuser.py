@@ -41,10 +41,10 @@ class BrainDiffuser(Generator):
     }
 
     vdvae: Path = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")
-    autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder.")
+    autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder whose latents diffusion denoises.")
     unet: Path = Field(description="Checkpoint folder of the dual-guided UNet.")
-    low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage.")
-    diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage.")
+    low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage: latents to the low-level picture.")
+    diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage: on to the reconstruction.")
 
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
         """Load the networks of the stage that a variant ends in."""

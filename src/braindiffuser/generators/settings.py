@@ -14,38 +14,42 @@ class LowLevelConfig(Settings):
     """How latents become a picture; the defaults are the published ones."""
 
     temperature: NonNegativeFloat = Field(
-        1.0, description="Of the prior that the layers which are not predicted are drawn from; 0: its mean."
+        1.0, description="Temperature of the prior that the layers which are not predicted are drawn from; 0: its mean."
     )
     output: Literal["sample", "mean"] = Field(
-        "sample", description="Of the mixture over pixel values: a sample, or its mean, which has no pixel noise."
+        "sample", description="Pixel values: a sample of the decoder's mixture, or its mean, which has no pixel noise."
     )
 
 
 class DiffusionConfig(Settings):
     """Numbers of the second stage; the defaults are the published ones."""
 
-    n_steps: int = Field(50, ge=1, lt=1000, description="Steps from pure noise.")
+    n_steps: int = Field(50, ge=1, lt=1000, description="Steps of the sampler from pure noise to a picture.")
     strength: float = Field(
-        0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 37 of 50."
+        0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 0.75 runs 37 of 50."
     )
     guidance_scale: NonNegativeFloat = Field(
-        7.5, description="g of u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
+        7.5, description="Guidance scale g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
     )
     vision_weight: float = Field(
-        0.6, ge=0, le=1, description="Share of vision at every cross-attention; text has the rest."
+        0.6, ge=0, le=1, description="Share of vision at every cross-attention, 0 to 1; text has the rest."
     )
     noise_level: NoiseLevel = Field(
-        "as_published", description="Noise to t = 741 and denoise from 721, as published; or consistent: noise to 721."
+        "as-published",
+        description="Timestep that the low-level picture is noised to. as-published: the one before the first that is "
+        "denoised, 741 before 721; consistent: the first that is denoised, 721.",
     )
     sampler: SamplerName = Field(
         "ddim", description="Algorithm; 20 steps of dpm-solver++ or unipc do what 50 of ddim do, with other pictures."
     )
-    posterior: Literal["sample", "mode"] = Field("sample", description="Of the autoencoder's Gaussian over latents.")
+    posterior: Literal["sample", "mean"] = Field(
+        "sample", description="Latents of the low-level picture: a sample of the autoencoder's Gaussian, or its mean."
+    )
     scaling_factor: PositiveFloat | None = Field(
-        None, description="Of the autoencoder's latents; none: what the autoencoder's own config says."
+        None, description="Factor that scales the autoencoder's latents; null: the one in the autoencoder's own config."
     )
     precision: Precision = Field(
-        "full", description="Of both networks: half is float16 on a GPU, as published, and float32 on a CPU."
+        "full", description="Precision of both networks: half is float16 on a GPU, as published; all else is float32."
     )
     offload: bool = runtime(
         False, description="Networks wait in main memory and go to the GPU a layer at a time: slower, for small GPUs."

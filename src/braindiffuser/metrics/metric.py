@@ -11,7 +11,7 @@ from pydantic import Field
 from braindiffuser._arrays import Matrix, Pictures, Vector
 from braindiffuser.part import Part
 
-Label: TypeAlias = Annotated[str, Field(description="Name in print.")]
+Label: TypeAlias = Annotated[str, Field(description="Name of the metric in tables and figures.")]
 Description: TypeAlias = Annotated[str, Field(description="What is computed, preprocessing included, in a sentence.")]
 Citation: TypeAlias = Annotated[str, Field(description="Where the metric comes from.")]
 
@@ -56,7 +56,7 @@ class FeatureMetric(Metric):
     """A metric that compares features of one layer of a network."""
 
     network: str = Field(description="Name of the feature network.")
-    layer: str = Field(description="Its layer.")
+    layer: str = Field(description="Layer of the network whose features are compared.")
 
     def load_network(self, device: str) -> FeatureNetwork | None:
         """Load the network, if it comes with the metric; None: the package knows `network` by its name.

@@ -31,7 +31,7 @@ class TwoWayIdentification(FeatureMetric):
     citation: Citation = OZCELIK_VANRULLEN_2023
     direction: Direction = Field(
         "per_reconstruction",
-        description="Whether a reconstruction chooses among all stimuli, or a stimulus among all reconstructions.",
+        description="Who chooses among whom: a reconstruction among all stimuli, or a stimulus among all reconstructions.",
     )
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

@@ -57,7 +57,7 @@ def image_to_image_timesteps(
 ) -> tuple[int, list[int]]:
     """Choose the timestep to noise latents to, and the floor(strength n_steps) timesteps to denoise them over.
 
-    `as_published` noises Brain-Diffuser's way, to the timestep above the first that is denoised (741, then 721 to 1
+    `as-published` noises Brain-Diffuser's way, to the timestep above the first that is denoised (741, then 721 to 1
     for 50 steps at strength 0.75); `consistent` noises to the very timestep that is denoised first (721). At strength
     1 there is no timestep above, and both are the same. At a strength that leaves no step, the noised timestep is 0
     and the list empty.
@@ -71,7 +71,7 @@ def image_to_image_timesteps(
     n_denoised = math.floor(strength * n_steps + 1e-9)  # 0.58 * 50 is 28.999… in binary
     if n_denoised == 0:
         return 0, []
-    n_above = 1 if noise_level == "as_published" and n_denoised < n_steps else 0
+    n_above = 1 if noise_level == "as-published" and n_denoised < n_steps else 0
     return timesteps[n_steps - n_denoised - n_above], timesteps[n_steps - n_denoised :]
 
 
@@ -202,7 +202,7 @@ def sample_from_latents(  # noqa: PLR0913 (all but three are keywords with defau
     sampler: SamplerName = "ddim",
     n_steps: int = 50,
     strength: float = 0.75,
-    noise_level: NoiseLevel = "as_published",
+    noise_level: NoiseLevel = "as-published",
     schedule: Schedule = VERSATILE_DIFFUSION,
     callback: Callback | None = None,
 ) -> Latents:

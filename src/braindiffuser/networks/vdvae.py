@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,17 +27,19 @@ class VDVAEConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image_size: int  # side of the picture in pixels
-    enc_blocks: str  # "64x11,64d2": eleven blocks at 64 px, then one that halves
-    dec_blocks: str  # "1x2,4m1": two blocks at 1 px, then one at 4 px that mixes in the 1 px stream
-    width: int  # channels of the residual streams
-    zdim: int = 16  # channels of each latent group
-    bottleneck_multiple: float = 0.25  # channels inside a block, as a share of width
-    custom_width_str: str = ""  # "64:128,32:256": other widths at some resolutions
-    no_bias_above: int = 64  # resolutions up to this one start from a learnt picture
-    num_mixtures: int = 10  # logistic components of the output distribution
-    shift: float = -115.92961967  # added to a picture in 0…255
-    scale: float = 1 / 69.37404  # then multiplied
+    image_size: int = Field(description="Side of the picture, in pixels.")
+    enc_blocks: str = Field(description="Encoder: 64x11,64d2 is eleven blocks at 64 pixels, then one that halves.")
+    dec_blocks: str = Field(
+        description="Decoder: 1x2,4m1 is two blocks at 1 pixel, then one at 4 pixels that mixes in the stream of 1 pixel."
+    )
+    width: int = Field(description="Channels of the residual streams.")
+    zdim: int = Field(16, description="Channels of each latent group.")
+    bottleneck_multiple: float = Field(0.25, description="Channels inside a block, as a share of width.")
+    custom_width_str: str = Field("", description="Other widths at some resolutions: 64:128,32:256.")
+    no_bias_above: int = Field(64, description="Largest resolution, in pixels, that starts from a learnt picture.")
+    num_mixtures: int = Field(10, description="Logistic components of the output distribution.")
+    shift: float = Field(-115.92961967, description="Added to a picture in 0 to 255.")
+    scale: float = Field(1 / 69.37404, description="Factor of the shifted picture.")
 
     @property
     def widths(self) -> dict[int, int]:

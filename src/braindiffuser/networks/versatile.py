@@ -15,7 +15,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Latents: TypeAlias = Float[torch.Tensor, "n channels height width"]
 VisionTokens: TypeAlias = Float[torch.Tensor, "n n_vision_tokens vision_dim"]
@@ -31,15 +31,19 @@ class VersatileConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    in_channels: PositiveInt = 4  # channels of the autoencoder's latents, and of the predicted noise
-    sample_size: PositiveInt = 64  # height and width of the latents: 64 = 512 pixels / 8 (other sizes run too)
-    block_out_channels: tuple[PositiveInt, ...] = (320, 640, 1280, 1280)  # width of each level; each halves the size
-    attention_levels: tuple[bool, ...] = (True, True, True, False)  # which levels look at the tokens; the middle does
-    layers_per_block: PositiveInt = 2  # residual blocks of a level on the way down (one more on the way up)
-    attention_heads: PositiveInt = 8  # heads of every attention; must divide the widths
-    vision_dim: PositiveInt = 768  # width of a vision token (CLIP ViT-L/14: 768)
-    text_dim: PositiveInt = 768  # width of a text token (CLIP ViT-L/14: 768)
-    norm_num_groups: PositiveInt = 32  # groups of every GroupNorm; must divide the widths
+    in_channels: PositiveInt = Field(4, description="Channels of the autoencoder's latents and of the noise.")
+    sample_size: PositiveInt = Field(64, description="Side of the latents: 64 for 512 pixels; other sizes run too.")
+    block_out_channels: tuple[PositiveInt, ...] = Field(
+        (320, 640, 1280, 1280), description="Channels of each level; each level after the first halves the side."
+    )
+    attention_levels: tuple[bool, ...] = Field(
+        (True, True, True, False), description="Whether each level looks at the tokens; the middle block always does."
+    )
+    layers_per_block: PositiveInt = Field(2, description="Residual blocks of a level going down; going up, one more.")
+    attention_heads: PositiveInt = Field(8, description="Heads of every attention; must divide all channels.")
+    vision_dim: PositiveInt = Field(768, description="Width of a vision token; CLIP ViT-L/14 has 768.")
+    text_dim: PositiveInt = Field(768, description="Width of a text token; CLIP ViT-L/14 has 768.")
+    norm_num_groups: PositiveInt = Field(32, description="Groups of every GroupNorm; must divide all channels.")
 
     @model_validator(mode="after")
     def _fits(self) -> VersatileConfig:

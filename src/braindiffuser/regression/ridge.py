@@ -33,16 +33,18 @@ class RidgeRegression(Regressor):
     linear: ClassVar[bool] = True
 
     alphas: dict[str, Alphas] = Field(
-        {}, description="Penalties to choose from, by target group; one is taken as it is."
+        {},
+        description="Penalties alpha to choose from, by target group; one is taken as it is. As published: 50,000 for VDVAE "
+        "latents, 60,000 for CLIP vision, 100,000 for CLIP text.",
     )
     default_alphas: Alphas = Field(
         (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5),
-        description="Penalties to choose from for groups that alphas does not name.",
+        description="Penalties alpha to choose from for groups that `alphas` does not name.",
     )
     weights: Literal["equal", "repeats"] = Field(
-        "equal", description="How averages count in the fit: alike, or by the number of trials averaged into each."
+        "equal", description="How averages count in the fit: all alike, or by the number of repeats in each."
     )
-    n_folds: int = Field(5, ge=2, description="Folds of cross-validation over stimuli.")
+    n_folds: int = Field(5, ge=2, description="Folds of cross-validation over training stimuli.")
     calibration: CalibrationName = Field(
         "inductive",
         description="How predictions are rescaled to the spread of the training targets: by cross-validated predictions "

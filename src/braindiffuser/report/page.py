@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -102,6 +101,8 @@ def render_page(header: Header, sections: Sequence[Section], read: ReadPictures)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two sections of the page have the name {twice[0]}: give one of them another")
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("braindiffuser.report", "assets"),
         autoescape=True,

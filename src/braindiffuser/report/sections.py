@@ -11,7 +11,7 @@ references, such as picture 7 of kind "final": they are read when the page is ma
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar
 from xml.etree import ElementTree
 
 from pydantic import Field, field_validator, model_validator
@@ -58,6 +58,8 @@ REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((
 
 KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
 """Kind of picture, a folder's name, such as "final" or "seen"."""
+Word = TypeVar("Word")
+Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, by which files tell blocks apart.")]
 
 
 class PictureRef(Settings):
@@ -71,9 +73,9 @@ class PictureRef(Settings):
 class Text(Settings):
     """A paragraph."""
 
-    type: Literal["text"] = "text"
+    type: Tag[Literal["text"]] = "text"
     text: str = Field(description="Plain text.")
-    style: Literal["plain", "note", "verdict"] = Field("plain", description="verdict: what the numbers say.")
+    style: Literal["plain", "note", "verdict"] = Field("plain", description="Look; a verdict says what numbers mean.")
 
 
 class Headline(Settings):
@@ -87,7 +89,7 @@ class Headline(Settings):
 class Headlines(Settings):
     """Large numbers side by side."""
 
-    type: Literal["headlines"] = "headlines"
+    type: Tag[Literal["headlines"]] = "headlines"
     items: tuple[Headline, ...] = Field(description="Numbers, four at most look well.")
 
 
@@ -108,7 +110,7 @@ class Row(Settings):
 class Table(Settings):
     """A table with a name for every row."""
 
-    type: Literal["table"] = "table"
+    type: Tag[Literal["table"]] = "table"
     caption: str = Field(description="What the table holds.")
     corner: str = Field("", description="Heading of the rows' names.")
     columns: tuple[str, ...] = Field(description="Headings of the columns.")
@@ -153,7 +155,7 @@ class Figure(Settings):
 class Figures(Settings):
     """Figures side by side."""
 
-    type: Literal["figures"] = "figures"
+    type: Tag[Literal["figures"]] = "figures"
     figures: tuple[Figure, ...] = Field(description="From left to right.")
 
 
@@ -168,7 +170,7 @@ class PictureGroup(Settings):
 class Pictures(Settings):
     """Groups of pictures in a grid."""
 
-    type: Literal["pictures"] = "pictures"
+    type: Tag[Literal["pictures"]] = "pictures"
     groups: tuple[PictureGroup, ...] = Field(description="Groups in order.")
 
 
@@ -176,7 +178,7 @@ class GalleryRow(Settings):
     """One stimulus of a gallery, with its pictures from left to right."""
 
     number: int = Field(ge=0, description="Number of the test picture.")
-    stimulus_id: int = Field(description="0-based stimulus id.")
+    stimulus_id: int = Field(description="Stimulus id, from 0.")
     place: int = Field(description="Place in the ranking, from 1.")
     scores: dict[str, str] = Field(description="Label of each metric → score as printed.")
 
@@ -184,7 +186,7 @@ class GalleryRow(Settings):
 class Gallery(Settings):
     """Ranked stimuli with their pictures."""
 
-    type: Literal["gallery"] = "gallery"
+    type: Tag[Literal["gallery"]] = "gallery"
     kinds: dict[KindName, str] = Field(description="Kind of picture → heading, from left to right.")
     rows: dict[str, tuple[GalleryRow, ...]] = Field(description="Heading, such as Best → rows.")
     n_ranked: int = Field(description="Number of ranked stimuli.")
@@ -195,14 +197,14 @@ class Strip(Settings):
     """One stimulus of a contact sheet."""
 
     number: int = Field(ge=0, description="Number of the test picture.")
-    stimulus_id: int = Field(description="0-based stimulus id.")
+    stimulus_id: int = Field(description="Stimulus id, from 0.")
     score: str = Field(description="Score as printed.")
 
 
 class ContactSheet(Settings):
     """All pictures, small, folded away."""
 
-    type: Literal["contact_sheet"] = "contact_sheet"
+    type: Tag[Literal["contact_sheet"]] = "contact_sheet"
     kinds: dict[KindName, str] = Field(min_length=1, description="Kind of picture → name, from left to right.")
     strips: tuple[Strip, ...] = Field(min_length=1, description="Stimuli in order.")
     ranking: str = Field(description="Label of the score below each.")
@@ -211,15 +213,15 @@ class ContactSheet(Settings):
 class Facts(Settings):
     """Names and what they are, such as the settings of a run or the terms of a page."""
 
-    type: Literal["facts"] = "facts"
+    type: Tag[Literal["facts"]] = "facts"
     facts: dict[str, str] = Field(description="Name → text.")
-    style: Literal["compact", "explained"] = Field("compact", description="compact: side by side; explained: below.")
+    style: Literal["compact", "explained"] = Field("compact", description="Texts beside names, or below.")
 
 
 class Code(Settings):
     """Text of a file, folded."""
 
-    type: Literal["code"] = "code"
+    type: Tag[Literal["code"]] = "code"
     text: str = Field(description="The text as it stands.")
     fold: str = Field(description="Words that it is folded behind.")
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from braindiffuser.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BASELINES: Mapping[str, str] = {
     "mean_image": "Mean training picture",
@@ -101,6 +102,8 @@ def scores_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
         Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and each
         ablation its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
     """
+    import pandas as pd
+
     rows = {}
     ablations = [name for entry in _metrics(scores).values() for name in entry.get("ablations") or {}]
     for key, entry in _metrics(scores).items():

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
@@ -21,6 +20,8 @@ from braindiffuser.stages.reconstruct import kind_name
 from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
     from braindiffuser.metrics.summary import PerPicture, ScoreSets
 
@@ -58,6 +59,8 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
     more kind.
     """
+    import pandas as pd
+
     from braindiffuser.datasets.splits import order_of_appearance
     from braindiffuser.metrics.networks import load_networks
     from braindiffuser.metrics.scorer import Scorer

@@ -13,11 +13,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import zarr
 from jaxtyping import Shaped
 from PIL import Image
 
@@ -26,6 +24,10 @@ from braindiffuser._arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import zarr
 
 BLOCK = 128
 """Rows in a block of an array."""
@@ -187,9 +189,13 @@ class Draft:
         """Return the shape of an array that was begun; None if it was not."""
         if not self.holds(f"arrays/{name}/zarr.json"):
             return None
+        import zarr
+
         return zarr.open_array(self.folder / "arrays" / name, mode="r").shape
 
     def _blocks(self, name: str, shape: tuple[int, ...], dtype: str) -> tuple[zarr.Array[Any], list[slice]]:
+        import zarr
+
         place, header = f"arrays/{name}", f"arrays/{name}/zarr.json"
         chunks = _chunks(shape)
         if not self.holds(header):

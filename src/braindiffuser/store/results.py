@@ -2,7 +2,7 @@
 
     steps/extract.latents.json        what the step was made from and every file of it
     unfinished/extract.latents/       the same step while it runs: see `draft`
-    written.json                      hash of what was written to each path: tells a result whose record is lost from a foreign file
+    written.json                      hash of what was written to each path, to know a result whose record is lost
 
 A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
@@ -14,11 +14,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
-import zarr
 from jaxtyping import Shaped
 
 from braindiffuser import images
@@ -27,6 +25,10 @@ from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
 from braindiffuser.store.books import CHECKSUM, read_book, write_book
 from braindiffuser.store.draft import Draft, discard, picture_name, read_bundle
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import zarr
 
 FORMAT = 3
 """Of the folder; other formats are refused."""
@@ -80,6 +82,8 @@ class Results:
         Raises:
             RunError: if there is none.
         """
+        import zarr
+
         self._existing(f"arrays/{name}/zarr.json")
         return zarr.open_array(self.folder / "arrays" / name, mode="r")
 
@@ -113,6 +117,8 @@ class Results:
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read a CSV table."""
+        import pandas as pd
+
         return pd.read_csv(self._existing(name))
 
     def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:

@@ -17,7 +17,7 @@ class CLIPText(Target):
     reads: ClassVar[tuple[str, ...]] = ("captions",)
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: Path = Field(description="Checkpoint folder of a CLIP.")
+    checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed captions."""

@@ -17,7 +17,7 @@ class CLIPVision(EmbeddingConfig, Target):
 
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: Path = Field(description="Checkpoint folder of a CLIP.")
+    checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""

@@ -15,10 +15,10 @@ class LatentConfig(Settings):
     """Which latents are taken from a picture."""
 
     n_layers: PositiveInt = Field(
-        31, description="Layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 numbers."
+        31, description="Number of layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 latents."
     )
     posterior: Literal["sample", "mean"] = Field(
-        "sample", description="Of the posterior over latents: a sample, as published, or its mean, a cleaner target."
+        "sample", description="Sample of the posterior over latents, as published, or its mean, a cleaner target."
     )
     resizing: Resizing = Field(
         "once", description="To the VDVAE's size, bilinear: once, in float32; as-published, by Pillow in 8 bits."
@@ -30,5 +30,5 @@ class EmbeddingConfig(Settings):
 
     resizing: Resizing = Field(
         "once",
-        description="To CLIP's size, bicubic: once, in float32; as-published, by way of 512 pixels, in 8 bits each time.",
+        description="How pictures are resized for CLIP. once: bicubic; as-published: by way of 512 pixels, bilinear, in 8 bits.",
     )

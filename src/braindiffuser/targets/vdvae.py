@@ -17,7 +17,7 @@ class VDVAELatents(LatentConfig, Target):
 
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: Path = Field(description="Checkpoint folder of a VDVAE.")
+    checkpoint: Path = Field(description="Checkpoint folder of the VDVAE.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""

@@ -113,7 +113,7 @@ def test_half_precision_is_close_and_the_sampler_stays_in_full(networks, picture
     assert 0 < np.abs(half - full).max() < 0.02
 
 
-@pytest.mark.parametrize("posterior", ["sample", "mode"])
+@pytest.mark.parametrize("posterior", ["sample", "mean"])
 def test_seed_and_id_fix_the_picture(networks, pictures, embeddings, null, posterior):
     def one(seed, picture_id):
         config = DiffusionConfig(**FAST, posterior=posterior)
@@ -137,7 +137,7 @@ def test_noise_is_standard_normal_and_each_picture_has_its_own():
 
 @torch.no_grad()
 def test_strength_zero_is_the_autoencoder_alone(networks, pictures, embeddings, null):
-    config = DiffusionConfig(**FAST, strength=0, posterior="mode")
+    config = DiffusionConfig(**FAST, strength=0, posterior="mean")
     made = reconstruct(networks, pictures, embeddings, null, IDS, config)
     latents = networks.autoencoder.encode(2 * torch.from_numpy(pictures) - 1).latent_dist.mode()
     expected = (networks.autoencoder.decode(latents).sample + 1) / 2
@@ -245,5 +245,5 @@ def test_an_impossible_config_is_refused(faulty):
 def test_defaults_are_the_published_numbers():
     config = DiffusionConfig()
     assert (config.n_steps, config.strength, config.guidance_scale, config.vision_weight) == (50, 0.75, 7.5, 0.6)
-    assert (config.sampler, config.noise_level, config.posterior) == ("ddim", "as_published", "sample")
+    assert (config.sampler, config.noise_level, config.posterior) == ("ddim", "as-published", "sample")
     assert (config.precision, config.offload) == ("full", False)  # published: half, which the preset says

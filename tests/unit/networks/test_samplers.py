@@ -73,14 +73,14 @@ def gaussian(schedule, variance=0.25):
 
 def test_published_timesteps():
     assert uniform_timesteps(50) == list(range(981, 0, -20))
-    assert image_to_image_timesteps(50, 0.75, "as_published") == (741, list(range(721, 0, -20)))
+    assert image_to_image_timesteps(50, 0.75, "as-published") == (741, list(range(721, 0, -20)))
     assert image_to_image_timesteps(50, 0.75, "consistent") == (721, list(range(721, 0, -20)))
     assert len(image_to_image_timesteps(50, 0.58, "consistent")[1]) == 29  # 0.58 * 50 < 29 in binary
 
 
 @settings(deadline=None, max_examples=25)
 @given(
-    n_steps=st.integers(1, 999), strength=st.floats(0, 1), noise_level=st.sampled_from(["as_published", "consistent"])
+    n_steps=st.integers(1, 999), strength=st.floats(0, 1), noise_level=st.sampled_from(["as-published", "consistent"])
 )
 def test_timesteps_fall_within_the_schedule(n_steps, strength, noise_level):
     every = uniform_timesteps(n_steps)
@@ -119,7 +119,7 @@ def test_impossible_strengths_are_refused(strength):
 
 
 def test_strength_one_starts_at_the_top_either_way():
-    assert image_to_image_timesteps(50, 1.0, "as_published") == image_to_image_timesteps(50, 1.0, "consistent")
+    assert image_to_image_timesteps(50, 1.0, "as-published") == image_to_image_timesteps(50, 1.0, "consistent")
     assert image_to_image_timesteps(50, 1.0, "consistent") == (981, uniform_timesteps(50))
 
 
@@ -136,7 +136,7 @@ def test_ddim_is_diffusers_ddim(latents, schedules):
     x = latents
     for t in scheduler.timesteps[13:]:
         x = scheduler.step(bent(x, t.item()), t, x).prev_sample
-    _, timesteps = image_to_image_timesteps(50, 0.75, "as_published", schedule=schedule)
+    _, timesteps = image_to_image_timesteps(50, 0.75, "as-published", schedule=schedule)
     torch.testing.assert_close(sample_ddim(bent, latents, timesteps, schedule=schedule), x, rtol=0, atol=1e-4)
 
 

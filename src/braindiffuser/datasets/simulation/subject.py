@@ -12,26 +12,26 @@ from braindiffuser.part import Settings
 class SimulatedSubject(Settings):
     """What to simulate. The same settings always give the same recording."""
 
-    subject: int = Field(1, ge=1, le=8, description="Number in file names and row of subjectim.")
-    n_train: int = Field(3000, ge=4, description="Pictures that only this subject sees: training.")
-    n_test: int = Field(200, ge=1, description="Pictures that all subjects see (NSD's shared 1,000): test.")
+    subject: int = Field(1, ge=1, le=8, description="Number of the subject, 1 to 8, as in NSD.")
+    n_train: int = Field(3000, ge=4, description="Training pictures, which only this subject sees.")
+    n_test: int = Field(200, ge=1, description="Test pictures, which all subjects see, like NSD's shared 1,000.")
     n_held_out: int = Field(
-        0, ge=0, description="Further shared pictures, of photographs that no network was trained on."
+        0, ge=0, description="Further test pictures, of photographs that no network was trained on, scored apart."
     )
-    n_repeats: int = Field(3, ge=1, description="Times each picture is to be shown.")
-    trials_per_session: int = Field(480, ge=2, description="Trials of a session; NSD has 750.")
+    n_repeats: int = Field(3, ge=1, description="Times that each picture is to be shown.")
+    trials_per_session: int = Field(480, ge=2, description="Trials of a session; must divide all trials. NSD has 750.")
     n_missing_sessions: int = Field(
-        1, ge=0, description="Last sessions, designed but not recorded: some repeats are missing."
+        1, ge=0, description="Sessions at the end that are designed but not recorded, so that repeats are missing."
     )
     grid: tuple[int, int, int] = Field(
-        (22, 24, 20), description="Voxels along x (left to right), y (to anterior), z (to superior)."
+        (22, 24, 20), description="Size of the volume in voxels: left to right, to anterior, to superior."
     )
-    n_early: int = Field(1800, ge=1, description="Voxels of V1, V2, V3, hV4.")
-    n_higher: int = Field(1800, ge=1, description="All other voxels of nsdgeneral.")
-    n_dropouts: int = Field(2, ge=0, description="Voxels of nsdgeneral that are invalid, so 0, in one session.")
+    n_early: int = Field(1800, ge=1, description="Voxels of V1, V2, V3 and hV4 together.")
+    n_higher: int = Field(1800, ge=1, description="Voxels of all other regions of nsdgeneral.")
+    n_dropouts: int = Field(2, ge=0, description="Voxels of nsdgeneral that are invalid, and so 0, in one session.")
     size: int = Field(64, ge=16, description="Side of the pictures in pixels.")
     seed: int = Field(0, ge=0, description="Seed of everything: pictures, order, brain, noise.")
-    betas_format: Literal["hdf5", "nii.gz"] = Field("hdf5", description="Format of the session files.")
+    betas_format: Literal["hdf5", "nii.gz"] = Field("hdf5", description="Format of the session files: hdf5 or nii.gz.")
 
     @model_validator(mode="after")
     def _check_sessions(self) -> SimulatedSubject:
