@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from braindiffuser.files import replacing
+
 Network = TypeVar("Network", bound=nn.Module)
 
 TRAINING_SEED = 20230
@@ -91,13 +93,12 @@ def _set_rate(optimiser: torch.optim.Optimizer, peak: float, step: int, n_steps:
 
 
 def _save(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     state = {f"network.{name}": tensor.contiguous() for name, tensor in network.state_dict().items()}
     state |= {f"average.{name}": tensor.contiguous() for name, tensor in average.state_dict().items()}
     for number, moments in optimiser.state_dict()["state"].items():
         state |= {f"optimiser.{number}.{name}": tensor.contiguous() for name, tensor in moments.items()}
-    save_file(state, folder / "state.new", metadata={"step": str(step)})
-    (folder / "state.new").replace(folder / "state.safetensors")
+    with replacing(folder / "state.safetensors") as beside:
+        save_file(state, beside, metadata={"step": str(step)})
 
 
 def _resume(folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer) -> int:

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.files import replacing
 from braindiffuser.networks.checkpoints import (
     Clip,
     load_autoencoder,
@@ -75,10 +76,8 @@ def encode_pool(path: Path, device: torch.device) -> dict[str, Tensor]:
         )
     pool = {name: torch.cat(blocks).cpu() for name, blocks in parts.items()} | null_tokens(clip)
     pool["scaling_factor"] = torch.tensor(autoencoder.config.scaling_factor)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    save_file(pool, unfinished, metadata=made_from)
-    unfinished.replace(path)
+    with replacing(path) as beside:
+        save_file(pool, beside, metadata=made_from)
     return pool
 
 

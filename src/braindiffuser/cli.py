@@ -197,42 +197,46 @@ def info(
     typer.echo(text)
 
 
-@app.command(epilog="Example: **braindiffuser weights**, then **braindiffuser weights --download --convert**")
-def weights(
-    get: Annotated[bool, typer.Option("--download", help="Fetch what is missing; interrupted, it goes on.")] = False,
+@app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")
+def checkpoints(
+    get: Annotated[
+        bool, typer.Option("--download", help="Download what is missing; interrupted, run it again.")
+    ] = False,
     convert: Annotated[bool, typer.Option("--convert", help="Make checkpoint folders of what is here, once.")] = False,
 ) -> None:
-    """Show the published weights that the preset brain-diffuser needs; fetch and convert them."""
+    """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
     with _telling_errors():
-        from braindiffuser import published_weights
-        from braindiffuser.networks.downloads import weights_folder
+        from braindiffuser.networks.downloads import checkpoints_folder
 
         if get:
+            from braindiffuser.networks.published import download_all
+
             with _progress() as listen:
-                published_weights.fetch(weights_folder(), listen)
+                download_all(checkpoints_folder(), listen)
         if convert:
-            published_weights.convert_all(weights_folder(), lambda line: console.print(line, highlight=False))
-        _print_weights(Console())
+            from braindiffuser.networks.published import convert_all
+
+            convert_all(checkpoints_folder(), lambda line: console.print(line, highlight=False))
+        _print_published(Console())
 
 
-def _print_weights(out: Console) -> None:
+def _print_published(out: Console) -> None:
     """List the published files: here or not, size, name, what for, licence, and where from."""
-    from braindiffuser.metrics.published_networks import torchvision_folder
-    from braindiffuser.networks.downloads import weights_folder
-    from braindiffuser.published_weights import GENERATORS, SCORING
+    from braindiffuser.networks.catalogue import ALL
+    from braindiffuser.networks.downloads import checkpoints_folder, find
 
-    folder, files = weights_folder(), (*GENERATORS, *SCORING)
-    missing = [file for file in files if file.find(folder, torchvision_folder()) is None]
+    folder = checkpoints_folder()
+    missing = [file for file in ALL if find(file, folder) is None]
     total = sum(file.megabytes for file in missing)
-    lines = [f"Published weights: {len(missing)} of {len(files)} files are missing, {total:,.0f} MB"]
-    for file in files:
+    lines = [f"Published checkpoints: {len(missing)} of {len(ALL)} files are missing, {total:,.0f} MB"]
+    for file in ALL:
         mark = "missing" if file in missing else "here"
         lines += [
             f"  {mark:8}{file.megabytes:>7,.0f} MB  {file.name}  for {file.needed_for} ({file.licence})",
             f"    {file.url}",
         ]
     lines.append(
-        f"Folder: {folder} (BRAINDIFFUSER_WEIGHTS names another); `braindiffuser weights --download` fetches them"
+        f"Folder: {folder} (BRAINDIFFUSER_CHECKPOINTS names another); `braindiffuser checkpoints --download` downloads them"
     )
     out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
@@ -320,11 +324,11 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
         from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
         from braindiffuser.metrics.folders import evaluate_folders
-        from braindiffuser.networks.downloads import weights_folder
+        from braindiffuser.networks.downloads import checkpoints_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
 
         check_device(device)
-        scores = evaluate_folders(seen, made, profile, weights_folder(), device)
+        scores = evaluate_folders(seen, made, profile, checkpoints_folder(), device)
         if json_file is not None:
             with replacing(json_file) as beside:
                 beside.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -338,7 +342,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
             )
     for network, remedy in scores["missing"].items():
         console.print(
-            f"{network} is missing, so its metrics are left out: fetch {remedy}",
+            f"{network} is missing, so its metrics are left out: get {remedy}",
             style="yellow",
             soft_wrap=True,
             markup=False,

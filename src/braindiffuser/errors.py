@@ -14,4 +14,4 @@ class RunError(BrainDiffuserError):
 
 
 class DependencyError(BrainDiffuserError):
-    """An optional package, or a file of weights, is missing or damaged."""
+    """An optional package, or a published file, is missing or damaged."""

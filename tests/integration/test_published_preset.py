@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks.checkpoints import build_autoencoder, build_clip
-from braindiffuser.networks.convert import CLIP_VIT_L14, KL_F8, convert_clip, convert_vdvae, convert_versatile
+from braindiffuser.networks.clip import VIT_L14
+from braindiffuser.networks.convert import KL_F8, convert_clip, convert_vdvae, convert_versatile
 from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.networks.vdvae import IMAGENET64
 from braindiffuser.run import Run
@@ -26,11 +27,11 @@ def narrow_clip():
     """CLIP ViT-L/14's numbers of tokens, 257 and 77, at small width, with the words of the bundled tokenizer."""
     words = json.loads((BUNDLED / "demo" / "clip" / "config.json").read_text(encoding="utf-8"))["text_config"]
     ids = {name: words[name] for name in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
-    text = CLIP_VIT_L14["text_config"] | NARROW | ids | {"projection_dim": 32}
+    text = VIT_L14["text_config"] | NARROW | ids | {"projection_dim": 32}
     return {
         "projection_dim": 32,
         "text_config": text,
-        "vision_config": CLIP_VIT_L14["vision_config"] | NARROW | {"projection_dim": 32},
+        "vision_config": VIT_L14["vision_config"] | NARROW | {"projection_dim": 32},
     }
 
 
@@ -53,7 +54,7 @@ def weights(tmp_path_factory, original_unet, original_autoencoder, narrow_clip):
 
 
 def test_only_the_weights_stand_between_a_user_and_the_paper(weights, recording_root, tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(weights))
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(weights))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     experiment = Experiment.load("brain-diffuser").changed(
         {

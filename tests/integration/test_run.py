@@ -19,7 +19,7 @@ from braindiffuser import stages
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
-from braindiffuser.metrics.published_networks import NETWORKS
+from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.results import Store
@@ -369,7 +369,7 @@ def test_touched_files_are_the_same(copy):
     assert stale(reopen(copy)) == []
 
 
-@pytest.mark.parametrize("changes", [{"device": "cpu"}, {"generator": {"batch": 2}}])
+@pytest.mark.parametrize("changes", [{"device": "cpu"}, {"generator": {"batch_size": 2}}])
 def test_what_cannot_change_a_result_is_free(changes, copy):
     before = records(copy / "run")
     reopen(copy, **changes).run_all()
@@ -525,7 +525,7 @@ def test_old_results_stay_until_the_new_ones_are_there(copy):
 
 
 def test_scores_without_a_network_stay_until_its_checkpoint_has_come(copy, tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path / "weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     changes = {"evaluation": {"metrics": {"alex": _alexnet()}}}
     run = reopen(copy, overwrite=True, **changes)
@@ -533,7 +533,7 @@ def test_scores_without_a_network_stay_until_its_checkpoint_has_come(copy, tmp_p
     scores = (copy / "run" / "scores.json").read_bytes()
     assert set(json.loads(scores)["missing"]) == {"alexnet"}
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / NETWORKS["alexnet"].file.name).write_bytes(b"not yet whole")
+    (tmp_path / "weights" / SCORING_NETWORKS["alexnet"].name).write_bytes(b"not yet whole")
     again = reopen(copy, **changes)
     assert stale(again)[0] == "evaluate"
     assert (copy / "run" / "scores.json").read_bytes() == scores

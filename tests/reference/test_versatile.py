@@ -29,7 +29,7 @@ def vectors(request):
     weights = {name.removeprefix("weights."): tensor for name, tensor in tensors.items() if name.startswith("weights.")}
     size = tensors["unet.x"].shape[-1]
     unet = DualGuidedUNet(config_of_original(weights, config["num_heads"], size)).eval()
-    unet.load(from_original(weights))
+    unet.load_state_dict(from_original(weights))
     return config, tensors, unet
 
 
@@ -85,4 +85,4 @@ def test_the_published_checkpoint_has_every_tensor(path):
     assert {name: tensor.shape for name, tensor in renamed.items()} == {
         name: tensor.shape for name, tensor in published.state_dict().items()
     }
-    published.load(renamed)
+    published.load_state_dict(renamed)

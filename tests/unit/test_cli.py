@@ -17,7 +17,7 @@ from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
 runner = CliRunner()
-COMMANDS = ["demo", "run", *stages(), "simulate", "info", "weights"]
+COMMANDS = ["demo", "run", *stages(), "simulate", "info", "checkpoints"]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
 
@@ -106,7 +106,7 @@ def test_info_prints_what_a_file_says(tmp_path):
 
 
 def test_info_says_which_checkpoints_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path))
     said = runner.invoke(app, ["info", "--preset", "brain-diffuser"]).stdout
     for entry, network in {"generator.vdvae": "vdvae", "targets.vision.checkpoint": "clip"}.items():
         assert f"# Checkpoint {entry} is missing, expected at {tmp_path / 'brain-diffuser' / network}" in said

@@ -137,7 +137,7 @@ def test_the_head_says_which_checkpoints_are_here(tmp_path, monkeypatch):
     here = starting_file(EXPERIMENTS["demo"])
     assert re.search(r"^# Checkpoint generator\.unet: \d+\.\d MB$", here, re.MULTILINE)
     assert "is missing" not in here
-    monkeypatch.setenv("BRAINDIFFUSER_WEIGHTS", str(tmp_path / "two\nlines"))
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path / "two\nlines"))
     lacking = starting_file(EXPERIMENTS["brain-diffuser"])
     place = f"{tmp_path}/two lines/brain-diffuser/vdvae/model.safetensors"
     assert f"# Checkpoint generator.vdvae is missing, expected at {place}\n" in lacking

@@ -16,7 +16,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.metrics._pixels import SMALLEST_SIDE
 from braindiffuser.metrics.baselines import derangement
-from braindiffuser.metrics.networks import load_networks
+from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
@@ -28,7 +28,7 @@ def evaluate_folders(
     seen: Path,
     made: Path,
     profile: str,
-    weights: Path,
+    checkpoints: Path,
     device: str = "cpu",
     n_resamples: int = 2000,
     seed: int = 0,
@@ -40,7 +40,7 @@ def evaluate_folders(
         made: folder of reconstructions, of one size; where that is another, pixels are compared at the size of those
             shown, which must then be square.
         profile: "demo" or "brain-diffuser-2023".
-        weights: folder where networks' weights are looked for.
+        checkpoints: folder where files of published networks are looked for.
         device: where networks run.
         n_resamples: bootstrap resamples of each interval.
         seed: of the resamples and of the shuffled baseline.
@@ -48,12 +48,12 @@ def evaluate_folders(
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
         another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its weights; the metrics that need it are left out) and `unmatched` (folder → names).
+        → how to get its file; the metrics that need it are left out) and `unmatched` (folder → names).
 
     Raises:
         RunError: if the profile is unknown, fewer than two names are in both folders, or a folder's sizes differ or are
             too small.
-        DependencyError: if a file of weights is there but damaged.
+        DependencyError: if the file of a network is there but damaged.
     """
     whole = Profile.load(profile)
     pairs, unmatched = match_names(seen, made)
@@ -67,7 +67,7 @@ def evaluate_folders(
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = load_networks(whole, weights, device)
+    networks, missing = load_networks(whole, checkpoints, device)
     kept = whole.without(missing)
     rng = np.random.default_rng(seed)
     scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -17,10 +17,14 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CLIPConfig, CLIPModel
 
+from braindiffuser.files import replacing
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
 Network = TypeVar("Network", bound=nn.Module)
+
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Name of a tensor → its shape."""
 
 TENSORS_AT_A_TIME = 32
 """Tensors that are read before a file's pages are given back."""
@@ -75,7 +79,7 @@ def load_network(
 ) -> Network:
     """Build a network from `config.json` and fill it strictly from `model.safetensors`.
 
-    Main memory holds one copy of the weights, in `dtype`: the network is built without any, and tensors are read one by one.
+    Main memory holds one copy of the tensors, in `dtype`: the network is built without any, and tensors are read one by one.
 
     Args:
         folder: of the checkpoint.
@@ -94,7 +98,7 @@ def load_network(
     path = _existing(folder, "model.safetensors")
     wanted = network.state_dict()
     try:
-        _require_fit(folder, wanted, _stored_shapes(path))
+        check_fit(folder, _stored_shapes(path), shapes(wanted))
         stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or cut short ({error})") from error
@@ -132,7 +136,7 @@ def build_empty(
         handle.remove()
 
 
-def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def _stored_shapes(path: Path) -> Shapes:
     with safe_open(path, framework="pt") as file:
         names = file.keys()
         return {name: tuple(file.get_slice(name).get_shape()) for name in names}
@@ -148,23 +152,37 @@ def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, to
     return tensors
 
 
-def _require_fit(folder: Path, tensors: Mapping[str, torch.Tensor], found: Mapping[str, tuple[int, ...]]) -> None:
-    wanted = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if wanted != found:
-        differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        listed = "; ".join(f"{name}: wanted {wanted.get(name)}, found {found.get(name)}" for name in differing[:5])
-        raise ValueError(f"{folder} does not fit its own config in {len(differing)} of {len(wanted)} tensors: {listed}")
+def shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
+    """Return the shape of each tensor by its name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
+    """Check that a file or folder holds the tensors of a network.
+
+    Raises:
+        ValueError: if names or shapes differ; names the first five.
+    """
+    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if differing:
+        listed = "; ".join(
+            f"{name}: expected {wanted.get(name, 'none')}, found {found.get(name, 'none')}" for name in differing[:5]
+        )
+        raise ValueError(
+            f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ: {listed}"
+        )
 
 
 def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
     """Write a network as a checkpoint folder, its floating-point tensors in `dtype`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "config.json") as beside:
+        beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tensors = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
-    save_file(tensors, folder / "model.safetensors")
+    with replacing(folder / "model.safetensors") as beside:
+        save_file(tensors, beside)
 
 
 def _existing(folder: Path, name: str) -> Path:

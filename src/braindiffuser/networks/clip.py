@@ -6,7 +6,8 @@ norm of the projected class (vision) or end (text) token: method section of Ozce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,32 @@ from transformers import CLIPModel
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation that all CLIP models expect their pictures, in [0, 1], to be normalised with."""
+
+VIT_L14: Mapping[str, Any] = {
+    "projection_dim": 768,
+    "text_config": {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "projection_dim": 768,
+        "bos_token_id": 49406,  # the published config says 0 and 2, which are not its tokenizer's
+        "eos_token_id": 49407,
+        "pad_token_id": 49407,
+    },
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 224,
+        "patch_size": 14,
+        "projection_dim": 768,
+    },
+}
+"""Config of CLIP ViT-L/14, with the start and end tokens that its tokenizer uses."""
 
 
 def pixel_values(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 size size"]:

@@ -1,7 +1,7 @@
-"""Published weights to checkpoint folders, once: original `.th` and `.pth` files and the hub's layout to slim safetensors.
+"""Published files to checkpoint folders, once: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
 Originals are opened with `weights_only=True` and memory-mapped, and tensors are written one after the other, so no file is
-held in memory twice. A folder appears whole or not at all, and remembers which file it was made from.
+held in memory twice. A folder is complete when it holds `source.json`, which says what it was made from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from braindiffuser.networks.checkpoints import build_autoencoder, build_clip
+from braindiffuser.files import replacing
+from braindiffuser.networks.checkpoints import build_autoencoder, build_clip, check_fit, shapes
+from braindiffuser.networks.clip import VIT_L14
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import (
     DualGuidedUNet,
@@ -28,32 +30,6 @@ from braindiffuser.networks.versatile import (
     from_hub,
     from_original,
 )
-
-CLIP_VIT_L14: Mapping[str, Any] = {
-    "projection_dim": 768,
-    "text_config": {
-        "vocab_size": 49408,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 77,
-        "projection_dim": 768,
-        "bos_token_id": 49406,  # the published config says 0 and 2, which are not its tokenizer's
-        "eos_token_id": 49407,
-        "pad_token_id": 49407,
-    },
-    "vision_config": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "image_size": 224,
-        "patch_size": 14,
-        "projection_dim": 768,
-    },
-}
-"""CLIP ViT-L/14, with the start and end tokens that its tokenizer uses."""
 
 KL_F8: Mapping[str, Any] = {
     "in_channels": 3,
@@ -75,7 +51,7 @@ _DTYPES = {torch.float16: "F16", torch.float32: "F32", torch.bfloat16: "BF16", t
 
 
 def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) -> bool:
-    """Convert OpenAI's `imagenet64-iter-1600000-model-ema.th`; weights stay in float32.
+    """Convert OpenAI's `imagenet64-iter-1600000-model-ema.th`; its tensors stay in float32.
 
     Args:
         source: the `.th` file, its names with or without `module.`.
@@ -93,8 +69,8 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
     tensors = {name.removeprefix("module."): tensor for name, tensor in open_original(source).items()}
     with torch.device("meta"):
         wanted = VDVAE(config).state_dict()
-    _require_fit(source, tensors, wanted)
-    _write_folder(folder, config.model_dump(mode="json"), tensors, torch.float32, [source])
+    fitted = _fitted(source, tensors, wanted)
+    _write_folder(folder, config.model_dump(mode="json"), fitted, torch.float32, [source])
     return True
 
 
@@ -122,10 +98,9 @@ def convert_versatile(source: Path, folder: Path, autoencoder: Mapping[str, Any]
         config, unet = config_of_original(original, heads, autoencoder["sample_size"] // 8), from_original(original)
     except ValueError as error:
         raise ValueError(f"{source} cannot be converted: {error}") from error
-    _require_fit(source, unet, _unet_tensors(config))
-    renamed = _autoencoder_tensors(source, original, autoencoder)
+    unet, coder = _fitted(source, unet, _unet_tensors(config)), _autoencoder_tensors(source, original, autoencoder)
     _write_folder(folder / "unet", config.model_dump(mode="json"), unet, torch.float16, [source])
-    _write_folder(folder / "autoencoder", dict(autoencoder), renamed, torch.float16, [source])
+    _write_folder(folder / "autoencoder", dict(autoencoder), coder, torch.float16, [source])
     return True
 
 
@@ -160,24 +135,22 @@ def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
         text_dim=hub_config["cross_attention_dim"],
         norm_num_groups=hub_config.get("norm_num_groups", 32),
     )
-    unet = from_hub(image, text)
-    _require_fit(hub, unet, _unet_tensors(config))
+    unet = _fitted(hub, from_hub(image, text), _unet_tensors(config))
     vae_config = json.loads((hub / "vae" / "config.json").read_text(encoding="utf-8"))
     kept = {name: vae_config[name] for name in KL_F8 if name in vae_config}
     kept |= {"scaling_factor": KL_F8["scaling_factor"], "sample_size": 8 * config.sample_size}
     vae = {_new_attention_name(name): tensor for name, tensor in open_original(files["vae"]).items()}
-    wanted = _autoencoder_shapes(kept)
-    _require_fit(files["vae"], vae, wanted)
+    coder = _fitted(files["vae"], vae, _autoencoder_shapes(kept))
     _write_folder(folder / "unet", config.model_dump(mode="json"), unet, torch.float16, unet_files)
-    _write_folder(folder / "autoencoder", kept, _shaped_as(vae, wanted), torch.float16, [files["vae"]])
+    _write_folder(folder / "autoencoder", kept, coder, torch.float16, [files["vae"]])
     return True
 
 
-def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = CLIP_VIT_L14) -> bool:
+def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> bool:
     """Convert CLIP: the hub's `model.safetensors`, or the one inside SHI-Labs' `.pth`, with the hub's `tokenizer.json`.
 
     Args:
-        source: the file that holds the weights.
+        source: the file that holds the tensors.
         tokenizer: the hub's `tokenizer.json`.
         folder: becomes a checkpoint folder, in float16.
         config: of the CLIP model.
@@ -198,8 +171,8 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
     tensors = inside or dict(original)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("position_ids")}
     wanted = {name: tensor for name, tensor in wanted.items() if not name.endswith("position_ids")}
-    _require_fit(source, tensors, wanted)
-    _write_folder(folder, dict(config), tensors, torch.float16, [source, tokenizer], {"tokenizer.json": tokenizer})
+    fitted = _fitted(source, tensors, wanted)
+    _write_folder(folder, dict(config), fitted, torch.float16, [source, tokenizer], {"tokenizer.json": tokenizer})
     return True
 
 
@@ -216,10 +189,10 @@ def open_original(path: Path) -> Mapping[str, torch.Tensor]:
             return load_file(path)
         content = _torch_load(path)
     except (SafetensorError, RuntimeError, EOFError, UnpicklingError, OSError) as error:
-        raise ValueError(f"{path} is truncated or no file of weights: fetch it again ({_first_line(error)})") from error
+        raise ValueError(f"{path} is truncated or no checkpoint: download it again ({_first_line(error)})") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
-        raise ValueError(f"{path} does not hold tensors by name, so it is no file of weights")
+        raise ValueError(f"{path} does not hold tensors by name, so it is no checkpoint")
     return content
 
 
@@ -260,18 +233,17 @@ def _write_folder(
     sources: Iterable[Path],
     copies: Mapping[str, Path] | None = None,
 ) -> None:
-    """Write a checkpoint folder beside its place, then move it there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    for name, path in (copies or {}).items():
-        shutil.copyfile(path, unfinished / name)
-    (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    write_tensors(unfinished / "model.safetensors", tensors, dtype)
-    (unfinished / SOURCE).write_text(json.dumps(_facts(sources), indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    """Write the files of a checkpoint folder; `source.json`, which says that all are there, comes last."""
+    (folder / SOURCE).unlink(missing_ok=True)
+    for name, source in (copies or {}).items():
+        with replacing(folder / name) as beside:
+            shutil.copyfile(source, beside)
+    with replacing(folder / "config.json") as beside:
+        beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "model.safetensors") as beside:
+        write_tensors(beside, tensors, dtype)
+    with replacing(folder / SOURCE) as beside:
+        beside.write_text(json.dumps(_facts(sources), indent=2) + "\n", encoding="utf-8")
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
@@ -284,28 +256,26 @@ def _facts(sources: Iterable[Path]) -> list[dict[str, Any]]:
     return [{"file": path.name, "bytes": path.stat().st_size} for path in sources if path.is_file()]
 
 
-def _require_fit(source: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
-    """Compare names and shapes; a 1 × 1 convolution may be stored as a matrix, or the other way round."""
-    differing = sorted(
-        name
-        for name in found.keys() | wanted.keys()
-        if name not in found or name not in wanted or _long_sides(found[name]) != _long_sides(wanted[name])
-    )
-    if differing:
-        listed = "; ".join(
-            f"{name}: wanted {_size(wanted, name)}, found {_size(found, name)}" for name in differing[:5]
-        )
-        raise ValueError(
-            f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ: {listed}"
-        )
+def _fitted(
+    source: Path, found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the tensors of a network; a 1 × 1 convolution may be stored as a matrix, or the other way round.
+
+    Raises:
+        ValueError: as `check_fit`.
+    """
+    shaped = {
+        name: tensor.reshape(wanted[name].shape)
+        if name in wanted and _long_sides(tensor) == _long_sides(wanted[name])
+        else tensor
+        for name, tensor in found.items()
+    }
+    check_fit(source, shapes(shaped), shapes(wanted))
+    return shaped
 
 
 def _long_sides(tensor: torch.Tensor) -> list[int]:
     return [side for side in tensor.shape if side > 1]
-
-
-def _size(tensors: Mapping[str, torch.Tensor], name: str) -> str:
-    return str(tuple(tensors[name].shape)) if name in tensors else "none"
 
 
 def _unet_tensors(config: VersatileConfig) -> dict[str, torch.Tensor]:
@@ -324,14 +294,7 @@ def _autoencoder_tensors(
 ) -> dict[str, torch.Tensor]:
     prefix = "autokl."
     own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
-    renamed = convert_ldm_vae_checkpoint(own, dict(config))
-    wanted = _autoencoder_shapes(config)
-    _require_fit(source, renamed, wanted)
-    return _shaped_as(renamed, wanted)
-
-
-def _shaped_as(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.reshape(wanted[name].shape) for name, tensor in tensors.items()}
+    return _fitted(source, convert_ldm_vae_checkpoint(own, dict(config)), _autoencoder_shapes(config))
 
 
 def _new_attention_name(name: str) -> str:

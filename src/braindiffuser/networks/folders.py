@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from braindiffuser.files import FileState, state_of
-from braindiffuser.networks.downloads import weights_folder
+from braindiffuser.networks.downloads import checkpoints_folder
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
 """Folder of the checkpoints that come with the package."""
@@ -15,7 +15,7 @@ BUNDLED = Path(__file__).parent.parent / "checkpoints"
 def checkpoint_folder(named: Path) -> Path:
     """Find a checkpoint folder: a relative one comes with the package, or lies in the folder of downloaded checkpoints."""
     bundled = BUNDLED / named  # an absolute path stays itself
-    return bundled if bundled.exists() else weights_folder() / named
+    return bundled if bundled.exists() else checkpoints_folder() / named
 
 
 def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:

@@ -57,7 +57,7 @@ class VDVAEConfig(BaseModel):
         return [(self.zdim, size, size) for size, _ in parse_blocks(self.dec_blocks)]
 
     def build(self) -> VDVAE:
-        """Make the network with fresh weights."""
+        """Make the network, untrained."""
         return VDVAE(self)
 
 
@@ -230,7 +230,7 @@ class VDVAE(nn.Module):
     """Very deep VAE. Pictures are (n, 3, image_size, image_size) in [0, 1]; latents are lists, coarse to fine."""
 
     def __init__(self, config: VDVAEConfig) -> None:
-        """Make the network with fresh weights."""
+        """Make the network, untrained."""
         super().__init__()
         self.config = config
         self.encoder = BottomUp(config)

@@ -63,7 +63,7 @@ class VersatileConfig(BaseModel):
 
 
 class Guidance(NamedTuple):
-    """What every cross-attention site is told: two token sequences and the share of vision."""
+    """Input of every cross-attention site: two token sequences and the share of vision."""
 
     vision: VisionTokens
     text: TextTokens
@@ -108,12 +108,12 @@ class DualTransformer(torch.nn.Module):
 class DualGuidedUNet(torch.nn.Module):
     """Predicts the noise in latents under two guides.
 
-    Fresh weights are diffusers' defaults, except that every residual branch and the output start at zero, as in the
-    original: an untrained network predicts no noise, whatever it is told.
+    An untrained network has diffusers' defaults, except that every residual branch and the output start at zero, as in the
+    original: an untrained network predicts zero noise for any condition.
     """
 
     def __init__(self, config: VersatileConfig) -> None:
-        """Build the network of a config, its weights fresh."""
+        """Build the network of a config, untrained."""
         super().__init__()
         self.config = config
         levels = config.attention_levels
@@ -171,30 +171,6 @@ class DualGuidedUNet(torch.nn.Module):
         guidance = Guidance(vision_tokens, text_tokens, vision_weight)
         predicted: torch.Tensor = self.unet(noisy_latents, timesteps, guidance, return_dict=False)[0]
         return predicted
-
-    def load(self, state_dict: Mapping[str, torch.Tensor]) -> None:
-        """Load tensors under our names, strictly; half precision is widened to the network's own.
-
-        Raises:
-            ValueError: if tensors are missing, unexpected or of another shape; the message names them.
-        """
-        own = self.state_dict()
-        faults = {
-            "missing": sorted(own.keys() - state_dict.keys()),
-            "unexpected": sorted(state_dict.keys() - own.keys()),
-            "of another shape": sorted(
-                f"{name} {tuple(state_dict[name].shape)} instead of {tuple(own[name].shape)}"
-                for name in own.keys() & state_dict.keys()
-                if own[name].shape != state_dict[name].shape
-            ),
-        }
-        found = [f"{len(names)} {fault}: {_some(names)}" for fault, names in faults.items() if names]
-        if found:
-            raise ValueError(
-                f"the checkpoint does not fit this network ({'; '.join(found)}); "
-                "build the network from the checkpoint's own config"
-            )
-        self.load_state_dict(dict(state_dict))
 
 
 def from_original(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

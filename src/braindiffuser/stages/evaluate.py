@@ -62,14 +62,14 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     import pandas as pd
 
     from braindiffuser.datasets.splits import order_of_appearance
-    from braindiffuser.metrics.networks import load_networks
+    from braindiffuser.metrics.feature_networks import load_networks
     from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
-    from braindiffuser.networks.downloads import weights_folder
+    from braindiffuser.networks.downloads import checkpoints_folder
 
     experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
     whole = experiment.evaluation.all_metrics()
-    networks, missing = load_networks(whole, weights_folder(), experiment.device)
+    networks, missing = load_networks(whole, checkpoints_folder(), experiment.device)
     profile = whole.without(missing)
     summaries, tables = {}, []
     authors_numbers = order_of_appearance(work.results.read_table("trials.csv"), ids)
@@ -188,7 +188,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
-    from braindiffuser.metrics.bundled import bundled_checkpoints
+    from braindiffuser.metrics.feature_networks import bundled_checkpoints
 
     whole = experiment.evaluation.all_metrics()
     own = {
@@ -200,17 +200,10 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
-    """Scoring networks whose checkpoints are on this machine."""
-    from braindiffuser.metrics.bundled import BUNDLED_NETWORKS
+    """Scoring networks whose files are on this machine."""
+    from braindiffuser.metrics.feature_networks import available_networks
 
-    names = [name for name in experiment.evaluation.all_metrics().layers if name not in BUNDLED_NETWORKS]
-    if not names:
-        return ()
-    from braindiffuser.metrics.published_networks import NETWORKS, torchvision_folder
-    from braindiffuser.networks.downloads import weights_folder
-
-    folders = weights_folder(), torchvision_folder()
-    return tuple(name for name in names if name in NETWORKS and NETWORKS[name].file.find(*folders))
+    return available_networks(experiment.evaluation.all_metrics().layers)
 
 
 STAGE = Stage(

@@ -16,8 +16,8 @@ from braindiffuser.networks.checkpoints import (
     load_unet,
     load_vdvae,
 )
+from braindiffuser.networks.clip import VIT_L14
 from braindiffuser.networks.convert import (
-    CLIP_VIT_L14,
     KL_F8,
     convert_clip,
     convert_vdvae,
@@ -118,7 +118,7 @@ def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
     path = tmp_path / "ema.th"
     torch.save(vdvae.state_dict(), path)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ValueError, match=r"ema\.th is truncated or no file of weights: fetch it again"):
+    with pytest.raises(ValueError, match=r"ema\.th is truncated or no checkpoint: download it again"):
         convert_vdvae(path, tmp_path / "vdvae", VDVAE)
     assert not (tmp_path / "vdvae").exists()
 
@@ -126,7 +126,7 @@ def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
 def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
     torch.save(vdvae.state_dict() | {"stranger": torch.ones(2)}, tmp_path / "ema.th")
     with pytest.raises(
-        ValueError, match=r"ema\.th does not hold this network: 1 of \d+ .* stranger: wanted none, found \(2,\)"
+        ValueError, match=r"ema\.th does not hold this network: 1 of \d+ .* stranger: expected none, found \(2,\)"
     ):
         convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
     assert not (tmp_path / "vdvae").exists()
@@ -134,7 +134,7 @@ def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
 
 def test_nothing_in_a_file_is_run(tmp_path, vdvae):
     torch.save({"network": vdvae}, tmp_path / "ema.th")
-    with pytest.raises(ValueError, match=r"ema\.th is truncated or no file of weights"):
+    with pytest.raises(ValueError, match=r"ema\.th is truncated or no checkpoint"):
         open_original(tmp_path / "ema.th")
 
 
@@ -168,9 +168,9 @@ def test_clip_inside_versatile_diffusion_is_taken_out(tmp_path, versatile):
 
 def test_published_clip_has_the_ids_of_its_tokenizer():
     text = build_clip(
-        dict(CLIP_VIT_L14)
+        dict(VIT_L14)
         | {
-            "text_config": CLIP_VIT_L14["text_config"] | {"num_hidden_layers": 1, "vocab_size": 5},
+            "text_config": VIT_L14["text_config"] | {"num_hidden_layers": 1, "vocab_size": 5},
             "vision_config": LAYERS | {"image_size": 8, "patch_size": 4},
         }
     ).config.text_config

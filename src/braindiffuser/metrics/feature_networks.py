@@ -1,4 +1,7 @@
-"""Networks for scoring, loaded by name: those that come with the package or one of its extras, and the published ones."""
+"""Networks for scoring, by name: those that come with the package or one of its extras, and the published ones.
+
+Which there are, and which are on this machine, is known without torch; each is loaded when it is needed.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,25 @@ from pathlib import Path
 
 from braindiffuser._arrays import Matrix, Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.metrics.bundled import DEMO_CLIP
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile
+from braindiffuser.networks.catalogue import SCORING_NETWORKS
+from braindiffuser.networks.downloads import checkpoints_folder, find
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.networks.folders import checkpoint_folder
 
+DEMO_CLIP = Path("demo/clip")
+"""Checkpoint folder of the small CLIP that comes with the package."""
+
 
 def load_networks(
-    profile: Profile, weights: Path, device: str = "cpu"
+    profile: Profile, folder: Path, device: str = "cpu"
 ) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
     """Load the networks of a profile: those that come with a metric, and those that the package knows by name.
 
     Args:
         profile: whose metrics are to be computed.
-        weights: folder where weights of published networks are looked for first.
+        folder: where files of published networks are looked for first.
         device: where the networks run.
 
     Returns:
@@ -44,38 +51,49 @@ def load_networks(
     taken = sorted(own.keys() & _BUNDLED.keys())
     if taken:
         raise RunError(f"a metric brings a network of the name {taken[0]}, which the package has: give it another name")
-    networks, missing = scoring_networks(profile.layers.keys() - own.keys(), weights, device)
+    networks, missing = scoring_networks(profile.layers.keys() - own.keys(), folder, device)
     return networks | own, missing
 
 
 def scoring_networks(
-    names: Collection[str], weights: Path, device: str = "cpu"
+    names: Collection[str], folder: Path, device: str = "cpu"
 ) -> tuple[dict[str, FeatureNetwork], dict[str, str]]:
     """Load the networks of some names, such as the keys of `Profile.layers`.
 
     Args:
-        names: of networks; "efficientnet_lite0", "clip_demo", or keys of `published_networks.NETWORKS`.
-        weights: folder where weights of published networks are looked for first.
+        names: of networks; "efficientnet_lite0", "clip_demo", or keys of `catalogue.SCORING_NETWORKS`.
+        folder: where files of published networks are looked for first.
         device: where the networks run.
 
     Returns:
-        Those that could be loaded, and for each other one how to get its weights.
+        Those that could be loaded, and for each other one how to get its file.
 
     Raises:
         RunError: if a name is unknown; the known ones are listed.
-        DependencyError: if a file of weights is there but damaged, or the package with those of EfficientNet-Lite0 is not.
+        DependencyError: if a file is there but damaged, or the package with EfficientNet-Lite0 is missing.
     """
+    unknown = sorted(set(names) - _BUNDLED.keys() - SCORING_NETWORKS.keys())
+    if unknown:
+        known = ", ".join(sorted(_BUNDLED.keys() | SCORING_NETWORKS.keys()))
+        raise RunError(f"there is no scoring network {', '.join(unknown)}; known networks: {known}")
     networks = {name: load(device) for name, load in _BUNDLED.items() if name in names}
     if networks.keys() == set(names):
         return networks, {}
-    from braindiffuser.metrics.published_networks import NETWORKS, load_published_networks
+    from braindiffuser.metrics.published_networks import load_published_networks
 
-    unknown = sorted(set(names) - _BUNDLED.keys() - NETWORKS.keys())
-    if unknown:
-        known = ", ".join(sorted(_BUNDLED.keys() | NETWORKS.keys()))
-        raise RunError(f"there is no scoring network {', '.join(unknown)}; known networks: {known}")
-    published, missing = load_published_networks(sorted(NETWORKS.keys() & set(names)), weights, device)
+    published, missing = load_published_networks(sorted(SCORING_NETWORKS.keys() & set(names)), folder, device)
     return published | networks, missing
+
+
+def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
+    """Return the checkpoint folders of the bundled ones among some networks, by name."""
+    return {"clip_demo": checkpoint_folder(DEMO_CLIP)} if "clip_demo" in names else {}
+
+
+def available_networks(names: Collection[str]) -> tuple[str, ...]:
+    """Return the published ones among some networks whose files are on this machine."""
+    folder = checkpoints_folder()
+    return tuple(name for name in names if name in SCORING_NETWORKS and find(SCORING_NETWORKS[name], folder))
 
 
 def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:
@@ -86,7 +104,7 @@ def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> Feature
         batch_size: pictures that go through it together.
 
     Raises:
-        DependencyError: if the package with the weights is not installed.
+        DependencyError: if the package with its checkpoint is not installed.
     """
     network = load_efficientnet_lite("lite0", device)
 

@@ -5,7 +5,7 @@ import torch
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import from_uint8, resize
-from braindiffuser.metrics.networks import load_clip_demo, load_efficientnet_lite0, scoring_networks
+from braindiffuser.metrics.feature_networks import load_clip_demo, load_efficientnet_lite0, scoring_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import score
 from braindiffuser.metrics.two_way_identification import two_way_identification

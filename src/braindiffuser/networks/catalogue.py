@@ -1,0 +1,110 @@
+"""The published files that the preset brain-diffuser and its scores need: what each is, and where it comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_CLIP = "https://huggingface.co/openai/clip-vit-large-patch14/resolve/32bd64288804d66eefd0ccbe215aa642df71cc41"
+_TORCHVISION = "https://download.pytorch.org/models"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One published checkpoint, or the tokenizer that belongs to one.
+
+    Attributes:
+        name: under which it is kept.
+        url: where it comes from; an address of the Hugging Face hub names the commit.
+        megabytes: its size, in millions of bytes. A file of another size than this, within 5 %, is not the file.
+        licence: of the file.
+        needed_for: what it serves, in words.
+        sha256: its SHA-256 or the first digits of it, as published; empty if its publisher gives none.
+    """
+
+    name: str
+    url: str
+    megabytes: float
+    licence: str
+    needed_for: str
+    sha256: str = ""
+
+    @property
+    def on_hub(self) -> tuple[str, str, str] | None:
+        """Repository, revision and name of a file on the Hugging Face hub; None for files elsewhere."""
+        found = _HUB.fullmatch(self.url)
+        return (found[1], found[2], found[3]) if found else None
+
+
+VDVAE = PublishedFile(
+    "imagenet64-iter-1600000-model-ema.th",
+    "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/imagenet64-iter-1600000-model-ema.th",
+    500.0,
+    "MIT",
+    "low level",
+)
+VERSATILE = PublishedFile(  # its commit and its hash are not known to us: the newest, held against its size
+    "vd-four-flow-v1-0-fp16-deprecated.pth",
+    "https://huggingface.co/shi-labs/versatile-diffusion/resolve/main/pretrained_pth/vd-four-flow-v1-0-fp16-deprecated.pth",
+    6660.0,
+    "MIT",
+    "diffusion, autoencoder",
+)
+CLIP_VIT_L14 = PublishedFile(
+    "clip-vit-large-patch14.safetensors",
+    f"{_CLIP}/model.safetensors",
+    1710.54058,
+    "MIT",
+    "embeddings; score of CLIP",
+    "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+)
+TOKENIZER = PublishedFile(
+    "clip-vit-large-patch14-tokenizer.json",
+    f"{_CLIP}/tokenizer.json",
+    2.224003,
+    "MIT",
+    "captions",
+    "a83e0809aa4c3af7208b2df632a7a69668c6d48775b3c3fe4e1b1199d1f8b8f4",
+)
+GENERATORS = (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER)
+"""Files that the pipeline itself needs."""
+
+SCORING_NETWORKS: Mapping[str, PublishedFile] = {
+    "alexnet": PublishedFile(
+        "alexnet-owt-7be5be79.pth",
+        f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
+        244.4,
+        "BSD-3-Clause",
+        "score of alexnet",
+        "7be5be79",
+    ),
+    "inception_v3": PublishedFile(
+        "inception_v3_google-0cc3c7bd.pth",
+        f"{_TORCHVISION}/inception_v3_google-0cc3c7bd.pth",
+        109.0,
+        "BSD-3-Clause",
+        "score of inception_v3",
+        "0cc3c7bd",
+    ),
+    "clip_vit_l14": CLIP_VIT_L14,
+    "efficientnet_b1": PublishedFile(
+        "efficientnet_b1_rwightman-bac287d4.pth",
+        f"{_TORCHVISION}/efficientnet_b1_rwightman-bac287d4.pth",
+        31.6,
+        "BSD-3-Clause",
+        "score of efficientnet_b1",
+        "bac287d4",
+    ),
+    "swav": PublishedFile(
+        "swav_800ep_pretrain.pth.tar",
+        "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+        113.0,
+        "CC-BY-NC-4.0",
+        "score of SwAV",
+    ),
+}
+"""Networks of the paper's table by our names → their files; without one its metrics are left out."""
+
+ALL = tuple(dict.fromkeys([*GENERATORS, *SCORING_NETWORKS.values()]))
