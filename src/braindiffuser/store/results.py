@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import zarr
 
-FORMAT = 3
+FORMAT = 4
 """Of the folder; other formats are refused."""
 
 MANIFEST = "manifest.json"
