@@ -23,7 +23,7 @@ from braindiffuser.part import Settings
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from braindiffuser.progress import Progress as Listener
+    from braindiffuser.progress import Progress
     from braindiffuser.run import Run
 
 app = typer.Typer(
@@ -91,7 +91,7 @@ def run(
     modules: With = None,
 ) -> None:
     """Run every stage that is not finished, from betas to the page."""
-    _run(out, config, overwrite, None, _choices(nsd, subject, device), modules)
+    _run(out, config, overwrite, None, _changes(nsd, subject, device), modules)
 
 
 @app.command(
@@ -111,11 +111,11 @@ def evaluate(
 ) -> None:
     """Score the pictures of a run, or any two folders of pictures, with intervals."""
     if out is not None and seen is None and json_file is None:
-        _run(out, config, overwrite, "evaluate", _choices(device=device, profile=profile), modules)
+        _run(out, config, overwrite, "evaluate", _changes(device=device, profile=profile), modules)
     elif seen is not None and made is not None and out is None:
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
-        _leave("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
+        _fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
 
 
 def _stage_command(stage: str) -> Callable[..., None]:
@@ -128,7 +128,7 @@ def _stage_command(stage: str) -> Callable[..., None]:
         overwrite: Overwrite = False,
         modules: With = None,
     ) -> None:
-        _run(out, config, overwrite, stage, _choices(nsd, subject, device), modules)
+        _run(out, config, overwrite, stage, _changes(nsd, subject, device), modules)
 
     return command
 
@@ -159,7 +159,7 @@ def simulate(
     betas_format: Annotated[str, _entry(SimulatedSubject, "betas_format", "--betas-format")] = SIMULATED.betas_format,
 ) -> None:
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
-    with _telling_errors():
+    with _errors_as_sentences():
         from braindiffuser.datasets.simulation.simulate import simulate as write_recording
 
         settings = SimulatedSubject.model_validate(
@@ -172,8 +172,8 @@ def simulate(
                 "betas_format": betas_format,
             }
         )
-        with _progress() as listen:
-            written = write_recording(folder, settings, listen)
+        with _progress() as progress:
+            written = write_recording(folder, settings, progress)
     console.print(f"[bold]{written}[/bold] holds subject {subject}")
 
 
@@ -189,7 +189,7 @@ def info(
     modules: With = None,
 ) -> None:
     """Print an experiment as a file to start from, with what every entry means and which checkpoints are here."""
-    with _telling_errors():
+    with _errors_as_sentences():
         from braindiffuser.experiment_file import experiment_schema, starting_file
 
         _import_modules(modules)
@@ -205,14 +205,14 @@ def checkpoints(
     convert: Annotated[bool, typer.Option("--convert", help="Make checkpoint folders of what is here, once.")] = False,
 ) -> None:
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
-    with _telling_errors():
+    with _errors_as_sentences():
         from braindiffuser.networks.downloads import checkpoints_folder
 
         if get:
             from braindiffuser.networks.published import download_all
 
-            with _progress() as listen:
-                download_all(checkpoints_folder(), listen)
+            with _progress() as progress:
+                download_all(checkpoints_folder(), progress)
         if convert:
             from braindiffuser.networks.published import convert_all
 
@@ -249,7 +249,7 @@ def main() -> None:
     app()
 
 
-def _choices(
+def _changes(
     nsd: Path | None = None, subject: int | None = None, device: str | None = None, profile: str | None = None
 ) -> dict[str, Any]:
     """Gather what was said on the command line, in the shape of an experiment file."""
@@ -283,9 +283,9 @@ def _run(
     choices: dict[str, Any] | None = None,
     modules: list[str] | None = None,
 ) -> None:
-    with _telling_errors(), _progress() as listen:
+    with _errors_as_sentences(), _progress() as progress:
         _import_modules(modules)
-        opened = _open(out, config, overwrite, listen, choices or {})
+        opened = _open(out, config, overwrite, progress, choices or {})
         if stage is None:
             opened.run_all()
         else:
@@ -293,7 +293,7 @@ def _run(
     _print_result(opened)
 
 
-def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choices: dict[str, Any]) -> Run:
+def _open(out: Path, config: str | None, overwrite: bool, progress: Progress, choices: dict[str, Any]) -> Run:
     begun = config is None and ((out / "manifest.json").exists() or (out / "steps").exists())
     if not begun:
         experiment = Experiment.load(config or "demo").changed(choices)
@@ -302,7 +302,7 @@ def _open(out: Path, config: str | None, overwrite: bool, listen: Listener, choi
 
     if begun:
         experiment = stored_experiment(out).changed(choices)
-    return Run.open(experiment, out, overwrite, listen)
+    return Run.open(experiment, out, overwrite, progress)
 
 
 def _print_result(opened: Run) -> None:
@@ -320,7 +320,7 @@ def _print_result(opened: Run) -> None:
 def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
     from rich.markdown import Markdown
 
-    with _telling_errors():
+    with _errors_as_sentences():
         from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
         from braindiffuser.metrics.folders import evaluate_folders
@@ -350,47 +350,40 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
 
 
 @contextmanager
-def _telling_errors() -> Iterator[None]:
+def _errors_as_sentences() -> Iterator[None]:
     """Print an error of ours as one sentence and leave with status 1; let all others show where they came from."""
     try:
         yield
     except BrainDiffuserError as error:
-        _leave(str(error))
+        _fail(str(error))
     except ValidationError as error:
-        _leave(list_faults(error))
+        _fail(list_faults(error))
     except OSError as error:
-        _leave(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
+        _fail(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
     except EOFError as error:
-        _leave(f"a file ends too early: {error}")
+        _fail(f"a file ends too early: {error}")
 
 
-def _leave(message: str) -> NoReturn:
+def _fail(message: str) -> NoReturn:
     console.print(Text.assemble(("error: ", "bold red"), message), highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
 @contextmanager
-def _progress() -> Iterator[Listener]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def _progress() -> Iterator[Progress]:
+    from rich import progress as rich
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bars:
+    with rich.Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def listen(label: str, done: int, total: int) -> None:
+        def report(label: str, done: int, total: int) -> None:
             if done == total == 1 and label not in tasks:
                 bars.console.print(label, markup=False, highlight=False, soft_wrap=True)
                 return
@@ -398,7 +391,7 @@ def _progress() -> Iterator[Listener]:
                 tasks[label] = bars.add_task(label, total=total)
             bars.update(tasks[label], completed=done, total=total)
 
-        yield listen
+        yield report
 
 
 if __name__ == "__main__":

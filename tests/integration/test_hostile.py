@@ -16,7 +16,7 @@ from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.books import read_book, write_book
 from braindiffuser.store.draft import JOURNAL
-from braindiffuser.store.results import READY, Store
+from braindiffuser.store.results import FORMAT, READY, Store
 
 
 @pytest.fixture(scope="module")
@@ -484,7 +484,7 @@ def test_a_users_folder_in_the_place_of_a_result_is_named(copy, finished):
 
 def test_a_damaged_format_is_a_damaged_manifest(copy, finished):
     path = copy / "run" / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 7'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', '"format": 77'))
     reopen(copy).run_all()
     assert results(copy / "run") == results(finished)
 
