@@ -20,9 +20,9 @@ from braindiffuser.datasets.simulation.scenes import Scene, Split, compose_scene
 from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings, reconstruct
 from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.metrics.pixcorr import pixcorr
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_autoencoder, load_clip, load_unet, load_vdvae
 from braindiffuser.networks.clip import image_embedding, mean_text_tokens, pixel_values, tokenize, vision_tokens
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.networks.logistic_mixture import mixture_nll
 
 DEMO = BUNDLED / "demo"

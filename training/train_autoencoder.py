@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import build_autoencoder, load_autoencoder, save_network
-from braindiffuser.networks.folders import BUNDLED
 
 BATCH = 16
 CONFIG: dict[str, Any] = {

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes, load_scene_kit
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import build_clip, save_network
 from braindiffuser.networks.clip import pixel_values, tokenize
-from braindiffuser.networks.folders import BUNDLED
 
 BATCH = 192
 UNKNOWN, START, END = "<unknown>", "<|startoftext|>", "<|endoftext|>"

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.files import replacing
+from braindiffuser.networks.checkpoint_folders import BUNDLED, hash_checkpoint
 from braindiffuser.networks.checkpoints import (
     Clip,
     load_autoencoder,
@@ -25,7 +26,6 @@ from braindiffuser.networks.checkpoints import (
     save_network,
 )
 from braindiffuser.networks.clip import mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.networks.folders import BUNDLED, hash_checkpoint
 from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import save_network
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.networks.logistic_mixture import mixture_nll
 from braindiffuser.networks.vdvae import VDVAEConfig
 

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from braindiffuser.networks.folders import checkpoint_folder
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
 Family = TypeVar("Family", bound="Part")
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from braindiffuser.contents import Contents, differences
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import FileState
-from braindiffuser.networks.folders import hash_checkpoint
+from braindiffuser.networks.checkpoint_folders import hash_checkpoint
 from braindiffuser.stages import Step, stages
 from braindiffuser.store.results import Store
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from braindiffuser.experiment import Experiment
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import build_autoencoder, build_clip
 from braindiffuser.networks.clip import VIT_L14
 from braindiffuser.networks.convert import KL_F8, convert_clip, convert_vdvae, convert_versatile
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.networks.vdvae import IMAGENET64
 from braindiffuser.run import Run
 

@@ -171,7 +171,7 @@ def test_features_come_from_their_own_stimuli_and_captions(run):
         for split, name in (("train", "targets"), ("test", "truth")):
             ids = run.results.read_array(f"stimuli/{split}_ids")
             rows = run.results.read_array(f"{name}/{group}")
-            assert rows.dtype == {"targets": np.float16, "truth": np.float32}[name]
+            assert rows.dtype == (run.experiment.targets[group].stored_as if name == "targets" else np.float32)
             assert [tuple(row) for row in rows] == [(fakes.GROUPS[group], 1, number, last(number)) for number in ids]
 
 

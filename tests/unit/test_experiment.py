@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
 from braindiffuser.generators.generator import Generator, Variant
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.downloads import checkpoints_folder
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.step_states import flatten
 
 MINIMAL = {

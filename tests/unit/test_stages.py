@@ -11,7 +11,7 @@ from braindiffuser import stages as package
 from braindiffuser.analyses import roi_maximisation
 from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.experiment import Experiment
-from braindiffuser.networks.folders import checkpoint_folder
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 from braindiffuser.stages import Step, all_steps, stages, stages_table
 from braindiffuser.stages.reconstruct import kind_name, picture_kinds
 

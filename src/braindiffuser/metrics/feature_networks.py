@@ -13,9 +13,9 @@ from braindiffuser.errors import RunError
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 from braindiffuser.networks.downloads import checkpoints_folder, find
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
-from braindiffuser.networks.folders import checkpoint_folder
 
 DEMO_CLIP = Path("demo/clip")
 """Checkpoint folder of the small CLIP that comes with the package."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from braindiffuser.errors import DependencyError
+from braindiffuser.files import replacing
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.progress import Progress, silent
 
@@ -106,7 +107,8 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         came.unlink()
         raise
     if not file.sha256:
-        _note(path).write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        with replacing(_note(path)) as beside:
+            beside.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     came.replace(path)
     return path
 

@@ -17,9 +17,8 @@ from braindiffuser.stages import Stage, Step, Work
 from braindiffuser.store.draft import Draft
 from braindiffuser.targets.target import Features, Stimuli, Target
 
-SPLITS = {"train": ("targets", "float16"), "test": ("truth", "float32")}
-"""Split → name of its arrays, and how they are stored. Training targets are many and enter decoders only as sums over stimuli,
-where rounding of half precision (5e-4 of a value) averages out."""
+ARRAYS = {"train": "targets", "test": "truth"}
+"""Split → name of its arrays."""
 
 
 def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
@@ -30,7 +29,8 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         if null is not None:
             draft.write_array(f"null/{group}", null)
         sides, batches = set(), Batches(target.batch_size, work.progress)
-        for split, (name, dtype) in SPLITS.items():
+        for split, name in ARRAYS.items():
+            dtype = target.stored_as if split == "train" else "float32"
             ids = work.results.read_array(f"stimuli/{split}_ids")
             features = partial(_features, work, target, batches, ids)
             shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])

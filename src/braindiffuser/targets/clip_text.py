@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ class CLIPText(Target):
     """Mean over a picture's captions of the tokens of CLIP's text transformer: (n, 77, 768) as published."""
 
     reads: ClassVar[tuple[str, ...]] = ("captions",)
+    stored_as: ClassVar[Literal["float16", "float32"]] = "float32"
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
     checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int
@@ -91,6 +91,8 @@ class Target(Part):
 
     reads: ClassVar[tuple[str, ...]] = ("stimuli",)
     """What of the recording the features are made from: "stimuli", "captions", or both."""
+    stored_as: ClassVar[Literal["float16", "float32"]] = "float16"
+    """Precision in which features of training stimuli are stored; float32 where float16 would move predictions (decision 10)."""
 
     batch_size: PositiveInt = runtime(
         32,

@@ -5,8 +5,8 @@ import torch
 
 from braindiffuser.generators import autoencoder as coding
 from braindiffuser.generators.autoencoder import coded_at_a_time, to_latents, to_pictures
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_autoencoder
-from braindiffuser.networks.folders import BUNDLED
 
 
 class Bare:

@@ -13,8 +13,8 @@ from braindiffuser.generators.brain_diffuser import BrainDiffuser
 from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings
 from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_autoencoder, load_unet, load_vdvae
-from braindiffuser.networks.folders import BUNDLED
 
 FOLDERS = {name: f"demo/{name}" for name in ("vdvae", "autoencoder", "unet")}
 IDS = np.array([7, 3])

@@ -5,8 +5,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from braindiffuser.generators.placement import place, torch_dtype
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, build_unet, load_unet, read_config
-from braindiffuser.networks.folders import BUNDLED
 
 UNET, AUTOENCODER = BUNDLED / "demo" / "unet", BUNDLED / "demo" / "autoencoder"
 

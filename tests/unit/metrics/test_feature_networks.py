@@ -9,9 +9,9 @@ from braindiffuser.metrics.feature_networks import load_clip_demo, load_efficien
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import score
 from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.targets.clip_tokens import embed_pictures
 
 

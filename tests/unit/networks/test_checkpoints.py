@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from braindiffuser.networks.checkpoint_folders import hash_checkpoint
 from braindiffuser.networks.checkpoints import (
     build_autoencoder,
     build_clip,
@@ -20,7 +21,6 @@ from braindiffuser.networks.checkpoints import (
     load_vdvae,
     save_network,
 )
-from braindiffuser.networks.folders import hash_checkpoint
 from braindiffuser.networks.vdvae import VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 

@@ -5,8 +5,8 @@ import pytest
 
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip, load_vdvae
-from braindiffuser.networks.folders import BUNDLED
 from braindiffuser.targets.clip_text import CLIPText
 from braindiffuser.targets.clip_tokens import extract_text_tokens, extract_vision_tokens, null_tokens
 from braindiffuser.targets.clip_vision import CLIPVision
@@ -161,3 +161,8 @@ def test_networks_compute_where_the_cache_says(stimuli, monkeypatch):
     monkeypatch.setattr(type(network), "to", lambda self, device: moved.append(device) or self)
     TARGETS["vdvae"].extract(stimuli(IDS[:1]), networks, 0)
     assert moved == ["meta"]
+
+
+def test_text_tokens_are_stored_in_full_precision_and_all_others_in_half():
+    """Half precision moves text predictions (decision 10)."""
+    assert (CLIPText.stored_as, CLIPVision.stored_as, VDVAELatents.stored_as) == ("float32", "float16", "float16")
