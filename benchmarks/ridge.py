@@ -80,7 +80,7 @@ def peak_rss_gb() -> float:
 
 
 def simulate(scale: Scale, folder: Path) -> None:
-    """Write responses, and targets that depend on them, in float16, as the stage `extract` writes them."""
+    """Write responses, and targets that depend on them, all in float16 (`extract` writes text in float32)."""
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((N_SIGNALS, scale.n_voxels), dtype=np.float32) / np.sqrt(scale.n_voxels)
     responses = {}

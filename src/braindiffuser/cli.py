@@ -1,4 +1,4 @@
-"""The command line: one command per stage, each a veneer over the function of the same name."""
+"""The command line: one command per stage, `run` and `demo` for all of them, and commands for checkpoints and simulation."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from braindiffuser.networks.logistic_mixture import mixture_mean, sample_mixture
 from braindiffuser.networks.vdvae import VDVAE, unflatten_latents
 
 STREAM = 1
-"""Third seed of this stage's noise, that keeps it independent of the posterior samples of `features.vdvae`."""
+"""Third seed of this stage's noise, that keeps it independent of the posterior samples of `targets.vdvae_latents`."""
 
 
 def reconstruct_low_level(
@@ -27,7 +27,7 @@ def reconstruct_low_level(
 
     Args:
         network: any `VDVAE`.
-        latents: flattened latents of its first layers, as `features.vdvae.extract_latents` gives them.
+        latents: flattened latents of its first layers, as `targets.vdvae_latents.extract_latents` gives them.
         picture_ids: a number of each picture, that with the seed fixes its noise.
         config: temperature and output.
         seed: of all noise.

@@ -39,7 +39,7 @@ def evaluate_folders(
         seen: folder of what was shown; pictures of one size.
         made: folder of reconstructions, of one size; where that is another, pixels are compared at the size of those
             shown, which must then be square.
-        profile: "demo" or "brain-diffuser-2023".
+        profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for.
         device: where networks run.
         n_resamples: bootstrap resamples of each interval.

@@ -19,7 +19,7 @@ FeatureNetwork: TypeAlias = Callable[[Pictures], Mapping[str, Matrix]]
 """A callable from pictures (n, 3, height, width) in [0, 1] to features (n, d) by the name of the layer.
 
 It resizes and scales pictures itself, treats each picture alone, and gives the same layers for any pictures.
-`evaluation.networks` loads those that are known by name.
+`metrics.feature_networks` loads those that are known by name.
 """
 
 OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"

@@ -2,7 +2,7 @@
 
 Decoders are stored as alphas and statistics, beside the training responses and targets that they were fitted to. Every output
 (predictions, projections of patterns, intercepts) is one small matrix per alpha times the targets, which stream from disk. At
-the size of NSD that is 6 GB of targets in float16 instead of 22 GB of coefficients.
+the size of NSD that is 7 GB of targets, mostly in float16, instead of 22 GB of coefficients.
 
 What is learnt and predicted for a group is the same, bit for bit, whichever other groups are fitted beside it.
 """

@@ -53,7 +53,7 @@ class Stimuli:
         return pictures
 
     def captions(self) -> list[Sequence[str]]:
-        """Read the captions of each stimulus, without empty ones.
+        """Read the captions of each stimulus.
 
         Raises:
             RunError: if the target's `reads` does not name "captions".

@@ -6,7 +6,7 @@ can know lies beside it in `truth/`:
 | file | holds |
 |---|---|
 | `scenes.csv` | one row per stimulus: object, category, background, box, split |
-| `voxels.csv` | one row per voxel of the brain mask, in C order: see `simulated_brain.draw_brain` |
+| `voxels.csv` | one row per voxel of the brain mask, in C order: see `simulation.brain.draw_brain` |
 | `responses.safetensors` | `responses` without noise: rows by 0-based stimulus id, columns nsdgeneral in C order |
 """
 
