@@ -27,7 +27,7 @@ import pandas as pd
 from PIL import Image
 from torch import nn
 
-from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.arrays import Matrix, Pictures
 from braindiffuser.contents import Contents
 from braindiffuser.datasets.nsd_layout import open_stimuli
 from braindiffuser.datasets.recording import TRIAL_COLUMNS, Recording

@@ -11,12 +11,11 @@ from tempfile import mkdtemp
 import numpy as np
 
 from braindiffuser import Experiment, RidgeCV, SimulatedSubject, images, open_nsd, simulate
-from braindiffuser.datasets.nsd_layout import open_stimuli
-from braindiffuser.datasets.responses import average_responses
+from braindiffuser.datasets import average_responses, open_stimuli
 from braindiffuser.metrics import bootstrap_interval
 from braindiffuser.metrics.two_way_identification import two_way_identification
-from braindiffuser.networks.checkpoints import load_clip
-from braindiffuser.targets.clip_tokens import extract_vision_tokens
+from braindiffuser.networks import load_clip
+from braindiffuser.targets import extract_vision_tokens
 
 folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "recording"
 

@@ -16,8 +16,7 @@ import numpy as np
 from braindiffuser.analyses import Analysis, Findings, Outcome
 from braindiffuser.metrics import bootstrap_interval
 from braindiffuser.metrics.two_way_identification import two_way_identification
-from braindiffuser.report.figures import CSS_COLOURS, as_svg
-from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
+from braindiffuser.report import CSS_COLOURS, Cell, Figure, Figures, Row, Section, Table, Text, as_svg
 
 Interval = tuple[float, float, float]
 """Value, lower and upper end of its 95 % interval over test stimuli."""

@@ -24,8 +24,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from braindiffuser.datasets import Dataset, Folder
-from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets import Dataset, Folder, Recording
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 from braindiffuser.part import runtime

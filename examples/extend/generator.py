@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import Field, PositiveInt
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.generators import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.images import resize
-from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks import NetworkCache
 
 
 class Mosaic(Generator):

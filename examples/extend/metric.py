@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from braindiffuser._arrays import Pictures, Vector
+from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.metrics import Citation, Description, Label, PixelMetric
 
 

@@ -19,9 +19,7 @@ from pydantic import Field, PositiveInt
 
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
-from braindiffuser.regression import Decoded, Regressor, TestSets
-from braindiffuser.regression.learnt import Learnt
-from braindiffuser.regression.rows import TargetArray, TrainingRows
+from braindiffuser.regression import Decoded, Learnt, Regressor, TargetArray, TestSets, TrainingRows
 
 
 class NearestNeighbours(Regressor):

@@ -13,7 +13,7 @@ from PIL.Image import Resampling
 from pydantic import Field, PositiveInt
 
 from braindiffuser.images import resize
-from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks import NetworkCache
 from braindiffuser.targets import Features, Stimuli, Target
 
 

@@ -7,8 +7,8 @@
     run = braindiffuser.Run.open(experiment, "runs/mine")
     run.do("prepare")                                   # … extract, fit, reconstruct, evaluate; or run.run_all()
 
-Names load what they need when they are first used, so importing the package is cheap. What `__all__` of the package and of its
-subpackages lists is public; everything else may change.
+Names load what they need when they are first used, so importing the package is cheap. What `__all__` of the package, of a
+subpackage or of a module lists is public; everything else may change.
 """
 
 import lazy_loader

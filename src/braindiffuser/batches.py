@@ -54,8 +54,8 @@ class Batches:
 
         if n == 1:
             raise RunError(
-                "the memory of the GPU does not hold a single picture at a time: free it or choose another --device; for drawing, "
-                "generator.diffusion.offload: true needs less"
+                "the memory of the GPU does not hold a single picture at a time: free it or choose another --device; "
+                "for drawing, generator.diffusion.offload: true needs less"
             )
         torch.cuda.empty_cache()
         self.size = n // 2

@@ -1,5 +1,7 @@
 """What can go wrong, in words that say what came, what was expected and what to do."""
 
+__all__ = ["BrainDiffuserError", "DependencyError", "RecordingError", "RunError"]
+
 
 class BrainDiffuserError(Exception):
     """Base of every error that this package raises on purpose."""

@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
-from braindiffuser._arrays import Pictures, RawPictures
+from braindiffuser.arrays import Pictures, RawPictures
+
+__all__ = ["PictureReader", "PictureSource", "from_uint8", "load_png", "resize", "save_png", "to_uint8"]
 
 BATCH = 32
 """Pictures that are held at once where many are read."""

@@ -28,6 +28,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
+__all__ = ["Part", "Settings", "runtime"]
+
 Family = TypeVar("Family", bound="Part")
 
 RUNTIME = "runtime"

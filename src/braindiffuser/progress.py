@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+__all__ = ["Progress", "silent"]
+
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called as progress(label, done, total): what is being done, how much of it is done, and how much there is. A label that comes
 with done = total = 1, and only so, is a notice."""

@@ -13,7 +13,18 @@ import pytest
 import braindiffuser
 
 HEAVY = ("torch", "matplotlib", "pandas", "transformers", "diffusers", "timm", "scipy", "sklearn", "zarr")
-PACKAGES = ("", ".analyses", ".datasets", ".generators", ".metrics", ".networks", ".regression", ".report", ".targets")
+PACKAGES = (
+    "",
+    ".analyses",
+    ".datasets",
+    ".generators",
+    ".metrics",
+    ".networks",
+    ".regression",
+    ".report",
+    ".store",
+    ".targets",
+)
 PUBLIC = [(package, name) for package in PACKAGES for name in import_module(f"braindiffuser{package}").__all__]
 
 
@@ -73,6 +84,16 @@ def test_the_names_for_type_checkers_are_the_names_that_load(package):
     stub = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text())
     names = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names == set(module.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("example", sorted(Path("examples").rglob("*.py")), ids=lambda path: path.stem)
+def test_examples_import_public_names_alone(example):
+    """A public module lists its names; the modules of kinds are public too, since an experiment names them."""
+    for node in ast.walk(ast.parse(example.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("braindiffuser"):
+            module = import_module(str(node.module))
+            if node.module != "braindiffuser.metrics.two_way_identification":
+                assert {alias.name for alias in node.names} <= {*module.__all__, "images"}
 
 
 def test_an_unknown_name_is_told():

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from nibabel.filebasedimages import ImageFileError
 
-from braindiffuser._arrays import Betas, VoxelMask
+from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.errors import RecordingError
 
 BETA_SCALE = 300.0

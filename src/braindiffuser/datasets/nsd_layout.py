@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
 
-from braindiffuser._arrays import Betas, Pictures, VoxelMask
+from braindiffuser.arrays import Betas, Pictures, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.rois import read_roi_masks

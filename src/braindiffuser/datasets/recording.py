@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser._arrays import Betas, Pictures, VoxelMask
+from braindiffuser.arrays import Betas, Pictures, VoxelMask
 from braindiffuser.datasets.splits import check_split, stimuli_of
 from braindiffuser.errors import RecordingError
 

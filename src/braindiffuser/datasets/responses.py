@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Float32, Int
 
-from braindiffuser._arrays import Betas
+from braindiffuser.arrays import Betas
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
 from braindiffuser.datasets.recording import Recording

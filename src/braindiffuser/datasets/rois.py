@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser._arrays import VoxelMask
+from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.volumes import check_grid, read_labels
 
 LABELS: Mapping[str, Mapping[int, str]] = {

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from braindiffuser._arrays import RawPictures
+from braindiffuser.arrays import RawPictures
 from braindiffuser.errors import RecordingError
 
 

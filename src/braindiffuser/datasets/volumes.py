@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from nibabel.filebasedimages import ImageFileError
 
-from braindiffuser._arrays import VoxelMask
+from braindiffuser.arrays import VoxelMask
 from braindiffuser.errors import RecordingError
 
 

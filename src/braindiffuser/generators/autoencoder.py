@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.networks.versatile import Latents
 
 CODED_AT_A_TIME = 512 * 512

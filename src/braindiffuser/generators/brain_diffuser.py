@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import Field
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
 from braindiffuser.networks.cache import NetworkCache

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.generators.autoencoder import Autoencoder, to_latents, to_pictures
 from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.networks.samplers import (

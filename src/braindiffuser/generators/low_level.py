@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.generators.settings import LowLevelConfig
 from braindiffuser.networks.logistic_mixture import mixture_mean, sample_mixture
 from braindiffuser.networks.vdvae import VDVAE, unflatten_latents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from braindiffuser._arrays import Matrix, Vector
+from braindiffuser.arrays import Matrix, Vector
 
 Features = Float[np.ndarray, "_ _"]
 """One feature vector per picture, (n, d); here functions compare shapes themselves, with a message."""

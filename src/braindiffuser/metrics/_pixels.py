@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from braindiffuser._arrays import Matrix, Vector
+from braindiffuser.arrays import Matrix, Vector
 
 PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
 """Pictures (n, 3, height, width) in [0, 1]; here functions compare shapes themselves, with a message."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from braindiffuser._arrays import Matrix, Vector
+from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import Features, paired_correlation
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 

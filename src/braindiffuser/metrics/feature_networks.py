@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.arrays import Matrix, Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.metrics._pixels import SMALLEST_SIDE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from braindiffuser._arrays import Vector
+from braindiffuser.arrays import Vector
 from braindiffuser.metrics._correlation import Features, correlation_matrix
 from braindiffuser.metrics.two_way_identification import Direction, match_scores
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import Field
 
-from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser.arrays import Matrix, Pictures, Vector
 from braindiffuser.part import Part
 
 Label: TypeAlias = Annotated[str, Field(description="Name of the metric in tables and figures.")]

@@ -20,7 +20,7 @@ from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
 from braindiffuser.images import resize
 from braindiffuser.metrics.metric import FeatureNetwork

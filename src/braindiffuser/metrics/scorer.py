@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser._arrays import Vector
+from braindiffuser.arrays import Vector
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, batches, resize
 from braindiffuser.metrics._correlation import Features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from braindiffuser._arrays import Pictures, Vector
+from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.metrics._pixels import PictureBatch, structural_similarities
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, Description, Label, PixelMetric
 

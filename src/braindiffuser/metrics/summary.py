@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from braindiffuser._arrays import Vector
+from braindiffuser.arrays import Vector
 from braindiffuser.metrics.inference import bootstrap_interval
 from braindiffuser.metrics.metric import Metric
 from braindiffuser.metrics.profiles import Profile

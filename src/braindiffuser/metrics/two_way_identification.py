@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from braindiffuser._arrays import Matrix, Vector
+from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import Features, correlation_matrix
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 

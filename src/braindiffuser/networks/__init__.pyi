@@ -9,7 +9,6 @@ from .checkpoints import load_vdvae as load_vdvae
 from .efficientnet_lite import EfficientNetLite as EfficientNetLite
 from .efficientnet_lite import load_efficientnet_lite as load_efficientnet_lite
 from .noise_schedule import Schedule as Schedule
-from .samplers import SAMPLERS as SAMPLERS
 from .samplers import sample_ddim as sample_ddim
 from .samplers import sample_dpm_solver as sample_dpm_solver
 from .samplers import sample_from_latents as sample_from_latents

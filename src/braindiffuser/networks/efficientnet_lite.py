@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from braindiffuser._arrays import Matrix, Pictures
+from braindiffuser.arrays import Matrix, Pictures
 from braindiffuser.errors import DependencyError
 from braindiffuser.images import resize
 

@@ -7,13 +7,7 @@ from .regressor import Decoded as Decoded
 from .regressor import Regressor as Regressor
 from .regressor import TestSets as TestSets
 from .ridge import RidgeRegression as RidgeRegression
+from .rows import TargetArray as TargetArray
 from .rows import TrainingRows as TrainingRows
 from .selection import CrossValidation as CrossValidation
 from .selection import cross_validate as cross_validate
-from .solvers import Gram as Gram
-from .solvers import coefficients as coefficients
-from .solvers import gram as gram
-from .solvers import prepare_queries as prepare_queries
-from .solvers import smoother_matrix as smoother_matrix
-from .solvers import solve as solve
-from .streaming import apply_smoothers as apply_smoothers

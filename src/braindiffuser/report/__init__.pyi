@@ -1,8 +1,6 @@
+from .figures import CSS_COLOURS as CSS_COLOURS
 from .figures import as_svg as as_svg
-from .figures import metric_panel as metric_panel
-from .page import Header as Header
 from .page import Report as Report
-from .page import render_page as render_page
 from .sections import Cell as Cell
 from .sections import Code as Code
 from .sections import ContactSheet as ContactSheet

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from braindiffuser._arrays import Pictures, RawPictures
+from braindiffuser.arrays import Pictures, RawPictures
 from braindiffuser.files import replacing
 from braindiffuser.images import batches, resize, to_uint8
 from braindiffuser.report.sections import ContactSheet, PictureRef, Section

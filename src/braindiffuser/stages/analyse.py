@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 
-from braindiffuser._arrays import Pictures
 from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.arrays import Pictures
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults

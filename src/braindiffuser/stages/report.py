@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import load_png

@@ -1,1 +1,5 @@
 """The folder of a run: finished results, drafts of steps, and the books in which a run keeps what it knows."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

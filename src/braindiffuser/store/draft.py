@@ -20,7 +20,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent

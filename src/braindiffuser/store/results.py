@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
 from braindiffuser.store.books import CHECKSUM, read_book, write_book

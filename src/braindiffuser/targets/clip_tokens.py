@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.networks.checkpoints import Clip, load_clip
 from braindiffuser.networks.clip import image_embedding, mean_text_tokens, pixel_values, vision_tokens

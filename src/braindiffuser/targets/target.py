@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from pydantic import PositiveInt, model_validator
 
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import Part, runtime

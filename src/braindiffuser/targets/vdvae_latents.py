@@ -9,7 +9,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from braindiffuser import images
-from braindiffuser._arrays import Pictures
+from braindiffuser.arrays import Pictures
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig, flatten_latents
 from braindiffuser.targets.settings import LatentConfig
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Complex64, Float, Float32
 from scipy import fft
 from skimage.filters import gabor_kernel
 
-from braindiffuser._arrays import Matrix, Pictures, Vector
+from braindiffuser.arrays import Matrix, Pictures, Vector
 from braindiffuser.datasets.normalisation import column_statistics, standardise
 from braindiffuser.datasets.rois import LABELS
 from braindiffuser.images import resize

@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import Float32, Int, Shaped
 from scipy.io import savemat
 
-from braindiffuser._arrays import RawPictures
+from braindiffuser.arrays import RawPictures
 from braindiffuser.datasets.beta_files import BETA_SCALE, read_betas
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
 from braindiffuser.files import replacing

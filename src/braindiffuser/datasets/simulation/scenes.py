@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from braindiffuser._arrays import RawPictures
+from braindiffuser.arrays import RawPictures
 
 Split = Literal["training", "held_out"]
 

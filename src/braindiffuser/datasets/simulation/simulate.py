@@ -22,7 +22,7 @@ from jaxtyping import Float32
 from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
 
-from braindiffuser._arrays import Matrix, RawPictures, Responses
+from braindiffuser.arrays import Matrix, RawPictures, Responses
 from braindiffuser.datasets.simulation import brain as brains
 from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes

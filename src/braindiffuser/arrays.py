@@ -3,7 +3,9 @@
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
+
+__all__ = ["Betas", "Matrix", "Pictures", "RawPictures", "Responses", "Vector", "VoxelMask"]
 
 Pictures: TypeAlias = Float32[np.ndarray, "n 3 height width"]
 """Pictures in the one convention: float32 RGB in [0, 1]."""
@@ -15,6 +17,4 @@ Matrix: TypeAlias = Float[np.ndarray, "rows columns"]
 Vector: TypeAlias = Float[np.ndarray, " length"]
 Betas: TypeAlias = Float32[np.ndarray, "n_trials n_voxels"]
 Responses: TypeAlias = Float32[np.ndarray, "n_stimuli n_voxels"]
-Volume: TypeAlias = Float[np.ndarray, "x y z"]
 VoxelMask: TypeAlias = Bool[np.ndarray, "x y z"]
-Counts: TypeAlias = Int[np.ndarray, " n"]
