@@ -144,7 +144,8 @@ def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
 def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
     torch.save(vdvae.state_dict() | {"stranger": torch.ones(2)}, tmp_path / "ema.th")
     with pytest.raises(
-        ValueError, match=r"ema\.th does not hold this network: 1 of \d+ tensors differ \(stranger: expected none, found \(2,\)"
+        ValueError,
+        match=r"ema\.th does not hold this network: 1 of \d+ tensors differ \(stranger: expected none, found \(2,\)",
     ):
         convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
     assert not (tmp_path / "vdvae").exists()
