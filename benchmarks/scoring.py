@@ -70,6 +70,7 @@ def make_run(folder: Path, n_pictures: int, size: int) -> None:
     prepared = store.draft("prepare.stimuli", "benchmark")
     prepared.write_array("stimuli/test_ids", np.arange(n_pictures))
     prepared.write_array("stimuli/train_ids", np.arange(n_pictures, n_pictures + N_TRAIN))
+    prepared.write_table("trials.csv", pd.DataFrame({"stimulus_id": np.arange(n_pictures)}))
     prepared.write_array("ncsnr", np.ones(4, np.float32))
     prepared.write_array("responses/n_repeats_test", np.full(n_pictures, 3))
     prepared.write_bundle("rois.npz", {"V1": np.ones(4, bool)})

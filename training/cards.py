@@ -96,7 +96,7 @@ def measure_unet(split: Split) -> Numbers:
 
 
 class Card(NamedTuple):
-    """What a card says of a network besides its numbers; how the bundled weights came about is written down here."""
+    """What a card says of a network besides its numbers; how the bundled checkpoints came about is written down here."""
 
     purpose: str
     recipe: str

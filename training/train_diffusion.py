@@ -103,7 +103,7 @@ def main() -> None:
     """Train, then write the checkpoint folder."""
     parser = arguments_of(__doc__, n_steps=4_900)
     parser.add_argument(
-        "--warm-start", action="store_true", help="begin with the bundled weights instead of fresh ones"
+        "--warm-start", action="store_true", help="begin with the bundled checkpoint instead of fresh parameters"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak of the schedule (default: %(default)s)")
     parser.add_argument(

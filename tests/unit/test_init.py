@@ -39,7 +39,17 @@ def test_importing_the_package_and_its_subpackages_is_cheap():
     assert loaded_by("; ".join(f"import braindiffuser{package}" for package in PACKAGES)) == set()
 
 
-@pytest.mark.parametrize("module", ["images", "datasets.simulation.scenes", "store.results", "stages.report"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "images",
+        "datasets.simulation.scenes",
+        "metrics.feature_networks",
+        "networks.published",
+        "stages.report",
+        "store.results",
+    ],
+)
 def test_light_modules_load_neither_torch_nor_matplotlib(module):
     found = loaded_by(f"import braindiffuser.{module}")
     assert not found & {"torch", "matplotlib", "transformers", "diffusers", "timm"}

@@ -25,10 +25,9 @@ from braindiffuser.errors import DependencyError
 from braindiffuser.images import resize
 from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.networks.catalogue import SCORING_NETWORKS, PublishedFile
-from braindiffuser.networks.checkpoints import check_fit, shapes
 from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD, VIT_L14
-from braindiffuser.networks.convert import open_original
 from braindiffuser.networks.downloads import check_file, find, remedy
+from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels."""
@@ -121,7 +120,7 @@ def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path:
     """
     check_file(path, file)
     try:
-        stored = {name.removeprefix("module."): tensor for name, tensor in open_original(path).items()}
+        stored = {name.removeprefix("module."): tensor for name, tensor in open_tensors(path).items()}
         wanted = {name: own for name, own in network.state_dict().items() if not name.startswith(facts.unused)}
         found = {name: stored[name].float() for name in wanted.keys() & stored.keys()}
         check_fit(path, shapes(found), shapes(wanted))

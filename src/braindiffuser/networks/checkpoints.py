@@ -6,25 +6,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CLIPConfig, CLIPModel
 
 from braindiffuser.files import replacing
+from braindiffuser.networks.tensor_files import Shapes, check_fit, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
 Network = TypeVar("Network", bound=nn.Module)
-
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Name of a tensor → its shape."""
 
 TENSORS_AT_A_TIME = 32
 """Tensors that are read before a file's pages are given back."""
@@ -152,37 +149,22 @@ def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, to
     return tensors
 
 
-def shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
-    """Return the shape of each tensor by its name."""
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
-    """Check that a file or folder holds the tensors of a network.
-
-    Raises:
-        ValueError: if names or shapes differ; names the first five.
-    """
-    differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if differing:
-        listed = "; ".join(
-            f"{name}: expected {wanted.get(name, 'none')}, found {found.get(name, 'none')}" for name in differing[:5]
-        )
-        raise ValueError(
-            f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ: {listed}"
-        )
-
-
 def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
     """Write a network as a checkpoint folder, its floating-point tensors in `dtype`."""
+    write_checkpoint(folder, config, network.state_dict(), dtype)
+
+
+def write_checkpoint(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> None:
+    """Write `config.json` and `model.safetensors` of a checkpoint folder, floating-point tensors in `dtype`.
+
+    Each file replaces an older one when it is complete; nothing else in the folder is touched.
+    """
     with replacing(folder / "config.json") as beside:
         beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    tensors = {
-        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
     with replacing(folder / "model.safetensors") as beside:
-        save_file(tensors, beside)
+        write_tensors(beside, tensors, dtype)
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -1,8 +1,8 @@
 """Published files on this machine: where they are, whether they are what they should be, and how they get here.
 
-Where a publisher states a file's SHA-256, or digits of it, the file is compared with them. Of every other file the SHA-256 is
-noted beside it when it has been downloaded (`NAME.sha256`, which `sha256sum -c` reads). Such a note catches damage that came
-afterwards. It does not catch another file at the source: what was downloaded is what was noted.
+A file is compared with its published size and SHA-256. Where no hash is published, the one of the downloaded file is noted
+beside it (`NAME.sha256`, which `sha256sum -c` reads) and compared later. Such a note detects damage after the download, but
+not another file at the source.
 """
 
 # tqdm has no types, so its class is Any to the type checker.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,31 +53,45 @@ def remedy(file: PublishedFile, folder: Path) -> str:
 
 
 def check_file(path: Path, file: PublishedFile) -> None:
-    """Compare a file with its published SHA-256; where none is published, with the one noted when it was downloaded.
+    """Compare a file with its published size and SHA-256; where none is published, with the one noted on download.
 
-    A file with no known hash, for example one that was copied there by hand, is accepted unchecked.
+    A file with no known hash, for example one that was copied there by hand, is accepted by its size.
 
     Raises:
         DependencyError: if they differ.
     """
     note = _note(path)
-    if file.sha256:
-        _check_digest(path, file.sha256)
-    elif note.is_file():
-        noted = note.read_text(encoding="utf-8").partition(" ")[0].strip()
-        try:
-            _check_digest(path, noted)
-        except DependencyError as error:
-            raise DependencyError(
-                f"{error} by {note.name}, written when it was downloaded: delete both and download again, or delete "
-                f"{note.name} alone if you put another file there"
-            ) from error
+    noted = note.read_text(encoding="utf-8").partition(" ")[0].strip() if note.is_file() and not file.sha256 else ""
+    fault = _fault(path, file, file.sha256 or noted)
+    if fault:
+        other = f", or {note.name} alone if you put another file there" if noted else ""
+        raise DependencyError(
+            f"{path} is truncated or changed: {fault}; delete it and run `braindiffuser checkpoints --download`{other}"
+        )
+
+
+def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
+    """Say in which way a file differs; empty if it does not."""
+    size, expected = path.stat().st_size, 1e6 * file.megabytes
+    if abs(size - expected) > SIZE_TOLERANCE * expected:
+        return f"it has {size:,} bytes, expected about {file.megabytes:,.1f} MB"
+    digest = _digest(path) if sha256 else ""
+    return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> Path:
     """Download a file, check its size and hash, and note its hash where none is published.
 
-    Files of the Hugging Face hub resume where an interrupted download stopped; others begin anew.
+    huggingface_hub takes up connections that break; a download that is killed begins anew.
 
     Args:
         file: what to download; nothing is done if it is in the folder.
@@ -92,74 +107,53 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
     path = folder / file.name
     if path.is_file():
         return path
-    try:
-        bar = _bar_class(file.name, progress)
-        came = _by_pooch(file, folder, bar) if file.on_hub is None else _from_hub(*file.on_hub, folder, bar)
-    except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
-        raise DependencyError(
-            f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by hand "
-            f"{remedy(file, folder)}"
-        ) from error
-    try:
-        _check_size(came, file, folder)
-        digest = _check_digest(came, file.sha256)
-    except DependencyError:
-        came.unlink()
-        raise
-    if not file.sha256:
-        with replacing(_note(path)) as beside:
-            beside.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
-    came.replace(path)
+    with replacing(path) as beside:
+        try:
+            _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
+        except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
+            raise DependencyError(
+                f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by hand "
+                f"{remedy(file, folder)}"
+            ) from error
+        fault = _fault(beside, file, file.sha256)
+        if fault:
+            raise DependencyError(f"something else came than {file.name}: {fault}; get by hand {remedy(file, folder)}")
+        if not file.sha256:
+            with replacing(_note(path)) as note:
+                note.write_text(f"{_digest(beside)}  {path.name}\n", encoding="utf-8")
+        size = beside.stat().st_size
+    progress(file.name, size, size)
     return path
 
 
-def _from_hub(repo_id: str, revision: str, filename: str, folder: Path, bar: type[Any]) -> Path:
-    from huggingface_hub import hf_hub_download
+def _fetch(file: PublishedFile, path: Path, parts: Path, bar: type[Any]) -> None:
+    """Download to `path`; the folder `parts` is huggingface_hub's until the download is complete."""
+    if file.on_hub is None:
+        from pooch import HTTPDownloader
 
-    unfinished = folder / ".hub"  # where an interrupted download resumes
-    return Path(hf_hub_download(repo_id, filename, revision=revision, local_dir=unfinished, tqdm_class=bar))
+        own_bar = bar(total=1)  # pooch sets the total, but takes a bar without one for none at all
+        HTTPDownloader(progressbar=own_bar, chunk_size=1 << 20, timeout=60)(file.url, str(path), None)
+    else:
+        from huggingface_hub import hf_hub_download
+
+        repo_id, revision, filename = file.on_hub
+        came = hf_hub_download(repo_id, filename, revision=revision, local_dir=parts, tqdm_class=bar)
+        Path(came).replace(path)
+        shutil.rmtree(parts)
 
 
-def _by_pooch(file: PublishedFile, folder: Path, bar: type[Any]) -> Path:
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")
-    bar_of_file = bar(total=1e6 * file.megabytes)  # pooch takes a bar without a total for none at all
-    fetch = pooch.HTTPDownloader(progressbar=bar_of_file, chunk_size=1 << 20, timeout=60)
-    return Path(pooch.retrieve(file.url, known_hash=None, fname=f"{file.name}.part", path=folder, downloader=fetch))
-
-
-def _bar_class(label: str, progress: Progress) -> type[Any]:
+def _bar_class(file: PublishedFile, progress: Progress) -> type[Any]:
     """Return a progress bar of the kind that both libraries take, which calls `progress` and draws nothing."""
     from tqdm import tqdm
 
     class Bar(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **(kwargs | {"file": io.StringIO(), "disable": False}))
+        furthest = 0  # of two bars, where huggingface_hub has one for what came and one for what is written
 
-        def update(self, n: Any = 1) -> None:
-            super().update(n)
-            progress(label, int(self.n), int(self.total or 0))
+        def __init__(self, total: int | None, initial: int = 0, **_: Any) -> None:
+            super().__init__(total=total, initial=initial, file=io.StringIO())
+
+        def display(self, *_: Any, **__: Any) -> None:
+            Bar.furthest = max(Bar.furthest, int(self.n))
+            progress(file.name, Bar.furthest, round(1e6 * file.megabytes))
 
     return Bar
-
-
-def _check_size(path: Path, file: PublishedFile, folder: Path) -> None:
-    came, expected = path.stat().st_size, 1e6 * file.megabytes
-    if abs(came - expected) > SIZE_TOLERANCE * expected:
-        raise DependencyError(
-            f"{file.name} came with {came:,} bytes instead of about {file.megabytes:,.0f} MB, so something else came: get by "
-            f"hand {remedy(file, folder)}"
-        )
-
-
-def _check_digest(path: Path, expected: str) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(expected):
-        raise DependencyError(f"{path} is truncated or changed: its SHA-256 begins {digest[:8]}, expected {expected}")
-    return digest
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")

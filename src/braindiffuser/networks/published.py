@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.networks import convert
 from braindiffuser.networks.catalogue import ALL, CLIP_VIT_L14, TOKENIZER, VDVAE, VERSATILE, PublishedFile
 from braindiffuser.networks.downloads import check_file, download, find
 from braindiffuser.progress import Progress, silent
@@ -37,6 +36,8 @@ def conversions(folder: Path) -> list[Conversion]:
 
     A local copy of the hub's shi-labs/versatile-diffusion, as `folder/versatile-diffusion`, serves instead of the `.pth`.
     """
+    from braindiffuser.networks import convert
+
     hub = folder / "versatile-diffusion"
     vdvae, original, clip, tokenizer = (folder / file.name for file in (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER))
 
@@ -67,7 +68,7 @@ def download_all(folder: Path, progress: Progress = silent) -> None:
 
 
 def convert_all(folder: Path, log: Callable[[str], None]) -> None:
-    """Convert what is there and was not converted before, once its hash is found right.
+    """Convert what is there and was not converted before, after checking its size and hash.
 
     Args:
         folder: holds the files; `folder/brain-diffuser` gets the checkpoint folders.
@@ -76,13 +77,15 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> None:
     Raises:
         DependencyError: if a file is truncated, changed, or not what its name says.
     """
+    from braindiffuser.networks.convert import is_converted
+
     for conversion in conversions(folder):
         lacking = [file.name for file in conversion.sources if not (folder / file.name).is_file()]
         if lacking:
             log(f"{conversion.name}: waits for {', '.join(lacking)}")
             continue
         paths = {folder / file.name: file for file in conversion.sources}
-        if not all(convert.is_converted(folder / PRESET / name, paths) for name in conversion.folders):
+        if not all(is_converted(folder / PRESET / name, paths) for name in conversion.folders):
             for path, file in paths.items():
                 check_file(path, file)
         try:

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from braindiffuser.metrics.feature_networks import load_clip_demo, load_efficien
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import score
 from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
@@ -66,3 +71,17 @@ def test_unknown_networks_are_answered_with_those_there_are(tmp_path):
     known = "alexnet, clip_demo, clip_vit_l14, efficientnet_b1, efficientnet_lite0, inception_v3, swav"
     with pytest.raises(RunError, match=f"there is no scoring network resnet, vgg; known networks: {known}"):
         scoring_networks({"vgg", "alexnet", "resnet"}, tmp_path)
+
+
+def test_asking_which_networks_are_here_loads_none_of_their_libraries(tmp_path):
+    program = (
+        "import sys\n"
+        "from braindiffuser.experiment import Experiment\n"
+        "from braindiffuser.stages import stages\n"
+        "experiment = Experiment.load('brain-diffuser')\n"
+        "assert stages()['evaluate'].available(experiment, '') == ('alexnet',)\n"
+        "assert not {'torch', 'torchvision', 'transformers', 'pooch', 'huggingface_hub'} & set(sys.modules)"
+    )
+    (tmp_path / SCORING_NETWORKS["alexnet"].name).write_bytes(b"")
+    places = {"BRAINDIFFUSER_CHECKPOINTS": str(tmp_path), "TORCH_HOME": str(tmp_path / "torch")}
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | places)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from braindiffuser.networks import checkpoints
 from braindiffuser.networks.checkpoints import (
     build_autoencoder,
     build_clip,
@@ -23,9 +24,9 @@ from braindiffuser.networks.convert import (
     convert_vdvae,
     convert_versatile,
     convert_versatile_hub,
-    open_original,
-    write_tensors,
+    is_converted,
 )
+from braindiffuser.networks.tensor_files import open_tensors, write_tensors
 from braindiffuser.networks.vdvae import VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, from_original
 
@@ -114,6 +115,23 @@ def test_a_second_run_does_nothing_and_another_file_is_converted_anew(tmp_path, 
     assert convert_vdvae(tmp_path / "other.th", tmp_path / "vdvae", VDVAE)
 
 
+def test_a_folder_that_is_half_converted_is_converted_again_and_keeps_what_is_not_ours(tmp_path, vdvae, monkeypatch):
+    source, other, folder = tmp_path / "ema.th", tmp_path / "other.th", tmp_path / "vdvae"
+    for path in (source, other):
+        torch.save(vdvae.state_dict(), path)
+    convert_vdvae(source, folder, VDVAE)
+    (folder / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_tensors", lambda path, *_: path.write_bytes(b"half") / 0)
+        with pytest.raises(ZeroDivisionError):
+            convert_vdvae(other, folder, VDVAE)
+    assert not is_converted(folder, [source])
+    assert not is_converted(folder, [other])
+    assert convert_vdvae(other, folder, VDVAE)
+    same(load_vdvae(folder).state_dict(), vdvae.state_dict(), torch.float32)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "source.json", "notes.txt"}
+
+
 def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
     path = tmp_path / "ema.th"
     torch.save(vdvae.state_dict(), path)
@@ -126,7 +144,8 @@ def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
 def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
     torch.save(vdvae.state_dict() | {"stranger": torch.ones(2)}, tmp_path / "ema.th")
     with pytest.raises(
-        ValueError, match=r"ema\.th does not hold this network: 1 of \d+ .* stranger: expected none, found \(2,\)"
+        ValueError,
+        match=r"ema\.th does not hold this network: 1 of \d+ tensors differ \(stranger: expected none, found \(2,\)",
     ):
         convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
     assert not (tmp_path / "vdvae").exists()
@@ -135,15 +154,15 @@ def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
 def test_nothing_in_a_file_is_run(tmp_path, vdvae):
     torch.save({"network": vdvae}, tmp_path / "ema.th")
     with pytest.raises(ValueError, match=r"ema\.th is truncated or no checkpoint"):
-        open_original(tmp_path / "ema.th")
+        open_tensors(tmp_path / "ema.th")
 
 
 def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path):
     torch.save({"step": 3}, tmp_path / "ema.th")
     with pytest.raises(ValueError, match="does not hold tensors by name"):
-        open_original(tmp_path / "ema.th")
+        open_tensors(tmp_path / "ema.th")
     with pytest.raises(ValueError, match="there is no file"):
-        open_original(tmp_path / "none.th")
+        open_tensors(tmp_path / "none.th")
 
 
 def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatile, original_unet):
@@ -180,7 +199,7 @@ def test_published_clip_has_the_ids_of_its_tokenizer():
 def test_a_missing_part_is_named(tmp_path, original_unet):
     torch.save(original_unet, tmp_path / "unet-only.pth")
     with pytest.raises(
-        ValueError, match=r"unet-only\.pth does not hold this network: \d+ of \d+ tensors differ: decoder"
+        ValueError, match=r"unet-only\.pth does not hold this network: \d+ of \d+ tensors differ \(decoder"
     ):
         convert_versatile(tmp_path / "unet-only.pth", tmp_path / "out", AUTOENCODER, heads=4)
     torch.save({"something": torch.ones(3)}, tmp_path / "else.pth")

@@ -1,9 +1,10 @@
-"""Downloads from a server of our own, and by a stand-in for the hub's client: whole, interrupted, damaged, without a network."""
+"""Downloads from a server of our own and a stand-in of the hub: only a whole and right file ever has its name."""
 
 import hashlib
 import shutil
 import subprocess
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,29 +14,23 @@ import torch
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import PublishedFile
-from braindiffuser.networks.downloads import (
-    check_file,
-    checkpoints_folder,
-    download,
-    find,
-    remedy,
-    torchvision_folder,
-)
+from braindiffuser.networks.downloads import check_file, checkpoints_folder, download, find, torchvision_folder
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-ON_HUB = "https://huggingface.co/lab/model/resolve/0123abc/folder/model.bin"
+NOTE = "net.pth.sha256"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT; `/cut` breaks off halfway, `/none` says that there is no such file."""
+    """Serves CONTENT; `/cut` breaks off halfway, `/page` is something else, and nothing is at `/none`."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
+        body = b"<html>please log in</html>" if self.path == "/page" else CONTENT
         self.send_response(404 if self.path == "/none" else 200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(CONTENT[: len(CONTENT) // 2] if self.path == "/cut" else CONTENT)
+        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
 
     def log_message(self, *_):
         pass
@@ -52,143 +47,188 @@ def server():
         thread.join()
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    """What the hub's client was asked for, and the bytes that it brings."""
-    calls, brought = [], [CONTENT]
+class Hub:
+    """Stands in for hf_hub_download: writes bytes into local_dir, and may break off with half of them."""
 
-    def hf_hub_download(repo_id, filename, *, revision, local_dir, tqdm_class):
-        calls.append((repo_id, filename, revision))
-        with tqdm_class(total=len(CONTENT), unit="B", desc=filename) as bar:
-            bar.update(len(brought[0]))
+    def __init__(self):
+        self.content, self.asked, self.breaks = CONTENT, [], False
+
+    def __call__(self, repo_id, filename, *, revision, local_dir, tqdm_class):
+        self.asked.append((repo_id, filename, revision))
         path = Path(local_dir) / filename
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(brought[0])
-        return str(path)
+        begun = path.with_suffix(".incomplete")
+        with begun.open("ab") as file, tqdm_class(total=len(self.content), initial=file.tell(), disable=True) as bar:
+            self.resumed_at = file.tell()
+            end = len(self.content) // 2 if self.breaks else len(self.content)
+            bar.update(file.write(self.content[self.resumed_at : end]))
+        if self.breaks:
+            raise RuntimeError("the cable was pulled")
+        return str(begun.rename(path))
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
-    return calls, brought
+
+@pytest.fixture
+def hub(monkeypatch):
+    stand_in = Hub()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", stand_in)
+    return stand_in
 
 
-def file_at(server, path="/whole", name="model.bin", sha256=""):
-    return PublishedFile(name, f"http://127.0.0.1:{server.server_port}{path}", 1.28, "MIT", "tests", sha256)
+ON_HUB = PublishedFile("net.pth", "https://huggingface.co/lab/net/resolve/abc123/models/net.pth", 1.28, "MIT", "tests")
+
+
+def file_at(server, path="/net", **facts):
+    url = f"http://127.0.0.1:{server.server_port}{path}"
+    return replace(ON_HUB, url=url, **facts)
+
+
+@pytest.fixture(params=["web", "hub"])
+def place(request):
+    """A file of either place, and a function that tells how often it was asked for."""
+    if request.param == "hub":
+        stand_in = request.getfixturevalue("hub")
+        return ON_HUB, stand_in.asked
+    server = request.getfixturevalue("server")
+    return file_at(server), server.asked
+
+
+# Downloads
 
 
 def names_in(folder):
-    return {path.name for path in folder.iterdir() if path.is_file()}
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_downloaded_once(server, tmp_path, capfd):
-    said = []
-    path = download(file_at(server), tmp_path / "new", lambda *progress: said.append(progress))
+def test_a_file_is_fetched_once(place, tmp_path):
+    file, asked = place
+    heard = []
+    path = download(file, tmp_path / "new", lambda *report: heard.append(report))
+    assert path == tmp_path / "new" / "net.pth"
     assert path.read_bytes() == CONTENT
-    assert said[-1] == ("model.bin", len(CONTENT), len(CONTENT))
-    assert download(file_at(server), tmp_path / "new") == path
-    assert len(server.asked) == 1
-    assert names_in(path.parent) == {"model.bin", "model.bin.sha256"}
-    assert capfd.readouterr() == ("", "")  # progress is reported, not drawn
+    assert heard[-1] == ("net.pth", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in heard] == sorted(done for _, done, _ in heard)
+    assert download(file, tmp_path / "new") == path
+    assert len(asked) == 1
+    assert names_in(path.parent) == ["net.pth", NOTE]
 
 
-@pytest.mark.parametrize("path", ["/cut", "/none"])
-def test_what_did_not_come_whole_leaves_no_file(server, tmp_path, path):
-    with pytest.raises(DependencyError, match=r"could not be downloaded .*get by hand http://127"):
-        download(file_at(server, path), tmp_path)
-    assert names_in(tmp_path) == set()
-    assert download(file_at(server), tmp_path).read_bytes() == CONTENT
+def test_progress_is_reported_and_not_printed(place, tmp_path, capfd):
+    heard = []
+    download(place[0], tmp_path, lambda *report: heard.append(report))
+    assert {label for label, _, _ in heard} == {"net.pth"}
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("length", [8, 64])
-def test_a_file_with_another_hash_than_published_is_thrown_away(server, tmp_path, length):
-    wrong = "0" * length
-    assert download(file_at(server, name="right", sha256=DIGEST[:length]), tmp_path).exists()
-    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected {wrong}"):
-        download(file_at(server, name="wrong", sha256=wrong), tmp_path)
-    assert names_in(tmp_path) == {"right"}
+def test_a_file_with_another_hash_than_published_is_thrown_away(place, tmp_path, length):
+    file, _ = place
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 000.*get by hand http"):
+        download(replace(file, sha256="0" * length), tmp_path)
+    assert names_in(tmp_path) == []
+    assert download(replace(file, sha256=DIGEST[:length]), tmp_path).exists()
+    assert names_in(tmp_path) == ["net.pth"]
 
 
-def test_a_file_of_the_hub_comes_from_its_pinned_commit(hub, tmp_path):
-    calls, _ = hub
-    said = []
-    file = PublishedFile("mine.bin", ON_HUB, 1.28, "MIT", "tests", DIGEST)
-    path = download(file, tmp_path, lambda *progress: said.append(progress))
-    assert calls == [("lab/model", "folder/model.bin", "0123abc")]
-    assert path == tmp_path / "mine.bin"
-    assert path.read_bytes() == CONTENT
-    assert said[-1] == ("mine.bin", len(CONTENT), len(CONTENT))
-    assert names_in(tmp_path) == {"mine.bin"}
+@pytest.mark.parametrize("megabytes", [1.2, 1.4, 500.0])
+def test_a_file_of_another_size_than_published_is_thrown_away(place, tmp_path, megabytes):
+    with pytest.raises(DependencyError, match=f"has 1,280,000 bytes, expected about {megabytes} MB"):
+        download(replace(place[0], megabytes=megabytes), tmp_path)
+    assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("brought", [CONTENT[:-1], bytes(len(CONTENT)), b"<html>"])
-def test_another_file_on_the_hub_never_gets_the_name(hub, tmp_path, brought):
-    hub[1][0] = brought
-    with pytest.raises(DependencyError, match=r"truncated or changed|something else came"):
-        download(PublishedFile("mine.bin", ON_HUB, 1.28, "MIT", "tests", DIGEST), tmp_path)
-    assert names_in(tmp_path) == set()
+@pytest.mark.parametrize("path", ["/cut", "/page", "/none"])
+def test_nothing_is_left_of_a_download_that_failed(server, tmp_path, path):
+    with pytest.raises(DependencyError, match=r"get by hand http://127.*net\.pth"):
+        download(file_at(server, path), tmp_path)
+    assert names_in(tmp_path) == []
 
 
-def test_the_note_of_a_download_is_what_sha256sum_reads(server, tmp_path):
-    path = download(file_at(server), tmp_path)
-    assert (tmp_path / "model.bin.sha256").read_text() == f"{DIGEST}  model.bin\n"
-    command = ["sha256sum", "-c", "model.bin.sha256"]
-    if shutil.which("sha256sum"):
-        assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == 0
-    check_file(path, file_at(server))
+def test_a_download_from_the_hub_asks_for_the_revision_and_keeps_what_the_library_keeps(hub, tmp_path):
+    hub.breaks = True
+    with pytest.raises(DependencyError, match=r"could not be downloaded \(the cable was pulled\): run the same again"):
+        download(ON_HUB, tmp_path)
+    assert [name for name in names_in(tmp_path) if not name.startswith(".")] == []
+    hub.breaks = False
+    assert download(ON_HUB, tmp_path).read_bytes() == CONTENT
+    assert hub.resumed_at == len(CONTENT) // 2
+    assert hub.asked == 2 * [("lab/net", "models/net.pth", "abc123")]
+    assert names_in(tmp_path) == ["net.pth", NOTE]
 
 
-@pytest.mark.parametrize("damaged", [CONTENT[:-1], bytes(len(CONTENT))])
-def test_damage_after_the_download_is_named(server, tmp_path, damaged):
-    path = download(file_at(server), tmp_path)
-    path.write_bytes(damaged)
-    with pytest.raises(DependencyError, match=r"model\.bin is truncated or changed: .* by model\.bin\.sha256"):
-        check_file(path, file_at(server))
-
-
-def test_a_published_hash_goes_before_a_note(server, tmp_path):
-    (tmp_path / "model.bin").write_bytes(CONTENT)
-    (tmp_path / "model.bin.sha256").write_text(f"{'0' * 64}  model.bin\n")
-    check_file(tmp_path / "model.bin", file_at(server, sha256=DIGEST))
-    with pytest.raises(DependencyError, match="expected 1111"):
-        check_file(tmp_path / "model.bin", file_at(server, sha256="1111"))
-
-
-def test_a_page_instead_of_the_file_is_thrown_away(server, tmp_path):
-    file = PublishedFile("model.bin", f"http://127.0.0.1:{server.server_port}/whole", 500.0, "MIT", "tests")
-    with pytest.raises(DependencyError, match=r"came with 1,280,000 bytes instead of about 500 MB"):
-        download(file, tmp_path)
-    assert names_in(tmp_path) == set()
+def test_a_wrong_file_from_the_hub_is_not_gone_on_with(hub, tmp_path):
+    hub.content = CONTENT[::-1]
+    with pytest.raises(DependencyError, match=f"expected {DIGEST}"):
+        download(replace(ON_HUB, sha256=DIGEST), tmp_path)
+    hub.content = CONTENT
+    assert download(replace(ON_HUB, sha256=DIGEST), tmp_path).read_bytes() == CONTENT
 
 
 def test_without_a_network_the_way_by_hand_is_said(tmp_path):
-    file = PublishedFile("model.bin", "http://127.0.0.1:9/model.bin", 6660.0, "MIT", "tests")
-    words = r"get by hand .*model\.bin \(6,660 MB, MIT\), to be saved as .*model\.bin"
-    with pytest.raises(DependencyError, match=words):
+    file = replace(ON_HUB, url="http://127.0.0.1:9/net.pth", megabytes=6660.0)
+    with pytest.raises(
+        DependencyError, match=r"get by hand .*:9/net\.pth \(6,660 MB, MIT\), to be saved as .*net\.pth"
+    ):
         download(file, tmp_path)
-    assert remedy(file, tmp_path).endswith(f"to be saved as {tmp_path / 'model.bin'}")
 
 
-def test_files_are_found_where_they_are_downloaded_to_or_where_torchvision_has_them(tmp_path, monkeypatch):
+# Checks
+
+
+def test_the_note_of_a_download_is_what_sha256sum_reads(place, tmp_path):
+    path = download(place[0], tmp_path)
+    assert (tmp_path / NOTE).read_text() == f"{DIGEST}  net.pth\n"
+    if shutil.which("sha256sum"):
+        command = ["sha256sum", "-c", NOTE]
+        assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode == 0
+    check_file(path, place[0])
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[:-1], bytes(len(CONTENT))])
+def test_damage_after_the_download_is_named(place, tmp_path, damaged):
+    path = download(place[0], tmp_path)
+    path.write_bytes(damaged)
+    with pytest.raises(DependencyError, match=r"net\.pth is truncated or changed: .*or net\.pth\.sha256 alone"):
+        check_file(path, place[0])
+
+
+def test_a_published_hash_goes_before_a_note(tmp_path):
+    (tmp_path / "net.pth").write_bytes(CONTENT)
+    (tmp_path / NOTE).write_text(f"{'0' * 64}  net.pth\n")
+    check_file(tmp_path / "net.pth", replace(ON_HUB, sha256=DIGEST))
+    with pytest.raises(
+        DependencyError, match=r"expected 1111; delete it and run `braindiffuser checkpoints --download`$"
+    ):
+        check_file(tmp_path / "net.pth", replace(ON_HUB, sha256="1111"))
+
+
+def test_of_a_file_put_there_by_hand_the_size_is_checked(tmp_path):
+    (tmp_path / "net.pth").write_bytes(bytes(len(CONTENT)))
+    check_file(tmp_path / "net.pth", ON_HUB)
+    (tmp_path / "net.pth").write_bytes(b"<html>")
+    with pytest.raises(DependencyError, match=r"has 6 bytes, expected about 1\.3 MB"):
+        check_file(tmp_path / "net.pth", ON_HUB)
+
+
+# Folders
+
+
+def test_files_are_found_in_the_named_folder_before_torchvisions(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    file = PublishedFile("model.bin", "http://127.0.0.1:9/model.bin", 1.0, "MIT", "tests")
-    assert find(file, tmp_path) is None
+    assert find(ON_HUB, tmp_path) is None
     torchvision_folder().mkdir(parents=True)
-    (torchvision_folder() / "model.bin").write_bytes(b"")
-    assert find(file, tmp_path) == torchvision_folder() / "model.bin"
-    (tmp_path / "model.bin").write_bytes(b"")
-    assert find(file, tmp_path) == tmp_path / "model.bin"
+    for folder in (torchvision_folder(), tmp_path):
+        (folder / "net.pth").write_bytes(b"")
+        assert find(ON_HUB, tmp_path) == folder / "net.pth"
 
 
-@pytest.mark.parametrize("environment", [{}, {"XDG_CACHE_HOME": "/a/cache"}, {"TORCH_HOME": "/a/torch"}])
-def test_torchvisions_folder_is_the_one_that_torch_names(environment, monkeypatch):
-    for name in ("XDG_CACHE_HOME", "TORCH_HOME"):
+@pytest.mark.parametrize("names", [(), ("TORCH_HOME",), ("XDG_CACHE_HOME",), ("TORCH_HOME", "XDG_CACHE_HOME")])
+@pytest.mark.parametrize("place", ["~/places", "/places"])
+def test_torchvisions_folder_is_the_one_that_torch_names(monkeypatch, names, place):
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    for name in names:
+        monkeypatch.setenv(name, f"{place}/{name}")
     assert torchvision_folder() == Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def test_a_file_put_there_by_hand_is_accepted(tmp_path):
-    (tmp_path / "file").write_bytes(b"anything")
-    check_file(tmp_path / "file", PublishedFile("file", "", 0.0, "", ""))
 
 
 def test_the_folder_of_checkpoints_can_be_named(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
 
     Raises:
         RecordingError: if `folder` holds a recording with other settings, or one that was not simulated.
-        DependencyError: if the package with EfficientNet-Lite2's weights is missing.
+        DependencyError: if the package with EfficientNet-Lite2's checkpoint is missing.
         ValueError: if the grid is too small for the voxels.
     """
     folder = Path(folder)
