@@ -58,8 +58,8 @@ class ResponsesConfig(Settings):
 
     normalisation: Literal["session", "training"] = Field(
         "session",
-        description="How responses are z-scored. session: each session by its training trials, then the averages by the "
-        "training set; training: only the latter, as published.",
+        description="session: z-score betas of each session by its training trials, then the averages by the training set; "
+        "training (published): only the averages.",
     )
     rows: Literal["averages", "trials"] = Field(
         "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."
@@ -68,7 +68,10 @@ class ResponsesConfig(Settings):
         (), description="Regions whose voxels are used, such as [V1, V2]; [] uses the whole mask."
     )
     min_noise_ceiling: float = Field(
-        0.0, ge=0, lt=100, description="Smallest noise ceiling of a voxel, in percent, estimated from training trials."
+        0.0,
+        ge=0,
+        lt=100,
+        description="Leave out voxels with a lower noise ceiling (percent, from training trials).",
     )
 
 
@@ -76,12 +79,13 @@ class PicturesConfig(Settings):
     """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
 
     ceiling: bool = Field(
-        True, description="Whether to draw from the stimuli's true features too: what a perfect decoder would reach."
+        True,
+        description="Also draw from the stimuli's true features (the ceiling: what a perfect decoder would reach).",
     )
     ablations: Literal["default", "all"] | tuple[str, ...] = Field(
         "default",
-        description="Ablations to draw: those that the generator draws by default, all (as in the paper's Table 2), or a list "
-        "of names; [] draws none.",
+        description="Ablations to draw: default (the generator's own choice), all (published, Table 2), or a list of names; "
+        "[] for none.",
     )
 
 
@@ -122,7 +126,9 @@ class Experiment(Settings):
     """
 
     name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, as the page shows it.")
-    seed: NonNegativeInt = Field(0, description="Seed of everything random but the recording.")
+    seed: NonNegativeInt = Field(
+        0, description="Seed of all randomness except that of a simulated recording (dataset.seed)."
+    )
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
     dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
@@ -133,7 +139,9 @@ class Experiment(Settings):
     generator: AnyGenerator = Field(description="How pictures are drawn from decoded features.")
     pictures: PicturesConfig = Field(PicturesConfig(), description="What is drawn besides the reconstructions.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How reconstructions are scored.")
-    analyses: tuple[AnyAnalysis, ...] = Field((), description="Questions to the finished run, for its page.")
+    analyses: tuple[AnyAnalysis, ...] = Field(
+        (), description="Analyses of the finished run; each adds a section to the page."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Experiment:
@@ -156,7 +164,7 @@ class Experiment(Settings):
         labels = [analysis.label for analysis in self.analyses]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ValueError(f"analyses: there are two of the name {twice[0]}: give one of them another `name`")
+            raise ValueError(f"analyses: two analyses are called {twice[0]}: give one another `name`")
         return self
 
     @property

@@ -86,7 +86,7 @@ class Analysis(Part):
     """Whether it calls the generator."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
-        "", description="Name of the results, if one kind is used twice; '' takes the kind's own."
+        "", description="Name of the results; needed if a kind is used twice. '' takes the kind's name."
     )
 
     @property

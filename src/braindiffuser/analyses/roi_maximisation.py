@@ -29,13 +29,14 @@ PUBLISHED_LATENTS_NORM = 80.0
 
 
 class ROIMaximisation(Analysis):
-    """Decode a pattern that is 1 in a region and 0 elsewhere, and draw what comes out."""
+    """Decode a pattern that is 1 in an ROI and 0 elsewhere, and draw the result."""
 
     draws: ClassVar[bool] = True
 
     lengths: Lengths = Field(
         "from-training",
-        description="Length of decoded patterns. from-training: that of training targets; as-published: typed in by the authors.",
+        description="Length of decoded patterns. from-training: RMS distance of training targets from their mean; "
+        "as-published: the authors' constants (50, 15, 9; latents then 80).",
     )
 
     def check_groups(self, drawn: Collection[str]) -> None:
@@ -51,7 +52,7 @@ class ROIMaximisation(Analysis):
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not findings.is_linear:
-            why = "Patterns of voxels can be decoded by linear decoders alone, and those of this run are not"
+            why = "Voxel patterns can only be decoded by linear decoders; this run's are not linear"
             return Outcome(no_regions_section(self.label, why))
         masks = {name: findings.rois[name] for name in MAXIMISED_REGIONS if name in findings.rois}
         masks = {name: mask for name, mask in masks.items() if mask.any()}

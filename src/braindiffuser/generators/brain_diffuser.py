@@ -44,7 +44,9 @@ class BrainDiffuser(Generator):
     autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder whose latents diffusion denoises.")
     unet: Path = Field(description="Checkpoint folder of the dual-guided UNet.")
     low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage: latents to the low-level picture.")
-    diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage: on to the reconstruction.")
+    diffusion: DiffusionConfig = Field(
+        DiffusionConfig(), description="Second stage: low-level picture to reconstruction."
+    )
 
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
         """Load the networks of the stage that a variant ends in."""

@@ -62,7 +62,7 @@ class Generator(Part):
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
     batch_size: PositiveInt = runtime(
-        4, description="Pictures that are drawn together; halved where they do not fit the memory of a GPU."
+        4, description="Pictures per batch; halved if a batch does not fit the GPU's memory."
     )
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class Generator(Part):
             taken = name in ("seen", "final") or name.endswith("from_true_features")
             if taken or not all(re.fullmatch(NAME, word) for word in (name, variant.ablation) if word):
                 raise ValueError(
-                    f"a variant or ablation cannot be called {name}: pictures of another kind are, or files cannot be"
+                    f"{name} cannot name a variant or ablation: it is reserved, or not made of a–z, 0–9, _"
                 )
             if variant.start is not None and variant.start not in earlier:
                 raise ValueError(f"variant {name} starts from {variant.start}, which is no variant before it")
@@ -84,7 +84,7 @@ class Generator(Part):
             raise ValueError(f'there must be a variant "full"; there are {", ".join(earlier) or "none"}')
         named = [variant.ablation for variant in self.variants.values() if variant.ablation]
         if len(named) > len(set(named)):
-            raise ValueError(f"two variants have one ablation's name: {', '.join(named)}")
+            raise ValueError(f"two variants have the same ablation name: {', '.join(named)}")
         return self
 
     def groups_of(self, variant: str) -> tuple[str, ...]:

@@ -32,12 +32,12 @@ class VersatileConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_channels: PositiveInt = Field(4, description="Channels of the autoencoder's latents and of the noise.")
-    sample_size: PositiveInt = Field(64, description="Side of the latents: 64 for 512 pixels; other sizes run too.")
+    sample_size: PositiveInt = Field(64, description="Side of the latents: 64 for 512 pixels; other sizes work too.")
     block_out_channels: tuple[PositiveInt, ...] = Field(
         (320, 640, 1280, 1280), description="Channels of each level; each level after the first halves the side."
     )
     attention_levels: tuple[bool, ...] = Field(
-        (True, True, True, False), description="Whether each level looks at the tokens; the middle block always does."
+        (True, True, True, False), description="Whether each level has cross-attention; the middle block always has."
     )
     layers_per_block: PositiveInt = Field(2, description="Residual blocks of a level going down; going up, one more.")
     attention_heads: PositiveInt = Field(8, description="Heads of every attention; must divide all channels.")

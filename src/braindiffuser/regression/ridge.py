@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from braindiffuser.regression.decoders import Decoders
 
 Alphas = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1)]
-"""Penalties to choose from; one alone is taken as it is."""
+"""Penalties to choose from; a single one is used without cross-validation."""
 
 
 class RidgeRegression(Regressor):
@@ -34,15 +34,16 @@ class RidgeRegression(Regressor):
 
     alphas: dict[str, Alphas] = Field(
         {},
-        description="Penalties alpha to choose from, by target group; one is taken as it is. As published: 50,000 for VDVAE "
-        "latents, 60,000 for CLIP vision, 100,000 for CLIP text.",
+        description="Penalties alpha to choose from, by target group; a single one is used without cross-validation. "
+        "As published: 50,000 for VDVAE latents, 60,000 CLIP vision, 100,000 CLIP text.",
     )
     default_alphas: Alphas = Field(
         (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5),
         description="Penalties alpha to choose from for groups that `alphas` does not name.",
     )
     weights: Literal["equal", "repeats"] = Field(
-        "equal", description="How averages count in the fit: all alike, or by the number of repeats in each."
+        "equal",
+        description="How averages count in the fit: equal (published), or repeats: weighted by the number of averaged trials.",
     )
     n_folds: int = Field(5, ge=2, description="Folds of cross-validation over training stimuli.")
     calibration: CalibrationName = Field(
@@ -72,7 +73,7 @@ class RidgeRegression(Regressor):
         """Refuse weights by repeats where rows are single trials."""
         if rows == "trials" and self.weighs_repeats:
             raise ValueError(
-                "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"
+                "regression.weights 'repeats' has no meaning with responses.rows 'trials': set weights: equal"
             )
 
     def check_stimuli(self, n_stimuli: int) -> None:

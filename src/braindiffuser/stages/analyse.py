@@ -171,7 +171,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="analyse",
-    does="analyses of the run, such as the preferred picture of each ROI",
+    does="run the analyses, such as the preferred picture of each ROI",
     reads="decoders, predictions, truth, responses, ROIs, scores",
     writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
     needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),

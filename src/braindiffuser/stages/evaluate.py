@@ -208,7 +208,7 @@ def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="evaluate",
-    does="scores of the pictures, with intervals, ceiling, baselines and ablations",
+    does="score the pictures, with intervals, ceiling, baselines and ablations",
     reads="pictures, stimuli, noise ceilings",
     writes=(
         "reconstructions/seen/*.png",

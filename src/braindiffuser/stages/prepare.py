@@ -153,7 +153,7 @@ def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccum
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         work.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     if read != _hashes(work, recording, accumulator.sessions_done):
-        raise RecordingError("sessions were changed while they were averaged: run the same command again to begin anew")
+        raise RecordingError("sessions were changed while they were averaged: run the same command again to start over")
     return accumulator
 
 
@@ -176,13 +176,13 @@ def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[s
     files, listed = [recording.session_files(session) for session in sessions], work.contents.files.get("betas")
     new = [name for names in files for name in names if listed is not None and name not in listed]
     if new:
-        raise RecordingError(f"betas {new[0]} came after this run was opened: run the same command again")
+        raise RecordingError(f"betas file {new[0]} was added after this run was opened: run the same command again")
     return [digest for names in files for digest in work.contents.digests_of("betas", names).values()]
 
 
 STAGE = Stage(
     name="prepare",
-    does="betas to responses, averaged over repeats and normalised by the training set",
+    does="average betas over repeats and normalise them by the training set",
     reads="design, betas, ROIs",
     writes=(
         "nsd/**",

@@ -142,7 +142,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="reconstruct",
-    does="decoded features to pictures; also from true features, and without parts of the method",
+    does="draw pictures from decoded features, from true features, and without parts of the method",
     reads="predictions; truth for pictures named …from_true_features alone",
     writes=("reconstructions/**",),
     needs=("extract", "fit"),

@@ -95,8 +95,7 @@ class Target(Part):
     """Precision in which features of training stimuli are stored; float32 where float16 would move predictions (decision 10)."""
 
     batch_size: PositiveInt = runtime(
-        32,
-        description="Stimuli that go through the network together; halved where they do not fit the memory of a GPU.",
+        32, description="Stimuli per batch; halved if a batch does not fit the GPU's memory."
     )
 
     @model_validator(mode="after")

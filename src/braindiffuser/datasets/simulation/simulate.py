@@ -243,7 +243,7 @@ def _early_signals(
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         block = slice(start, start + PICTURES_AT_ONCE)
         pooled[:, block] = brains.pooled_channels(from_uint8(raw[block]), pooling)
-        progress("early voxels see", min(block.stop, len(raw)), len(raw))
+        progress("simulating early voxels", min(block.stop, len(raw)), len(raw))
     return brains.weigh_channels(pooled, weights, config.n_train)
 
 
@@ -259,7 +259,7 @@ def _higher_signals(
     blocks = []
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         blocks.append(brains.network_features(network, from_uint8(raw[start : start + PICTURES_AT_ONCE])))
-        progress("higher voxels see", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
+        progress("simulating higher voxels", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
     features = brains.standardise_by_first(np.concatenate(blocks), config.n_train)
     training = scenes[: config.n_train]
     shows = {
