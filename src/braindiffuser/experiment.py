@@ -1,4 +1,4 @@
-"""One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and an identity.
+"""One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and a hash.
 
 Loading one imports no network library, so that a mistake in a file is reported at once.
 """
@@ -200,7 +200,8 @@ class Experiment(Settings):
         A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
 
         Raises:
-            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; all are listed.
+            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; the message
+                lists all faults.
         """
         content = _read(source)
         try:
@@ -212,11 +213,11 @@ class Experiment(Settings):
             raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
 
     def changed(self, changes: Mapping[str, Any]) -> Experiment:
-        """Return the experiment with some entries changed, checked anew.
+        """Return a validated copy with some entries changed.
 
         Args:
             changes: nested as the experiment is, such as {"dataset": {"subject": 2}}. A part of another kind replaces the
-                one that was there, and None takes an entry away, so that its default counts.
+                one that was there; None removes an entry, so its default applies.
 
         Raises:
             ValidationError: if an entry is unknown or out of range.
@@ -233,7 +234,7 @@ class Experiment(Settings):
 
     @property
     def uid(self) -> str:
-        """A readable name and eight hexadecimal digits of all settings that results depend on; checkpoints count by name."""
+        """NAME-xxxxxxxx: the name and a hash of all settings that results depend on; of checkpoints only names enter."""
         content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
         parts = self.parts.items()
         named = {f"{name}.{entry}": str(getattr(part, entry)) for name, part in parts for entry in part.folder_entries}
@@ -261,14 +262,14 @@ def _parse(content: bytes, source: str) -> Any:
 
 
 def list_faults(error: ValidationError, source: str = "") -> str:
-    """List all faults of an experiment in one line, each with its entry; those of the whole with its source, if it has one."""
+    """Join validation errors in one line, each after its entry; those of the whole after `source`."""
     faults = [(".".join(map(str, fault["loc"])) or source, fault["msg"]) for fault in error.errors()]
     said = [(place, message.removeprefix("Value error, ")) for place, message in faults]
     return "; ".join(f"{place}: {message}" if place else message for place, message in said)
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over nested entries; a mapping of another `kind` replaces the one below it, and None takes an entry away.
+    """Merge changes into nested entries; another `kind` replaces the mapping, None removes the entry.
 
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}

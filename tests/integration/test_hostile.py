@@ -137,7 +137,7 @@ def test_a_repair_is_announced_with_what_happened_to_the_file(copy):
         file.write("a line of the user's\n")
     told = []
     reopen(copy, progress=lambda *said: told.append(said[0])).run_all()
-    assert "evaluate is mended: per_image.csv was changed" in told
+    assert "recomputing damaged files of evaluate: per_image.csv was changed" in told
 
 
 @pytest.mark.parametrize("content", ["[]", '{"name": "my app"}', "not JSON"])
@@ -262,7 +262,7 @@ def test_a_run_that_another_one_replaced_does_not_go_on(copy):
 
 
 def test_a_stale_step_says_which_other_steps_it_was_made_from(copy):
-    with pytest.raises(RunError, match=r"report was made from other analyse\.names"):
+    with pytest.raises(RunError, match=r"report was computed from an earlier analyse\.names"):
         reopen(copy, analyses=[])
 
 

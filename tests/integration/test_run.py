@@ -112,7 +112,7 @@ def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finis
 def test_a_finished_run_computes_nothing(copy):
     before, told = records(copy / "run"), []
     reopen(copy, progress=lambda *said: told.append(said)).run_all()
-    assert [label for label, _, _ in told if not label.endswith("(finished before)") and "checking" not in label] == []
+    assert [label for label, _, _ in told if not label.endswith("(already finished)") and "checking" not in label] == []
     reopen(copy).run_all()
     assert records(copy / "run") == before
 

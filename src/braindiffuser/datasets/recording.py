@@ -76,7 +76,7 @@ class Recording:
         for name in self.further_test_sets:
             if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
                 raise RecordingError(
-                    f"a further test set cannot be called {name!r}: files are named by it, and the main one is called test"
+                    f"{name!r} is not a valid name of a further test set: use up to 64 of a–z, 0–9, _, and not test"
                 )
         for name, mask in self.roi_masks.items():
             if mask.shape != (self.n_voxels,):

@@ -204,7 +204,7 @@ class ResponseAccumulator:
 
     def _refuse_if_finished(self) -> None:
         if self._finished:
-            raise RuntimeError("this accumulator has handed over its sums; make a new one")
+            raise RuntimeError("finish() was already called: create a new accumulator")
 
 
 def trial_responses(

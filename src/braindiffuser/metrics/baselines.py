@@ -50,7 +50,7 @@ def derangement(n: int, rng: np.random.Generator) -> Positions:
     array([1, 0])
     """
     if n < 2:
-        raise ValueError(f"two or more are needed to leave none in its place, got {n}")
+        raise ValueError(f"shuffling needs at least two pictures, got {n}")
     shift = int(rng.integers(1, n))
     circle = rng.permutation(n)
     order = np.empty(n, np.int64)

@@ -97,7 +97,9 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
     shared = sorted(files[seen].keys() & files[made].keys())
     if len(shared) < 2:
         counts = " and ".join(f"{folder} holds {len(found)} pictures" for folder, found in files.items())
-        raise RunError(f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: name them alike")
+        raise RunError(
+            f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: give each pair the same file name"
+        )
     unmatched = {str(folder): sorted(found.keys() - set(shared)) for folder, found in files.items()}
     return {name: {folder: files[folder][name] for folder in files} for name in shared}, unmatched
 

@@ -46,7 +46,9 @@ class Profile(Settings):
             if not isinstance(metric, PixelMetric | FeatureMetric):
                 raise ValueError(f"metric {key} ({metric.kind}) derives from neither PixelMetric nor FeatureMetric")
             if not hasattr(metric, "bounds"):
-                raise ValueError(f"metric {key} ({metric.kind}) does not declare its bounds: bounds = (0.0, 1.0), say")
+                raise ValueError(
+                    f"metric {key} ({metric.kind}) has no bounds: declare them, for example bounds = (0.0, 1.0)"
+                )
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:
             raise ValueError(f"headlines: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")

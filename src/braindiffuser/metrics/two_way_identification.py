@@ -12,7 +12,8 @@ from braindiffuser.metrics._correlation import Features, correlation_matrix
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
-"""per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus against all reconstructions."""
+"""per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus against all
+reconstructions."""
 
 TIE_DECIMALS = 10
 """Correlations that are equal to this number of decimals count as tied, so that rounding of sums breaks no tie."""

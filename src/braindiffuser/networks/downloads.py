@@ -148,8 +148,8 @@ def _check_size(path: Path, file: PublishedFile, folder: Path) -> None:
     came, expected = path.stat().st_size, 1e6 * file.megabytes
     if abs(came - expected) > SIZE_TOLERANCE * expected:
         raise DependencyError(
-            f"{file.name} came with {came:,} bytes instead of about {file.megabytes:,.0f} MB, so something else came: get by "
-            f"hand {remedy(file, folder)}"
+            f"the download of {file.name} has {came:,} bytes, expected about {file.megabytes:,.0f} MB: get it by hand: "
+            f"{remedy(file, folder)}"
         )
 
 

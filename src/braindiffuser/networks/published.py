@@ -79,7 +79,7 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> None:
     for conversion in conversions(folder):
         lacking = [file.name for file in conversion.sources if not (folder / file.name).is_file()]
         if lacking:
-            log(f"{conversion.name}: waits for {', '.join(lacking)}")
+            log(f"{conversion.name}: not converted, missing {', '.join(lacking)}")
             continue
         paths = {folder / file.name: file for file in conversion.sources}
         if not all(convert.is_converted(folder / PRESET / name, paths) for name in conversion.folders):
@@ -89,4 +89,4 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> None:
             made = conversion.make(folder / PRESET)
         except (ValueError, OSError) as error:
             raise DependencyError(str(error)) from error
-        log(f"{conversion.name}: {'converted' if made else 'converted before'}")
+        log(f"{conversion.name}: {'converted' if made else 'already converted'}")

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from braindiffuser.errors import RunError
-from braindiffuser.progress import Progress, part_of, silent
+from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.projection import Projection
@@ -134,7 +134,7 @@ class Decoders:
         made = smoothers_by_group(self.rows, self.alphas, responses, patterns, self.device)
         done, total = 0, sum(map(n_columns, self.targets.values()))
         for name, targets in self.targets.items():
-            own = part_of(progress, done, total)
+            own = offset_progress(progress, done, total)
             yield name, apply_smoothers(made[name], targets, self.alphas[name], own, label)
             done += n_columns(targets)
 

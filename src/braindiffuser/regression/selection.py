@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.progress import Progress, part_of, silent
+from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.smoothers import Smoothers, smoothers_by_group
@@ -134,7 +134,7 @@ def cross_validate(
         for name, values in targets.items():
             dtype = next(iter(fold.smoothers[name].values())).dtype
             add = partial(fold.add, fold.smoothers[name], moments[name], grids[name])
-            for_each_block(values, add, device, dtype, part_of(progress, done, total), LABEL)
+            for_each_block(values, add, device, dtype, offset_progress(progress, done, total), LABEL)
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
 

@@ -36,7 +36,7 @@ def _answer(work: Work, analysis: Analysis) -> Outcome:
         outcome = analysis.run(_findings(work, analysis))
     except ValidationError as error:
         faults = list_faults(error)
-        raise RunError(f"a section of analysis {analysis.label} does not fit ({error.title}): {faults}") from error
+        raise RunError(f"a section of analysis {analysis.label} is not valid ({error.title}): {faults}") from error
     if not isinstance(outcome, Outcome):
         raise RunError(f"analysis {analysis.label} returned {type(outcome).__name__}, expected an Outcome")
     return outcome
@@ -142,9 +142,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     analysis = _analysis(experiment, unit)
     unknown = [name for name in analysis.needs if name not in STAGE.needs]
     if unknown:
-        raise RunError(
-            f"analysis {unit} needs {unknown[0]}, which is no stage before analyse: {', '.join(STAGE.needs)} are"
-        )
+        raise RunError(f"analysis {unit} needs {unknown[0]}, but analyses may need only: {', '.join(STAGE.needs)}")
     asked = (*analysis.needs, "prepare", "extract")
     return tuple(step for name, stage in stages().items() if name in asked for step in stage.steps(experiment))
 
