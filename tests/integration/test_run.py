@@ -259,7 +259,7 @@ def test_betas_that_were_all_deleted_leave_their_results(copy):
     told = []
     run = reopen(copy, progress=lambda *said: told.append(said[0]))
     assert stale(run) == []
-    assert "no files of betas are there: whether they have changed cannot be checked" in told
+    assert "all files of betas are missing, so changes in them cannot be detected" in told
 
 
 def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
@@ -381,7 +381,7 @@ def test_a_recording_that_is_gone_leaves_its_results(copy):
     told = []
     run = reopen(copy, progress=lambda *said: told.append(said[0]))
     assert stale(run) == []
-    assert any("cannot be checked" in label for label in told)
+    assert any("cannot be detected" in label for label in told)
 
 
 # Repair
@@ -498,7 +498,7 @@ def test_a_users_experiment_file_stays_as_it_is(root, tmp_path):
 def test_results_that_the_experiment_no_longer_asks_for_stay_and_are_named(copy):
     told, changes = [], {"pictures": {"ablations": []}}
     reopen(copy, overwrite=True, progress=lambda *said: told.append(said[0]), **changes).run_all()
-    said = next(label for label in told if label.startswith("left as they are"))
+    said = next(label for label in told if label.startswith("kept, though this experiment has no such steps"))
     assert "reconstruct.without_b" in said
     assert (copy / "run" / "reconstructions" / "without_b" / "0000.png").exists()
     assert "Without b" not in (copy / "run" / PAGE).read_text()

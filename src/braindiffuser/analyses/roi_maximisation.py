@@ -4,7 +4,7 @@ A synthetic pattern p, 1 in one ROI and 0 elsewhere, is multiplied with the deco
 the direction of B p means something, since a pattern has no natural size; its length is set in one of two ways:
 
 - `from-training`: to the distance of training targets from their mean. The picture of an ROI does not depend on the other ROIs.
-- `as-published`: to the lengths that the authors typed in, with VDVAE latents standardised over the set of ROIs.
+- `as-published`: to the lengths that the authors hard-coded, with VDVAE latents standardised over the set of ROIs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from braindiffuser.report.region_section import no_regions_section, regions_sect
 Lengths = Literal["from-training", "as-published"]
 
 PUBLISHED_LENGTHS: Mapping[str, float] = {"latents": 50.0, "vision": 15.0, "text": 9.0}
-"""Lengths of B p by target group, typed in by the authors (`roi_generate_features.py` of the reference)."""
+"""Lengths of B p by target group, hard-coded by the authors (`roi_generate_features.py` of the reference)."""
 PUBLISHED_LATENTS_NORM = 80.0
-"""Norm that the authors give the latents in the end."""
+"""Final norm of the latents."""
 
 
 class ROIMaximisation(Analysis):
@@ -48,7 +48,7 @@ class ROIMaximisation(Analysis):
             )
 
     def run(self, findings: Findings) -> Outcome:
-        """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
+        """Draw one picture for each region that has voxels; all use the same noise, so that they differ by region alone."""
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not findings.is_linear:
@@ -93,7 +93,7 @@ def roi_patterns(
 
 
 def set_length(directions: Float[np.ndarray, "n d"], length: float) -> Float[np.ndarray, "n d"]:
-    """Give every row one length: length · x / ‖x‖; a row of zeros, which has no direction, stays as it is.
+    """Scale every row to norm `length`: length · x / ‖x‖; zero rows stay zero.
 
     >>> set_length(np.array([[3.0, 4.0], [0.0, 0.0]]), 10.0).tolist()
     [[6.0, 8.0], [0.0, 0.0]]
@@ -111,7 +111,7 @@ def training_length(std: Float[np.ndarray, " d"]) -> float:
 def maximise_from_training(
     projections: Float[np.ndarray, "n_rois d"], mean: Float[np.ndarray, " d"], std: Float[np.ndarray, " d"]
 ) -> Float[np.ndarray, "n_rois d"]:
-    """Go from the mean training target as far as training targets lie: M + √(Σ S²) · B p / ‖B p‖.
+    """Move from the mean target in the decoded direction by the RMS distance of training targets: M + √(Σ S²) · B p / ‖B p‖.
 
     Args:
         projections: B p of each region, without intercept.
@@ -185,7 +185,7 @@ def maximise(
         Targets (n_rois, d), to be handed to the generators.
 
     Raises:
-        ValueError: if the authors gave no length for the group, or give latents none for a single region.
+        ValueError: if the authors gave no length for the group, or for latents of a single region.
     """
     if lengths == "from-training":
         return maximise_from_training(projections, mean, std)

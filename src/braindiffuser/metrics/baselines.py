@@ -13,7 +13,7 @@ Positions = Int[np.ndarray, " n"]
 
 
 def mean_image(train_pictures: PictureSource) -> Pictures:
-    """Give the mean of the training pictures (1, 3, height, width): the baseline that knows the data set and nothing else.
+    """Return the mean of the training pictures (1, 3, height, width): the baseline that knows the data set and nothing else.
 
     Raises:
         ValueError: if there are no training pictures.
@@ -38,13 +38,13 @@ def draw_training(n_train: int, n: int, rng: np.random.Generator) -> Positions:
 
 
 def derangement(n: int, rng: np.random.Generator) -> Positions:
-    """Draw an order of n things in which none stays in its place: each moves as far along a random circle.
+    """Draw a permutation without fixed points: a rotation of a random circle.
 
     Returns:
-        (n,): what comes to each place.
+        (n,): the index that moves to each position.
 
     Raises:
-        ValueError: if there are fewer than two things.
+        ValueError: if n is less than 2.
 
     >>> derangement(2, np.random.default_rng(0))
     array([1, 0])

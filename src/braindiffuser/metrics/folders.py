@@ -37,8 +37,7 @@ def evaluate_folders(
 
     Args:
         seen: folder of what was shown; pictures of one size.
-        made: folder of reconstructions, of one size; where that is another, pixels are compared at the size of those
-            shown, which must then be square.
+        made: folder of reconstructions, of one size; if of another size, resized to the stimuli's, which must be square.
         profile: "demo" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for.
         device: where networks run.

@@ -1,4 +1,4 @@
-"""Profiles: metrics that are reported together, as YAML files of the package name them."""
+"""Profiles: named lists of metrics, as YAML."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Profile(Settings):
         """Read one of the package's profiles.
 
         Raises:
-            RunError: if there is none of that name; those that there are are listed.
+            RunError: if there is none of that name; lists the known ones.
         """
         if name not in profile_names():
             raise RunError(f"there is no profile {name}, choose one of {', '.join(profile_names())}")
@@ -69,7 +69,7 @@ class Profile(Settings):
         """Return the profile with further metrics after its own.
 
         Raises:
-            RunError: if the profile has a metric of one of their keys.
+            RunError: if a key is already used.
         """
         taken = [key for key in extra if key in self.metrics]
         if taken:

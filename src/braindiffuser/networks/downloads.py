@@ -1,8 +1,7 @@
-"""Published files on this machine: where they are, whether they are what they should be, and how they get here.
+"""Locate, verify and download published files.
 
-Where a publisher states a file's SHA-256, or digits of it, the file is compared with them. Of every other file the SHA-256 is
-noted beside it when it has been downloaded (`NAME.sha256`, which `sha256sum -c` reads). Such a note catches damage that came
-afterwards. It does not catch another file at the source: what was downloaded is what was noted.
+A published SHA-256, or its first digits, must match. Otherwise the hash is stored after the download (`NAME.sha256`, which
+`sha256sum -c` reads): it detects later damage, not a wrong file at the source.
 """
 
 # tqdm has no types, so its class is Any to the type checker.
@@ -47,7 +46,7 @@ def find(file: PublishedFile, folder: Path) -> Path | None:
 
 
 def remedy(file: PublishedFile, folder: Path) -> str:
-    """Say how to get a file by hand."""
+    """Return how to get a file by hand."""
     return f"{file.url} ({file.megabytes:,.0f} MB, {file.licence}), to be saved as {folder / file.name}"
 
 
@@ -76,7 +75,7 @@ def check_file(path: Path, file: PublishedFile) -> None:
 def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> Path:
     """Download a file, check its size and hash, and note its hash where none is published.
 
-    Files of the Hugging Face hub resume where an interrupted download stopped; others begin anew.
+    Files of the Hugging Face hub resume where an interrupted download stopped; others start over.
 
     Args:
         file: what to download; nothing is done if it is in the folder.
@@ -84,7 +83,7 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         progress: called as progress(name, bytes_done, bytes_in_all).
 
     Returns:
-        Where the file is. It gets its name when it is found right.
+        Where the file is. Renamed only after the checks.
 
     Raises:
         DependencyError: if the server cannot be reached, or what came is not the file; says how to get it by hand.
@@ -97,7 +96,7 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         came = _by_pooch(file, folder, bar) if file.on_hub is None else _from_hub(*file.on_hub, folder, bar)
     except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
         raise DependencyError(
-            f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by hand "
+            f"{file.name} could not be downloaded ({error}): run the same command again where the network allows, or get by hand "
             f"{remedy(file, folder)}"
         ) from error
     try:

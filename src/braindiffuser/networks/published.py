@@ -23,7 +23,7 @@ class Conversion:
         name: of its networks, in print.
         sources: files that it is made from.
         folders: names of the checkpoint folders that it becomes.
-        make: converts the files into a folder of such folders; gives False if that was done before.
+        make: make(out) writes the folders into `out`; False if they are there already.
     """
 
     name: str
@@ -67,7 +67,7 @@ def download_all(folder: Path, progress: Progress = silent) -> None:
 
 
 def convert_all(folder: Path, log: Callable[[str], None]) -> None:
-    """Convert what is there and was not converted before, once its hash is found right.
+    """Verify and convert every downloaded, unconverted file.
 
     Args:
         folder: holds the files; `folder/brain-diffuser` gets the checkpoint folders.

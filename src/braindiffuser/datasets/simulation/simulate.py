@@ -61,8 +61,7 @@ def _rng(config: SimulatedSubject, purpose: _Purpose, number: int) -> np.random.
 def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent) -> Path:
     """Write a simulated recording.
 
-    What is there already is kept, so a simulation that was interrupted goes on with the sessions it lacks, and gives
-    the same files.
+    Existing files are kept: an interrupted simulation resumes and yields the same files.
 
     Args:
         folder: becomes the root of the recording (`nsddata`, `nsddata_betas`, … under it); made if it does not exist.
@@ -320,7 +319,7 @@ def _record_session(
 def _spatial_noise(
     n_trials: int, grid: tuple[int, int, int], rng: np.random.Generator
 ) -> Float32[np.ndarray, "n_trials x y z"]:
-    """Draw noise of variance 1 that neighbours share in part: white noise under a Gaussian of `NOISE_WIDTH`."""
+    """Draw noise of variance 1 that neighbours share in part: white noise smoothed with a Gaussian of `NOISE_WIDTH`."""
     white = rng.standard_normal((n_trials, *grid), dtype=np.float32)
     impulse = np.zeros(33)
     impulse[16] = 1
