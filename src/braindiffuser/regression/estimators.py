@@ -68,7 +68,7 @@ class AbstractRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 
 class Ridge(AbstractRidge):
-    """Ridge regression with intercept, with an alpha that is known.
+    """Ridge regression with intercept, with a given alpha.
 
         coef_ = argmin_B ||(X - mean(X)) Bᵀ - (y - mean(y))||² + alpha ||B||²
 

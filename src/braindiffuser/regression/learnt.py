@@ -1,4 +1,4 @@
-"""What is kept of one target group's decoder, and its file: safetensors, with text in the header."""
+"""A decoder's stored parameters and file format: safetensors, with text in the header."""
 
 from __future__ import annotations
 

@@ -54,11 +54,11 @@ class RidgeRegression(Regressor):
 
     @property
     def weighs_repeats(self) -> bool:
-        """Whether averages count by the number of trials averaged into each."""
+        """Whether averages are weighted by number of trials."""
         return self.weights == "repeats"
 
     def alphas_of(self, group: str) -> Alphas:
-        """Return the penalties that one group chooses from."""
+        """Return the penalties to choose from for one group."""
         return self.alphas.get(group, self.default_alphas)
 
     def check_groups(self, names: Collection[str]) -> None:
@@ -96,7 +96,7 @@ class RidgeRegression(Regressor):
         device: str,
         progress: Progress = silent,
     ) -> dict[str, Learnt]:
-        """Choose each group's alpha, and measure what `inductive` calibration needs."""
+        """Choose each group's alpha and compute calibration statistics."""
         from braindiffuser.regression.decoders import fit_decoders
 
         decoders = fit_decoders(
@@ -119,12 +119,12 @@ class RidgeRegression(Regressor):
         device: str,
         progress: Progress = silent,
     ) -> Iterator[tuple[str, Decoded]]:
-        """Predict all test sets in one pass over the training targets, and calibrate each apart."""
+        """Predict all test sets in one pass over the training targets, and calibrate each separately."""
         stops = np.cumsum([len(values) for values in responses.values()]).tolist()
-        places = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
+        own = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
         decoders = self._decoders(learnt, rows, targets, device)
         for group, made in decoders.predict(np.concatenate(list(responses.values())), progress):
-            yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in places.items()}
+            yield group, {name: _float32(made.calibration.apply(made.values[rows_of])) for name, rows_of in own.items()}
 
     def project(
         self,

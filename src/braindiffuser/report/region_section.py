@@ -11,7 +11,7 @@ TITLE = "Preferred picture of each region"
 
 
 def no_regions_section(name: str, why: str) -> Section:
-    """Say why there are no pictures of regions."""
+    """Return a section that says why there are no pictures of regions."""
     return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so there is nothing to draw."),))
 
 

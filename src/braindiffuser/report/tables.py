@@ -88,7 +88,7 @@ def format_score(entry: Mapping[str, Any], value: float | None) -> str:
 
 
 def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
-    """Print the 95 % interval, "90.1 – 92.8 %", or nothing where there is none."""
+    """Print the 95 % interval, "90.1 – 92.8 %"; empty where there is none."""
     if found is None or found.low is None or found.high is None:
         return ""
     low, high = format_score(entry, found.low), format_score(entry, found.high)
@@ -147,7 +147,7 @@ def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison 
 
 
 def baseline_sentence(scores: Mapping[str, Any]) -> str:
-    """Say on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
+    """Return a sentence: on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
     metrics = _metrics(scores)
     names = [name for name in BASELINES if any(name in (entry.get("baselines") or {}) for entry in metrics.values())]
     if not names:
@@ -163,7 +163,7 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
 
 
 def ablation_sentences(scores: Mapping[str, Any], ablations: Mapping[str, str]) -> list[str]:
-    """Say for each ablation whether what it leaves out earns its place, from the numbers alone.
+    """Return a sentence for each ablation: whether what it leaves out earns its place, from the numbers alone.
 
     What is left out earns its place if the whole method beats the ablation on some metric and loses on none, counting only
     metrics whose 95 % intervals do not overlap.

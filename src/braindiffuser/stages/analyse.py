@@ -59,7 +59,7 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
 
 
 def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, function: Any) -> Any:
-    """Return a function, or one that asks for what its author forgot to declare, if the analysis does not declare it."""
+    """Return `function`, or one that raises what to declare."""
 
     def refuse(*_: Any) -> Any:
         raise RunError(f"analysis {analysis.label} asks for {what}, which its class must declare: {wanted}")
@@ -103,7 +103,7 @@ def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequ
 
 
 def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
-    """Draw by every variant up to the whole method; one variant's networks are let go before the next one's are loaded."""
+    """Draw by every variant up to the whole method; one variant's networks are released before the next one's are loaded."""
     made: dict[str, Pictures] = {}
     for variant in work.experiment.generator.chain("full"):
         start = work.experiment.generator.variants[variant].start

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.responses import ResponseAccumulator, Responses
 
 SUMS = "sums.npz"
-"""What a killed run goes on from."""
+"""Partial sums to resume from."""
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 
 def _make_recording(work: Work, draft: Draft) -> None:
-    """Make the recording's files, which are noted as they come; if one was damaged since, all are made anew."""
+    """Generate the recording's files, each noted as finished; if one was damaged, all are generated again."""
     if draft.lost:
         draft.clear()
     folder = draft.folder / "nsd"
@@ -142,7 +142,7 @@ def _choose_voxels(
 
 
 def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
-    """Sum sessions one after the other; go on from the sums of a killed run if its sessions are as they were."""
+    """Sum sessions one after the other; resume from stored sums if session files are unchanged."""
     accumulator = _resumed(work, draft, recording)
     numbers, read = recording.session_numbers, _hashes(work, recording, accumulator.sessions_done)
     for session in numbers:

@@ -4,7 +4,7 @@
     unfinished/extract.latents/       the same step while it runs: see `draft`
     written.json                      hash of what was written to each path, so that a result is recognised if its record is lost
 
-A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
+A step's files are moved into the run's folder when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
 """
 

@@ -57,7 +57,7 @@ class Stimuli:
 
         Raises:
             RunError: if the target's `reads` does not name "captions".
-            RecordingError: if the captions of a stimulus are one text in place of several.
+            RecordingError: if the captions of a stimulus are one text instead of a tuple.
         """
         if self._captions is None:
             raise RunError('a target that looks at captions must declare so: "captions" in its `reads`')
@@ -71,7 +71,7 @@ class Stimuli:
 
 
 def _check_pictures(pictures: Any, ids: Int[np.ndarray, " n"]) -> None:
-    """Refuse pictures that networks would take for something else."""
+    """Check shape, dtype and range."""
     shape, dtype = np.shape(pictures), getattr(pictures, "dtype", None)
     side = shape[-1] if shape else 0
     if dtype != np.float32 or shape != (len(ids), 3, side, side):
@@ -121,5 +121,5 @@ class Target(Part):
         """
 
     def null(self, networks: NetworkCache) -> Features | None:
-        """Compute the feature of "nothing" (1, …), which guidance leads away from; None if the group has no such thing."""
+        """Compute the unconditional feature of guidance (1, …), which it leads away from; None if the group has none."""
         return None
