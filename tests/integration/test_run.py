@@ -138,9 +138,7 @@ def test_a_stage_needs_those_before_it(root, tmp_path):
 
 
 def test_an_analysis_that_asks_for_an_unknown_stage_is_told_which_there_are(root, tmp_path):
-    with pytest.raises(
-        RunError, match="analysis paints needs paint, which is no stage before analyse: prepare, extract"
-    ):
+    with pytest.raises(RunError, match="analysis paints needs paint, but analyses may need only: prepare, extract"):
         Run.open(fake_experiment(root, analyses=[{"kind": "fakes:Paints"}]), tmp_path)
 
 
@@ -461,10 +459,10 @@ def test_a_users_files_are_never_deleted(copy):
 def test_a_run_is_not_written_in_at_or_around_the_recording(out, root, tmp_path, monkeypatch):
     shutil.copytree(root, tmp_path / "recording")
     before = results(tmp_path)
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(tmp_path / "recording"), tmp_path / out, overwrite=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(Path("recording")), Path(out), overwrite=True)
     assert results(tmp_path) == before
 
@@ -472,13 +470,13 @@ def test_a_run_is_not_written_in_at_or_around_the_recording(out, root, tmp_path,
 def test_a_link_into_the_recording_is_seen_through(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
     (tmp_path / "link").symlink_to(tmp_path / "recording")
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "link" / "run")
 
 
 def test_a_folder_of_other_things_is_refused(root, tmp_path):
     (tmp_path / "scores.json").write_text("somebody's")
-    with pytest.raises(RunError, match=r"holds scores\.json, which no run wrote there.*choose another folder"):
+    with pytest.raises(RunError, match=r"holds scores\.json but no run's manifest: choose an empty folder"):
         Run.open(fake_experiment(root), tmp_path)
     assert (tmp_path / "scores.json").read_text() == "somebody's"
     assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
@@ -517,7 +515,7 @@ def test_old_results_stay_until_the_new_ones_are_there(copy):
     assert (copy / "run" / "scores.json").read_bytes() == old
     assert stale(reopen(copy, **changes)) == ["evaluate", "report"]  # nothing to be asked twice
     assert stale(reopen(copy)) == []  # the old settings find their results
-    with pytest.raises(RunError, match="or make anew what changed"):
+    with pytest.raises(RunError, match="or recompute what changed with --overwrite"):
         reopen(copy, **changes)  # whoever went back is asked again
     reopen(copy, overwrite=True, **changes)
     reopen(copy, **changes).run_all()

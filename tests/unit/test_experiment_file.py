@@ -118,7 +118,7 @@ def test_every_entry_stands_below_its_description(experiment):
 def test_comments_say_what_else_there_is():
     text = commented_yaml(EXPERIMENTS["demo"])
     assert (
-        "\n  # A subject whose brain is simulated, so that its truth is known. Other kinds: nsd.\n  kind: simulated"
+        "\n  # A simulated subject with known ground truth, in NSD's file layout. Other kinds: nsd.\n  kind: simulated"
         in text
     )
     assert "number of repeats in each. Choices: equal,\n  # repeats.\n  weights: equal" in text

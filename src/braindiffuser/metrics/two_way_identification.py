@@ -32,8 +32,8 @@ class TwoWayIdentification(FeatureMetric):
     citation: Citation = OZCELIK_VANRULLEN_2023
     direction: Direction = Field(
         "per_reconstruction",
-        description="per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus "
-        "against all reconstructions.",
+        description="Direction. per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each "
+        "stimulus against all reconstructions.",
     )
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)

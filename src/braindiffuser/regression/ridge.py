@@ -121,10 +121,10 @@ class RidgeRegression(Regressor):
     ) -> Iterator[tuple[str, Decoded]]:
         """Predict all test sets in one pass over the training targets, and calibrate each separately."""
         stops = np.cumsum([len(values) for values in responses.values()]).tolist()
-        own = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
+        slices = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
         decoders = self._decoders(learnt, rows, targets, device)
         for group, made in decoders.predict(np.concatenate(list(responses.values())), progress):
-            yield group, {name: _float32(made.calibration.apply(made.values[rows_of])) for name, rows_of in own.items()}
+            yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in slices.items()}
 
     def project(
         self,

@@ -107,7 +107,7 @@ def cross_validate(
         rows: training responses; all rows of a stimulus share a fold.
         targets: group of targets → (n_stimuli, …).
         alphas: group → grid of penalties ≥ 0; of equal scores the first in the grid wins.
-        groups: label per stimulus; stimuli of one label share a fold. None: each stimulus has its own.
+        groups: label per stimulus, such as its picture; one label, one fold. None: each stimulus has its own label.
         n_folds: number of folds, ≥ 2.
         per_target: choose alpha for each target instead of one for the group.
         device: where products are computed.
@@ -236,7 +236,7 @@ def _ratio(
 
 
 def _as_grid(alphas: Sequence[float] | Float[np.ndarray, " n_alphas"]) -> Float64[np.ndarray, " n_alphas"]:
-    """Return the grid of alphas as an array, or say what is wrong with it."""
+    """Return the grid of alphas as an array; raise if it is wrong."""
     grid = np.asarray(alphas, dtype=np.float64)
     if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all() or (grid < 0).any():
         raise ValueError(f"alphas must be a non-empty list of finite numbers ≥ 0, got {alphas!r}")

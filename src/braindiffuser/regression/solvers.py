@@ -150,7 +150,7 @@ def grams(
 
 
 def _as_weights(weights: Float[np.ndarray, " n_rows"] | None, shape: tuple[int, ...]) -> Float64[np.ndarray, " n_rows"]:
-    """Return the weights of responses of this shape, 1 if none are given, or say what is wrong with them."""
+    """Return the weights of responses of this shape, 1 if none are given; raise if they are wrong."""
     if 0 in shape:
         raise ValueError(f"ridge needs at least one stimulus and one voxel, got responses of shape {shape}")
     w = np.ones(shape[0]) if weights is None else np.asarray(weights, np.float64)

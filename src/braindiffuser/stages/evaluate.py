@@ -165,7 +165,7 @@ def _write_sections(
 
 
 def gallery_kinds(experiment: Experiment) -> dict[str, str]:
-    """Return the kinds of pictures that a gallery shows, from left to right: the way to the whole method, and its ceiling."""
+    """Return the kinds of pictures of a gallery, from left to right: seen, the variants up to the whole method, the ceiling."""
     generator = experiment.generator
     way = {kind_name(variant, "predictions"): generator.variants[variant].label for variant in generator.chain("full")}
     ceiling = {"from_true_features": "From true features"} if experiment.pictures.ceiling else {}

@@ -23,7 +23,7 @@ Source: TypeAlias = Literal["predictions", "truth"]
 
 
 class PictureKind(NamedTuple):
-    """What pictures of one kind are drawn by, and from whose features.
+    """Variant and features of one kind of pictures.
 
     Attributes:
         variant: of the generator.

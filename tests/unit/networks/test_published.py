@@ -20,13 +20,13 @@ def test_what_is_here_is_converted_once_and_the_rest_waits(tmp_path, monkeypatch
     said = []
     convert_all(tmp_path, said.append)
     assert said[0] == "vdvae: converted"
-    assert said[1] == "unet and autoencoder: waits for vd-four-flow-v1-0-fp16-deprecated.pth"
+    assert said[1] == "unet and autoencoder: not converted, missing vd-four-flow-v1-0-fp16-deprecated.pth"
     assert said[2].startswith(
-        "clip: waits for clip-vit-large-patch14.safetensors, clip-vit-large-patch14-tokenizer.json"
+        "clip: not converted, missing clip-vit-large-patch14.safetensors, clip-vit-large-patch14-tokenizer.json"
     )
     assert (tmp_path / "brain-diffuser" / "vdvae" / "model.safetensors").is_file()
     convert_all(tmp_path, said.append)
-    assert said[3] == "vdvae: converted before"
+    assert said[3] == "vdvae: already converted"
 
 
 @pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: raw[:-1] + b"?"])
@@ -52,7 +52,7 @@ def test_what_was_converted_before_is_not_read_again(tmp_path, monkeypatch):
     for _ in range(2):
         convert_all(tmp_path, said.append)
     assert checked == [VDVAE.name]
-    assert [line for line in said if line.startswith("vdvae")] == ["vdvae: converted", "vdvae: converted before"]
+    assert [line for line in said if line.startswith("vdvae")] == ["vdvae: converted", "vdvae: already converted"]
 
 
 def test_every_conversion_says_which_folders_it_becomes(tmp_path):
