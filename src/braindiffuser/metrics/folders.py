@@ -1,4 +1,4 @@
-"""Any two folders of pictures, scored with intervals: those of one as reconstructions of those in the other."""
+"""Score a folder of reconstructions against a folder of stimuli, with intervals."""
 
 from __future__ import annotations
 
