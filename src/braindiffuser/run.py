@@ -63,7 +63,8 @@ class Run:
         Args:
             experiment: what to do; None takes the one that the folder holds.
             folder: where results go.
-            overwrite: recompute steps whose settings or inputs changed, whose old results stay until then; else they raise.
+            overwrite: recompute steps whose settings or inputs changed; else they raise. Old results stay until new ones are
+                complete.
             progress: called as progress(label, done, total).
 
         Raises:

@@ -79,7 +79,7 @@ class Draft:
         if not self._journal.is_file():
             return None, {}
         text = self._journal.read_text(encoding="utf-8", errors="replace")
-        lines = text.split("\n")[:-1]  # what follows the last end of a line was cut short
+        lines = text.split("\n")[:-1]  # a last line without its end was cut short
         try:
             entries = [json.loads(line) for line in lines]
             return str(entries[0]["key"]), as_states(
@@ -209,9 +209,8 @@ class Draft:
             raise RunError(
                 f"{self.folder / place} holds {array.dtype} of shape {array.shape}, expected {dtype} of {shape}"
             )
-        array = array.with_config(
-            {"write_empty_chunks": True}
-        )  # write all-zero chunks too, otherwise they look unfinished
+        # write all-zero chunks too, otherwise they look unfinished
+        array = array.with_config({"write_empty_chunks": True})
         starts = range(0, shape[0], chunks[0])
         blocks = [slice(start, min(start + chunks[0], shape[0])) for start in starts]
         return array, [
