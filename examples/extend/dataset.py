@@ -58,7 +58,9 @@ class PlainFiles(Dataset):
         betas, pictures = (np.load(self.root / name, mmap_mode="r") for name in ("betas.npy", "pictures.npy"))
         captions = json.loads((self.root / "captions.json").read_text(encoding="utf-8"))
         if len(betas) != len(trials):
-            raise RecordingError(f"trials.csv has {len(trials)} trials, betas.npy {len(betas)}: both must have as many")
+            raise RecordingError(
+                f"trials.csv has {len(trials)} trials, betas.npy {len(betas)}: both numbers must be equal"
+            )
         trials["subject"], trials["trial"] = "subj01", np.arange(len(trials))
         trials["repeat"] = trials.groupby("stimulus_id").cumcount()
         return Recording(

@@ -30,7 +30,7 @@ class NearestNeighbours(Regressor):
     )
 
     def check_stimuli(self, n_stimuli: int) -> None:
-        """Check that each training stimulus has as many others."""
+        """Check that there are more training stimuli than neighbours."""
         if n_stimuli <= max(self.k):
             raise RunError(
                 f"regression.k goes up to {max(self.k)}, but there are {n_stimuli} training stimuli: use fewer"

@@ -1,4 +1,4 @@
-"""Array types whose shapes carry the project's vocabulary; checked in tests, free in use."""
+"""Array types; shape names are the glossary's words. Checked in tests, free at run time."""
 
 from typing import TypeAlias
 

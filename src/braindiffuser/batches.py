@@ -25,7 +25,7 @@ class Batches:
         self.size, self._progress = size, progress
 
     def over(self, n: int, compute: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
-        """Yield successive slices of n rows, and what `compute` makes of each.
+        """Yield successive slices of n rows with `compute`'s result.
 
         Raises:
             RunError: if the GPU has no room for a single row.
@@ -41,11 +41,11 @@ class Batches:
                 start = rows.stop
 
     def _try(self, compute: Callable[[slice], Result], rows: slice) -> tuple[Result] | None:
-        """Return the result; None if the GPU ran out of memory, whose tensors are gone when this returns."""
+        """Return (result,), or None if GPU memory ran out; the attempt's tensors are freed."""
         try:
             return (compute(rows),)
         except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # torch's; torch need not be loaded to say so
+            if type(error).__name__ != "OutOfMemoryError":  # compared by name, so torch is not imported
                 raise
         return None
 
@@ -59,4 +59,4 @@ class Batches:
             )
         torch.cuda.empty_cache()
         self.size = n // 2
-        self._progress(f"batches of {n} do not fit the memory of the GPU: going on with {self.size}", 1, 1)
+        self._progress(f"batches of {n} do not fit the memory of the GPU: continuing with {self.size}", 1, 1)

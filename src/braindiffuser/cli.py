@@ -46,7 +46,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         "--preset",
-        help="An experiment file, or the name of a preset; default: what the run holds, else demo.",
+        help="An experiment file, or the name of a preset; default: the experiment stored in --out, otherwise demo.",
     ),
 ]
 Nsd = Annotated[Path | None, _entry(NSD, "root", "--nsd")]
@@ -55,14 +55,15 @@ Device = Annotated[str | None, _entry(Experiment, "device", "--device")]
 Overwrite = Annotated[
     bool,
     typer.Option(
-        "--overwrite", help="Make anew what was made with other settings or inputs; old results stay until then."
+        "--overwrite",
+        help="Recompute results whose settings or inputs changed; old ones stay until new ones are complete.",
     ),
 ]
 With = Annotated[
     list[str] | None,
     typer.Option(
         "--with",
-        help="A module of yours to import, whose classes the experiment names as module:Class; may be given several times.",
+        help="Import this module, so that the experiment can use its classes as module:Class; repeatable.",
     ),
 ]
 
@@ -79,7 +80,7 @@ def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False) -> None:
 @app.command(
     epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; "
     "**braindiffuser run --preset brain-diffuser --nsd /data/nsd --subject 1 --out runs/subj01**. "
-    "Killed? The same again goes on."
+    "Interrupted? The same command resumes."
 )
 def run(
     out: Out,
@@ -99,17 +100,21 @@ def run(
     "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**"
 )
 def evaluate(
-    seen: Annotated[Path | None, typer.Argument(help="Folder of pictures that were shown (instead of --out).")] = None,
-    made: Annotated[Path | None, typer.Argument(help="Folder of reconstructions, named as those shown.")] = None,
+    seen: Annotated[
+        Path | None, typer.Argument(help="Folder of stimuli (scores two folders instead of a run).")
+    ] = None,
+    made: Annotated[Path | None, typer.Argument(help="Folder of reconstructions, with the same file names.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     config: Config = None,
     overwrite: Overwrite = False,
     profile: Annotated[str | None, _entry(EvaluationConfig, "profile", "--profile")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the scores of two folders here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the scores to this JSON file (two folders only).")
+    ] = None,
     device: Device = None,
     modules: With = None,
 ) -> None:
-    """Score the pictures of a run, or any two folders of pictures, with intervals."""
+    """Stage 5: score a run's pictures, or any two folders of pictures."""
     if out is not None and seen is None and json_file is None:
         _run(out, config, overwrite, "evaluate", _changes(device=device, profile=profile), modules)
     elif seen is not None and made is not None and out is None:
@@ -148,7 +153,7 @@ def _add_stage_commands() -> None:
     epilog="Example: **braindiffuser simulate data/simulated --train-pictures 280 --test-pictures 40 --seed 3**"
 )
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="Becomes the root of a recording in NSD's layout.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the recording to.")],
     train_pictures: Annotated[int, _entry(SimulatedSubject, "n_train", "--train-pictures")] = SIMULATED.n_train,
     test_pictures: Annotated[int, _entry(SimulatedSubject, "n_test", "--test-pictures")] = SIMULATED.n_test,
     trials_per_session: Annotated[
@@ -188,7 +193,7 @@ def info(
     ] = False,
     modules: With = None,
 ) -> None:
-    """Print an experiment as a file to start from, with what every entry means and which checkpoints are here."""
+    """Print an experiment as a commented file to edit, and which checkpoints are installed."""
     with _errors_as_sentences():
         from braindiffuser.experiment_file import experiment_schema, starting_file
 
@@ -200,9 +205,14 @@ def info(
 @app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")
 def checkpoints(
     get: Annotated[
-        bool, typer.Option("--download", help="Download what is missing; interrupted, run it again.")
+        bool,
+        typer.Option(
+            "--download", help="Download missing files; resumes after an interruption where the server allows."
+        ),
     ] = False,
-    convert: Annotated[bool, typer.Option("--convert", help="Make checkpoint folders of what is here, once.")] = False,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="Convert downloaded files to checkpoint folders, once.")
+    ] = False,
 ) -> None:
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
     with _errors_as_sentences():
@@ -221,7 +231,7 @@ def checkpoints(
 
 
 def _print_published(out: Console) -> None:
-    """List the published files: here or not, size, name, what for, licence, and where from."""
+    """Print each published file: here or missing, size, name, purpose, licence, URL."""
     from braindiffuser.networks.catalogue import ALL
     from braindiffuser.networks.downloads import checkpoints_folder, find
 
@@ -252,7 +262,7 @@ def main() -> None:
 def _changes(
     nsd: Path | None = None, subject: int | None = None, device: str | None = None, profile: str | None = None
 ) -> dict[str, Any]:
-    """Gather what was said on the command line, in the shape of an experiment file."""
+    """Return the given options as nested changes to an experiment."""
     named = {"kind": "nsd", "root": str(nsd)} if nsd is not None else {}
     dataset = named | ({"subject": subject} if subject is not None else {})
     said = {"dataset": dataset, "device": device, "evaluation": {"profile": profile} if profile else None}
@@ -260,7 +270,7 @@ def _changes(
 
 
 def _import_modules(names: list[str] | None) -> None:
-    """Import the modules that the user named, from the working folder or from what is installed."""
+    """Import the given modules, from the working folder or from installed packages."""
     from importlib import import_module
 
     if names:
@@ -271,7 +281,7 @@ def _import_modules(names: list[str] | None) -> None:
         except (ImportError, ValueError, TypeError) as error:
             raise RunError(
                 f"--with {name or repr(name)} cannot be imported ({error}): name a module, such as lab.depth for "
-                "lab/depth.py; it is looked for in this folder and among what is installed"
+                "lab/depth.py; modules are searched in this folder and in installed packages"
             ) from error
 
 
@@ -351,7 +361,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
 
 @contextmanager
 def _errors_as_sentences() -> Iterator[None]:
-    """Print an error of ours as one sentence and leave with status 1; let all others show where they came from."""
+    """Print the package's own errors as one sentence and exit with 1; others keep their traceback."""
     try:
         yield
     except BrainDiffuserError as error:

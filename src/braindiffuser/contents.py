@@ -1,7 +1,7 @@
-"""The content of a recording, by which a run knows it: hashes of its files, taken when they are read.
+"""Hashes by which a run recognises its recording.
 
 A hash is kept in the run's folder with the file's size and times, so a file is read again only where these differ, and a
-recording that was moved or copied stays the same one.
+recording that was moved or copied is recognised.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Digests: TypeAlias = dict[str, str]
 
 
 class Contents:
-    """Files of a recording by their role, and the hashes that are known of them."""
+    """A recording's files by role, with hashes."""
 
     def __init__(self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress) -> None:
-        """Read what is known; no file of the recording is read yet.
+        """Load stored hashes; no file is read yet.
 
         Args:
             store: of the run.
@@ -48,7 +48,7 @@ class Contents:
         return [role for role, states in self._known.items() if states and not self.files.get(role)]
 
     def take(self, role: str, names: Iterable[str] | None = None) -> None:
-        """Hash the files of a role, or only `names`; a file whose size and times are as they were keeps its known hash."""
+        """Hash the files of a role, or only `names`; unchanged size and times keep the known hash."""
         paths, known = self.files.get(role, {}), self._known.setdefault(role, {})
         wanted = [name for name in (paths if names is None else names) if name in paths]
         found = dict(known)
@@ -82,7 +82,7 @@ class Contents:
 
 
 def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
-    """Read the hashes that are known; where they are damaged nothing is known, and files are read again."""
+    """Load stored hashes; if damaged, none."""
     try:
         return {role: as_states(states) for role, states in (read_book(store.folder / RECORDING) or {}).items()}
     except (RunError, TypeError, AttributeError):
@@ -90,10 +90,9 @@ def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
 
 
 def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Say which files differ from what was recorded: "betas: nsddata_betas/… was changed".
+    """List files that differ from the record: "betas: nsddata_betas/… was changed".
 
-    Files that are gone are a difference where others of their role are still there. A role without any file is none: betas
-    that were deleted to save space leave their results.
+    A missing file counts only if others of its role remain: deleting all betas keeps results valid.
     """
     said = []
     for role, digests in now.items():

@@ -1,4 +1,4 @@
-"""What can go wrong, in words that say what came, what was expected and what to do."""
+"""Exceptions; each message says what was found, what was expected and what to do."""
 
 __all__ = ["BrainDiffuserError", "DependencyError", "RecordingError", "RunError"]
 

@@ -1,4 +1,4 @@
-"""One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and an identity.
+"""One experiment: a recording, target groups, a regressor, a generator, scores and analyses, with a file form and a hash.
 
 Loading one imports no network library, so that a mistake in a file is reported at once.
 """
@@ -58,8 +58,8 @@ class ResponsesConfig(Settings):
 
     normalisation: Literal["session", "training"] = Field(
         "session",
-        description="How responses are z-scored. session: each session by its training trials, then the averages by the "
-        "training set; training: only the latter, as published.",
+        description="How betas are z-scored. session: in each session by its training trials, then the averages by the "
+        "training set; training (published): only the averages.",
     )
     rows: Literal["averages", "trials"] = Field(
         "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."
@@ -68,7 +68,10 @@ class ResponsesConfig(Settings):
         (), description="Regions whose voxels are used, such as [V1, V2]; [] uses the whole mask."
     )
     min_noise_ceiling: float = Field(
-        0.0, ge=0, lt=100, description="Smallest noise ceiling of a voxel, in percent, estimated from training trials."
+        0.0,
+        ge=0,
+        lt=100,
+        description="Leave out voxels with a lower noise ceiling (percent, from training trials).",
     )
 
 
@@ -76,12 +79,13 @@ class PicturesConfig(Settings):
     """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
 
     ceiling: bool = Field(
-        True, description="Whether to draw from the stimuli's true features too: what a perfect decoder would reach."
+        True,
+        description="Also draw from the stimuli's true features (the ceiling: what a perfect decoder would reach).",
     )
     ablations: Literal["default", "all"] | tuple[str, ...] = Field(
         "default",
-        description="Ablations to draw: those that the generator draws by default, all (as in the paper's Table 2), or a list "
-        "of names; [] draws none.",
+        description="Ablations to draw: default (the generator's own choice), all (published, Table 2), or a list of names; "
+        "[] for none.",
     )
 
 
@@ -122,7 +126,9 @@ class Experiment(Settings):
     """
 
     name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, as the page shows it.")
-    seed: NonNegativeInt = Field(0, description="Seed of everything random but the recording.")
+    seed: NonNegativeInt = Field(
+        0, description="Seed of all randomness except that of a simulated recording (dataset.seed)."
+    )
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
     dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
@@ -133,7 +139,9 @@ class Experiment(Settings):
     generator: AnyGenerator = Field(description="How pictures are drawn from decoded features.")
     pictures: PicturesConfig = Field(PicturesConfig(), description="What is drawn besides the reconstructions.")
     evaluation: EvaluationConfig = Field(EvaluationConfig(), description="How reconstructions are scored.")
-    analyses: tuple[AnyAnalysis, ...] = Field((), description="Questions to the finished run, for its page.")
+    analyses: tuple[AnyAnalysis, ...] = Field(
+        (), description="Analyses of the finished run; each adds a section to the page."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Experiment:
@@ -156,7 +164,7 @@ class Experiment(Settings):
         labels = [analysis.label for analysis in self.analyses]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise ValueError(f"analyses: there are two of the name {twice[0]}: give one of them another `name`")
+            raise ValueError(f"analyses: two analyses are called {twice[0]}: give one another `name`")
         return self
 
     @property
@@ -192,7 +200,8 @@ class Experiment(Settings):
         A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
 
         Raises:
-            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; all are listed.
+            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; the message
+                lists all faults.
         """
         content = _read(source)
         try:
@@ -204,11 +213,11 @@ class Experiment(Settings):
             raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
 
     def changed(self, changes: Mapping[str, Any]) -> Experiment:
-        """Return the experiment with some entries changed, checked anew.
+        """Return a validated copy with some entries changed.
 
         Args:
             changes: nested as the experiment is, such as {"dataset": {"subject": 2}}. A part of another kind replaces the
-                one that was there, and None takes an entry away, so that its default counts.
+                one that was there; None removes an entry, so its default applies.
 
         Raises:
             ValidationError: if an entry is unknown or out of range.
@@ -225,7 +234,7 @@ class Experiment(Settings):
 
     @property
     def uid(self) -> str:
-        """A readable name and eight hexadecimal digits of all settings that results depend on; checkpoints count by name."""
+        """NAME-xxxxxxxx: the name and a hash of all settings that results depend on; of checkpoints only names enter."""
         content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
         parts = self.parts.items()
         named = {f"{name}.{entry}": str(getattr(part, entry)) for name, part in parts for entry in part.folder_entries}
@@ -253,14 +262,14 @@ def _parse(content: bytes, source: str) -> Any:
 
 
 def list_faults(error: ValidationError, source: str = "") -> str:
-    """List all faults of an experiment in one line, each with its entry; those of the whole with its source, if it has one."""
+    """Join validation errors in one line, each after its entry; those of the whole after `source`."""
     faults = [(".".join(map(str, fault["loc"])) or source, fault["msg"]) for fault in error.errors()]
     said = [(place, message.removeprefix("Value error, ")) for place, message in faults]
     return "; ".join(f"{place}: {message}" if place else message for place, message in said)
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay changes over nested entries; a mapping of another `kind` replaces the one below it, and None takes an entry away.
+    """Merge changes into nested entries; another `kind` replaces the mapping, None removes the entry.
 
     >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
     {'a': {'b': 3, 'c': 2}}

@@ -1,4 +1,4 @@
-"""What an experiment file says: an experiment as YAML with the description of every entry, and its JSON schema for editors."""
+"""Experiment files for users: commented YAML and a JSON schema."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _entry(parent: Any, name: str, content: Any, width: int) -> list[str]:
 
 
 def _nested(value: Any, content: Any, width: int) -> list[str]:
-    """Return the lines of all entries of settings, or of a collection that holds some; [] of anything else."""
+    """Return the lines of nested settings, or of a collection that holds some; [] for a plain value."""
     if not _holds_settings(value):
         return []
     if isinstance(content, dict):
@@ -101,7 +101,7 @@ def _holds_settings(value: Any) -> bool:
 
 
 def _description(settings: Settings, name: str) -> str:
-    """Return what an entry means, and what else it could be."""
+    """Return an entry's description, with other kinds or choices."""
     if isinstance(settings, Part) and name == "kind":
         others = [kind for kind in known_kinds(family_of(type(settings))) if kind != settings.kind]
         return _summary(type(settings)) + (f" Other kinds: {', '.join(others)}." if others else "")
@@ -160,7 +160,7 @@ class _SchemaOfKinds(GenerateJsonSchema):
         return {"anyOf": [*map(self.generate_inner, kinds), OUTSIDE]}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Write settings; a part has its kind beside its fields."""
+        """Return the schema of a settings class; parts get a required `kind`."""
         made, settings = super().model_schema(schema), schema["cls"]
         made["description"] = _summary(settings)
         if issubclass(settings, Part):
@@ -169,7 +169,7 @@ class _SchemaOfKinds(GenerateJsonSchema):
         return made
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Write a mapping; keys that must match a pattern do."""
+        """Return the schema of a mapping; if keys have a pattern, no others are allowed."""
         made = super().dict_schema(schema)
         return made | {"additionalProperties": False} if "patternProperties" in made else made
 
@@ -179,7 +179,7 @@ class _SchemaOfKinds(GenerateJsonSchema):
 
 
 def _changes(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of what a file may state beside a preset: nothing is required, and null takes an entry away.
+    """Return the schema of what a file may state beside a preset: nothing is required, and null removes an entry.
 
     Lists stay as they are, since they replace those of the preset.
     """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, also after a power cut, and the states by which a file is known again."""
+"""Atomic writing, and file states by which unchanged files are recognised."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from braindiffuser.errors import RunError
 
 UNFINISHED = ".unfinished-"
-"""Beginning of the names of files that are being written; what follows ends as the finished name does, for writers that look."""
+"""Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all: yield a path beside `path`, which becomes `path` on the disk when the block ends well."""
+    """Yield a temporary path; on success it is flushed and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the list of names in a folder, is on the disk itself."""
+    """Call fsync on a file, or on a folder's entries."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -39,7 +39,7 @@ def sync(path: Path) -> None:
 
 
 class FileState(NamedTuple):
-    """What a file is known by.
+    """Size, hash and times of a file.
 
     Attributes:
         size: in bytes.
@@ -54,16 +54,16 @@ class FileState(NamedTuple):
     changed: int
 
     def is_same_content(self, other: FileState) -> bool:
-        """Tell if both states are of the same content, wherever and whenever it was written."""
+        """Return whether both states are of the same content, wherever and whenever it was written."""
         return (self.size, self.sha256) == (other.size, other.sha256)
 
 
 def state_of(path: Path, known: FileState | None = None) -> FileState:
-    """Return the state of a file; its content is read unless size and both times are as they were.
+    """Return the state of a file.
 
     Args:
         path: of the file.
-        known: an earlier state, as git's index has one of each file.
+        known: earlier state, returned without reading the file if size and both times agree (as git's index does).
 
     Raises:
         OSError: if there is no such file, or it cannot be read.
@@ -102,7 +102,7 @@ def _change(path: Path, known: FileState) -> str:
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:
-    """Delete files by name, then the folders that are empty without them; everything else stays."""
+    """Delete files by name, then folders left empty; everything else stays."""
     parents: set[Path] = set()
     for name in names:
         path = folder / name
@@ -113,18 +113,22 @@ def remove_files(folder: Path, names: Iterable[str]) -> None:
             parent.rmdir()
 
 
-def as_states(content: Any) -> dict[str, FileState]:
+def as_states(content: Any, source: object = "a list of files") -> dict[str, FileState]:
     """Read states from JSON, where each is a list.
+
+    Args:
+        content: of a JSON file.
+        source: that file, for messages.
 
     Raises:
         RunError: if it is no mapping of names to states, or a name leads out of the folder that names are relative to.
     """
     if not isinstance(content, Mapping) or not all(_is_state(state) for state in content.values()):
-        raise RunError("a list of files is damaged: it does not give size, hash and two times for each name")
+        raise RunError(f"{source} is damaged: it does not give size, hash and two times for each name")
     outside = [name for name in content if name.startswith("/") or ".." in name.split("/")]
     if outside:
         raise RunError(
-            f"a list of files names {outside[0]}, which lies outside its folder; no run writes such a list: take another folder"
+            f"{source} names {outside[0]}, which lies outside its folder: this run folder was altered; use another"
         )
     return {name: FileState(*state) for name, state in content.items()}
 

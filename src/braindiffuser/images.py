@@ -20,7 +20,7 @@ from braindiffuser.arrays import Pictures, RawPictures
 __all__ = ["PictureReader", "PictureSource", "from_uint8", "load_png", "resize", "save_png", "to_uint8"]
 
 BATCH = 32
-"""Pictures that are held at once where many are read."""
+"""Pictures per batch, where many are read."""
 
 
 @runtime_checkable
@@ -38,31 +38,31 @@ class PictureSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PictureReader:
-    """Equally large pictures that are read whenever a slice of them is taken, so that they need not be held all at once.
+    """Pictures of one size, read when a slice is taken.
 
     Attributes:
-        numbers: passed to `read`, one per picture, in order; numbers may repeat.
-        read: numbers (n,) to pictures (n, 3, height, width).
+        keys: passed to `read`, one per picture, in order; keys may repeat.
+        read: keys (n,) to pictures (n, 3, height, width).
     """
 
-    numbers: Int[np.ndarray, " n"]
+    keys: Int[np.ndarray, " n"]
     read: Callable[[Int[np.ndarray, " n"]], Pictures]
 
     def __len__(self) -> int:
         """Number of pictures."""
-        return len(self.numbers)
+        return len(self.keys)
 
     def __getitem__(self, rows: slice, /) -> Pictures:
         """Read the pictures of a slice."""
-        return self.read(self.numbers[rows])
+        return self.read(self.keys[rows])
 
     def take(self, rows: slice | Int[np.ndarray, " m"]) -> PictureReader:
         """Choose pictures, or put them in another order, without reading any."""
-        return PictureReader(self.numbers[rows], self.read)
+        return PictureReader(self.keys[rows], self.read)
 
 
 def batches(n: int) -> Iterator[slice]:
-    """Cut n pictures into slices of at most `BATCH`; no pictures are one empty slice."""
+    """Cut n pictures into slices of at most `BATCH`; n = 0 yields one empty slice."""
     for start in range(0, max(n, 1), BATCH):
         yield slice(start, min(start + BATCH, n))
 
@@ -117,7 +117,7 @@ def common_size(paths: Sequence[Path]) -> tuple[int, int]:
         ValueError: if there is no file, or their sizes differ; the message names the first that does.
     """
     if not paths:
-        raise ValueError("there must be at least one file of a picture, got none")
+        raise ValueError("expected at least one picture file, got none")
     sizes = [_size(path) for path in paths]
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:

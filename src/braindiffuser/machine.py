@@ -1,4 +1,4 @@
-"""What a computation ran on and took: versions, machine, time, peak memory."""
+"""What a computation ran on and took: versions, machine, peak memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check_device(device: str) -> None:
         raise RunError(f"networks cannot compute on {device!r}: choose cpu, cuda, cuda:1 …")
     if kind == "cuda" and index >= torch.cuda.device_count():
         raise RunError(
-            f"networks are to run on {device}, but torch sees {torch.cuda.device_count()} GPUs: --device cpu does without"
+            f"device is {device}, but torch finds {torch.cuda.device_count()} GPUs: use --device cpu or another index"
         )
 
 

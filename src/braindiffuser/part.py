@@ -1,7 +1,7 @@
-"""Parts: what an experiment is put together from. A part is a frozen config that does its own work.
+"""Parts are the exchangeable pieces of an experiment: frozen configs whose methods do the work.
 
-There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each has a folder in the
-package. One file of it (`targets/target.py`) says what a part of it must do; a file with a class of the family is a kind:
+There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each family is a folder of the
+package; its base class (`targets/target.py`) says what a part must do; every other file with a subclass is a kind:
 
     targets:
       latents: {kind: vdvae, checkpoint: demo/vdvae}        # braindiffuser/targets/vdvae.py
@@ -37,7 +37,7 @@ RUNTIME = "runtime"
 
 
 def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
-    """Declare a field that cannot change a result, so that it enters no identity."""
+    """Declare a field that cannot change a result, such as a batch size; it is left out of the hash of results."""
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
@@ -57,10 +57,12 @@ class Settings(BaseModel):
             ) from None
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries that results depend on, as JSON has them: those that are not declared runtime-only.
+        """Return every entry that results depend on, as JSON values: those that are not declared runtime-only.
+
+        Override if an entry means something else on another device.
 
         Args:
-            device: where networks run; a part whose entries mean something else on another device overrides this.
+            device: where networks run.
         """
         return {
             name: _influences(getattr(self, name), device)
@@ -70,12 +72,12 @@ class Settings(BaseModel):
 
 
 def is_runtime(extra: Any) -> bool:
-    """Tell from a field's `json_schema_extra` whether it is declared runtime-only."""
+    """Return whether a field is declared runtime-only in its `json_schema_extra`."""
     return isinstance(extra, Mapping) and bool(extra.get(RUNTIME))
 
 
 class Part(Settings):
-    """Base of all families. In files a part is a mapping with its `kind`; in Python the class itself is called."""
+    """Base of all families. In YAML a mapping with `kind`; in Python, call the class."""
 
     folder_entries: ClassVar[tuple[str, ...]] = ()
     """Names of the fields that hold checkpoint folders."""
@@ -101,7 +103,7 @@ class Part(Settings):
         return {"kind": self.kind, **serialise(self)}
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return the kind and all entries that results depend on; those that hold checkpoint folders count by their files."""
+        """Return the kind and every entry that results depend on, without checkpoint folders, since their files are hashed."""
         own = super().influences(device)
         return {"kind": self.kind, **{key: value for key, value in own.items() if key not in self.folder_entries}}
 
@@ -155,10 +157,11 @@ def _bases_in(source: str) -> set[str]:
 
 
 def as_part(family: type[Family], content: Any) -> Family:
-    """Make a part from what an experiment file says of it; a part stays as it is.
+    """Build a part from its mapping; a part is returned unchanged.
 
     Raises:
-        ValidationError: if the part's own entries are wrong; or, as one fault of the whole, if the kind is missing or unknown.
+        ValidationError: if an entry of the part is wrong.
+        PydanticCustomError: if the content is no mapping, or its kind is missing or unknown.
     """
     if isinstance(content, family):
         return content
@@ -169,8 +172,8 @@ def as_part(family: type[Family], content: Any) -> Family:
     if not isinstance(content.get("kind"), str):
         raise PydanticCustomError(
             "kind",
-            "kind is {given}; known kinds: {known}",
-            {"given": "no word" if "kind" in content else "missing", "known": ", ".join(known_kinds(family))},
+            "kind {fault}; known kinds: {known}",
+            {"fault": "must be text" if "kind" in content else "is missing", "known": ", ".join(known_kinds(family))},
         )
     return class_of(family, content["kind"]).model_validate(dict(content))
 
@@ -179,7 +182,8 @@ def class_of(family: type[Family], kind: str) -> type[Family]:
     """Find the class of a kind.
 
     Raises:
-        PydanticCustomError: if the kind is unknown, its module is not imported, or it is no finished class of the family.
+        PydanticCustomError: if the kind is unknown, its module is not imported, or the class does not define all that its
+            family requires.
     """
     module_name, colon, name = kind.partition(":")
     if colon:
@@ -225,7 +229,7 @@ def _outside(kind: str, module_name: str, name: str) -> Any:
 
 
 def _is_class(found: Any, family: type[Part]) -> bool:
-    """Tell if something is a class of a family; `isinstance` would ask the thing itself, which may run its code."""
+    """Return whether something is a class of a family; isinstance() could run the object's own code."""
     return issubclass(type(found), type) and issubclass(found, family) and found is not family
 
 
@@ -240,7 +244,7 @@ def _influences(value: Any, device: str) -> Any:
 
 
 def _named(fault: Any, settings: type[Settings]) -> InitErrorDetails:
-    """Copy a fault; one of an unknown entry now lists the entries that there are, one of a missing entry what it is for."""
+    """Reword a pydantic error: list known entries, or describe the missing one."""
     message, kind = fault["msg"].removeprefix("Value error, "), fault["type"]
     own = len(fault["loc"]) == 1
     if kind == "extra_forbidden":

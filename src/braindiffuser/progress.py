@@ -1,4 +1,4 @@
-"""How long work reports how far it is."""
+"""The callback by which long work reports progress."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeAlias
 __all__ = ["Progress", "silent"]
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called as progress(label, done, total): what is being done, how much of it is done, and how much there is. A label that comes
-with done = total = 1, and only so, is a notice."""
+"""Called as progress(label, done, total): what is being done, how much of it is done, and how much there is. A label reported
+only as (label, 1, 1) is a message without a bar."""
 
 
 def silent(label: str, done: int, total: int) -> None:
-    """Report to nobody."""
+    """Discard the report."""
 
 
-def part_of(progress: Progress, before: int, total: int) -> Progress:
-    """Report work as part of a longer job, of which `before` is done already and `total` is all."""
+def offset_progress(progress: Progress, before: int, total: int) -> Progress:
+    """Return a callback that adds `before` to done and reports `total` as the whole."""
     return lambda label, done, _: progress(label, before + done, total)

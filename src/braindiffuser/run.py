@@ -37,11 +37,11 @@ class Run:
     Attributes:
         experiment: what to do.
         results: finished results, for reading.
-        states: what each step was made from, and whether that still holds.
+        states: recorded inputs of each step compared with present ones.
     """
 
     def __init__(self, experiment: Experiment, store: Store, progress: Progress) -> None:
-        """Put together what `open` has checked."""
+        """Use `Run.open`, which checks the folder."""
         self.experiment = experiment
         self.results: Results = store
         self._store = store
@@ -58,18 +58,18 @@ class Run:
         overwrite: bool = False,
         progress: Progress = silent,
     ) -> Run:
-        """Open a run's folder, new or begun.
+        """Open a new or existing run folder.
 
         Args:
             experiment: what to do; None takes the one that the folder holds.
             folder: where results go.
-            overwrite: make steps anew whose settings or inputs differ; their old results stay until then. Without it, such
-                steps are an error.
+            overwrite: recompute steps whose settings or inputs changed; else they raise. Old results stay until new ones are
+                complete.
             progress: called as progress(label, done, total).
 
         Raises:
-            RunError: if no experiment is given and the folder holds none; if the folder holds steps of other settings or
-                inputs, or files that are not a run's, or lies in, at or around the recording; or if a checkpoint is missing.
+            RunError: if no experiment is given and the folder holds none; for stale or foreign files, overlap with the
+                recording, or a missing checkpoint.
         """
         folder = Path(folder)
         store = Store(folder)
@@ -96,22 +96,23 @@ class Run:
         return all_steps(self.experiment) if stage is None else stages()[stage].steps(self.experiment)
 
     def state(self, step: Step) -> State:
-        """Tell how far a step is, and if what it left is whole."""
+        """Return the step's state."""
         return self.states.state(step)
 
     def is_finished(self, stage: str) -> bool:
-        """Tell if all steps of a stage are finished."""
+        """Return whether all steps of a stage are finished."""
         return all(self.state(step) == "finished" for step in self.steps(stage))
 
     def _settle_stale(self, overwrite: bool) -> None:
-        """Refuse results of other settings or inputs; or note the user's consent that new ones take their places."""
+        """Raise if results are stale; with `overwrite`, record that they may be replaced."""
         states = {step: self.state(step) for step in self.steps()}
         stale = [step for step, state in states.items() if state == "stale"]
         if stale and not overwrite:
             reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
                 f"{self.results.folder} holds {listed(list(map(str, stale)))} of a run with other settings or inputs "
-                f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or make anew what changed (--overwrite)"
+                f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or recompute what changed with "
+                "--overwrite"
             )
         for step in stale:
             self._store.update_record(str(step), replaced_for=self.states.purpose(step))
@@ -122,7 +123,7 @@ class Run:
     # Work
 
     def do(self, stage: str) -> None:
-        """Run what is not finished of a stage; a killed stage goes on where it was.
+        """Run a stage's unfinished steps; an interrupted stage resumes.
 
         Raises:
             RunError: if a stage that it needs is not finished, or another process works in the folder.
@@ -132,7 +133,7 @@ class Run:
         record = stages()[stage]
         pending = [step for step in record.steps(self.experiment) if self.state(step) != "finished"]
         if not pending:
-            self._progress(f"{stage} (finished before)", 1, 1)
+            self._progress(f"{stage} (already finished)", 1, 1)
             return
         self._require(pending)
         if record.on_device:
@@ -147,18 +148,14 @@ class Run:
         self._networks.keep(())
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
-        """Refuse to go on if the folder, or the recording, became another one since this run was opened."""
+        """Raise if the folder or the recording changed since opening."""
         uid = self._store.manifest.get("uid")
         if uid is None:
             self._note_experiment()
         steps = stage.steps(self.experiment)
         stale = [str(step) for step in steps if self.state(step) == "stale" and self.states.reasons(step)]
         if stale or uid not in (None, self.experiment.uid):
-            why = (
-                f"{listed(stale)} would be made from other things now"
-                if stale
-                else f"another experiment ({uid}) was begun"
-            )
+            why = f"the inputs of {listed(stale)} changed" if stale else f"another experiment ({uid}) was begun"
             raise RunError(
                 f"{why} since this run of {self.results.folder} was opened: open it again, or choose another folder"
             )
@@ -176,7 +173,7 @@ class Run:
         return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")
 
     def _announce_repair(self, step: Step) -> None:
-        """Say which files of a damaged step are made again; refuse if what they were made from is not there any more."""
+        """Report damaged files to be recomputed; raise if their inputs are gone."""
         changes = self._store.damaged_files(str(step))
         gone = self.states.gone(step)
         name, change = next(iter(changes.items()))
@@ -185,12 +182,12 @@ class Run:
                 f"{name} {change}, and {step} cannot be made again: the {listed(gone)} it was made from are gone"
             )
         others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
-        self._progress(f"{step} is mended: {name} {change}{others}", 1, 1)
+        self._progress(f"recomputing damaged files of {step}: {name} {change}{others}", 1, 1)
 
     def _publish(self, step: Step, draft: Draft) -> None:
         if self.states.draft_key(step) != draft.key:
             raise RunError(
-                f"files that {step} reads were changed while it worked: run the same command again, it begins {step} anew"
+                f"files that {step} reads were changed while it worked: run the same command again, {step} starts over"
             )
         inputs = self.states.inputs(step)
         facts = {
@@ -203,7 +200,7 @@ class Run:
         self._store.publish(str(step), draft, facts)
 
     def _require(self, pending: list[Step]) -> None:
-        """Check that the steps that others need, and that are not run with them, are finished."""
+        """Check that steps needed by `pending`, outside it, are finished."""
         needs = (need for step in pending for need in self.states.needs_of(step))
         for need in dict.fromkeys(needs):
             if need not in pending and self.state(need) != "finished":
@@ -265,7 +262,7 @@ class Run:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        """Note in the manifest what a stage takes, over all the times that it is gone on with."""
+        """Record a stage's time over all attempts, and the last one's peak memory."""
         earlier = float(self._store.manifest.get("stages", {}).get(stage, {}).get("seconds", 0.0))
         reset_peak_memory()
         started = time.monotonic()
@@ -282,9 +279,9 @@ class Run:
     def _note_missing_recording(self) -> None:
         place, gone = self.experiment.dataset.place, self._contents.gone()
         if place is not None and not place.exists():
-            self._progress(f"{place} is not there: whether the recording has changed cannot be checked", 1, 1)
+            self._progress(f"{place} is missing, so changes in it cannot be detected", 1, 1)
         elif gone:
-            self._progress(f"no files of {listed(gone)} are there: whether they have changed cannot be checked", 1, 1)
+            self._progress(f"all files of {listed(gone)} are missing, so changes in them cannot be detected", 1, 1)
 
     def _note_experiment(self) -> None:
         experiment = self.experiment
@@ -302,19 +299,20 @@ class Run:
             self._progress(sentence, 1, 1)
 
     def _note_orphans(self) -> None:
-        """Say which results in the folder belong to steps that this experiment does not have; they stay."""
+        """Report results of steps that this experiment lacks; they are kept."""
         own = {str(step) for step in self.steps()}
         orphans = [name for name in self._store.steps() if name not in own]
         if orphans:
-            self._progress(f"left as they are, since this experiment has no such steps: {listed(orphans)}", 1, 1)
+            self._progress(f"kept, though this experiment has no such steps: {listed(orphans)}", 1, 1)
 
     def _write_experiment_file(self) -> None:
-        """Write `experiment.yaml`, unless somebody put another one there."""
+        """Write `experiment.yaml`, unless it was edited."""
         path, text = self.results.folder / "experiment.yaml", self.experiment.to_yaml()
         own, new = self._store.manifest.get("experiment_files", []), hashlib.sha256(text.encode()).hexdigest()
         if path.exists() and (not path.is_file() or state_of(path).sha256 not in [*own, new]):
             self._progress(
-                f"{path} is not as this run wrote it and stays so; manifest.json says what is run (delete it to have it anew)",
+                f"{path} was edited and is kept; manifest.json holds the experiment that is run. Delete {path.name} to have "
+                "it written again",
                 1,
                 1,
             )
@@ -333,16 +331,16 @@ class Run:
         return self.results.folder / "report" / "index.html"
 
     def report(self) -> Report:
-        """Return the page of what is finished so far: it shows itself in a notebook, saves, and opens in a browser."""
+        """Return a Report of the finished steps: it shows itself in a notebook, saves, and opens in a browser."""
         from braindiffuser.stages.report import build_report
 
         return build_report(self._work)
 
 
 class _Drafts(Mapping[str, Draft]):
-    """Drafts of the units that are still to be made, each opened when it is first asked for.
+    """Maps unfinished units to drafts, opened on first access.
 
-    A unit's draft can be opened only when the units that it needs are there, since these decide what it is made from.
+    A draft's key depends on the units that its unit needs, so these must be finished first.
     """
 
     def __init__(self, units: list[str], open_draft: Callable[[str], Draft], is_wanted: Callable[[str], bool]) -> None:

@@ -1,4 +1,4 @@
-"""Which folder a run may write to: one that is new or holds a run, apart from the recording, without links."""
+"""Checks of a run's folder: new or a run's, outside the recording, without links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps"
 
 
 def stored_experiment(folder: Path) -> Experiment:
-    """Read the experiment that a run's folder was made by.
+    """Read the experiment stored in a run's folder.
 
     Raises:
         RunError: if the folder holds no run.
@@ -30,7 +30,7 @@ def stored_experiment(folder: Path) -> Experiment:
 
 
 def check_folder(folder: Path, experiment: Experiment) -> None:
-    """Refuse a folder whose files a run would mix with its own.
+    """Check that a run may write here.
 
     Raises:
         RunError: if it is a file, overlaps with the recording, or holds files under the names that runs write to.
@@ -42,18 +42,15 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
         out = Path(os.path.realpath(folder))
         places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
         if any(out == each or out in each.parents or each in out.parents for each in places):
-            raise RunError(f"--out {folder} lies in, at or around the recording {place}: choose a folder apart from it")
+            raise RunError(f"--out {folder} overlaps the recording {place}: choose a folder outside it")
     if folder.is_dir() and not Store(folder).is_run():
         foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
         if foreign:
-            raise RunError(
-                f"{folder} holds {listed(foreign)}, which no run wrote there, or a run whose manifest.json and steps are gone: "
-                "choose another folder"
-            )
+            raise RunError(f"{folder} holds {listed(foreign)} but no run's manifest: choose an empty folder")
 
 
 def _tops() -> set[str]:
-    """Names of files and folders in a run's folder that stages write to."""
+    """Top-level names that stages write to."""
     return {
         Path(pattern).parts[0]
         for stage in stages().values()
@@ -63,14 +60,14 @@ def _tops() -> set[str]:
 
 
 def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
-    """Return where folders of a recording lie that are linked into it."""
+    """Return the real locations of folders linked into the recording."""
     paths = (path for files in dataset.files().values() for path in files.values())
     parents = {path.parent.resolve() for path in paths if place in path.parents}
     return {parent for parent in parents if not parent.is_relative_to(place.resolve())}
 
 
 def check_checkpoints(experiment: Experiment) -> None:
-    """Refuse an experiment one of whose checkpoints is not on this machine.
+    """Check that every checkpoint is there.
 
     Raises:
         RunError: naming the entry and the folder.
@@ -84,7 +81,7 @@ def check_checkpoints(experiment: Experiment) -> None:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a folder in which something that runs write to is a link: what is written or deleted there would be somebody else's.
+    """Check that nothing a run writes to is a link out of its folder.
 
     Raises:
         RunError: naming the first link to a folder, or in `unfinished` the first link to anything.

@@ -1,4 +1,4 @@
-"""What each step of a run was made from, and whether that is what it would be made from now."""
+"""State of each step: recorded against present inputs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from braindiffuser.stages import Step, stages
 from braindiffuser.store.results import Store
 
 State = Literal["finished", "damaged", "stale", "unfinished"]
-"""finished: made from what it would be made from now, and whole; damaged: the same, but a file is not as it was written; stale:
-made from something else; unfinished: not made, or to be made anew."""
+"""finished: inputs unchanged, files intact. damaged: inputs unchanged, a file changed. stale: inputs changed. unfinished: no
+result, or to be recomputed."""
 
 
 class StepStates:
@@ -38,16 +38,16 @@ class StepStates:
     # What a step is made from
 
     def inputs(self, step: Step) -> dict[str, Any]:
-        """Return all that a step's result depends on, as its record keeps it.
+        """Return all that a step's result depends on.
 
         Returns:
             "settings": entries of the experiment and hashes of checkpoints; "contents": hashes of the recording's files by
-            role; "needs": uids of the steps that it needs; "available": things of this machine that it uses.
+            role; "needs": uids of the steps that it needs; "available": optional resources used (scoring networks).
         """
         return self._inputs(step, self._contents.digests)
 
     def draft_key(self, step: Step) -> str:
-        """Hash the same, but of files that the step itself hashes while it reads them (betas) only the sizes."""
+        """Hash `inputs`; files hashed only while read (betas) enter by size."""
         sized = stages()[step.stage].roles_while_reading
         return identity(
             self._inputs(step, lambda role: (self._contents.sizes if role in sized else self._contents.digests)(role))
@@ -62,7 +62,7 @@ class StepStates:
         }
 
     def settings(self, step: Step) -> dict[str, Any]:
-        """Return what a step depends on of the experiment: its entries, and the contents of its checkpoints."""
+        """Return a step's entries and the hashes of its checkpoints."""
         stage = stages()[step.stage]
         folders = stage.checkpoints(self.experiment, step.unit)
         return {
@@ -75,7 +75,7 @@ class StepStates:
         return stages()[step.stage].needs_of(self.experiment, step.unit)
 
     def _contents_of(self, step: Step, known_by: Callable[[str], Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-        """Return the recording's files that a step depends on, by role: their names, and what each is known by."""
+        """Return the recording's files that a step depends on: role → file → hash or size."""
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
@@ -96,7 +96,7 @@ class StepStates:
     # Whether it still is
 
     def state(self, step: Step) -> State:
-        """Tell how far a step is, and if what it left is whole."""
+        """Return the step's state."""
         record, current = self._store.record(str(step)), self._is_current(step, {})
         if record is None or current is None:
             return "unfinished"
@@ -108,7 +108,7 @@ class StepStates:
         return "unfinished" if come else "finished"
 
     def purpose(self, step: Step) -> str:
-        """Hash the settings and files that a step would be made from now, by which consent to replace its results is known."""
+        """Hash present settings and files; --overwrite is recorded with it, so consent holds for these alone."""
         return identity([self.settings(step), self._contents_of(step, self._contents.digests)])
 
     def reasons(self, step: Step) -> list[str]:
@@ -118,33 +118,37 @@ class StepStates:
             return []
         before, now = flatten(record["settings"]), flatten(json.loads(json.dumps(self.settings(step))))
         changed = [
-            f"{name} was {before.get(name, 'not there')}, now {now.get(name, 'not there')}"
+            f"{name} was {before.get(name, 'absent')}, now {now.get(name, 'absent')}"
             for name in dict.fromkeys([*before, *now])
             if before.get(name) != now.get(name)
         ]
         return changed + differences(record["contents"], self._contents_of(step, self._contents.digests))
 
     def explain(self, step: Step) -> list[str]:
-        """List why a finished step is stale: what changed of its own, else which steps that it needs are other ones now."""
+        """List why a step is stale: its own changes, else changed needed steps."""
         own, record = self.reasons(step), self._store.record(str(step))
         if own or record is None:
             return own
         now = {str(need): self._uid(need) for need in self.needs_of(step)}
         names = dict.fromkeys([*record["needs"], *now])
-        return [f"{step} was made from other {name}" for name in names if record["needs"].get(name) != now.get(name)]
+        return [
+            f"{step} was computed from an earlier {name}"
+            for name in names
+            if record["needs"].get(name) != now.get(name)
+        ]
 
     def gone(self, step: Step) -> list[str]:
-        """List the roles whose files a finished step read and that are all missing now."""
+        """List the roles that the step read and of which no file is left."""
         record = self._store.record(str(step))
         recorded = record["contents"] if record else {}
         return [role for role, files in recorded.items() if files and not self._contents.files.get(role.split()[-1])]
 
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
-        """Tell if a finished step was made from what it would be made from now; None if that cannot be known yet.
+        """Return whether recorded inputs equal present ones; None if a needed step is unfinished.
 
         Args:
             step: to be judged.
-            known: answers found so far, which are added to.
+            known: cache, extended in place.
         """
         if step not in known:
             record = self._store.record(str(step))

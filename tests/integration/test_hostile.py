@@ -88,7 +88,7 @@ def test_what_is_unfinished_holds_no_links(place, copy):
 def test_a_run_is_not_written_where_a_folder_of_the_recording_is_linked_to(copy):
     (copy / "recording" / "sessions").rename(copy / "disk")
     (copy / "recording" / "sessions").symlink_to(copy / "disk")
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(copy / "recording"), copy / "disk" / "run")
     Run.open(fake_experiment(copy / "recording"), copy / "elsewhere")
 
@@ -113,7 +113,9 @@ def theirs_at(copy, name):
 )
 def test_a_users_file_where_something_new_is_to_go_is_refused_and_stays(name, changes, copy):
     path = theirs_at(copy, name)
-    with pytest.raises(RunError, match="is in its way: move it away; nothing is lost"):
+    with pytest.raises(
+        RunError, match="which would replace it: move it, then run the same command again; finished work is kept"
+    ):
         reopen(copy, overwrite=True, **changes).run_all()
     assert path.read_text() == "precious"
     path.rename(copy / "kept")
@@ -124,7 +126,7 @@ def test_a_users_file_where_something_new_is_to_go_is_refused_and_stays(name, ch
 def test_notes_in_the_place_of_a_result_whose_record_is_lost_are_not_replaced(copy, finished):
     (copy / "run" / "steps" / "evaluate.json").unlink()
     path = theirs_at(copy, "per_image.csv")
-    with pytest.raises(RunError, match="is in its way"):
+    with pytest.raises(RunError, match="which would replace it"):
         reopen(copy).run_all()
     assert path.read_text() == "precious"
     path.unlink()
@@ -137,7 +139,7 @@ def test_a_repair_is_announced_with_what_happened_to_the_file(copy):
         file.write("a line of the user's\n")
     told = []
     reopen(copy, progress=lambda *said: told.append(said[0])).run_all()
-    assert "evaluate is mended: per_image.csv was changed" in told
+    assert "recomputing damaged files of evaluate: per_image.csv was changed" in told
 
 
 @pytest.mark.parametrize("content", ["[]", '{"name": "my app"}', "not JSON"])
@@ -148,7 +150,7 @@ def test_somebody_elses_manifest_makes_no_run(content, root, tmp_path):
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / "one.json").write_text("{}")
     before = tree(tmp_path)
-    with pytest.raises(RunError, match="which no run wrote there"):
+    with pytest.raises(RunError, match="but no run's manifest"):
         Run.open(fake_experiment(root), tmp_path)
     assert tree(tmp_path) == before
 
@@ -199,7 +201,7 @@ def test_a_ready_draft_does_not_replace_a_users_file(copy):
     from braindiffuser.files import state_of
 
     write_book(folder / READY, {"facts": {}, "files": {"notes.txt": state_of(folder / "notes.txt")}})
-    with pytest.raises(RunError, match="is in its way"):
+    with pytest.raises(RunError, match="which would replace it"):
         reopen(copy)
     assert path.read_text() == "precious"
 
@@ -262,7 +264,7 @@ def test_a_run_that_another_one_replaced_does_not_go_on(copy):
 
 
 def test_a_stale_step_says_which_other_steps_it_was_made_from(copy):
-    with pytest.raises(RunError, match=r"report was made from other analyse\.names"):
+    with pytest.raises(RunError, match=r"report was computed from an earlier analyse\.names"):
         reopen(copy, analyses=[])
 
 
@@ -401,7 +403,7 @@ class Misnamed(fakes.Told):
 @pytest.mark.parametrize("name", ["test", "../escaped", "a/b", ""])
 def test_a_test_set_has_a_name_that_files_can_have(name, root, tmp_path):
     dataset = {"kind": f"{__name__}:Misnamed", "root": str(root), "further": name}
-    with pytest.raises(RecordingError, match="a further test set cannot be called"):
+    with pytest.raises(RecordingError, match="is not a valid name of a further test set"):
         Run.open(fake_experiment(root, dataset=dataset), tmp_path / "run").do("prepare")
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
@@ -474,7 +476,7 @@ def test_the_book_of_what_was_written_is_replaced_and_not_written_through(copy):
 def test_a_users_folder_in_the_place_of_a_result_is_named(copy, finished):
     (copy / "run" / "scores.json").unlink()
     notes = theirs_at(copy, "scores.json/notes.txt")
-    with pytest.raises(RunError, match=r"run/scores\.json was not written by evaluate and is in its way"):
+    with pytest.raises(RunError, match=r"run/scores\.json was not written by evaluate, which would replace it"):
         reopen(copy).run_all()
     assert notes.read_text() == "precious"
     shutil.rmtree(notes.parent)
@@ -496,7 +498,7 @@ def test_a_session_that_comes_while_the_run_is_open_is_noticed(root, tmp_path):
     run = reopen(tmp_path)
     shutil.copy(tmp_path / "3.npy", third)
     with pytest.raises(
-        RecordingError, match=r"betas sessions/3\.npy came after this run was opened: run the same command"
+        RecordingError, match=r"betas file sessions/3\.npy was added after this run was opened: run the same"
     ):
         run.run_all()
     reopen(tmp_path, overwrite=True).run_all()

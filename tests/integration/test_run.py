@@ -112,7 +112,7 @@ def test_every_step_leaves_a_record_and_only_files_that_its_stage_declares(finis
 def test_a_finished_run_computes_nothing(copy):
     before, told = records(copy / "run"), []
     reopen(copy, progress=lambda *said: told.append(said)).run_all()
-    assert [label for label, _, _ in told if not label.endswith("(finished before)") and "checking" not in label] == []
+    assert [label for label, _, _ in told if not label.endswith("(already finished)") and "checking" not in label] == []
     reopen(copy).run_all()
     assert records(copy / "run") == before
 
@@ -138,9 +138,7 @@ def test_a_stage_needs_those_before_it(root, tmp_path):
 
 
 def test_an_analysis_that_asks_for_an_unknown_stage_is_told_which_there_are(root, tmp_path):
-    with pytest.raises(
-        RunError, match="analysis paints needs paint, which is no stage before analyse: prepare, extract"
-    ):
+    with pytest.raises(RunError, match="analysis paints needs paint, but analyses may need only: prepare, extract"):
         Run.open(fake_experiment(root, analyses=[{"kind": "fakes:Paints"}]), tmp_path)
 
 
@@ -259,7 +257,7 @@ def test_betas_that_were_all_deleted_leave_their_results(copy):
     told = []
     run = reopen(copy, progress=lambda *said: told.append(said[0]))
     assert stale(run) == []
-    assert "no files of betas are there: whether they have changed cannot be checked" in told
+    assert "all files of betas are missing, so changes in them cannot be detected" in told
 
 
 def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
@@ -381,7 +379,7 @@ def test_a_recording_that_is_gone_leaves_its_results(copy):
     told = []
     run = reopen(copy, progress=lambda *said: told.append(said[0]))
     assert stale(run) == []
-    assert any("cannot be checked" in label for label in told)
+    assert any("cannot be detected" in label for label in told)
 
 
 # Repair
@@ -461,10 +459,10 @@ def test_a_users_files_are_never_deleted(copy):
 def test_a_run_is_not_written_in_at_or_around_the_recording(out, root, tmp_path, monkeypatch):
     shutil.copytree(root, tmp_path / "recording")
     before = results(tmp_path)
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(tmp_path / "recording"), tmp_path / out, overwrite=True)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(Path("recording")), Path(out), overwrite=True)
     assert results(tmp_path) == before
 
@@ -472,13 +470,13 @@ def test_a_run_is_not_written_in_at_or_around_the_recording(out, root, tmp_path,
 def test_a_link_into_the_recording_is_seen_through(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
     (tmp_path / "link").symlink_to(tmp_path / "recording")
-    with pytest.raises(RunError, match="lies in, at or around the recording"):
+    with pytest.raises(RunError, match="overlaps the recording"):
         Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "link" / "run")
 
 
 def test_a_folder_of_other_things_is_refused(root, tmp_path):
     (tmp_path / "scores.json").write_text("somebody's")
-    with pytest.raises(RunError, match=r"holds scores\.json, which no run wrote there.*choose another folder"):
+    with pytest.raises(RunError, match=r"holds scores\.json but no run's manifest: choose an empty folder"):
         Run.open(fake_experiment(root), tmp_path)
     assert (tmp_path / "scores.json").read_text() == "somebody's"
     assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
@@ -498,7 +496,7 @@ def test_a_users_experiment_file_stays_as_it_is(root, tmp_path):
 def test_results_that_the_experiment_no_longer_asks_for_stay_and_are_named(copy):
     told, changes = [], {"pictures": {"ablations": []}}
     reopen(copy, overwrite=True, progress=lambda *said: told.append(said[0]), **changes).run_all()
-    said = next(label for label in told if label.startswith("left as they are"))
+    said = next(label for label in told if label.startswith("kept, though this experiment has no such steps"))
     assert "reconstruct.without_b" in said
     assert (copy / "run" / "reconstructions" / "without_b" / "0000.png").exists()
     assert "Without b" not in (copy / "run" / PAGE).read_text()
@@ -517,7 +515,7 @@ def test_old_results_stay_until_the_new_ones_are_there(copy):
     assert (copy / "run" / "scores.json").read_bytes() == old
     assert stale(reopen(copy, **changes)) == ["evaluate", "report"]  # nothing to be asked twice
     assert stale(reopen(copy)) == []  # the old settings find their results
-    with pytest.raises(RunError, match="or make anew what changed"):
+    with pytest.raises(RunError, match="or recompute what changed with --overwrite"):
         reopen(copy, **changes)  # whoever went back is asked again
     reopen(copy, overwrite=True, **changes)
     reopen(copy, **changes).run_all()

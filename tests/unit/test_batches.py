@@ -36,7 +36,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said():
     batches = Batches(16, lambda *notice: said.append(notice))
     assert [rows.stop for rows, _ in batches.over(5, memory.compute)] == [2, 4, 5]
     assert memory.tried == [5, 2, 2, 1]
-    assert said[-1] == ("batches of 5 do not fit the memory of the GPU: going on with 2", 1, 1)
+    assert said[-1] == ("batches of 5 do not fit the memory of the GPU: continuing with 2", 1, 1)
     assert len(list(batches.over(4, memory.compute))) == 2
     assert len(said) == 1
 

@@ -153,7 +153,7 @@ def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
     assert result.exit_code == 1
     assert Experiment.load(tmp_path / "run" / "experiment.yaml") == stored.changed({"device": "cpu"})
     result = runner.invoke(app, ["run", "--device", "cuda:7", "--out", str(tmp_path / "run")])
-    assert "--device cpu does without" in words_of(result)
+    assert "use --device cpu or another index" in words_of(result)
 
 
 def test_choices_leave_other_entries_of_the_preset(asked, tmp_path):

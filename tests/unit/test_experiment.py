@@ -270,11 +270,11 @@ def test_checkpoints_are_bundled_or_downloaded_or_anywhere():
         ),
         (
             {"analyses": [{"kind": "roi_maximisation"}, {"kind": "roi_maximisation", "lengths": "as-published"}]},
-            "analyses: there are two of the name roi_maximisation: give one of them another `name`",
+            "analyses: two analyses are called roi_maximisation: give one another `name`",
         ),
         (
             {"responses": {"rows": "trials"}, "regression": {"weights": "repeats"}},
-            "every trial counts already",
+            "has no meaning with responses.rows 'trials': set weights: equal",
         ),
         ({"evaluation": {"profile": "mine"}}, "evaluation: there is no profile mine, choose one of"),
         (

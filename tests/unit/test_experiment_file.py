@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 import yaml
@@ -115,15 +115,22 @@ def test_every_entry_stands_below_its_description(experiment):
     assert described == [key for key in entries(experiment.model_dump(mode="json")) if key not in named]
 
 
+class Sided(Settings):
+    """An entry whose description does not name its choices."""
+
+    side: Literal["left", "right"] = Field("left", description="Where it lies.")
+
+
 def test_comments_say_what_else_there_is():
     text = commented_yaml(EXPERIMENTS["demo"])
     assert (
-        "\n  # A subject whose brain is simulated, so that its truth is known. Other kinds: nsd.\n  kind: simulated"
+        "\n  # A simulated subject with known ground truth, in NSD's file layout. Other kinds: nsd.\n  kind: simulated"
         in text
     )
-    assert "number of repeats in each. Choices: equal,\n  # repeats.\n  weights: equal" in text
+    assert "number of averaged\n  # trials.\n  weights: equal" in text
     assert "\n  - kind: roi_maximisation\n    # Name of the results" in text
     assert "    latents: [100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0, 100000.0]\n" in text
+    assert commented_yaml(Sided()) == "# Where it lies. Choices: left, right.\nside: left"
 
 
 def test_a_class_of_others_is_printed_with_what_it_says_of_itself():

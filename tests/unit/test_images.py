@@ -105,7 +105,7 @@ def test_save_png_writes_one_picture(tmp_path):
 
 
 def test_load_png_needs_a_file():
-    with pytest.raises(ValueError, match="at least one file"):
+    with pytest.raises(ValueError, match="at least one picture file"):
         load_png([])
 
 
@@ -124,7 +124,7 @@ def test_size_of_files_is_read_from_their_headers(rng, tmp_path):
     assert common_size(paths[:2]) == (4, 5)
     with pytest.raises(ValueError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\)"):
         common_size(paths)
-    with pytest.raises(ValueError, match="at least one file of a picture, got none"):
+    with pytest.raises(ValueError, match="expected at least one picture file, got none"):
         common_size([])
 
 

@@ -21,7 +21,7 @@ def test_devices_that_are_there_are_accepted(device, n_gpus, monkeypatch):
 @pytest.mark.parametrize(("device", "n_gpus"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:7", 2)])
 def test_a_gpu_that_is_not_there_is_named_with_a_remedy(device, n_gpus, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
-    with pytest.raises(RunError, match=f"to run on {device}, but torch sees {n_gpus} GPUs: --device cpu does without"):
+    with pytest.raises(RunError, match=f"device is {device}, but torch finds {n_gpus} GPUs: use --device cpu"):
         check_device(device)
 
 

@@ -1,6 +1,6 @@
 """Analyses of a finished run, each of which ends in a section of its page.
 
-An analysis is handed what it may know as arrays; it opens no file and writes none.
+An analysis gets arrays; it reads and writes no file.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from braindiffuser.report.sections import Section
 
 @dataclass(frozen=True)
 class Findings:
-    """What an analysis may know of a run.
+    """A run's results, as given to an analysis.
 
     Attributes:
         subject: name, such as "subj01".
         rois: region → mask over the analysed voxels (n_voxels,).
         noise_ceiling: of each voxel, in percent; NaN where it is not known.
-        test_sets: name → rows of the test arrays; each set is to be scored among itself. The first is "test".
+        test_sets: name → rows of the test arrays; score each set separately. The first is "test".
         responses: "train" or "test" → responses (n, n_voxels).
         stimulus_ids: "train" or "test" → 0-based stimulus ids (n,).
         predictions: target group → decoded features of the test stimuli (n_test, …), if the analysis needs `fit`.
@@ -38,8 +38,8 @@ class Findings:
         drawn_groups: those that the generator draws from.
         is_linear: whether decoders are linear, so that `project` can be called.
         project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`, if it needs `fit`.
-        draw: features by target group, and picture ids that fix the noise → the generator's pictures by variant, "full"
-            and those that it starts from; if the analysis `draws`.
+        draw: draw(features, picture_ids) with features by target group, and ids that fix the noise → the generator's
+            pictures by variant, `full` and those it starts from; only if the analysis `draws`.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
         progress: to be called as progress(label, done, total).
     """
@@ -63,7 +63,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an analysis leaves.
+    """Result of an analysis.
 
     Attributes:
         section: of the page; its pictures are referred to as kind and number.
@@ -86,7 +86,7 @@ class Analysis(Part):
     """Whether it calls the generator."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
-        "", description="Name of the results, if one kind is used twice; '' takes the kind's own."
+        "", description="Name of the results; needed if a kind is used twice. '' takes the kind's name."
     )
 
     @property
@@ -95,7 +95,7 @@ class Analysis(Part):
         return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
 
     def check_groups(self, drawn: Collection[str]) -> None:
-        """Check that it can ask for pictures from the groups that the generator draws from; by default from any.
+        """Check that it suits the generator's groups; by default any do.
 
         Raises:
             ValueError: if not, saying what to change.

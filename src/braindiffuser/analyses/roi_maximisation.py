@@ -4,7 +4,7 @@ A synthetic pattern p, 1 in one ROI and 0 elsewhere, is multiplied with the deco
 the direction of B p means something, since a pattern has no natural size; its length is set in one of two ways:
 
 - `from-training`: to the distance of training targets from their mean. The picture of an ROI does not depend on the other ROIs.
-- `as-published`: to the lengths that the authors typed in, with VDVAE latents standardised over the set of ROIs.
+- `as-published`: to the lengths that the authors hard-coded, with VDVAE latents standardised over the set of ROIs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from braindiffuser.report.region_section import no_regions_section, regions_sect
 Lengths = Literal["from-training", "as-published"]
 
 PUBLISHED_LENGTHS: Mapping[str, float] = {"latents": 50.0, "vision": 15.0, "text": 9.0}
-"""Lengths of B p by target group, typed in by the authors (`roi_generate_features.py` of the reference)."""
+"""Lengths of B p by target group, hard-coded by the authors (`roi_generate_features.py` of the reference)."""
 PUBLISHED_LATENTS_NORM = 80.0
-"""Norm that the authors give the latents in the end."""
+"""Final norm of the latents."""
 
 
 class ROIMaximisation(Analysis):
-    """Decode a pattern that is 1 in a region and 0 elsewhere, and draw what comes out."""
+    """Decode a pattern that is 1 in an ROI and 0 elsewhere, and draw the result."""
 
     draws: ClassVar[bool] = True
 
     lengths: Lengths = Field(
         "from-training",
-        description="Length of decoded patterns. from-training: that of training targets; as-published: typed in by the authors.",
+        description="Length of decoded patterns. from-training: RMS distance of training targets from their mean; "
+        "as-published: the authors' constants (50, 15, 9; latents then 80).",
     )
 
     def check_groups(self, drawn: Collection[str]) -> None:
@@ -47,11 +48,11 @@ class ROIMaximisation(Analysis):
             )
 
     def run(self, findings: Findings) -> Outcome:
-        """Draw one picture for each region that has voxels; all share one noise, so that they differ by region alone."""
+        """Draw one picture for each region that has voxels; all use the same noise, so that they differ by region alone."""
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not findings.is_linear:
-            why = "Patterns of voxels can be decoded by linear decoders alone, and those of this run are not"
+            why = "Voxel patterns can only be decoded by linear decoders; this run's are not linear"
             return Outcome(no_regions_section(self.label, why))
         masks = {name: findings.rois[name] for name in MAXIMISED_REGIONS if name in findings.rois}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
@@ -92,7 +93,7 @@ def roi_patterns(
 
 
 def set_length(directions: Float[np.ndarray, "n d"], length: float) -> Float[np.ndarray, "n d"]:
-    """Give every row one length: length · x / ‖x‖; a row of zeros, which has no direction, stays as it is.
+    """Scale every row to norm `length`: length · x / ‖x‖; zero rows stay zero.
 
     >>> set_length(np.array([[3.0, 4.0], [0.0, 0.0]]), 10.0).tolist()
     [[6.0, 8.0], [0.0, 0.0]]
@@ -110,7 +111,7 @@ def training_length(std: Float[np.ndarray, " d"]) -> float:
 def maximise_from_training(
     projections: Float[np.ndarray, "n_rois d"], mean: Float[np.ndarray, " d"], std: Float[np.ndarray, " d"]
 ) -> Float[np.ndarray, "n_rois d"]:
-    """Go from the mean training target as far as training targets lie: M + √(Σ S²) · B p / ‖B p‖.
+    """Move from the mean target in the decoded direction by the RMS distance of training targets: M + √(Σ S²) · B p / ‖B p‖.
 
     Args:
         projections: B p of each region, without intercept.
@@ -184,7 +185,7 @@ def maximise(
         Targets (n_rois, d), to be handed to the generators.
 
     Raises:
-        ValueError: if the authors gave no length for the group, or give latents none for a single region.
+        ValueError: if the authors gave no length for the group, or for latents of a single region.
     """
     if lengths == "from-training":
         return maximise_from_training(projections, mean, std)

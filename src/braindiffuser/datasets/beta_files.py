@@ -35,7 +35,7 @@ _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zlib.error, ImageFileErr
 
 @dataclass(frozen=True, eq=False)
 class BetaShape:
-    """What a file of betas says of itself: its grid (x, y, z), its number of trials, and its affine if it has one."""
+    """Header of a beta file: its grid (x, y, z), its number of trials, and its affine if it has one."""
 
     grid: tuple[int, ...]
     n_trials: int
@@ -118,7 +118,7 @@ def _read_nifti(path: Path, voxel_mask: VoxelMask) -> Betas:
 
 
 def _to_percent(stored: Int[np.ndarray, "trials voxels"] | Float[np.ndarray, "trials voxels"]) -> Betas:
-    """B = stored / 300 for integers, b = stored for fractional numbers."""
+    """Return percent signal change: b = stored / 300 for integers, b = stored for fractional numbers."""
     percent = stored.astype(np.float32)
     return percent / np.float32(BETA_SCALE) if np.issubdtype(stored.dtype, np.integer) else percent
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
 
 ROLES = ("design", "regions", "betas", "stimuli", "captions")
-"""What a file of a recording holds: which trial showed what; masks and ROIs; betas; pictures; captions."""
+"""What a file of a recording holds. design: which trial showed what; regions: masks and ROIs; betas; stimuli: pictures;
+captions."""
 
 Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-"""A folder of the user's; a relative one is made absolute once, when the experiment is read."""
+"""Folder; relative paths become absolute on reading."""
 
 
 class Dataset(Part):
@@ -40,19 +41,19 @@ class Dataset(Part):
         """
 
     def make(self, folder: Path, progress: Progress) -> None:
-        """Write the recording's files, if the dataset makes its own; an interrupted one goes on."""
+        """Generate the files (if `makes_files`); resumes after an interruption."""
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:
-        """List the files that the recording is read from: role (of `ROLES`) → name that does not depend on the place → path.
+        """Return role (of `ROLES`) → name → path; names are relative, so moving the folder keeps them.
 
-        Their contents are the recording's identity. Files that are not there are left out. A dataset that makes its files
-        lists none: it is known by its settings.
+        The contents of these files are the recording's identity. Missing files are left out. A generated recording returns
+        {}, since its settings identify it.
         """
         return {}
 
     @property
     def place(self) -> Path | None:
-        """Folder that holds the recording; None if it has no folder of its own. No run may be written in, at or around it."""
+        """Folder that holds the recording; None if it has no folder of its own. A run's folder must not overlap it."""
         return None
 
     def influences_of(self, role: str, device: str) -> dict[str, Any]:

@@ -49,11 +49,11 @@ def noise_ceiling(
 def summarise_regions(
     ceilings: Float[np.ndarray, " n_voxels"], roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
 ) -> dict[str, Any]:
-    """Put number of voxels, median and quartiles of every region together, ready to be written as JSON.
+    """Summarise each region: number of voxels, median, quartiles.
 
     Args:
         ceilings: percent per voxel, from `noise_ceiling`; NaN where it is not known.
-        roi_masks: regions; all analysed voxels together are added as "analysed voxels". Empty ones are said to be so.
+        roi_masks: regions; all analysed voxels together are added as "analysed voxels"; empty ones get a note.
     """
     regions: dict[str, Any] = {}
     for name, mask in {"analysed voxels": np.ones(len(ceilings), bool), **roi_masks}.items():
@@ -70,14 +70,14 @@ def summarise_regions(
 def signal_to_noise(
     noise_variance: Float[np.ndarray, " n_voxels"], total_variance: Float[np.ndarray, " n_voxels"]
 ) -> Float[np.ndarray, " n_voxels"]:
-    """Ncsnr = √max(0, σ²_total − σ²_noise) / σ_noise.
+    """Compute ncsnr = √max(0, σ²_total − σ²_noise) / σ_noise.
 
     Args:
         noise_variance: variance over the trials of one picture, averaged over pictures.
         total_variance: variance over all trials; 1 after z-scoring.
 
     Returns:
-        0 where nothing varies, infinite where only the noise does not.
+        0 without signal variance; infinite where signal varies and noise does not.
     """
     signal = np.maximum(0.0, total_variance - noise_variance)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,19 +85,19 @@ def signal_to_noise(
 
 
 class NoiseCeilingAccumulator:
-    """Ncsnr of every voxel in one pass over the sessions, in any order.
+    """Computes ncsnr of every voxel in one pass over the sessions, in any order.
 
     Betas are z-scored per voxel within the session. The trials x of the P pictures shown exactly three times give
     σ²_noise = Σ_pictures (Σ x² − (Σ x)² / 3) / 2P, so that per-picture sums and one Σ x² per voxel suffice.
 
-    A voxel without data (constant) in a session counts as 0 there and lowers σ²_total to its share of trials with data;
-    with NSD's σ²_total = 1 those zeros would pass for absence of noise. Voxels with data throughout score as published.
+    A voxel constant in a session (without data) scores 0 there; σ²_total is then its share of trials with data, not NSD's
+    1, or those zeros would look noise-free. Voxels with data throughout score as published.
 
     Memory: (n_pictures shown thrice, n_voxels) float32.
     """
 
     def __init__(self, trials: pd.DataFrame, n_voxels: int) -> None:
-        """Plan the pass.
+        """Prepare the sums.
 
         Args:
             trials: all trials to come, with the column `stimulus_id`.
@@ -135,7 +135,7 @@ class NoiseCeilingAccumulator:
         return signal_to_noise(noise_variance, self._trials_with_data / self._n_trials).astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what was summed so far; the arrays are live, so store them before adding more."""
+        """Return the sums so far; the arrays are not copies: store them before the next `add`."""
         return {
             "noise_sums": self._sums,
             "noise_squares": self._squares,

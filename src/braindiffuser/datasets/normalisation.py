@@ -1,4 +1,4 @@
-"""Z-scoring of voxels that may be dead, and of matrices too large to copy."""
+"""Z-scoring that tolerates constant voxels and copies no large matrix."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 COLUMNS_PER_BLOCK = 1024
-"""Columns whose float64 copy is held at a time."""
+"""Columns converted to float64 at a time."""
 ROUNDING = 1e-6
-"""A spread below this share of the mean is rounding of a constant in float32."""
+"""Below this share of |mean|, a deviation is float32 rounding of a constant."""
 
 
 def column_statistics(
@@ -48,7 +48,7 @@ def standardise(
     *,
     in_place: bool = False,
 ) -> Float32[np.ndarray, "rows columns"]:
-    """Z = (x − μ) / σ, with σ = 1 where it is 0.
+    """Return z = (x − μ) / σ, with σ = 1 where it is 0.
 
     Args:
         values: what to z-score.

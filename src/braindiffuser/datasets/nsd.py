@@ -53,7 +53,7 @@ class NSD(Dataset):
         return self.root
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries that results depend on; a mask that is a file counts by its name here, and by its content."""
+        """Return all entries that results depend on; a mask file enters by name; its content is hashed with the regions."""
         return {**super().influences(device), "mask": Path(self.mask).name}
 
     def influences_of(self, role: str, device: str) -> dict[str, Any]:

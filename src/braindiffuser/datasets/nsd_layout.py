@@ -7,7 +7,7 @@
     nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5                             pictures
     annots/COCO_73k_annots_curated.npy                                       captions (not part of NSD)
 
-Nothing of NSD's size is typed in: trials per session, shared pictures, subjects and grids are read from these files.
+Nothing of NSD's size is hard-coded: trials per session, shared pictures, subjects and grids are read from these files.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
 STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
 SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
-"""What a simulated recording has besides."""
+"""Extra files of a simulated recording."""
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """What one subject was to see, as planned for all sessions.
+    """Planned trials of one subject, of all sessions.
 
     Attributes:
         image_numbers: 1-based number among the subject's own pictures, trial by trial.
@@ -76,7 +76,7 @@ def open_nsd(
     Args:
         root: folder that holds `nsddata` and `nsddata_betas`.
         subject: number from 1, or its name ("subj01").
-        sessions: None for all on disk, a number for that many from the first, or session numbers from 1.
+        sessions: None: all on disk; n: sessions 1 to n; or a list of session numbers, from 1.
         betas_version: which GLM.
         space: which grid.
         mask: analysed voxels: name of a volume in `roi`, or path of a NIfTI file; voxels above 0 count.
@@ -120,9 +120,9 @@ def list_files(
     """List the files that a recording is read from, without opening any.
 
     Args:
-        root: as in `open_nsd`, as the others.
+        root: as in `open_nsd`.
         subject: number from 1.
-        sessions: None for all on disk, or a number for that many from the first.
+        sessions: None: all on disk; n: sessions 1 to n.
         betas_version: which GLM.
         mask: name of a volume in `roi`, or path of a NIfTI file.
         space: which grid.

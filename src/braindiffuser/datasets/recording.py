@@ -1,4 +1,4 @@
-"""What the pipeline needs to know of any recording, whatever its files look like."""
+"""What every stage needs of a recording, whatever its files look like."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Recording:
         missing_rois: names of regions that have no file.
         pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
-        further_test_sets: name → ids of test stimuli that are scored apart from all others, under that name.
+        further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
         words: name of a further test set → its title and what a reader should know of it, for the page.
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.
         simulated: True if no brain was recorded.
 
     Raises:
-        RecordingError: columns lack, a stimulus is in both splits, the mask is empty, or an ROI has another length.
+        RecordingError: a column is missing, a stimulus is in both splits, the mask is empty, or an ROI has another length.
     """
 
     subject: str
@@ -64,7 +64,7 @@ class Recording:
     simulated: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what later stages would get wrong silently."""
+        """Check table, mask and ROIs."""
         lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
         if lacking:
             raise RecordingError(f"the trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}")
@@ -76,7 +76,7 @@ class Recording:
         for name in self.further_test_sets:
             if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
                 raise RecordingError(
-                    f"a further test set cannot be called {name!r}: files are named by it, and the main one is called test"
+                    f"{name!r} is not a valid name of a further test set: use up to 64 of a–z, 0–9, _, and not test"
                 )
         for name, mask in self.roi_masks.items():
             if mask.shape != (self.n_voxels,):
@@ -104,7 +104,7 @@ class Recording:
 
     @property
     def test_sets(self) -> dict[str, Int[np.ndarray, " _"]]:
-        """Ids of the test stimuli that are scored together, ascending: "test", then the further sets; none is empty."""
+        """Test set → ascending ids of its stimuli: "test", then the further sets; empty sets are left out."""
         ids = stimuli_of(self.trials, "test")[0]
         apart = {name: np.intersect1d(ids, wanted) for name, wanted in self.further_test_sets.items()}
         rest = np.setdiff1d(ids, np.concatenate([*apart.values(), np.empty(0, np.int64)]))
@@ -126,7 +126,7 @@ class Recording:
             skip: session numbers not to read, such as those already summed.
 
         Raises:
-            RecordingError: a session has other numbers of trials or voxels than the trial table and the mask.
+            RecordingError: the shape of a session's betas does not match table and mask.
         """
         for session in self.session_numbers:
             if session not in skip:
@@ -136,7 +136,7 @@ class Recording:
         """Read the betas of one session.
 
         Raises:
-            RecordingError: if it has other numbers of trials or voxels than the trial table and the mask.
+            RecordingError: if the shape does not match table and mask.
         """
         betas = self.read_session(session)
         expected = (len(self.trials_of(session)), self.n_voxels)

@@ -63,7 +63,7 @@ def average_responses(recording: Recording, normalisation: Normalisation = "sess
 
 
 class ResponseAccumulator:
-    """Sums the betas of each stimulus, a session at a time and in any order; can stop and go on from its state.
+    """Sums the betas of each stimulus, a session at a time and in any order; its state can be saved and resumed.
 
     No test trial influences the training responses: all statistics come from training trials.
 
@@ -78,7 +78,7 @@ class ResponseAccumulator:
         normalisation: Normalisation = "session",
         training_ceiling: bool = False,
     ) -> None:
-        """Plan the pass.
+        """Prepare the sums.
 
         Args:
             trials: `Recording.trials`: all trials to come.
@@ -143,7 +143,7 @@ class ResponseAccumulator:
         self._done.append(session)
 
     def finish(self) -> Responses:
-        """Average, z-score and hand over the sums; the accumulator is used up afterwards.
+        """Average and z-score the sums in place; the accumulator is unusable afterwards.
 
         Raises:
             RecordingError: sessions of the trial table have not been added.
@@ -204,7 +204,7 @@ class ResponseAccumulator:
 
     def _refuse_if_finished(self) -> None:
         if self._finished:
-            raise RuntimeError("this accumulator has handed over its sums; make a new one")
+            raise RuntimeError("finish() was already called: create a new accumulator")
 
 
 def trial_responses(
@@ -217,7 +217,7 @@ def trial_responses(
     Args:
         recording: the one that `responses` came from.
         responses: its averages.
-        normalisation: by which they were made.
+        normalisation: that of `responses`.
 
     Returns:
         Training trials in the order of the trial table, and for each the row of `responses.train` that it belongs to.

@@ -23,7 +23,7 @@ LABELS: Mapping[str, Mapping[int, str]] = {
     "floc-places": {1: "OPA", 2: "PPA", 3: "RSC"},
     "floc-bodies": {1: "EBA", 2: "FBA-1", 3: "FBA-2", 4: "mTL-bodies"},
 }
-"""Label names of NSD's collections, for trees without `.ctab` files."""
+"""Label names of NSD's collections, for recordings without `.ctab` files."""
 
 RETINOTOPIC_REGIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "V1": ("prf-visualrois", ("V1v", "V1d")),
@@ -39,7 +39,7 @@ RETINOTOPIC_REGIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Region → (collection, its labels). Eccentricity bands end at 0.5°, 1°, 2° and 4°; the last has no end."""
 
 CATEGORY_REGIONS = ("faces", "words", "places", "bodies")
-"""Regions that are all labels (≥ 1) of `floc-<region>`."""
+"""Regions made of all labels ≥ 1 of `floc-<region>`."""
 
 MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
 """The 13 regions of Brain-Diffuser's ROI maximisation."""

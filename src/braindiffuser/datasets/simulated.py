@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Simulated(SimulatedSubject, Dataset):
-    """A subject whose brain is simulated, so that its truth is known."""
+    """A simulated subject with known ground truth, in NSD's file layout."""
 
     makes_files: ClassVar[bool] = True
 

@@ -41,7 +41,7 @@ def number_repeats(stimulus_ids: Int[np.ndarray, " n_trials"]) -> Int[np.ndarray
 def order_of_appearance(
     trials: pd.DataFrame, stimulus_ids: Int[np.ndarray, " n_stimuli"]
 ) -> Int[np.ndarray, " n_stimuli"]:
-    """Number stimuli by their first trial, from 0, as Brain-Diffuser's own scripts number the pictures of a split.
+    """Rank stimuli by first trial, from 0: the picture numbers of Brain-Diffuser's own scripts.
 
     Args:
         trials: one row per trial, in order, with the column `stimulus_id`.

@@ -28,7 +28,7 @@ class StimulusPictures:
 
     @classmethod
     def open(cls, path: Path) -> StimulusPictures:
-        """Check the file and learn its shape.
+        """Check the file and read its shape.
 
         Raises:
             RecordingError: missing, unreadable, without `imgBrick`, or not 8-bit RGB.

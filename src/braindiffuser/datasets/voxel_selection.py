@@ -1,4 +1,4 @@
-"""The choice of voxels: regions and a noise ceiling, never by test trials."""
+"""Selection of voxels by regions and a noise ceiling; test trials are never used."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def select_voxels(
     rois: Sequence[str] = (),
     min_noise_ceiling: float = 0.0,
 ) -> Bool[np.ndarray, " n_voxels"]:
-    """Choose the voxels of any of some regions whose noise ceiling is high enough.
+    """Select voxels in any given region with a high enough noise ceiling.
 
     Args:
         roi_masks: region → mask over the analysed voxels.
-        training_ceilings: noise ceiling in percent, from training trials alone: from all trials, test responses would
-            choose the voxels that they are decoded from.
+        training_ceilings: noise ceiling in percent, from training trials alone: with test trials, test responses would
+            influence the selection.
         rois: regions; none takes every voxel.
         min_noise_ceiling: percent; 0 takes every voxel, also those whose ceiling is not known.
 
@@ -53,7 +53,7 @@ def select_voxels(
 
 
 def selected_fingerprint(fingerprint: str, chosen: Bool[np.ndarray, " n_voxels"]) -> str:
-    """Return the fingerprint of chosen voxels: that of the recording if all are, else one of both."""
+    """Hash the chosen voxels; if all are chosen, return the recording's own fingerprint."""
     if chosen.all():
         return fingerprint
     return hashlib.sha256(fingerprint.encode() + np.packbits(chosen).tobytes()).hexdigest()[:16]

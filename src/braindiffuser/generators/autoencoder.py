@@ -11,32 +11,32 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.networks.versatile import Latents
 
 CODED_AT_A_TIME = 512 * 512
-"""Pixels that the autoencoder codes at a time: one published picture, for a batch of them would set the peak of memory."""
+"""Pixels per call: one 512 × 512 picture; more would dominate peak memory."""
 
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """What is needed of an autoencoder: diffusers' AutoencoderKL has it."""
+    """Interface of an autoencoder; diffusers' AutoencoderKL fulfils it."""
 
     @property
     def config(self) -> Any:
         """Holds `scaling_factor`, unless DiffusionConfig does."""
 
     def encode(self, x: torch.Tensor, /) -> Any:
-        """Pictures in [-1, 1] to an object whose `latent_dist` has `mean` and `std`."""
+        """Encode pictures in [-1, 1], return an object whose `latent_dist` has `mean` and `std`."""
 
     def decode(self, z: torch.Tensor, /) -> Any:
-        """Latents to an object whose `sample` is pictures in [-1, 1]."""
+        """Decode latents, return an object whose `sample` is pictures in [-1, 1]."""
 
 
 def coded_at_a_time(autoencoder: Autoencoder) -> int:
-    """Pictures that go through the autoencoder together: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
+    """Return the pictures per call: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
     size = int(getattr(autoencoder.config, "sample_size", CODED_AT_A_TIME))
     return max(1, CODED_AT_A_TIME // size**2)
 
 
 def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
-    """Mean and standard deviation of the posterior of pictures in [0, 1], float32, whatever the autoencoder computes in."""
+    """Return mean and standard deviation of the posterior of pictures in [0, 1], float32, whatever the autoencoder's dtype."""
     dtype = _dtype(autoencoder)
     portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
     posteriors = [autoencoder.encode(portion.to(dtype)).latent_dist for portion in portions]

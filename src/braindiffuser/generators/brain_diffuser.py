@@ -1,4 +1,4 @@
-"""Brain-Diffuser (Ozcelik & VanRullen 2023): a VDVAE draws the low level, dual-guided latent diffusion goes on from there."""
+"""Brain-Diffuser (Ozcelik & VanRullen 2023): a VDVAE draws the low level, dual-guided latent diffusion refines it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from braindiffuser.networks.cache import NetworkCache
 EMBEDDINGS = ("vision", "text")
 """Target groups that guide diffusion."""
 VISION_WEIGHTS: Mapping[str, float] = {"without_text": 1.0, "without_vision": 0.0}
-"""Ablations that leave one guidance out (Table 2 of the paper) → the share of vision that does so."""
+"""Variant (Table 2 of the paper) → vision weight that switches the other guidance off."""
 
 
 class BrainDiffuser(Generator):
@@ -44,10 +44,12 @@ class BrainDiffuser(Generator):
     autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder whose latents diffusion denoises.")
     unet: Path = Field(description="Checkpoint folder of the dual-guided UNet.")
     low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage: latents to the low-level picture.")
-    diffusion: DiffusionConfig = Field(DiffusionConfig(), description="Second stage: on to the reconstruction.")
+    diffusion: DiffusionConfig = Field(
+        DiffusionConfig(), description="Second stage: low-level picture to reconstruction."
+    )
 
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
-        """Load the networks of the stage that a variant ends in."""
+        """Load the networks of a variant's last stage."""
         return (
             self._open_low_level(networks, seed)
             if variant == "low_level"
@@ -55,12 +57,12 @@ class BrainDiffuser(Generator):
         )
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
-        """Return the checkpoints of the stage that a variant ends in; the first needs the size of the autoencoder's pictures."""
+        """Return the checkpoints of a variant's last stage; the first stage needs the autoencoder only for its size."""
         names = ("vdvae", "autoencoder") if variant == "low_level" else ("autoencoder", "unet")
         return {name: self.checkpoints[name] for name in names}
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries, with the precision as the type of number that it means on this device."""
+        """Return all entries, with precision resolved for this device."""
         own = super().influences(device)
         on_cpu = device.partition(":")[0] == "cpu"
         half = self.diffusion.precision == "half" and not on_cpu

@@ -28,7 +28,7 @@ NullTextTokens: TypeAlias = Float[torch.Tensor, "1 n_text_tokens text_dim"]
 
 
 class DiffusionNetworks(NamedTuple):
-    """The two networks of this stage, and the device that they compute on (offloaded ones wait elsewhere)."""
+    """The two networks of this stage, and the device that they compute on (offloaded ones stay in main memory)."""
 
     unet: DualGuidedUNet
     autoencoder: Autoencoder
@@ -54,12 +54,12 @@ def guided_denoiser(
     Args:
         unet: predicts u from the null tokens and c from the tokens.
         tokens: vision and text tokens of the batch, (n, …) each.
-        null_tokens: those of "nothing" (a grey picture, an empty caption), (1, …) each.
+        null_tokens: unconditional tokens (of a grey picture, an empty caption), (1, …) each.
         guidance_scale: g; at 1 the null tokens are not used and the batch not doubled.
         vision_weight: the share of vision, in [0, 1].
 
     Returns:
-        denoise(x, t), to be given to a sampler; x keeps its precision, the network its own.
+        denoise(x, t) for a sampler; it converts precision both ways, so that x and the network keep their own.
     """
     n, dtype = len(tokens[0]), next(unet.parameters()).dtype
     guided = guidance_scale != 1
@@ -86,8 +86,8 @@ def picture_noise(
 ) -> tuple[Latents, Latents]:
     """Draw two standard normal noises (n, *shape): one for diffusion, one for the autoencoder's posterior.
 
-    Each picture's come from a generator of its own, seeded by (seed, its id) and run on the CPU, so they depend neither
-    on the other pictures, nor on their order, nor on the device.
+    Each picture has its own CPU generator seeded by (seed, id), so its noise depends neither on the other pictures, nor on
+    their order, nor on the device.
     """
     drawn = []
     for picture_id in picture_ids:
@@ -108,17 +108,17 @@ def reconstruct(
     seed: int = 0,
     callback: Callback | None = None,
 ) -> Pictures:
-    """Make one picture per pair of embeddings, all of them together.
+    """Draw one picture per pair of embeddings, as one batch.
 
     Args:
         networks: the UNet and the autoencoder, and the device that they compute on.
         low_level_pictures: where diffusion starts, at the size that the autoencoder was made for; None starts from
             pure noise and runs all steps (the ablation without the low level).
         embeddings: predicted vision and text tokens.
-        null_embeddings: tokens of nothing, (1, …): what guidance leads away from.
+        null_embeddings: unconditional tokens, (1, …): what guidance leads away from.
         picture_ids: a number ≥ 0 per picture (its stimulus id, say) that, with the seed, fixes its noise. Results
             depend neither on their order nor on which others are drawn with them.
-        config: the numbers.
+        config: settings of this stage.
         seed: of all noise, with each picture's id.
         callback: called after every denoising step, as samplers call it.
 

@@ -30,10 +30,10 @@ class Variant(NamedTuple):
     Attributes:
         label: name in print.
         start: name of the variant whose pictures this one starts from; None if it starts from none.
-        uses: target groups that it looks at itself; None: all that the generator uses.
+        uses: target groups that this variant itself uses; None: all that the generator uses.
         ablation: name under which it is scored, if it leaves a part of the method out.
         ablation_label: that name in print; empty: the label.
-        by_default: whether that ablation is drawn where an experiment does not say which.
+        by_default: whether that ablation is drawn under `pictures.ablations: default`.
     """
 
     label: str
@@ -47,7 +47,7 @@ class Variant(NamedTuple):
 Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
 """draw(features, picture_ids, start) → pictures (n, 3, height, width) in [0, 1], one for each row of features.
 
-`features` are of the groups that the variant looks at. `picture_ids` (n,) are numbers ≥ 0 that, with the seed, fix the noise.
+`features` are of the groups that the variant uses. `picture_ids` (n,) are numbers ≥ 0 that, with the seed, fix the noise.
 `start` are pictures of the variant that this one starts from; None if it starts from none. A picture depends neither on the
 others nor on their order.
 """
@@ -62,7 +62,7 @@ class Generator(Part):
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
     batch_size: PositiveInt = runtime(
-        4, description="Pictures that are drawn together; halved where they do not fit the memory of a GPU."
+        4, description="Pictures per batch; halved if a batch does not fit the GPU's memory."
     )
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class Generator(Part):
             taken = name in ("seen", "final") or name.endswith("from_true_features")
             if taken or not all(re.fullmatch(NAME, word) for word in (name, variant.ablation) if word):
                 raise ValueError(
-                    f"a variant or ablation cannot be called {name}: pictures of another kind are, or files cannot be"
+                    f"{name} cannot name a variant or ablation: it is reserved, or not made of a–z, 0–9, _"
                 )
             if variant.start is not None and variant.start not in earlier:
                 raise ValueError(f"variant {name} starts from {variant.start}, which is no variant before it")
@@ -84,16 +84,16 @@ class Generator(Part):
             raise ValueError(f'there must be a variant "full"; there are {", ".join(earlier) or "none"}')
         named = [variant.ablation for variant in self.variants.values() if variant.ablation]
         if len(named) > len(set(named)):
-            raise ValueError(f"two variants have one ablation's name: {', '.join(named)}")
+            raise ValueError(f"two variants have the same ablation name: {', '.join(named)}")
         return self
 
     def groups_of(self, variant: str) -> tuple[str, ...]:
-        """Return the target groups that a variant looks at itself."""
+        """Return the target groups that a variant itself uses."""
         own = self.variants[variant].uses
         return self.uses if own is None else own
 
     def chain(self, variant: str) -> tuple[str, ...]:
-        """Return the variants that lead to one, itself last: each starts from the one before."""
+        """Return the variants to draw for one, in order: each starts from the one before, and it is the last itself."""
         start = self.variants[variant].start
         return (variant,) if start is None else (*self.chain(start), variant)
 
@@ -104,7 +104,7 @@ class Generator(Part):
 
     @property
     def default_ablations(self) -> tuple[str, ...]:
-        """Names of the ablations that are drawn where an experiment does not say which."""
+        """Names of the ablations that are drawn under `pictures.ablations: default`."""
         return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
 
     @abstractmethod
@@ -113,12 +113,12 @@ class Generator(Part):
 
         Args:
             variant: one of `variants`.
-            null: features (1, …) of "nothing", of those groups that the variant looks at and that have such.
+            null: group → unconditional feature (1, …), of those groups that the variant uses and that have one.
             networks: loads networks, each once.
             seed: of all noise.
 
         Returns:
-            A function that draws; its networks stay loaded until `networks.keep` lets them go.
+            A function that draws; its networks stay loaded until `networks.keep` releases them.
         """
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from braindiffuser.networks.logistic_mixture import mixture_mean, sample_mixture
 from braindiffuser.networks.vdvae import VDVAE, unflatten_latents
 
 STREAM = 1
-"""Third seed of this stage's noise, that keeps it independent of the posterior samples of `targets.vdvae_latents`."""
+"""Third component of the seed of this stage's noise, which keeps it independent of `targets.vdvae_latents`' samples."""
 
 
 def reconstruct_low_level(
@@ -27,8 +27,8 @@ def reconstruct_low_level(
 
     Args:
         network: any `VDVAE`.
-        latents: flattened latents of its first layers, as `targets.vdvae_latents.extract_latents` gives them.
-        picture_ids: a number of each picture, that with the seed fixes its noise.
+        latents: flattened latents of its first layers, as `targets.vdvae_latents.extract_latents` returns them.
+        picture_ids: one number per picture; seeds its noise.
         config: temperature and output.
         seed: of all noise.
 

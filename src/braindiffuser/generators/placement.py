@@ -1,4 +1,4 @@
-"""Where the second stage's networks lie, and in what precision they compute."""
+"""Device and precision of the second stage's networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 def torch_dtype(precision: Precision, device: torch.device | str) -> torch.dtype:
     """Return the precision in force on a device: float16 for "half" on a GPU, else float32 (on a CPU half is slower).
 
-    No device is looked for: that of another machine can be named.
+    Does not check that the device exists.
 
     Example:
         >>> torch_dtype("half", "cuda:1"), torch_dtype("half", "cpu")

@@ -14,10 +14,11 @@ class LowLevelConfig(Settings):
     """How latents become a picture; the defaults are the published ones."""
 
     temperature: NonNegativeFloat = Field(
-        1.0, description="Temperature of the prior that the layers which are not predicted are drawn from; 0: its mean."
+        1.0, description="Temperature of the prior for layers that are not predicted: 1 published, 0 its mean."
     )
     output: Literal["sample", "mean"] = Field(
-        "sample", description="Pixel values: a sample of the decoder's mixture, or its mean, which has no pixel noise."
+        "sample",
+        description="Pixel values: a sample of the VDVAE's output mixture (published), or its mean, without pixel noise.",
     )
 
 
@@ -26,30 +27,38 @@ class DiffusionConfig(Settings):
 
     n_steps: int = Field(50, ge=1, lt=1000, description="Steps of the sampler from pure noise to a picture.")
     strength: float = Field(
-        0.75, ge=0, le=1, description="Share of the steps that run on the low-level picture: 0.75 runs 37 of 50."
+        0.75,
+        ge=0,
+        le=1,
+        description="Share of the steps that run on the low-level picture. Published: 0.75, 37 of 50 steps.",
     )
     guidance_scale: NonNegativeFloat = Field(
-        7.5, description="Guidance scale g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone."
+        7.5,
+        description="Guidance scale g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone. Published: 7.5.",
     )
     vision_weight: float = Field(
         0.6, ge=0, le=1, description="Share of vision at every cross-attention, 0 to 1; text has the rest."
     )
     noise_level: NoiseLevel = Field(
         "as-published",
-        description="Timestep that the low-level picture is noised to. as-published: the one before the first that is "
-        "denoised, 741 before 721; consistent: the first that is denoised, 721.",
+        description="Timestep to which noise is added. as-published: one above the first denoised (741, then 721); "
+        "consistent: the first denoised (721).",
     )
     sampler: SamplerName = Field(
-        "ddim", description="Algorithm; 20 steps of dpm-solver++ or unipc do what 50 of ddim do, with other pictures."
+        "ddim",
+        description="Algorithm: ddim as published; dpm-solver++ and unipc need about 20 steps for similar quality and draw "
+        "other pictures.",
     )
     posterior: Literal["sample", "mean"] = Field(
-        "sample", description="Latents of the low-level picture: a sample of the autoencoder's Gaussian, or its mean."
+        "sample",
+        description="Latents of the low-level picture: a sample of the autoencoder's Gaussian (published), or its mean.",
     )
     scaling_factor: PositiveFloat | None = Field(
         None, description="Factor that scales the autoencoder's latents; null: the one in the autoencoder's own config."
     )
     precision: Precision = Field(
-        "full", description="Precision of both networks: half is float16 on a GPU, as published; all else is float32."
+        "full",
+        description="Precision of both networks. half: float16 on a GPU (published), float32 on a CPU; full: float32.",
     )
     offload: bool = runtime(
         False, description="Networks wait in main memory and go to the GPU a layer at a time: slower, for small GPUs."

@@ -1,4 +1,4 @@
-"""Metrics, the scorer that computes them, and what makes a score believable. A file with a class of `Metric` is one kind."""
+"""Metrics, the scorer, and intervals, baselines and ceilings. A file with a class of `Metric` is one kind."""
 
 import lazy_loader
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from braindiffuser.arrays import Matrix, Vector
 
 Features = Float[np.ndarray, "_ _"]
-"""One feature vector per picture, (n, d); here functions compare shapes themselves, with a message."""
+"""One feature vector per picture, (n, d); shapes are checked in the functions."""
 
 _COLUMNS_AT_ONCE = 8192
 

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from braindiffuser.arrays import Matrix, Vector
 
 PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
-"""Pictures (n, 3, height, width) in [0, 1]; here functions compare shapes themselves, with a message."""
+"""Pictures (n, 3, height, width) in [0, 1]; shapes are checked in the functions."""
 
 SMALLEST_SIDE = 11
 """Side in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
@@ -56,7 +56,7 @@ def _grey(picture: PictureBatch) -> Matrix:
 
 
 def check_sizes(seen: PictureBatch, made: PictureBatch) -> None:
-    """Refuse pictures that cannot be compared value by value.
+    """Check that shapes agree.
 
     Raises:
         ValueError: if the shapes differ.

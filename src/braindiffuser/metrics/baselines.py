@@ -13,7 +13,7 @@ Positions = Int[np.ndarray, " n"]
 
 
 def mean_image(train_pictures: PictureSource) -> Pictures:
-    """Give the mean of the training pictures (1, 3, height, width): the baseline that knows the data set and nothing else.
+    """Return the mean of the training pictures (1, 3, height, width): the baseline that knows the data set and nothing else.
 
     Raises:
         ValueError: if there are no training pictures.
@@ -38,19 +38,19 @@ def draw_training(n_train: int, n: int, rng: np.random.Generator) -> Positions:
 
 
 def derangement(n: int, rng: np.random.Generator) -> Positions:
-    """Draw an order of n things in which none stays in its place: each moves as far along a random circle.
+    """Draw a permutation without fixed points: a rotation of a random circle.
 
     Returns:
-        (n,): what comes to each place.
+        (n,): the index that moves to each position.
 
     Raises:
-        ValueError: if there are fewer than two things.
+        ValueError: if n is less than 2.
 
     >>> derangement(2, np.random.default_rng(0))
     array([1, 0])
     """
     if n < 2:
-        raise ValueError(f"two or more are needed to leave none in its place, got {n}")
+        raise ValueError(f"shuffling needs at least two pictures, got {n}")
     shift = int(rng.integers(1, n))
     circle = rng.permutation(n)
     order = np.empty(n, np.int64)

@@ -1,6 +1,6 @@
 """Networks for scoring, by name: those that come with the package or one of its extras, and the published ones.
 
-Which there are, and which are on this machine, is known without torch; each is loaded when it is needed.
+The list, and what is installed, needs no torch; each network is loaded when it is needed.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def load_networks(
         device: where the networks run.
 
     Returns:
-        What `scoring_networks` returns, which also says what is raised.
+        As `scoring_networks`.
 
     Raises:
-        RunError: if the networks of two metrics, or of a metric and the package, have one name.
+        RunError: if two networks claim one name, of two metrics, or of a metric and the package; or if a name is unknown.
+        DependencyError: as `scoring_networks`.
     """
     own: dict[str, FeatureNetwork] = {}
     loaded_by: dict[str, object] = {}
@@ -66,10 +67,10 @@ def scoring_networks(
         device: where the networks run.
 
     Returns:
-        Those that could be loaded, and for each other one how to get its file.
+        Loaded networks; and for missing ones, where to get the file.
 
     Raises:
-        RunError: if a name is unknown; the known ones are listed.
+        RunError: if a name is unknown; lists the known ones.
         DependencyError: if a file is there but damaged, or the package with EfficientNet-Lite0 is missing.
     """
     unknown = sorted(set(names) - _BUNDLED.keys() - SCORING_NETWORKS.keys())
@@ -86,12 +87,12 @@ def scoring_networks(
 
 
 def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
-    """Return the checkpoint folders of the bundled ones among some networks, by name."""
+    """Return the checkpoint folders, by name, of those of the given networks that are bundled."""
     return {"clip_demo": checkpoint_folder(DEMO_CLIP)} if "clip_demo" in names else {}
 
 
 def available_networks(names: Collection[str]) -> tuple[str, ...]:
-    """Return the published ones among some networks whose files are on this machine."""
+    """Return those of the given networks that are published and whose files are installed."""
     folder = checkpoints_folder()
     return tuple(name for name in names if name in SCORING_NETWORKS and find(SCORING_NETWORKS[name], folder))
 

@@ -1,4 +1,4 @@
-"""Any two folders of pictures, scored with intervals: those of one as reconstructions of those in the other."""
+"""Score a folder of reconstructions against a folder of stimuli, with intervals."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def evaluate_folders(
 
     Args:
         seen: folder of what was shown; pictures of one size.
-        made: folder of reconstructions, of one size; where that is another, pixels are compared at the size of those
-            shown, which must then be square.
+        made: folder of reconstructions, of one size; if of another size, resized to the stimuli's, which must be square.
         profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for.
         device: where networks run.
@@ -97,7 +96,9 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
     shared = sorted(files[seen].keys() & files[made].keys())
     if len(shared) < 2:
         counts = " and ".join(f"{folder} holds {len(found)} pictures" for folder, found in files.items())
-        raise RunError(f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: name them alike")
+        raise RunError(
+            f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: give each pair the same file name"
+        )
     unmatched = {str(folder): sorted(found.keys() - set(shared)) for folder, found in files.items()}
     return {name: {folder: files[folder][name] for folder in files} for name in shared}, unmatched
 

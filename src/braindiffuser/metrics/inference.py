@@ -12,13 +12,12 @@ from braindiffuser.metrics.two_way_identification import Direction, match_scores
 def bootstrap_interval(
     per_picture: Vector, rng: np.random.Generator, n_resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Give a percentile bootstrap interval of the mean over pictures (Efron & Tibshirani 1993, chapter 13).
+    """Return a percentile bootstrap interval of the mean over pictures (Efron & Tibshirani 1993, chapter 13).
 
     [q((1 − level) / 2), q((1 + level) / 2)] of the means of n pictures drawn with replacement.
 
-    It says how far the mean may move with other stimuli of the same kind, for this subject and this fit. Scores of
-    two-way identification share their distractors; the interval takes these as given. The difference of two methods on
-    the same stimuli is judged by the interval of the difference of their scores, picture by picture.
+    Covers sampling of stimuli, for this subject and this fit; shared distractors (of two-way identification) are taken as
+    fixed. Compare methods on the same stimuli by the interval of per-picture differences.
 
     Args:
         per_picture: scores (n,).
@@ -52,7 +51,7 @@ def permutation_null(
     n_permutations: int = 1000,
     direction: Direction = "per_reconstruction",
 ) -> Vector:
-    """Draw mean two-way identification scores under the null that reconstructions have nothing to do with stimuli.
+    """Draw mean two-way identification scores of reconstructions and stimuli under the hypothesis that they are unrelated.
 
     null(p) = 1/n · Σ_i score(i, π_p(i)) with π_p a random permutation, score as in `match_scores`.
 

@@ -18,7 +18,7 @@ Citation: TypeAlias = Annotated[str, Field(description="Where the metric comes f
 FeatureNetwork: TypeAlias = Callable[[Pictures], Mapping[str, Matrix]]
 """A callable from pictures (n, 3, height, width) in [0, 1] to features (n, d) by the name of the layer.
 
-It resizes and scales pictures itself, treats each picture alone, and gives the same layers for any pictures.
+It resizes and scales pictures itself, treats each picture independently, and gives the same layers for any pictures.
 `metrics.feature_networks` loads those that are known by name.
 """
 
@@ -27,7 +27,7 @@ OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891
 
 
 class Metric(Part):
-    """What one number is: facts that tables and figures print, and the function that compares.
+    """One score: its function and printed facts.
 
     Concrete kinds derive from `PixelMetric` or `FeatureMetric` and give the fields their defaults.
     """
@@ -41,7 +41,7 @@ class Metric(Part):
     higher_is_better: ClassVar[bool] = True
     """Whether a better reconstruction scores higher."""
     chance: ClassVar[float | None] = None
-    """Expected score of reconstructions that have nothing to do with the stimuli; None where it depends on the pictures."""
+    """Expected score of reconstructions that are unrelated to the stimuli; None where it depends on the pictures."""
 
 
 class PixelMetric(Metric):
@@ -49,7 +49,7 @@ class PixelMetric(Metric):
 
     @abstractmethod
     def compare(self, seen: Pictures, made: Pictures) -> Vector:
-        """Score pictures (n, 3, height, width) in [0, 1] against the stimuli, of the same size: (n,), each pair alone."""
+        """Score pictures (n, 3, height, width) in [0, 1] against the stimuli, of the same size: (n,), each pair independently."""
 
 
 class FeatureMetric(Metric):
@@ -59,7 +59,7 @@ class FeatureMetric(Metric):
     layer: str = Field(description="Layer of the network whose features are compared.")
 
     def load_network(self, device: str) -> FeatureNetwork | None:
-        """Load the network, if it comes with the metric; None: the package knows `network` by its name.
+        """Load the metric's own network; None if the package provides `network`.
 
         Args:
             device: where the network runs: "cpu", "cuda" …

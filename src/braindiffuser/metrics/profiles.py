@@ -1,4 +1,4 @@
-"""Profiles: metrics that are reported together, as YAML files of the package name them."""
+"""Profiles: named lists of metrics, as YAML."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Profile(Settings):
             if not isinstance(metric, PixelMetric | FeatureMetric):
                 raise ValueError(f"metric {key} ({metric.kind}) derives from neither PixelMetric nor FeatureMetric")
             if not hasattr(metric, "bounds"):
-                raise ValueError(f"metric {key} ({metric.kind}) does not declare its bounds: bounds = (0.0, 1.0), say")
+                raise ValueError(
+                    f"metric {key} ({metric.kind}) has no bounds: declare them, for example bounds = (0.0, 1.0)"
+                )
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:
             raise ValueError(f"headlines: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")
@@ -57,7 +59,7 @@ class Profile(Settings):
         """Read one of the package's profiles.
 
         Raises:
-            RunError: if there is none of that name; those that there are are listed.
+            RunError: if there is none of that name; lists the known ones.
         """
         if name not in profile_names():
             raise RunError(f"there is no profile {name}, choose one of {', '.join(profile_names())}")
@@ -67,7 +69,7 @@ class Profile(Settings):
         """Return the profile with further metrics after its own.
 
         Raises:
-            RunError: if the profile has a metric of one of their keys.
+            RunError: if a key is already used.
         """
         taken = [key for key in extra if key in self.metrics]
         if taken:

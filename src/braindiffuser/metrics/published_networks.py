@@ -43,7 +43,7 @@ class PublishedNetwork:
         channels: mean and standard deviation that pictures in [0, 1] are standardised by.
         arguments: further arguments of the builder.
         size: side of the pictures in pixels.
-        unused: beginnings of the names of tensors that no feature comes from, which the file may lack.
+        unused: name prefixes of tensors that no feature uses, which the file may lack.
     """
 
     model: str
@@ -67,7 +67,7 @@ NETWORKS: Mapping[str, PublishedNetwork] = {
     "inception_v3": PublishedNetwork(
         "inception_v3",
         {"avgpool": "avgpool"},
-        arguments={"transform_input": True, "init_weights": False},  # what torchvision sets for these tensors
+        arguments={"transform_input": True, "init_weights": False},  # as torchvision sets for its pretrained network
     ),
     "clip_vit_l14": PublishedNetwork(
         "clip_vision",
@@ -93,7 +93,7 @@ def load_published_networks(
         batch_size: pictures that go through a network together.
 
     Returns:
-        The networks that could be loaded, and for each other one how to get its file.
+        Loaded networks; and for missing ones, where to get the file.
 
     Raises:
         DependencyError: if a file is there but truncated, or not what its name says.
@@ -113,7 +113,7 @@ def load_published_networks(
 
 
 def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path: Path) -> None:
-    """Fill a network strictly from its file, but for tensors that no feature comes from.
+    """Load all tensors of a network from its file except `unused`; the file must fit strictly.
 
     Raises:
         DependencyError: if the file is truncated or holds other tensors; the message names it.
@@ -132,7 +132,7 @@ def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path:
 def feature_network(
     network: nn.Module, facts: PublishedNetwork, device: str = "cpu", batch_size: int = 16
 ) -> FeatureNetwork:
-    """Make a feature network of a torch module: pictures resized, standardised, and the layers of its facts taken out.
+    """Wrap a torch module: resize and standardise pictures, return the layers of its facts.
 
     Each layer comes back as one row per picture: channels, rows and columns in one vector.
     """

@@ -29,9 +29,9 @@ class SSIM(PixelMetric):
 def ssim(seen: PictureBatch, made: PictureBatch) -> Vector:
     """Compute the structural similarity (Wang et al. 2004, doi 10.1109/TIP.2003.819861) of the grey pictures.
 
-    SSIM = mean over places of (2 μ_s μ_m + C1)(2 σ_sm + C2) / ((μ_s² + μ_m² + C1)(σ_s² + σ_m² + C2)), the moments
+    SSIM = mean over positions of (2 μ_s μ_m + C1)(2 σ_sm + C2) / ((μ_s² + μ_m² + C1)(σ_s² + σ_m² + C2)), the moments
     taken in a two-dimensional Gaussian window (sigma 1.5, side 11, population covariance), C1 = 0.01², C2 = 0.03²,
-    and places closer than 5 pixels to the border left out. Grey = 0.2125 R + 0.7154 G + 0.0721 B. This is what
+    and positions closer than 5 pixels to the border left out. Grey = 0.2125 R + 0.7154 G + 0.0721 B. This is what
     scikit-image computes for the published call from 0.20 on (MindEye and later).
 
     Args:

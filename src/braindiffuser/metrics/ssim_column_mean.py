@@ -31,6 +31,6 @@ def ssim_column_mean(seen: PictureBatch, made: PictureBatch) -> Vector:
 
     Its call, `multichannel=True` on a grey picture under scikit-image 0.17.2, takes the last axis (the columns) as
     colour channels, so that the window extends along the column only. On the same pictures it comes out about 0.1 above
-    `braindiffuser.metrics.ssim.ssim`; only figures of one kind may be compared. Arguments and errors as there.
+    `braindiffuser.metrics.ssim.ssim`; never compare the two. Arguments and errors as in `ssim`.
     """
     return structural_similarities(seen, made, channel_axis=-1)

@@ -15,7 +15,7 @@ from braindiffuser.metrics.metric import Metric
 from braindiffuser.metrics.profiles import Profile
 
 Scores = Float[np.ndarray, "_"]
-"""One score per picture, (n,); here `summarise` compares lengths itself, with a message."""
+"""One score per picture, (n,); lengths are checked in `summarise`."""
 
 PerPicture: TypeAlias = Mapping[str, Scores]
 """Scores by the metric's key, as `Scorer.score` gives them."""
@@ -28,7 +28,7 @@ class ScoreSets:
     Attributes:
         final: the reconstructions.
         ceiling: the same generators fed with the stimuli's true features: what a perfect decoder would reach; None if
-            nobody made such pictures.
+            not drawn.
         baselines: sets that know nothing of the stimulus, by name (`mean_image`, `random_train_image`,
             `shuffled_responses`).
         ablations: reconstructions without a part of the method, by name (`low_level_only`, `without_low_level`).

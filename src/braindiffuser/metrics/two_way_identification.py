@@ -1,4 +1,4 @@
-"""Two-way identification: how often features of a reconstruction go with those of its own stimulus rather than another."""
+"""Two-way identification: how often a reconstruction correlates more with its own stimulus than with another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from braindiffuser.metrics._correlation import Features, correlation_matrix
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
-"""Who chooses among whom: a reconstruction among all stimuli, or a stimulus among all reconstructions."""
+"""per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus against all
+reconstructions."""
 
 TIE_DECIMALS = 10
 """Correlations that are equal to this number of decimals count as tied, so that rounding of sums breaks no tie."""
@@ -31,7 +32,8 @@ class TwoWayIdentification(FeatureMetric):
     citation: Citation = OZCELIK_VANRULLEN_2023
     direction: Direction = Field(
         "per_reconstruction",
-        description="Who chooses among whom: a reconstruction among all stimuli, or a stimulus among all reconstructions.",
+        description="Direction. per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each "
+        "stimulus against all reconstructions.",
     )
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -76,9 +78,9 @@ def two_way_identification(seen: Features, made: Features, direction: Direction 
 def match_scores(correlations: Matrix, direction: Direction = "per_reconstruction") -> Matrix:
     """Score every stimulus as if it were the match of every reconstruction.
 
-    score(i, j) = (rank of c(i, j) among all c(·, j) − 1) / (n − 1), ties sharing their mean rank, per_reconstruction;
-    per_stimulus the rank is among all c(i, ·). The diagonal is two-way identification; any other pairing is a draw from
-    its null distribution.
+    per_reconstruction: score(i, j) = (rank of c(i, j) among all c(·, j) − 1) / (n − 1), ties sharing their mean rank;
+    per_stimulus: the rank is among all c(i, ·). The diagonal is two-way identification; any other pairing is a draw
+    from its null distribution.
 
     Args:
         correlations: (n, n), stimuli in rows and reconstructions in columns.

@@ -1,4 +1,4 @@
-"""Networks, and their checkpoints. They take tensors, and know no brains and no files of a run."""
+"""Networks and their checkpoints. They take tensors, independent of brains and runs."""
 
 import lazy_loader
 

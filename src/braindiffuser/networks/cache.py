@@ -12,7 +12,7 @@ Network = TypeVar("Network")
 
 
 class NetworkCache:
-    """Loads each network once, and holds it until `keep` lets it go.
+    """Loads each network once, and holds it until `keep` releases it.
 
     Attributes:
         device: where networks compute: "cpu", "cuda", "cuda:1" …
@@ -32,8 +32,9 @@ class NetworkCache:
 
         Args:
             folder: of the checkpoint.
-            load: makes the network from the folder; functions of one name in one module are taken to be the same.
-            settings: what else the network depends on, such as its precision: networks of other settings are loaded apart.
+            load: makes the network from the folder; cached by qualified name: two closures of one name share an entry.
+            settings: what else the network depends on, such as its precision: networks of other settings are loaded
+                separately.
 
         Raises:
             RunError: if the checkpoint is missing, damaged, or does not fit its own config.
@@ -51,5 +52,5 @@ class NetworkCache:
         return network
 
     def keep(self, folders: Collection[Path]) -> None:
-        """Let go of every network whose checkpoint folder is not one of these."""
+        """Release all networks but these folders'."""
         self._loaded = {key: network for key, network in self._loaded.items() if key[0] in folders}

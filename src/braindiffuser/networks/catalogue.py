@@ -18,7 +18,7 @@ class PublishedFile:
     Attributes:
         name: under which it is kept.
         url: where it comes from; an address of the Hugging Face hub names the commit.
-        megabytes: its size, in millions of bytes. A file of another size than this, within 5 %, is not the file.
+        megabytes: its size, in millions of bytes; a download whose size differs by more than 5 % is rejected.
         licence: of the file.
         needed_for: what it serves, in words.
         sha256: its SHA-256 or the first digits of it, as published; empty if its publisher gives none.
@@ -45,7 +45,7 @@ VDVAE = PublishedFile(
     "MIT",
     "low level",
 )
-VERSATILE = PublishedFile(  # its commit and its hash are not known to us: the newest, held against its size
+VERSATILE = PublishedFile(  # commit and hash unknown; checked by size
     "vd-four-flow-v1-0-fp16-deprecated.pth",
     "https://huggingface.co/shi-labs/versatile-diffusion/resolve/main/pretrained_pth/vd-four-flow-v1-0-fp16-deprecated.pth",
     6660.0,
@@ -69,7 +69,7 @@ TOKENIZER = PublishedFile(
     "a83e0809aa4c3af7208b2df632a7a69668c6d48775b3c3fe4e1b1199d1f8b8f4",
 )
 GENERATORS = (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER)
-"""Files that the pipeline itself needs."""
+"""Files needed to decode and draw."""
 
 SCORING_NETWORKS: Mapping[str, PublishedFile] = {
     "alexnet": PublishedFile(

@@ -1,4 +1,4 @@
-"""Checkpoint folders: where they are, and what they are known by. A checkpoint is a network's file, with its config."""
+"""Where checkpoint folders are, and their hashes. A checkpoint is a network's file, with its config."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ BUNDLED = Path(__file__).parent.parent / "checkpoints"
 
 
 def checkpoint_folder(named: Path) -> Path:
-    """Find a checkpoint folder: a relative one comes with the package, or lies in the folder of downloaded checkpoints."""
-    bundled = BUNDLED / named  # an absolute path stays itself
+    """Resolve a checkpoint folder: absolute stays; relative: bundled with the package, then downloaded."""
+    bundled = BUNDLED / named  # an absolute path stays
     return bundled if bundled.exists() else checkpoints_folder() / named
 
 
@@ -23,7 +23,7 @@ def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) ->
 
     Args:
         folder: of the checkpoint.
-        known: states of files that were read before, to be added to; a file whose size and times are the same is not read.
+        known: cache of file states, extended in place; a file whose size and times are the same is not read.
     """
     content, known = hashlib.sha256(), {} if known is None else known
     for path in sorted(folder.glob("*")):

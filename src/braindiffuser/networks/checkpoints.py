@@ -24,7 +24,7 @@ from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 Network = TypeVar("Network", bound=nn.Module)
 
 TENSORS_AT_A_TIME = 32
-"""Tensors that are read before a file's pages are given back."""
+"""Tensors read per opening; reopening releases mapped memory."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _stored_shapes(path: Path) -> Shapes:
 
 
 def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, torch.Tensor]:
-    """Copy tensors out of a file, which is opened anew every so often: the pages that were read are then given back."""
+    """Copy tensors out of a file, `TENSORS_AT_A_TIME` per opening; reopening releases mapped memory."""
     names, tensors = list(dtypes), {}
     for start in range(0, len(names), TENSORS_AT_A_TIME):
         with safe_open(path, framework="pt") as file:

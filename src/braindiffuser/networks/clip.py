@@ -51,8 +51,8 @@ def pixel_values(pictures: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor,
     """(x − mean) / std of pictures in [0, 1], resized bicubically (with antialias) to size × size.
 
     Raises:
-        ValueError: if a value lies outside [0, 1], as in pictures of 0…255. (Pictures divided by 255 twice lie inside: hand
-            over what `images.from_uint8` gives, and nothing else.)
+        ValueError: if a value lies outside [0, 1], as in pictures of 0…255. (Pictures divided by 255 twice are not
+            detected: use `images.from_uint8`.)
     """
     if pictures.numel() and not (pictures.min() >= 0 and pictures.max() <= 1):
         raise ValueError(
@@ -93,7 +93,7 @@ def text_tokens(model: CLIPModel, input_ids: Int[Tensor, "n length"]) -> Float[T
 
 
 def mean_text_tokens(model: CLIPModel, tokenizer: Tokenizer, captions: Sequence[str]) -> Float[Tensor, "length dim"]:
-    """Mean over captions of their text tokens; empty captions are left out, unless all are.
+    """Mean over captions of their text tokens; empty captions are left out, unless all are empty.
 
     With no caption at all this is the empty caption's encoding: the unconditional text of guidance.
     """

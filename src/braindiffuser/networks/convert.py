@@ -1,4 +1,4 @@
-"""Published files to checkpoint folders, once: original `.th` and `.pth` files and the hub's layout to slim safetensors.
+"""Convert published files to checkpoint folders: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
 Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. A folder's
 `source.json`, written last, names the files that the folder was made from: without it the folder is not complete.
@@ -53,12 +53,12 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
     """Convert OpenAI's `imagenet64-iter-1600000-model-ema.th`; tensors stay in float32.
 
     Args:
-        source: the `.th` file, its names with or without `module.`.
+        source: the `.th` file; names may begin with `module.`.
         folder: becomes a checkpoint folder.
         config: of the network that the file holds.
 
     Returns:
-        False if `folder` was made from a file of this name and size before; nothing is done then.
+        False, doing nothing, if already converted, from a file of this name and size.
 
     Raises:
         ValueError: if the file cannot be read, or is not this network's; the message names it.
@@ -81,10 +81,10 @@ def convert_versatile(source: Path, folder: Path, autoencoder: Mapping[str, Any]
         source: the `.pth` file.
         folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
         autoencoder: config of the autoencoder in the file.
-        heads: attention heads of the UNet, which leave no trace in the file.
+        heads: attention heads of the UNet, which cannot be read from the file.
 
     Returns:
-        False if both were made from a file of this name and size before.
+        False, doing nothing, if both are already converted, from a file of this name and size.
 
     Raises:
         ValueError: if the file cannot be read or lacks a tensor; the message names it.

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: the pretrained ImageNet networks that come without a download, as plain feature extractors.
+"""EfficientNet-Lite: the pretrained ImageNet networks that are available as Python packages, as plain feature extractors.
 
 Lite0 scores reconstructions and Lite2 drives the simulated subject: two networks, so that neither is judged by itself.
 The architecture is timm's `tf_efficientnet_lite0` / `tf_efficientnet_lite2`; the checkpoints are those of the data-only
@@ -53,7 +53,7 @@ class EfficientNetLite:
     """
 
     def __init__(self, network: torch.nn.Module, input_size: int, device: str | torch.device) -> None:
-        """Remember a network that is in evaluation mode and on `device` already."""
+        """Wrap a network that is in evaluation mode and on `device` already."""
         self.network: Any = network
         self.input_size = input_size
         self.device = device
@@ -70,7 +70,7 @@ class EfficientNetLite:
             float32 matrices (n, d).
             `early`: d = 1536, output of the second stage, averaged on an 8 × 8 grid, flattened (channel, row, column).
             `middle`: d = 1280 in Lite0, 1408 in Lite2, output of the fourth stage on a 4 × 4 grid, likewise.
-            `last`: d = 1280, the last convolution (after batch norm and ReLU6), averaged over all places.
+            `last`: d = 1280, the last convolution (after batch norm and ReLU6), averaged over all positions.
         """
         batches = list(self._run(pictures, batch_size, self._forward_blocks))
         names: tuple[BlockName, ...] = ("early", "middle", "last")

@@ -54,7 +54,7 @@ def sample_mixture(
 
     Args:
         parameters: from `VDVAE.distribution`.
-        mixture_uniform: uniform noise in (0, 1) that chooses one component a pixel.
+        mixture_uniform: uniform noise in (0, 1) that chooses one component per pixel.
         logistic_uniform: uniform noise in (0, 1) for its three channels.
     """
     logits, means, log_scales, coefficients = split_mixture(parameters)

@@ -1,4 +1,4 @@
-"""Names of samplers and of where image-to-image starts: what configs say, without the networks' libraries."""
+"""Literals used in configs, without torch."""
 
 from typing import Literal, TypeAlias
 

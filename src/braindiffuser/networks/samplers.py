@@ -1,7 +1,7 @@
 """Samplers: from noise to latents, given a network that predicts noise.
 
-One algorithm is one function, and all share one head, `Sampler`, so that they are interchangeable. A network enters as
-a callable eps = denoise(x, t); samplers never learn what it is or what guides it. A network that predicts v or x_0
+One algorithm is one function, and all share one signature, `Sampler`, so that they are interchangeable. A network enters as
+a callable eps = denoise(x, t); samplers are independent of network and guidance. A network that predicts v or x_0
 enters through a function of `adapters.py`. Every function takes the noise schedule that the network was trained with;
 the default is Versatile Diffusion's.
 """
@@ -26,7 +26,7 @@ Callback: TypeAlias = Callable[[int, int, torch.Tensor], None]
 
 
 class Sampler(Protocol):
-    """The head that all samplers share; its arguments are explained in `sample_ddim`."""
+    """The signature that all samplers share; its arguments are explained in `sample_ddim`."""
 
     def __call__(
         self,
@@ -37,7 +37,7 @@ class Sampler(Protocol):
         *,
         schedule: Schedule = VERSATILE_DIFFUSION,
     ) -> Latents:
-        """Return the latents that denoising x over the timesteps leads to."""
+        """Denoise x over the timesteps."""
 
 
 def uniform_timesteps(n_steps: int, *, schedule: Schedule = VERSATILE_DIFFUSION) -> list[int]:
@@ -149,9 +149,8 @@ def sample_unipc(
 ) -> Latents:
     """UniPC-2: Algorithms 1 and 2 of Zhao et al., "UniPC" (NeurIPS 2023, arXiv:2302.04867), B_2(h), ending at x_0.
 
-    The predictor is DPM-Solver++(2M); the corrector goes over each step again, now knowing x_0 predicted at its end, at
-    no further call of the network. Arguments as in `sample_ddim`. About 20 steps do what DDIM does in 50; the pictures
-    are not the same.
+    The predictor is DPM-Solver++(2M); the corrector repeats each step with x_0 predicted at its end, without another call of
+    the network. Arguments as in `sample_ddim`. About 20 steps give similar quality to DDIM's 50, with other pictures.
     """
     history: list[tuple[int, torch.Tensor]] = []  # (t, x_0 predicted there) of the last two steps
     x_corrected = x

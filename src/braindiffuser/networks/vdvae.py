@@ -30,16 +30,17 @@ class VDVAEConfig(BaseModel):
     image_size: int = Field(description="Side of the picture, in pixels.")
     enc_blocks: str = Field(description="Encoder: 64x11,64d2 is eleven blocks at 64 pixels, then one that halves.")
     dec_blocks: str = Field(
-        description="Decoder: 1x2,4m1 is two blocks at 1 pixel, then one at 4 pixels that mixes in the stream of 1 pixel."
+        description="Top-down blocks (hps dec_blocks): 1x2,4m1 is two blocks at 1 pixel, then one at 4 pixels that mixes in "
+        "the stream of 1 pixel."
     )
     width: int = Field(description="Channels of the residual streams.")
     zdim: int = Field(16, description="Channels of each latent group.")
     bottleneck_multiple: float = Field(0.25, description="Channels inside a block, as a share of width.")
     custom_width_str: str = Field("", description="Other widths at some resolutions: 64:128,32:256.")
-    no_bias_above: int = Field(64, description="Largest resolution, in pixels, that starts from a learnt picture.")
+    no_bias_above: int = Field(64, description="Largest resolution, in pixels, whose stream starts from a learnt bias.")
     num_mixtures: int = Field(10, description="Logistic components of the output distribution.")
-    shift: float = Field(-115.92961967, description="Added to a picture in 0 to 255.")
-    scale: float = Field(1 / 69.37404, description="Factor of the shifted picture.")
+    shift: float = Field(-115.92961967, description="Offset added to pixel values (0–255).")
+    scale: float = Field(1 / 69.37404, description="Factor applied after the offset.")
 
     @property
     def widths(self) -> dict[int, int]:

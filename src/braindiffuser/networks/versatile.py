@@ -32,12 +32,12 @@ class VersatileConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     in_channels: PositiveInt = Field(4, description="Channels of the autoencoder's latents and of the noise.")
-    sample_size: PositiveInt = Field(64, description="Side of the latents: 64 for 512 pixels; other sizes run too.")
+    sample_size: PositiveInt = Field(64, description="Side of the latents: 64 for 512 pixels; other sizes work too.")
     block_out_channels: tuple[PositiveInt, ...] = Field(
         (320, 640, 1280, 1280), description="Channels of each level; each level after the first halves the side."
     )
     attention_levels: tuple[bool, ...] = Field(
-        (True, True, True, False), description="Whether each level looks at the tokens; the middle block always does."
+        (True, True, True, False), description="Whether each level has cross-attention; the middle block always has."
     )
     layers_per_block: PositiveInt = Field(2, description="Residual blocks of a level going down; going up, one more.")
     attention_heads: PositiveInt = Field(8, description="Heads of every attention; must divide all channels.")
@@ -106,7 +106,7 @@ class DualTransformer(torch.nn.Module):
 
 
 class DualGuidedUNet(torch.nn.Module):
-    """Predicts the noise in latents under two guides.
+    """Predicts the noise in latents, guided by vision and text tokens.
 
     An untrained network has diffusers' defaults, except that every residual branch and the output start at zero, as in the
     original: an untrained network predicts zero noise for any condition.
@@ -177,8 +177,8 @@ def from_original(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     """Rename the original checkpoint's UNet tensors to ours.
 
     Residual blocks and vision transformers come from `unet_image`, text transformers from `unet_text`; the text flow's
-    other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), serve no picture and are left
-    out.
+    other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), are not needed for pictures
+    and are left out.
 
     Raises:
         ValueError: if there is no Versatile Diffusion UNet, or `unet_image` holds a tensor that it should not.
@@ -224,7 +224,7 @@ def from_hub(image_unet: Mapping[str, torch.Tensor], text_unet: Mapping[str, tor
 def config_of_original(
     state_dict: Mapping[str, torch.Tensor], attention_heads: int = 8, sample_size: int = 64
 ) -> VersatileConfig:
-    """Read the config of an original checkpoint from its tensors' shapes; only the number of heads leaves no trace.
+    """Read the config of an original checkpoint from its tensors' shapes; only the number of heads cannot be read from the file.
 
     Raises:
         ValueError: if there is no complete Versatile Diffusion UNet.

@@ -1,14 +1,14 @@
-"""How predictions are rescaled, by name.
+"""Named ways to rescale predictions.
 
-Ridge shrinks predictions towards the mean; generators want targets as large as those they learnt from. A calibration is
+Ridge shrinks predictions towards the mean; generators were trained on unshrunk features. A calibration is
 
     calibrated = (predictions - m) / s · S + M
 
 with M, S the mean and standard deviation (ddof 0) of the training targets, and m, s those of predictions:
 
 - `inductive`: of the cross-validated predictions of the training stimuli. A picture does not depend on its batch.
-- `transductive`: of the very predictions that are rescaled, as published (Ozcelik & VanRullen 2023) and as its scripts
-  compute it. A picture then depends on its batch, and one alone becomes the training mean.
+- `transductive`: of the predictions being rescaled, as published (Ozcelik & VanRullen 2023) and as its scripts compute it.
+  A picture then depends on its batch, and a single one becomes the training mean.
 - `none`: predictions stay as they are.
 """
 
@@ -56,7 +56,10 @@ class Calibration:
             statistic for statistic in _NEEDED[as_calibration_name(self.name)] if getattr(self, statistic) is None
         ]
         if missing:
-            raise ValueError(f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV")
+            raise ValueError(
+                f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV (target_mean_, "
+                "target_std_, cv_prediction_mean_, cv_prediction_std_)"
+            )
         statistics = {statistic: getattr(self, statistic) for statistic in _STATISTICS}
         sizes = {statistic: len(values) for statistic, values in statistics.items() if values is not None}
         if len(set(sizes.values())) > 1:
@@ -75,7 +78,7 @@ class Calibration:
         return cls(**arguments, name=name)
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
-        """Rescale predictions, in their own type.
+        """Rescale predictions, keeping their dtype.
 
         Raises:
             ValueError: if predictions have another number of targets than the statistics.
@@ -119,7 +122,7 @@ _NEEDED: dict[CalibrationName, tuple[str, ...]] = {
 
 
 def as_calibration_name(name: str) -> CalibrationName:
-    """Return the name if it is a calibration's, or say which there are."""
+    """Validate a name."""
     for known in _NEEDED:
         if name == known:
             return known

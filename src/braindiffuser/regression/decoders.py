@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from braindiffuser.errors import RunError
-from braindiffuser.progress import Progress, part_of, silent
+from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.learnt import Learnt
 from braindiffuser.regression.projection import Projection
@@ -46,7 +46,7 @@ class Decoders:
         alphas: group → penalty of each target (n_targets,).
         calibration: how predictions are rescaled.
         cv_statistics: group → mean and standard deviation of cross-validated predictions; `inductive` needs them.
-        facts: group → how its alpha was chosen, as JSON has it, for the reader.
+        facts: group → JSON summary of the choice of alpha, for the reader.
         device: where products are computed.
     """
 
@@ -69,7 +69,7 @@ class Decoders:
         calibration: CalibrationName,
         device: str = "cpu",
     ) -> Decoders:
-        """Rebuild decoders, bit for bit, from what was learnt and from what it was learnt from.
+        """Rebuild decoders exactly from stored parameters and their training data.
 
         Raises:
             RunError: if a group was fitted to another number of targets, or without what the calibration needs.
@@ -91,7 +91,7 @@ class Decoders:
         )
 
     def learnt(self, group: str) -> Learnt:
-        """Return all of one group's decoder that is not training data: alphas, and statistics of calibration."""
+        """Return a group's stored parameters: alphas, and statistics of calibration."""
         arrays = {"alphas": self.alphas[group]}
         if group in self.cv_statistics:
             arrays["prediction_mean"], arrays["prediction_std"] = self.cv_statistics[group]
@@ -100,7 +100,7 @@ class Decoders:
     def predict(
         self, responses: Float[np.ndarray, "n_new n_voxels"], progress: Progress = silent
     ) -> Iterator[tuple[str, Prediction]]:
-        """Predict one group after the other; each is let go before the next is made.
+        """Yield predictions group by group; one is in memory at a time.
 
         Raises:
             ValueError: if the responses have another number of voxels than the training responses.
@@ -115,9 +115,9 @@ class Decoders:
     def project(
         self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: Progress = silent
     ) -> Iterator[tuple[str, Projection]]:
-        """Multiply patterns of voxels with the coefficients alone, without forming them, one group after the other."""
-        nothing = np.zeros_like(patterns[:1])
-        for name, applied in self._apply(nothing, patterns, progress, "projecting patterns"):
+        """Multiply voxel patterns with the coefficients alone, without forming them, one group after the other."""
+        zero = np.zeros_like(patterns[:1])
+        for name, applied in self._apply(zero, patterns, progress, "projecting patterns"):
             yield name, Projection(applied.values[1:], applied.values[0], applied.mean, applied.std)
 
     def _calibration(self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"]) -> Calibration:
@@ -134,7 +134,7 @@ class Decoders:
         made = smoothers_by_group(self.rows, self.alphas, responses, patterns, self.device)
         done, total = 0, sum(map(n_columns, self.targets.values()))
         for name, targets in self.targets.items():
-            own = part_of(progress, done, total)
+            own = offset_progress(progress, done, total)
             yield name, apply_smoothers(made[name], targets, self.alphas[name], own, label)
             done += n_columns(targets)
 
@@ -149,7 +149,7 @@ def fit_decoders(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Decoders:
-    """Choose the alpha of every group of targets, and measure what `inductive` calibration needs.
+    """Choose each group's alpha and compute calibration statistics.
 
     A group with one alpha and another calibration needs no cross-validation, so nothing is computed yet.
 

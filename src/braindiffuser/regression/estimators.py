@@ -68,7 +68,7 @@ class AbstractRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 
 class Ridge(AbstractRidge):
-    """Ridge regression with intercept, with an alpha that is known.
+    """Ridge regression with intercept, with a given alpha.
 
         coef_ = argmin_B ||(X - mean(X)) Bᵀ - (y - mean(y))||² + alpha ||B||²
 
@@ -77,7 +77,7 @@ class Ridge(AbstractRidge):
         device: where it is solved: "cpu", "cuda" …
 
     Attributes:
-        coef_: weights (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
+        coef_: coefficients (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
         intercept_: (n_targets,), or a number if y is one-dimensional.
         alpha_: the alpha of each target (n_targets,).
         target_mean_: mean of the training targets (n_targets,).
@@ -133,7 +133,7 @@ class RidgeCV(AbstractRidge):
         device: where it is solved: "cpu", "cuda" …
 
     Attributes:
-        coef_: weights (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
+        coef_: coefficients (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
         intercept_: (n_targets,), or a number if y is one-dimensional.
         alpha_: the alpha of each target (n_targets,); the same array as `best_alphas_`.
         best_alphas_: chosen alpha of each target (n_targets,).

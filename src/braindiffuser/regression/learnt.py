@@ -1,4 +1,4 @@
-"""What is kept of one target group's decoder, and its file: safetensors, with text in the header."""
+"""A decoder's stored parameters and file format: safetensors, with text in the header."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Learnt(NamedTuple):
 
 
 def save_learnt(path: Path, learnt: Learnt, header: Mapping[str, str]) -> None:
-    """Write what was learnt to one file, whole or not at all; the same content gives the same bytes.
+    """Write stored parameters to one file, whole or not at all; the same content gives the same bytes.
 
     Args:
         path: of the file.
@@ -56,7 +56,7 @@ def save_learnt(path: Path, learnt: Learnt, header: Mapping[str, str]) -> None:
 
 
 def load_learnt(path: Path, header: Mapping[str, str]) -> Learnt:
-    """Read back, bit for bit, what was learnt from what this header names.
+    """Read stored parameters, bit for bit, and check what they were fitted to.
 
     Raises:
         RunError: if there is no such file, it is damaged or of another format, or it was fitted to something else.

@@ -43,7 +43,7 @@ def column_products(A: Float[torch.Tensor, "n m"], B: Float[torch.Tensor, "n m"]
 
 
 def cholesky(M: Float[torch.Tensor, "n n"]) -> Solve | None:
-    """Factorise M = L Lᵀ in its own memory; None where M is not positive definite to rounding.
+    """Factorise M = L Lᵀ in place; None where M is not positive definite to rounding.
 
     Returns:
         R ↦ M⁻¹ R.

@@ -1,4 +1,4 @@
-"""What patterns of voxels become under a linear decoder."""
+"""Voxel patterns multiplied with a linear decoder's coefficients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64
 
 
 class Projection(NamedTuple):
-    """p B for patterns of voxels p (no intercept), with the intercept and target statistics needed to place the result.
+    """p B for voxel patterns p (no intercept), with the intercept and target statistics needed to place the result.
 
     Attributes:
         values: p B, (n_patterns, n_targets).

@@ -30,22 +30,22 @@ class Regressor(Part):
     """
 
     linear: ClassVar[bool] = False
-    """Whether features are a linear function of responses, so that patterns of voxels can be projected."""
+    """Whether features are a linear function of responses, so that voxel patterns can be projected."""
 
     @property
     def weighs_repeats(self) -> bool:
-        """Whether training rows that are averages come weighted by the number of trials averaged into each."""
+        """Whether training rows that are averages come weighted by number of trials."""
         return False
 
     def check_groups(self, names: Collection[str]) -> None:
-        """Check that every target group that the settings name exists; by default they name none.
+        """Check that every target group that the settings name exists; default: nothing to check.
 
         Raises:
-            ValueError: listing those that there are.
+            ValueError: lists known groups.
         """
 
     def check_rows(self, rows: str) -> None:
-        """Check that the settings fit what decoders are fitted to; by default they fit anything.
+        """Check that the settings fit what decoders are fitted to; default: nothing to check.
 
         Args:
             rows: "averages" over a picture's repeats, or "trials".
@@ -55,7 +55,7 @@ class Regressor(Part):
         """
 
     def check_stimuli(self, n_stimuli: int) -> None:
-        """Check that there are enough training stimuli to fit to; by default any number will do.
+        """Check that there are enough training stimuli to fit to; default: nothing to check.
 
         Raises:
             RunError: if not, naming the entry to change.
@@ -99,9 +99,9 @@ class Regressor(Part):
 
         Args:
             learnt: group → what `fit` returned; these groups are decoded.
-            rows: what was fitted to.
-            targets: group → what was fitted to.
-            responses: test set → responses (n, n_voxels). Each test set is calibrated apart.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets, those used in `fit`.
+            responses: test set → responses (n, n_voxels). Each test set is calibrated separately.
             device: where it is computed.
             progress: called as progress(label, columns_done, n_columns).
 
@@ -118,12 +118,12 @@ class Regressor(Part):
         device: str,
         progress: Progress = silent,
     ) -> Iterator[tuple[str, Projection]]:
-        """Multiply patterns of voxels with the coefficients of each group, one group after the other; only if `linear`.
+        """Multiply voxel patterns with the coefficients of each group, one group after the other; only if `linear`.
 
         Args:
             learnt: group → what `fit` returned; these groups are projected to.
-            rows: what was fitted to.
-            targets: group → what was fitted to.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets, those used in `fit`.
             patterns: p, (n_patterns, n_voxels).
             device: where it is computed.
             progress: called as progress(label, columns_done, n_columns).

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from braindiffuser.regression.decoders import Decoders
 
 Alphas = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1)]
-"""Penalties to choose from; one alone is taken as it is."""
+"""Penalties to choose from; a single one is used without cross-validation."""
 
 
 class RidgeRegression(Regressor):
@@ -34,15 +34,16 @@ class RidgeRegression(Regressor):
 
     alphas: dict[str, Alphas] = Field(
         {},
-        description="Penalties alpha to choose from, by target group; one is taken as it is. As published: 50,000 for VDVAE "
-        "latents, 60,000 for CLIP vision, 100,000 for CLIP text.",
+        description="Penalties alpha to choose from, by target group; a single one is used without cross-validation. "
+        "As published: 50,000 for VDVAE latents, 60,000 CLIP vision, 100,000 CLIP text.",
     )
     default_alphas: Alphas = Field(
         (1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5),
         description="Penalties alpha to choose from for groups that `alphas` does not name.",
     )
     weights: Literal["equal", "repeats"] = Field(
-        "equal", description="How averages count in the fit: all alike, or by the number of repeats in each."
+        "equal",
+        description="How averages count in the fit: equal (published), or repeats: weighted by the number of averaged trials.",
     )
     n_folds: int = Field(5, ge=2, description="Folds of cross-validation over training stimuli.")
     calibration: CalibrationName = Field(
@@ -53,11 +54,11 @@ class RidgeRegression(Regressor):
 
     @property
     def weighs_repeats(self) -> bool:
-        """Whether averages count by the number of trials averaged into each."""
+        """Whether averages are weighted by number of trials."""
         return self.weights == "repeats"
 
     def alphas_of(self, group: str) -> Alphas:
-        """Return the penalties that one group chooses from."""
+        """Return the penalties to choose from for one group."""
         return self.alphas.get(group, self.default_alphas)
 
     def check_groups(self, names: Collection[str]) -> None:
@@ -72,7 +73,7 @@ class RidgeRegression(Regressor):
         """Refuse weights by repeats where rows are single trials."""
         if rows == "trials" and self.weighs_repeats:
             raise ValueError(
-                "regression.weights 'repeats' weighs averages: with responses.rows 'trials' every trial counts already"
+                "regression.weights 'repeats' has no meaning with responses.rows 'trials': set weights: equal"
             )
 
     def check_stimuli(self, n_stimuli: int) -> None:
@@ -95,7 +96,7 @@ class RidgeRegression(Regressor):
         device: str,
         progress: Progress = silent,
     ) -> dict[str, Learnt]:
-        """Choose each group's alpha, and measure what `inductive` calibration needs."""
+        """Choose each group's alpha and compute calibration statistics."""
         from braindiffuser.regression.decoders import fit_decoders
 
         decoders = fit_decoders(
@@ -118,12 +119,12 @@ class RidgeRegression(Regressor):
         device: str,
         progress: Progress = silent,
     ) -> Iterator[tuple[str, Decoded]]:
-        """Predict all test sets in one pass over the training targets, and calibrate each apart."""
+        """Predict all test sets in one pass over the training targets, and calibrate each separately."""
         stops = np.cumsum([len(values) for values in responses.values()]).tolist()
-        places = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
+        slices = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
         decoders = self._decoders(learnt, rows, targets, device)
         for group, made in decoders.predict(np.concatenate(list(responses.values())), progress):
-            yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in places.items()}
+            yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in slices.items()}
 
     def project(
         self,

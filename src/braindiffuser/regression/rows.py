@@ -39,7 +39,7 @@ class TrainingRows:
         weights: of each row, > 0, such as the trials that were averaged into it; None: all 1.
 
     Raises:
-        ValueError: if their numbers differ, or a stimulus has no row.
+        ValueError: if lengths differ, or a stimulus has no row.
     """
 
     responses: Float[np.ndarray, "n_rows n_voxels"]
@@ -47,7 +47,7 @@ class TrainingRows:
     weights: Float[np.ndarray, " n_rows"] | None = None
 
     def __post_init__(self) -> None:
-        """Check that they belong together."""
+        """Check lengths and numbers."""
         for name in ("stimuli", "weights"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.responses):
@@ -63,7 +63,7 @@ class TrainingRows:
         return len(self.responses) if self.stimuli is None else int(self.stimuli.max()) + 1
 
     def of(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> TrainingRows:
-        """Return the rows of some stimuli, which are numbered anew in their order."""
+        """Return the rows of some stimuli, renumbered from 0 in their order."""
         rows = chosen if self.stimuli is None else chosen[self.stimuli]
         numbers = np.cumsum(chosen) - 1
         return TrainingRows(
@@ -73,7 +73,7 @@ class TrainingRows:
         )
 
     def averages(self) -> Float[np.ndarray, "n_stimuli n_voxels"]:
-        """Average each stimulus' rows, as responses that are to be decoded are averaged over their repeats."""
+        """Average each stimulus' rows, as test responses are averaged over their repeats."""
         if self.stimuli is None:
             return self.responses
         sums = np.zeros((self.n_stimuli, self.responses.shape[1]), self.responses.dtype)
@@ -85,7 +85,7 @@ class TrainingRows:
         """Check that every group has targets of the same number of stimuli as the responses.
 
         Raises:
-            ValueError: naming the group that has not.
+            ValueError: names the group that differs.
         """
         for name, values in targets.items():
             if values.shape[0] != self.n_stimuli:

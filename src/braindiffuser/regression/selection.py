@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.progress import Progress, part_of, silent
+from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.smoothers import Smoothers, smoothers_by_group
 from braindiffuser.regression.streaming import Block, for_each_block
 
 LABEL = "choosing alpha and calibration"
-"""What cross-validation reports that it does."""
+"""Progress label of cross-validation."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class CrossValidation:
         alphas: the grid, in the order given.
         r2: 1 - Σ(y - ŷ)² / Σ(y - mean(y))² over all stimuli, each predicted from the folds that leave it out. At most
             1; the mean of all targets would score 0.
-        correlation: Pearson correlation of y and ŷ within each fold, averaged over folds, in [-1, 1]. Chance is 0. Over
-            all folds at once it would lie below: a fold's training mean moves against the mean of what it left out.
+        correlation: Pearson correlation of y and ŷ within each fold, averaged over folds, in [-1, 1]. Chance is 0. Pooled
+            over folds it would be biased downwards: a high training mean goes with a low left-out mean.
         best_alphas: chosen alpha of each target, by r2; all equal unless chosen per target.
         at_edge: True where the best alpha is the smallest or largest of several: try a wider grid.
         prediction_mean: mean of the out-of-fold predictions under the best alpha.
@@ -50,7 +50,7 @@ class CrossValidation:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums over stimuli of targets y and predictions p, both less the targets' mean; `correlation` sums over folds."""
+    """Sums over stimuli of targets y and predictions p, both centred by the targets' mean; `correlation` sums over folds."""
 
     p: Float64[np.ndarray, "n_alphas n_targets"]
     pp: Float64[np.ndarray, "n_alphas n_targets"]
@@ -61,7 +61,7 @@ class _Moments:
 
     @classmethod
     def zeros(cls, n_alphas: int, n_targets: int) -> _Moments:
-        """Start with nothing added."""
+        """Return sums to which nothing was added."""
         p, pp, residual, correlation = np.zeros((4, n_alphas, n_targets))
         return cls(p, pp, residual, correlation, yy=np.zeros(n_targets), mean=np.zeros(n_targets))
 
@@ -100,14 +100,14 @@ def cross_validate(
 
     One Gram matrix per fold (two where only some groups need float64), held one at a time, serves all alphas and groups of
     targets; a group's result does not depend on the other groups. Targets pass through in blocks and only sums over stimuli
-    are kept (4 numbers per alpha and target), so neither targets nor predictions fill the memory. What is left out is
-    averaged over its repeats before it is predicted, as test responses are.
+    are kept (4 numbers per alpha and target), so neither targets nor predictions fill the memory. Left-out rows are
+    averaged over repeats first, as test responses are.
 
     Args:
         rows: training responses; all rows of a stimulus share a fold.
         targets: group of targets → (n_stimuli, …).
         alphas: group → grid of penalties ≥ 0; of equal scores the first in the grid wins.
-        groups: which picture each stimulus shows, where several show one; stimuli of one picture share a fold.
+        groups: label per stimulus, such as its picture; one label, one fold. None: each stimulus has its own label.
         n_folds: number of folds, ≥ 2.
         per_target: choose alpha for each target instead of one for the group.
         device: where products are computed.
@@ -134,7 +134,7 @@ def cross_validate(
         for name, values in targets.items():
             dtype = next(iter(fold.smoothers[name].values())).dtype
             add = partial(fold.add, fold.smoothers[name], moments[name], grids[name])
-            for_each_block(values, add, device, dtype, part_of(progress, done, total), LABEL)
+            for_each_block(values, add, device, dtype, offset_progress(progress, done, total), LABEL)
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
 
@@ -155,7 +155,7 @@ class _Fold:
         alphas: Mapping[str, Float64[np.ndarray, " n_alphas"]],
         device: str,
     ) -> _Fold:
-        """Fit the rest of the stimuli."""
+        """Compute one fold's smoother matrices."""
         kept = np.ones(rows.n_stimuli, bool)
         kept[left_out] = False
         made = smoothers_by_group(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
@@ -236,7 +236,7 @@ def _ratio(
 
 
 def _as_grid(alphas: Sequence[float] | Float[np.ndarray, " n_alphas"]) -> Float64[np.ndarray, " n_alphas"]:
-    """Return the grid of alphas as an array, or say what is wrong with it."""
+    """Return the grid of alphas as an array; raise if it is wrong."""
     grid = np.asarray(alphas, dtype=np.float64)
     if grid.ndim != 1 or grid.size == 0 or not np.isfinite(grid).all() or (grid < 0).any():
         raise ValueError(f"alphas must be a non-empty list of finite numbers ≥ 0, got {alphas!r}")

@@ -51,8 +51,8 @@ def smoothers_by_group(
     Args:
         rows: what is fitted to.
         alphas: group → penalties ≥ 0.
-        responses: predict these: rows of the matrix that sum to 1.
-        patterns: p, to be multiplied with coefficients alone (p B): rows that sum to 0, below those of responses.
+        responses: new responses; their rows of the matrix sum to 1.
+        patterns: voxel patterns p, multiplied with coefficients alone (p B); their rows sum to 0, below those of responses.
         device: where it is computed, and where the matrices are.
 
     Raises:
@@ -72,7 +72,7 @@ def smoothers_by_group(
 def _answer(
     system: Gram, queries: Queries, rows: TrainingRows, grids: Mapping[str, Float64[np.ndarray, " n_alphas"]]
 ) -> dict[str, Smoothers]:
-    """Factorise each alpha once per method, for all groups that solve it so."""
+    """Factorise every alpha once per method, shared by its groups."""
     made: dict[str, Smoothers] = {}
     for many in (False, True):
         groups = [group for group, grid in grids.items() if is_many(grid) == many]

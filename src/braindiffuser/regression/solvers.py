@@ -31,7 +31,7 @@ from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix, multip
 WELL_CONDITIONED = 1000.0
 """Condition number up to which float32 is precise enough."""
 MOST_FACTORISATIONS = 8
-"""Alphas up to which each gets a Cholesky factorisation; an eigendecomposition takes as long as 10 to 20 of them."""
+"""Up to this many alphas each gets a Cholesky factorisation; an eigendecomposition takes as long as 10 to 20 of them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Gram:
 
     @property
     def tolerance(self) -> float:
-        """Eigenvalues of K + αI up to this are treated as zero: max(n_rows, n_voxels) · eps · trace(K), which bounds max(λ)."""
+        """Eigenvalues of K + αI up to this are treated as zero: max(n_rows, n_voxels) · eps · trace(K); trace(K) ≥ max(λ)."""
         return max(self.rows.shape) * np.finfo(np.float64).eps * float(self.matrix.diagonal().sum(dtype=torch.float64))
 
 
@@ -95,13 +95,13 @@ def gram(
     smallest_alpha: float = 0.0,
     device: str = "cpu",
 ) -> Gram:
-    """Centre and weight responses, and multiply the smaller Gram matrix.
+    """Centre and weight responses, and compute the smaller Gram matrix.
 
         X̃ = diag(√w) (X - x̄),  K = X̃ X̃ᵀ or X̃ᵀ X̃
 
     Args:
         responses: training responses, float32 or float64 (float16 is raised to float32).
-        weights: w > 0 of each row; None: all 1. Doubling a weight is showing the row twice.
+        weights: w > 0 of each row; None: all 1. Doubling a weight is the same as including the row twice.
         smallest_alpha: the smallest alpha that will be used; decides the precision.
         device: where the solution is computed: "cpu", "cuda" …
 
@@ -119,7 +119,7 @@ def grams(
     smallest_alphas: Mapping[str, float],
     device: str = "cpu",
 ) -> Iterator[tuple[Gram, list[str]]]:
-    """Compute the Gram matrices for several groups of alphas: one for all groups of one precision, as `gram` does for one.
+    """Yield one Gram matrix per precision with its groups of alphas, as `gram` computes it.
 
     A group's precision depends on its own smallest alpha, not on the other groups'.
 
@@ -150,7 +150,7 @@ def grams(
 
 
 def _as_weights(weights: Float[np.ndarray, " n_rows"] | None, shape: tuple[int, ...]) -> Float64[np.ndarray, " n_rows"]:
-    """Return the weights of responses of this shape, 1 if none are given, or say what is wrong with them."""
+    """Return the weights of responses of this shape, 1 if none are given; raise if they are wrong."""
     if 0 in shape:
         raise ValueError(f"ridge needs at least one stimulus and one voxel, got responses of shape {shape}")
     w = np.ones(shape[0]) if weights is None else np.asarray(weights, np.float64)
@@ -166,11 +166,11 @@ def _gram(
     X = torch.tensor(responses, dtype=dtype, device=device)
     shares = torch.as_tensor(w / w.sum(), dtype=dtype, device=device)
     mean = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
-    for _ in range(2):  # the second time takes off what the first one's rounding left
+    for _ in range(2):  # the second pass removes rounding of the first
         shift = shares @ X
         X -= shift
         mean += shift
-    X[:, X.amax(dim=0) == X.amin(dim=0)] = 0  # rounding of the mean is no response
+    X[:, X.amax(dim=0) == X.amin(dim=0)] = 0  # constant voxels: only rounding is left
     root = torch.as_tensor(np.sqrt(w), dtype=dtype, device=device)
     X *= root[:, None]
     form: Literal["dual", "primal"] = "dual" if X.shape[1] >= X.shape[0] else "primal"
@@ -224,7 +224,7 @@ def solve(gram: Gram, alpha: float) -> Solve:
 
 
 def is_many(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
-    """Tell whether alphas are so many that one eigendecomposition is quicker than a Cholesky factorisation of each."""
+    """Return whether one eigendecomposition is quicker than a Cholesky factorisation for each alpha."""
     return len(np.unique(alphas)) > MOST_FACTORISATIONS
 
 

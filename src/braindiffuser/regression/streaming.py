@@ -1,4 +1,4 @@
-"""Targets that are too many to hold: read in blocks of columns, from memory or from disk, while others are used.
+"""Stream targets that do not fit in memory, in blocks of columns, from memory or from disk.
 
 A row of targets may have any shape, such as 257 tokens × 768; its columns are counted in C order.
 """
@@ -26,7 +26,7 @@ COLUMNS_PER_BLOCK = 4096
 ROWS_AT_A_TIME = 512
 """Stimuli whose columns are read, widened and summed at a time: 8 MB in float32, which stay in a processor's cache."""
 MOST_CORES = 16
-"""Cores that have a block each."""
+"""Most cores used."""
 
 
 def step_of(shape: tuple[int, ...]) -> int:
@@ -42,8 +42,8 @@ class Block(NamedTuple):
     """Some columns of the targets of all stimuli.
 
     Attributes:
-        columns: which.
-        values: Y - s. They may be changed in place, and their memory is used again for later blocks.
+        columns: slice of the columns.
+        values: Y - s; they may be changed in place, and are valid only during `work`.
         shift: s, near the mean of Y. Subtracting it first keeps float32 sums accurate when targets have a large common mean.
         mean: of Y.
         std: of Y (ddof 0).
@@ -66,8 +66,8 @@ def for_each_block(
 ) -> None:
     """Call `work` with every block of columns of all stimuli's targets, from several threads and in no order.
 
-    On a CPU each core reads, widens and multiplies blocks of its own, with one thread for its products, and one block more
-    is read meanwhile. So no core waits for another, and what is made of a block does not depend on their number.
+    On a CPU each core processes its own blocks with single-threaded BLAS; one block is read ahead. Results do not depend on
+    the number of cores.
     """
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
@@ -98,7 +98,7 @@ def for_each_block(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let threads that start inside compute with one thread of their own."""
+    """Limit BLAS and torch to one thread."""
     before = torch.get_num_threads()
     with threadpool_limits(1, user_api="blas"):
         torch.set_num_threads(1)
@@ -109,7 +109,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
-    """Read part of axis 1, and write it to memory less the mean of its first rows."""
+    """Read columns (part of axis 1) into memory, less the mean of the first rows."""
     inner = math.prod(targets.shape[2:])
     columns = slice(chosen.start * inner, chosen.stop * inner)
     n_rows, width = targets.shape[0], columns.stop - columns.start

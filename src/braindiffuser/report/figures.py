@@ -65,7 +65,7 @@ ABLATION_MARKS = (
     Mark("low-level", "P", True),
     Mark("diffusion", "X", True),
 )
-"""Marks of a generator's ablations, in their order; more than these begin again."""
+"""Marks of a generator's ablations, in their order; repeated if there are more."""
 
 
 def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, str], name: str) -> str:
@@ -213,7 +213,7 @@ def _draw_estimate(axes: Axes, row: int | float, item: Estimate, mark: Mark, thi
 
 
 def _is_tick(step: int, span: float) -> bool:
-    """Tell which twentieths get a tick, one half always: tenths of a short axis, quarters of a long one."""
+    """Return whether this multiple of 0.05 gets a tick: 0.1 apart on short axes, 0.25 on long ones, so 0.5 always does."""
     return step % (2 if span <= 0.65 else 5) == 0
 
 

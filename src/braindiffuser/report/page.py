@@ -80,7 +80,7 @@ class Report:
         return path
 
     def open_in_browser(self) -> Path:
-        """Open the page in the default browser, from a file in the folder for temporary ones, and return where it is."""
+        """Open the page in the default browser, from a temporary file, and return where it is."""
         path = self.save(Path(tempfile.mkdtemp(prefix="braindiffuser-")) / "report.html")
         webbrowser.open(path.as_uri())
         return path

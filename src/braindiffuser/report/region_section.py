@@ -11,7 +11,7 @@ TITLE = "Preferred picture of each region"
 
 
 def no_regions_section(name: str, why: str) -> Section:
-    """Say why there are no pictures of regions."""
+    """Return a section that says why there are no pictures of regions."""
     return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so there is nothing to draw."),))
 
 
@@ -27,11 +27,11 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         return no_regions_section(name, "The recording has no voxel in any of the regions that are maximised")
     length = {
         "from-training": "was set to that of training targets",
-        "as-published": "is the one the authors typed in",
+        "as-published": "is the authors' constant",
     }[facts["lengths"]]
     text = (
         "A pattern that is 1 in a region's voxels and 0 elsewhere was decoded as if it were a response, and drawn. Only the "
-        f"direction of what is decoded means something; its length {length}. All regions share one noise, so their pictures "
+        f"direction of what is decoded means something; its length {length}. All regions use the same noise, so their pictures "
         "differ by region alone. Regions whose voxels respond together look alike; no interval measures how much."
     )
     variants = {kind: _variant(kind.removeprefix(f"{name}_")) for kind in kinds}

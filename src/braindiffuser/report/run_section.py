@@ -46,7 +46,7 @@ def run_section(
 
 
 def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
-    """Say which steps were made by other versions than the present ones."""
+    """List which steps were made by other versions than the present ones, one sentence for each version."""
     said = []
     for name, present in versions.items():
         others: dict[str, list[str]] = {}

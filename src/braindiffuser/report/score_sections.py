@@ -46,7 +46,7 @@ class ScoredSet:
         ablations: name of each ablation → label.
         headlines: keys of the metrics that are printed large; none: the first four.
         notes: what a reader must know of the metrics: title → text.
-        words: title and first paragraph, if the test set wants more words than its name.
+        words: title and first paragraph; None: from the name.
     """
 
     name: str

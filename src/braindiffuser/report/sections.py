@@ -48,26 +48,26 @@ DRAWING = frozenset(
         "desc",
     }
 )
-"""Elements that a figure may have, in small letters. None of them ends an <svg> where a browser reads it as HTML."""
+"""Elements that a figure may have, in small letters. None closes the <svg> in HTML parsing."""
 TEXT_ONLY = ("style", "title", "desc")
 """Of these, those that may hold no elements: in them, HTML and XML are not read alike."""
 EMBEDDED = "data:image/png;base64,"
-"""How a figure may hold pixels."""
+"""Beginning of an embedded image: the only one allowed is a PNG in base64."""
 REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((?!\s*["']?#)""", re.IGNORECASE)
 """What a style may not hold: references other than to the figure itself, and the backslashes that would hide one."""
 
 KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
 """Kind of picture, a folder's name, such as "final" or "seen"."""
 Word = TypeVar("Word")
-Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, by which files tell blocks apart.")]
+Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, stored in JSON.")]
 
 
 class PictureRef(Settings):
     """One picture of the run: `reconstructions/<kind>/<number>.png`."""
 
     kind: KindName = Field(description="Kind, such as final or seen.")
-    number: int = Field(ge=0, description="Its number.")
-    label: str = Field("", description="What it is, for those who cannot see it.")
+    number: int = Field(ge=0, description="Number of the picture.")
+    label: str = Field("", description="Alternative text.")
 
 
 class Text(Settings):
@@ -75,7 +75,9 @@ class Text(Settings):
 
     type: Tag[Literal["text"]] = "text"
     text: str = Field(description="Plain text.")
-    style: Literal["plain", "note", "verdict"] = Field("plain", description="Look; a verdict says what numbers mean.")
+    style: Literal["plain", "note", "verdict"] = Field(
+        "plain", description="Style; verdict: a conclusion from the numbers."
+    )
 
 
 class Headline(Settings):
@@ -116,7 +118,7 @@ class Table(Settings):
     columns: tuple[str, ...] = Field(description="Headings of the columns.")
     rows: tuple[Row, ...] = Field(description="Rows.")
     main: str = Field("", description="Column that stands out.")
-    fold: str = Field("", description="If given, the table is folded behind these words.")
+    fold: str = Field("", description="Summary line; if given, the table is collapsed below it.")
 
     @model_validator(mode="after")
     def _is_full(self) -> Table:
@@ -163,7 +165,7 @@ class PictureGroup(Settings):
     """A few pictures that belong together, side by side, with a name."""
 
     name: str = Field(description="Name, in bold.")
-    note: str = Field("", description="Words behind the name.")
+    note: str = Field("", description="Text after the name.")
     pictures: tuple[PictureRef, ...] = Field(description="From left to right.")
 
 
@@ -223,7 +225,7 @@ class Code(Settings):
 
     type: Tag[Literal["code"]] = "code"
     text: str = Field(description="The text as it stands.")
-    fold: str = Field(description="Words that it is folded behind.")
+    fold: str = Field(description="Summary line; the text is collapsed below it.")
 
 
 Block: TypeAlias = Annotated[
@@ -264,6 +266,6 @@ def _fault(element: ElementTree.Element) -> str:
 
 
 def _leads_outside(name: str, value: str) -> bool:
-    """Tell if an attribute runs code or refers to something that is not in the figure itself."""
+    """Return whether an attribute runs code or refers to something that is not in the figure itself."""
     refers = name in ("href", "src") and not value.startswith(("#", EMBEDDED))
     return name.startswith("on") or refers or (name != "aria-label" and REFERS_OUTSIDE.search(value) is not None)

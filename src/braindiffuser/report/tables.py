@@ -62,7 +62,7 @@ def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
 
 
 def metric_family(entry: Mapping[str, Any]) -> Family:
-    """Tell which axis a metric belongs on: identification has a chance level, a distance is better when lower."""
+    """Return the metric's family, which decides its axis: identification has a chance level, a distance is better when lower."""
     if entry.get("chance") is not None:
         return "Two-way identification"
     return "Pixel metrics" if entry["higher_is_better"] else "Distances"
@@ -88,7 +88,7 @@ def format_score(entry: Mapping[str, Any], value: float | None) -> str:
 
 
 def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
-    """Print the 95 % interval, "90.1 – 92.8 %", or nothing where there is none."""
+    """Print the 95 % interval, "90.1 – 92.8 %"; empty where there is none."""
     if found is None or found.low is None or found.high is None:
         return ""
     low, high = format_score(entry, found.low), format_score(entry, found.high)
@@ -133,7 +133,7 @@ def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = C
 
 
 def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison | None:
-    """Tell if `condition` is better than `other`, or worse, with intervals that do not touch; else they overlap.
+    """Return "better" or "worse" (than `other`) by separate intervals, else "overlap".
 
     Returns None where one of the two, or its interval, was not computed. Separate intervals are a stricter demand than
     an interval of the paired difference would be, so "overlap" does not mean "equal".
@@ -147,7 +147,7 @@ def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison 
 
 
 def baseline_sentence(scores: Mapping[str, Any]) -> str:
-    """Say on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
+    """Return a sentence: on how many metrics the reconstruction beats all baselines, counting separate intervals only."""
     metrics = _metrics(scores)
     names = [name for name in BASELINES if any(name in (entry.get("baselines") or {}) for entry in metrics.values())]
     if not names:
@@ -163,7 +163,7 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
 
 
 def ablation_sentences(scores: Mapping[str, Any], ablations: Mapping[str, str]) -> list[str]:
-    """Say for each ablation whether what it leaves out earns its place, from the numbers alone.
+    """Return a sentence for each ablation: whether what it leaves out earns its place, from the numbers alone.
 
     What is left out earns its place if the whole method beats the ablation on some metric and loses on none, counting only
     metrics whose 95 % intervals do not overlap.
@@ -236,10 +236,10 @@ def _verdict(metrics: Mapping[str, Mapping[str, Any]], ablation: str) -> str:
         for wanted in ("better", "worse", "overlap")
     )
     if not (better or worse or overlap):
-        return "not tested, no metric has 95 % intervals of it and of the whole method"
+        return "not tested: no metric has intervals for both"
     verdict = {
         (True, False): "what it leaves out earns its place",
-        (True, True): "what it leaves out is a trade",
+        (True, True): "what it leaves out is a trade-off",
         (False, True): "what it leaves out does not earn its place",
         (False, False): "what it leaves out is not shown to earn its place",
     }[bool(better), bool(worse)]

@@ -1,8 +1,8 @@
 """Stages of a run: each is a record in a file of its own, and everything about the order of work derives from the records.
 
 A stage is divided into units that are made and kept separately: `extract` and `fit` have one per target group, `reconstruct` one
-per kind of pictures. A *step* is one unit of a stage. Another setting makes stale only the steps that look at it, and those that
-need them.
+per kind of pictures. A *step* is one unit of a stage. A changed setting makes stale only the steps that depend on it, and those
+that need them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _no_checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage is.
+    """Declaration of a stage.
 
     Attributes:
         name: also of its command.
@@ -92,8 +92,8 @@ class Stage:
         roles_while_reading: those of `roles` that the stage itself hashes while it reads them.
         roles_by_name: roles of the recording's files of which only the names matter.
         checkpoints: checkpoint folders whose contents one unit depends on, by a name.
-        available: names of things that one unit uses if this machine has them, such as scoring networks; when one is added
-            later, the unit is made anew.
+        available: optional resources that one unit uses if this machine has them, such as scoring networks; when one is
+            added later, the unit is recomputed.
         on_device: whether it computes on the experiment's device.
     """
 

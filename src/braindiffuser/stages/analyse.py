@@ -36,7 +36,7 @@ def _answer(work: Work, analysis: Analysis) -> Outcome:
         outcome = analysis.run(_findings(work, analysis))
     except ValidationError as error:
         faults = list_faults(error)
-        raise RunError(f"a section of analysis {analysis.label} does not fit ({error.title}): {faults}") from error
+        raise RunError(f"a section of analysis {analysis.label} is not valid ({error.title}): {faults}") from error
     if not isinstance(outcome, Outcome):
         raise RunError(f"analysis {analysis.label} returned {type(outcome).__name__}, expected an Outcome")
     return outcome
@@ -59,7 +59,7 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
 
 
 def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, function: Any) -> Any:
-    """Return a function, or one that asks for what its author forgot to declare, if the analysis does not declare it."""
+    """Return `function`, or one that raises what to declare."""
 
     def refuse(*_: Any) -> Any:
         raise RunError(f"analysis {analysis.label} asks for {what}, which its class must declare: {wanted}")
@@ -103,7 +103,7 @@ def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequ
 
 
 def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
-    """Draw by every variant up to the whole method; one variant's networks are let go before the next one's are loaded."""
+    """Draw by every variant up to the whole method; one variant's networks are released before the next one's are loaded."""
     made: dict[str, Pictures] = {}
     for variant in work.experiment.generator.chain("full"):
         start = work.experiment.generator.variants[variant].start
@@ -142,9 +142,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     analysis = _analysis(experiment, unit)
     unknown = [name for name in analysis.needs if name not in STAGE.needs]
     if unknown:
-        raise RunError(
-            f"analysis {unit} needs {unknown[0]}, which is no stage before analyse: {', '.join(STAGE.needs)} are"
-        )
+        raise RunError(f"analysis {unit} needs {unknown[0]}, but analyses may need only: {', '.join(STAGE.needs)}")
     asked = (*analysis.needs, "prepare", "extract")
     return tuple(step for name, stage in stages().items() if name in asked for step in stage.steps(experiment))
 
@@ -171,7 +169,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="analyse",
-    does="analyses of the run, such as the preferred picture of each ROI",
+    does="run the analyses, such as the preferred picture of each ROI",
     reads="decoders, predictions, truth, responses, ROIs, scores",
     writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
     needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),

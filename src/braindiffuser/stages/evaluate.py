@@ -1,6 +1,6 @@
 """Pictures → scores with intervals, beside the ceiling, three baselines and the ablations.
 
-Each test set is scored among itself. Metrics whose network's checkpoint is not on this machine are left out, and said so.
+Each test set is scored separately. Metrics whose network's checkpoint is not on this machine are left out and reported.
 """
 
 from __future__ import annotations
@@ -94,9 +94,8 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
 def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
     """Score all kinds of pictures of one test set, one kind after the other.
 
-    A reconstruction is made from its own responses, and what else it is made from (a test set's mean and spread, under
-    `transductive`) does not depend on their order. So shuffling responses among the stimuli shuffles the reconstructions, but
-    for the noise that they start from: that baseline is the reconstructions, each moved to another stimulus.
+    Shuffled responses would give the same reconstructions in another order, apart from noise (statistics of a test set, under
+    `transductive`, do not depend on order); so this baseline compares each reconstruction with another stimulus.
     """
     from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
     from braindiffuser.metrics.scorer import extract_features, take
@@ -166,7 +165,7 @@ def _write_sections(
 
 
 def gallery_kinds(experiment: Experiment) -> dict[str, str]:
-    """Return the kinds of pictures that a gallery shows, from left to right: the way to the whole method, and its ceiling."""
+    """Return the kinds of pictures of a gallery, from left to right: seen, the variants up to the whole method, the ceiling."""
     generator = experiment.generator
     way = {kind_name(variant, "predictions"): generator.variants[variant].label for variant in generator.chain("full")}
     ceiling = {"from_true_features": "From true features"} if experiment.pictures.ceiling else {}
@@ -208,7 +207,7 @@ def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
 
 STAGE = Stage(
     name="evaluate",
-    does="scores of the pictures, with intervals, ceiling, baselines and ablations",
+    does="score the pictures, with intervals, ceiling, baselines and ablations",
     reads="pictures, stimuli, noise ceilings",
     writes=(
         "reconstructions/seen/*.png",

@@ -78,7 +78,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="extract",
-    does="stimuli and captions to the features that decoders learn to predict",
+    does="turn stimuli and captions into the features that decoders predict",
     reads="stimuli, captions",
     writes=("arrays/targets/**", "arrays/truth/**", "arrays/null/**"),
     needs=("prepare",),

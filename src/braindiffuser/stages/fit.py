@@ -120,7 +120,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="fit",
-    does="decoders from responses to features, and the features that they predict for the test stimuli",
+    does="fit decoders and predict the features of the test stimuli",
     reads="responses, targets",
     writes=("decoders/*.safetensors", "arrays/predictions/**"),
     needs=("prepare", "extract"),

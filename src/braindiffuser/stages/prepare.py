@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.responses import ResponseAccumulator, Responses
 
 SUMS = "sums.npz"
-"""What a killed run goes on from."""
+"""Partial sums to resume from."""
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
 
 
 def _make_recording(work: Work, draft: Draft) -> None:
-    """Make the recording's files, which are noted as they come; if one was damaged since, all are made anew."""
+    """Generate the recording's files, each noted as finished; if one was damaged, all are generated again."""
     if draft.lost:
         draft.clear()
     folder = draft.folder / "nsd"
@@ -142,7 +142,7 @@ def _choose_voxels(
 
 
 def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
-    """Sum sessions one after the other; go on from the sums of a killed run if its sessions are as they were."""
+    """Sum sessions one after the other; resume from stored sums if session files are unchanged."""
     accumulator = _resumed(work, draft, recording)
     numbers, read = recording.session_numbers, _hashes(work, recording, accumulator.sessions_done)
     for session in numbers:
@@ -153,7 +153,7 @@ def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccum
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         work.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     if read != _hashes(work, recording, accumulator.sessions_done):
-        raise RecordingError("sessions were changed while they were averaged: run the same command again to begin anew")
+        raise RecordingError("sessions were changed while they were averaged: run the same command again to start over")
     return accumulator
 
 
@@ -176,13 +176,13 @@ def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[s
     files, listed = [recording.session_files(session) for session in sessions], work.contents.files.get("betas")
     new = [name for names in files for name in names if listed is not None and name not in listed]
     if new:
-        raise RecordingError(f"betas {new[0]} came after this run was opened: run the same command again")
+        raise RecordingError(f"betas file {new[0]} was added after this run was opened: run the same command again")
     return [digest for names in files for digest in work.contents.digests_of("betas", names).values()]
 
 
 STAGE = Stage(
     name="prepare",
-    does="betas to responses, averaged over repeats and normalised by the training set",
+    does="average betas over repeats and normalise them by the training set",
     reads="design, betas, ROIs",
     writes=(
         "nsd/**",

@@ -23,7 +23,7 @@ Source: TypeAlias = Literal["predictions", "truth"]
 
 
 class PictureKind(NamedTuple):
-    """What pictures of one kind are drawn by, and from whose features.
+    """Variant and features of one kind of pictures.
 
     Attributes:
         variant: of the generator.
@@ -66,7 +66,7 @@ def kind_name(variant: str, source: Source) -> str:
 
 
 def null_features(results: Results, groups: Iterable[str]) -> GroupFeatures:
-    """Read the features of "nothing" of some groups; a group may have none."""
+    """Read unconditional features of some groups; a group may have none."""
     return {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
 
 
@@ -125,8 +125,8 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     groups = experiment.generator.groups_of(kind.variant)
     source = "fit" if kind.source == "predictions" else "extract"
     start = () if kind.start is None else (Step("reconstruct", kind.start),)
-    nothing = tuple(Step("extract", group) for group in groups)  # the feature of "nothing"
-    needed = (Step("prepare", "stimuli"), *(Step(source, group) for group in groups), *nothing, *start)
+    null = tuple(Step("extract", group) for group in groups)  # unconditional features
+    needed = (Step("prepare", "stimuli"), *(Step(source, group) for group in groups), *null, *start)
     return tuple(dict.fromkeys(needed))
 
 
@@ -142,7 +142,7 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 STAGE = Stage(
     name="reconstruct",
-    does="decoded features to pictures; also from true features, and without parts of the method",
+    does="draw pictures from decoded features, from true features, and without parts of the method",
     reads="predictions; truth for pictures named …from_true_features alone",
     writes=("reconstructions/**",),
     needs=("extract", "fit"),

@@ -89,7 +89,7 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 STAGE = Stage(
     name="report",
-    does="the page, from stored numbers and pictures",
+    does="write the page from stored numbers and pictures",
     reads="sections, scores, pictures",
     writes=("report/index.html", "report/gallery.png", "report/scores.md"),
     needs=("prepare", "evaluate", "analyse"),

@@ -1,4 +1,4 @@
-"""The folder of a run: finished results, drafts of steps, and the books in which a run keeps what it knows."""
+"""The folder of a run: finished results, drafts of steps, and JSON records with a checksum."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""JSON files in which a run keeps its books; each carries a hash of its own content, so that a damaged one is known as such."""
+"""JSON records with a checksum, so that damage is detected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_book(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_book(path: Path) -> dict[str, Any] | None:
-    """Read back what `write_book` wrote; None if it is not there, or not as it was written."""
+    """Read back what `write_book` wrote; None if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What one step of a run has made so far, in a folder of its own until all of it is there.
+"""A step's files in a separate folder until all are complete.
 
 Every file is written whole, brought to the disk, and only then noted in a journal; after a kill or a power cut, what the
 journal notes is not made again, and everything else is.
@@ -32,28 +32,28 @@ if TYPE_CHECKING:
 BLOCK = 128
 """Rows in a block of an array."""
 COLUMNS = 4096
-"""About how many numbers of a row one file holds, so that a block of columns can be read for all rows without the others."""
+"""Chunk width in columns, so that a block of columns can be read for all rows."""
 
 JOURNAL = "journal.jsonl"
 OVERSHOOT = 0.5
-"""How far beyond [0, 1] pictures of a generator may go before they are taken to be of another scale; they are clipped."""
+"""How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
 
 
 class Draft:
     """Files of one step that is being run; paths are those that they will have in the run's folder."""
 
     def __init__(self, folder: Path, key: str) -> None:
-        """Open a draft, to go on with it if it was begun under the same key, or to begin anew.
+        """Resume a draft of the same key, else start empty.
 
         Args:
             folder: of this draft alone.
-            key: stands for the settings and inputs of the step.
+            key: hash of settings and inputs.
         """
         self.folder, self.key = folder, key
         self._journal = folder / JOURNAL
         self.files: dict[str, FileState] = {}
         self.lost = False
-        """Whether files that were noted, or published before, are not whole any more."""
+        """Whether a noted or published file is damaged."""
         begun, noted = self._read_journal()
         if begun == key:
             self.files = {name: state for name, state in noted.items() if self._is_there(name, state)}
@@ -70,17 +70,16 @@ class Draft:
             path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def clear(self) -> None:
-        """Delete all files, to begin anew."""
+        """Delete all files, to start over."""
         self.remove()
         self._write_journal()
 
     def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
-        """Return the key and the states that are noted; of a damaged journal nothing, so that all is made anew."""
+        """Return the key and the states that are noted: no key without a journal, "" and no states if it is damaged."""
         if not self._journal.is_file():
             return None, {}
-        lines = self._journal.read_text(encoding="utf-8", errors="replace").split("\n")[
-            :-1
-        ]  # a line ends, or was cut short
+        text = self._journal.read_text(encoding="utf-8", errors="replace")
+        lines = text.split("\n")[:-1]  # a last line without its end was cut short
         try:
             entries = [json.loads(line) for line in lines]
             return str(entries[0]["key"]), as_states(
@@ -106,7 +105,7 @@ class Draft:
             os.fsync(file.fileno())
 
     def adopt(self, published: Path, files: Mapping[str, FileState]) -> None:
-        """Take over whole files of the same step that were published before, without copying where the disk can link.
+        """Reuse intact published files of the same step, by hard link where possible.
 
         Args:
             published: the run's folder.
@@ -131,16 +130,16 @@ class Draft:
         self.files = {}
 
     def _place(self, name: str) -> Path:
-        """Return where a file of this draft is to be written; raises what `as_states` raises of names that lead outside."""
-        as_states({name: (0, "", 0, 0)})
+        """Return where a file of this draft is to be written; raises RunError for names outside the folder."""
+        as_states({name: (0, "", 0, 0)}, f"the draft {self.folder}")
         return self.folder / name
 
     def is_as_noted(self, name: str) -> bool:
-        """Tell if a file is noted and has not been written to since."""
+        """Return whether a file is noted and has not been written to since."""
         return name in self.files and self._is_there(name, self.files[name])
 
     def holds(self, name: str) -> bool:
-        """Tell if a file is there and whole."""
+        """Return whether a file is there and whole."""
         return name in self.files
 
     # Arrays
@@ -210,7 +209,8 @@ class Draft:
             raise RunError(
                 f"{self.folder / place} holds {array.dtype} of shape {array.shape}, expected {dtype} of {shape}"
             )
-        array = array.with_config({"write_empty_chunks": True})  # a block of zeros is a file too
+        # write all-zero chunks too, otherwise they look unfinished
+        array = array.with_config({"write_empty_chunks": True})
         starts = range(0, shape[0], chunks[0])
         blocks = [slice(start, min(start + chunks[0], shape[0])) for start in starts]
         return array, [
@@ -242,7 +242,8 @@ class Draft:
         for name, picture in zip(names, pictures, strict=True):
             if not np.isfinite(picture).all():
                 raise RunError(
-                    f"picture {name} has values that are not finite: its network overflowed; compute in float32 (precision: full)"
+                    f"picture {name} has values that are not finite: its network overflowed; compute in float32, "
+                    "such as by generator.diffusion.precision: full"
                 )
             if picture.min() < -OVERSHOOT or picture.max() > 1 + OVERSHOOT:
                 raise RunError(
@@ -322,7 +323,7 @@ def _refuse_infinite(name: str, rows: slice, values: Shaped[np.ndarray, " ..."])
         broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         raise RunError(
             f"{name} has values that are not finite as {values.dtype}, first in row {rows.start + int(broken[0])}: "
-            "what made them overflowed, or its file is damaged"
+            "their computation overflowed, or an input is damaged"
         )
 
 

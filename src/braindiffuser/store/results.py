@@ -2,9 +2,9 @@
 
     steps/extract.latents.json        what the step was made from and every file of it
     unfinished/extract.latents/       the same step while it runs: see `draft`
-    written.json                      hash of what was written to each path, to know a result whose record is lost
+    written.json                      hash of what was written to each path, so that a result is recognised if its record is lost
 
-A step's files are moved to their places when all are there. Then the files of an older result that have no successor are
+A step's files are moved into the run's folder when all are there. Then the files of an older result that have no successor are
 deleted; nothing else ever is.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import zarr
 
 FORMAT = 4
-"""Of the folder; other formats are refused."""
+"""Version of the folder layout; other versions are refused."""
 
 MANIFEST = "manifest.json"
 WRITTEN = "written.json"
@@ -73,7 +73,7 @@ class Results:
         return np.asarray(self.open_array(name)[:])
 
     def has_array(self, name: str) -> bool:
-        """Tell if there is an array of a name."""
+        """Return whether there is an array of a name."""
         return (self.folder / "arrays" / name / "zarr.json").is_file()
 
     def open_array(self, name: str) -> zarr.Array[Any]:
@@ -136,7 +136,7 @@ class Results:
     def _existing(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise RunError(f"{path} is missing: open the run again, and the stage that makes it goes on where it was")
+            raise RunError(f"{path} is missing: run the same command again; its stage recomputes it")
         return path
 
 
@@ -149,7 +149,7 @@ class Store(Results):
         self._parsed: dict[str, tuple[tuple[int, int, int], _Record]] = {}
 
     def is_run(self) -> bool:
-        """Tell if the folder holds a run: a manifest or a record that is whole."""
+        """Return whether the folder holds a run: a manifest or a record that is whole."""
         return bool(self.manifest) or any(self.record(step) for step in self.steps())
 
     # Records of steps
@@ -184,7 +184,7 @@ class Store(Results):
         write_book(self._record_path(step), (self.record(step) or {}) | entries)
 
     def damaged_files(self, step: str) -> dict[str, str]:
-        """Return the files of a finished step that are not as they were written → what happened to them."""
+        """Return the files of a finished step that are not as they were written: name → what happened."""
         record, states = self._record(step)
         damaged = changed_files(self.folder, states)
         if record and not damaged:
@@ -220,7 +220,7 @@ class Store(Results):
     def publish(self, step: str, draft: Draft, facts: Mapping[str, Any]) -> None:
         """Put a complete draft in place of an older result, and write its record.
 
-        A kill in between is no harm: `finish_publishing` goes on when the run is opened again.
+        A kill in between is no harm: `finish_publishing` resumes when the run is opened again.
 
         Args:
             step: its name.
@@ -236,14 +236,14 @@ class Store(Results):
         self._move(step, draft.folder, facts, draft.files)
 
     def finish_publishing(self) -> None:
-        """Complete what a kill interrupted in `publish`; a draft that was damaged since is left to be gone on with.
+        """Complete what a kill interrupted in `publish`; a damaged one stays a draft.
 
         Raises:
             RunError: what `publish` raises.
         """
         for ready in sorted(self.folder.glob(f"unfinished/*/{READY}")):
             step, content = ready.parent.name, read_book(ready) or {}
-            files = as_states(content.get("files", {}))
+            files = as_states(content.get("files", {}), ready)
             whole = all(
                 _holds(ready.parent / name, state) or _holds(self.folder / name, state) for name, state in files.items()
             )
@@ -261,7 +261,7 @@ class Store(Results):
             if source.is_file():
                 place.parent.mkdir(parents=True, exist_ok=True)
                 source.replace(place)
-                source.unlink(missing_ok=True)  # two links to one file stay both
+                source.unlink(missing_ok=True)  # replace() keeps the source if both are links to one file
         for parent in {(self.folder / name).parent for name in files}:
             sync(parent)
         self._remove_successorless(self._record(step)[1], files)
@@ -275,7 +275,7 @@ class Store(Results):
         discard(draft, [READY, *files])
 
     def _remove_successorless(self, old: Mapping[str, FileState], new: Mapping[str, FileState]) -> None:
-        """Delete files of an older result that the new one lacks; one that somebody changed since is theirs, and stays."""
+        """Delete files of an older result that the new one lacks; edited files are kept."""
         gone = {name: state for name, state in old.items() if name not in new}
         kept = changed_files(self.folder, gone)
         remove_files(self.folder, [name for name in gone if name not in kept])
@@ -293,12 +293,12 @@ class Store(Results):
             written = self._written() if written is None else written
             if name in others or not place.is_file() or state_of(place).sha256 != written.get(name):
                 raise RunError(
-                    f"{place} was not written by {step} and is in its way: move it away; nothing is lost, the same command "
-                    "goes on"
+                    f"{place} was not written by {step}, which would replace it: move it, then run the same command again; "
+                    "finished work is kept"
                 )
 
     def _note_written(self, files: Mapping[str, FileState]) -> None:
-        """Remember which content was written where, for the day when a record is lost."""
+        """Store which content was written where, so that a result is recognised if its record is lost."""
         write_book(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
 
     def _written(self) -> dict[str, str]:

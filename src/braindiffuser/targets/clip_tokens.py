@@ -36,7 +36,7 @@ def extract_vision_tokens(
 def cut_levels(pictures: Pictures) -> Pictures:
     """⌊255 ((2 x − 1) + 1) / 2⌋ / 255 in float32, of pictures whose values are 8-bit levels.
 
-    The reference turns pictures to [−1, 1], back to [0, 1] and cuts them off at 8 bits: 63 of the 256 levels come out one lower.
+    The reference turns pictures to [−1, 1], back to [0, 1] and truncates them to 8 bits: 63 of the 256 levels come out one lower.
     """
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
     cut = np.floor((levels * 2 - 1 + 1) / 2 * 255).astype(np.uint8)
@@ -54,7 +54,7 @@ def extract_text_tokens(clip: Clip, captions: Sequence[Sequence[str]]) -> Float3
 def null_tokens(
     clip: Clip, resizing: Resizing = "once"
 ) -> tuple[Float32[np.ndarray, "1 tokens dim"], Float32[np.ndarray, "1 length dim"]]:
-    """Vision and text tokens of nothing: a mid-grey picture (published: level 127) and the empty caption, for guidance."""
+    """Unconditional tokens for guidance: of a mid-grey picture (published: level 127) and of the empty caption."""
     size = clip.model.config.vision_config.image_size
     grey = np.full((1, 3, size, size), 127 / 255 if resizing == "as-published" else 0.5, np.float32)
     return extract_vision_tokens(clip, grey), extract_text_tokens(clip, [[""]])

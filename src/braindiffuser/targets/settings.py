@@ -18,10 +18,12 @@ class LatentConfig(Settings):
         31, description="Number of layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 latents."
     )
     posterior: Literal["sample", "mean"] = Field(
-        "sample", description="Sample of the posterior over latents, as published, or its mean, a cleaner target."
+        "sample",
+        description="Latents: a sample of the posterior (published), or its mean, which has less noise.",
     )
     resizing: Resizing = Field(
-        "once", description="To the VDVAE's size, bilinear: once, in float32; as-published, by Pillow in 8 bits."
+        "once",
+        description="Resizing to the VDVAE's size, bilinear. once: float32; as-published: Pillow, 8 bits.",
     )
 
 
@@ -30,5 +32,5 @@ class EmbeddingConfig(Settings):
 
     resizing: Resizing = Field(
         "once",
-        description="How pictures are resized for CLIP. once: bicubic; as-published: by way of 512 pixels, bilinear, in 8 bits.",
+        description="How pictures are resized for CLIP. once: bicubic; as-published: via 512 pixels, bilinear, in 8 bits.",
     )

@@ -57,7 +57,7 @@ class Stimuli:
 
         Raises:
             RunError: if the target's `reads` does not name "captions".
-            RecordingError: if the captions of a stimulus are one text in place of several.
+            RecordingError: if the captions of a stimulus are one text instead of a tuple.
         """
         if self._captions is None:
             raise RunError('a target that looks at captions must declare so: "captions" in its `reads`')
@@ -71,7 +71,7 @@ class Stimuli:
 
 
 def _check_pictures(pictures: Any, ids: Int[np.ndarray, " n"]) -> None:
-    """Refuse pictures that networks would take for something else."""
+    """Check shape, dtype and range."""
     shape, dtype = np.shape(pictures), getattr(pictures, "dtype", None)
     side = shape[-1] if shape else 0
     if dtype != np.float32 or shape != (len(ids), 3, side, side):
@@ -95,8 +95,7 @@ class Target(Part):
     """Precision in which features of training stimuli are stored; float32 where float16 would move predictions (decision 10)."""
 
     batch_size: PositiveInt = runtime(
-        32,
-        description="Stimuli that go through the network together; halved where they do not fit the memory of a GPU.",
+        32, description="Stimuli per batch; halved if a batch does not fit the GPU's memory."
     )
 
     @model_validator(mode="after")
@@ -122,5 +121,5 @@ class Target(Part):
         """
 
     def null(self, networks: NetworkCache) -> Features | None:
-        """Compute the feature of "nothing" (1, …), which guidance leads away from; None if the group has no such thing."""
+        """Compute the unconditional feature of guidance (1, …), which it leads away from; None if the group has none."""
         return None

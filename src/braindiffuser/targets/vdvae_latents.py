@@ -25,7 +25,7 @@ def extract_latents(
     Args:
         network: any `VDVAE`.
         pictures: (n, 3, height, width) in [0, 1].
-        picture_ids: a number of each picture, that seeds its posterior sample.
+        picture_ids: one number per picture; seeds its sample.
         config: which layers, sample or mean, and whether pictures are resized in float32 or, as published, in 8 bits.
         seed: of the posterior samples.
     """
@@ -48,7 +48,7 @@ def extract_latents(
 def posterior_noise(
     network: VDVAEConfig, picture_ids: Int[np.ndarray, " n"], n_layers: int, seed: int
 ) -> list[torch.Tensor]:
-    """Draw standard normal noise for each layer, from one generator a picture seeded by (seed, id)."""
+    """Draw standard normal noise for each layer, from one generator per picture seeded by (seed, id)."""
     generators = [np.random.default_rng([seed, int(picture_id)]) for picture_id in picture_ids]
     shapes = network.latent_shapes[:n_layers]
     return [

@@ -181,7 +181,7 @@ def test_an_accumulator_is_used_up_by_finishing(trials_factory):
     for session, betas in trials.betas.items():
         accumulator.add(session, betas)
     accumulator.finish()
-    with pytest.raises(RuntimeError, match="handed over its sums"):
+    with pytest.raises(RuntimeError, match=r"finish\(\) was already called"):
         accumulator.finish()
 
 

@@ -163,5 +163,5 @@ def test_unknown_kinds_and_entries_are_answered_with_those_there_are():
 def test_metrics_that_could_not_be_computed_or_printed_are_refused():
     with pytest.raises(ValidationError, match=r"metric bare .* derives from neither PixelMetric nor FeatureMetric"):
         Profile(name="wrong", metrics={"bare": Metric(label="Bare", description="None.", citation="none")})
-    with pytest.raises(ValidationError, match=r"metric sparse .* does not declare its bounds"):
+    with pytest.raises(ValidationError, match=r"metric sparse .* has no bounds: declare them, for example"):
         Profile(name="wrong", metrics={"sparse": Sparse()})

@@ -29,12 +29,14 @@ def test_each_region_shows_its_own_pictures_of_every_kind(coded, outline):
     assert Section.model_validate_json(section.model_dump_json()) == section
 
 
-@pytest.mark.parametrize(("lengths", "said"), [("from-training", "training targets"), ("as-published", "typed in")])
+@pytest.mark.parametrize(
+    ("lengths", "said"), [("from-training", "training targets"), ("as-published", "the authors' constant")]
+)
 def test_the_rule_of_lengths_is_said(lengths, said):
     text = texts(regions_section("wants", FACTS | {"lengths": lengths}, KINDS))[0]
-    assert [rule in text for rule in ("training targets", "typed in")] == [
+    assert [rule in text for rule in ("training targets", "the authors' constant")] == [
         said == "training targets",
-        said == "typed in",
+        said == "the authors' constant",
     ]
 
 

@@ -295,7 +295,7 @@ def test_scores_of_one_metric_without_anything_else_make_a_page(scored, coded, o
     sections = by_name(score_sections([test]))
     assert outline(render_page(HEADER, list(sections.values()), coded)).images()
     (line,) = texts(sections["ablations"], "verdict")
-    assert line == "No a: not tested, no metric has 95 % intervals of it and of the whole method."
+    assert line == "No a: not tested: no metric has intervals for both."
     (sheet,) = blocks(sections["gallery"], ContactSheet)
     assert [strip.score for strip in sheet.strips] == ["0.400", "–"]
 

@@ -104,7 +104,7 @@ def test_compare_says_nothing_without_an_interval():
     [
         ((0.5, 0.5), (0.3, 0.3), "earns its place; the whole method is better on A and B, worse on none"),
         ((0.3, 0.3), (0.5, 0.5), "does not earn its place; the whole method is better on no metric, worse on A and B"),
-        ((0.5, 0.3), (0.3, 0.5), "is a trade; the whole method is better on A, worse on B"),
+        ((0.5, 0.3), (0.3, 0.5), "is a trade-off; the whole method is better on A, worse on B"),
         (
             (0.5, 0.5),
             (0.5, 0.495),
@@ -141,7 +141,7 @@ def test_each_ablation_is_judged_apart_in_the_order_given():
 def test_ablation_without_scores_or_intervals_is_not_judged(others):
     entry = {**metric(0.5, **others), "ablations_ci95": {}}
     for line in tables.ablation_sentences({"metrics": {"m": entry}}, ABLATIONS):
-        assert line.endswith("only: not tested, no metric has 95 % intervals of it and of the whole method.")
+        assert line.endswith("only: not tested: no metric has intervals for both.")
 
 
 def test_baseline_sentence_needs_all_three_baselines_beaten():

@@ -132,7 +132,7 @@ def test_a_file_in_the_way_is_refused_and_nothing_is_lost(store, owner):
         publish(store, step="extract", texts={"a.txt": "precious"})
     draft = store.draft("fit", "one")
     draft.write_text("a.txt", "new")
-    with pytest.raises(RunError, match=r"a\.txt was not written by fit and is in its way: move it away"):
+    with pytest.raises(RunError, match=r"a\.txt was not written by fit, which would replace it: move it, then run"):
         store.publish("fit", draft, facts_of("one"))
     assert (store.folder / "a.txt").read_text() == "precious"
     (store.folder / "a.txt").rename(store.folder / "kept.txt")

@@ -1,6 +1,6 @@
-"""The simulated subject's brain: where its voxels lie, what each of them sees, and how noisy it is.
+"""The simulated subject's brain: where its voxels lie, what each of them responds to, and how noisy it is.
 
-Early voxels see through a population receptive field (pRF) on an oriented-energy and colour bank; higher voxels see
+Early voxels respond to an oriented-energy and colour bank within a population receptive field (pRF); higher voxels to
 sparse combinations of EfficientNet-Lite2 features. Both are linear in those features, so that a linear decoder can find
 layout and colour in the first and content in the second. A brain is a table with one row per voxel of the brain mask,
 in C order of the volume; see `draw_brain` for its columns.
@@ -33,16 +33,16 @@ HALF_MAGNIFICATION = 1.5
 """Eccentricity in degrees at which cortical magnification has halved."""
 
 BANK_SIZE, BANK_MARGIN = 64, 16
-"""The bank sees pictures of 64 pixels with 16 pixels of mid-grey screen around them."""
+"""Filter-bank input: pictures of 64 pixels in a 16-pixel mid-grey border."""
 WAVELENGTHS = (4, 8, 16)
 """Pixels per cycle: 1.9, 0.95 and 0.48 cycles per degree."""
 N_ORIENTATIONS = 4
 N_COLOURS = 3
 N_CHANNELS = N_COLOURS + len(WAVELENGTHS) * N_ORIENTATIONS
-"""Luminance, red-green, blue-yellow; then energy, orientations inside wavelengths."""
+"""Luminance, red-green, blue-yellow; then energy, wavelength by wavelength, orientations fastest."""
 MAP_SIZE = (BANK_SIZE + 2 * BANK_MARGIN) // 2
 SEMISATURATION = 0.05
-"""Mean energy at which the normalised energy reaches half of its ceiling."""
+"""Mean energy at which the normalised energy reaches half of its maximum."""
 
 NETWORK_INPUT = 96
 """EfficientNet-Lite2 sees the 64-pixel scenes enlarged to 96 pixels, not its usual 260: seven times faster."""
@@ -88,10 +88,10 @@ NOISE_CEILING_RANGE = (3.0, 82.0)
 
 
 def draw_brain(grid: tuple[int, int, int], n_early: int, n_higher: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Lay out the brain and draw what is particular to each voxel.
+    """Place the voxels, draw their tuning and noise.
 
     An ellipsoid fills the grid (left to right, posterior to anterior, inferior to superior). Its core is white matter,
-    the rest cortex; from the back come the early voxels, the higher voxels, and cortex that sees nothing.
+    the rest cortex; from the back come the early voxels, the higher voxels, and unresponsive cortex.
 
     Args:
         grid: voxels along x, y, z.
@@ -187,7 +187,7 @@ def _draw_retinotopy(brain: pd.DataFrame, early: pd.DataFrame, rng: np.random.Ge
 
 
 def _divide_higher_cortex(brain: pd.DataFrame, higher: pd.DataFrame, rng: np.random.Generator) -> None:
-    """Write streams and category-selective regions of one hemisphere: boxes in ranks of position."""
+    """Write streams and category-selective regions of one hemisphere: boxes in rank-transformed coordinates."""
     lateral, anterior, dorsal = (_quantiles(higher[axis], rng) for axis in ("depth", "y", "z"))
     stream = np.select([dorsal < 0.4, dorsal < 0.75], [0, 1], 2)  # ventral, lateral, parietal
     middle = anterior < 1 / 3
@@ -316,7 +316,7 @@ def weigh_channels(
     weights: Float32[np.ndarray, "channels n_voxels"],
     n_reference: int,
 ) -> Float32[np.ndarray, "n n_voxels"]:
-    """Compute what early voxels answer: sum over channels of weight · z-scored pooled channel.
+    """Compute the responses of early voxels: Σ over channels of weight · z-scored pooled channel.
 
     The first `n_reference` pictures give the z-scores' mean and standard deviation.
     """
@@ -333,7 +333,7 @@ def standardise_by_first(values: Matrix, n_reference: int) -> Matrix:
 
 
 def network_features(network: EfficientNetLite, pictures: Pictures) -> Float32[np.ndarray, "n d"]:
-    """Compute the features that higher voxels combine: `middle` (88 channels at 4 × 4 places) and `last` (1,280)."""
+    """Compute the features that higher voxels combine: `middle` (88 channels at 4 × 4 positions) and `last` (1,280)."""
     blocks = network.blocks(pictures)
     return np.concatenate([blocks["middle"], blocks["last"]], 1)
 
@@ -343,7 +343,7 @@ def draw_feature_weights(
 ) -> Float32[np.ndarray, "d n_voxels"]:
     """Draw a sparse combination of z-scored features for each higher voxel.
 
-    Without preference, features and signs are drawn evenly. With one, feature j is drawn with probability ∝ r_j² and
+    Without preference, features and signs are drawn uniformly. With one, feature j is drawn with probability ∝ r_j² and
     gets the sign of r_j, its correlation with whether the picture shows the category.
 
     Args:

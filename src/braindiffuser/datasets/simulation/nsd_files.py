@@ -1,4 +1,4 @@
-"""The files of a simulated recording, in NSD's own layout: names, shapes, number types, base and axis order.
+"""The files of a simulated recording, in NSD's own layout: names, shapes, number types, index base and axis order.
 
 Facts about the layout: Allen et al. 2022, doi 10.1038/s41593-021-00962-x, and the NSD Data Manual. Ids in the design
 and behaviour files, trials, sessions and runs count from 1; `nsdId` and the rows of pictures and captions from 0.

@@ -1,6 +1,6 @@
 """Composed photographic scenes: real cut-outs at random place, size and flip on real photographic backgrounds.
 
-The composer knows what it put where, so captions, categories and layout come with every picture, and pictures never run out.
+Being composed, pictures have captions, categories and boxes, without end.
 The photographs and their licences are listed in `scene_kit/kit.csv`.
 """
 
@@ -120,7 +120,7 @@ def compose_scene(kit: SceneKit, rng: np.random.Generator, size: int = 64) -> tu
 def compose_scenes(
     n_scenes: int, seed: int, size: int = 64, split: Split = "training", first: int = 0
 ) -> tuple[RawPictures, list[Scene]]:
-    """Compose scenes `first` … `first + n_scenes - 1` of the endless sequence that `seed` names.
+    """Compose scenes `first` … `first + n_scenes - 1` of the infinite sequence given by `seed`.
 
     Scene number k depends on (seed, k, size, split) alone, so blocks can be composed in any order.
 

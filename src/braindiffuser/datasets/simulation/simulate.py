@@ -61,8 +61,7 @@ def _rng(config: SimulatedSubject, purpose: _Purpose, number: int) -> np.random.
 def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent) -> Path:
     """Write a simulated recording.
 
-    What is there already is kept, so a simulation that was interrupted goes on with the sessions it lacks, and gives
-    the same files.
+    Existing files are kept: an interrupted simulation resumes and yields the same files.
 
     Args:
         folder: becomes the root of the recording (`nsddata`, `nsddata_betas`, … under it); made if it does not exist.
@@ -243,7 +242,7 @@ def _early_signals(
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         block = slice(start, start + PICTURES_AT_ONCE)
         pooled[:, block] = brains.pooled_channels(from_uint8(raw[block]), pooling)
-        progress("early voxels see", min(block.stop, len(raw)), len(raw))
+        progress("simulating early voxels", min(block.stop, len(raw)), len(raw))
     return brains.weigh_channels(pooled, weights, config.n_train)
 
 
@@ -259,7 +258,7 @@ def _higher_signals(
     blocks = []
     for start in range(0, len(raw), PICTURES_AT_ONCE):
         blocks.append(brains.network_features(network, from_uint8(raw[start : start + PICTURES_AT_ONCE])))
-        progress("higher voxels see", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
+        progress("simulating higher voxels", min(start + PICTURES_AT_ONCE, len(raw)), len(raw))
     features = brains.standardise_by_first(np.concatenate(blocks), config.n_train)
     training = scenes[: config.n_train]
     shows = {
@@ -320,7 +319,7 @@ def _record_session(
 def _spatial_noise(
     n_trials: int, grid: tuple[int, int, int], rng: np.random.Generator
 ) -> Float32[np.ndarray, "n_trials x y z"]:
-    """Draw noise of variance 1 that neighbours share in part: white noise under a Gaussian of `NOISE_WIDTH`."""
+    """Draw noise of variance 1 that neighbours share in part: white noise smoothed with a Gaussian of `NOISE_WIDTH`."""
     white = rng.standard_normal((n_trials, *grid), dtype=np.float32)
     impulse = np.zeros(33)
     impulse[16] = 1

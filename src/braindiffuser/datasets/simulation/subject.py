@@ -13,18 +13,19 @@ class SimulatedSubject(Settings):
     """What to simulate. The same settings always give the same recording."""
 
     subject: int = Field(1, ge=1, le=8, description="Number of the subject, 1 to 8, as in NSD.")
-    n_train: int = Field(3000, ge=4, description="Training pictures, which only this subject sees.")
+    n_train: int = Field(3000, ge=4, description="Training pictures.")
     n_test: int = Field(200, ge=1, description="Test pictures, which all subjects see, like NSD's shared 1,000.")
     n_held_out: int = Field(
-        0, ge=0, description="Further test pictures, of photographs that no network was trained on, scored apart."
+        0, ge=0, description="Further test pictures, of photographs that no network was trained on, scored separately."
     )
-    n_repeats: int = Field(3, ge=1, description="Times that each picture is to be shown.")
-    trials_per_session: int = Field(480, ge=2, description="Trials of a session; must divide all trials. NSD has 750.")
+    n_repeats: int = Field(3, ge=1, description="Planned showings of each picture.")
+    trials_per_session: int = Field(480, ge=2, description="Trials per session; must divide the total. NSD: 750.")
     n_missing_sessions: int = Field(
-        1, ge=0, description="Sessions at the end that are designed but not recorded, so that repeats are missing."
+        1, ge=0, description="Last sessions that are planned but not recorded, so some repeats are missing."
     )
     grid: tuple[int, int, int] = Field(
-        (22, 24, 20), description="Size of the volume in voxels: left to right, to anterior, to superior."
+        (22, 24, 20),
+        description="Size of the volume in voxels: left–right, posterior–anterior, inferior–superior.",
     )
     n_early: int = Field(1800, ge=1, description="Voxels of V1, V2, V3 and hV4 together.")
     n_higher: int = Field(1800, ge=1, description="Voxels of all other regions of nsdgeneral.")
