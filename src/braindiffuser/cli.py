@@ -118,6 +118,8 @@ def evaluate(
     if out is not None and seen is None and json_file is None:
         _run(out, config, overwrite, "evaluate", _changes(device=device, profile=profile), modules)
     elif seen is not None and made is not None and out is None:
+        if config is not None or overwrite or modules:
+            _fail("--config, --overwrite and --with are of runs; for two folders give --profile, --device and --json")
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
         _fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")

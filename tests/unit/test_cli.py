@@ -274,3 +274,10 @@ def test_simulated_sizes_that_cannot_be_are_refused(arguments, words, tmp_path):
     result = runner.invoke(app, ["simulate", str(tmp_path / "recording"), *arguments])
     assert result.exit_code == 1
     assert words in words_of(result)
+
+
+@pytest.mark.parametrize("option", [["--config", "demo"], ["--overwrite"], ["--with", "lab.depth"]])
+def test_options_of_runs_are_refused_for_two_folders(option):
+    result = runner.invoke(app, ["evaluate", "seen", "made", *option])
+    assert result.exit_code == 1
+    assert "are of runs" in result.output

@@ -5,14 +5,16 @@ import json
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from braindiffuser import stages as package
 from braindiffuser.analyses import roi_maximisation
 from braindiffuser.datasets.dataset import ROLES
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
-from braindiffuser.stages import Step, all_steps, stages, stages_table
+from braindiffuser.stages import Step, all_steps, extract, stages, stages_table
 from braindiffuser.stages.reconstruct import kind_name, picture_kinds
 
 PRESETS = ("demo", "brain-diffuser")
@@ -315,3 +317,20 @@ def test_the_table_lists_every_stage_with_what_it_writes():
     for line, stage in zip(lines[2:], stages().values(), strict=True):
         assert stage.does in line
         assert all(f"`{pattern}`" in line for pattern in stage.writes)
+
+
+def test_the_precision_of_targets_is_part_of_what_is_extracted(monkeypatch):
+    experiment = Experiment.load("demo")
+    before = extract.STAGE.influences(experiment, "latents")
+    monkeypatch.setattr(type(experiment.targets["latents"]), "stored_as", "float32")
+    assert extract.STAGE.influences(experiment, "latents") != before
+    assert extract.STAGE.influences(experiment, "vision") == extract.STAGE.influences(Experiment.load("demo"), "vision")
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    "features", [np.ones((2, 3), complex), np.ones((2, 3), object), np.full((2, 3), "a"), np.ones(2), np.ones((2, 0))]
+)
+def test_features_that_are_not_rows_of_real_numbers_are_refused(features):
+    with pytest.raises(RunError, match="expected real numbers"):
+        extract._check(features, Experiment.load("demo").targets["latents"])

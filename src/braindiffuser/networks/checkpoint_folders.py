@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from braindiffuser.files import FileState, state_of
+from braindiffuser.files import UNFINISHED, FileState, state_of
 from braindiffuser.networks.downloads import checkpoints_folder
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
@@ -27,7 +27,7 @@ def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) ->
     """
     content, known = hashlib.sha256(), {} if known is None else known
     for path in sorted(folder.glob("*")):
-        if path.suffix in {".json", ".safetensors"} and path.is_file():
+        if path.suffix in {".json", ".safetensors"} and path.is_file() and not path.name.startswith(UNFINISHED):
             known[path] = state_of(path, known.get(path))
             content.update(path.name.encode() + bytes.fromhex(known[path].sha256))
     return content.hexdigest()[:16]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ SIZE_TOLERANCE = 0.05
 def checkpoints_folder() -> Path:
     """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache."""
     named = os.environ.get("BRAINDIFFUSER_CHECKPOINTS")
-    return Path(named) if named else _cache() / "braindiffuser"
+    return Path(named).expanduser() if named else _cache() / "braindiffuser"
 
 
 def torchvision_folder() -> Path:
@@ -61,7 +62,7 @@ def check_file(path: Path, file: PublishedFile) -> None:
         DependencyError: if they differ.
     """
     note = _note(path)
-    noted = note.read_text(encoding="utf-8").partition(" ")[0].strip() if note.is_file() and not file.sha256 else ""
+    noted = _noted(note) if note.is_file() and not file.sha256 else ""
     fault = _fault(path, file, file.sha256 or noted)
     if fault:
         other = f", or {note.name} alone if you put another file there" if noted else ""
@@ -86,6 +87,13 @@ def _digest(path: Path) -> str:
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _noted(note: Path) -> str:
+    words = note.read_text(encoding="utf-8", errors="replace").split()
+    if not words or not re.fullmatch("[0-9a-fA-F]{64}", words[0]):
+        raise DependencyError(f"{note} holds no SHA-256: delete it, and download the file again if you do not trust it")
+    return words[0].lower()
 
 
 def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> Path:

@@ -50,9 +50,19 @@ def _features(work: Work, target: Target, batches: Batches, ids: Int[np.ndarray,
 
     def extract(chosen: slice) -> Features:
         stimuli = Stimuli(own[chosen], pictures, captions)
-        return np.asarray(target.extract(stimuli, work.networks, work.experiment.seed))
+        features = np.asarray(target.extract(stimuli, work.networks, work.experiment.seed))
+        _check(features, target)
+        return features
 
     return np.concatenate([features for _, features in batches.over(len(own), extract)])
+
+
+def _check(features: np.ndarray, target: Target) -> None:
+    if features.dtype.kind not in "fiu" or features.ndim < 2 or not np.prod(features.shape[1:]):
+        raise RunError(
+            f"{type(target).__name__}.extract() returned {features.dtype} of shape {features.shape}, expected real numbers: "
+            "a row of at least one per stimulus"
+        )
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:
@@ -65,7 +75,12 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
-    return {"seed": experiment.seed, f"targets.{unit}": experiment.targets[unit].influences(experiment.device)}
+    target = experiment.targets[unit]
+    return {
+        "seed": experiment.seed,
+        f"targets.{unit}": target.influences(experiment.device),
+        f"targets.{unit}.stored_as": target.stored_as,
+    }
 
 
 def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:

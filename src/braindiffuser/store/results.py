@@ -22,7 +22,7 @@ from jaxtyping import Shaped
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.files import FileState, as_states, changed_files, remove_files, replacing, state_of, sync
+from braindiffuser.files import UNFINISHED, FileState, as_states, changed_files, remove_files, replacing, state_of, sync
 from braindiffuser.store.books import CHECKSUM, read_book, write_book
 from braindiffuser.store.draft import Draft, discard, picture_name, read_bundle
 
@@ -177,7 +177,8 @@ class Store(Results):
     def steps(self) -> Iterator[str]:
         """Yield the names of all steps that have a record."""
         for path in sorted((self.folder / "steps").glob("*.json")):
-            yield path.stem
+            if not path.name.startswith(UNFINISHED):
+                yield path.stem
 
     def update_record(self, step: str, **entries: Any) -> None:
         """Set entries of a step's record."""

@@ -105,6 +105,8 @@ class Target(Part):
             raise ValueError(
                 f"`reads` names {', '.join(unknown) or 'nothing'}; a target reads stimuli, captions, or both"
             )
+        if self.stored_as not in {"float16", "float32"}:
+            raise ValueError(f"`stored_as` is {self.stored_as!r}; training targets are stored in float16 or float32")
         return self
 
     @abstractmethod

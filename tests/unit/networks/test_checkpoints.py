@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from braindiffuser.files import UNFINISHED
 from braindiffuser.networks import checkpoints
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
 from braindiffuser.networks.checkpoints import (
@@ -255,3 +256,6 @@ def test_hash_changes_with_any_network_file_and_with_nothing_else(tmp_path):
     assert hash_checkpoint(tmp_path) == before
     (tmp_path / "model.safetensors").write_bytes(b"Weights")
     assert hash_checkpoint(tmp_path) != before
+    before = hash_checkpoint(tmp_path)
+    (tmp_path / f"{UNFINISHED}4711-model.safetensors").write_bytes(b"of a killed conversion")
+    assert hash_checkpoint(tmp_path) == before

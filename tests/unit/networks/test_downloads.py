@@ -237,3 +237,22 @@ def test_the_folder_of_checkpoints_can_be_named(tmp_path, monkeypatch):
     monkeypatch.delenv("BRAINDIFFUSER_CHECKPOINTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert checkpoints_folder() == tmp_path / "cache" / "braindiffuser"
+
+
+@pytest.mark.parametrize("note", [b"", b"  \n", DIGEST[:1].encode(), b"\xff\xfe\x00", b"<html>"])
+def test_a_note_without_a_hash_vouches_for_nothing(tmp_path, note):
+    (tmp_path / "net.pth").write_bytes(CONTENT)
+    (tmp_path / NOTE).write_bytes(note)
+    with pytest.raises(DependencyError, match=r"net\.pth\.sha256 holds no SHA-256: delete it"):
+        check_file(tmp_path / "net.pth", ON_HUB)
+
+
+def test_a_note_in_capitals_is_the_same_hash(tmp_path):
+    (tmp_path / "net.pth").write_bytes(CONTENT)
+    (tmp_path / NOTE).write_text(f"{DIGEST.upper()}  net.pth\n")
+    check_file(tmp_path / "net.pth", ON_HUB)
+
+
+def test_the_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", "~/networks")
+    assert checkpoints_folder() == Path.home() / "networks"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.errors import RunError
+from braindiffuser.files import UNFINISHED
 from braindiffuser.store.books import write_book
 from braindiffuser.store.results import READY, WRITTEN, Store, read_json
 
@@ -215,3 +216,9 @@ def test_a_list_of_files_that_leads_out_of_the_folder_is_not_followed(store, nam
     with pytest.raises(RunError, match="lies outside its folder"):
         store.finish_publishing()
     assert precious.read_text() == "precious"
+
+
+def test_what_a_killed_process_left_among_the_records_is_no_step(store):
+    publish(store)
+    (store.folder / "steps" / f"{UNFINISHED}4711-fit.json").write_text("{")
+    assert list(store.steps()) == ["fit"]

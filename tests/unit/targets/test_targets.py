@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks.cache import NetworkCache
@@ -166,3 +167,13 @@ def test_networks_compute_where_the_cache_says(stimuli, monkeypatch):
 def test_text_tokens_are_stored_in_full_precision_and_all_others_in_half():
     """Half precision moves text predictions (decision 10)."""
     assert (CLIPText.stored_as, CLIPVision.stored_as, VDVAELatents.stored_as) == ("float32", "float16", "float16")
+
+
+def test_only_two_precisions_are_stored():
+    class Bytes(CLIPText):
+        stored_as = "int8"
+
+    with pytest.raises(
+        ValidationError, match=r"`stored_as` is 'int8'; training targets are stored in float16 or float32"
+    ):
+        Bytes(checkpoint="demo/clip")
