@@ -292,7 +292,7 @@ def test_what_needs_a_linear_decoder_says_so_on_the_page_and_does_not_stop_the_r
     for stage in ("prepare", "extract", "fit", "analyse"):
         run.do(stage)
     section = read(tmp_path, "sections/analyse.roi_maximisation.json")
-    assert "linear decoders alone" in section["blocks"][0]["text"]
+    assert "can only be decoded by linear decoders" in section["blocks"][0]["text"]
     assert not (tmp_path / "reconstructions").exists()
 
 

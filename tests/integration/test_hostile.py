@@ -439,7 +439,7 @@ def test_an_analysis_that_returns_something_else_is_told(root, tmp_path, monkeyp
         (lambda *_: {}, "analysis names returned dict, expected an Outcome"),
         (
             lambda *_: fakes.Section(name="A b", title=3, blocks=()),
-            r"a section of analysis names does not fit \(Section\): name: ",
+            r"a section of analysis names is not valid \(Section\): name: ",
         ),
     ):
         monkeypatch.setattr(fakes.Names, "run", answer)
