@@ -209,7 +209,7 @@ def checkpoints(
     get: Annotated[
         bool,
         typer.Option(
-            "--download", help="Download missing files; resumes after an interruption where the server allows."
+            "--download", help="Download missing files; whole ones are kept, an interrupted one begins again."
         ),
     ] = False,
     convert: Annotated[

@@ -155,6 +155,7 @@ def _bar_class(file: PublishedFile, progress: Progress) -> type[Any]:
     from tqdm import tqdm
 
     class Bar(tqdm):
+        monitor_interval = 0  # no thread that redraws: nothing is drawn
         furthest = 0  # of two bars, where huggingface_hub has one for what came and one for what is written
 
         def __init__(self, total: int | None, initial: int = 0, **_: Any) -> None:
