@@ -28,7 +28,6 @@ from PIL import Image
 from torch import nn
 
 from braindiffuser.arrays import Matrix, Pictures
-from braindiffuser.contents import Contents
 from braindiffuser.datasets.nsd_layout import open_stimuli
 from braindiffuser.datasets.recording import TRIAL_COLUMNS, Recording
 from braindiffuser.experiment import Experiment
@@ -38,7 +37,8 @@ from braindiffuser.metrics import published_networks
 from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.metrics.published_networks import NETWORKS, feature_network
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.stages import Work, stages
+from braindiffuser.recording_hashes import RecordingHashes
+from braindiffuser.stages import StageContext, stages
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Store
 
@@ -146,8 +146,8 @@ def report(folder: Path) -> None:
 def do(stage: str, folder: Path) -> None:
     """Do a stage, whatever was done before."""
     store = Store(folder / "run")
-    contents = Contents(store, {}, silent)
-    work = Work(
+    contents = RecordingHashes(store, {}, silent)
+    context = StageContext(
         experiment=experiment(folder),
         results=store,
         manifest=lambda: store.manifest,
@@ -158,7 +158,7 @@ def do(stage: str, folder: Path) -> None:
         progress=silent,
     )
     draft = store.draft(stage, "benchmark")
-    for _ in stages()[stage].compute(work, {"": draft}):
+    for _ in stages()[stage].compute(context, {"": draft}):
         store.publish(stage, draft, facts_of(draft))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from braindiffuser.analyses import Analysis, Findings, Outcome
+from braindiffuser.analyses import Analysis, Outcome, RunData
 from braindiffuser.metrics import bootstrap_interval
 from braindiffuser.metrics.two_way_identification import two_way_identification
 from braindiffuser.report import CSS_COLOURS, Cell, Figure, Figures, Row, Section, Table, Text, as_svg
@@ -25,10 +25,10 @@ Interval = tuple[float, float, float]
 class DecodingAccuracy(Analysis):
     """Two-way identification of test stimuli by their decoded features: group by group, each test set among itself."""
 
-    def run(self, findings: Findings) -> Outcome:
+    def run(self, data: RunData) -> Outcome:
         """Compare decoded features with the stimuli's own."""
-        sets, groups = findings.test_sets, findings.groups
-        found = {group: {name: _accuracy(findings, group, rows) for name, rows in sets.items()} for group in groups}
+        sets, groups = data.test_sets, data.groups
+        found = {group: {name: _accuracy(data, group, rows) for name, rows in sets.items()} for group in groups}
         first = {group: next(iter(by_set.values())) for group, by_set in found.items()}
         best = max(first, key=first.__getitem__)
         sentence = f"Test stimuli are told apart best by {best}: {_percent(first[best][0])}, where chance is 50 %."
@@ -43,8 +43,8 @@ class DecodingAccuracy(Analysis):
         return Outcome(Section(name=self.label, title="How well is each group decoded?", blocks=blocks), facts=found)
 
 
-def _accuracy(findings: Findings, group: str, rows: slice) -> Interval:
-    truth, predicted = findings.truth(group)[rows], findings.predictions(group)[rows]
+def _accuracy(data: RunData, group: str, rows: slice) -> Interval:
+    truth, predicted = data.truth(group)[rows], data.predictions(group)[rows]
     n = len(truth)
     per_stimulus = two_way_identification(truth.reshape(n, -1), predicted.reshape(n, -1))
     return (float(per_stimulus.mean()), *bootstrap_interval(per_stimulus, np.random.default_rng(0)))

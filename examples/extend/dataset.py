@@ -45,7 +45,7 @@ class PlainFiles(Dataset):
         return {role: {name: self.root / name} for role, name in FILES.items() if (self.root / name).is_file()}
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         """The folder, which no run may be written into."""
         return self.root
 

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt
 
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
-from braindiffuser.regression import Decoded, Learnt, Regressor, TargetArray, TestSets, TrainingRows
+from braindiffuser.regression import Decoded, FittedDecoder, Regressor, TargetArray, TestSets, TrainingRows
 
 
 class NearestNeighbours(Regressor):
@@ -42,19 +42,21 @@ class NearestNeighbours(Regressor):
         targets: Mapping[str, TargetArray],
         device: str,
         progress: Progress = silent,
-    ) -> dict[str, Learnt]:
+    ) -> dict[str, FittedDecoder]:
         """Choose k for each group by the squared error of training stimuli, each decoded from all others."""
         order = _neighbours(rows, max(self.k))
-        learnt = {}
+        fitted = {}
         for group in targets:
             values = _flat(targets[group])
             errors = {k: float(((_mean(values, order, k) - values) ** 2).mean()) for k in self.k}
-            learnt[group] = Learnt({"k": np.array(min(errors, key=errors.__getitem__))}, {"squared_error": errors})
-        return learnt
+            fitted[group] = FittedDecoder(
+                {"k": np.array(min(errors, key=errors.__getitem__))}, {"squared_error": errors}
+            )
+        return fitted
 
     def decode(
         self,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         responses: TestSets,
@@ -63,7 +65,7 @@ class NearestNeighbours(Regressor):
     ) -> Iterator[tuple[str, Decoded]]:
         """Average the targets of each test response's neighbours."""
         order = {name: _neighbours(rows, max(self.k), values) for name, values in responses.items()}
-        for group, found in learnt.items():
+        for group, found in fitted.items():
             values = _flat(targets[group])
             yield group, {name: _mean(values, own, int(found.arrays["k"])) for name, own in order.items()}
 

@@ -218,26 +218,26 @@ def checkpoints(
 ) -> None:
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
     with _errors_as_sentences():
-        from braindiffuser.networks.downloads import checkpoints_folder
+        from braindiffuser.networks.downloads import downloads_folder
 
         if get:
             from braindiffuser.networks.published import download_all
 
             with _progress() as progress:
-                download_all(checkpoints_folder(), progress)
+                download_all(downloads_folder(), progress)
         if convert:
             from braindiffuser.networks.published import convert_all
 
-            convert_all(checkpoints_folder(), lambda line: console.print(line, highlight=False))
+            convert_all(downloads_folder(), lambda line: console.print(line, highlight=False))
         _print_published(Console())
 
 
 def _print_published(out: Console) -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
     from braindiffuser.networks.catalogue import ALL
-    from braindiffuser.networks.downloads import checkpoints_folder, find
+    from braindiffuser.networks.downloads import downloads_folder, find
 
-    folder = checkpoints_folder()
+    folder = downloads_folder()
     missing = [file for file in ALL if find(file, folder) is None]
     total = sum(file.megabytes for file in missing)
     lines = [f"Published checkpoints: {len(missing)} of {len(ALL)} files are missing, {total:,.0f} MB"]
@@ -336,11 +336,11 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
         from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
         from braindiffuser.metrics.folders import evaluate_folders
-        from braindiffuser.networks.downloads import checkpoints_folder
+        from braindiffuser.networks.downloads import downloads_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
 
         check_device(device)
-        scores = evaluate_folders(seen, made, profile, checkpoints_folder(), device)
+        scores = evaluate_folders(seen, made, profile, downloads_folder(), device)
         if json_file is not None:
             with replacing(json_file) as beside:
                 beside.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from braindiffuser.contents import Contents
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.progress import Progress, silent
-from braindiffuser.run_folder import check_checkpoints, check_folder, check_links, listed, stored_experiment
-from braindiffuser.stages import Stage, Step, Work, all_steps, stages
+from braindiffuser.recording_hashes import RecordingHashes
+from braindiffuser.run_folder import check_checkpoints, check_folder, check_links, join_names, stored_experiment
+from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results, Store
@@ -46,7 +46,7 @@ class Run:
         self.results: Results = store
         self._store = store
         self._progress = progress
-        self._contents = Contents(store, experiment.dataset.files(), progress)
+        self._contents = RecordingHashes(store, experiment.dataset.files(), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._contents)
 
@@ -110,12 +110,12 @@ class Run:
         if stale and not overwrite:
             reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
-                f"{self.results.folder} holds {listed(list(map(str, stale)))} of a run with other settings or inputs "
+                f"{self.results.folder} holds {join_names(list(map(str, stale)))} of a run with other settings or inputs "
                 f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or recompute what changed with "
                 "--overwrite"
             )
         for step in stale:
-            self._store.update_record(str(step), replaced_for=self.states.purpose(step))
+            self._store.update_record(str(step), replaced_for=self.states.consent_key(step))
         for step, state in states.items():
             if state in ("finished", "damaged") and (self._store.record(str(step)) or {}).get("replaced_for"):
                 self._store.update_record(str(step), replaced_for=None)
@@ -155,7 +155,7 @@ class Run:
         steps = stage.steps(self.experiment)
         stale = [str(step) for step in steps if self.state(step) == "stale" and self.states.reasons(step)]
         if stale or uid not in (None, self.experiment.uid):
-            why = f"the inputs of {listed(stale)} changed" if stale else f"another experiment ({uid}) was begun"
+            why = f"the inputs of {join_names(stale)} changed" if stale else f"another experiment ({uid}) was begun"
             raise RunError(
                 f"{why} since this run of {self.results.folder} was opened: open it again, or choose another folder"
             )
@@ -166,7 +166,7 @@ class Run:
             lambda unit: self._draft(Step(stage.name, unit)),
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
-        for unit in stage.compute(self._work, drafts):
+        for unit in stage.compute(self._context, drafts):
             self._publish(Step(stage.name, unit), drafts[unit])
 
     def _draft(self, step: Step) -> Draft:
@@ -179,7 +179,7 @@ class Run:
         name, change = next(iter(changes.items()))
         if gone:
             raise RunError(
-                f"{name} {change}, and {step} cannot be made again: the {listed(gone)} it was made from are gone"
+                f"{name} {change}, and {step} cannot be made again: the {join_names(gone)} it was made from are gone"
             )
         others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
         self._progress(f"recomputing damaged files of {step}: {name} {change}{others}", 1, 1)
@@ -212,8 +212,8 @@ class Run:
                 )
 
     @cached_property
-    def _work(self) -> Work:
-        return Work(
+    def _context(self) -> StageContext:
+        return StageContext(
             experiment=self.experiment,
             results=self.results,
             manifest=lambda: self._store.manifest,
@@ -243,7 +243,7 @@ class Run:
         of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
         if recording.captions is None and of_captions:
             raise RunError(
-                f"the recording has no captions, and targets {listed(of_captions)} are made from them: take these groups out "
+                f"the recording has no captions, and targets {join_names(of_captions)} are made from them: take these groups out "
                 "of the experiment, with a generator that does not draw from them, or give the recording captions"
             )
         return recording
@@ -277,11 +277,11 @@ class Run:
             self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **known, **facts}})
 
     def _note_missing_recording(self) -> None:
-        place, gone = self.experiment.dataset.place, self._contents.gone()
-        if place is not None and not place.exists():
-            self._progress(f"{place} is missing, so changes in it cannot be detected", 1, 1)
+        folder, gone = self.experiment.dataset.folder, self._contents.gone()
+        if folder is not None and not folder.exists():
+            self._progress(f"{folder} is missing, so changes in it cannot be detected", 1, 1)
         elif gone:
-            self._progress(f"all files of {listed(gone)} are missing, so changes in them cannot be detected", 1, 1)
+            self._progress(f"all files of {join_names(gone)} are missing, so changes in them cannot be detected", 1, 1)
 
     def _note_experiment(self) -> None:
         experiment = self.experiment
@@ -303,7 +303,7 @@ class Run:
         own = {str(step) for step in self.steps()}
         orphans = [name for name in self._store.steps() if name not in own]
         if orphans:
-            self._progress(f"kept, though this experiment has no such steps: {listed(orphans)}", 1, 1)
+            self._progress(f"kept, though this experiment has no such steps: {join_names(orphans)}", 1, 1)
 
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless it was edited."""
@@ -334,7 +334,7 @@ class Run:
         """Return a Report of the finished steps: it shows itself in a notebook, saves, and opens in a browser."""
         from braindiffuser.stages.report import build_report
 
-        return build_report(self._work)
+        return build_report(self._context)
 
 
 class _Drafts(Mapping[str, Draft]):

@@ -37,7 +37,7 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
-    place = experiment.dataset.place
+    place = experiment.dataset.folder
     if place is not None:
         out = Path(os.path.realpath(folder))
         places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
@@ -46,7 +46,7 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
     if folder.is_dir() and not Store(folder).is_run():
         foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
         if foreign:
-            raise RunError(f"{folder} holds {listed(foreign)} but no run's manifest: choose an empty folder")
+            raise RunError(f"{folder} holds {join_names(foreign)} but no run's manifest: choose an empty folder")
 
 
 def _tops() -> set[str]:
@@ -98,6 +98,6 @@ def check_links(folder: Path) -> None:
             )
 
 
-def listed(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
     """Join up to six names for a message."""
     return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")

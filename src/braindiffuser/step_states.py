@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from braindiffuser.contents import Contents, differences
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import FileState
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
+from braindiffuser.recording_hashes import RecordingHashes, differences
 from braindiffuser.stages import Step, stages
 from braindiffuser.store.results import Store
 
@@ -22,7 +22,7 @@ result, or to be recomputed."""
 class StepStates:
     """Compares the records of steps with an experiment, its checkpoints and its recording."""
 
-    def __init__(self, experiment: Experiment, store: Store, contents: Contents) -> None:
+    def __init__(self, experiment: Experiment, store: Store, contents: RecordingHashes) -> None:
         """Remember what is compared.
 
         Args:
@@ -101,13 +101,13 @@ class StepStates:
         if record is None or current is None:
             return "unfinished"
         if not current:
-            return "unfinished" if record.get("replaced_for") == self.purpose(step) else "stale"
+            return "unfinished" if record.get("replaced_for") == self.consent_key(step) else "stale"
         if self._store.damaged_files(str(step)):
             return "damaged"
         come = set(self._available(step)) - set(record["available"])
         return "unfinished" if come else "finished"
 
-    def purpose(self, step: Step) -> str:
+    def consent_key(self, step: Step) -> str:
         """Hash present settings and files; --overwrite is recorded with it, so consent holds for these alone."""
         return identity([self.settings(step), self._contents_of(step, self._contents.digests)])
 

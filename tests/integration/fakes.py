@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.datasets.dataset import Dataset, Folder
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.splits import number_repeats
@@ -24,7 +24,7 @@ from braindiffuser.metrics.metric import Citation, Description, FeatureMetric, F
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import runtime
 from braindiffuser.progress import silent
-from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
 from braindiffuser.targets.target import Features, Stimuli, Target
@@ -104,7 +104,7 @@ class Told(Dataset):
         }
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         return self.root
 
 
@@ -190,10 +190,12 @@ class Oracle(Regressor):
 
     def fit(self, rows, targets, device, progress=silent):
         progress("choosing alpha", 1, 1)
-        return {group: Learnt({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets}
+        return {
+            group: FittedDecoder({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets
+        }
 
-    def decode(self, learnt, rows, targets, responses, device, progress=silent):
-        for group, found in learnt.items():
+    def decode(self, fitted, rows, targets, responses, device, progress=silent):
+        for group, found in fitted.items():
             progress("predicting features", 1, 1)
             decoded = {}
             for name, own in responses.items():
@@ -303,26 +305,26 @@ class Names(Analysis):
 
     word: str = Field("found", description="A word of the sentence.")
 
-    def run(self, findings: Findings) -> Outcome:
-        names = [name for name, mask in findings.rois.items() if mask.any()]
-        features = {group: findings.truth(group)[: len(names)] for group in findings.drawn_groups}
-        drawn = findings.draw(features, 40 + np.arange(len(names)))
+    def run(self, data: RunData) -> Outcome:
+        names = [name for name, mask in data.rois.items() if mask.any()]
+        features = {group: data.truth(group)[: len(names)] for group in data.drawn_groups}
+        drawn = data.draw(features, 40 + np.arange(len(names)))
         kind = f"{self.label}_regions"
         refs = [PictureRef(kind=kind, number=number, label=name) for number, name in enumerate(names)]
         groups = tuple(PictureGroup(name=ref.label, pictures=(ref,)) for ref in refs)
         section = Section(
             name=self.label,
             title="Names",
-            blocks=(Text(text=f"{self.word} {len(names)} of {findings.subject}"), Pictures(groups=groups)),
+            blocks=(Text(text=f"{self.word} {len(names)} of {data.subject}"), Pictures(groups=groups)),
         )
         facts = {
             "names": names,
-            "noise_ceiling": findings.noise_ceiling.tolist(),
-            "test_sets": {name: [rows.start, rows.stop] for name, rows in findings.test_sets.items()},
-            "responses": {split: findings.responses(split).tolist() for split in ("train", "test")},
-            "stimulus_ids": {split: findings.stimulus_ids(split).tolist() for split in ("train", "test")},
-            "predictions": {group: findings.predictions(group).tolist() for group in findings.groups},
-            "truth": {group: findings.truth(group).tolist() for group in findings.groups},
+            "noise_ceiling": data.noise_ceiling.tolist(),
+            "test_sets": {name: [rows.start, rows.stop] for name, rows in data.test_sets.items()},
+            "responses": {split: data.responses(split).tolist() for split in ("train", "test")},
+            "stimulus_ids": {split: data.stimulus_ids(split).tolist() for split in ("train", "test")},
+            "predictions": {group: data.predictions(group).tolist() for group in data.groups},
+            "truth": {group: data.truth(group).tolist() for group in data.groups},
         }
         return Outcome(section, {kind: drawn["full"]}, facts)
 
@@ -333,12 +335,12 @@ class Curious(Analysis):
     asks: str = Field("per_image", description="What it asks for.")
     needs: ClassVar[tuple[str, ...]] = ()
 
-    def run(self, findings: Findings) -> Outcome:
+    def run(self, data: RunData) -> Outcome:
         section = Section(name="scores", title="Curious", blocks=())
         if self.asks == "final":
             return Outcome(section, {"final": np.zeros((1, 3, SIDE, SIDE), np.float32)})
         arguments = {"predictions": ("a",), "project": (None, ()), "draw": ({}, ())}
-        getattr(findings, self.asks)(*arguments.get(self.asks, ()))
+        getattr(data, self.asks)(*arguments.get(self.asks, ()))
         return Outcome(section)
 
 

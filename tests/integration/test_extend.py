@@ -264,10 +264,10 @@ def test_neighbours_are_those_whose_responses_correlate_most(extensions):
     responses, tests = rng.normal(size=(40, 30)), {"test": rng.normal(size=(5, 30)), "other": rng.normal(size=(2, 30))}
     targets = {"near": responses[:, :6].reshape(40, 2, 3).astype(np.float16), "far": rng.normal(size=(40, 4))}
     regressor, rows = extensions["regressor"].NearestNeighbours(k=(1, 4, 20)), TrainingRows(responses)
-    learnt = regressor.fit(rows, targets, "cpu")
-    decoded = dict(regressor.decode(learnt, rows, targets, tests, "cpu"))
+    fitted = regressor.fit(rows, targets, "cpu")
+    decoded = dict(regressor.decode(fitted, rows, targets, tests, "cpu"))
     for group, values in targets.items():
-        flat, k = values.reshape(40, -1).astype(np.float32), int(learnt[group].arrays["k"])
+        flat, k = values.reshape(40, -1).astype(np.float32), int(fitted[group].arrays["k"])
         for name, own in tests.items():
             order = np.argsort(-np.corrcoef(own, responses)[: len(own), len(own) :], axis=1)[:, :k]
             np.testing.assert_allclose(decoded[group][name], flat[order].mean(1), rtol=1e-5, atol=1e-6)

@@ -14,7 +14,7 @@ from kills import kill_at
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
-from braindiffuser.store.books import read_book, write_book
+from braindiffuser.store.checked_json import read_checked, write_checked
 from braindiffuser.store.draft import JOURNAL
 from braindiffuser.store.results import FORMAT, READY, Store
 
@@ -167,14 +167,14 @@ def ready(copy, **files):
         assert list(run.experiment and _computed(run, drafts)) == [""]
     draft = drafts[""]
     facts = {**run.states.inputs(step), "uid": "u", "key": draft.key, "versions": {}, "finished": ""}
-    write_book(draft.folder / READY, {"facts": facts, "files": draft.files})
+    write_checked(draft.folder / READY, {"facts": facts, "files": draft.files})
     return store, draft
 
 
 def _computed(run, drafts):
     from braindiffuser.stages import stages
 
-    return stages()["evaluate"].compute(run._work, drafts)
+    return stages()["evaluate"].compute(run._context, drafts)
 
 
 @pytest.mark.parametrize("damage", ["changed", "emptied", "lost", "book"])
@@ -200,7 +200,7 @@ def test_a_ready_draft_does_not_replace_a_users_file(copy):
     path = theirs_at(copy, "notes.txt")
     from braindiffuser.files import state_of
 
-    write_book(folder / READY, {"facts": {}, "files": {"notes.txt": state_of(folder / "notes.txt")}})
+    write_checked(folder / READY, {"facts": {}, "files": {"notes.txt": state_of(folder / "notes.txt")}})
     with pytest.raises(RunError, match="which would replace it"):
         reopen(copy)
     assert path.read_text() == "precious"
@@ -225,7 +225,7 @@ def test_a_book_of_which_one_digit_changed_is_not_believed(name, copy, finished)
     text = path.read_text()
     place = next(k for k in range(len(text) // 2, len(text)) if text[k] in "0123456789")
     path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
-    assert read_book(path) is None
+    assert read_checked(path) is None
     reopen(copy).run_all()
     assert results(copy / "run") == results(finished)
 
@@ -293,11 +293,11 @@ class Forgetful(fakes.Oracle):
     how: str = "order"
 
     def fit(self, rows, targets, device, progress=silent):
-        learnt = super().fit(rows, targets, device, progress)
-        return {"a": learnt["a"]} if self.how == "fit" else learnt
+        fitted = super().fit(rows, targets, device, progress)
+        return {"a": fitted["a"]} if self.how == "fit" else fitted
 
-    def decode(self, learnt, rows, targets, responses, device, progress=silent):
-        for group, decoded in super().decode(learnt, rows, targets, responses, device, progress):
+    def decode(self, fitted, rows, targets, responses, device, progress=silent):
+        for group, decoded in super().decode(fitted, rows, targets, responses, device, progress):
             if self.how == "group" and group == "b":
                 continue
             if self.how == "order":
@@ -418,8 +418,8 @@ def test_facts_that_json_cannot_hold_are_told(root, tmp_path, monkeypatch):
     run = fakes.Names.run
     for fact, words in ((np.float32(1), "not JSON serializable"), (float("nan"), "not JSON compliant")):
 
-        def with_fact(analysis, findings, fact=fact):
-            outcome = run(analysis, findings)
+        def with_fact(analysis, data, fact=fact):
+            outcome = run(analysis, data)
             outcome.facts["fact"] = fact
             return outcome
 
@@ -593,5 +593,5 @@ class Loaded(fakes.Code):
 
 
 def test_books_take_any_key_that_json_takes(tmp_path):
-    write_book(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
-    assert read_book(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}
+    write_checked(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
+    assert read_checked(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}

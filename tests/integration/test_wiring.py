@@ -38,7 +38,7 @@ from scipy.stats import spearmanr
 
 from braindiffuser.analyses.analysis import Outcome
 from braindiffuser.errors import RunError
-from braindiffuser.regression.learnt import load_learnt
+from braindiffuser.regression.fitted_decoder import load_decoder
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import picture_kinds
@@ -246,9 +246,9 @@ def test_responses_to_test_stimuli_reach_neither_voxels_nor_decoders(root, tmp_p
 def test_a_decoder_is_refused_where_other_voxels_were_chosen(run):
     header = {"group": "a", "fingerprint": run.results.read_json("voxels.json")["fingerprint"]}
     path = run.results.path("decoders/a.safetensors")
-    assert load_learnt(path, header).facts == {"group": "a"}
+    assert load_decoder(path, header).facts == {"group": "a"}
     with pytest.raises(RunError, match="was fitted with fingerprint"):
-        load_learnt(path, header | {"fingerprint": "other"})
+        load_decoder(path, header | {"fingerprint": "other"})
 
 
 def shown_in(page, name):

@@ -23,7 +23,7 @@ from braindiffuser.analyses.analysis import Analysis
 
 
 class Question(Analysis):
-    def run(self, findings):
+    def run(self, data):
         raise ValueError("not asked")
 """
 

@@ -16,7 +16,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
 from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.checkpoint_folders import BUNDLED
-from braindiffuser.networks.downloads import checkpoints_folder
+from braindiffuser.networks.downloads import downloads_folder
 from braindiffuser.step_states import flatten
 
 MINIMAL = {
@@ -244,11 +244,11 @@ def test_a_group_of_a_preset_can_be_taken_out():
 def test_checkpoints_are_bundled_or_downloaded_or_anywhere():
     experiment = an_experiment(targets={"vision": {"checkpoint": "demo/clip"}})
     assert experiment.checkpoints == {
-        "targets.latents.checkpoint": checkpoints_folder() / "a" / "vdvae",
+        "targets.latents.checkpoint": downloads_folder() / "a" / "vdvae",
         "targets.vision.checkpoint": BUNDLED / "demo" / "clip",
-        "targets.text.checkpoint": checkpoints_folder() / "a" / "clip",
-        "generator.vdvae": checkpoints_folder() / "a" / "vdvae",
-        "generator.autoencoder": checkpoints_folder() / "a" / "autoencoder",
+        "targets.text.checkpoint": downloads_folder() / "a" / "clip",
+        "generator.vdvae": downloads_folder() / "a" / "vdvae",
+        "generator.autoencoder": downloads_folder() / "a" / "autoencoder",
         "generator.unet": Path("/elsewhere/unet"),
     }
 

@@ -1,4 +1,4 @@
 from .analysis import Analysis as Analysis
-from .analysis import Findings as Findings
 from .analysis import Outcome as Outcome
+from .analysis import RunData as RunData
 from .roi_maximisation import ROIMaximisation as ROIMaximisation

@@ -22,7 +22,7 @@ from braindiffuser.report.sections import Section
 
 
 @dataclass(frozen=True)
-class Findings:
+class RunData:
     """A run's results, as given to an analysis.
 
     Attributes:
@@ -102,7 +102,7 @@ class Analysis(Part):
         """
 
     @abstractmethod
-    def run(self, findings: Findings) -> Outcome:
+    def run(self, data: RunData) -> Outcome:
         """Do the analysis.
 
         Raises:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
-from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.errors import RunError
 from braindiffuser.report.region_section import no_regions_section, regions_section
 
@@ -47,31 +47,31 @@ class ROIMaximisation(Analysis):
                 f"lengths as-published are known for {', '.join(PUBLISHED_LENGTHS)}, not for {unknown[0]}: take from-training"
             )
 
-    def run(self, findings: Findings) -> Outcome:
+    def run(self, data: RunData) -> Outcome:
         """Draw one picture for each region that has voxels; all use the same noise, so that they differ by region alone."""
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
-        if not findings.is_linear:
+        if not data.is_linear:
             why = "Voxel patterns can only be decoded by linear decoders; this run's are not linear"
             return Outcome(no_regions_section(self.label, why))
-        masks = {name: findings.rois[name] for name in MAXIMISED_REGIONS if name in findings.rois}
+        masks = {name: data.rois[name] for name in MAXIMISED_REGIONS if name in data.rois}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
         regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]
         facts = {"lengths": self.lengths, "regions": regions}
-        pictures = self._draw(findings, masks) if masks else {}
+        pictures = self._draw(data, masks) if masks else {}
         return Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
 
-    def _draw(self, findings: Findings, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
+    def _draw(self, data: RunData, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
         patterns = roi_patterns(masks)
         features = {}
-        for group, made in findings.project(patterns, findings.drawn_groups).items():
+        for group, made in data.project(patterns, data.drawn_groups).items():
             statistics = made.intercept, made.training_mean, made.training_std
             try:
                 lengthened = maximise(group, made.values, *statistics, self.lengths)
             except ValueError as error:
                 raise RunError(f"{self.label}: {error}") from error
-            features[group] = lengthened.reshape(-1, *findings.predictions(group).shape[1:])
-        drawn = findings.draw(features, np.zeros(len(patterns), np.int64))
+            features[group] = lengthened.reshape(-1, *data.predictions(group).shape[1:])
+        drawn = data.draw(features, np.zeros(len(patterns), np.int64))
         return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}
 
 

@@ -52,7 +52,7 @@ class Dataset(Part):
         return {}
 
     @property
-    def place(self) -> Path | None:
+    def folder(self) -> Path | None:
         """Folder that holds the recording; None if it has no folder of its own. A run's folder must not overlap it."""
         return None
 

@@ -48,7 +48,7 @@ class NSD(Dataset):
         return list_files(self.root, self.subject, self.sessions, self.betas_version, self.mask)
 
     @property
-    def place(self) -> Path:
+    def folder(self) -> Path:
         """The folder `root`."""
         return self.root
 

@@ -109,7 +109,7 @@ def open_nsd(
         captions=partial(_read_captions, root),
         session_files=lambda session: (_name_under(root, files[session]),),
         further_test_sets={"held_out": held_out_ids(root)},
-        words={"held_out": HELD_OUT},
+        notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
     )
 

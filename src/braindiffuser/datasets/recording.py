@@ -41,7 +41,7 @@ class Recording:
         pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
-        words: name of a further test set → its title and what a reader should know of it, for the page.
+        notes: name of a further test set → its title and what a reader should know of it, for the page.
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.
         simulated: True if no brain was recorded.
 
@@ -59,7 +59,7 @@ class Recording:
     pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
     captions: Callable[[int], tuple[str, ...]] | None = None
     further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
-    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    notes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
     simulated: bool = False
 

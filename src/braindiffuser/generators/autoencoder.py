@@ -29,7 +29,7 @@ class Autoencoder(Protocol):
         """Decode latents, return an object whose `sample` is pictures in [-1, 1]."""
 
 
-def coded_at_a_time(autoencoder: Autoencoder) -> int:
+def pictures_per_call(autoencoder: Autoencoder) -> int:
     """Return the pictures per call: as many as hold `CODED_AT_A_TIME` pixels, at least one."""
     size = int(getattr(autoencoder.config, "sample_size", CODED_AT_A_TIME))
     return max(1, CODED_AT_A_TIME // size**2)
@@ -38,7 +38,7 @@ def coded_at_a_time(autoencoder: Autoencoder) -> int:
 def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows columns"]) -> tuple[Latents, Latents]:
     """Return mean and standard deviation of the posterior of pictures in [0, 1], float32, whatever the autoencoder's dtype."""
     dtype = _dtype(autoencoder)
-    portions = torch.split(2 * pictures - 1, coded_at_a_time(autoencoder))
+    portions = torch.split(2 * pictures - 1, pictures_per_call(autoencoder))
     posteriors = [autoencoder.encode(portion.to(dtype)).latent_dist for portion in portions]
     return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
 
@@ -46,7 +46,7 @@ def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows
 def to_pictures(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
     """Pictures in [0, 1], float32, of unscaled latents."""
     dtype = _dtype(autoencoder)
-    portions = torch.split(latents, coded_at_a_time(autoencoder))
+    portions = torch.split(latents, pictures_per_call(autoencoder))
     decoded = [autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions]
     made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
     return made

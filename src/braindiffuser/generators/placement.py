@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from braindiffuser.networks.sampler_names import Precision
+from braindiffuser.networks.choices import Precision
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from braindiffuser.networks.sampler_names import NoiseLevel, Precision, SamplerName
+from braindiffuser.networks.choices import NoiseLevel, Precision, SamplerName
 from braindiffuser.part import Settings, runtime
 
 

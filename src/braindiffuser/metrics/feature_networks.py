@@ -14,7 +14,7 @@ from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
-from braindiffuser.networks.downloads import checkpoints_folder, find
+from braindiffuser.networks.downloads import downloads_folder, find
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 
 DEMO_CLIP = Path("demo/clip")
@@ -93,7 +93,7 @@ def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
 
 def available_networks(names: Collection[str]) -> tuple[str, ...]:
     """Return those of the given networks that are published and whose files are installed."""
-    folder = checkpoints_folder()
+    folder = downloads_folder()
     return tuple(name for name in names if name in SCORING_NETWORKS and find(SCORING_NETWORKS[name], folder))
 
 

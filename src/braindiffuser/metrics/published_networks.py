@@ -88,7 +88,7 @@ def load_published_networks(
 
     Args:
         names: keys of `NETWORKS`.
-        folder: where their files are looked for first: `checkpoints_folder()`.
+        folder: where their files are looked for first: `downloads_folder()`.
         device: where the networks run.
         batch_size: pictures that go through a network together.
 

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from braindiffuser.files import UNFINISHED, FileState, state_of
-from braindiffuser.networks.downloads import checkpoints_folder
+from braindiffuser.networks.downloads import downloads_folder
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
 """Folder of the checkpoints that come with the package."""
@@ -15,7 +15,7 @@ BUNDLED = Path(__file__).parent.parent / "checkpoints"
 def checkpoint_folder(named: Path) -> Path:
     """Resolve a checkpoint folder: absolute stays; relative: bundled with the package, then downloaded."""
     bundled = BUNDLED / named  # an absolute path stays
-    return bundled if bundled.exists() else checkpoints_folder() / named
+    return bundled if bundled.exists() else downloads_folder() / named
 
 
 def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:

@@ -27,7 +27,7 @@ SIZE_TOLERANCE = 0.05
 """Share by which a file's size may differ from the published one, which is rounded."""
 
 
-def checkpoints_folder() -> Path:
+def downloads_folder() -> Path:
     """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache."""
     named = os.environ.get("BRAINDIFFUSER_CHECKPOINTS")
     return Path(named).expanduser() if named else _cache() / "braindiffuser"

@@ -15,8 +15,8 @@ from typing import Protocol, TypeAlias
 import torch
 from jaxtyping import Float
 
+from braindiffuser.networks.choices import NoiseLevel, SamplerName
 from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION, Schedule
-from braindiffuser.networks.sampler_names import NoiseLevel, SamplerName
 
 Latents: TypeAlias = Float[torch.Tensor, "n channels height width"]
 Denoise: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]

@@ -1,7 +1,7 @@
 from .calibration import Calibration as Calibration
 from .estimators import Ridge as Ridge
 from .estimators import RidgeCV as RidgeCV
-from .learnt import Learnt as Learnt
+from .fitted_decoder import FittedDecoder as FittedDecoder
 from .projection import Projection as Projection
 from .regressor import Decoded as Decoded
 from .regressor import Regressor as Regressor

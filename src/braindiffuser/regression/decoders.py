@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
-from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
@@ -63,7 +63,7 @@ class Decoders:
     @classmethod
     def from_learnt(
         cls,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         calibration: CalibrationName,
@@ -74,28 +74,28 @@ class Decoders:
         Raises:
             RunError: if a group was fitted to another number of targets, or without what the calibration needs.
         """
-        for name, (arrays, _) in learnt.items():
+        for name, (arrays, _) in fitted.items():
             _check(name, arrays, n_columns(targets[name]), calibration)
         return cls(
             rows,
-            {name: targets[name] for name in learnt},
-            {name: arrays["alphas"] for name, (arrays, _) in learnt.items()},
+            {name: targets[name] for name in fitted},
+            {name: arrays["alphas"] for name, (arrays, _) in fitted.items()},
             calibration,
             {
                 name: (arrays["prediction_mean"], arrays["prediction_std"])
-                for name, (arrays, _) in learnt.items()
+                for name, (arrays, _) in fitted.items()
                 if "prediction_mean" in arrays
             },
-            {name: facts for name, (_, facts) in learnt.items()},
+            {name: facts for name, (_, facts) in fitted.items()},
             device,
         )
 
-    def learnt(self, group: str) -> Learnt:
+    def fitted(self, group: str) -> FittedDecoder:
         """Return a group's stored parameters: alphas, and statistics of calibration."""
         arrays = {"alphas": self.alphas[group]}
         if group in self.cv_statistics:
             arrays["prediction_mean"], arrays["prediction_std"] = self.cv_statistics[group]
-        return Learnt(arrays, self.facts.get(group, {}))
+        return FittedDecoder(arrays, self.facts.get(group, {}))
 
     def predict(
         self, responses: Float[np.ndarray, "n_new n_voxels"], progress: Progress = silent

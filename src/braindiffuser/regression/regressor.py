@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32
 from braindiffuser.errors import RunError
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress, silent
-from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
@@ -72,7 +72,7 @@ class Regressor(Part):
         targets: Mapping[str, TargetArray],
         device: str,
         progress: Progress = silent,
-    ) -> dict[str, Learnt]:
+    ) -> dict[str, FittedDecoder]:
         """Fit a decoder to each group of targets.
 
         Args:
@@ -88,7 +88,7 @@ class Regressor(Part):
     @abstractmethod
     def decode(
         self,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         responses: TestSets,
@@ -98,7 +98,7 @@ class Regressor(Part):
         """Decode test sets, one group after the other.
 
         Args:
-            learnt: group → what `fit` returned; these groups are decoded.
+            fitted: group → what `fit` returned; these groups are decoded.
             rows: training responses, those used in `fit`.
             targets: group → training targets, those used in `fit`.
             responses: test set → responses (n, n_voxels). Each test set is calibrated separately.
@@ -111,7 +111,7 @@ class Regressor(Part):
 
     def project(
         self,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         patterns: Float[np.ndarray, "n_patterns n_voxels"],
@@ -121,7 +121,7 @@ class Regressor(Part):
         """Multiply voxel patterns with the coefficients of each group, one group after the other; only if `linear`.
 
         Args:
-            learnt: group → what `fit` returned; these groups are projected to.
+            fitted: group → what `fit` returned; these groups are projected to.
             rows: training responses, those used in `fit`.
             targets: group → training targets, those used in `fit`.
             patterns: p, (n_patterns, n_voxels).

@@ -12,7 +12,7 @@ from pydantic import Field
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
-from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.regressor import Decoded, Regressor, TestSets
 from braindiffuser.regression.rows import TargetArray, TrainingRows
@@ -95,7 +95,7 @@ class RidgeRegression(Regressor):
         targets: Mapping[str, TargetArray],
         device: str,
         progress: Progress = silent,
-    ) -> dict[str, Learnt]:
+    ) -> dict[str, FittedDecoder]:
         """Choose each group's alpha and compute calibration statistics."""
         from braindiffuser.regression.decoders import fit_decoders
 
@@ -108,11 +108,11 @@ class RidgeRegression(Regressor):
             device=device,
             progress=progress,
         )
-        return {name: decoders.learnt(name) for name in targets}
+        return {name: decoders.fitted(name) for name in targets}
 
     def decode(
         self,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         responses: TestSets,
@@ -122,13 +122,13 @@ class RidgeRegression(Regressor):
         """Predict all test sets in one pass over the training targets, and calibrate each separately."""
         stops = np.cumsum([len(values) for values in responses.values()]).tolist()
         slices = {name: slice(stop - len(responses[name]), stop) for name, stop in zip(responses, stops, strict=True)}
-        decoders = self._decoders(learnt, rows, targets, device)
+        decoders = self._decoders(fitted, rows, targets, device)
         for group, made in decoders.predict(np.concatenate(list(responses.values())), progress):
             yield group, {name: _float32(made.calibration.apply(made.values[own])) for name, own in slices.items()}
 
     def project(
         self,
-        learnt: Mapping[str, Learnt],
+        fitted: Mapping[str, FittedDecoder],
         rows: TrainingRows,
         targets: Mapping[str, TargetArray],
         patterns: Float[np.ndarray, "n_patterns n_voxels"],
@@ -136,14 +136,14 @@ class RidgeRegression(Regressor):
         progress: Progress = silent,
     ) -> Iterator[tuple[str, Projection]]:
         """Multiply patterns with the coefficients, without forming them."""
-        return self._decoders(learnt, rows, targets, device).project(patterns, progress)
+        return self._decoders(fitted, rows, targets, device).project(patterns, progress)
 
     def _decoders(
-        self, learnt: Mapping[str, Learnt], rows: TrainingRows, targets: Mapping[str, TargetArray], device: str
+        self, fitted: Mapping[str, FittedDecoder], rows: TrainingRows, targets: Mapping[str, TargetArray], device: str
     ) -> Decoders:
         from braindiffuser.regression.decoders import Decoders
 
-        return Decoders.from_learnt(learnt, rows, targets, self.calibration, device)
+        return Decoders.from_learnt(fitted, rows, targets, self.calibration, device)
 
 
 def _float32(values: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:

@@ -62,7 +62,7 @@ class TrainingRows:
         """Number of stimuli."""
         return len(self.responses) if self.stimuli is None else int(self.stimuli.max()) + 1
 
-    def of(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> TrainingRows:
+    def select(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> TrainingRows:
         """Return the rows of some stimuli, renumbered from 0 in their order."""
         rows = chosen if self.stimuli is None else chosen[self.stimuli]
         numbers = np.cumsum(chosen) - 1

@@ -158,7 +158,7 @@ class _Fold:
         """Compute one fold's smoother matrices."""
         kept = np.ones(rows.n_stimuli, bool)
         kept[left_out] = False
-        made = smoothers_by_group(rows.of(kept), alphas, rows.of(~kept).averages(), device=device)
+        made = smoothers_by_group(rows.select(kept), alphas, rows.select(~kept).averages(), device=device)
         return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
 
     def add(

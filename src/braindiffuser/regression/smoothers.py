@@ -15,7 +15,7 @@ from braindiffuser.regression.solvers import (
     Queries,
     check_alphas,
     grams,
-    is_many,
+    prefers_spectrum,
     prepare_queries,
     smoother_matrix,
     solve_each,
@@ -75,7 +75,7 @@ def _answer(
     """Factorise every alpha once per method, shared by its groups."""
     made: dict[str, Smoothers] = {}
     for many in (False, True):
-        groups = [group for group, grid in grids.items() if is_many(grid) == many]
+        groups = [group for group, grid in grids.items() if prefers_spectrum(grid) == many]
         if groups:
             inverse_of = solve_each(system, many)
             every = np.unique(np.concatenate([grids[group] for group in groups])).tolist()

@@ -223,7 +223,7 @@ def solve(gram: Gram, alpha: float) -> Solve:
     return solve_spectrum(decompose(gram), alpha)
 
 
-def is_many(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
+def prefers_spectrum(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
     """Return whether one eigendecomposition is quicker than a Cholesky factorisation for each alpha."""
     return len(np.unique(alphas)) > MOST_FACTORISATIONS
 

@@ -46,7 +46,7 @@ class ScoredSet:
         ablations: name of each ablation → label.
         headlines: keys of the metrics that are printed large; none: the first four.
         notes: what a reader must know of the metrics: title → text.
-        words: title and first paragraph; None: from the name.
+        heading: title and first paragraph; None: from the name.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ScoredSet:
     ablations: Mapping[str, str]
     headlines: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
-    words: tuple[str, str] | None = None
+    heading: tuple[str, str] | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -142,7 +142,7 @@ def _gallery_section(scored: ScoredSet) -> Section:
 
 def _further(scored: ScoredSet) -> Section:
     n = len(scored.per_image)
-    title, text = scored.words or (f"Test set {scored.name}", "")
+    title, text = scored.heading or (f"Test set {scored.name}", "")
     text = f"{n} further test pictures. They are scored among themselves, and enter no other score of this page. {text}"
     caption = f"Value and 95 % interval of every metric on {n} test pictures"
     name = f"test-set-{re.sub('[^a-z0-9]+', '-', scored.name.lower())}"

@@ -17,11 +17,11 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from braindiffuser.contents import Contents
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.experiment import Experiment
     from braindiffuser.networks.cache import NetworkCache
     from braindiffuser.progress import Progress
+    from braindiffuser.recording_hashes import RecordingHashes
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
 
@@ -38,8 +38,8 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a stage is given to work with.
+class StageContext:
+    """What a stage is given to compute from.
 
     Attributes:
         experiment: what to do.
@@ -57,7 +57,7 @@ class Work:
     manifest: Callable[[], Mapping[str, Any]]
     finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     open_recording: Callable[[], Recording]
-    contents: Contents
+    contents: RecordingHashes
     networks: NetworkCache
     progress: Progress
 
@@ -104,7 +104,7 @@ class Stage:
     needs: tuple[str, ...]
     needs_of: Callable[[Experiment, str], tuple[Step, ...]]
     influences: Callable[[Experiment, str], Mapping[str, Any]]
-    compute: Callable[[Work, Mapping[str, Draft]], Iterator[str]]
+    compute: Callable[[StageContext, Mapping[str, Draft]], Iterator[str]]
     units: Callable[[Experiment], tuple[str, ...]] = _one_unit
     roles: Callable[[Experiment, str], tuple[str, ...]] = _nothing
     roles_while_reading: tuple[str, ...] = ()

@@ -12,28 +12,28 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 
-from braindiffuser.analyses.analysis import Analysis, Findings, Outcome
+from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
-from braindiffuser.stages import Stage, Step, Work, stages
-from braindiffuser.stages.fit import read_learnt, training_rows
+from braindiffuser.stages import Stage, StageContext, Step, stages
+from braindiffuser.stages.fit import read_decoder, training_rows
 from braindiffuser.stages.reconstruct import draw_batch, null_features
 from braindiffuser.store.draft import Draft
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
-    for analysis in work.experiment.analyses:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    for analysis in context.experiment.analyses:
         if analysis.label in drafts:
-            _write(drafts[analysis.label], analysis.label, _answer(work, analysis))
+            _write(drafts[analysis.label], analysis.label, _answer(context, analysis))
             yield analysis.label
 
 
-def _answer(work: Work, analysis: Analysis) -> Outcome:
+def _answer(context: StageContext, analysis: Analysis) -> Outcome:
     try:
-        outcome = analysis.run(_findings(work, analysis))
+        outcome = analysis.run(_run_data(context, analysis))
     except ValidationError as error:
         faults = list_faults(error)
         raise RunError(f"a section of analysis {analysis.label} is not valid ({error.title}): {faults}") from error
@@ -67,15 +67,15 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
     return function if declares else refuse
 
 
-def _findings(work: Work, analysis: Analysis) -> Findings:
+def _run_data(context: StageContext, analysis: Analysis) -> RunData:
     from braindiffuser.datasets.noise_ceiling import noise_ceiling
 
-    results = work.results
+    results = context.results
 
     def needing(stage: str, what: str, function: Any) -> Any:
         return _declared(analysis, stage in analysis.needs, what, f'"{stage}" among its `needs`', function)
 
-    return Findings(
+    return RunData(
         subject=str(results.read_json("subject.json")["subject"]),
         rois=results.read_bundle("rois.npz"),
         noise_ceiling=noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test")),
@@ -84,49 +84,55 @@ def _findings(work: Work, analysis: Analysis) -> Findings:
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),
         predictions=needing("fit", "predictions", lambda group: results.read_array(f"predictions/{group}")),
         truth=lambda group: results.read_array(f"truth/{group}"),
-        groups=tuple(work.experiment.targets),
-        drawn_groups=work.experiment.generator.uses,
-        is_linear=work.experiment.regression.linear,
-        project=needing("fit", "projections", partial(_project, work)),
-        draw=_declared(analysis, analysis.draws, "pictures", "`draws = True`", partial(_draw, work)),
+        groups=tuple(context.experiment.targets),
+        drawn_groups=context.experiment.generator.uses,
+        is_linear=context.experiment.regression.linear,
+        project=needing("fit", "projections", partial(_project, context)),
+        draw=_declared(analysis, analysis.draws, "pictures", "`draws = True`", partial(_draw, context)),
         per_image=needing("evaluate", "scores", lambda: results.read_table("per_image.csv")),
-        progress=work.progress,
+        progress=context.progress,
     )
 
 
-def _project(work: Work, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequence[str]) -> Mapping[str, Any]:
-    experiment, results = work.experiment, work.results
+def _project(
+    context: StageContext, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequence[str]
+) -> Mapping[str, Any]:
+    experiment, results = context.experiment, context.results
     targets = {group: results.open_array(f"targets/{group}") for group in groups}
-    learnt = {group: read_learnt(results, group) for group in groups}
+    fitted = {group: read_decoder(results, group) for group in groups}
     rows = training_rows(experiment, results)
-    return dict(experiment.regression.project(learnt, rows, targets, patterns, experiment.device, work.progress))
+    return dict(experiment.regression.project(fitted, rows, targets, patterns, experiment.device, context.progress))
 
 
-def _draw(work: Work, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
+def _draw(context: StageContext, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
     """Draw by every variant up to the whole method; one variant's networks are released before the next one's are loaded."""
     made: dict[str, Pictures] = {}
-    for variant in work.experiment.generator.chain("full"):
-        start = work.experiment.generator.variants[variant].start
-        made[variant] = _draw_variant(work, variant, features, picture_ids, made.get(start or ""))
+    for variant in context.experiment.generator.chain("full"):
+        start = context.experiment.generator.variants[variant].start
+        made[variant] = _draw_variant(context, variant, features, picture_ids, made.get(start or ""))
     return made
 
 
 def _draw_variant(
-    work: Work, variant: str, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None
+    context: StageContext,
+    variant: str,
+    features: GroupFeatures,
+    picture_ids: Int[np.ndarray, " n"],
+    start: Pictures | None,
 ) -> Pictures:
-    generator, n = work.experiment.generator, len(picture_ids)
-    work.networks.keep(generator.checkpoints_of(variant).values())
+    generator, n = context.experiment.generator, len(picture_ids)
+    context.networks.keep(generator.checkpoints_of(variant).values())
     groups = generator.groups_of(variant)
-    draw = generator.open(variant, null_features(work.results, groups), work.networks, work.experiment.seed)
+    draw = generator.open(variant, null_features(context.results, groups), context.networks, context.experiment.seed)
 
     def draw_rows(rows: slice) -> Pictures:
         chosen = {group: features[group][rows] for group in groups}
         return draw_batch(draw, chosen, picture_ids[rows], None if start is None else start[rows])
 
     made = []
-    for rows, pictures in Batches(generator.batch_size, work.progress).over(n, draw_rows):
+    for rows, pictures in Batches(generator.batch_size, context.progress).over(n, draw_rows):
         made.append(pictures)
-        work.progress(f"drawing: {variant.replace('_', ' ')}", rows.stop, n)
+        context.progress(f"drawing: {variant.replace('_', ' ')}", rows.stop, n)
     return np.concatenate(made)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
-from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import kind_name
 from braindiffuser.store.draft import Draft
@@ -31,29 +31,29 @@ def scores_name(test_set: str) -> str:
     return "scores.json" if test_set == "test" else f"scores_{test_set}.json"
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     from braindiffuser.datasets.noise_ceiling import noise_ceiling, summarise_regions
 
-    draft, results = drafts[""], work.results
-    _copy_seen(work, draft)
-    scores, per_image = _score(work)
+    draft, results = drafts[""], context.results
+    _copy_seen(context, draft)
+    scores, per_image = _score(context)
     for name, summary in scores.items():
         draft.write_json(scores_name(name), summary)
     ceilings = noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test"))
     regions = summarise_regions(ceilings, results.read_bundle("rois.npz"))
     draft.write_json("noise_ceiling.json", regions)
     draft.write_table("per_image.csv", per_image)
-    _write_sections(draft, work, scores, per_image, regions)
+    _write_sections(draft, context, scores, per_image, regions)
     yield ""
 
 
-def _copy_seen(work: Work, draft: Draft) -> None:
-    ids = work.results.read_array("stimuli/test_ids")
+def _copy_seen(context: StageContext, draft: Draft) -> None:
+    ids = context.results.read_array("stimuli/test_ids")
     for number in draft.missing_pictures("seen", len(ids)):
-        draft.write_pictures("seen", [number], work.open_recording().pictures(ids[number : number + 1]))
+        draft.write_pictures("seen", [number], context.open_recording().pictures(ids[number : number + 1]))
 
 
-def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Score every test set; return what each scores file holds, and all scores picture by picture.
 
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
@@ -65,21 +65,21 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     from braindiffuser.metrics.feature_networks import load_networks
     from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
-    from braindiffuser.networks.downloads import checkpoints_folder
+    from braindiffuser.networks.downloads import downloads_folder
 
-    experiment, ids = work.experiment, work.results.read_array("stimuli/test_ids")
+    experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")
     whole = experiment.evaluation.all_metrics()
-    networks, missing = load_networks(whole, checkpoints_folder(), experiment.device)
+    networks, missing = load_networks(whole, downloads_folder(), experiment.device)
     profile = whole.without(missing)
     summaries, tables = {}, []
-    authors_numbers = order_of_appearance(work.results.read_table("trials.csv"), ids)
-    for name, (start, stop) in work.results.read_json("test_sets.json").items():
+    authors_numbers = order_of_appearance(context.results.read_table("trials.csv"), ids)
+    for name, (start, stop) in context.results.read_json("test_sets.json").items():
         n = stop - start
         if n < 2:
             raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
         rng = np.random.default_rng([experiment.seed, n])
-        scorer = Scorer(PictureReader(ids[start:stop], work.open_recording().pictures), profile, networks)
-        scores = _score_sets(work, scorer, slice(start, stop), rng)
+        scorer = Scorer(PictureReader(ids[start:stop], context.open_recording().pictures), profile, networks)
+        scores = _score_sets(context, scorer, slice(start, stop), rng)
         summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}
         facts = {
             "number": np.arange(start, stop),
@@ -91,7 +91,7 @@ def _score(work: Work) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     return summaries, pd.concat(tables)
 
 
-def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
+def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
     """Score all kinds of pictures of one test set, one kind after the other.
 
     Shuffled responses would give the same reconstructions in another order, apart from noise (statistics of a test set, under
@@ -101,16 +101,16 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     from braindiffuser.metrics.scorer import extract_features, take
     from braindiffuser.metrics.summary import ScoreSets
 
-    n, experiment = len(scorer.seen), work.experiment
+    n, experiment = len(scorer.seen), context.experiment
     scores: dict[str, PerPicture] = {}
     ablations = {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
     kinds = ["from_true_features"] * experiment.pictures.ceiling + list(ablations.values())
-    made = {kind: work.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
-    train = PictureReader(work.results.read_array("stimuli/train_ids"), work.open_recording().pictures)
+    made = {kind: context.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
+    train = PictureReader(context.results.read_array("stimuli/train_ids"), context.open_recording().pictures)
     drawn, order = draw_training(len(train), n, rng), derangement(n, rng)
 
     def add(name: str, pictures: PictureSource, features: NetworkFeatures | None = None) -> None:
-        work.progress(f"scoring {n} pictures", len(scores), len(kinds) + 4)
+        context.progress(f"scoring {n} pictures", len(scores), len(kinds) + 4)
         scores[name] = scorer.score(pictures, features)
 
     features = extract_features(made["final"], scorer.profile, scorer.networks)
@@ -122,7 +122,7 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
     add("random_train_image", train.take(drawn))
     for kind in kinds:
         add(kind, made[kind])
-    work.progress(f"scoring {n} pictures", len(scores), len(scores))
+    context.progress(f"scoring {n} pictures", len(scores), len(scores))
     return ScoreSets(
         final=scores["final"],
         ceiling=scores.get("from_true_features"),
@@ -133,14 +133,14 @@ def _score_sets(work: Work, scorer: Scorer, rows: slice, rng: np.random.Generato
 
 def _write_sections(
     draft: Draft,
-    work: Work,
+    context: StageContext,
     scores: Mapping[str, Mapping[str, Any]],
     per_image: pd.DataFrame,
     regions: Mapping[str, Any],
 ) -> None:
     from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
 
-    experiment, words = work.experiment, work.open_recording().words
+    experiment, headings = context.experiment, context.open_recording().notes
     kinds, variants = gallery_kinds(experiment), experiment.generator.variants
     profile = experiment.evaluation.all_metrics().without(next(iter(scores.values()))["missing"])
     drawn_by = {name: variants[variant] for name, variant in experiment.ablations.items()}
@@ -154,7 +154,7 @@ def _write_sections(
             ablations=ablations,
             headlines=profile.headlines,
             notes=profile.notes,
-            words=words.get(name),
+            heading=headings.get(name),
         )
         for name, summary in scores.items()
     ]

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -21,36 +21,38 @@ ARRAYS = {"train": "targets", "test": "truth"}
 """Split → name of its arrays."""
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for group, draft in drafts.items():
-        target = work.experiment.targets[group]
-        work.networks.keep(target.checkpoints.values())
-        null = target.null(work.networks)
+        target = context.experiment.targets[group]
+        context.networks.keep(target.checkpoints.values())
+        null = target.null(context.networks)
         if null is not None:
             draft.write_array(f"null/{group}", null)
-        sides, batches = set(), Batches(target.batch_size, work.progress)
+        sides, batches = set(), Batches(target.batch_size, context.progress)
         for split, name in ARRAYS.items():
             dtype = target.stored_as if split == "train" else "float32"
-            ids = work.results.read_array(f"stimuli/{split}_ids")
-            features = partial(_features, work, target, batches, ids)
+            ids = context.results.read_array(f"stimuli/{split}_ids")
+            features = partial(_features, context, target, batches, ids)
             shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
             sides.add(shape[1:])
             if len(sides) > 1:
                 raise RunError(
                     f"features of {group} have shapes {sorted(sides)}: a row must have the same for all stimuli"
                 )
-            draft.fill(f"{name}/{group}", shape, features, work.progress, f"extracting: {split} {group}", dtype)
+            draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
         yield group
 
 
-def _features(work: Work, target: Target, batches: Batches, ids: Int[np.ndarray, " n_all"], rows: slice) -> Features:
-    recording, own = work.open_recording(), ids[rows]
+def _features(
+    context: StageContext, target: Target, batches: Batches, ids: Int[np.ndarray, " n_all"], rows: slice
+) -> Features:
+    recording, own = context.open_recording(), ids[rows]
     pictures = recording.pictures if "stimuli" in target.reads else None
     captions = recording.captions if "captions" in target.reads else None
 
     def extract(chosen: slice) -> Features:
         stimuli = Stimuli(own[chosen], pictures, captions)
-        features = np.asarray(target.extract(stimuli, work.networks, work.experiment.seed))
+        features = np.asarray(target.extract(stimuli, context.networks, context.experiment.seed))
         _check(features, target)
         return features
 

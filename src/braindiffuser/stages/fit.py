@@ -11,12 +11,12 @@ import numpy as np
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
 if TYPE_CHECKING:
-    from braindiffuser.regression.learnt import Learnt
+    from braindiffuser.regression.fitted_decoder import FittedDecoder
     from braindiffuser.regression.rows import TrainingRows
 
 
@@ -33,11 +33,11 @@ def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
     return TrainingRows(results.read_array("responses/train"), weights=weights)
 
 
-def read_learnt(results: Results, group: str) -> Learnt:
+def read_decoder(results: Results, group: str) -> FittedDecoder:
     """Read what was learnt of one group."""
-    from braindiffuser.regression.learnt import load_learnt
+    from braindiffuser.regression.fitted_decoder import load_decoder
 
-    return load_learnt(results.path(decoder_name(group)), _header(results, group))
+    return load_decoder(results.path(decoder_name(group)), _header(results, group))
 
 
 def _header(results: Results, group: str) -> dict[str, str]:
@@ -50,28 +50,28 @@ def decoder_name(group: str) -> str:
     return f"decoders/{group}.safetensors"
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     """Fit all groups that are missing at once, since they share the products of their training responses."""
-    from braindiffuser.regression.learnt import load_learnt, save_learnt
+    from braindiffuser.regression.fitted_decoder import load_decoder, save_decoder
 
-    experiment, results = work.experiment, work.results
+    experiment, results = context.experiment, context.results
     rows = training_rows(experiment, results)
     targets = {group: results.open_array(f"targets/{group}") for group in drafts}
     missing = {group: targets[group] for group, draft in drafts.items() if not draft.holds(decoder_name(group))}
     if missing:
-        learnt = experiment.regression.fit(rows, missing, experiment.device, work.progress)
-        _check_names(experiment, "fit", "target groups", learnt, missing)
-        for group, found in learnt.items():
-            save_learnt(drafts[group].folder / decoder_name(group), found, _header(results, group))
+        fitted = experiment.regression.fit(rows, missing, experiment.device, context.progress)
+        _check_names(experiment, "fit", "target groups", fitted, missing)
+        for group, found in fitted.items():
+            save_decoder(drafts[group].folder / decoder_name(group), found, _header(results, group))
             drafts[group].note([decoder_name(group)])
-    learnt = {
-        group: load_learnt(draft.folder / decoder_name(group), _header(results, group))
+    fitted = {
+        group: load_decoder(draft.folder / decoder_name(group), _header(results, group))
         for group, draft in drafts.items()
     }
     responses = _test_responses(results)
-    left = set(learnt)
+    left = set(fitted)
     for group, decoded in experiment.regression.decode(
-        learnt, rows, targets, responses, experiment.device, work.progress
+        fitted, rows, targets, responses, experiment.device, context.progress
     ):
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
         side = targets[group].shape[1:]
@@ -85,7 +85,7 @@ def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
         drafts[group].write_array(f"predictions/{group}", values.astype(np.float32, copy=False))
         left.discard(group)
         yield group
-    _check_names(experiment, "decode", "target groups", set(learnt) - left, learnt)
+    _check_names(experiment, "decode", "target groups", set(fitted) - left, fitted)
 
 
 def _check_names(experiment: Experiment, method: str, what: str, came: Iterable[str], expected: Iterable[str]) -> None:

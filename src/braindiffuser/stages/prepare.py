@@ -11,7 +11,7 @@ import numpy as np
 from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
-from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def _roles_by_name(experiment: Experiment, unit: str) -> tuple[str, ...]:
     return ("betas",) if unit == "stimuli" else ()
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     compute = {"recording": _make_recording, "stimuli": _list_stimuli, "responses": _average}
     for unit, draft in drafts.items():
-        compute[unit](work, draft)
+        compute[unit](context, draft)
         yield unit
 
 
-def _make_recording(work: Work, draft: Draft) -> None:
+def _make_recording(context: StageContext, draft: Draft) -> None:
     """Generate the recording's files, each noted as finished; if one was damaged, all are generated again."""
     if draft.lost:
         draft.clear()
@@ -75,18 +75,18 @@ def _make_recording(work: Work, draft: Draft) -> None:
 
     def progress(label: str, done: int, total: int) -> None:
         note()
-        work.progress(label, done, total)
+        context.progress(label, done, total)
 
-    work.experiment.dataset.make(folder, progress)
+    context.experiment.dataset.make(folder, progress)
     note()
 
 
-def _list_stimuli(work: Work, draft: Draft) -> None:
+def _list_stimuli(context: StageContext, draft: Draft) -> None:
     """Training stimuli ascending; test stimuli test set by test set."""
     from braindiffuser.datasets.splits import stimuli_of
     from braindiffuser.errors import RunError
 
-    recording = work.open_recording()
+    recording = context.open_recording()
     train_ids, sets = stimuli_of(recording.trials, "train")[0], recording.test_sets
     if not sets:
         raise RunError("the recording has no test stimuli, so nothing could be scored: read more sessions")
@@ -98,13 +98,13 @@ def _list_stimuli(work: Work, draft: Draft) -> None:
     draft.write_json("subject.json", {"subject": recording.subject, "simulated": recording.simulated})
 
 
-def _average(work: Work, draft: Draft) -> None:
+def _average(context: StageContext, draft: Draft) -> None:
     from braindiffuser.datasets.responses import trial_responses
 
-    recording, config, results = work.open_recording(), work.experiment.responses, work.results
-    work.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
-    responses = _accumulate(work, draft, recording).finish()
-    chosen = _choose_voxels(work, draft, recording, responses)
+    recording, config, results = context.open_recording(), context.experiment.responses, context.results
+    context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
+    responses = _accumulate(context, draft, recording).finish()
+    chosen = _choose_voxels(context, draft, recording, responses)
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
         draft.write_array("responses/trials", trials[:, chosen])
@@ -120,12 +120,12 @@ def _average(work: Work, draft: Draft) -> None:
 
 
 def _choose_voxels(
-    work: Work, draft: Draft, recording: Recording, responses: Responses
+    context: StageContext, draft: Draft, recording: Recording, responses: Responses
 ) -> Bool[np.ndarray, " n_voxels"]:
     from braindiffuser.datasets.noise_ceiling import noise_ceiling
     from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint
 
-    config = work.experiment.responses
+    config = context.experiment.responses
     ceilings = np.full(recording.n_voxels, np.nan)
     if responses.training_ncsnr is not None:
         ceilings = noise_ceiling(responses.training_ncsnr, responses.n_repeats_train)
@@ -141,43 +141,43 @@ def _choose_voxels(
     return chosen
 
 
-def _accumulate(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
+def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
     """Sum sessions one after the other; resume from stored sums if session files are unchanged."""
-    accumulator = _resumed(work, draft, recording)
-    numbers, read = recording.session_numbers, _hashes(work, recording, accumulator.sessions_done)
+    accumulator = _resumed(context, draft, recording)
+    numbers, read = recording.session_numbers, _hashes(context, recording, accumulator.sessions_done)
     for session in numbers:
         if session in accumulator.sessions_done:
             continue
-        read += _hashes(work, recording, [session])
+        read += _hashes(context, recording, [session])
         accumulator.add(session, recording.betas_of(session))
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
-        work.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
-    if read != _hashes(work, recording, accumulator.sessions_done):
+        context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
+    if read != _hashes(context, recording, accumulator.sessions_done):
         raise RecordingError("sessions were changed while they were averaged: run the same command again to start over")
     return accumulator
 
 
-def _resumed(work: Work, draft: Draft, recording: Recording) -> ResponseAccumulator:
+def _resumed(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
     from braindiffuser.datasets.responses import ResponseAccumulator
 
-    config = work.experiment.responses
+    config = context.experiment.responses
     if draft.holds(SUMS):
         state = draft.read_bundle(SUMS)
         accumulator = ResponseAccumulator.from_state(recording.trials, state)
-        if state["files"].tolist() == _hashes(work, recording, accumulator.sessions_done):
+        if state["files"].tolist() == _hashes(context, recording, accumulator.sessions_done):
             return accumulator
     draft.clear()  # what was made of other sums
     by_ceiling = config.min_noise_ceiling > 0
     return ResponseAccumulator(recording.trials, recording.n_voxels, config.normalisation, by_ceiling)
 
 
-def _hashes(work: Work, recording: Recording, sessions: Iterable[int]) -> list[str]:
+def _hashes(context: StageContext, recording: Recording, sessions: Iterable[int]) -> list[str]:
     """Hash the files of some sessions as they are now; sessions may share a file."""
-    files, listed = [recording.session_files(session) for session in sessions], work.contents.files.get("betas")
+    files, listed = [recording.session_files(session) for session in sessions], context.contents.files.get("betas")
     new = [name for names in files for name in names if listed is not None and name not in listed]
     if new:
         raise RecordingError(f"betas file {new[0]} was added after this run was opened: run the same command again")
-    return [digest for names in files for digest in work.contents.digests_of("betas", names).values()]
+    return [digest for names in files for digest in context.contents.digests_of("betas", names).values()]
 
 
 STAGE = Stage(

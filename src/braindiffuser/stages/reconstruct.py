@@ -14,7 +14,7 @@ from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Draw, GroupFeatures
-from braindiffuser.stages import Stage, Step, Work
+from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -70,34 +70,38 @@ def null_features(results: Results, groups: Iterable[str]) -> GroupFeatures:
     return {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for kind, draft in drafts.items():
-        _draw_missing(work, draft, kind, picture_kinds(work.experiment)[kind])
+        _draw_missing(context, draft, kind, picture_kinds(context.experiment)[kind])
         yield kind
 
 
-def _draw_missing(work: Work, draft: Draft, kind: str, facts: PictureKind) -> None:
+def _draw_missing(context: StageContext, draft: Draft, kind: str, facts: PictureKind) -> None:
     """Draw batch by batch; networks that only an earlier kind needs are gone before this kind's are loaded."""
-    ids, generator, results = work.results.read_array("stimuli/test_ids"), work.experiment.generator, work.results
+    ids, generator, results = (
+        context.results.read_array("stimuli/test_ids"),
+        context.experiment.generator,
+        context.results,
+    )
     missing = set(draft.missing_pictures(kind, len(ids)))
     if not missing:
         return
     features = {group: results.read_array(f"{facts.source}/{group}") for group in generator.groups_of(facts.variant)}
     starts = None if facts.start is None else results.open_pictures(facts.start, len(ids))
-    work.networks.keep(generator.checkpoints_of(facts.variant).values())
+    context.networks.keep(generator.checkpoints_of(facts.variant).values())
     null = null_features(results, features)
-    draw = generator.open(facts.variant, null, work.networks, work.experiment.seed)
+    draw = generator.open(facts.variant, null, context.networks, context.experiment.seed)
 
     def draw_rows(rows: slice) -> Pictures | None:
         if missing.isdisjoint(range(rows.start, rows.stop)):
             return None
         return draw_batch(draw, _rows(features, rows), ids[rows], None if starts is None else starts[rows])
 
-    for rows, made in Batches(generator.batch_size, work.progress).over(len(ids), draw_rows):
+    for rows, made in Batches(generator.batch_size, context.progress).over(len(ids), draw_rows):
         if made is not None:
             lacking = [number for number in range(rows.start, rows.stop) if number in missing]
             draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
-            work.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
+            context.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
 
 
 def draw_batch(draw: Draw, features: GroupFeatures, ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:

@@ -18,44 +18,49 @@ from braindiffuser.report.page import Header, Report, render_page
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.stages import Stage, Step, Work, all_steps, stages
+from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.store.draft import Draft
 
 
-def build_report(work: Work) -> Report:
+def build_report(context: StageContext) -> Report:
     """Put the sections of all finished steps together, in the order of stages, and what was run at the end.
 
     Raises:
         RunError: if not even the list of stimuli is finished.
     """
-    finished = work.finished()
+    finished = context.finished()
     if "prepare.stimuli" not in finished:
-        raise RunError(f"nothing of this run is finished: braindiffuser prepare --out {work.results.folder}")
-    subject = work.results.read_json("subject.json")
+        raise RunError(f"nothing of this run is finished: braindiffuser prepare --out {context.results.folder}")
+    subject = context.results.read_json("subject.json")
     manifest = {
-        **work.manifest(),
-        "uid": work.experiment.uid,
-        "seed": work.experiment.seed,
-        "experiment": work.experiment.model_dump(mode="json"),
+        **context.manifest(),
+        "uid": context.experiment.uid,
+        "seed": context.experiment.seed,
+        "experiment": context.experiment.model_dump(mode="json"),
         "versions": versions(),
     }
     header = Header(
-        experiment=work.experiment.name,
+        experiment=context.experiment.name,
         subject=str(subject["subject"]),
         simulated=bool(subject["simulated"]),
         version=str(manifest["versions"]["braindiffuser"]),
     )
-    missing = [str(step) for step in all_steps(work.experiment) if str(step) not in finished and step.stage != "report"]
-    page = render_page(header, [*sections(work), run_section(manifest, finished, missing)], _reader(work))
+    missing = [
+        str(step) for step in all_steps(context.experiment) if str(step) not in finished and step.stage != "report"
+    ]
+    page = render_page(header, [*sections(context), run_section(manifest, finished, missing)], _reader(context))
     return Report(page)
 
 
-def sections(work: Work) -> list[Section]:
+def sections(context: StageContext) -> list[Section]:
     """Read the sections of the finished steps, in the order of stages; those of one step by the number in their name."""
     names = [
-        name for record in work.finished().values() for name in sorted(record["files"]) if name.startswith("sections/")
+        name
+        for record in context.finished().values()
+        for name in sorted(record["files"])
+        if name.startswith("sections/")
     ]
-    return [_read_section(work.results.path(name)) for name in names]
+    return [_read_section(context.results.path(name)) for name in names]
 
 
 def _read_section(path: Path) -> Section:
@@ -65,21 +70,21 @@ def _read_section(path: Path) -> Section:
         raise RunError(f"{path} is no section of a page: {error.errors()[0]['msg']}") from error
 
 
-def _reader(work: Work) -> Any:
+def _reader(context: StageContext) -> Any:
     def read(kind: str, numbers: Sequence[int]) -> Pictures:
-        return load_png([work.results.picture_path(kind, number) for number in numbers])
+        return load_png([context.results.picture_path(kind, number) for number in numbers])
 
     return read
 
 
-def _compute(work: Work, drafts: Mapping[str, Draft]) -> Iterator[str]:
+def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     draft = drafts[""]
-    blocks = [block for section in sections(work) for block in section.blocks]
+    blocks = [block for section in sections(context) for block in section.blocks]
     gallery = next((block for block in blocks if isinstance(block, Gallery)), None)
     if gallery is not None:
-        draft.write_image("report/gallery.png", render_gallery(gallery, _reader(work)))
-    draft.write_text("report/scores.md", scores_markdown(work.results.read_json("scores.json")) + "\n")
-    draft.write_text("report/index.html", build_report(work).html)
+        draft.write_image("report/gallery.png", render_gallery(gallery, _reader(context)))
+    draft.write_text("report/scores.md", scores_markdown(context.results.read_json("scores.json")) + "\n")
+    draft.write_text("report/index.html", build_report(context).html)
     yield ""
 
 

@@ -23,7 +23,7 @@ from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED, FileState, as_states, changed_files, remove_files, replacing, state_of, sync
-from braindiffuser.store.books import CHECKSUM, read_book, write_book
+from braindiffuser.store.checked_json import CHECKSUM, read_checked, write_checked
 from braindiffuser.store.draft import Draft, discard, picture_name, read_bundle
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Store(Results):
 
     def update_record(self, step: str, **entries: Any) -> None:
         """Set entries of a step's record."""
-        write_book(self._record_path(step), (self.record(step) or {}) | entries)
+        write_checked(self._record_path(step), (self.record(step) or {}) | entries)
 
     def damaged_files(self, step: str) -> dict[str, str]:
         """Return the files of a finished step that are not as they were written: name → what happened."""
@@ -233,7 +233,7 @@ class Store(Results):
         """
         self._refuse_foreign(step, draft.files)
         self._note_written(draft.files)
-        write_book(draft.folder / READY, {"facts": dict(facts), "files": draft.files})
+        write_checked(draft.folder / READY, {"facts": dict(facts), "files": draft.files})
         self._move(step, draft.folder, facts, draft.files)
 
     def finish_publishing(self) -> None:
@@ -243,7 +243,7 @@ class Store(Results):
             RunError: what `publish` raises.
         """
         for ready in sorted(self.folder.glob(f"unfinished/*/{READY}")):
-            step, content = ready.parent.name, read_book(ready) or {}
+            step, content = ready.parent.name, read_checked(ready) or {}
             files = as_states(content.get("files", {}), ready)
             whole = all(
                 _holds(ready.parent / name, state) or _holds(self.folder / name, state) for name, state in files.items()
@@ -272,7 +272,7 @@ class Store(Results):
             raise RunError(
                 f"{self.folder / changed[0]} was changed while it was put in its place: run the same command again"
             )
-        write_book(self._record_path(step), {**facts, "files": now})
+        write_checked(self._record_path(step), {**facts, "files": now})
         discard(draft, [READY, *files])
 
     def _remove_successorless(self, old: Mapping[str, FileState], new: Mapping[str, FileState]) -> None:
@@ -300,11 +300,11 @@ class Store(Results):
 
     def _note_written(self, files: Mapping[str, FileState]) -> None:
         """Store which content was written where, so that a result is recognised if its record is lost."""
-        write_book(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
+        write_checked(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
 
     def _written(self) -> dict[str, str]:
         """Return name → hash of the last content that a step of this run wrote there; empty if that book is damaged."""
-        return read_book(self.folder / WRITTEN) or {}
+        return read_checked(self.folder / WRITTEN) or {}
 
     # Other files of the run
 
@@ -323,7 +323,7 @@ class Store(Results):
             RunError: if the folder was written by another version.
         """
         path = self.folder / MANIFEST
-        manifest = read_book(path)
+        manifest = read_checked(path)
         older = {} if manifest is not None else _as_mapping(path)
         if CHECKSUM not in older and (manifest or older).get("format", FORMAT) != FORMAT:
             raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
@@ -331,7 +331,7 @@ class Store(Results):
 
     def update_manifest(self, **entries: Any) -> None:
         """Set entries of the manifest."""
-        write_book(self.folder / MANIFEST, {"format": FORMAT} | self.manifest | entries)
+        write_checked(self.folder / MANIFEST, {"format": FORMAT} | self.manifest | entries)
 
 
 def _as_mapping(path: Path) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def _as_mapping(path: Path) -> dict[str, Any]:
 
 
 def _parse_record(path: Path) -> _Record:
-    content = read_book(path) or {}
+    content = read_checked(path) or {}
     if {entry: type(content.get(entry)) for entry in RECORDED} != RECORDED:
         return None, {}
     try:

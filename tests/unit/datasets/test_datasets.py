@@ -37,7 +37,7 @@ def test_a_simulation_is_opened_where_it_was_made(simulated, made):
 
 def test_a_simulation_is_known_by_its_settings(simulated):
     assert simulated.makes_files
-    assert simulated.place is None
+    assert simulated.folder is None
     assert simulated.files() == {}
     assert set(simulated.influences("cpu")) == {"kind", *SimulatedSubject.model_fields}
     assert simulated.influences_of("design", "cpu") == simulated.influences("cpu")
@@ -48,7 +48,7 @@ def test_what_was_simulated_is_a_recording_like_any_other(simulated, made, tmp_p
     one, other = simulated.open(made), dataset.open(tmp_path / "not looked at")
     assert other.trials.equals(one.trials)
     np.testing.assert_array_equal(other.betas_of(1), one.betas_of(1))
-    assert dataset.place == made
+    assert dataset.folder == made
     assert not dataset.makes_files
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from braindiffuser.generators import autoencoder as coding
-from braindiffuser.generators.autoencoder import coded_at_a_time, to_latents, to_pictures
+from braindiffuser.generators.autoencoder import pictures_per_call, to_latents, to_pictures
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_autoencoder
 
@@ -30,7 +30,7 @@ class Bare:
 def test_one_published_picture_is_coded_at_a_time_and_more_smaller_ones(size, n):
     coder = Bare()
     coder.config = None if size is None else type("Config", (), {"sample_size": size})
-    assert coded_at_a_time(coder) == n
+    assert pictures_per_call(coder) == n
     mean, _ = to_latents(coder, torch.rand(5, 3, 4, 4))
     to_pictures(coder, mean)
     assert coder.portions == 2 * [min(n, 5 - start) for start in range(0, 5, n)]

@@ -14,7 +14,7 @@ import torch
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import PublishedFile
-from braindiffuser.networks.downloads import check_file, checkpoints_folder, download, find, torchvision_folder
+from braindiffuser.networks.downloads import check_file, download, downloads_folder, find, torchvision_folder
 
 CONTENT = bytes(range(256)) * 5000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -233,10 +233,10 @@ def test_torchvisions_folder_is_the_one_that_torch_names(monkeypatch, names, pla
 
 def test_the_folder_of_checkpoints_can_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path))
-    assert checkpoints_folder() == tmp_path
+    assert downloads_folder() == tmp_path
     monkeypatch.delenv("BRAINDIFFUSER_CHECKPOINTS")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert checkpoints_folder() == tmp_path / "cache" / "braindiffuser"
+    assert downloads_folder() == tmp_path / "cache" / "braindiffuser"
 
 
 @pytest.mark.parametrize("note", [b"", b"  \n", DIGEST[:1].encode(), b"\xff\xfe\x00", b"<html>"])
@@ -255,4 +255,4 @@ def test_a_note_in_capitals_is_the_same_hash(tmp_path):
 
 def test_the_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", "~/networks")
-    assert checkpoints_folder() == Path.home() / "networks"
+    assert downloads_folder() == Path.home() / "networks"

@@ -68,8 +68,8 @@ def test_under_inductive_a_picture_does_not_depend_on_its_batch(decoders):
 
 def test_what_was_learnt_rebuilds_the_decoders_bit_for_bit(decoders):
     X, targets, new = example()
-    learnt = {name: decoders.learnt(name) for name in targets}
-    rebuilt = Decoders.from_learnt(learnt, TrainingRows(X), targets, decoders.calibration)
+    fitted = {name: decoders.fitted(name) for name in targets}
+    rebuilt = Decoders.from_learnt(fitted, TrainingRows(X), targets, decoders.calibration)
     assert rebuilt.facts == decoders.facts
     for name, values in decoders.decode(new).items():
         assert_array_equal(rebuilt.alphas[name], decoders.alphas[name])
@@ -89,8 +89,8 @@ def test_a_groups_decoder_is_the_same_bits_alone_and_beside_others(group, calibr
     together = fit_decoders(TrainingRows(X), targets, OTHERS, calibration=calibration)
     alone = fit_decoders(TrainingRows(X), {group: targets[group]}, {group: OTHERS[group]}, calibration=calibration)
     assert together.facts[group] == alone.facts[group]
-    for name, values in alone.learnt(group).arrays.items():
-        assert_array_equal(together.learnt(group).arrays[name], values)
+    for name, values in alone.fitted(group).arrays.items():
+        assert_array_equal(together.fitted(group).arrays[name], values)
     assert_array_equal(together.decode(new)[group], alone.decode(new)[group])
     for one, same in zip(dict(together.project(new))[group], dict(alone.project(new))[group], strict=True):
         assert_array_equal(one, same)
@@ -134,11 +134,11 @@ def test_single_trials_calibrate_on_left_out_averages():
 
 def test_what_it_was_fitted_to_must_be_the_same():
     X, targets, _ = example()
-    learnt = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).learnt("latents")}
+    fitted = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")}
     with pytest.raises(RunError, match=r"latents was fitted to 9 targets, but here are 8: fit it again"):
-        Decoders.from_learnt(learnt, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
+        Decoders.from_learnt(fitted, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
     plain = {
-        "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").learnt(
+        "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").fitted(
             "latents"
         )
     }

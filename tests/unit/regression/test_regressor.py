@@ -8,7 +8,7 @@ import pytest
 
 from braindiffuser.errors import RunError
 from braindiffuser.part import as_part, known_kinds
-from braindiffuser.regression.learnt import Learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
@@ -21,11 +21,11 @@ class Mean(Regressor):
 
     def fit(self, rows, targets, device, progress=None):
         """Keep each group's mean."""
-        return {name: Learnt({"mean": values.mean(axis=0).ravel()}, {}) for name, values in targets.items()}
+        return {name: FittedDecoder({"mean": values.mean(axis=0).ravel()}, {}) for name, values in targets.items()}
 
-    def decode(self, learnt, rows, targets, responses, device, progress=None):
+    def decode(self, fitted, rows, targets, responses, device, progress=None):
         """Repeat it."""
-        for group, (arrays, _) in learnt.items():
+        for group, (arrays, _) in fitted.items():
             mean = self.scale * arrays["mean"].astype(np.float32)
             yield group, {name: np.tile(mean, (len(values), 1)) for name, values in responses.items()}
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import GroupKFold
 
 from braindiffuser.errors import RunError
 from braindiffuser.regression import Calibration, Ridge
-from braindiffuser.regression.learnt import load_learnt, save_learnt
+from braindiffuser.regression.fitted_decoder import load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 
@@ -38,9 +38,9 @@ def decoded(part, groups=("latents", "vision", "text"), tests=None):
 def test_each_test_set_is_predicted_as_ridge_does_and_calibrated_apart(calibration):
     rows, targets, tests = example()
     part = RidgeRegression(alphas=ALPHAS, calibration=calibration, n_folds=4)
-    learnt = part.fit(rows, targets, "cpu")
-    for group, made in part.decode(learnt, rows, targets, tests, "cpu"):
-        arrays, values = learnt[group].arrays, targets[group].reshape(50, -1)
+    fitted = part.fit(rows, targets, "cpu")
+    for group, made in part.decode(fitted, rows, targets, tests, "cpu"):
+        arrays, values = fitted[group].arrays, targets[group].reshape(50, -1)
         dense = Ridge(arrays["alphas"][0]).fit(rows.responses, values)
         cv = arrays.get("prediction_mean"), arrays.get("prediction_std")
         rule = Calibration(values.mean(0, np.float64), values.std(0, dtype=np.float64), *cv, name=calibration)
@@ -93,9 +93,9 @@ def test_projections_with_the_intercept_are_the_uncalibrated_predictions():
     rows, targets, tests = example()
     part = RidgeRegression(alphas=ALPHAS, calibration="none")
     assert part.linear
-    learnt = part.fit(rows, targets, "cpu")
-    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
-    for group, projection in part.project(learnt, rows, targets, tests["test"], "cpu"):
+    fitted = part.fit(rows, targets, "cpu")
+    made = dict(part.decode(fitted, rows, targets, tests, "cpu"))
+    for group, projection in part.project(fitted, rows, targets, tests["test"], "cpu"):
         assert_allclose(projection.values + projection.intercept, made[group]["test"], rtol=1e-4, atol=1e-4)
         assert_allclose(projection.training_mean, targets[group].reshape(50, -1).mean(0), rtol=1e-5)
         assert_allclose(projection.training_std, targets[group].reshape(50, -1).std(0), rtol=1e-5)
@@ -105,13 +105,13 @@ def test_projections_with_the_intercept_are_the_uncalibrated_predictions():
 def test_what_was_learnt_is_small_and_decodes_alike_from_its_file(tmp_path, calibration):
     rows, targets, tests = example()
     part = RidgeRegression(alphas=ALPHAS, calibration=calibration)
-    learnt, loaded = part.fit(rows, targets, "cpu"), {}
-    for group, own in learnt.items():
+    fitted, loaded = part.fit(rows, targets, "cpu"), {}
+    for group, own in fitted.items():
         assert max(values.size for values in own.arrays.values()) == targets[group].reshape(50, -1).shape[1]
-        save_learnt(tmp_path / f"{group}.safetensors", own, {"group": group})
-        loaded[group] = load_learnt(tmp_path / f"{group}.safetensors", {"group": group})
+        save_decoder(tmp_path / f"{group}.safetensors", own, {"group": group})
+        loaded[group] = load_decoder(tmp_path / f"{group}.safetensors", {"group": group})
         assert loaded[group].facts == own.facts
-    made = dict(part.decode(learnt, rows, targets, tests, "cpu"))
+    made = dict(part.decode(fitted, rows, targets, tests, "cpu"))
     for group, sets in part.decode(loaded, rows, targets, tests, "cpu"):
         for name, values in sets.items():
             assert_array_equal(values, made[group][name])
@@ -119,11 +119,11 @@ def test_what_was_learnt_is_small_and_decodes_alike_from_its_file(tmp_path, cali
 
 def test_facts_tell_the_choice_of_alpha():
     rows, targets, _ = example()
-    learnt = RidgeRegression(alphas=ALPHAS, calibration="none").fit(rows, targets, "cpu")
-    assert learnt["vision"].facts == {"alpha": 5.0}
-    assert learnt["latents"].facts["alpha"] in ALPHAS["latents"]
-    assert learnt["text"].facts["alpha"] in RidgeRegression().default_alphas
-    assert set(learnt["text"].facts) == {"alpha", "alpha_at_edge_of_grid", "mean_cv_r2"}
+    fitted = RidgeRegression(alphas=ALPHAS, calibration="none").fit(rows, targets, "cpu")
+    assert fitted["vision"].facts == {"alpha": 5.0}
+    assert fitted["latents"].facts["alpha"] in ALPHAS["latents"]
+    assert fitted["text"].facts["alpha"] in RidgeRegression().default_alphas
+    assert set(fitted["text"].facts) == {"alpha", "alpha_at_edge_of_grid", "mean_cv_r2"}
 
 
 def test_the_r2_that_is_told_is_that_of_the_chosen_alpha():
@@ -144,9 +144,9 @@ def test_the_r2_that_is_told_is_that_of_the_chosen_alpha():
 def test_progress_counts_the_columns_of_all_groups_and_folds():
     rows, targets, tests = example()
     part, told = RidgeRegression(alphas=ALPHAS, n_folds=3), []
-    learnt = part.fit(rows, targets, "cpu", lambda *said: told.append(said))
+    fitted = part.fit(rows, targets, "cpu", lambda *said: told.append(said))
     assert told[-1] == ("choosing alpha and calibration", 3 * 27, 3 * 27)
-    dict(part.decode(learnt, rows, targets, tests, "cpu", lambda *said: told.append(said)))
+    dict(part.decode(fitted, rows, targets, tests, "cpu", lambda *said: told.append(said)))
     assert told[-1] == ("predicting features of the test stimuli", 27, 27)
 
 
@@ -173,11 +173,11 @@ def test_errors_say_what_came_and_what_was_expected():
     with pytest.raises(RunError, match=r"regression\.n_folds is 5, but there are 4 training stimuli: use fewer folds"):
         part.check_stimuli(4)
     rows, targets, tests = example()
-    learnt = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
+    fitted = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
     with pytest.raises(RunError, match="latents was fitted to 9 targets, but here are 8: fit it again"):
-        dict(part.decode(learnt, rows, targets | {"latents": targets["latents"][:, 1:]}, tests, "cpu"))
+        dict(part.decode(fitted, rows, targets | {"latents": targets["latents"][:, 1:]}, tests, "cpu"))
     with pytest.raises(ValueError, match="responses of 5 voxels, expected the 12"):
-        dict(RidgeRegression().decode(learnt, rows, targets, {"test": tests["test"][:, :5]}, "cpu"))
+        dict(RidgeRegression().decode(fitted, rows, targets, {"test": tests["test"][:, :5]}, "cpu"))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_rows_of_some_stimuli(as_trials):
     trials, stimuli, repeats = example()
     rows = TrainingRows(trials, stimuli) if as_trials else TrainingRows(trials[:30], weights=repeats.astype(float))
     chosen = np.arange(30) % 3 == 0
-    some = rows.of(chosen)
+    some = rows.select(chosen)
     assert some.n_stimuli == 10
     assert_allclose(some.averages(), rows.averages()[chosen])
     if as_trials:

@@ -13,7 +13,7 @@ from braindiffuser.regression.solvers import (
     decompose,
     gram,
     grams,
-    is_many,
+    prefers_spectrum,
     prepare_queries,
     shrinkage,
     smoother_matrix,
@@ -181,15 +181,15 @@ def test_several_alphas_are_each_solved(n_alphas):
     X, Y = example((20, 35))
     alphas = np.geomspace(0.1, 1e5, n_alphas)
     system = gram(X, smallest_alpha=0.1)
-    inverse_of = solve_each(system, is_many(alphas))
+    inverse_of = solve_each(system, prefers_spectrum(alphas))
     for alpha in alphas:
         assert_allclose(coefficients(system, inverse_of(alpha), Y)[0], fit(X, Y, alpha)[0], rtol=1e-8, atol=1e-12)
 
 
 def test_more_than_eight_different_alphas_are_many():
-    assert not is_many(np.array([1.0] * 20))
-    assert not is_many(np.arange(8.0))
-    assert is_many(np.arange(9.0))
+    assert not prefers_spectrum(np.array([1.0] * 20))
+    assert not prefers_spectrum(np.arange(8.0))
+    assert prefers_spectrum(np.arange(9.0))
 
 
 def test_a_gram_matrix_per_precision_serves_the_groups_whose_own_alphas_want_it():

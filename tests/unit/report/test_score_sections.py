@@ -237,7 +237,7 @@ def test_contact_sheets_hold_all_stimuli_in_test_order_whatever_the_order_of_row
 
 def test_further_test_sets_show_their_own_numbers_and_no_others(scored):
     words = ("Photographs of others", "They {n} are from elsewhere.")
-    more = replace(scored(9, name="held_out", first=15, baselines=()), words=words)
+    more = replace(scored(9, name="held_out", first=15, baselines=()), heading=words)
     for entry in more.scores["metrics"].values():
         entry["value"] = 0.123
     sections = by_name(score_sections([scored(), more]))

@@ -8,7 +8,7 @@ import pytest
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED
-from braindiffuser.store.books import write_book
+from braindiffuser.store.checked_json import write_checked
 from braindiffuser.store.results import READY, WRITTEN, Store, read_json
 
 
@@ -208,11 +208,11 @@ def test_a_list_of_files_that_leads_out_of_the_folder_is_not_followed(store, nam
     precious.write_text("precious")
     name = name if name.startswith("..") or name.startswith("deep") else str(precious)
     state = [8, "0" * 64, 0, 0]
-    write_book(store.folder / "steps" / "fit.json", store.record("fit") | {"files": {name: state}})
+    write_checked(store.folder / "steps" / "fit.json", store.record("fit") | {"files": {name: state}})
     assert store.record("fit") is None
     folder = store.folder / "unfinished" / "extract"
     folder.mkdir(parents=True)
-    write_book(folder / READY, {"facts": facts_of("k"), "files": {name: state}})
+    write_checked(folder / READY, {"facts": facts_of("k"), "files": {name: state}})
     with pytest.raises(RunError, match="lies outside its folder"):
         store.finish_publishing()
     assert precious.read_text() == "precious"

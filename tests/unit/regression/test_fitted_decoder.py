@@ -4,72 +4,72 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression.learnt import Learnt, load_learnt, save_learnt
+from braindiffuser.regression.fitted_decoder import FittedDecoder, load_decoder, save_decoder
 
 HEADER = {"voxels": "voxels-1", "rows": "rows-1"}
 
 
 @pytest.fixture
-def learnt():
+def fitted():
     arrays = {"alphas": np.array([1.5, 0.1]), "means": np.arange(6, dtype=np.float32).reshape(2, 3).T}
-    return Learnt(arrays, {"alpha": 1e5, "at_edge": True, "names": ["a", None]})
+    return FittedDecoder(arrays, {"alpha": 1e5, "at_edge": True, "names": ["a", None]})
 
 
-def test_reload_is_bit_equal(tmp_path, learnt):
-    save_learnt(tmp_path / "latents.safetensors", learnt, HEADER)
-    loaded = load_learnt(tmp_path / "latents.safetensors", HEADER)
-    assert loaded.facts == learnt.facts
-    assert loaded.arrays.keys() == learnt.arrays.keys()
-    for name, values in learnt.arrays.items():
+def test_reload_is_bit_equal(tmp_path, fitted):
+    save_decoder(tmp_path / "latents.safetensors", fitted, HEADER)
+    loaded = load_decoder(tmp_path / "latents.safetensors", HEADER)
+    assert loaded.facts == fitted.facts
+    assert loaded.arrays.keys() == fitted.arrays.keys()
+    for name, values in fitted.arrays.items():
         assert loaded.arrays[name].dtype == values.dtype
         assert_array_equal(loaded.arrays[name], values)
 
 
 @pytest.mark.parametrize("entry", HEADER)
-def test_what_was_fitted_to_something_else_is_refused(tmp_path, learnt, entry):
+def test_what_was_fitted_to_something_else_is_refused(tmp_path, fitted, entry):
     path = tmp_path / "latents.safetensors"
-    save_learnt(path, learnt, HEADER)
+    save_decoder(path, fitted, HEADER)
     with pytest.raises(RunError, match=rf"with {entry} '{entry}-1', but here it is '{entry}-2': fit it again"):
-        load_learnt(path, HEADER | {entry: f"{entry}-2"})
+        load_decoder(path, HEADER | {entry: f"{entry}-2"})
     with pytest.raises(RunError, match=r"with digest None, but here it is 'x': fit it again"):
-        load_learnt(path, {"digest": "x"})
+        load_decoder(path, {"digest": "x"})
 
 
-def test_missing_damaged_and_foreign_files_are_refused(tmp_path, learnt):
+def test_missing_damaged_and_foreign_files_are_refused(tmp_path, fitted):
     path = tmp_path / "latents.safetensors"
     with pytest.raises(RunError, match=r"there is no decoder at .*fit it first"):
-        load_learnt(path, HEADER)
-    save_learnt(path, learnt, HEADER)
+        load_decoder(path, HEADER)
+    save_decoder(path, fitted, HEADER)
     whole = path.read_bytes()
     for damaged in (whole[:-4], whole[:5], b"", b"\xff" * 100):
         path.write_bytes(damaged)
         with pytest.raises(RunError, match=r"damaged or not a decoder .*fit it again"):
-            load_learnt(path, HEADER)
+            load_decoder(path, HEADER)
     save_file({"alphas": np.zeros(2)}, path)
     with pytest.raises(RunError, match="format None, expected 'braindiffuser-decoder-2'"):
-        load_learnt(path, HEADER)
+        load_decoder(path, HEADER)
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_beside(tmp_path, learnt, monkeypatch):
+def test_a_failed_save_leaves_the_old_file_and_nothing_beside(tmp_path, fitted, monkeypatch):
     path = tmp_path / "latents.safetensors"
-    save_learnt(path, learnt, HEADER)
+    save_decoder(path, fitted, HEADER)
     before = path.read_bytes()
 
     def interrupted(arrays, unfinished, header):
         unfinished.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("braindiffuser.regression.learnt.save_file", interrupted)
+    monkeypatch.setattr("braindiffuser.regression.fitted_decoder.save_file", interrupted)
     with pytest.raises(OSError, match="disk full"):
-        save_learnt(path, learnt, HEADER)
+        save_decoder(path, fitted, HEADER)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_json_cannot_hold_and_entries_of_its_own_are_refused(tmp_path, learnt):
+def test_what_json_cannot_hold_and_entries_of_its_own_are_refused(tmp_path, fitted):
     for fact in (float("nan"), np.zeros(2)):
         with pytest.raises(ValueError, match="must be JSON"):
-            save_learnt(tmp_path / "latents.safetensors", learnt._replace(facts={"score": fact}), HEADER)
-    with pytest.raises(ValueError, match="entry 'facts' is written by save_learnt itself"):
-        save_learnt(tmp_path / "latents.safetensors", learnt, {"facts": "mine"})
+            save_decoder(tmp_path / "latents.safetensors", fitted._replace(facts={"score": fact}), HEADER)
+    with pytest.raises(ValueError, match="entry 'facts' is written by save_decoder itself"):
+        save_decoder(tmp_path / "latents.safetensors", fitted, {"facts": "mine"})
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ HEADER = "header"
 _OWN = ("format", "facts")
 
 
-class Learnt(NamedTuple):
+class FittedDecoder(NamedTuple):
     """What is stored of one group's decoder: everything but the training rows and targets, which decoding needs again.
 
     Attributes:
@@ -31,31 +31,31 @@ class Learnt(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def save_learnt(path: Path, learnt: Learnt, header: Mapping[str, str]) -> None:
+def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -> None:
     """Write stored parameters to one file, whole or not at all; the same content gives the same bytes.
 
     Args:
         path: of the file.
-        learnt: to be kept.
-        header: names what it was fitted to, such as the fingerprint of the voxels; `load_learnt` compares.
+        fitted: to be kept.
+        header: names what it was fitted to, such as the fingerprint of the voxels; `load_decoder` compares.
 
     Raises:
         ValueError: if facts hold what JSON cannot, such as an array or nan, or the header has an entry `format` or `facts`.
     """
     taken = [name for name in _OWN if name in header]
     if taken:
-        raise ValueError(f"the header's entry {taken[0]!r} is written by save_learnt itself: give it another name")
+        raise ValueError(f"the header's entry {taken[0]!r} is written by save_decoder itself: give it another name")
     try:
-        facts = json.dumps(dict(learnt.facts), allow_nan=False)
+        facts = json.dumps(dict(fitted.facts), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a decoder's facts must be JSON, such as text, numbers and lists: {error}") from error
     text = json.dumps({**header, "format": FORMAT, "facts": facts}, sort_keys=True)
     with replacing(path) as beside:
-        contiguous = {name: np.asarray(values, order="C") for name, values in learnt.arrays.items()}
+        contiguous = {name: np.asarray(values, order="C") for name, values in fitted.arrays.items()}
         save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
 
 
-def load_learnt(path: Path, header: Mapping[str, str]) -> Learnt:
+def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
     """Read stored parameters, bit for bit, and check what they were fitted to.
 
     Raises:
@@ -75,4 +75,4 @@ def load_learnt(path: Path, header: Mapping[str, str]) -> Learnt:
     for name, here in header.items():
         if found.get(name) != here:
             raise RunError(f"{path} was fitted with {name} {found.get(name)!r}, but here it is {here!r}: fit it again")
-    return Learnt(arrays, json.loads(found["facts"]))
+    return FittedDecoder(arrays, json.loads(found["facts"]))

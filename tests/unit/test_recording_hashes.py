@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from braindiffuser import files
-from braindiffuser.contents import RECORDING, Contents, differences
+from braindiffuser.recording_hashes import RECORDING, RecordingHashes, differences
 from braindiffuser.store.results import Store
 
 NAMES = {"betas": ("session01", "session02", "session03"), "design": ("design",), "captions": ()}
@@ -56,7 +56,7 @@ def opened(store, root, told):
         listed = {
             role: {name: root / name for name in names if (root / name).is_file()} for role, names in NAMES.items()
         }
-        return Contents(store, listed, lambda *progress: told.append(progress))
+        return RecordingHashes(store, listed, lambda *progress: told.append(progress))
 
     return contents
 

@@ -13,7 +13,7 @@ from braindiffuser.files import replacing
 CHECKSUM = "checksum"
 
 
-def write_book(path: Path, content: Mapping[str, Any]) -> None:
+def write_checked(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON with its checksum, whole or not at all."""
     content = json.loads(json.dumps({key: value for key, value in content.items() if key != CHECKSUM}, allow_nan=False))
     with replacing(path) as beside:
@@ -22,8 +22,8 @@ def write_book(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def read_book(path: Path) -> dict[str, Any] | None:
-    """Read back what `write_book` wrote; None if it is missing or damaged."""
+def read_checked(path: Path) -> dict[str, Any] | None:
+    """Read back what `write_checked` wrote; None if it is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -14,7 +14,7 @@ from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.errors import RunError
 from braindiffuser.files import FileState, as_states, state_of
 from braindiffuser.progress import Progress
-from braindiffuser.store.books import read_book, write_book
+from braindiffuser.store.checked_json import read_checked, write_checked
 from braindiffuser.store.results import Store
 
 RECORDING = "recording.json"
@@ -23,7 +23,7 @@ Digests: TypeAlias = dict[str, str]
 """Name of a file → SHA-256 of its content; empty where only the name counts."""
 
 
-class Contents:
+class RecordingHashes:
     """A recording's files by role, with hashes."""
 
     def __init__(self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress) -> None:
@@ -59,7 +59,7 @@ class Contents:
             found[name] = state
         if found != known:
             self._known[role] = found
-            write_book(self._store.folder / RECORDING, self._known)
+            write_checked(self._store.folder / RECORDING, self._known)
 
     def digests(self, role: str) -> Digests:
         """Return the hashes of all files of a role."""
@@ -84,7 +84,7 @@ class Contents:
 def _read_known(store: Store) -> dict[str, dict[str, FileState]]:
     """Load stored hashes; if damaged, none."""
     try:
-        return {role: as_states(states) for role, states in (read_book(store.folder / RECORDING) or {}).items()}
+        return {role: as_states(states) for role, states in (read_checked(store.folder / RECORDING) or {}).items()}
     except (RunError, TypeError, AttributeError):
         return {}
 
