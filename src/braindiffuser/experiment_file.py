@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from braindiffuser import __version__
-from braindiffuser.experiment import Experiment, preset_names
+from braindiffuser.experiment import Experiment, as_yaml, preset_names
 from braindiffuser.part import Part, Settings, as_part, class_of, family_of, kind_of, known_kinds
 
 WIDTH = 100
@@ -121,10 +119,7 @@ def _dump(content: Any, width: int) -> list[str]:
     """Return content as lines of YAML; lists of numbers or words stand in one line."""
     values = content.values() if isinstance(content, dict) else content
     flow = None if any(isinstance(value, list | dict) for value in values) else False
-    printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    return yaml.safe_dump(
-        content, sort_keys=False, allow_unicode=printable, width=width, default_flow_style=flow
-    ).splitlines()
+    return as_yaml(content, width=width, default_flow_style=flow).splitlines()
 
 
 def experiment_schema() -> dict[str, Any]:
