@@ -30,7 +30,7 @@ from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
-from braindiffuser.metrics.profiles import AnyMetric, Profile
+from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
 from braindiffuser.part import Part, Settings, as_part, runtime
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
@@ -94,7 +94,9 @@ class EvaluationConfig(Settings):
     """How reconstructions are scored."""
 
     profile: str = Field(
-        "demo", description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels."
+        "demo",
+        description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels.",
+        json_schema_extra={"enum": list[Any](profile_names())},
     )
     metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples behind each confidence interval.")
@@ -302,7 +304,8 @@ for _style in (_Loader, _Dumper):  # 1e5 and 5e-2, which PyYAML takes for text
 def as_yaml(content: Any, **style: Any) -> str:
     """Return content as YAML, in the order of its keys."""
     printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, **style)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, **style)
+    return text
 
 
 def list_faults(error: ValidationError, source: str = "") -> str:

@@ -21,14 +21,24 @@ from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
-__all__ = ["Part", "Settings", "runtime"]
+__all__ = ["FolderPath", "Part", "Settings", "runtime"]
 
 Family = TypeVar("Family", bound="Part")
 
@@ -41,10 +51,55 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
+def _filled(path: Any) -> Any:
+    if path == "":
+        raise ValueError("is empty: name a folder")
+    return path
+
+
+FolderPath = Annotated[
+    Path, BeforeValidator(_filled), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+]
+"""Path of a folder; an empty one, which Python takes for the working folder, is refused."""
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | str | bytes):
+        raise PydanticKnownError("int_type")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = {"type": "no-info", "function": _whole}
+"""Checks an integer; 2.0 is one, as in JSON."""
+
+
+def _exact(schema: Any) -> Any:
+    """Return a core schema whose numbers, texts and booleans are read as in JSON."""
+    if isinstance(schema, list):
+        return [_exact(each) for each in schema]
+    if not isinstance(schema, dict) or schema.get("function") == _WHOLE:
+        return schema
+    kind = schema.get("type")
+    kept = ("metadata", "default", "serialization") if isinstance(kind, str) else ()
+    exact = {key: value if key in kept else _exact(value) for key, value in schema.items()}
+    if kind == "int":
+        return {"type": "function-before", "function": _WHOLE, "schema": exact}
+    return {**exact, "strict": True} if kind in ("float", "bool", "str") else exact
+
+
 class Settings(BaseModel):
-    """A frozen config that refuses unknown entries and names those that it knows."""
+    """A frozen config that refuses unknown entries and names those that it knows.
+
+    Values are read as in JSON: "1" or true is no number, 1 is not true.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return pydantic's schema without conversions between numbers, texts and booleans."""
+        schema: CoreSchema = _exact(handler(source))
+        return schema
 
     @model_validator(mode="wrap")
     @classmethod
