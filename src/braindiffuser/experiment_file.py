@@ -34,9 +34,10 @@ def starting_file(experiment: Experiment) -> str:
     """Return an experiment as a file to start from: version, presets and checkpoints, then every entry with its description."""
     files = {name: folder / "model.safetensors" for name, folder in experiment.checkpoints.items()}
     sizes = {name: path.stat().st_size for name, path in files.items() if path.exists()}
+    modules = sorted({part.kind.partition(":")[0] for part in experiment.parts.values() if ":" in part.kind})
     above = [
         f"braindiffuser {__version__}; presets: {', '.join(preset_names())}",
-        "Run this file: braindiffuser run --config FILE --out RUN",
+        " ".join(["Run this file: braindiffuser run --config FILE --out RUN", *(f"--with {name}" for name in modules)]),
         *(f"Checkpoint {name}: {size / 1e6:.1f} MB" for name, size in sizes.items()),
         *(f"Checkpoint {name} is missing, expected at {path}" for name, path in files.items() if name not in sizes),
     ]

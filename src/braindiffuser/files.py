@@ -29,6 +29,19 @@ def replacing(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def output(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to that a user named.
+
+    A link stays a link: the file that it leads to is replaced. A device or a pipe is written to directly.
+    """
+    if path.exists() and not path.is_file():
+        yield path
+    else:
+        with replacing(path.resolve()) as beside:
+            yield beside
+
+
 def sync(path: Path) -> None:
     """Call fsync on a file, or on a folder's entries."""
     descriptor = os.open(path, os.O_RDONLY)
