@@ -207,8 +207,10 @@ class Experiment(Settings):
                 of range; the message lists all faults.
         """
         content = _read(source)
+        if not isinstance(content, Mapping):
+            raise RunError(f"{source} is not an experiment: it holds no entries, such as preset: demo")
         try:
-            if not (isinstance(content, Mapping) and "preset" in content):
+            if "preset" not in content:
                 return cls.model_validate(content)
             preset, known = content["preset"], preset_names()
             if preset not in known:

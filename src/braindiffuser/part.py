@@ -76,13 +76,13 @@ _WHOLE = {"type": "no-info", "function": _whole}
 
 
 def _exact(schema: Any) -> Any:
-    """Return a core schema whose numbers, texts and booleans are read as in JSON."""
+    """Return a core schema whose numbers, texts and booleans are read as in JSON, where keys are always texts."""
     if isinstance(schema, list):
         return [_exact(each) for each in schema]
     if not isinstance(schema, dict) or schema.get("function") == _WHOLE:
         return schema
     kind = schema.get("type")
-    kept = ("metadata", "default", "serialization") if isinstance(kind, str) else ()
+    kept = ("metadata", "default", "serialization", "keys_schema") if isinstance(kind, str) else ()
     exact = {key: value if key in kept else _exact(value) for key, value in schema.items()}
     if kind == "int":
         return {"type": "function-before", "function": _WHOLE, "schema": exact}

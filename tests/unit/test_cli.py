@@ -374,6 +374,13 @@ def test_scores_replace_nothing_else(path, content, folders):
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
 
+def test_scores_are_not_named_like_a_picture(folders):
+    result = score_to("made/3.PNG")
+    assert result.exit_code == 1
+    assert "--json made/3.PNG would be taken for a picture: name a file that ends in .json" in words_of(result)
+    assert not (folders / "made" / "3.PNG").exists()
+
+
 def test_scores_are_written_straight_to_what_is_no_file(folders):
     os.mkfifo(folders / "pipe")
     reader = os.open(folders / "pipe", os.O_RDONLY | os.O_NONBLOCK)

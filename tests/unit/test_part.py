@@ -119,6 +119,7 @@ class Exact(Settings):
     text: str = ""
     numbers: tuple[int | None, ...] = ()
     by_name: dict[str, tuple[float, ...]] = Field({})
+    by_number: dict[int, str] = Field({})
     folder: FolderPath = Path("here")
 
 
@@ -146,6 +147,9 @@ def test_numbers_are_read_as_in_json():
     assert read == Exact(number=int(1e30), share=1.0, numbers=(3, 2), by_name={"a": (1.0,)})
     assert type(read.share) is float
     assert type(read.number) is int
+    by_number = Exact(by_number={1: "a"})
+    assert Exact.model_validate(by_number.model_dump(mode="json")) == by_number
+    assert Exact.model_validate(json.loads(by_number.model_dump_json())) == by_number
 
 
 def test_an_empty_path_is_not_the_working_folder():

@@ -89,7 +89,7 @@ def check_scores_file(path: Path) -> None:
     """Check that scores may be written here: an existing file holds older ones, or nothing.
 
     Raises:
-        RunError: if it is a folder, or a file that something else wrote, such as one of the pictures.
+        RunError: if it is a folder, a file that something else wrote (such as one of the pictures), or named like a picture.
     """
     if path.is_dir():
         raise RunError(f"--json {path} is a folder: name a file")
@@ -100,6 +100,8 @@ def check_scores_file(path: Path) -> None:
             earlier = None
         if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
             raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
+    if path.suffix.lower() in SUFFIXES:
+        raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
 
 
 def write_scores(scores: Mapping[str, Any], path: Path) -> None:

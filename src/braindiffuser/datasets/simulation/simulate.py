@@ -107,7 +107,7 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
     if not summary_path.exists():
         foreign = [name for name in TOPS if (folder / name).exists()]
         if foreign:
-            raise RecordingError(f"{folder} holds {foreign[0]} that was not simulated: choose an empty folder")
+            raise RecordingError(f"{folder} holds {foreign[0]}, which was not simulated: choose an empty folder")
         return False
     try:
         summary = json.loads(summary_path.read_bytes())
