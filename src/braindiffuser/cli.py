@@ -338,8 +338,6 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
         if json_file is not None:
             check_scores_file(json_file)
         scores = evaluate_folders(seen, made, profile, downloads_folder(), device)
-        if json_file is not None:
-            write_scores(scores, json_file)
     Console().print(Markdown(scores_markdown(scores, FOLDERS)))
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
     notes = [
@@ -352,6 +350,9 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     ]
     for note in notes:
         console.print(note, style="yellow", soft_wrap=True, markup=False)
+    if json_file is not None:
+        with _errors_as_sentences():
+            write_scores(scores, json_file)
 
 
 @contextmanager

@@ -374,6 +374,14 @@ def test_scores_replace_nothing_else(path, content, folders):
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
 
+def test_scores_are_printed_even_if_they_cannot_be_written(folders):
+    (folders / "file").touch()
+    result = score_to("file/scores.json")
+    assert result.exit_code == 1
+    assert "PixCorr" in words_of(result)
+    assert "cannot be read or written" in words_of(result)
+
+
 def test_scores_are_not_named_like_a_picture(folders):
     result = score_to("made/3.PNG")
     assert result.exit_code == 1

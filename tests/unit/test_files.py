@@ -63,6 +63,14 @@ def test_output_replaces_what_a_link_leads_to(tmp_path, there):
     assert not list(tmp_path.rglob(f"{UNFINISHED}*"))
 
 
+def test_output_to_links_in_a_circle_is_an_error(tmp_path):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.raises(OSError, match="one"), output(tmp_path / "one"):
+        pass
+    assert (tmp_path / "one").is_symlink()
+
+
 def test_output_to_what_is_no_file_goes_straight_there(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
