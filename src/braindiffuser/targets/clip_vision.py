@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import FolderPath
 from braindiffuser.targets.settings import EmbeddingConfig
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -17,7 +17,7 @@ class CLIPVision(EmbeddingConfig, Target):
 
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""
