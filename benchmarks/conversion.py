@@ -28,7 +28,7 @@ import torch
 
 from braindiffuser.networks.checkpoints import build_autoencoder
 from braindiffuser.networks.convert import KL_F8, convert_versatile, convert_versatile_hub
-from braindiffuser.networks.versatile import VersatileConfig, config_of_original, from_original
+from braindiffuser.networks.versatile import VersatileConfig, from_original
 
 TESTS = Path(__file__).parents[1] / "tests"
 PTH_BYTES, TEXT_UNET_BYTES = 6.66e9, 6.84e9
@@ -67,7 +67,6 @@ def write_pth(folder: Path, fraction: float) -> None:
 def write_hub(folder: Path, fraction: float) -> None:
     """Write the hub's three folders."""
     original = {name: torch.empty(shape, device="meta") for name, shape in published_shapes(fraction).items()}
-    config = config_of_original(original)
     flows: dict[str, dict[str, tuple[int, ...]]] = {"image_unet": {}, "text_unet": {}}
     for name, tensor in from_original(original).items():
         flow = "text_unet" if ".text." in name else "image_unet"
@@ -77,20 +76,13 @@ def write_hub(folder: Path, fraction: float) -> None:
     for flow, shapes in (*flows.items(), ("vae", autoencoder_shapes())):
         (folder / flow).mkdir()
         save(folder / flow / "diffusion_pytorch_model.bin", shapes, torch.float32, least.get(flow, 0.0))
-    (folder / "image_unet" / "config.json").write_text(json.dumps(hub_config(config)), encoding="utf-8")
-    (folder / "text_unet" / "config.json").write_text("{}", encoding="utf-8")
-    (folder / "vae" / "config.json").write_text(json.dumps(dict(KL_F8)), encoding="utf-8")
 
 
-def hub_config(config: VersatileConfig) -> dict[str, Any]:
-    """Write a config as the hub's image_unet does."""
-    blocks = ["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.attention_levels]
-    same = ("in_channels", "sample_size", "block_out_channels", "layers_per_block", "norm_num_groups")
-    content = config.model_dump(mode="json")
-    return {name: content[name] for name in same} | {
-        "down_block_types": blocks,
-        "cross_attention_dim": config.vision_dim,
-    }
+def config(fraction: float) -> VersatileConfig:
+    """Return the published config, all widths times a fraction."""
+    published = VersatileConfig()
+    widths = tuple(round(width * fraction) for width in published.block_out_channels)
+    return published.model_copy(update={"block_out_channels": widths})
 
 
 def save(path: Path, shapes: Shapes, dtype: torch.dtype, at_least: float) -> None:
