@@ -72,36 +72,12 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
 def convert_versatile(
     source: Path, folder: Path, config: VersatileConfig = VERSATILE, autoencoder: Mapping[str, Any] = KL_F8
 ) -> None:
-    """Convert SHI-Labs' four-flow `.pth` (fp16 or fp32) to the folders `unet` and `autoencoder`, in float16.
+    """Convert Versatile Diffusion, in either published layout, to the folders `unet` and `autoencoder`, in float16.
 
     Only what pictures need is kept: the image flow, the text flow's transformers, and the autoencoder.
 
     Args:
-        source: the `.pth` file.
-        folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
-        config: of the UNet in the file.
-        autoencoder: config of the autoencoder in the file.
-
-    Raises:
-        ValueError: if the file cannot be read or lacks a tensor; the message names it.
-    """
-    original, prefix = open_tensors(source), "autokl."
-    own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
-    try:
-        unet = from_original(original, config.layers_per_block)
-        vae = convert_ldm_vae_checkpoint(own, dict(autoencoder))
-    except (ValueError, LookupError) as error:
-        raise ValueError(f"{source} does not hold this network: {error}") from error
-    _write_versatile(source, [source], folder, (unet, config), (vae, autoencoder))
-
-
-def convert_versatile_hub(
-    hub: Path, folder: Path, config: VersatileConfig = VERSATILE, autoencoder: Mapping[str, Any] = KL_F8
-) -> None:
-    """Convert the hub's diffusers layout, `hub_files(hub)`, as `convert_versatile` does; its `config.json` are not read.
-
-    Args:
-        hub: a local copy of shi-labs/versatile-diffusion.
+        source: SHI-Labs' four-flow `.pth` (fp16 or fp32), or a folder with `hub_files`.
         folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
         config: of the UNet.
         autoencoder: config of the autoencoder.
@@ -109,10 +85,18 @@ def convert_versatile_hub(
     Raises:
         ValueError: if a file is missing, cannot be read, or lacks a tensor; the message names it.
     """
-    files = hub_files(hub)
-    image, text, vae = (open_tensors(path) for path in files)
-    vae = {_new_attention_name(name): tensor for name, tensor in vae.items()}
-    _write_versatile(hub, files, folder, (from_hub(image, text), config), (vae, autoencoder))
+    files = hub_files(source) if source.is_dir() else [source]
+    opened, content, half = [open_tensors(path) for path in files], config.model_dump(mode="json"), torch.float16
+    if source.is_dir():
+        image, text, vae = opened
+        unet, vae = from_hub(image, text), {_new_attention_name(name): tensor for name, tensor in vae.items()}
+    else:
+        unet = from_original(opened[0], config.layers_per_block)
+        vae = _autoencoder_of_original(opened[0], autoencoder)
+    unet = _fitting(source, unet, build_unet, content, half)
+    vae = _fitting(source, vae, build_autoencoder, autoencoder, half)
+    _write_folder(folder / "unet", content, unet, half, files)
+    _write_folder(folder / "autoencoder", autoencoder, vae, half, files)
 
 
 def hub_files(hub: Path) -> list[Path]:
@@ -123,19 +107,14 @@ def hub_files(hub: Path) -> list[Path]:
     ]
 
 
-def _write_versatile(
-    source: Path,
-    files: Iterable[Path],
-    folder: Path,
-    unet: tuple[Tensors, VersatileConfig],
-    autoencoder: tuple[Tensors, Mapping[str, Any]],
-) -> None:
-    (tensors, config), (vae, kl) = unet, autoencoder
-    content, half = config.model_dump(mode="json"), torch.float16
-    tensors = _fitting(source, tensors, build_unet, content, half)
-    vae = _fitting(source, vae, build_autoencoder, kl, half)
-    _write_folder(folder / "unet", content, tensors, half, files)
-    _write_folder(folder / "autoencoder", kl, vae, half, files)
+def _autoencoder_of_original(original: Tensors, config: Mapping[str, Any]) -> Tensors:
+    prefix = "autokl."
+    own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
+    try:
+        renamed: Tensors = convert_ldm_vae_checkpoint(own, dict(config))
+    except LookupError:  # diffusers expects certain tensors
+        return own
+    return renamed
 
 
 def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> None:

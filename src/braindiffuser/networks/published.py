@@ -47,19 +47,15 @@ def conversions(folder: Path) -> list[Conversion]:
     """
     from braindiffuser.networks import convert
 
-    hub = folder / HUB
     vdvae, original, clip, tokenizer = (folder / file.name for file in (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER))
+    hub = folder / HUB if _has_hub(folder) else None
     return [
         Conversion("vdvae", {vdvae: VDVAE}, ("vdvae",), lambda out: convert.convert_vdvae(vdvae, out / "vdvae")),
         Conversion(
             "unet and autoencoder",
-            dict.fromkeys(convert.hub_files(hub)) if _has_hub(folder) else {original: VERSATILE},
+            dict.fromkeys(convert.hub_files(hub)) if hub else {original: VERSATILE},
             ("unet", "autoencoder"),
-            lambda out: (
-                convert.convert_versatile_hub(hub, out)
-                if _has_hub(folder)
-                else convert.convert_versatile(original, out)
-            ),
+            lambda out: convert.convert_versatile(hub or original, out),
         ),
         Conversion(
             "clip",

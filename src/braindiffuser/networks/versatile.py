@@ -178,27 +178,19 @@ def from_original(state_dict: Mapping[str, torch.Tensor], layers_per_block: int 
 
     Residual blocks and vision transformers come from `unet_image`, text transformers from `unet_text`; the text flow's
     other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), are not needed for pictures
-    and are left out.
-
-    Raises:
-        ValueError: if `unet_image` holds a tensor that it should not.
+    and are left out. A tensor of `unet_image` that no such UNet has keeps its
+    name.
     """
     renamed: dict[str, torch.Tensor] = {}
-    strange: list[str] = []
     for name, tensor in state_dict.items():
         flow, _, rest = name.removeprefix(_UNET_ORIGINAL).partition(".")
         if not name.startswith(_UNET_ORIGINAL) or flow not in {"unet_image", "unet_text", "time_embed"}:
             continue
         ours = _rename(f"time_embed.{rest}" if flow == "time_embed" else rest, layers_per_block)
-        if flow == "unet_text":
-            if ours is not None and ".vision." in ours:
-                renamed["unet." + ours.replace(".vision.", ".text.")] = tensor
-        elif ours is None:
-            strange.append(name)
-        else:
-            renamed[f"unet.{ours}"] = tensor
-    if strange:
-        raise ValueError(f"{len(strange)} unexpected tensors in Versatile Diffusion's UNet: {_some(strange)}")
+        if flow != "unet_text":
+            renamed[f"unet.{ours}" if ours else name] = tensor
+        elif ours is not None and ".vision." in ours:
+            renamed["unet." + ours.replace(".vision.", ".text.")] = tensor
     return renamed
 
 
@@ -279,7 +271,3 @@ def _zero_residual_branches(unet: torch.nn.Module) -> None:
     for name, parameter in unet.named_parameters():
         if re.search(r"(\.conv2|\.proj_out|^conv_out)\.(weight|bias)$", name):
             torch.nn.init.zeros_(parameter)
-
-
-def _some(names: list[str], n_shown: int = 8) -> str:
-    return ", ".join(names[:n_shown]) + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")

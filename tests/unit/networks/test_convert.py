@@ -29,7 +29,6 @@ from braindiffuser.networks.convert import (
     convert_clip,
     convert_vdvae,
     convert_versatile,
-    convert_versatile_hub,
     is_converted,
 )
 from braindiffuser.networks.tensor_files import open_tensors, write_tensors
@@ -399,7 +398,7 @@ def hub(tmp_path):
 
 def test_the_hubs_layout_gives_the_same_kind_of_folders(tmp_path, hub):
     folder, image, text, vae = hub
-    convert_versatile_hub(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
+    convert_versatile(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
     loaded = load_unet(tmp_path / "out" / "unet")
     assert isinstance(loaded, DualGuidedUNet)
     tensors = loaded.state_dict()
@@ -417,4 +416,4 @@ def test_an_incomplete_copy_of_the_hub_is_named(tmp_path, hub):
     folder, *_ = hub
     (folder / "text_unet" / "diffusion_pytorch_model.bin").unlink()
     with pytest.raises(ValueError, match=r"there is no file .*text_unet/diffusion_pytorch_model\.bin"):
-        convert_versatile_hub(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
+        convert_versatile(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
