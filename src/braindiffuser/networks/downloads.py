@@ -131,8 +131,8 @@ def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
             yield
     except OSError as error:
         raise DependencyError(
-            f"files in {folder} cannot be read or written ({error}): make room or permission there, or name another folder "
-            "with BRAINDIFFUSER_CHECKPOINTS"
+            f"files in {folder} cannot be read or written ({error}): see that it is a folder with room and permission, or "
+            "name another one with BRAINDIFFUSER_CHECKPOINTS"
         ) from error
 
 

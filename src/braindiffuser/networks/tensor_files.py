@@ -30,7 +30,7 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
-        words = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
+        words = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
         reason = re.split(r"\n|\. ", words)[0]  # the rest of torch's is advice to run what is in the file
         raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason})") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content

@@ -288,6 +288,7 @@ def test_arbitrary_bytes_end_in_one_sentence_with_the_path(tmp_path, content, na
     with pytest.raises(ValueError, match=rf"^{path} (is damaged|does not hold)") as caught:
         open_tensors(path)
     assert "\n" not in str(caught.value)
+    assert "()" not in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

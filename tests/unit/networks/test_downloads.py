@@ -226,7 +226,9 @@ def test_a_fault_of_the_disk_names_the_folder_and_not_the_network(hub, tmp_path,
         raise fault
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", full)
-    with pytest.raises(DependencyError, match=f"files in {tmp_path} cannot be read or written .*: make room") as caught:
+    with pytest.raises(
+        DependencyError, match=f"files in {tmp_path} cannot be read or written .*: see that it is a folder with room"
+    ) as caught:
         download(ON_HUB, tmp_path)
     assert "network" not in str(caught.value)
 

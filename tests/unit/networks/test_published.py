@@ -161,7 +161,7 @@ def test_the_hubs_copy_makes_the_large_file_unneeded_but_not_an_empty_folder(tmp
 
 def test_a_disk_that_fails_is_named(tmp_path, vdvae):
     (tmp_path / "brain-diffuser").write_text("in the way")
-    one_fault(convert_all(tmp_path, lambda line: None), f"files in {tmp_path} cannot be read or written .*make room")
+    one_fault(convert_all(tmp_path, lambda line: None), f"files in {tmp_path} cannot be read or written .*with room")
 
 
 def test_downloads_go_on_after_one_that_fails(tmp_path, monkeypatch):
