@@ -225,29 +225,30 @@ def checkpoints(
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
     with _errors_as_sentences():
         from braindiffuser.networks.downloads import downloads_folder
+        from braindiffuser.networks.published import convert_all, download_all
 
+        faults = []
         if get:
-            from braindiffuser.networks.published import download_all
-
             with _progress() as progress:
-                download_all(downloads_folder(), progress)
+                faults += download_all(downloads_folder(), progress)
         if convert:
-            from braindiffuser.networks.published import convert_all
-
-            convert_all(downloads_folder(), lambda line: console.print(line, highlight=False))
+            faults += convert_all(downloads_folder(), lambda line: console.print(line, highlight=False, markup=False))
         _print_published(Console())
+        if faults:
+            raise BrainDiffuserError("\n".join(dict.fromkeys(faults)))
 
 
 def _print_published(out: Console) -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
-    from braindiffuser.networks.catalogue import ALL
     from braindiffuser.networks.downloads import downloads_folder, find
+    from braindiffuser.networks.published import needed
 
     folder = downloads_folder()
-    missing = [file for file in ALL if find(file, folder) is None]
+    files = needed(folder)
+    missing = [file for file in files if find(file, folder) is None]
     total = sum(file.megabytes for file in missing)
-    lines = [f"Published checkpoints: {len(missing)} of {len(ALL)} files are missing, {total:,.0f} MB"]
-    for file in ALL:
+    lines = [f"Published checkpoints: {len(missing)} of {len(files)} files are missing, {total:,.0f} MB"]
+    for file in files:
         mark = "missing" if file in missing else "here"
         lines += [
             f"  {mark:8}{file.megabytes:>7,.0f} MB  {file.name}  for {file.needed_for} ({file.licence})",

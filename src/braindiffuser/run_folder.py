@@ -76,7 +76,7 @@ def check_checkpoints(experiment: Experiment) -> None:
         if not (folder / "model.safetensors").is_file():
             raise RunError(
                 f"{name} names {folder}, which is not a checkpoint folder: name one that holds config.json and "
-                "model.safetensors; for published ones see `braindiffuser checkpoints`"
+                "model.safetensors, by its absolute path if it is your own; for published ones see `braindiffuser checkpoints`"
             )
 
 

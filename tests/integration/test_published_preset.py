@@ -14,9 +14,13 @@ from braindiffuser.networks.checkpoints import build_autoencoder, build_clip
 from braindiffuser.networks.clip import VIT_L14
 from braindiffuser.networks.convert import KL_F8, convert_clip, convert_vdvae, convert_versatile
 from braindiffuser.networks.vdvae import IMAGENET64
+from braindiffuser.networks.versatile import VersatileConfig
 from braindiffuser.run import Run
 
 NARROW_VDVAE = IMAGENET64.model_copy(update={"width": 16})
+NARROW_UNET = VersatileConfig(
+    sample_size=8, block_out_channels=(32, 32, 64, 64), attention_heads=4, vision_dim=32, text_dim=32
+)
 NARROW_KL = KL_F8 | {"block_out_channels": [8] * 4, "norm_num_groups": 4, "layers_per_block": 1, "sample_size": 64}
 NARROW = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 ONLY_WITH_WEIGHTS = {"alexnet", "inception_v3", "clip_vit_l14", "efficientnet_b1", "swav"}
@@ -48,7 +52,7 @@ def weights(tmp_path_factory, original_unet, original_autoencoder, narrow_clip):
     shutil.copyfile(BUNDLED / "demo" / "clip" / "tokenizer.json", folder / "tokenizer.json")
     out = folder / "brain-diffuser"
     convert_vdvae(folder / "ema.th", out / "vdvae", NARROW_VDVAE)
-    convert_versatile(folder / "vd.pth", out, NARROW_KL, heads=4)
+    convert_versatile(folder / "vd.pth", out, NARROW_UNET, NARROW_KL)
     convert_clip(folder / "clip.safetensors", folder / "tokenizer.json", out / "clip", narrow_clip)
     return folder
 

@@ -18,7 +18,7 @@ class PublishedFile:
     Attributes:
         name: under which it is kept.
         url: where it comes from; an address of the Hugging Face hub names the commit.
-        megabytes: its size, in millions of bytes; a download whose size differs by more than 5 % is rejected.
+        megabytes: its size, in millions of bytes; rounded where its publisher does not give bytes.
         licence: of the file.
         needed_for: what it serves, in words.
         sha256: its SHA-256 or the first digits of it, as published; empty if its publisher gives none.
@@ -37,6 +37,11 @@ class PublishedFile:
         found = _HUB.fullmatch(self.url)
         return (found[1], found[2], found[3]) if found else None
 
+    @property
+    def is_torchvisions(self) -> bool:
+        """Whether torchvision downloads the same file, under the same name, to a folder of its own."""
+        return self.url.startswith(_TORCHVISION)
+
 
 VDVAE = PublishedFile(
     "imagenet64-iter-1600000-model-ema.th",
@@ -45,7 +50,7 @@ VDVAE = PublishedFile(
     "MIT",
     "low level",
 )
-VERSATILE = PublishedFile(  # commit and hash unknown; checked by size
+VERSATILE = PublishedFile(  # commit, bytes and hash unknown
     "vd-four-flow-v1-0-fp16-deprecated.pth",
     "https://huggingface.co/shi-labs/versatile-diffusion/resolve/main/pretrained_pth/vd-four-flow-v1-0-fp16-deprecated.pth",
     6660.0,

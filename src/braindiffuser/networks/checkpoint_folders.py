@@ -11,6 +11,9 @@ from braindiffuser.networks.downloads import downloads_folder
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
 """Folder of the checkpoints that come with the package."""
 
+SOURCE = "source.json"
+"""What a converted checkpoint folder was made from, and its files; no part of the checkpoint."""
+
 
 def checkpoint_folder(named: Path) -> Path:
     """Resolve a checkpoint folder: absolute stays; relative: bundled with the package, then downloaded."""
@@ -19,7 +22,7 @@ def checkpoint_folder(named: Path) -> Path:
 
 
 def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:
-    """Sixteen hexadecimal digits over the names and contents of a checkpoint folder's JSON and safetensors files.
+    """Sixteen hexadecimal digits over the names and contents of a checkpoint's files: safetensors, and JSON but `source.json`.
 
     Args:
         folder: of the checkpoint.
@@ -27,7 +30,8 @@ def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) ->
     """
     content, known = hashlib.sha256(), {} if known is None else known
     for path in sorted(folder.glob("*")):
-        if path.suffix in {".json", ".safetensors"} and path.is_file() and not path.name.startswith(UNFINISHED):
+        is_own = path.suffix in {".json", ".safetensors"} and path.name != SOURCE
+        if is_own and path.is_file() and not path.name.startswith(UNFINISHED):
             known[path] = state_of(path, known.get(path))
             content.update(path.name.encode() + bytes.fromhex(known[path].sha256))
     return content.hexdigest()[:16]

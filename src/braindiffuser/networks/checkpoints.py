@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CLIPConfig, CLIPModel
 
 from braindiffuser.files import replacing
-from braindiffuser.networks.tensor_files import Shapes, check_fit, shapes, write_tensors
+from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
@@ -67,7 +67,11 @@ def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> Autoen
 
 def load_clip(folder: Path) -> Clip:
     """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
-    tokenizer = Tokenizer.from_str(json.dumps(_read_json(folder, "tokenizer.json")))
+    content = json.dumps(_read_json(folder, "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_str(content)
+    except Exception as error:  # the library has no class of its own
+        raise ValueError(f"{folder / 'tokenizer.json'} holds no tokenizer ({error})") from error
     return Clip(load_network(folder, build_clip), tokenizer)
 
 
@@ -88,17 +92,15 @@ def load_network(
 
     Raises:
         FileNotFoundError: if the folder lacks one of the two files.
-        ValueError: if `config.json` is not JSON, the tensors' file is damaged, or their names or shapes are not those of
-            the network (names the first few).
+        ValueError: if no network can be built from `config.json`, the tensors' file is damaged or holds NaN, or their
+            names or shapes are not those of the network (names the first few).
     """
     network = build_empty(build, read_config(folder))
     path = _existing(folder, "model.safetensors")
     wanted = network.state_dict()
-    try:
-        check_fit(folder, _stored_shapes(path), shapes(wanted))
-        stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or cut short ({error})") from error
+    check_fit(folder, shapes(open_tensors(path)), shapes(wanted))
+    stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
+    check_finite(path, stored, dtype)
     network.load_state_dict(stored, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -118,6 +120,9 @@ def build_empty(
         config: of the network.
         device: where the parameters are.
         dtype: of the parameters; None leaves them as `build` makes them.
+
+    Raises:
+        ValueError: if `build` fails.
     """
 
     def emptied(module: nn.Module, name: str, parameter: nn.Parameter | None) -> Any:
@@ -129,14 +134,11 @@ def build_empty(
     handle = register_module_parameter_registration_hook(emptied)
     try:
         return build(config)
+    except Exception as error:  # of the libraries' many kinds, for an arbitrary config
+        words = " ".join(str(error).split())
+        raise ValueError(f"no network can be built from its config.json ({type(error).__name__}: {words})") from error
     finally:
         handle.remove()
-
-
-def _stored_shapes(path: Path) -> Shapes:
-    with safe_open(path, framework="pt") as file:
-        names = file.keys()
-        return {name: tuple(file.get_slice(name).get_shape()) for name in names}
 
 
 def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, torch.Tensor]:
@@ -187,7 +189,7 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = _existing(folder, name)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")

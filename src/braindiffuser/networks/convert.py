@@ -1,7 +1,8 @@
 """Convert published files to checkpoint folders: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
 Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. A folder's
-`source.json`, written last, names the files that the folder was made from: without it the folder is not complete.
+`source.json`, written last, names the files that the folder was made from and the states of its own: without it, or
+with other files, the folder is not complete.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from torch import nn
 
-from braindiffuser.files import replacing
+from braindiffuser.errors import RunError
+from braindiffuser.files import as_states, changed_files, replacing, state_of
+from braindiffuser.networks.checkpoint_folders import SOURCE
 from braindiffuser.networks.checkpoints import (
     build_autoencoder,
     build_clip,
@@ -25,11 +28,14 @@ from braindiffuser.networks.checkpoints import (
     write_checkpoint,
 )
 from braindiffuser.networks.clip import VIT_L14
-from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
+from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
-from braindiffuser.networks.versatile import VersatileConfig, config_of_original, from_hub, from_original
+from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
 
 Tensors = Mapping[str, torch.Tensor]
+
+VERSATILE = VersatileConfig()
+"""The published UNet."""
 
 KL_F8: Mapping[str, Any] = {
     "in_channels": 3,
@@ -45,11 +51,8 @@ KL_F8: Mapping[str, Any] = {
 }
 """The KL-f8 autoencoder that Versatile Diffusion shares with Stable Diffusion 1."""
 
-SOURCE = "source.json"
-"""Names and sizes of the files that a checkpoint folder was made from; the last file of the folder to be written."""
 
-
-def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) -> bool:
+def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) -> None:
     """Convert OpenAI's `imagenet64-iter-1600000-model-ema.th`; tensors stay in float32.
 
     Args:
@@ -57,97 +60,64 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
         folder: becomes a checkpoint folder.
         config: of the network that the file holds.
 
-    Returns:
-        False, doing nothing, if already converted, from a file of this name and size.
-
     Raises:
         ValueError: if the file cannot be read, or is not this network's; the message names it.
     """
-    if is_converted(folder, [source]):
-        return False
     tensors = {name.removeprefix("module."): tensor for name, tensor in open_tensors(source).items()}
     content = config.model_dump(mode="json")
-    tensors = _fitting(source, tensors, lambda given: VDVAEConfig(**given).build(), content)
+    tensors = _fitting(source, tensors, lambda given: VDVAEConfig(**given).build(), content, torch.float32)
     _write_folder(folder, content, tensors, torch.float32, [source])
-    return True
 
 
-def convert_versatile(source: Path, folder: Path, autoencoder: Mapping[str, Any] = KL_F8, heads: int = 8) -> bool:
-    """Convert SHI-Labs' four-flow `.pth` (fp16 or fp32) to the folders `unet` and `autoencoder`, in float16.
+def convert_versatile(
+    source: Path, folder: Path, config: VersatileConfig = VERSATILE, autoencoder: Mapping[str, Any] = KL_F8
+) -> None:
+    """Convert Versatile Diffusion, in either published layout, to the folders `unet` and `autoencoder`, in float16.
 
     Only what pictures need is kept: the image flow, the text flow's transformers, and the autoencoder.
 
     Args:
-        source: the `.pth` file.
+        source: SHI-Labs' four-flow `.pth` (fp16 or fp32), or a folder with `hub_files`.
         folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
-        autoencoder: config of the autoencoder in the file.
-        heads: attention heads of the UNet, which cannot be read from the file.
-
-    Returns:
-        False, doing nothing, if both are already converted, from a file of this name and size.
-
-    Raises:
-        ValueError: if the file cannot be read or lacks a tensor; the message names it.
-    """
-    if all(is_converted(folder / part, [source]) for part in ("unet", "autoencoder")):
-        return False
-    original = open_tensors(source)
-    try:
-        config, unet = config_of_original(original, heads, autoencoder["sample_size"] // 8), from_original(original)
-    except ValueError as error:
-        raise ValueError(f"{source} cannot be converted: {error}") from error
-    content, prefix = config.model_dump(mode="json"), "autokl."
-    own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
-    vae = _fitting(source, convert_ldm_vae_checkpoint(own, dict(autoencoder)), build_autoencoder, autoencoder)
-    _write_folder(folder / "unet", content, _fitting(source, unet, build_unet, content), torch.float16, [source])
-    _write_folder(folder / "autoencoder", autoencoder, vae, torch.float16, [source])
-    return True
-
-
-def convert_versatile_hub(hub: Path, folder: Path, heads: int = 8) -> bool:
-    """Convert the hub's diffusers layout (`image_unet`, `text_unet`, `vae` folders) as `convert_versatile` does.
-
-    Args:
-        hub: a local copy of shi-labs/versatile-diffusion.
-        folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
-        heads: attention heads of the UNet.
-
-    Returns:
-        False if both were made from files of these names and sizes before.
+        config: of the UNet.
+        autoencoder: config of the autoencoder.
 
     Raises:
         ValueError: if a file is missing, cannot be read, or lacks a tensor; the message names it.
     """
-    files = {part: _hub_file(hub / part) for part in ("image_unet", "text_unet", "vae")}
-    unet_files = [files["image_unet"], files["text_unet"]]
-    if is_converted(folder / "unet", unet_files) and is_converted(folder / "autoencoder", [files["vae"]]):
-        return False
-    image, text = (open_tensors(path) for path in unet_files)
-    hub_config = json.loads((hub / "image_unet" / "config.json").read_text(encoding="utf-8"))
-    config = VersatileConfig(
-        in_channels=hub_config["in_channels"],
-        sample_size=hub_config["sample_size"],
-        block_out_channels=tuple(hub_config["block_out_channels"]),
-        attention_levels=tuple("CrossAttn" in name for name in hub_config["down_block_types"]),
-        layers_per_block=hub_config["layers_per_block"],
-        attention_heads=heads,
-        vision_dim=hub_config["cross_attention_dim"],
-        text_dim=hub_config["cross_attention_dim"],
-        norm_num_groups=hub_config.get("norm_num_groups", 32),
-    )
-    content = config.model_dump(mode="json")
-    unet = _fitting(hub, from_hub(image, text), build_unet, content)
-    vae_config = json.loads((hub / "vae" / "config.json").read_text(encoding="utf-8"))
-    kept = {name: vae_config[name] for name in KL_F8 if name in vae_config}
-    kept |= {"scaling_factor": KL_F8["scaling_factor"], "sample_size": 8 * config.sample_size}
-    vae = {_new_attention_name(name): tensor for name, tensor in open_tensors(files["vae"]).items()}
-    vae = _fitting(files["vae"], vae, build_autoencoder, kept)
-    _write_folder(folder / "unet", content, unet, torch.float16, unet_files)
-    _write_folder(folder / "autoencoder", kept, vae, torch.float16, [files["vae"]])
-    return True
+    files = hub_files(source) if source.is_dir() else [source]
+    opened, content, half = [open_tensors(path) for path in files], config.model_dump(mode="json"), torch.float16
+    if source.is_dir():
+        image, text, vae = opened
+        unet, vae = from_hub(image, text), {_new_attention_name(name): tensor for name, tensor in vae.items()}
+    else:
+        unet = from_original(opened[0], config.layers_per_block)
+        vae = _autoencoder_of_original(opened[0], autoencoder)
+    unet = _fitting(source, unet, build_unet, content, half)
+    vae = _fitting(source, vae, build_autoencoder, autoencoder, half)
+    _write_folder(folder / "unet", content, unet, half, files)
+    _write_folder(folder / "autoencoder", autoencoder, vae, half, files)
 
 
-def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> bool:
+def hub_files(hub: Path) -> list[Path]:
+    """List the files that are needed of a local copy of shi-labs/versatile-diffusion, in safetensors where it has both."""
+    stems = [hub / part / "diffusion_pytorch_model" for part in ("image_unet", "text_unet", "vae")]
+    return [
+        path if (path := stem.with_suffix(".safetensors")).is_file() else stem.with_suffix(".bin") for stem in stems
+    ]
+
+
+def _autoencoder_of_original(original: Tensors, config: Mapping[str, Any]) -> Tensors:
+    prefix = "autokl."
+    own = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
+    try:
+        renamed: Tensors = convert_ldm_vae_checkpoint(own, dict(config))
+    except LookupError:  # diffusers expects certain tensors
+        return own
+    return renamed
+
+
+def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> None:
     """Convert CLIP: the hub's `model.safetensors`, or the one inside SHI-Labs' `.pth`, with the hub's `tokenizer.json`.
 
     Args:
@@ -156,36 +126,35 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
         folder: becomes a checkpoint folder, in float16.
         config: of the CLIP model.
 
-    Returns:
-        False if `folder` was made from files of these names and sizes before.
-
     Raises:
-        ValueError: if a file is missing, cannot be read, or is not this network's.
+        ValueError: if a file cannot be read, or is not this network's.
     """
-    if is_converted(folder, [source, tokenizer]):
-        return False
     original, prefix = open_tensors(source), "clip.model."
     inside = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
     tensors = {name: tensor for name, tensor in (inside or original).items() if not name.endswith("position_ids")}
-    tensors = _fitting(source, tensors, build_clip, config)
+    tensors = _fitting(source, tensors, build_clip, config, torch.float16)
     _write_folder(folder, config, tensors, torch.float16, [source, tokenizer], tokenizer)
-    return True
 
 
 def _fitting(
-    source: Path, tensors: Tensors, build: Callable[[dict[str, Any]], nn.Module], config: Mapping[str, Any]
+    source: Path,
+    tensors: Tensors,
+    build: Callable[[dict[str, Any]], nn.Module],
+    config: Mapping[str, Any],
+    dtype: torch.dtype,
 ) -> dict[str, torch.Tensor]:
     """Return tensors in the shapes of a network's; a 1 × 1 convolution may be stored as a matrix, or the other way round.
 
     Raises:
-        ValueError: if they are not the tensors of the network that `build` makes of `config`.
+        ValueError: if they are not the tensors of the network that `build` makes of `config`, or not finite in `dtype`.
     """
-    wanted = shapes(build_empty(build, dict(config)).state_dict())
+    wanted = build_empty(build, dict(config)).state_dict()
     shaped = {}
     for name, tensor in tensors.items():
-        shape = wanted.get(name, tensor.shape)
+        shape = wanted.get(name, tensor).shape
         shaped[name] = tensor.reshape(shape) if _long_sides(tensor.shape) == _long_sides(shape) else tensor
-    check_fit(source, shapes(shaped), wanted)
+    check_fit(source, shapes(shaped), shapes(wanted))
+    check_finite(source, shaped, dtype)
     return shaped
 
 
@@ -202,23 +171,28 @@ def _write_folder(
     tokenizer: Path | None = None,
 ) -> None:
     (folder / SOURCE).unlink(missing_ok=True)
+    names = ["config.json", "model.safetensors"]
     if tokenizer is not None:
+        names.append("tokenizer.json")
         with replacing(folder / "tokenizer.json") as beside:
             shutil.copyfile(tokenizer, beside)
     write_checkpoint(folder, config, tensors, dtype)
+    made_from = [{"file": path.name, "bytes": path.stat().st_size} for path in sources]
+    content = {"made_from": made_from, "files": {name: state_of(folder / name) for name in names}}
     with replacing(folder / SOURCE) as beside:
-        beside.write_text(_facts(sources), encoding="utf-8")
+        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
-    """Whether a checkpoint folder is complete and was made from files of these names and sizes, in this order."""
-    path = folder / SOURCE
-    return path.is_file() and path.read_text(encoding="utf-8") == _facts(sources)
-
-
-def _facts(sources: Iterable[Path]) -> str:
-    facts = [{"file": path.name, "bytes": path.stat().st_size} for path in sources if path.is_file()]
-    return json.dumps(facts, indent=2) + "\n"
+    """Whether a checkpoint folder is whole and was made from files of these names and, where they are still there, sizes."""
+    try:
+        content = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+        return all(
+            fact["file"] == path.name and (not path.is_file() or fact["bytes"] == path.stat().st_size)
+            for fact, path in zip(content["made_from"], sources, strict=True)
+        ) and not changed_files(folder, as_states(content["files"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, RunError):
+        return False
 
 
 def _new_attention_name(name: str) -> str:
@@ -226,13 +200,3 @@ def _new_attention_name(name: str) -> str:
     for old, new in {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}.items():
         name = name.replace(f"attentions.0.{old}.", f"attentions.0.{new}.")
     return name
-
-
-def _hub_file(folder: Path) -> Path:
-    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None or not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} is not a folder of the hub's layout: it needs config.json and one of {', '.join(names)}"
-        )
-    return found

@@ -1,8 +1,8 @@
 """Published files on this machine: where they are, whether they are what they should be, and how they get here.
 
-A file is compared with its published size and SHA-256. Where no hash is published, the one of the downloaded file is noted
-beside it (`NAME.sha256`, which `sha256sum -c` reads) and compared later. Such a note detects damage after the download, but
-not another file at the source.
+A file is compared with its published size, which is rounded, and SHA-256. Where no hash is published, the file must open as
+a whole file of tensors, and its hash is noted beside it (`NAME.sha256`, which `sha256sum -c` reads) and compared later. Such
+a note detects damage after the download, but not another file at the source.
 """
 
 # tqdm has no types, so its class is Any to the type checker.
@@ -15,8 +15,12 @@ import io
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.files import replacing
@@ -43,9 +47,9 @@ def _cache() -> Path:
 
 
 def find(file: PublishedFile, folder: Path) -> Path | None:
-    """Return where a file is: in `folder`, or where torchvision keeps its own; None if it is in neither."""
-    places = (folder / file.name, torchvision_folder() / file.name)
-    return next((place for place in places if place.is_file()), None)
+    """Return where a file is: in `folder`, or, if it is torchvision's, in torchvision's folder; None if it is in neither."""
+    folders = (folder, torchvision_folder()) if file.is_torchvisions else (folder,)
+    return next((place / file.name for place in folders if (place / file.name).is_file()), None)
 
 
 def remedy(file: PublishedFile, folder: Path) -> str:
@@ -56,7 +60,7 @@ def remedy(file: PublishedFile, folder: Path) -> str:
 def check_file(path: Path, file: PublishedFile) -> None:
     """Compare a file with its published size and SHA-256; where none is published, with the one noted on download.
 
-    A file with no known hash, for example one that was copied there by hand, is accepted by its size.
+    A file with no known hash, for example one that was copied there by hand, is accepted if it opens as a whole.
 
     Raises:
         DependencyError: if they differ.
@@ -76,8 +80,16 @@ def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     size, expected = path.stat().st_size, 1e6 * file.megabytes
     if abs(size - expected) > SIZE_TOLERANCE * expected:
         return f"it has {size:,} bytes, expected about {file.megabytes:,.1f} MB"
-    digest = _digest(path) if sha256 else ""
-    return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
+    if sha256:
+        digest = _digest(path)
+        return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
+    from braindiffuser.networks.tensor_files import open_tensors
+
+    try:
+        open_tensors(path)
+    except ValueError as error:
+        return f"it {str(error).removeprefix(f'{path} ')}"
+    return ""
 
 
 def _digest(path: Path) -> str:
@@ -96,8 +108,36 @@ def _noted(note: Path) -> str:
     return words[0].lower()
 
 
+@contextmanager
+def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
+    """Work in the folder of downloads while no other process does; made if it does not exist.
+
+    Args:
+        folder: of downloads.
+        log: called with a sentence if another process works there, before waiting for it.
+
+    Raises:
+        DependencyError: instead of an OSError inside: the disk is full, or something in the way; names the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            held = lock.acquire(timeout=0)
+        except Timeout:
+            log(f"another process downloads or converts in {folder}: waiting until it ends")
+            held = lock.acquire()
+        with held:
+            yield
+    except OSError as error:
+        raise DependencyError(
+            f"files in {folder} cannot be read or written ({error}): see that it is a folder with room and permission, or "
+            "name another one with BRAINDIFFUSER_CHECKPOINTS"
+        ) from error
+
+
 def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> Path:
-    """Download a file, check its size and hash, and note its hash where none is published.
+    """Download a file, check it, and note its hash where none is published.
 
     huggingface_hub takes up connections that break; a download that is killed begins anew.
 
@@ -110,26 +150,33 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         Where the file is. It gets its name when it is found right.
 
     Raises:
-        DependencyError: if the server cannot be reached, or what came is not the file; says how to get it by hand.
+        DependencyError: if the server cannot be reached, what came is not the file, or it cannot be written; says what to do.
     """
     path = folder / file.name
-    if path.is_file():
-        return path
-    with replacing(path) as beside:
-        try:
-            _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
-        except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
-            raise DependencyError(
-                f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by hand "
-                f"{remedy(file, folder)}"
-            ) from error
-        fault = _fault(beside, file, file.sha256)
-        if fault:
-            raise DependencyError(f"something else came than {file.name}: {fault}; get by hand {remedy(file, folder)}")
-        if not file.sha256:
-            with replacing(_note(path)) as note:
-                note.write_text(f"{_digest(beside)}  {path.name}\n", encoding="utf-8")
-        size = beside.stat().st_size
+    with working_in(folder, lambda sentence: progress(sentence, 1, 1)):
+        if path.is_file():
+            return path
+        if path.exists():
+            raise DependencyError(f"{path} is a folder, where a file of this name belongs: move it away")
+        with replacing(path) as beside:
+            try:
+                _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
+            except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
+                if getattr(error, "filename", None) or "No space left on device" in str(error):
+                    raise OSError(str(error)) from error  # of this machine
+                raise DependencyError(
+                    f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by "
+                    f"hand {remedy(file, folder)}"
+                ) from error
+            fault = _fault(beside, file, file.sha256)
+            if fault:
+                raise DependencyError(
+                    f"something else came than {file.name}: {fault}; get by hand {remedy(file, folder)}"
+                )
+            if not file.sha256:
+                with replacing(_note(path)) as note:
+                    note.write_text(f"{_digest(beside)}  {path.name}\n", encoding="utf-8")
+            size = beside.stat().st_size
     progress(file.name, size, size)
     return path
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import ALL, CLIP_VIT_L14, TOKENIZER, VDVAE, VERSATILE, PublishedFile
-from braindiffuser.networks.downloads import check_file, download, find
+from braindiffuser.networks.downloads import check_file, download, find, working_in
 from braindiffuser.progress import Progress, silent
 
-PRESET = "brain-diffuser"
+PRESET, HUB = "brain-diffuser", "versatile-diffusion"
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,24 @@ class Conversion:
 
     Attributes:
         name: of its networks, in print.
-        sources: files that it is made from.
+        sources: files that it is made from, with what is published of each; None for those of the hub's repository.
         folders: names of the checkpoint folders that it becomes.
-        make: converts the files into a folder of such folders; gives False if that was done before.
+        make: converts the files into a folder of such folders.
     """
 
     name: str
-    sources: tuple[PublishedFile, ...]
+    sources: Mapping[Path, PublishedFile | None]
     folders: tuple[str, ...]
-    make: Callable[[Path], bool]
+    make: Callable[[Path], None]
+
+
+def needed(folder: Path) -> tuple[PublishedFile, ...]:
+    """List the published files that a folder of downloads needs: Versatile Diffusion's `.pth` not if the hub's copy is there."""
+    return tuple(file for file in ALL if file != VERSATILE or not _has_hub(folder))
+
+
+def _has_hub(folder: Path) -> bool:
+    return any((folder / HUB).glob("*/diffusion_pytorch_model.*"))
 
 
 def conversions(folder: Path) -> list[Conversion]:
@@ -38,58 +47,77 @@ def conversions(folder: Path) -> list[Conversion]:
     """
     from braindiffuser.networks import convert
 
-    hub = folder / "versatile-diffusion"
     vdvae, original, clip, tokenizer = (folder / file.name for file in (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER))
-
-    def versatile(out: Path) -> bool:
-        return convert.convert_versatile_hub(hub, out) if hub.is_dir() else convert.convert_versatile(original, out)
-
+    hub = folder / HUB if _has_hub(folder) else None
     return [
-        Conversion("vdvae", (VDVAE,), ("vdvae",), lambda out: convert.convert_vdvae(vdvae, out / "vdvae")),
-        Conversion("unet and autoencoder", () if hub.is_dir() else (VERSATILE,), ("unet", "autoencoder"), versatile),
+        Conversion("vdvae", {vdvae: VDVAE}, ("vdvae",), lambda out: convert.convert_vdvae(vdvae, out / "vdvae")),
+        Conversion(
+            "unet and autoencoder",
+            dict.fromkeys(convert.hub_files(hub)) if hub else {original: VERSATILE},
+            ("unet", "autoencoder"),
+            lambda out: convert.convert_versatile(hub or original, out),
+        ),
         Conversion(
             "clip",
-            (CLIP_VIT_L14, TOKENIZER),
+            {clip: CLIP_VIT_L14, tokenizer: TOKENIZER},
             ("clip",),
             lambda out: convert.convert_clip(clip, tokenizer, out / "clip"),
         ),
     ]
 
 
-def download_all(folder: Path, progress: Progress = silent) -> None:
-    """Download every file that is not here yet, those for scores too.
+def download_all(folder: Path, progress: Progress = silent) -> list[str]:
+    """Download every file that is not here yet, those for scores too, and check those that are.
 
-    Raises:
-        DependencyError: if one cannot be downloaded; says how to get it by hand.
+    Returns:
+        A sentence for each file that did not come or is damaged; says what to do.
     """
-    for file in ALL:
-        if find(file, folder) is None:
-            download(file, folder, progress)
+    faults = []
+    for file in needed(folder):
+        try:
+            here = find(file, folder)
+            if here is None:
+                download(file, folder, progress)
+            else:
+                check_file(here, file)
+        except (DependencyError, OSError) as error:
+            faults.append(str(error))
+    return list(dict.fromkeys(faults))
 
 
-def convert_all(folder: Path, log: Callable[[str], None]) -> None:
+def convert_all(folder: Path, log: Callable[[str], None]) -> list[str]:
     """Convert what is there and was not converted before, after checking its size and hash.
 
     Args:
         folder: holds the files; `folder/brain-diffuser` gets the checkpoint folders.
         log: called with one line per conversion.
 
-    Raises:
-        DependencyError: if a file is truncated, changed, or not what its name says.
+    Returns:
+        A sentence for each conversion that failed, because a file is damaged or not what its name says; names the file.
     """
+    faults = []
+    for conversion in conversions(folder):
+        try:
+            with working_in(folder, log):
+                log(f"{conversion.name}: {_convert(conversion, folder)}")
+        except DependencyError as error:
+            faults.append(str(error))
+    return list(dict.fromkeys(faults))
+
+
+def _convert(conversion: Conversion, folder: Path) -> str:
     from braindiffuser.networks.convert import is_converted
 
-    for conversion in conversions(folder):
-        lacking = [file.name for file in conversion.sources if not (folder / file.name).is_file()]
-        if lacking:
-            log(f"{conversion.name}: waits for {', '.join(lacking)}")
-            continue
-        paths = {folder / file.name: file for file in conversion.sources}
-        if not all(is_converted(folder / PRESET / name, paths) for name in conversion.folders):
-            for path, file in paths.items():
-                check_file(path, file)
-        try:
-            made = conversion.make(folder / PRESET)
-        except (ValueError, OSError) as error:
-            raise DependencyError(str(error)) from error
-        log(f"{conversion.name}: {'converted' if made else 'converted before'}")
+    if all(is_converted(folder / PRESET / name, conversion.sources) for name in conversion.folders):
+        return "converted before"
+    missing = [str(path.relative_to(folder)) for path in conversion.sources if not path.is_file()]
+    if missing:
+        return f"not converted, missing {', '.join(missing)}"
+    for path, file in conversion.sources.items():
+        if file is not None:
+            check_file(path, file)
+    try:
+        conversion.make(folder / PRESET)
+    except ValueError as error:
+        raise DependencyError(f"{error}; delete that file and download it again") from error
+    return "converted"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeAlias
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
-"""Name of a tensor → its shape."""
+Shapes: TypeAlias = Mapping[str, str]
+"""Name of a tensor → its shape in words, with the kind of its numbers unless they are floating-point."""
 
 _DTYPES = {torch.float16: "F16", torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 
@@ -23,33 +23,44 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     """Open a file of tensors without running anything in it: safetensors, or torch's format with `weights_only`.
 
     Raises:
-        ValueError: if it is missing, truncated, or holds anything but tensors by name; the message names it.
+        ValueError: if it is missing, cut short, longer than its content, or holds anything but tensors by name; names it.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
-    except (SafetensorError, RuntimeError, EOFError, UnpicklingError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is truncated or no checkpoint: download it again ({reason})") from error
+    except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
+        words = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+        reason = re.split(r"\n|\. ", words)[0]  # the rest of torch's is advice to run what is in the file
+        raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason})") from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
-        raise ValueError(f"{path} does not hold tensors by name, so it is no checkpoint: download it again")
+    if not isinstance(content, dict) or not all(isinstance(n, str) and _is_plain(t) for n, t in content.items()):
+        raise ValueError(f"{path} does not hold tensors by name, so it is no checkpoint")
     return content
 
 
 def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)  # written before torch 1.6
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\3\4"  # since torch 1.6
+        file.seek(0)
+        content = torch.load(path if zipped else file, map_location="cpu", weights_only=True, mmap=zipped)
+        if zipped:
+            file.seek(-22, os.SEEK_END)  # to the record that ends a zip file
+        if file.read(4) != (b"PK\5\6" if zipped else b""):
+            raise ValueError("other bytes follow its end")
+    return content
+
+
+def _is_plain(tensor: Any) -> bool:
+    return isinstance(tensor, torch.Tensor) and (tensor.layout, tensor.device.type) == (torch.strided, "cpu")
 
 
 def shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
-    """Return the shape of each tensor by its name."""
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    """Return the shape of each tensor by its name, with its dtype unless that is floating-point."""
+    return {
+        name: f"{tuple(tensor.shape)}{'' if tensor.is_floating_point() else f' of {tensor.dtype}'}"
+        for name, tensor in tensors.items()
+    }
 
 
 def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
@@ -61,7 +72,7 @@ def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
         wanted: names and shapes in the network.
 
     Raises:
-        ValueError: if names or shapes differ; names the first five.
+        ValueError: if names, shapes or kinds of numbers differ; names the first five.
     """
     differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if differing:
@@ -69,9 +80,19 @@ def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
             f"{name}: expected {wanted.get(name, 'none')}, found {found.get(name, 'none')}" for name in differing[:5]
         )
         raise ValueError(
-            f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ ({listed}): name the "
-            "checkpoint of this network, or the config that the checkpoint was made with"
+            f"{source} does not hold this network: {len(differing)} of {len(wanted)} tensors differ ({listed})"
         )
+
+
+def check_finite(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
+    """Check that no number of any tensor is NaN or infinite in `dtype`.
+
+    Raises:
+        ValueError: naming the source and the first such tensor.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.to(dtype).isfinite().all():
+            raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:

@@ -8,7 +8,7 @@ Transformer2DModel. The published network and a small one differ only in their `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence
+from collections.abc import Iterator, Mapping, MutableSequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -173,33 +173,24 @@ class DualGuidedUNet(torch.nn.Module):
         return predicted
 
 
-def from_original(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def from_original(state_dict: Mapping[str, torch.Tensor], layers_per_block: int = 2) -> dict[str, torch.Tensor]:
     """Rename the original checkpoint's UNet tensors to ours.
 
     Residual blocks and vision transformers come from `unet_image`, text transformers from `unet_text`; the text flow's
     other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), are not needed for pictures
-    and are left out.
-
-    Raises:
-        ValueError: if there is no Versatile Diffusion UNet, or `unet_image` holds a tensor that it should not.
+    and are left out. A tensor of `unet_image` that no such UNet has keeps its
+    name.
     """
-    n_layers = _layers_per_block(state_dict)
     renamed: dict[str, torch.Tensor] = {}
-    strange: list[str] = []
     for name, tensor in state_dict.items():
         flow, _, rest = name.removeprefix(_UNET_ORIGINAL).partition(".")
         if not name.startswith(_UNET_ORIGINAL) or flow not in {"unet_image", "unet_text", "time_embed"}:
             continue
-        ours = _rename(f"time_embed.{rest}" if flow == "time_embed" else rest, n_layers)
-        if flow == "unet_text":
-            if ours is not None and ".vision." in ours:
-                renamed["unet." + ours.replace(".vision.", ".text.")] = tensor
-        elif ours is None:
-            strange.append(name)
-        else:
-            renamed[f"unet.{ours}"] = tensor
-    if strange:
-        raise ValueError(f"{len(strange)} unexpected tensors in Versatile Diffusion's UNet: {_some(strange)}")
+        ours = _rename(f"time_embed.{rest}" if flow == "time_embed" else rest, layers_per_block)
+        if flow != "unet_text":
+            renamed[f"unet.{ours}" if ours else name] = tensor
+        elif ours is not None and ".vision." in ours:
+            renamed["unet." + ours.replace(".vision.", ".text.")] = tensor
     return renamed
 
 
@@ -219,40 +210,6 @@ def from_hub(image_unet: Mapping[str, torch.Tensor], text_unet: Mapping[str, tor
             elif guide == "vision":
                 renamed[f"unet.{name}"] = tensor
     return renamed
-
-
-def config_of_original(
-    state_dict: Mapping[str, torch.Tensor], attention_heads: int = 8, sample_size: int = 64
-) -> VersatileConfig:
-    """Read the config of an original checkpoint from its tensors' shapes; only the number of heads cannot be read from the file.
-
-    Raises:
-        ValueError: if there is no complete Versatile Diffusion UNet.
-    """
-    image, text = f"{_UNET_ORIGINAL}unet_image.", f"{_UNET_ORIGINAL}unet_text."
-    n_layers = _layers_per_block(state_dict)
-    n_levels = 1 + sum(
-        re.fullmatch(rf"{re.escape(image)}input_blocks\.\d+\.0\.op\.weight", n) is not None for n in state_dict
-    )
-    first_blocks = [1 + level * (n_layers + 1) for level in range(n_levels)]
-    key_projection = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
-    try:
-        return VersatileConfig(
-            in_channels=state_dict[f"{image}input_blocks.0.0.weight"].shape[1],
-            sample_size=sample_size,
-            block_out_channels=tuple(
-                state_dict[f"{image}input_blocks.{i}.0.out_layers.3.weight"].shape[0] for i in first_blocks
-            ),
-            attention_levels=tuple(f"{image}input_blocks.{i}.1.norm.weight" in state_dict for i in first_blocks),
-            layers_per_block=n_layers,
-            attention_heads=attention_heads,
-            vision_dim=state_dict[image + key_projection].shape[1],
-            text_dim=state_dict[text + key_projection].shape[1],
-        )
-    except KeyError as missing:
-        raise ValueError(
-            f"the checkpoint has no tensor {missing}: not Versatile Diffusion's UNet, or not all of it"
-        ) from None
 
 
 _RESIDUAL_BLOCK = {
@@ -299,20 +256,6 @@ def _rename_layer(block: str, j: int, inner: str) -> str | None:
     return f"{block}.{resampling[layer]}.0.conv.{kind}" if layer in resampling else None
 
 
-def _layers_per_block(state_dict: Iterable[str]) -> int:
-    """Count the residual blocks before the first downsampling (or the end) on the way down."""
-    blocks = re.compile(rf"{re.escape(_UNET_ORIGINAL)}unet_image\.input_blocks\.(\d+)\.0\.(op\.)?.*")
-    found = [match for match in map(blocks.fullmatch, state_dict) if match]
-    downsamplings = [int(match[1]) for match in found if match[2]]
-    n_layers = min(downsamplings) - 1 if downsamplings else max((int(match[1]) for match in found), default=0)
-    if n_layers < 1:
-        raise ValueError(
-            f"no tensors named {_UNET_ORIGINAL}unet_image.input_blocks.*: "
-            "this is not an original Versatile Diffusion checkpoint"
-        )
-    return n_layers
-
-
 def _text_transformer(width: int, config: VersatileConfig) -> Transformer2DModel:
     """Build what UNet2DConditionModel builds for vision, with the text tokens' width."""
     return Transformer2DModel(
@@ -328,7 +271,3 @@ def _zero_residual_branches(unet: torch.nn.Module) -> None:
     for name, parameter in unet.named_parameters():
         if re.search(r"(\.conv2|\.proj_out|^conv_out)\.(weight|bias)$", name):
             torch.nn.init.zeros_(parameter)
-
-
-def _some(names: list[str], n_shown: int = 8) -> str:
-    return ", ".join(names[:n_shown]) + (f" and {len(names) - n_shown} more" if len(names) > n_shown else "")

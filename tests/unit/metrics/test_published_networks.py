@@ -165,18 +165,34 @@ def test_what_is_no_checkpoint_of_the_network_is_named(tmp_path, monkeypatch):
     for stored, words in (
         (
             {"module.conv1.weight": torch.zeros(64, 3, 7, 7)},
-            r"\d+ of 318 tensors .*bn1\.bias: expected \(64,\), found none",
+            r"\d+ of 318 tensors .*bn1\.bias: expected \(64,\), found none.*; delete that file and download https://dl\.fba",
         ),
-        ({"network": built(NETWORKS["alexnet"]).features[0]}, "is truncated or no checkpoint"),  # no pickle is run
+        (
+            {"network": built(NETWORKS["alexnet"]).features[0]},
+            r"no checkpoint \(Unsupported global: .*Conv2d.*by default\); delete it and run",
+        ),  # no pickle is run
     ):
         torch.save(stored, path)
         take_size(monkeypatch, "swav", path)
-        with pytest.raises(DependencyError, match=rf"swav_800ep_pretrain\.pth\.tar .*{words}.*https://dl\.fbaipublic"):
+        with pytest.raises(DependencyError, match=rf"swav_800ep_pretrain\.pth\.tar .*{words}"):
             load_published_networks(["swav"], tmp_path)
     path.write_bytes(path.read_bytes()[:500])
     take_size(monkeypatch, "swav", path)
-    with pytest.raises(DependencyError, match=r"swav_800ep_pretrain\.pth\.tar is truncated or no checkpoint"):
+    with pytest.raises(
+        DependencyError, match=r"swav_800ep_pretrain\.pth\.tar is truncated or changed: it is damaged, cut short"
+    ):
         load_published_networks(["swav"], tmp_path)
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path, monkeypatch):
+    network, path = built(NETWORKS["alexnet"]), tmp_path / SCORING_NETWORKS["alexnet"].name
+    network.features[3].bias.data[5] = float("nan")
+    torch.save(network.state_dict(), path)
+    take_size(monkeypatch, "alexnet", path)
+    with pytest.raises(
+        DependencyError, match=r"7be5be79\.pth holds numbers that are NaN .*tensor features\.3\.bias; delete"
+    ):
+        load_published_networks(["alexnet"], tmp_path)
 
 
 def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):

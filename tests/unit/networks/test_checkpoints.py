@@ -133,7 +133,9 @@ def test_networks_are_built_without_weights_but_with_their_constants(tmp_path):
 
 
 def test_modules_made_after_a_failed_build_have_weights():
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(
+        ValueError, match=r"no network can be built from its config\.json \(ZeroDivisionError: division"
+    ):
         build_empty(lambda config: config["a"] / 0, {"a": 1})
     assert torch.nn.Linear(2, 3).weight.device.type == "cpu"
 
@@ -194,7 +196,7 @@ def test_clip_without_tokenizer_is_no_checkpoint(tmp_path):
 def test_a_file_of_tensors_that_was_cut_short_is_named(folder, left):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(ValueError, match=r"vdvae/model\.safetensors is damaged or cut short"):
+    with pytest.raises(ValueError, match=r"vdvae/model\.safetensors is damaged, cut short or no checkpoint"):
         load_vdvae(folder)
 
 
@@ -206,6 +208,50 @@ def test_a_damaged_json_file_is_named(tmp_path, name, content, fault):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=f"{name} {fault}"):
         load_clip(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"width": "wide"}, {"width": None}, {"stranger": 1}, {"enc_blocks": "4x"}, {"enc_blocks": [3]}],
+)
+def test_a_config_of_no_network_is_refused(folder, change):
+    (folder / "config.json").write_text(json.dumps(VDVAE | change))
+    with pytest.raises(
+        ValueError, match=r"no network can be built from its config\.json|does not hold this network"
+    ) as caught:
+        load_vdvae(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config", [{"text_config": 3}, CLIP | {"vision_config": {"image_size": "large"}}, {"vision_config": [1]}]
+)
+def test_a_config_that_the_library_cannot_take_is_refused(tmp_path, config):
+    save_network(tmp_path, build_clip(CLIP), config)
+    save_tokenizer(tmp_path)
+    with pytest.raises(ValueError, match=r"no network can be built from its config\.json") as caught:
+        load_clip(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"model": 3}', '{"model": {"type": "Unheard"}}'])
+def test_what_is_no_tokenizer_is_named(tmp_path, content):
+    save_network(tmp_path, build_clip(CLIP), CLIP)
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ValueError, match=r"tokenizer\.json holds no tokenizer"):
+        load_clip(tmp_path)
+
+
+def test_a_number_that_is_not_finite_is_named(folder):
+    rewrite(folder, lambda tensors: tensors["decoder.gain"].fill_(float("nan")))
+    with pytest.raises(ValueError, match=r"model\.safetensors holds numbers that are NaN .* tensor decoder\.gain"):
+        load_vdvae(folder)
+
+
+def test_a_tensor_of_another_kind_of_numbers_is_named(folder):
+    rewrite(folder, lambda tensors: tensors.update({"decoder.bias": torch.zeros(1, 8, 1, 1, dtype=torch.int64)}))
+    with pytest.raises(ValueError, match=r"expected \(1, 8, 1, 1\), found \(1, 8, 1, 1\) of torch\.int64"):
+        load_vdvae(folder)
 
 
 def test_a_missing_tensor_is_named(folder):

@@ -1,14 +1,20 @@
 """Published layouts at tiny size: what is converted is what was stored, a second run does nothing, faults are named."""
 
-import json
+import os
 import re
+import shutil
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from braindiffuser.networks import checkpoints
+from braindiffuser.networks.checkpoint_folders import SOURCE, hash_checkpoint
 from braindiffuser.networks.checkpoints import (
     build_autoencoder,
     build_clip,
@@ -23,14 +29,26 @@ from braindiffuser.networks.convert import (
     convert_clip,
     convert_vdvae,
     convert_versatile,
-    convert_versatile_hub,
     is_converted,
 )
 from braindiffuser.networks.tensor_files import open_tensors, write_tensors
 from braindiffuser.networks.vdvae import VDVAEConfig
-from braindiffuser.networks.versatile import DualGuidedUNet, from_original
+from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig, from_original
 
 VDVAE = VDVAEConfig(image_size=4, enc_blocks="4x1,4d4,1x1", dec_blocks="1x1,4m1", width=8, zdim=2, num_mixtures=2)
+UNET = VersatileConfig(
+    sample_size=4, block_out_channels=(32, 32, 64, 64), attention_heads=4, vision_dim=32, text_dim=32
+)
+HUB_UNET = VersatileConfig(
+    sample_size=4,
+    block_out_channels=(8, 16),
+    attention_levels=(True, False),
+    layers_per_block=1,
+    attention_heads=2,
+    vision_dim=6,
+    text_dim=6,
+    norm_num_groups=4,
+)
 AUTOENCODER = KL_F8 | {
     "block_out_channels": [8, 16],
     "down_block_types": ["DownEncoderBlock2D"] * 2,
@@ -99,20 +117,67 @@ def test_tensors_are_written_as_safetensors_reads_them(tmp_path, dtype):
 def test_a_vdvae_loads_as_it_was_stored(tmp_path, vdvae, prefix, zipped):
     stored = {f"{prefix}{name}": tensor for name, tensor in vdvae.state_dict().items()}
     torch.save(stored, tmp_path / "ema.th", _use_new_zipfile_serialization=zipped)
-    assert convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
+    convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
     loaded = load_vdvae(tmp_path / "vdvae")
     assert loaded.config == VDVAE
     same(loaded.state_dict(), vdvae.state_dict(), torch.float32)
 
 
-def test_a_second_run_does_nothing_and_another_file_is_converted_anew(tmp_path, vdvae):
-    torch.save(vdvae.state_dict(), tmp_path / "ema.th")
-    assert convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
-    before = (tmp_path / "vdvae" / "model.safetensors").stat().st_mtime_ns
-    assert not convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
-    assert (tmp_path / "vdvae" / "model.safetensors").stat().st_mtime_ns == before
-    torch.save(vdvae.state_dict(), tmp_path / "other.th")
-    assert convert_vdvae(tmp_path / "other.th", tmp_path / "vdvae", VDVAE)
+def test_a_folder_is_converted_from_files_of_these_names_and_sizes(tmp_path, vdvae):
+    source, other = tmp_path / "ema.th", tmp_path / "other.th"
+    for path in (source, other):
+        torch.save(vdvae.state_dict(), path)
+    convert_vdvae(source, tmp_path / "vdvae", VDVAE)
+    assert is_converted(tmp_path / "vdvae", [source])
+    assert not is_converted(tmp_path / "vdvae", [other])
+    assert not is_converted(tmp_path / "vdvae", [source, other])
+    source.write_bytes(b"another size")
+    assert not is_converted(tmp_path / "vdvae", [source])
+    source.unlink()  # which a user may, to make room
+    assert is_converted(tmp_path / "vdvae", [source])
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b""), lambda path: flip(path)])
+def test_a_folder_whose_files_are_not_those_that_were_written_is_not_converted(tmp_path, vdvae, name, damage):
+    source, folder = tmp_path / "ema.th", tmp_path / "vdvae"
+    torch.save(vdvae.state_dict(), source)
+    convert_vdvae(source, folder, VDVAE)
+    shutil.copytree(folder, tmp_path / "copy")
+    damage(folder / name)
+    assert not is_converted(folder, [source])
+    convert_vdvae(source, folder, VDVAE)
+    assert is_converted(folder, [source])
+    assert is_converted(tmp_path / "copy", [source])
+
+
+def flip(path):
+    """Change the last byte of a file, and neither its size nor its time."""
+    raw, facts = path.read_bytes(), path.stat()
+    path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"null", b"{}", b"\xff\xfe", b'{"made_from": 3, "files": 4}', b'[{"file": "ema.th"}]', b"[" * 100_000],
+)
+def test_a_folder_with_a_damaged_source_json_is_not_converted(tmp_path, vdvae, content):
+    source, folder = tmp_path / "ema.th", tmp_path / "vdvae"
+    torch.save(vdvae.state_dict(), source)
+    convert_vdvae(source, folder, VDVAE)
+    (folder / SOURCE).write_bytes(content)
+    assert not is_converted(folder, [source])
+    (folder / SOURCE).unlink()
+    (folder / SOURCE).mkdir()
+    assert not is_converted(folder, [source])
+
+
+def test_what_a_folder_was_made_from_is_no_part_of_its_hash(tmp_path, vdvae):
+    for name in ("ema.th", "other.th"):
+        torch.save(vdvae.state_dict(), tmp_path / name)
+        convert_vdvae(tmp_path / name, tmp_path / name[:-3], VDVAE)
+    assert hash_checkpoint(tmp_path / "ema") == hash_checkpoint(tmp_path / "other")
 
 
 def test_a_folder_that_is_half_converted_is_converted_again_and_keeps_what_is_not_ours(tmp_path, vdvae, monkeypatch):
@@ -127,7 +192,7 @@ def test_a_folder_that_is_half_converted_is_converted_again_and_keeps_what_is_no
             convert_vdvae(other, folder, VDVAE)
     assert not is_converted(folder, [source])
     assert not is_converted(folder, [other])
-    assert convert_vdvae(other, folder, VDVAE)
+    convert_vdvae(other, folder, VDVAE)
     same(load_vdvae(folder).state_dict(), vdvae.state_dict(), torch.float32)
     assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "source.json", "notes.txt"}
 
@@ -136,7 +201,7 @@ def test_a_truncated_file_is_named_and_leaves_nothing(tmp_path, vdvae):
     path = tmp_path / "ema.th"
     torch.save(vdvae.state_dict(), path)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ValueError, match=r"ema\.th is truncated or no checkpoint: download it again"):
+    with pytest.raises(ValueError, match=r"ema\.th is damaged, cut short or no checkpoint"):
         convert_vdvae(path, tmp_path / "vdvae", VDVAE)
     assert not (tmp_path / "vdvae").exists()
 
@@ -151,9 +216,97 @@ def test_a_file_of_another_network_is_named_with_its_tensors(tmp_path, vdvae):
     assert not (tmp_path / "vdvae").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_not_finite_are_refused_with_their_tensor(tmp_path, vdvae, value):
+    stored = vdvae.state_dict()
+    stored["decoder.gain"].view(-1)[3] = value
+    torch.save(stored, tmp_path / "ema.th")
+    with pytest.raises(
+        ValueError, match=r"ema\.th holds numbers that are NaN or infinite .*in the tensor decoder\.gain"
+    ):
+        convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
+    assert not (tmp_path / "vdvae").exists()
+
+
+def test_numbers_that_half_precision_cannot_hold_are_refused(tmp_path, versatile):
+    path, *_ = versatile
+    stored = torch.load(path, weights_only=True)
+    stored["autokl.decoder.conv_out.bias"][0] = 1e6
+    torch.save(stored, path)
+    with pytest.raises(ValueError, match=r"infinite in torch\.float16, in the tensor decoder\.conv_out\.bias"):
+        convert_versatile(path, tmp_path / "out", UNET, AUTOENCODER)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int32, torch.int64, torch.complex64])
+def test_tensors_of_another_kind_of_numbers_are_refused(tmp_path, vdvae, dtype):
+    torch.save(vdvae.state_dict() | {"decoder.gain": vdvae.decoder.gain.data.to(dtype)}, tmp_path / "ema.th")
+    with pytest.raises(ValueError, match=rf"decoder\.gain: expected \(1, 8, 1, 1\), found \(1, 8, 1, 1\) of {dtype}"):
+        convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_tensors_of_any_precision_are_taken(tmp_path, vdvae, dtype):
+    stored = {name: tensor.to(dtype) for name, tensor in vdvae.state_dict().items()}
+    torch.save(stored, tmp_path / "ema.th")
+    convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
+    same(load_vdvae(tmp_path / "vdvae").state_dict(), stored, torch.float32)
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.parametrize(
+    "content",
+    [
+        {1: torch.ones(2)},
+        {"a": torch.ones(2).to_sparse()},
+        {"a": torch.ones(2, device="meta")},
+        {"state_dict": [1]},
+        [1],
+        torch.ones(2),
+    ],
+)
+def test_what_is_not_plain_tensors_by_name_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "ema.th")
+    with pytest.raises(ValueError, match=r"ema\.th does not hold tensors by name"):
+        open_tensors(tmp_path / "ema.th")
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.lists(st.sampled_from(b"}]()KXqUtRbcBuse.0123456789aN\x88\x89\x85"), max_size=30).map(
+            lambda codes: b"\x80\x02" + bytes(codes) + b"."
+        ),
+        st.sampled_from([b"PK\3\4", b"cos\nsystem\n(S'echo'\ntR.", b"\x80\x02}q\x00.", b"{}", b"\xff" * 40]),
+    ),
+    st.sampled_from(["a.pth", "a.safetensors"]),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_arbitrary_bytes_end_in_one_sentence_with_the_path(tmp_path, content, name):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path} (is damaged|does not hold)") as caught:
+        open_tensors(path)
+    assert "\n" not in str(caught.value)
+    assert "()" not in str(caught.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_byte_that_changed_ends_in_a_sentence_or_in_tensors(tmp_path, zipped):
+    path, random = tmp_path / "ema.th", np.random.default_rng(0)
+    torch.save({"a": torch.ones(3), "b": torch.ones(2, 2)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for place in random.integers(len(whole), size=150):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            assert all(isinstance(tensor, torch.Tensor) for tensor in open_tensors(path).values())
+        except ValueError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+
+
 def test_nothing_in_a_file_is_run(tmp_path, vdvae):
     torch.save({"network": vdvae}, tmp_path / "ema.th")
-    with pytest.raises(ValueError, match=r"ema\.th is truncated or no checkpoint"):
+    with pytest.raises(ValueError, match=r"ema\.th is damaged, cut short or no checkpoint"):
         open_tensors(tmp_path / "ema.th")
 
 
@@ -167,21 +320,19 @@ def test_what_is_no_dictionary_of_tensors_is_refused(tmp_path):
 
 def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatile, original_unet):
     path, autoencoder, _ = versatile
-    assert convert_versatile(path, tmp_path / "out", AUTOENCODER, heads=4)
+    convert_versatile(path, tmp_path / "out", UNET, AUTOENCODER)
     same(load_unet(tmp_path / "out" / "unet").state_dict(), from_original(original_unet))
     same(load_autoencoder(tmp_path / "out" / "autoencoder").state_dict(), autoencoder.state_dict())
     assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["autoencoder", "unet"]
-    assert not convert_versatile(path, tmp_path / "out", AUTOENCODER, heads=4)
 
 
 def test_clip_inside_versatile_diffusion_is_taken_out(tmp_path, versatile):
     path, _, clip = versatile
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}')
-    assert convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
+    convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
     same(load_clip(tmp_path / "clip").model.state_dict(), clip.state_dict())
-    assert not convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
     save_file({name: tensor.contiguous() for name, tensor in clip.state_dict().items()}, tmp_path / "model.safetensors")
-    assert convert_clip(tmp_path / "model.safetensors", tmp_path / "tokenizer.json", tmp_path / "again", CLIP)
+    convert_clip(tmp_path / "model.safetensors", tmp_path / "tokenizer.json", tmp_path / "again", CLIP)
     same(load_clip(tmp_path / "again").model.state_dict(), clip.state_dict())
 
 
@@ -201,10 +352,10 @@ def test_a_missing_part_is_named(tmp_path, original_unet):
     with pytest.raises(
         ValueError, match=r"unet-only\.pth does not hold this network: \d+ of \d+ tensors differ \(decoder"
     ):
-        convert_versatile(tmp_path / "unet-only.pth", tmp_path / "out", AUTOENCODER, heads=4)
+        convert_versatile(tmp_path / "unet-only.pth", tmp_path / "out", UNET, AUTOENCODER)
     torch.save({"something": torch.ones(3)}, tmp_path / "else.pth")
-    with pytest.raises(ValueError, match=r"else\.pth cannot be converted: no tensors named"):
-        convert_versatile(tmp_path / "else.pth", tmp_path / "out", AUTOENCODER, heads=4)
+    with pytest.raises(ValueError, match=r"else\.pth does not hold this network: (\d+) of \1 tensors differ"):
+        convert_versatile(tmp_path / "else.pth", tmp_path / "out", UNET, AUTOENCODER)
     assert not (tmp_path / "out").exists()
 
 
@@ -243,13 +394,12 @@ def hub(tmp_path):
     for name, network in {"image_unet": image, "text_unet": text, "vae": vae}.items():
         (folder / name).mkdir(parents=True)
         torch.save(network.state_dict(), folder / name / "diffusion_pytorch_model.bin")
-        (folder / name / "config.json").write_text(json.dumps(dict(network.config), default=str))
     return folder, image, text, vae
 
 
 def test_the_hubs_layout_gives_the_same_kind_of_folders(tmp_path, hub):
     folder, image, text, vae = hub
-    assert convert_versatile_hub(folder, tmp_path / "out", heads=2)
+    convert_versatile(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
     loaded = load_unet(tmp_path / "out" / "unet")
     assert isinstance(loaded, DualGuidedUNet)
     tensors = loaded.state_dict()
@@ -261,11 +411,10 @@ def test_the_hubs_layout_gives_the_same_kind_of_folders(tmp_path, hub):
             ours = re.sub(r"(attentions\.\d+)\.", r"\1.text.", name)
             torch.testing.assert_close(tensors[f"unet.{ours}"], tensor.half().float(), rtol=0, atol=0)
     same(load_autoencoder(tmp_path / "out" / "autoencoder").state_dict(), vae.state_dict())
-    assert not convert_versatile_hub(folder, tmp_path / "out", heads=2)
 
 
 def test_an_incomplete_copy_of_the_hub_is_named(tmp_path, hub):
     folder, *_ = hub
     (folder / "text_unet" / "diffusion_pytorch_model.bin").unlink()
-    with pytest.raises(ValueError, match=r"text_unet is not a folder of the hub's layout"):
-        convert_versatile_hub(folder, tmp_path / "out", heads=2)
+    with pytest.raises(ValueError, match=r"there is no file .*text_unet/diffusion_pytorch_model\.bin"):
+        convert_versatile(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)

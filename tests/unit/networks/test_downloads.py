@@ -1,6 +1,8 @@
 """Downloads from a server of our own and a stand-in of the hub: only a whole and right file ever has its name."""
 
+import errno
 import hashlib
+import io
 import shutil
 import subprocess
 import threading
@@ -11,26 +13,40 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from filelock import FileLock
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.networks.catalogue import PublishedFile
+from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, PublishedFile
 from braindiffuser.networks.downloads import check_file, download, downloads_folder, find, torchvision_folder
 
-CONTENT = bytes(range(256)) * 5000
+
+def saved(zipped=True):
+    """Bytes of a file of tensors, as torch writes it."""
+    file = io.BytesIO()
+    tensors = {f"layer.{i}": torch.arange(8_000.0) for i in range(40)}
+    torch.save(tensors, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+CONTENT = saved()
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NOTE = "net.pth.sha256"
 
 
 class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT; `/cut` breaks off halfway, `/page` is something else, and nothing is at `/none`."""
+    """Serves CONTENT, of an unknown length at `/short`, where 3 % of it are lost.
+
+    `/cut` breaks off halfway, `/page` is something else, and nothing is at `/none`.
+    """
 
     def do_GET(self):
         self.server.asked.append(self.path)
         body = b"<html>please log in</html>" if self.path == "/page" else CONTENT
         self.send_response(404 if self.path == "/none" else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if self.path != "/short":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
+        self.wfile.write(body[: {"/cut": len(body) // 2, "/short": -len(body) // 33}.get(self.path)])
 
     def log_message(self, *_):
         pass
@@ -96,7 +112,7 @@ def place(request):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def test_a_file_is_fetched_once(place, tmp_path):
@@ -131,12 +147,12 @@ def test_a_file_with_another_hash_than_published_is_thrown_away(place, tmp_path,
 
 @pytest.mark.parametrize("megabytes", [1.2, 1.4, 500.0])
 def test_a_file_of_another_size_than_published_is_thrown_away(place, tmp_path, megabytes):
-    with pytest.raises(DependencyError, match=f"has 1,280,000 bytes, expected about {megabytes} MB"):
+    with pytest.raises(DependencyError, match=f"has {len(CONTENT):,} bytes, expected about {megabytes} MB"):
         download(replace(place[0], megabytes=megabytes), tmp_path)
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["/cut", "/page", "/none"])
+@pytest.mark.parametrize("path", ["/cut", "/short", "/page", "/none"])
 def test_nothing_is_left_of_a_download_that_failed(server, tmp_path, path):
     with pytest.raises(DependencyError, match=r"get by hand http://127.*net\.pth"):
         download(file_at(server, path), tmp_path)
@@ -171,6 +187,60 @@ def test_without_a_network_the_way_by_hand_is_said(tmp_path):
         download(file, tmp_path)
 
 
+def test_a_second_download_waits_for_the_first_and_says_so(place, tmp_path):
+    heard, said = [], threading.Event()
+
+    def listen(label, done, total):
+        heard.append((label, done, total))
+        said.set()
+
+    second = threading.Thread(target=download, args=(place[0], tmp_path, listen))
+    with FileLock(tmp_path / ".lock"):
+        second.start()
+        assert said.wait(20)
+        assert heard == [(f"another process downloads or converts in {tmp_path}: waiting until it ends", 1, 1)]
+        assert place[1] == []
+        (tmp_path / "net.pth").write_bytes(CONTENT)
+    second.join(20)
+    assert not second.is_alive()
+    assert place[1] == []  # the first one's file was taken
+
+
+def test_a_folder_where_the_file_belongs_is_named_before_anything_is_fetched(place, tmp_path):
+    (tmp_path / "net.pth").mkdir()
+    with pytest.raises(DependencyError, match=rf"{tmp_path}/net\.pth is a folder, .*: move it away"):
+        download(place[0], tmp_path)
+    assert place[1] == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Data processing error: No space left on device (os error 28)"),
+        PermissionError(errno.EACCES, "Permission denied", "x/net.pth"),
+    ],
+)
+def test_a_fault_of_the_disk_names_the_folder_and_not_the_network(hub, tmp_path, monkeypatch, fault):
+    def full(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", full)
+    with pytest.raises(
+        DependencyError, match=f"files in {tmp_path} cannot be read or written .*: see that it is a folder with room"
+    ) as caught:
+        download(ON_HUB, tmp_path)
+    assert "network" not in str(caught.value)
+
+
+@pytest.mark.parametrize("below", [".", "further"])
+def test_a_file_where_the_folder_belongs_is_named(hub, tmp_path, below):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DependencyError, match=rf"files in {tmp_path}/file.* cannot be .*BRAINDIFFUSER_CHECKPOINTS"):
+        download(ON_HUB, tmp_path / "file" / below)
+    assert hub.asked == []
+
+
 # Checks
 
 
@@ -202,11 +272,40 @@ def test_a_published_hash_goes_before_a_note(tmp_path):
 
 
 def test_of_a_file_put_there_by_hand_the_size_is_checked(tmp_path):
-    (tmp_path / "net.pth").write_bytes(bytes(len(CONTENT)))
+    (tmp_path / "net.pth").write_bytes(CONTENT)
     check_file(tmp_path / "net.pth", ON_HUB)
     (tmp_path / "net.pth").write_bytes(b"<html>")
     with pytest.raises(DependencyError, match=r"has 6 bytes, expected about 1\.3 MB"):
         check_file(tmp_path / "net.pth", ON_HUB)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[: -len(raw) // 33],
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"\0",
+        lambda raw: raw + bytes(len(raw) // 33),
+        lambda raw: bytes(len(raw)),
+    ],
+)
+def test_a_file_without_a_known_hash_must_be_a_whole_file_of_tensors(hub, tmp_path, zipped, damage):
+    path = tmp_path / "net.pth"
+    path.write_bytes(saved(zipped))
+    check_file(path, ON_HUB)
+    hub.content = damage(saved(zipped))
+    path.write_bytes(hub.content)
+    with pytest.raises(
+        DependencyError, match=rf"{path} is truncated or changed: it is damaged, cut short or no checkpoint .*delete it"
+    ):
+        check_file(path, ON_HUB)
+    path.unlink()
+    with pytest.raises(
+        DependencyError, match=r"something else came than net\.pth: it is damaged, cut short or no checkpoint"
+    ):
+        download(ON_HUB, tmp_path)
+    assert names_in(tmp_path) == []
 
 
 # Folders
@@ -214,11 +313,20 @@ def test_of_a_file_put_there_by_hand_the_size_is_checked(tmp_path):
 
 def test_files_are_found_in_the_named_folder_before_torchvisions(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    assert find(ON_HUB, tmp_path) is None
+    file = SCORING_NETWORKS["alexnet"]
+    assert find(file, tmp_path) is None
     torchvision_folder().mkdir(parents=True)
     for folder in (torchvision_folder(), tmp_path):
-        (folder / "net.pth").write_bytes(b"")
-        assert find(ON_HUB, tmp_path) == folder / "net.pth"
+        (folder / file.name).write_bytes(b"")
+        assert find(file, tmp_path) == folder / file.name
+
+
+def test_only_torchvisions_files_are_found_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    torchvision_folder().mkdir(parents=True)
+    for file in ALL:
+        (torchvision_folder() / file.name).write_bytes(b"")
+    assert {file.url.split("/")[2] for file in ALL if find(file, tmp_path)} == {"download.pytorch.org"}
 
 
 @pytest.mark.parametrize("names", [(), ("TORCH_HOME",), ("XDG_CACHE_HOME",), ("TORCH_HOME", "XDG_CACHE_HOME")])
