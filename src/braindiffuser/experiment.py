@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
@@ -273,7 +272,7 @@ def _parse(content: bytes, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what JSON can hold; a mapping that gives a key twice is refused."""
+    """Refuses a mapping that gives a key twice, of which YAML would keep the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -286,27 +285,10 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes texts in quotes that `_Loader` would take for numbers."""
-
-
-_JSON_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
-_Loader.yaml_constructors = {
-    tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in {*_JSON_TAGS, None}
-}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
-    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _style in (_Loader, _Dumper):  # 1e5 and 5e-2, which PyYAML takes for text
-    _number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    _style.add_implicit_resolver("tag:yaml.org,2002:float", _number, list("-+.0123456789"))
-
-
 def as_yaml(content: Any, **style: Any) -> str:
     """Return content as YAML, in the order of its keys."""
     printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, **style)
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=printable, **style)
     return text
 
 

@@ -13,7 +13,6 @@ from pydantic_core import core_schema
 
 from braindiffuser import __version__
 from braindiffuser.experiment import Experiment, as_yaml, preset_names
-from braindiffuser.generators.generator import Generator
 from braindiffuser.part import Part, Settings, as_part, class_of, family_of, kind_of, known_kinds
 
 WIDTH = 100
@@ -131,7 +130,7 @@ def experiment_schema() -> dict[str, Any]:
     """Return the JSON schema of an experiment file: a whole experiment, or a preset and what differs from it.
 
     A part is one of the known kinds of its family, with the entries of that kind, or a class from outside with any entries.
-    What entries demand of each other is checked on loading alone, except that a generator's target groups must be there.
+    What entries demand of each other is checked on loading alone.
     """
     whole = Experiment.model_json_schema(schema_generator=_SchemaOfKinds)
     definitions = {**whole.pop("$defs"), "Experiment": whole}
@@ -139,8 +138,6 @@ def experiment_schema() -> dict[str, Any]:
     beside = {name: _changes(whole, content, definitions) for name, content in presets.items()}
     for name, changes in beside.items():
         changes["properties"]["preset"] = {"description": "Preset that the file begins from.", "const": name}
-    for schema in (whole, *beside.values()):
-        schema["allOf"] = _groups_drawn_from(required=schema is whole)
     return {
         "$schema": _SchemaOfKinds.schema_dialect,
         "title": "Experiment file of braindiffuser",
@@ -156,17 +153,6 @@ def experiment_schema() -> dict[str, Any]:
 
 def _states(entry: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"properties": {entry: schema}, "required": [entry]}
-
-
-def _groups_drawn_from(required: bool) -> list[Any]:
-    """Return rules by which the target groups that a generator uses are stated, or not taken out of a preset's."""
-    rules = []
-    for kind in known_kinds(Generator):
-        uses = class_of(Generator, kind).uses  # type: ignore[type-abstract]
-        kept: Any = {"required": list(uses)} if required else {"properties": {name: {"not": NULL} for name in uses}}
-        chosen = {"properties": {"generator": {"properties": {"kind": {"const": kind}}}}}
-        rules.append({"if": chosen, "then": {"properties": {"targets": kept}}})
-    return rules
 
 
 class _SchemaOfKinds(GenerateJsonSchema):

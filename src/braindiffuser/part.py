@@ -29,13 +29,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     ValidationError,
     WithJsonSchema,
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from braindiffuser.errors import RunError
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
@@ -65,43 +64,10 @@ FolderPath = Annotated[
 """Path of a folder; an empty one, which Python takes for the working folder, is refused."""
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, bool | str | bytes):
-        raise PydanticKnownError("int_type")
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_WHOLE = {"type": "no-info", "function": _whole}
-"""Checks an integer; 2.0 is one, as in JSON."""
-
-
-def _exact(schema: Any) -> Any:
-    """Return a core schema whose numbers, texts and booleans are read as in JSON, where keys are always texts."""
-    if isinstance(schema, list):
-        return [_exact(each) for each in schema]
-    if not isinstance(schema, dict) or schema.get("function") == _WHOLE:
-        return schema
-    kind = schema.get("type")
-    kept = ("metadata", "default", "serialization", "keys_schema") if isinstance(kind, str) else ()
-    exact = {key: value if key in kept else _exact(value) for key, value in schema.items()}
-    if kind == "int":
-        return {"type": "function-before", "function": _WHOLE, "schema": exact}
-    return {**exact, "strict": True} if kind in ("float", "bool", "str") else exact
-
-
 class Settings(BaseModel):
-    """A frozen config that refuses unknown entries and names those that it knows.
-
-    Values are read as in JSON: "1" or true is no number, 1 is not true.
-    """
+    """A frozen config that refuses unknown entries and names those that it knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return pydantic's schema without conversions between numbers, texts and booleans."""
-        schema: CoreSchema = _exact(handler(source))
-        return schema
 
     @model_validator(mode="wrap")
     @classmethod
