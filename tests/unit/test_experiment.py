@@ -386,6 +386,14 @@ def test_the_identity_changes_with_all_that_results_depend_on_and_nothing_else(p
         assert (own[0] == own[1]) == (entry.runtime or entry.name == "name"), entry.name
 
 
+def test_what_cannot_change_a_result_is_this_and_nothing_else(changes):
+    """A list of its own: what a run's identity leaves out is written twice, so that no entry falls out of it by a slip."""
+    experiment = Experiment.load("brain-diffuser").changed({"device": "cuda"})
+    left_out = {entry.name for entry in changes(experiment) if entry.runtime}
+    batches = {f"targets.{group}.batch_size" for group in experiment.targets} | {"generator.batch_size"}
+    assert left_out == {"dataset.root", "device", "generator.diffusion.offload", *batches}
+
+
 def test_precision_counts_as_it_is_in_force():
     half = an_experiment(generator={"diffusion": {"precision": "half"}})
     uids = {device: half.changed({"device": device}).uid for device in ("cpu", "cuda", "cuda:1")}
