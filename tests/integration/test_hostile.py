@@ -548,6 +548,35 @@ def test_features_of_test_stimuli_have_the_shape_of_the_others(root, tmp_path):
         run.do("extract")
 
 
+class Tiny(fakes.Code):
+    """Gives features that float16 cannot hold."""
+
+    scale: float = 1e-8
+
+    def extract(self, stimuli, networks, seed):
+        return super().extract(stimuli, networks, seed) * np.float32(self.scale)
+
+
+class TinyInFloat32(Tiny):
+    """The same, stored as the message says."""
+
+    stored_as: ClassVar = "float32"
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1e-8, "float16 rounds targets/a by"), (1e4, "not finite as float16")])
+def test_features_that_their_precision_swallows_are_refused_with_a_remedy_that_works(scale, words, root, tmp_path):
+    def extract(kind):
+        targets = {"a": {"kind": f"{__name__}:{kind}", "group": 1, "scale": scale}}
+        run = Run.open(fake_experiment(root, targets=targets), tmp_path, overwrite=True)
+        run.do("prepare")
+        run.do("extract")
+        return run.results.read_array("targets/a")
+
+    with pytest.raises(RunError, match=rf'{words}.*: set stored_as = "float32" in the class of this target group'):
+        extract("Tiny")
+    assert np.unique(extract("TinyInFloat32")[:, 2]).size == fakes.N_TRAIN
+
+
 class Elsewhere(fakes.OwnByFeatures):
     """Loads another network under the same name."""
 
