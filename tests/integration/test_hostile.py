@@ -624,3 +624,61 @@ class Loaded(fakes.Code):
 def test_books_take_any_key_that_json_takes(tmp_path):
     write_checked(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
     assert read_checked(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}
+
+
+# Memory that runs out
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried 2 GiB", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"])
+@pytest.mark.parametrize(
+    ("part", "method", "step"),
+    [
+        (fakes.Code, "null", "extract.a"),
+        (fakes.Oracle, "fit", "fit.a"),
+        (fakes.Tracer, "open", "reconstruct.rough"),
+        (fakes.OwnByFeatures, "load_network", "evaluate"),
+    ],
+)
+def test_memory_that_runs_out_is_said_with_step_device_and_remedies(part, method, step, words, copy, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(f"{words}\nsee the documentation of memory management")
+
+    monkeypatch.setattr(part, method, fail)
+    run = reopen(copy, overwrite=True, seed=8, responses={"rois": ["V1"]})
+    with pytest.raises(
+        RunError, match=rf"{step} ran out of memory on cpu \({words}.*\): .* batch_size, .*half or .*offload.* --device"
+    ) as refused:
+        run.run_all()
+    assert "documentation" not in str(refused.value)
+
+
+def test_other_errors_of_a_part_are_not_taken_for_a_lack_of_memory(copy, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("another")
+
+    monkeypatch.setattr(fakes.Tracer, "open", fail)
+    with pytest.raises(RuntimeError, match="another"):
+        reopen(copy, overwrite=True, seed=8).run_all()
+
+
+def test_batches_that_become_smaller_give_the_same_bytes(root, finished, tmp_path, monkeypatch):
+    """Targets, generator and scoring network each hold one row at a time."""
+
+    def one_at_a_time(function, n_of):
+        def limited(*given):
+            if n_of(*given) > 1:
+                raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+            return function(*given)
+
+        return limited
+
+    extract, opened, load = fakes.Code.extract, fakes.Tracer.open, fakes.OwnByFeatures.load_network
+    monkeypatch.setattr(fakes.Code, "extract", one_at_a_time(extract, lambda part, stimuli, *_: len(stimuli.ids)))
+    monkeypatch.setattr(
+        fakes.Tracer, "open", lambda *given: one_at_a_time(opened(*given), lambda features, ids, start: len(ids))
+    )
+    monkeypatch.setattr(fakes.OwnByFeatures, "load_network", lambda *given: one_at_a_time(load(*given), len))
+    told = set()
+    Run.open(fake_experiment(root), tmp_path / "run", progress=lambda *said: told.add(said[0])).run_all()
+    assert results(tmp_path / "run") == results(finished)
+    assert "batches of 3 do not fit in memory: continuing with 1" in told

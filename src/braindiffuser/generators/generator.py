@@ -62,7 +62,7 @@ class Generator(Part):
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
     batch_size: PositiveInt = runtime(
-        4, description="Pictures per batch; halved if a batch does not fit the GPU's memory."
+        4, description="Pictures per batch; halved if a batch does not fit in memory."
     )
 
     @model_validator(mode="after")

@@ -95,7 +95,7 @@ class Target(Part):
     """Precision in which features of training stimuli are stored; float32 where float16 would move predictions (decision 10)."""
 
     batch_size: PositiveInt = runtime(
-        32, description="Stimuli per batch; halved if a batch does not fit the GPU's memory."
+        32, description="Stimuli per batch; halved if a batch does not fit in memory."
     )
 
     @model_validator(mode="after")
