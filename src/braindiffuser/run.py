@@ -83,6 +83,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         check_links(folder)
         with run._alone():
+            store.remove_leftovers()
             store.finish_publishing()
             run._note_missing_recording()
             run._settle_stale(overwrite)

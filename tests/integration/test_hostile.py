@@ -9,9 +9,11 @@ import fakes
 import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
+from filelock import FileLock
 from kills import kill_at
 
 from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.files import UNFINISHED
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.checked_json import read_checked, write_checked
@@ -624,6 +626,53 @@ class Loaded(fakes.Code):
 def test_books_take_any_key_that_json_takes(tmp_path):
     write_checked(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
     assert read_checked(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}
+
+
+# Folders of other versions, and of killed processes
+
+
+@pytest.mark.parametrize("manifest", ["there", "gone", "damaged"])
+def test_a_run_of_another_version_is_refused_by_its_records_whatever_became_of_its_manifest(manifest, copy):
+    for path in [copy / "run" / "manifest.json", *(copy / "run" / "steps").iterdir()]:
+        write_checked(path, read_checked(path) | {"format": FORMAT - 1})
+    path = copy / "run" / "manifest.json"
+    if manifest == "damaged":
+        path.write_text(path.read_text().replace("seed", "sEed"))
+    elif manifest == "gone":
+        path.unlink()
+    before = tree(copy / "run")
+    with pytest.raises(RunError, match="was written by another version of braindiffuser: choose another folder"):
+        reopen(copy, overwrite=True).run_all()
+    assert tree(copy / "run") == before
+
+
+BOOKS = ("manifest.json", "recording.json", "written.json", "experiment.yaml", "steps/fit.a.json")
+
+
+def test_what_a_killed_process_left_beside_the_books_is_deleted_when_a_run_is_opened(copy, finished):
+    half = [copy / "run" / name for name in BOOKS]
+    half = [path.with_name(f"{UNFINISHED}0123abcd-4711-{path.name}") for path in half]
+    for path in half:
+        path.write_text("{")
+    notes = [theirs_at(copy, name) for name in (f"{UNFINISHED}notes", f"steps/{UNFINISHED}4711-fit.a.json")]
+    with FileLock(copy / "run" / ".lock"), pytest.raises(RunError, match="another process works in"):
+        reopen(copy)
+    assert all(path.exists() for path in half)
+    reopen(copy).run_all()
+    assert not [path for path in half if path.exists()]
+    assert all(path.read_text() == "precious" for path in notes)
+    for path in notes:
+        path.unlink()
+    assert results(copy / "run") == results(finished)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "recording.json", "written.json", "steps/evaluate.json"])
+def test_nothing_half_written_is_left_when_a_killed_run_is_done(name, root, finished, tmp_path):
+    kill_at([f"half {name}@1"], fake_experiment(root), tmp_path / "run")
+    assert list((tmp_path / "run").rglob(f"{UNFINISHED}*"))
+    Run.open(fake_experiment(root), tmp_path / "run").run_all()
+    assert not list((tmp_path / "run").rglob(f"{UNFINISHED}*"))
+    assert results(tmp_path / "run") == results(finished)
 
 
 # Memory that runs out
