@@ -452,6 +452,26 @@ def test_an_analysis_that_returns_something_else_is_told(root, tmp_path, monkeyp
             opened.do("analyse")
 
 
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("arrays", "facts", "words"),
+    [
+        ({"n_rows": np.array([1])}, {"score": np.float32(1)}, "a decoder's facts must be JSON"),
+        ({"n_rows": np.array(["one"])}, {}, "a decoder's arrays must be of real numbers"),
+    ],
+)
+def test_decoders_that_a_file_cannot_hold_are_told(arrays, facts, words, root, tmp_path, monkeypatch):
+    def fit(part, rows, targets, device, progress=silent):
+        return {group: fakes.FittedDecoder(arrays, facts) for group in targets}
+
+    monkeypatch.setattr(fakes.Oracle, "fit", fit)
+    run = Run.open(fake_experiment(root), tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    with pytest.raises(RunError, match=rf"fakes:Oracle fitted a, but it cannot be stored: {words}"):
+        run.do("fit")
+
+
 def test_an_unknown_stage_is_answered_with_those_there_are(root, tmp_path):
     with pytest.raises(RunError, match="there is no stage fitt; stages: prepare, extract, fit"):
         Run.open(fake_experiment(root), tmp_path).do("fitt")

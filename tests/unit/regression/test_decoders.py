@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from braindiffuser.errors import RunError
 from braindiffuser.regression import Calibration, Ridge, RidgeCV
 from braindiffuser.regression.decoders import Decoders, fit_decoders
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.rows import TrainingRows
 
 ALPHAS = {"latents": (0.1, 10.0, 1e3), "vision": (5.0,)}
@@ -144,6 +145,41 @@ def test_what_it_was_fitted_to_must_be_the_same():
     }
     with pytest.raises(RunError, match=r"latents lacks prediction_mean, prediction_std: fit it again"):
         Decoders.from_learnt(plain, TrainingRows(X), targets, "inductive")
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("entry", "values", "words"),
+    [
+        (
+            "alphas",
+            np.float64(3),
+            r"alphas of the decoder of latents is float64 of shape \(\), expected a finite number per",
+        ),
+        ("alphas", np.ones((9, 1)), r"shape \(9, 1\)"),
+        ("alphas", np.ones(9, int), r"int64 of shape \(9,\)"),
+        ("alphas", np.ones(9, np.complex64), r"complex64 of shape \(9,\)"),
+        ("alphas", np.full(9, np.nan), r"expected a finite number"),
+        ("prediction_mean", np.zeros(3), r"latents was fitted to 3 targets, but here are 9"),
+        ("prediction_std", np.zeros((1, 9)), r"prediction_std of the decoder of latents is float64 of shape \(1, 9\)"),
+    ],
+)
+@pytest.mark.parametrize("calibration", ["inductive", "transductive"])
+def test_stored_arrays_are_a_finite_number_per_target(entry, values, words, calibration):
+    X, targets, _ = example()
+    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    odd = {"latents": FittedDecoder({**arrays, entry: np.asarray(values)}, facts)}
+    with pytest.raises(RunError, match=rf"{words}.*: fit it again"):
+        Decoders.from_learnt(odd, TrainingRows(X), targets, calibration)
+
+
+@pytest.mark.parametrize("calibration", ["inductive", "transductive"])
+def test_half_of_the_statistics_is_not_enough(calibration):
+    X, targets, _ = example()
+    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    half = {name: values for name, values in arrays.items() if name != "prediction_std"}
+    with pytest.raises(RunError, match="latents lacks prediction_std: fit it again"):
+        Decoders.from_learnt({"latents": FittedDecoder(half, facts)}, TrainingRows(X), targets, calibration)
 
 
 def test_targets_of_another_number_of_stimuli_are_refused_before_anything_is_fitted():
