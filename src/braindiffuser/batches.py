@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from braindiffuser.errors import RunError
@@ -10,23 +11,41 @@ from braindiffuser.progress import Progress, silent
 
 Result = TypeVar("Result")
 
-LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
+_LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
 """Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
-SMALLER = "generator.diffusion.precision: half or generator.diffusion.offload: true, or choose another --device"
+_SMALLER = "generator.diffusion.precision: half or generator.diffusion.offload: true, or choose another --device"
 """Settings that need less memory."""
 
 
 def lacks_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, of a GPU or of the machine."""
-    named = (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    )  # by name: torch is not imported
-    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in LACKS_MEMORY))
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # by name: torch is not imported
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKS_MEMORY)
 
 
-def said_briefly(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """Return the first line of an error, which PyTorch follows by pages of advice."""
     return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+@contextmanager
+def needing_memory(device: str, who: Callable[[], str]) -> Iterator[None]:
+    """Raise a RunError that says what ran out of memory, on which device, and what needs less.
+
+    Args:
+        device: where it computes.
+        who: returns the name of the step, when it is too late.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        raise RunError(
+            f"{who()} ran out of memory on {device} ({_first_line(error)}): free memory that other programs use, or set a "
+            f"smaller batch_size, {_SMALLER}"
+        ) from error
 
 
 class Batches:
@@ -57,7 +76,7 @@ class Batches:
             except (RuntimeError, MemoryError) as error:
                 if not lacks_memory(error):
                     raise
-                lack = said_briefly(error)
+                lack = _first_line(error)
             if lack is None:
                 yield rows, made
                 start = rows.stop
@@ -70,7 +89,7 @@ class Batches:
         if n == 1:
             raise RunError(
                 f"there is no memory for a single picture ({lack}): free memory that other programs use; for drawing, set "
-                f"{SMALLER}"
+                f"{_SMALLER}"
             )
         torch.cuda.empty_cache()
         self.size = n // 2

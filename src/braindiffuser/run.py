@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from braindiffuser.batches import SMALLER, lacks_memory, said_briefly
+from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import state_of
@@ -169,17 +169,10 @@ class Run:
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
         left = list(pending)
-        try:
+        with needing_memory(self.experiment.device, lambda: str(left[0])):
             for unit in stage.compute(self._context, drafts):
                 self._publish(Step(stage.name, unit), drafts[unit])
                 left.remove(Step(stage.name, unit))
-        except (RuntimeError, MemoryError) as error:
-            if not lacks_memory(error):
-                raise
-            raise RunError(
-                f"{left[0]} ran out of memory on {self.experiment.device} ({said_briefly(error)}): free memory that other "
-                f"programs use, or set a smaller batch_size, {SMALLER}; finished work is kept"
-            ) from error
 
     def _draft(self, step: Step) -> Draft:
         return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")

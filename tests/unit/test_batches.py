@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffuser.batches import Batches
+from braindiffuser.batches import Batches, needing_memory
 from braindiffuser.errors import RunError
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
@@ -83,3 +83,17 @@ def test_every_lack_of_memory_halves_a_batch(error):
 def test_other_errors_pass(error):
     with pytest.raises(type(error), match=str(error)):
         list(Batches(4).over(4, Memory(0, error).compute))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_outside_batches_a_lack_of_memory_is_an_error_with_step_device_and_remedies(error):
+    words = r"fit\.a ran out of memory on cuda:1 \(.*\): .*batch_size, .*precision: half or .*offload: true, .*--device"
+    with pytest.raises(RunError, match=words) as refused, needing_memory("cuda:1", lambda: "fit.a"):
+        raise error
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), RunError("out of memory"), OSError("out of memory")])
+def test_outside_batches_other_errors_pass(error):
+    with pytest.raises(type(error), match=str(error)), needing_memory("cuda", lambda: "fit.a"):
+        raise error
