@@ -18,7 +18,7 @@ from braindiffuser.errors import RunError
 UNFINISHED = ".unfinished-"
 """Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
-_LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
+LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
 """Names that `replacing` gives, by which files that a killed process left half written are told from all others."""
 
 
@@ -51,7 +51,7 @@ def remove_leftovers(folder: Path, locked: bool = False) -> None:
         locked: whether no other machine writes here; else files of other machines stay, since their processes may be alive.
     """
     for path in folder.glob(f"{UNFINISHED}*"):
-        found = _LEFTOVER.fullmatch(path.name)
+        found = LEFTOVER.fullmatch(path.name)
         if found and path.is_file() and not path.is_symlink():
             is_over = locked if found["machine"] != _MACHINE else not _is_alive(int(found["process"]))
             if is_over:

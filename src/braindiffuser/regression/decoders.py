@@ -198,12 +198,8 @@ def _check(name: str, arrays: Mapping[str, np.ndarray], n_targets: int, calibrat
         raise RunError(f"the decoder of {name} lacks {', '.join(missing)}: fit it again")
     for entry in needed:
         values = arrays[entry]
-        if values.dtype.kind != "f" or values.ndim != 1 or not np.isfinite(values).all():
+        if values.dtype.kind != "f" or values.shape != (n_targets,) or not np.isfinite(values).all():
             raise RunError(
-                f"{entry} of the decoder of {name} is {values.dtype} of shape {values.shape}, expected a finite number per "
-                "target: fit it again"
-            )
-        if len(values) != n_targets:
-            raise RunError(
-                f"the decoder of {name} was fitted to {len(values)} targets, but here are {n_targets}: fit it again"
+                f"{entry} of the decoder of {name} came as {values.dtype} {values.shape}, expected a finite number for each of "
+                f"{n_targets} targets: fit it again"
             )

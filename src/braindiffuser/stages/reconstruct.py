@@ -94,22 +94,9 @@ def draw(
     label: str,
     wanted: Set[int] | None = None,
 ) -> Iterator[tuple[slice, Pictures]]:
-    """Draw batch by batch; networks that only an earlier variant needs are gone before this one's are loaded.
+    """Draw batch by batch, and yield the rows of a batch with its pictures; batches without `wanted` rows are passed over.
 
-    Args:
-        context: of the stage.
-        variant: of the generator.
-        features: of each group that the variant uses, (n, …).
-        ids: of the pictures.
-        start: pictures that these start from; None if they start from none.
-        label: of progress.
-        wanted: rows; batches without any of them are passed over. None: all.
-
-    Yields:
-        The rows of a batch, and a picture for each.
-
-    Raises:
-        RunError: if the generator draws more or fewer.
+    Networks that only an earlier variant needs are gone before this one's are loaded.
     """
     generator, results = context.experiment.generator, context.results
     groups = generator.groups_of(variant)

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from PIL import Image
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
+from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ COLUMNS = 4096
 """Chunk width in columns, so that a block of columns can be read for all rows."""
 
 JOURNAL = "journal.jsonl"
+_HALF_BLOCK = re.compile(r".+\.[0-9a-f]{32}\.partial")
+"""Names of blocks that zarr is writing."""
 OVERSHOOT = 0.5
 """How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
 ROUNDING = 0.01
@@ -302,8 +305,9 @@ class Draft:
 
 def discard(folder: Path, names: Iterable[str]) -> None:
     """Delete files of a draft, those that a kill left half written, and its journal."""
-    half = [str(path.relative_to(folder)) for name in (f"{UNFINISHED}*", "*.partial") for path in folder.rglob(name)]
-    remove_files(folder, [*names, *half, JOURNAL])
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    half = [path for path in files if LEFTOVER.fullmatch(path.name) or _HALF_BLOCK.fullmatch(path.name)]
+    remove_files(folder, [*names, *(str(path.relative_to(folder)) for path in half), JOURNAL])
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 

@@ -136,7 +136,7 @@ def test_single_trials_calibrate_on_left_out_averages():
 def test_what_it_was_fitted_to_must_be_the_same():
     X, targets, _ = example()
     fitted = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")}
-    with pytest.raises(RunError, match=r"latents was fitted to 9 targets, but here are 8: fit it again"):
+    with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
         Decoders.from_learnt(fitted, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
     plain = {
         "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").fitted(
@@ -154,14 +154,14 @@ def test_what_it_was_fitted_to_must_be_the_same():
         (
             "alphas",
             np.float64(3),
-            r"alphas of the decoder of latents is float64 of shape \(\), expected a finite number per",
+            r"alphas of the decoder of latents came as float64 \(\), expected a finite number for each of 9 targets",
         ),
-        ("alphas", np.ones((9, 1)), r"shape \(9, 1\)"),
-        ("alphas", np.ones(9, int), r"int64 of shape \(9,\)"),
-        ("alphas", np.ones(9, np.complex64), r"complex64 of shape \(9,\)"),
+        ("alphas", np.ones((9, 1)), r"float64 \(9, 1\)"),
+        ("alphas", np.ones(9, int), r"int64 \(9,\)"),
+        ("alphas", np.ones(9, np.complex64), r"complex64 \(9,\)"),
         ("alphas", np.full(9, np.nan), r"expected a finite number"),
-        ("prediction_mean", np.zeros(3), r"latents was fitted to 3 targets, but here are 9"),
-        ("prediction_std", np.zeros((1, 9)), r"prediction_std of the decoder of latents is float64 of shape \(1, 9\)"),
+        ("prediction_mean", np.zeros(3), r"latents came as float64 \(3,\), expected"),
+        ("prediction_std", np.zeros((1, 9)), r"prediction_std of the decoder of latents came as float64 \(1, 9\)"),
     ],
 )
 @pytest.mark.parametrize("calibration", ["inductive", "transductive"])

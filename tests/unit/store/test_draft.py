@@ -298,11 +298,15 @@ def test_json_tables_and_bundles_are_read_as_they_were_written(draft):
 
 def test_a_draft_of_other_settings_is_begun_anew_and_notes_of_a_user_stay(draft):
     draft.write_text("ours", "of the old settings")
-    (draft.folder / "notes").write_text("the user's")
-    (draft.folder / ".unfinished-12-half").write_text("left by a kill")
+    theirs = ["notes", "notes.partial", ".unfinished-notes"]
+    for name in theirs:
+        (draft.folder / name).write_text("the user's")
+    (draft.folder / ".unfinished-folder").mkdir()
+    for name in (".unfinished-0123abcd-12-half", f"0.{'0123456789abcdef' * 2}.partial"):
+        (draft.folder / name).write_text("left by a kill")
     other = again(draft, "other")
     assert other.files == {}
-    assert files_of(draft.folder) == [JOURNAL, "notes"]
+    assert files_of(draft.folder) == sorted([JOURNAL, *theirs])
 
 
 def test_whole_files_of_a_damaged_step_are_taken_over(draft, tmp_path):
