@@ -19,7 +19,7 @@ UNFINISHED = ".unfinished-"
 """Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
 _MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
 LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
-"""Names that `replacing` gives, by which files that a killed process left half written are told from all others."""
+"""Names that `replacing` gives, with machine and process: by them, what a killed process left is told from all other files."""
 
 
 @contextmanager

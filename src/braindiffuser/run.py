@@ -169,7 +169,7 @@ class Run:
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
         left = list(pending)
-        with needing_memory(self.experiment.device, lambda: str(left[0])):
+        with needing_memory(self.experiment.device, lambda: str((left or pending)[0])):
             for unit in stage.compute(self._context, drafts):
                 self._publish(Step(stage.name, unit), drafts[unit])
                 left.remove(Step(stage.name, unit))
