@@ -1,8 +1,9 @@
-"""Batches that halve themselves when a GPU runs out of memory."""
+"""Batches that halve themselves when memory runs out, and how a lack of memory is recognised."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from braindiffuser.errors import RunError
@@ -10,11 +11,47 @@ from braindiffuser.progress import Progress, silent
 
 Result = TypeVar("Result")
 
+_LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
+"""Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
+_SMALLER = "generator.diffusion.precision: half or generator.diffusion.offload: true, or choose another --device"
+"""Settings that need less memory."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, of a GPU or of the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # by name: torch is not imported
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKS_MEMORY)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error, which PyTorch follows by pages of advice."""
+    return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+@contextmanager
+def needing_memory(device: str, who: Callable[[], str]) -> Iterator[None]:
+    """Raise a RunError that says what ran out of memory, on which device, and what needs less.
+
+    Args:
+        device: where it computes.
+        who: returns the name of the step, when it is too late.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        raise RunError(
+            f"{who()} ran out of memory on {device} ({_first_line(error)}): free memory that other programs use, or set a "
+            f"smaller batch_size, {_SMALLER}"
+        ) from error
+
 
 class Batches:
     """Computes rows a batch at a time.
 
-    A batch that does not fit the memory of the GPU is halved, and all later batches have that size.
+    A batch that does not fit in memory is halved, and all later batches have that size.
 
     Attributes:
         size: rows that are computed together.
@@ -28,35 +65,32 @@ class Batches:
         """Yield successive slices of n rows with `compute`'s result.
 
         Raises:
-            RunError: if the GPU has no room for a single row.
+            RunError: if there is no memory for a single row.
         """
         start = 0
         while start < n:
             rows = slice(start, min(start + self.size, n))
-            made = self._try(compute, rows)
-            if made is None:
-                self._halve(rows.stop - rows.start)
-            else:
-                yield rows, made[0]
+            lack = None
+            try:
+                made = compute(rows)
+            except (RuntimeError, MemoryError) as error:
+                if not lacks_memory(error):
+                    raise
+                lack = _first_line(error)
+            if lack is None:
+                yield rows, made
                 start = rows.stop
+            else:  # after the except clause, so that the attempt's tensors are freed
+                self._halve(rows.stop - rows.start, lack)
 
-    def _try(self, compute: Callable[[slice], Result], rows: slice) -> tuple[Result] | None:
-        """Return (result,), or None if GPU memory ran out; the attempt's tensors are freed."""
-        try:
-            return (compute(rows),)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # compared by name, so torch is not imported
-                raise
-        return None
-
-    def _halve(self, n: int) -> None:
+    def _halve(self, n: int, lack: str) -> None:
         import torch
 
         if n == 1:
             raise RunError(
-                "the memory of the GPU does not hold a single picture at a time: free it or choose another --device; "
-                "for drawing, generator.diffusion.offload: true needs less"
+                f"there is no memory for a single picture ({lack}): free memory that other programs use; for drawing, set "
+                f"{_SMALLER}"
             )
         torch.cuda.empty_cache()
         self.size = n // 2
-        self._progress(f"batches of {n} do not fit the memory of the GPU: continuing with {self.size}", 1, 1)
+        self._progress(f"batches of {n} do not fit in memory: continuing with {self.size}", 1, 1)

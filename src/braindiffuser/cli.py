@@ -224,7 +224,7 @@ def checkpoints(
 ) -> None:
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
     with _errors_as_sentences():
-        from braindiffuser.networks.downloads import downloads_folder
+        from braindiffuser.networks.checkpoint_folders import downloads_folder
         from braindiffuser.networks.published import convert_all, download_all
 
         faults = []
@@ -240,7 +240,8 @@ def checkpoints(
 
 def _print_published(out: Console) -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
-    from braindiffuser.networks.downloads import downloads_folder, find
+    from braindiffuser.networks.checkpoint_folders import downloads_folder
+    from braindiffuser.networks.downloads import find
     from braindiffuser.networks.published import needed
 
     folder = downloads_folder()
@@ -332,7 +333,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     with _errors_as_sentences():
         from braindiffuser.machine import check_device
         from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
-        from braindiffuser.networks.downloads import downloads_folder
+        from braindiffuser.networks.checkpoint_folders import downloads_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
 
         check_device(device)

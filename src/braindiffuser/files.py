@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +18,17 @@ from braindiffuser.errors import RunError
 
 UNFINISHED = ".unfinished-"
 """Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
+"""Names that `replacing` gives, with machine and process: by them, what a killed process left is told from all other files."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; on success it is flushed and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    _remove_leftovers_once(path.parent.resolve())
+    beside = path.with_name(f"{UNFINISHED}{_MACHINE}-{os.getpid()}-{path.name}")
     try:
         yield beside
         sync(beside)
@@ -47,6 +55,34 @@ def output(path: Path) -> Iterator[Path]:
     else:
         with replacing(place) as beside:
             yield beside
+
+
+@cache
+def _remove_leftovers_once(folder: Path) -> None:
+    """Delete leftovers in a folder when this process first writes there."""
+    remove_leftovers(folder)
+
+
+def remove_leftovers(folder: Path, locked: bool = False) -> None:
+    """Delete what killed processes left half written in a folder, told by its name; everything else stays.
+
+    Args:
+        folder: without those in it.
+        locked: whether no other machine writes here; else files of other machines stay, since their processes may be alive.
+    """
+    for path in folder.glob(f"{UNFINISHED}*"):
+        found = LEFTOVER.fullmatch(path.name)
+        if found and path.is_file() and not path.is_symlink():
+            is_over = locked if found["machine"] != _MACHINE else not _is_alive(int(found["process"]))
+            if is_over:
+                with suppress(OSError):  # it belongs to another user
+                    path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    import psutil
+
+    return process == os.getpid() or psutil.pid_exists(process)
 
 
 def sync(path: Path) -> None:

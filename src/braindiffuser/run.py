@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity
 from braindiffuser.files import state_of
@@ -82,6 +83,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         check_links(folder)
         with run._alone():
+            store.remove_leftovers()
             store.finish_publishing()
             run._note_missing_recording()
             run._settle_stale(overwrite)
@@ -166,8 +168,11 @@ class Run:
             lambda unit: self._draft(Step(stage.name, unit)),
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
-        for unit in stage.compute(self._context, drafts):
-            self._publish(Step(stage.name, unit), drafts[unit])
+        left = list(pending)
+        with needing_memory(self.experiment.device, lambda: str((left or pending)[0])):
+            for unit in stage.compute(self._context, drafts):
+                self._publish(Step(stage.name, unit), drafts[unit])
+                left.remove(Step(stage.name, unit))
 
     def _draft(self, step: Step) -> Draft:
         return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")

@@ -9,9 +9,11 @@ import fakes
 import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
+from filelock import FileLock
 from kills import kill_at
 
 from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.files import UNFINISHED
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
 from braindiffuser.store.checked_json import read_checked, write_checked
@@ -450,6 +452,26 @@ def test_an_analysis_that_returns_something_else_is_told(root, tmp_path, monkeyp
             opened.do("analyse")
 
 
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("arrays", "facts", "words"),
+    [
+        ({"n_rows": np.array([1])}, {"score": np.float32(1)}, "a decoder's facts must be JSON"),
+        ({"n_rows": np.array(["one"])}, {}, "a decoder's arrays must be of real numbers"),
+    ],
+)
+def test_decoders_that_a_file_cannot_hold_are_told(arrays, facts, words, root, tmp_path, monkeypatch):
+    def fit(part, rows, targets, device, progress=silent):
+        return {group: fakes.FittedDecoder(arrays, facts) for group in targets}
+
+    monkeypatch.setattr(fakes.Oracle, "fit", fit)
+    run = Run.open(fake_experiment(root), tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    with pytest.raises(RunError, match=rf"fakes:Oracle fitted a, but it cannot be stored: {words}"):
+        run.do("fit")
+
+
 def test_an_unknown_stage_is_answered_with_those_there_are(root, tmp_path):
     with pytest.raises(RunError, match="there is no stage fitt; stages: prepare, extract, fit"):
         Run.open(fake_experiment(root), tmp_path).do("fitt")
@@ -548,6 +570,35 @@ def test_features_of_test_stimuli_have_the_shape_of_the_others(root, tmp_path):
         run.do("extract")
 
 
+class Tiny(fakes.Code):
+    """Gives features that float16 cannot hold."""
+
+    scale: float = 1e-8
+
+    def extract(self, stimuli, networks, seed):
+        return super().extract(stimuli, networks, seed) * np.float32(self.scale)
+
+
+class TinyInFloat32(Tiny):
+    """The same, stored as the message says."""
+
+    stored_as: ClassVar = "float32"
+
+
+@pytest.mark.parametrize(("scale", "words"), [(1e-8, "float16 rounds targets/a by"), (1e4, "not finite as float16")])
+def test_features_that_their_precision_swallows_are_refused_with_a_remedy_that_works(scale, words, root, tmp_path):
+    def extract(kind):
+        targets = {"a": {"kind": f"{__name__}:{kind}", "group": 1, "scale": scale}}
+        run = Run.open(fake_experiment(root, targets=targets), tmp_path, overwrite=True)
+        run.do("prepare")
+        run.do("extract")
+        return run.results.read_array("targets/a")
+
+    with pytest.raises(RunError, match=rf'{words}.*: set stored_as = "float32" in the class of this target group'):
+        extract("Tiny")
+    assert np.unique(extract("TinyInFloat32")[:, 2]).size == fakes.N_TRAIN
+
+
 class Elsewhere(fakes.OwnByFeatures):
     """Loads another network under the same name."""
 
@@ -595,3 +646,108 @@ class Loaded(fakes.Code):
 def test_books_take_any_key_that_json_takes(tmp_path):
     write_checked(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
     assert read_checked(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}
+
+
+# Folders of other versions, and of killed processes
+
+
+@pytest.mark.parametrize("manifest", ["there", "gone", "damaged"])
+def test_a_run_of_another_version_is_refused_by_its_records_whatever_became_of_its_manifest(manifest, copy):
+    for path in [copy / "run" / "manifest.json", *(copy / "run" / "steps").iterdir()]:
+        write_checked(path, read_checked(path) | {"format": FORMAT - 1})
+    path = copy / "run" / "manifest.json"
+    if manifest == "damaged":
+        path.write_text(path.read_text().replace("seed", "sEed"))
+    elif manifest == "gone":
+        path.unlink()
+    before = tree(copy / "run")
+    with pytest.raises(RunError, match="was written by another version of braindiffuser: choose another folder"):
+        reopen(copy, overwrite=True).run_all()
+    assert tree(copy / "run") == before
+
+
+BOOKS = ("manifest.json", "recording.json", "written.json", "experiment.yaml", "steps/fit.a.json")
+
+
+def test_what_a_killed_process_left_beside_the_books_is_deleted_when_a_run_is_opened(copy, finished):
+    half = [copy / "run" / name for name in BOOKS]
+    half = [path.with_name(f"{UNFINISHED}0123abcd-4711-{path.name}") for path in half]
+    for path in half:
+        path.write_text("{")
+    notes = [theirs_at(copy, name) for name in (f"{UNFINISHED}notes", f"steps/{UNFINISHED}4711-fit.a.json")]
+    with FileLock(copy / "run" / ".lock"), pytest.raises(RunError, match="another process works in"):
+        reopen(copy)
+    assert all(path.exists() for path in half)
+    reopen(copy).run_all()
+    assert not [path for path in half if path.exists()]
+    assert all(path.read_text() == "precious" for path in notes)
+    for path in notes:
+        path.unlink()
+    assert results(copy / "run") == results(finished)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "recording.json", "written.json", "steps/evaluate.json"])
+def test_nothing_half_written_is_left_when_a_killed_run_is_done(name, root, finished, tmp_path):
+    kill_at([f"half {name}@1"], fake_experiment(root), tmp_path / "run")
+    assert list((tmp_path / "run").rglob(f"{UNFINISHED}*"))
+    Run.open(fake_experiment(root), tmp_path / "run").run_all()
+    assert not list((tmp_path / "run").rglob(f"{UNFINISHED}*"))
+    assert results(tmp_path / "run") == results(finished)
+
+
+# Memory that runs out
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory. Tried 2 GiB", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"])
+@pytest.mark.parametrize(
+    ("part", "method", "step"),
+    [
+        (fakes.Code, "null", "extract.a"),
+        (fakes.Oracle, "fit", "fit.a"),
+        (fakes.Tracer, "open", "reconstruct.rough"),
+        (fakes.OwnByFeatures, "load_network", "evaluate"),
+    ],
+)
+def test_memory_that_runs_out_is_said_with_step_device_and_remedies(part, method, step, words, copy, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(f"{words}\nsee the documentation of memory management")
+
+    monkeypatch.setattr(part, method, fail)
+    run = reopen(copy, overwrite=True, seed=8, responses={"rois": ["V1"]})
+    with pytest.raises(
+        RunError, match=rf"{step} ran out of memory on cpu \({words}.*\): .* batch_size, .*half or .*offload.* --device"
+    ) as refused:
+        run.run_all()
+    assert "documentation" not in str(refused.value)
+
+
+def test_other_errors_of_a_part_are_not_taken_for_a_lack_of_memory(copy, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("another")
+
+    monkeypatch.setattr(fakes.Tracer, "open", fail)
+    with pytest.raises(RuntimeError, match="another"):
+        reopen(copy, overwrite=True, seed=8).run_all()
+
+
+def test_batches_that_become_smaller_give_the_same_bytes(root, finished, tmp_path, monkeypatch):
+    """Targets, generator and scoring network each hold one row at a time."""
+
+    def one_at_a_time(function, n_of):
+        def limited(*given):
+            if n_of(*given) > 1:
+                raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+            return function(*given)
+
+        return limited
+
+    extract, opened, load = fakes.Code.extract, fakes.Tracer.open, fakes.OwnByFeatures.load_network
+    monkeypatch.setattr(fakes.Code, "extract", one_at_a_time(extract, lambda part, stimuli, *_: len(stimuli.ids)))
+    monkeypatch.setattr(
+        fakes.Tracer, "open", lambda *given: one_at_a_time(opened(*given), lambda features, ids, start: len(ids))
+    )
+    monkeypatch.setattr(fakes.OwnByFeatures, "load_network", lambda *given: one_at_a_time(load(*given), len))
+    told = set()
+    Run.open(fake_experiment(root), tmp_path / "run", progress=lambda *said: told.add(said[0])).run_all()
+    assert results(tmp_path / "run") == results(finished)
+    assert "batches of 3 do not fit in memory: continuing with 1" in told

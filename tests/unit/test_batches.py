@@ -5,20 +5,36 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffuser.batches import Batches
+from braindiffuser.batches import Batches, needing_memory
 from braindiffuser.errors import RunError
+
+OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
+ERRORS = [
+    OUT_OF_MEMORY,
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.7 GiB"),
+    RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"),
+    RuntimeError("FIND was unable to find an engine to execute this computation"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 18.12 GB)"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+    MemoryError("Unable to allocate 7.3 GiB for an array"),
+    MemoryError(),
+]
 
 
 class Memory:
     """Stands for a GPU that holds a number of rows."""
 
-    def __init__(self, room):
-        self.room, self.tried = room, []
+    def __init__(self, room, error=OUT_OF_MEMORY):
+        self.room, self.error, self.tried = room, error, []
 
     def compute(self, rows):
         self.tried.append(rows.stop - rows.start)
         if rows.stop - rows.start > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         return list(range(rows.start, rows.stop))
 
 
@@ -36,7 +52,7 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said():
     batches = Batches(16, lambda *notice: said.append(notice))
     assert [rows.stop for rows, _ in batches.over(5, memory.compute)] == [2, 4, 5]
     assert memory.tried == [5, 2, 2, 1]
-    assert said[-1] == ("batches of 5 do not fit the memory of the GPU: continuing with 2", 1, 1)
+    assert said[-1] == ("batches of 5 do not fit in memory: continuing with 2", 1, 1)
     assert len(list(batches.over(4, memory.compute))) == 2
     assert len(said) == 1
 
@@ -46,13 +62,38 @@ def test_what_was_made_may_be_none():
 
 
 def test_a_single_row_that_does_not_fit_is_an_error_with_a_remedy():
-    with pytest.raises(RunError, match=r"does not hold a single picture.*--device.*offload: true"):
+    with pytest.raises(
+        RunError, match=r"no memory for a single picture \(CUDA out of memory\).*offload: true.*--device"
+    ):
         list(Batches(4).over(4, Memory(0).compute))
 
 
-def test_other_errors_pass():
-    def fail(rows):
-        raise RuntimeError("another")
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_every_lack_of_memory_halves_a_batch(error):
+    memory = Memory(2, error)
+    assert [rows.stop for rows, _ in Batches(8).over(5, memory.compute)] == [2, 4, 5]
+    with pytest.raises(RunError, match="no memory for a single picture") as refused:
+        list(Batches(1).over(1, Memory(0, error).compute))
+    assert "\n" not in str(refused.value)
 
-    with pytest.raises(RuntimeError, match="another"):
-        list(Batches(4).over(4, fail))
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), RunError("no")]
+)
+def test_other_errors_pass(error):
+    with pytest.raises(type(error), match=str(error)):
+        list(Batches(4).over(4, Memory(0, error).compute))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_outside_batches_a_lack_of_memory_is_an_error_with_step_device_and_remedies(error):
+    words = r"fit\.a ran out of memory on cuda:1 \(.*\): .*batch_size, .*precision: half or .*offload: true, .*--device"
+    with pytest.raises(RunError, match=words) as refused, needing_memory("cuda:1", lambda: "fit.a"):
+        raise error
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), RunError("out of memory"), OSError("out of memory")])
+def test_outside_batches_other_errors_pass(error):
+    with pytest.raises(type(error), match=str(error)), needing_memory("cuda", lambda: "fit.a"):
+        raise error

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
 from braindiffuser.generators.generator import Generator, Variant
-from braindiffuser.networks.checkpoint_folders import BUNDLED
-from braindiffuser.networks.downloads import downloads_folder
+from braindiffuser.networks.checkpoint_folders import BUNDLED, downloads_folder
 from braindiffuser.step_states import flatten
 
 MINIMAL = {

@@ -2,10 +2,22 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from braindiffuser.files import UNFINISHED, as_states, changed_files, output, remove_files, replacing, state_of
+from braindiffuser.files import (
+    UNFINISHED,
+    as_states,
+    changed_files,
+    output,
+    remove_files,
+    remove_leftovers,
+    replacing,
+    state_of,
+)
 
 
 def states(folder, *names):
@@ -140,3 +152,68 @@ def test_states_survive_json(folder):
 
     known = states(folder, "a")
     assert as_states(json.loads(json.dumps(known))) == known
+
+
+# Leftovers of killed processes
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from braindiffuser.files import replacing
+
+with replacing(Path(sys.argv[1])) as beside:
+    beside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def kill_while_writing(path):
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -signal.SIGKILL
+    (leftover,) = path.parent.glob(f"{UNFINISHED}*-{path.name}")
+    return leftover
+
+
+def test_what_a_killed_process_left_is_deleted_when_the_same_file_is_written(tmp_path):
+    leftover = kill_while_writing(tmp_path / "scores.json")
+    with replacing(tmp_path / "scores.json") as beside:
+        assert not leftover.exists()
+        beside.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_what_others_are_writing_and_files_of_a_user_are_no_leftovers(tmp_path):
+    leftover = kill_while_writing(tmp_path / "scores.json")
+    machine, process, name = leftover.name.removeprefix(UNFINISHED).split("-")
+    names = {
+        "of a living process": f"{UNFINISHED}{machine}-{os.getppid()}-{name}",
+        "of this process": f"{UNFINISHED}{machine}-{os.getpid()}-{name}",
+        "the user's": f"{UNFINISHED}notes",
+        "too": f"{UNFINISHED}{process}-{name}",
+        "a folder": f"{UNFINISHED}{machine}-{process}-folder",
+        "a link": f"{UNFINISHED}{machine}-{process}-link",
+    }
+    elsewhere = tmp_path / f"{UNFINISHED}00000000-{process}-{name}"
+    for what, each in names.items():
+        if what == "a folder":
+            (tmp_path / each).mkdir()
+        elif what == "a link":
+            (tmp_path / each).symlink_to(tmp_path / names["the user's"])
+        else:
+            (tmp_path / each).write_text(what)
+    elsewhere.write_text("of another machine")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*names.values(), elsewhere.name}
+    remove_leftovers(tmp_path, locked=True)
+    assert {path.name for path in tmp_path.iterdir()} == {*names.values()}
+
+
+def test_a_leftover_that_may_not_be_deleted_stays(tmp_path, monkeypatch):
+    leftover = kill_while_writing(tmp_path / "scores.json")
+
+    def refuse(*_, **__):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", refuse)
+        remove_leftovers(tmp_path)
+    assert leftover.exists()

@@ -47,11 +47,20 @@ def order_of_appearance(
         trials: one row per trial, in order, with the column `stimulus_id`.
         stimulus_ids: all stimuli of a split, each shown at least once.
 
+    Raises:
+        RecordingError: if one was never shown.
+
     Example:
         >>> order_of_appearance(pd.DataFrame({"stimulus_id": [7, 4, 9, 7]}), np.array([4, 7, 9])).tolist()
         [1, 0, 2]
     """
     ids, first_trials = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_index=True)
+    never = np.setdiff1d(stimulus_ids, ids)
+    if never.size:
+        raise RecordingError(
+            f"{never.size} stimuli have no trial (first: {never[:5].tolist()}), so they have no order: ask for stimuli that "
+            "the table of trials names"
+        )
     return np.argsort(np.argsort(first_trials[np.searchsorted(ids, stimulus_ids)]))
 
 

@@ -61,9 +61,7 @@ class Generator(Part):
     variants: ClassVar[Mapping[str, Variant]]
     """Ways in which it draws, by name, each after the one that it starts from. "full" is the whole method."""
 
-    batch_size: PositiveInt = runtime(
-        4, description="Pictures per batch; halved if a batch does not fit the GPU's memory."
-    )
+    batch_size: PositiveInt = runtime(4, description="Pictures per batch; halved if a batch does not fit in memory.")
 
     @model_validator(mode="after")
     def _variants_fit(self) -> Generator:

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from braindiffuser.arrays import Matrix, Pictures
+from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
+from braindiffuser.images import BATCH
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
-from braindiffuser.networks.checkpoint_folders import checkpoint_folder
-from braindiffuser.networks.downloads import downloads_folder, find
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder, downloads_folder
+from braindiffuser.networks.downloads import find
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 
 DEMO_CLIP = Path("demo/clip")
@@ -53,7 +57,19 @@ def load_networks(
     if taken:
         raise RunError(f"a metric brings a network of the name {taken[0]}, which the package has: give it another name")
     networks, missing = scoring_networks(profile.layers.keys() - own.keys(), folder, device)
-    return networks | own, missing
+    return {name: _halving(network) for name, network in (networks | own).items()}, missing
+
+
+def _halving(network: FeatureNetwork) -> FeatureNetwork:
+    """Let a network take pictures in smaller batches where memory does not hold as many as it is given."""
+    batches = Batches(BATCH)
+
+    def halving(pictures: Pictures) -> dict[str, Matrix]:
+        """Compute the layers of a batch of pictures."""
+        parts = [made for _, made in batches.over(max(len(pictures), 1), lambda rows: network(pictures[rows]))]
+        return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
+
+    return halving
 
 
 def scoring_networks(

@@ -13,6 +13,7 @@ from jaxtyping import Int
 
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
+from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.files import output
 from braindiffuser.images import PictureReader
@@ -68,7 +69,8 @@ def evaluate_folders(
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
-    networks, missing = load_networks(whole, checkpoints, device)
+    with needing_memory(device, lambda: "evaluate"):
+        networks, missing = load_networks(whole, checkpoints, device)
     kept = whole.without(missing)
     rng = np.random.default_rng(seed)
     scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from braindiffuser.files import UNFINISHED, FileState, state_of
-from braindiffuser.networks.downloads import downloads_folder
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
 """Folder of the checkpoints that come with the package."""
 
 SOURCE = "source.json"
 """What a converted checkpoint folder was made from, and its files; no part of the checkpoint."""
+
+
+def downloads_folder() -> Path:
+    """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache."""
+    named = os.environ.get("BRAINDIFFUSER_CHECKPOINTS")
+    return Path(named).expanduser() if named else user_cache() / "braindiffuser"
+
+
+def user_cache() -> Path:
+    """Return the folder where programs of this user keep what can be fetched again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def checkpoint_folder(named: Path) -> Path:

@@ -25,25 +25,16 @@ from filelock import FileLock, Timeout
 from braindiffuser.errors import DependencyError
 from braindiffuser.files import replacing
 from braindiffuser.networks.catalogue import PublishedFile
+from braindiffuser.networks.checkpoint_folders import user_cache
 from braindiffuser.progress import Progress, silent
 
 SIZE_TOLERANCE = 0.05
 """Share by which a file's size may differ from the published one, which is rounded."""
 
 
-def downloads_folder() -> Path:
-    """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache."""
-    named = os.environ.get("BRAINDIFFUSER_CHECKPOINTS")
-    return Path(named).expanduser() if named else _cache() / "braindiffuser"
-
-
 def torchvision_folder() -> Path:
     """Return the folder where torchvision keeps what it downloads."""
-    return Path(os.environ.get("TORCH_HOME") or _cache() / "torch").expanduser() / "hub" / "checkpoints"
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def find(file: PublishedFile, folder: Path) -> Path | None:

@@ -191,10 +191,15 @@ def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, 
 
 
 def _check(name: str, arrays: Mapping[str, np.ndarray], n_targets: int, calibration: CalibrationName) -> None:
-    needed = ["alphas", "prediction_mean", "prediction_std"] if calibration == "inductive" else ["alphas"]
+    calibrates = calibration == "inductive" or "prediction_mean" in arrays
+    needed = ["alphas", "prediction_mean", "prediction_std"] if calibrates else ["alphas"]
     missing = [entry for entry in needed if entry not in arrays]
     if missing:
         raise RunError(f"the decoder of {name} lacks {', '.join(missing)}: fit it again")
-    found = len(arrays["alphas"])
-    if found != n_targets:
-        raise RunError(f"the decoder of {name} was fitted to {found} targets, but here are {n_targets}: fit it again")
+    for entry in needed:
+        values = arrays[entry]
+        if values.dtype.kind != "f" or values.shape != (n_targets,) or not np.isfinite(values).all():
+            raise RunError(
+                f"{entry} of the decoder of {name} came as {values.dtype} {values.shape}, expected a finite number for each of "
+                f"{n_targets} targets: fit it again"
+            )

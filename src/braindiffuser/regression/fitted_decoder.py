@@ -40,7 +40,8 @@ def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -
         header: names what it was fitted to, such as the fingerprint of the voxels; `load_decoder` compares.
 
     Raises:
-        ValueError: if facts hold what JSON cannot, such as an array or nan, or the header has an entry `format` or `facts`.
+        ValueError: if facts hold what JSON cannot, such as an array or nan; arrays are not of real numbers; or the header has
+            an entry `format` or `facts`.
     """
     taken = [name for name in _OWN if name in header]
     if taken:
@@ -52,7 +53,10 @@ def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -
     text = json.dumps({**header, "format": FORMAT, "facts": facts}, sort_keys=True)
     with replacing(path) as beside:
         contiguous = {name: np.asarray(values, order="C") for name, values in fitted.arrays.items()}
-        save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
+        try:
+            save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
+        except SafetensorError as error:
+            raise ValueError(f"a decoder's arrays must be of real numbers: {error}") from error
 
 
 def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
@@ -65,14 +69,22 @@ def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
         raise RunError(f"there is no decoder at {path}: fit it first")
     try:
         with safe_open(path, framework="np") as file:
-            found = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            found = _mapping((file.metadata() or {}).get(HEADER, "{}"))
             names = file.keys()
             arrays = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, ValueError) as error:
-        raise RunError(f"{path} is damaged or not a decoder ({error}): fit it again") from error
+        facts = _mapping(found["facts"]) if found.get("format") == FORMAT else {}
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged or not a decoder ({error!r}): fit it again") from error
     if found.get("format") != FORMAT:
         raise RunError(f"{path} has format {found.get('format')!r}, expected {FORMAT!r}: fit the decoder again")
     for name, here in header.items():
         if found.get(name) != here:
             raise RunError(f"{path} was fitted with {name} {found.get(name)!r}, but here it is {here!r}: fit it again")
-    return FittedDecoder(arrays, json.loads(found["facts"]))
+    return FittedDecoder(arrays, facts)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"{text[:60]} where a mapping was expected")
+    return content

@@ -14,13 +14,12 @@ from pydantic import ValidationError
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.arrays import Pictures
-from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.stages import Stage, StageContext, Step, stages
 from braindiffuser.stages.fit import read_decoder, training_rows
-from braindiffuser.stages.reconstruct import draw_batch, null_features
+from braindiffuser.stages.reconstruct import draw
 from braindiffuser.store.draft import Draft
 
 
@@ -105,35 +104,13 @@ def _project(
 
 
 def _draw(context: StageContext, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
-    """Draw by every variant up to the whole method; one variant's networks are released before the next one's are loaded."""
+    """Draw by every variant up to the whole method."""
     made: dict[str, Pictures] = {}
     for variant in context.experiment.generator.chain("full"):
-        start = context.experiment.generator.variants[variant].start
-        made[variant] = _draw_variant(context, variant, features, picture_ids, made.get(start or ""))
+        start = made.get(context.experiment.generator.variants[variant].start or "")
+        drawn = draw(context, variant, features, picture_ids, start, f"drawing: {variant}")
+        made[variant] = np.concatenate([pictures for _, pictures in drawn])
     return made
-
-
-def _draw_variant(
-    context: StageContext,
-    variant: str,
-    features: GroupFeatures,
-    picture_ids: Int[np.ndarray, " n"],
-    start: Pictures | None,
-) -> Pictures:
-    generator, n = context.experiment.generator, len(picture_ids)
-    context.networks.keep(generator.checkpoints_of(variant).values())
-    groups = generator.groups_of(variant)
-    draw = generator.open(variant, null_features(context.results, groups), context.networks, context.experiment.seed)
-
-    def draw_rows(rows: slice) -> Pictures:
-        chosen = {group: features[group][rows] for group in groups}
-        return draw_batch(draw, chosen, picture_ids[rows], None if start is None else start[rows])
-
-    made = []
-    for rows, pictures in Batches(generator.batch_size, context.progress).over(n, draw_rows):
-        made.append(pictures)
-        context.progress(f"drawing: {variant.replace('_', ' ')}", rows.stop, n)
-    return np.concatenate(made)
 
 
 def _analysis(experiment: Experiment, unit: str) -> Analysis:

@@ -65,7 +65,7 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     from braindiffuser.metrics.feature_networks import load_networks
     from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
-    from braindiffuser.networks.downloads import downloads_folder
+    from braindiffuser.networks.checkpoint_folders import downloads_folder
 
     experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")
     whole = experiment.evaluation.all_metrics()

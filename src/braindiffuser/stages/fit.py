@@ -12,6 +12,7 @@ import numpy as np
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, StageContext, Step
+from braindiffuser.stages.extract import STAGE as EXTRACT
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -62,7 +63,12 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
         fitted = experiment.regression.fit(rows, missing, experiment.device, context.progress)
         _check_names(experiment, "fit", "target groups", fitted, missing)
         for group, found in fitted.items():
-            save_decoder(drafts[group].folder / decoder_name(group), found, _header(results, group))
+            try:
+                save_decoder(drafts[group].folder / decoder_name(group), found, _header(results, group))
+            except ValueError as error:
+                raise RunError(
+                    f"{experiment.regression.kind} fitted {group}, but it cannot be stored: {error}"
+                ) from error
             drafts[group].note([decoder_name(group)])
     fitted = {
         group: load_decoder(draft.folder / decoder_name(group), _header(results, group))
@@ -102,10 +108,6 @@ def _test_responses(results: Results) -> dict[str, np.ndarray]:
     return {name: responses[start:stop] for name, (start, stop) in results.read_json("test_sets.json").items()}
 
 
-def _units(experiment: Experiment) -> tuple[str, ...]:
-    return tuple(experiment.targets)
-
-
 def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     return (Step("prepare", "stimuli"), Step("prepare", "responses"), Step("extract", unit))
 
@@ -127,6 +129,6 @@ STAGE = Stage(
     needs_of=_needs_of,
     influences=_influences,
     compute=_compute,
-    units=_units,
+    units=EXTRACT.units,
     checkpoints=_checkpoints,
 )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators.generator import Draw, GroupFeatures
+from braindiffuser.generators.generator import GroupFeatures
+from braindiffuser.images import PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
-from braindiffuser.store.results import Results
 
 Source: TypeAlias = Literal["predictions", "truth"]
 """Whose features pictures are drawn from: those decoded from responses, or the stimuli's own."""
@@ -65,11 +65,6 @@ def kind_name(variant: str, source: Source) -> str:
     return "final" if variant == "full" else variant
 
 
-def null_features(results: Results, groups: Iterable[str]) -> GroupFeatures:
-    """Read unconditional features of some groups; a group may have none."""
-    return {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
-
-
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for kind, draft in drafts.items():
         _draw_missing(context, draft, kind, picture_kinds(context.experiment)[kind])
@@ -77,47 +72,53 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 
 def _draw_missing(context: StageContext, draft: Draft, kind: str, facts: PictureKind) -> None:
-    """Draw batch by batch; networks that only an earlier kind needs are gone before this kind's are loaded."""
-    ids, generator, results = (
-        context.results.read_array("stimuli/test_ids"),
-        context.experiment.generator,
-        context.results,
-    )
+    results = context.results
+    ids = results.read_array("stimuli/test_ids")
     missing = set(draft.missing_pictures(kind, len(ids)))
     if not missing:
         return
-    features = {group: results.read_array(f"{facts.source}/{group}") for group in generator.groups_of(facts.variant)}
-    starts = None if facts.start is None else results.open_pictures(facts.start, len(ids))
-    context.networks.keep(generator.checkpoints_of(facts.variant).values())
-    null = null_features(results, features)
-    draw = generator.open(facts.variant, null, context.networks, context.experiment.seed)
+    groups = context.experiment.generator.groups_of(facts.variant)
+    features = {group: results.read_array(f"{facts.source}/{group}") for group in groups}
+    start = None if facts.start is None else results.open_pictures(facts.start, len(ids))
+    for rows, made in draw(context, facts.variant, features, ids, start, f"reconstructing: {kind}", missing):
+        lacking = [number for number in range(rows.start, rows.stop) if number in missing]
+        draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
+
+
+def draw(
+    context: StageContext,
+    variant: str,
+    features: GroupFeatures,
+    ids: Int[np.ndarray, " n"],
+    start: PictureSource | None,
+    label: str,
+    wanted: Set[int] | None = None,
+) -> Iterator[tuple[slice, Pictures]]:
+    """Draw batch by batch, and yield the rows of a batch with its pictures; batches without `wanted` rows are passed over.
+
+    Networks that only an earlier variant needs are gone before this one's are loaded.
+    """
+    generator, results = context.experiment.generator, context.results
+    groups = generator.groups_of(variant)
+    null = {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
+    context.networks.keep(generator.checkpoints_of(variant).values())
+    drawn = generator.open(variant, null, context.networks, context.experiment.seed)
 
     def draw_rows(rows: slice) -> Pictures | None:
-        if missing.isdisjoint(range(rows.start, rows.stop)):
+        if wanted is not None and wanted.isdisjoint(range(rows.start, rows.stop)):
             return None
-        return draw_batch(draw, _rows(features, rows), ids[rows], None if starts is None else starts[rows])
+        chosen = {group: features[group][rows] for group in groups}
+        made = drawn(chosen, ids[rows], None if start is None else start[rows])
+        if len(made) != len(ids[rows]):
+            raise RunError(
+                f"the generator drew {len(made)} pictures of {len(ids[rows])} features: it must draw one for each row"
+            )
+        return made
 
     for rows, made in Batches(generator.batch_size, context.progress).over(len(ids), draw_rows):
         if made is not None:
-            lacking = [number for number in range(rows.start, rows.stop) if number in missing]
-            draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
-            context.progress(f"reconstructing: {kind.replace('_', ' ')}", rows.stop, len(ids))
-
-
-def draw_batch(draw: Draw, features: GroupFeatures, ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:
-    """Draw, and check that there is a picture for each id.
-
-    Raises:
-        RunError: if not.
-    """
-    made = draw(features, ids, start)
-    if len(made) != len(ids):
-        raise RunError(f"the generator drew {len(made)} pictures of {len(ids)} features: it must draw one for each row")
-    return made
-
-
-def _rows(features: GroupFeatures, rows: slice) -> dict[str, Float[np.ndarray, "n_chosen ..."]]:
-    return {group: values[rows] for group, values in features.items()}
+            yield rows, made
+            context.progress(label.replace("_", " "), rows.stop, len(ids))
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

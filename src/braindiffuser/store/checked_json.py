@@ -1,4 +1,4 @@
-"""JSON records with a checksum, so that damage is detected."""
+"""JSON files, and records with a checksum, so that damage is detected."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
 
 CHECKSUM = "checksum"
@@ -25,11 +26,24 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
 def read_checked(path: Path) -> dict[str, Any] | None:
     """Read back what `write_checked` wrote; None if it is missing or damaged."""
     try:
+        content = read_json(path)
+    except RunError:
+        return None
+    return content if content.pop(CHECKSUM, None) == _checksum(content) else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or content.pop(CHECKSUM, None) != _checksum(content):
-        return None
+    except (ValueError, OSError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")
     return content
 
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from PIL import Image
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.files import UNFINISHED, FileState, as_states, remove_files, replacing, state_of, sync
+from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -35,8 +36,12 @@ COLUMNS = 4096
 """Chunk width in columns, so that a block of columns can be read for all rows."""
 
 JOURNAL = "journal.jsonl"
+_HALF_BLOCK = re.compile(r".+\.[0-9a-f]{32}\.partial")
+"""Names of blocks that zarr is writing."""
 OVERSHOOT = 0.5
 """How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
+ROUNDING = 0.01
+"""Largest rms of rounding, in standard deviations of what is rounded; at 1 % a correlation shrinks by 0.005 %."""
 
 
 class Draft:
@@ -166,19 +171,23 @@ class Draft:
             may_be_nan: whether NaN says "not known"; else every value must be finite.
 
         Raises:
-            RunError: if a value is not finite after it was brought to that type.
+            RunError: if a value is not finite after it was brought to that type, or if that type rounds away differences
+                between rows. The rounding of full blocks is judged, each by itself, so that a resumed array is judged alike.
         """
         array, missing = self._blocks(name, shape, dtype)
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
         for rows in missing:
-            values = _as_stored(np.asarray(make(rows)), dtype)
+            made = np.asarray(make(rows))
+            values = _as_stored(made, dtype)
             if values.shape != (rows.stop - rows.start, *shape[1:]):
                 raise RunError(
                     f"rows {rows.start} to {rows.stop - 1} of {name} came as {values.shape}, expected "
                     f"{(rows.stop - rows.start, *shape[1:])}"
                 )
             if not may_be_nan:
-                _refuse_infinite(name, rows, values)
+                _refuse_infinite(name, rows, made, values)
+                if made.dtype != values.dtype and len(values) == array.chunks[0]:
+                    _refuse_rounded(name, rows, made, values)
             array[rows] = values
             self.note(self._files_of_block(name, array, rows.start // array.chunks[0]))
             done += rows.stop - rows.start
@@ -296,8 +305,9 @@ class Draft:
 
 def discard(folder: Path, names: Iterable[str]) -> None:
     """Delete files of a draft, those that a kill left half written, and its journal."""
-    half = [str(path.relative_to(folder)) for name in (f"{UNFINISHED}*", "*.partial") for path in folder.rglob(name)]
-    remove_files(folder, [*names, *half, JOURNAL])
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    half = [path for path in files if LEFTOVER.fullmatch(path.name) or _HALF_BLOCK.fullmatch(path.name)]
+    remove_files(folder, [*names, *(str(path.relative_to(folder)) for path in half), JOURNAL])
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -318,13 +328,40 @@ def _as_stored(values: Shaped[np.ndarray, " ..."], dtype: str) -> Shaped[np.ndar
         return values.astype(dtype, copy=False)
 
 
-def _refuse_infinite(name: str, rows: slice, values: Shaped[np.ndarray, " ..."]) -> None:
+def _refuse_infinite(
+    name: str, rows: slice, made: Shaped[np.ndarray, " ..."], values: Shaped[np.ndarray, " ..."]
+) -> None:
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-        broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        broken = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        overflowed = np.isfinite(made[broken]).all()
+        why = _remedy(values.dtype) if overflowed else "their computation overflowed, or an input is damaged"
         raise RunError(
-            f"{name} has values that are not finite as {values.dtype}, first in row {rows.start + int(broken[0])}: "
-            "their computation overflowed, or an input is damaged"
+            f"{name} has values that are not finite as {values.dtype}, first in row {rows.start + broken}: {why}"
         )
+
+
+def _refuse_rounded(
+    name: str, rows: slice, made: Shaped[np.ndarray, " ..."], values: Shaped[np.ndarray, " ..."]
+) -> None:
+    """Compare rounding with the spread of columns, both summed over all columns; row by row, to need little memory."""
+    beyond_first = np.zeros(made.shape[1:])
+    spread = rounding = 0.0
+    for row, own in zip(made, values, strict=True):
+        beyond = np.subtract(row, made[0], dtype=np.float64)  # exactly 0 in columns that are constant
+        beyond_first += beyond
+        spread += float(np.square(beyond).sum())
+        rounding += float(np.square(np.subtract(row, own, dtype=np.float64)).sum())
+    spread -= float(np.square(beyond_first).sum()) / len(made)
+    if rounding > ROUNDING**2 * spread > 0:
+        raise RunError(
+            f"{values.dtype} rounds {name} by {np.sqrt(rounding / spread):.1%} of the standard deviation of rows {rows.start} "
+            f"to {rows.stop - 1}, expected {ROUNDING:.0%} or less: {_remedy(values.dtype)}"
+        )
+
+
+def _remedy(dtype: np.dtype[Any]) -> str:
+    wider = 'set stored_as = "float32" in the class of this target group, or ' if dtype == np.float16 else ""
+    return f"{wider}scale the values, or subtract what all rows have in common"
 
 
 def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ deleted; nothing else ever is.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,16 +22,26 @@ from jaxtyping import Shaped
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
-from braindiffuser.files import UNFINISHED, FileState, as_states, changed_files, remove_files, replacing, state_of, sync
-from braindiffuser.store.checked_json import CHECKSUM, read_checked, write_checked
+from braindiffuser.files import (
+    UNFINISHED,
+    FileState,
+    as_states,
+    changed_files,
+    remove_files,
+    remove_leftovers,
+    replacing,
+    state_of,
+    sync,
+)
+from braindiffuser.store.checked_json import CHECKSUM, read_checked, read_json, write_checked
 from braindiffuser.store.draft import Draft, discard, picture_name, read_bundle
 
 if TYPE_CHECKING:
     import pandas as pd
     import zarr
 
-FORMAT = 4
-"""Version of the folder layout; other versions are refused."""
+FORMAT = 5
+"""Version of the folder layout, in the manifest and in every record; other versions are refused."""
 
 MANIFEST = "manifest.json"
 WRITTEN = "written.json"
@@ -155,7 +165,11 @@ class Store(Results):
     # Records of steps
 
     def record(self, step: str) -> dict[str, Any] | None:
-        """Return what is known of a finished step; None if it was never finished, or its record is damaged."""
+        """Return what is known of a finished step; None if it was never finished, or its record is damaged.
+
+        Raises:
+            RunError: if the record was written by another version.
+        """
         content, _ = self._record(step)
         return content
 
@@ -168,8 +182,23 @@ class Store(Results):
             return None, {}
         version = facts.st_ino, facts.st_mtime_ns, facts.st_size
         if step not in self._parsed or self._parsed[step][0] != version:
-            self._parsed[step] = version, _parse_record(path)
+            self._parsed[step] = version, self._parse_record(path)
         return self._parsed[step][1]
+
+    def _parse_record(self, path: Path) -> _Record:
+        content = read_checked(path)
+        if content is not None:
+            self._check_format(content.get("format"))
+        if content is None or {entry: type(content.get(entry)) for entry in RECORDED} != RECORDED:
+            return None, {}
+        try:
+            return content, as_states(content["files"])
+        except RunError:
+            return None, {}
+
+    def _check_format(self, found: object) -> None:
+        if found != FORMAT:
+            raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
 
     def _record_path(self, step: str) -> Path:
         return self.folder / "steps" / f"{step}.json"
@@ -233,7 +262,8 @@ class Store(Results):
         """
         self._refuse_foreign(step, draft.files)
         self._note_written(draft.files)
-        write_checked(draft.folder / READY, {"facts": dict(facts), "files": draft.files})
+        facts = {"format": FORMAT, **facts}
+        write_checked(draft.folder / READY, {"facts": facts, "files": draft.files})
         self._move(step, draft.folder, facts, draft.files)
 
     def finish_publishing(self) -> None:
@@ -308,6 +338,11 @@ class Store(Results):
 
     # Other files of the run
 
+    def remove_leftovers(self) -> None:
+        """Delete what killed processes left half written beside the books; no other process may work in the folder."""
+        for folder in (self.folder, self.folder / "steps"):
+            remove_leftovers(folder, locked=True)
+
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
         with replacing(self.folder / name) as beside:
@@ -323,10 +358,11 @@ class Store(Results):
             RunError: if the folder was written by another version.
         """
         path = self.folder / MANIFEST
-        manifest = read_checked(path)
-        older = {} if manifest is not None else _as_mapping(path)
-        if CHECKSUM not in older and (manifest or older).get("format", FORMAT) != FORMAT:
-            raise RunError(f"{self.folder} was written by another version of braindiffuser: choose another folder")
+        manifest, found = read_checked(path), {}
+        with suppress(RunError):
+            found = read_json(path)
+        if manifest is not None or CHECKSUM not in found:  # the first versions wrote none
+            self._check_format(found.get("format", FORMAT))
         return manifest or {}
 
     def update_manifest(self, **entries: Any) -> None:
@@ -334,38 +370,5 @@ class Store(Results):
         write_checked(self.folder / MANIFEST, {"format": FORMAT} | self.manifest | entries)
 
 
-def _as_mapping(path: Path) -> dict[str, Any]:
-    """Read JSON that may be anything; empty if it is no mapping."""
-    try:
-        return read_json(path)
-    except RunError:
-        return {}
-
-
-def _parse_record(path: Path) -> _Record:
-    content = read_checked(path) or {}
-    if {entry: type(content.get(entry)) for entry in RECORDED} != RECORDED:
-        return None, {}
-    try:
-        return content, as_states(content["files"])
-    except RunError:
-        return None, {}
-
-
 def _holds(place: Path, state: FileState) -> bool:
     return place.is_file() and state_of(place).is_same_content(state)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds a mapping.
-
-    Raises:
-        RunError: if it is damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")
-    return content

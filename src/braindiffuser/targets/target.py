@@ -94,9 +94,7 @@ class Target(Part):
     stored_as: ClassVar[Literal["float16", "float32"]] = "float16"
     """Precision in which features of training stimuli are stored; float32 where float16 would move predictions (decision 10)."""
 
-    batch_size: PositiveInt = runtime(
-        32, description="Stimuli per batch; halved if a batch does not fit the GPU's memory."
-    )
+    batch_size: PositiveInt = runtime(32, description="Stimuli per batch; halved if a batch does not fit in memory.")
 
     @model_validator(mode="after")
     def _reads_what_there_is(self) -> Target:

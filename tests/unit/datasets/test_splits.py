@@ -32,6 +32,13 @@ def test_stimuli_are_numbered_as_a_dictionary_filled_trial_by_trial_lists_them(i
     assert [listed.index(stimulus) for stimulus in stimuli.tolist()] == numbers.tolist()
 
 
+@pytest.mark.parametrize(("shown", "never"), [([1, 2], [3]), ([1, 2, 5], [3]), ([4], [1, 3]), ([], [1, 3])])
+def test_a_stimulus_that_was_never_shown_has_no_number(shown, never):
+    trials = pd.DataFrame({"stimulus_id": np.array(shown, int)})
+    with pytest.raises(RecordingError, match=rf"{len(never)} stimuli have no trial \(first: \[{never[0]}"):
+        order_of_appearance(trials, np.array([1, 3]))
+
+
 def test_stimuli_of_a_split_are_sorted_and_counted():
     ids, n_repeats = stimuli_of(table([9, 2, 9, 4], ["train", "train", "train", "test"]), "train")
     assert ids.tolist() == [2, 9]

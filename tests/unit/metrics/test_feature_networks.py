@@ -9,7 +9,13 @@ import torch
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import from_uint8, resize
-from braindiffuser.metrics.feature_networks import load_clip_demo, load_efficientnet_lite0, scoring_networks
+from braindiffuser.metrics import feature_networks
+from braindiffuser.metrics.feature_networks import (
+    load_clip_demo,
+    load_efficientnet_lite0,
+    load_networks,
+    scoring_networks,
+)
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import score
 from braindiffuser.metrics.two_way_identification import two_way_identification
@@ -85,3 +91,23 @@ def test_asking_which_networks_are_here_loads_none_of_their_libraries(tmp_path):
     (tmp_path / SCORING_NETWORKS["alexnet"].name).write_bytes(b"")
     places = {"BRAINDIFFUSER_CHECKPOINTS": str(tmp_path), "TORCH_HOME": str(tmp_path / "torch")}
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | places)
+
+
+def test_scoring_networks_take_smaller_batches_where_memory_is_short(seen, tmp_path, monkeypatch):
+    """The bundled and the published ones alike: they come from one place."""
+    tried = []
+
+    def small(pictures):
+        tried.append(len(pictures))
+        if len(pictures) > 2:
+            raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+        return {"last": pictures[:, 0, 0]}
+
+    monkeypatch.setattr(
+        feature_networks, "scoring_networks", lambda names, folder, device: (dict.fromkeys(names, small), {})
+    )
+    networks, _ = load_networks(Profile.load("demo"), tmp_path)
+    features = networks["efficientnet_lite0"](seen[:5])
+    np.testing.assert_array_equal(features["last"], seen[:5, 0, 0])
+    assert tried == [5, 2, 2, 1]
+    assert networks["clip_demo"](seen[:0])["last"].shape == (0, 64)

@@ -110,3 +110,12 @@ def test_a_picture_that_is_cut_short_is_named(folders, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"the pictures of .*made cannot be scored together: "):
         evaluate_folders(*folders, "demo", tmp_path)
+
+
+def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
+    with pytest.raises(RunError, match=r"evaluate ran out of memory on cpu \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
+        evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)

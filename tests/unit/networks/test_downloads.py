@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, PublishedFile
-from braindiffuser.networks.downloads import check_file, download, downloads_folder, find, torchvision_folder
+from braindiffuser.networks.checkpoint_folders import downloads_folder
+from braindiffuser.networks.downloads import check_file, download, find, torchvision_folder
 
 
 def saved(zipped=True):

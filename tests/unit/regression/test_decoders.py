@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from braindiffuser.errors import RunError
 from braindiffuser.regression import Calibration, Ridge, RidgeCV
 from braindiffuser.regression.decoders import Decoders, fit_decoders
+from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.rows import TrainingRows
 
 ALPHAS = {"latents": (0.1, 10.0, 1e3), "vision": (5.0,)}
@@ -135,7 +136,7 @@ def test_single_trials_calibrate_on_left_out_averages():
 def test_what_it_was_fitted_to_must_be_the_same():
     X, targets, _ = example()
     fitted = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")}
-    with pytest.raises(RunError, match=r"latents was fitted to 9 targets, but here are 8: fit it again"):
+    with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
         Decoders.from_learnt(fitted, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
     plain = {
         "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").fitted(
@@ -144,6 +145,41 @@ def test_what_it_was_fitted_to_must_be_the_same():
     }
     with pytest.raises(RunError, match=r"latents lacks prediction_mean, prediction_std: fit it again"):
         Decoders.from_learnt(plain, TrainingRows(X), targets, "inductive")
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    ("entry", "values", "words"),
+    [
+        (
+            "alphas",
+            np.float64(3),
+            r"alphas of the decoder of latents came as float64 \(\), expected a finite number for each of 9 targets",
+        ),
+        ("alphas", np.ones((9, 1)), r"float64 \(9, 1\)"),
+        ("alphas", np.ones(9, int), r"int64 \(9,\)"),
+        ("alphas", np.ones(9, np.complex64), r"complex64 \(9,\)"),
+        ("alphas", np.full(9, np.nan), r"expected a finite number"),
+        ("prediction_mean", np.zeros(3), r"latents came as float64 \(3,\), expected"),
+        ("prediction_std", np.zeros((1, 9)), r"prediction_std of the decoder of latents came as float64 \(1, 9\)"),
+    ],
+)
+@pytest.mark.parametrize("calibration", ["inductive", "transductive"])
+def test_stored_arrays_are_a_finite_number_per_target(entry, values, words, calibration):
+    X, targets, _ = example()
+    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    odd = {"latents": FittedDecoder({**arrays, entry: np.asarray(values)}, facts)}
+    with pytest.raises(RunError, match=rf"{words}.*: fit it again"):
+        Decoders.from_learnt(odd, TrainingRows(X), targets, calibration)
+
+
+@pytest.mark.parametrize("calibration", ["inductive", "transductive"])
+def test_half_of_the_statistics_is_not_enough(calibration):
+    X, targets, _ = example()
+    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    half = {name: values for name, values in arrays.items() if name != "prediction_std"}
+    with pytest.raises(RunError, match="latents lacks prediction_std: fit it again"):
+        Decoders.from_learnt({"latents": FittedDecoder(half, facts)}, TrainingRows(X), targets, calibration)
 
 
 def test_targets_of_another_number_of_stimuli_are_refused_before_anything_is_fitted():

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from numpy.testing import assert_array_equal
 from safetensors.numpy import save_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression.fitted_decoder import FittedDecoder, load_decoder, save_decoder
+from braindiffuser.regression.fitted_decoder import FORMAT, FittedDecoder, load_decoder, save_decoder
 
 HEADER = {"voxels": "voxels-1", "rows": "rows-1"}
 
@@ -48,6 +52,42 @@ def test_missing_damaged_and_foreign_files_are_refused(tmp_path, fitted):
     save_file({"alphas": np.zeros(2)}, path)
     with pytest.raises(RunError, match="format None, expected 'braindiffuser-decoder-2'"):
         load_decoder(path, HEADER)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{",
+        "[]",
+        "null",
+        "3",
+        "[" * 100_000,
+        json.dumps({"format": FORMAT}),
+        *(json.dumps({"format": FORMAT, "facts": facts}) for facts in ("{", "[]", "null", 3, None, {})),
+    ],
+    ids=lambda header: header[:60],
+)
+def test_odd_headers_are_damage(tmp_path, header):
+    path = tmp_path / "latents.safetensors"
+    save_file({"alphas": np.zeros(2)}, path, {"header": header})
+    with pytest.raises(RunError, match=r"damaged or not a decoder .*fit it again"):
+        load_decoder(path, {})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_arrays_that_numpy_does_not_know_are_damage(tmp_path, dtype):
+    path = tmp_path / "latents.safetensors"
+    header = json.dumps({"format": FORMAT, "facts": "{}"})
+    safetensors.torch.save_file({"alphas": torch.ones(2).to(dtype)}, path, {"header": header})
+    with pytest.raises(RunError, match=r"damaged or not a decoder .*fit it again"):
+        load_decoder(path, {})
+
+
+@pytest.mark.parametrize("values", [np.array(["a"]), np.array([None]), np.array([1j])])
+def test_arrays_that_a_file_cannot_hold_are_refused(tmp_path, values):
+    with pytest.raises(ValueError, match="a decoder's arrays must be of real numbers"):
+        save_decoder(tmp_path / "latents.safetensors", FittedDecoder({"alphas": values}, {}), HEADER)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_beside(tmp_path, fitted, monkeypatch):

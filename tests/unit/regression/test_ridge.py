@@ -174,7 +174,7 @@ def test_errors_say_what_came_and_what_was_expected():
         part.check_stimuli(4)
     rows, targets, tests = example()
     fitted = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
-    with pytest.raises(RunError, match="latents was fitted to 9 targets, but here are 8: fit it again"):
+    with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
         dict(part.decode(fitted, rows, targets | {"latents": targets["latents"][:, 1:]}, tests, "cpu"))
     with pytest.raises(ValueError, match="responses of 5 voxels, expected the 12"):
         dict(RidgeRegression().decode(fitted, rows, targets, {"test": tests["test"][:, :5]}, "cpu"))

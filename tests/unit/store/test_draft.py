@@ -166,6 +166,48 @@ def test_what_is_not_finite_as_it_is_stored_is_refused_by_row(draft, value, dtyp
         draft.write_array("y", values, may_be_nan=True)
 
 
+NOISE = np.random.default_rng(3).normal(size=(BLOCK + 3, 5))
+
+
+@pytest.mark.parametrize("features", [NOISE * 1e-8, 3000 + 0.1 * NOISE, 1 + 1e-3 * NOISE])
+def test_precision_that_rounds_differences_between_rows_away_is_refused(draft, features):
+    """Features that are small, or nearly constant, are stored in float32 without loss."""
+    with pytest.raises(RunError, match=r'float16 rounds x by .*% of the standard .* set stored_as = "float32"'):
+        draft.fill("x", features.shape, lambda rows: features[rows].astype(np.float32), dtype="float16")
+    draft.fill("y", features.shape, lambda rows: features[rows])
+    np.testing.assert_allclose(read(draft).read_array("y"), features, rtol=1e-6)
+
+
+def test_whole_numbers_that_float32_cannot_tell_apart_are_refused(draft):
+    features = 40_000_001 + np.arange(12).reshape(6, 2)
+    with pytest.raises(RunError, match=r"float32 rounds x by .* rows 0 to 5, expected 1% or less: scale the values"):
+        draft.fill("x", features.shape, lambda rows: features[rows])
+
+
+@pytest.mark.parametrize("features", [NOISE, 30 + NOISE, NOISE * 1e3, 0 * NOISE + 3.3, np.arange(8.0).reshape(4, 2)])
+def test_usual_rounding_passes(draft, features):
+    """Constant columns hold no difference to lose."""
+    draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
+
+
+def test_features_that_overflow_where_they_are_stored_are_told_from_those_that_overflowed_before(draft):
+    for value, words in ((70_000.0, 'set stored_as = "float32"'), (np.inf, "their computation overflowed")):
+        features = np.full((3, 2), value, np.float32)
+        with pytest.raises(RunError, match=rf"not finite as float16, first in row 0: {words}"):
+            draft.fill("x", features.shape, lambda rows, own=features: own[rows], dtype="float16")
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_rounding_is_judged_alike_after_a_kill(draft, last):
+    """The last block is alike in all rows, which says nothing of the group."""
+    features = np.concatenate([NOISE[:BLOCK], np.full((last, 5), 7.7) + 1e-6 * NOISE[:last]])
+    make, _ = recorder(features, kill_at=slice(BLOCK, BLOCK + last))
+    with pytest.raises(Killed):
+        draft.fill("x", features.shape, make, dtype="float16")
+    again(draft).fill("x", features.shape, recorder(features)[0], dtype="float16")
+    np.testing.assert_array_equal(read(draft).read_array("x"), features.astype(np.float16))
+
+
 def test_a_killed_process_loses_no_finished_block(tmp_path):
     """A real SIGKILL in the middle of the third block; another process finishes."""
     folder, log, stuck_at = tmp_path / "draft", tmp_path / "log", 2 * BLOCK
@@ -256,11 +298,15 @@ def test_json_tables_and_bundles_are_read_as_they_were_written(draft):
 
 def test_a_draft_of_other_settings_is_begun_anew_and_notes_of_a_user_stay(draft):
     draft.write_text("ours", "of the old settings")
-    (draft.folder / "notes").write_text("the user's")
-    (draft.folder / ".unfinished-12-half").write_text("left by a kill")
+    theirs = ["notes", "notes.partial", ".unfinished-notes"]
+    for name in theirs:
+        (draft.folder / name).write_text("the user's")
+    (draft.folder / ".unfinished-folder").mkdir()
+    for name in (".unfinished-0123abcd-12-half", f"0.{'0123456789abcdef' * 2}.partial"):
+        (draft.folder / name).write_text("left by a kill")
     other = again(draft, "other")
     assert other.files == {}
-    assert files_of(draft.folder) == [JOURNAL, "notes"]
+    assert files_of(draft.folder) == sorted([JOURNAL, *theirs])
 
 
 def test_whole_files_of_a_damaged_step_are_taken_over(draft, tmp_path):

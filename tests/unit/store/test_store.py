@@ -8,8 +8,8 @@ import pytest
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import UNFINISHED
-from braindiffuser.store.checked_json import write_checked
-from braindiffuser.store.results import READY, WRITTEN, Store, read_json
+from braindiffuser.store.checked_json import read_json, write_checked
+from braindiffuser.store.results import FORMAT, READY, WRITTEN, Store
 
 
 class Killed(BaseException):
@@ -191,6 +191,24 @@ def test_a_folder_of_another_version_is_refused(store, content):
     (store.folder / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match="was written by another version of braindiffuser"):
         _ = store.manifest
+
+
+@pytest.mark.parametrize("found", [FORMAT - 1, None])
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_a_record_of_another_version_makes_no_run(store, found, with_manifest):
+    publish(store)
+    if with_manifest:
+        store.update_manifest(uid="demo-1")
+    record = {name: value for name, value in store.record("fit").items() if name != "format"}
+    write_checked(store.folder / "steps" / "fit.json", record if found is None else record | {"format": found})
+    before = tree(store)
+    for look in (lambda: store.record("fit"), lambda: store.damaged_files("fit")):
+        with pytest.raises(RunError, match="was written by another version of braindiffuser: choose another folder"):
+            look()
+    if not with_manifest:
+        with pytest.raises(RunError, match="another version"):
+            store.is_run()
+    assert tree(store) == before
 
 
 def test_a_damaged_json_file_is_named(store):
