@@ -52,9 +52,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Check that the statistics needed are there, and that their lengths agree."""
-        missing = [
-            statistic for statistic in _NEEDED[as_calibration_name(self.name)] if getattr(self, statistic) is None
-        ]
+        if self.name not in _NEEDED:
+            raise ValueError(f"unknown calibration {self.name!r}, expected one of {', '.join(_NEEDED)}")
+        missing = [statistic for statistic in _NEEDED[self.name] if getattr(self, statistic) is None]
         if missing:
             raise ValueError(
                 f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV (target_mean_, "
@@ -64,18 +64,6 @@ class Calibration:
         sizes = {statistic: len(values) for statistic, values in statistics.items() if values is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"calibration statistics must have one number per target each, got {sizes}")
-
-    @classmethod
-    def fit(
-        cls,
-        targets: Float[np.ndarray, "n_stimuli n_targets"],
-        predictions: Float[np.ndarray, "n_stimuli n_targets"] | None = None,
-        name: CalibrationName = "inductive",
-    ) -> Calibration:
-        """Take the statistics from training targets and, for `inductive`, their cross-validated predictions."""
-        from_predictions = (None, None) if predictions is None else _statistics(predictions)
-        arguments = dict(zip(_STATISTICS, (*_statistics(targets), *from_predictions), strict=True))
-        return cls(**arguments, name=name)
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
         """Rescale predictions, keeping their dtype.
@@ -119,14 +107,6 @@ _NEEDED: dict[CalibrationName, tuple[str, ...]] = {
     "transductive": _STATISTICS[:2],
     "none": (),
 }
-
-
-def as_calibration_name(name: str) -> CalibrationName:
-    """Validate a name."""
-    for known in _NEEDED:
-        if name == known:
-            return known
-    raise ValueError(f"unknown calibration {name!r}, expected one of {', '.join(_NEEDED)}")
 
 
 def _statistics(

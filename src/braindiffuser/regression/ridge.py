@@ -99,7 +99,7 @@ class RidgeRegression(Regressor):
         """Choose each group's alpha and compute calibration statistics."""
         from braindiffuser.regression.decoders import fit_decoders
 
-        decoders = fit_decoders(
+        return fit_decoders(
             rows,
             targets,
             {name: self.alphas_of(name) for name in targets},
@@ -108,7 +108,6 @@ class RidgeRegression(Regressor):
             device=device,
             progress=progress,
         )
-        return {name: decoders.fitted(name) for name in targets}
 
     def decode(
         self,
@@ -143,7 +142,7 @@ class RidgeRegression(Regressor):
     ) -> Decoders:
         from braindiffuser.regression.decoders import Decoders
 
-        return Decoders.from_learnt(fitted, rows, targets, self.calibration, device)
+        return Decoders(fitted, rows, targets, self.calibration, device)
 
 
 def _float32(values: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:

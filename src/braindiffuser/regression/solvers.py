@@ -183,25 +183,23 @@ def decompose(gram: Gram) -> Spectrum:
     return Spectrum(eigenvalues.clamp(min=0), eigenvectors, gram.tolerance)
 
 
-def shrinkage(
-    spectrum: Spectrum, alpha: float | Float[np.ndarray, " n_alphas"]
-) -> Float64[torch.Tensor, "rank n_alphas"]:
-    """Weight of each eigen-direction, one column per alpha.
+def shrinkage(spectrum: Spectrum, alpha: float) -> Float64[torch.Tensor, "rank 1"]:
+    """Weight of each eigen-direction.
 
         s = 1 / (λ + alpha),  or 0 where λ + alpha ≤ tolerance
 
     so that alpha = 0 gives the least-squares solution of minimum norm.
 
     Raises:
-        ValueError: if an alpha is negative or not finite.
+        ValueError: if alpha is negative or not finite.
     """
-    alphas = torch.as_tensor(check_alphas(alpha), device=spectrum.eigenvalues.device)
-    total = spectrum.eigenvalues[:, None] + alphas
+    check_alphas(alpha)
+    total = spectrum.eigenvalues[:, None] + alpha
     return torch.where(total > spectrum.tolerance, 1 / total, 0)
 
 
-def solve_spectrum(spectrum: Spectrum, alpha: float | Float[np.ndarray, " k"]) -> Solve:
-    """R ↦ U (s ∘ Uᵀ R): the solution under one alpha, or one for each column of R."""
+def solve_spectrum(spectrum: Spectrum, alpha: float) -> Solve:
+    """R ↦ U (s ∘ Uᵀ R)."""
     s = shrinkage(spectrum, alpha)
     U = spectrum.eigenvectors
     return lambda R: (U @ (s * (U.T @ R.double()))).to(R.dtype)

@@ -12,7 +12,14 @@ def example(name, n_targets=5, seed=0, dtype=np.float32):
     targets = (3 * rng.standard_normal((40, n_targets)) + rng.normal(0, 5, n_targets)).astype(dtype)
     training_predictions = (rng.standard_normal((40, n_targets)) + targets.mean(0)).astype(dtype)
     predictions = (rng.standard_normal((12, n_targets)) + targets.mean(0)).astype(dtype)
-    return Calibration.fit(targets, training_predictions, name), targets, training_predictions, predictions
+    return calibrate(targets, training_predictions, name), targets, training_predictions, predictions
+
+
+def calibrate(targets, training_predictions, name):
+    statistics = (
+        made(values, axis=0, dtype=float) for values in (targets, training_predictions) for made in (np.mean, np.std)
+    )
+    return Calibration(*statistics, name=name)
 
 
 def test_transductive_is_the_published_formula():
@@ -63,7 +70,7 @@ def test_transductive_depends_on_the_batch_and_one_alone_becomes_the_mean():
 def test_predictions_that_never_vary_become_the_training_mean(name):
     _, targets, training_predictions, predictions = example(name)
     training_predictions[:, 1] = predictions[:, 1] = 0.1
-    calibrated = Calibration.fit(targets, training_predictions, name).apply(predictions)
+    calibrated = calibrate(targets, training_predictions, name).apply(predictions)
     assert_allclose(calibrated[:, 1], targets[:, 1].mean(), rtol=1e-5)
     assert np.isfinite(calibrated).all()
     assert (calibrated[:, 0].std() > 0).all()

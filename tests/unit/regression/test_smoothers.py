@@ -10,7 +10,12 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from braindiffuser.regression import solvers
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regression.smoothers import smoothers, smoothers_by_group
+from braindiffuser.regression.smoothers import smoothers_by_group
+
+
+def smoothers(rows, alphas, responses=None, patterns=None):
+    """Those of a single group."""
+    return smoothers_by_group(rows, {"": alphas}, responses, patterns)[""]
 
 
 def example(n_stimuli=30, n_voxels=20, seed=0):
