@@ -23,7 +23,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
 
-from braindiffuser.arrays import Betas, Pictures, VoxelMask
+from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.rois import read_roi_masks
@@ -38,6 +38,23 @@ STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
 SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
 """Extra files of a simulated recording."""
+BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
+SPACE = "func1pt8mm"
+
+
+def functional_folder(root: Path, subject: int, space: str = SPACE) -> Path:
+    """Return the folder of a subject's volumes; masks and regions are in its folder `roi`."""
+    return root / "nsddata" / "ppdata" / f"subj{subject:02}" / space
+
+
+def label_folder(root: Path, subject: int) -> Path:
+    """Return the folder of a subject's label tables."""
+    return root / "nsddata" / "freesurfer" / f"subj{subject:02}" / "label"
+
+
+def betas_folder(root: Path, subject: int, version: str = BETAS_VERSION, space: str = SPACE) -> Path:
+    """Return the folder of a subject's betas."""
+    return root / "nsddata_betas" / "ppdata" / f"subj{subject:02}" / space / version
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +84,8 @@ def open_nsd(
     subject: int | str,
     *,
     sessions: int | Sequence[int] | None = None,
-    betas_version: str = "betas_fithrf_GLMdenoise_RR",
-    space: str = "func1pt8mm",
+    betas_version: str = BETAS_VERSION,
+    space: str = SPACE,
     mask: str | Path = "nsdgeneral",
 ) -> Recording:
     """Open one subject's recording; betas stay on disk until a session is asked for.
@@ -88,15 +105,13 @@ def open_nsd(
     root, number = Path(root), _subject_number(subject)
     name = f"subj{number:02d}"
     design = read_design(root, number)
-    anatomy = root / "nsddata" / "ppdata" / name / space
-    voxel_mask, affine = read_mask(_mask_path(anatomy / "roi", mask))
-    folder = root / "nsddata_betas" / "ppdata" / name / space / betas_version
+    roi = functional_folder(root, number, space) / "roi"
+    voxel_mask, affine = read_mask(_mask_path(roi, mask))
+    folder = betas_folder(root, number, betas_version, space)
     files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, design.n_sessions)}
     for session, path in files.items():
         _check_betas(path, int(np.count_nonzero(design.sessions == session)), voxel_mask, affine)
-    roi_masks, missing = read_roi_masks(
-        anatomy / "roi", voxel_mask, affine, tables=root / "nsddata" / "freesurfer" / name / "label"
-    )
+    roi_masks, missing = read_roi_masks(roi, voxel_mask, affine, label_folder(root, number))
     return Recording(
         subject=name,
         trials=_trial_table(design, name, sorted(files)),
@@ -105,8 +120,8 @@ def open_nsd(
         roi_masks=roi_masks,
         read_session=partial(_read_session, files, voxel_mask),
         missing_rois=missing,
-        pictures=partial(_read_pictures, root),
-        captions=partial(_read_captions, root),
+        pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
+        captions=lambda stimulus_id: open_captions(root).captions(stimulus_id),
         session_files=lambda session: (_name_under(root, files[session]),),
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
@@ -115,7 +130,7 @@ def open_nsd(
 
 
 def list_files(
-    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str, space: str = "func1pt8mm"
+    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str
 ) -> dict[str, dict[str, Path]]:
     """List the files that a recording is read from, without opening any.
 
@@ -125,16 +140,13 @@ def list_files(
         sessions: None: all on disk; n: sessions 1 to n.
         betas_version: which GLM.
         mask: name of a volume in `roi`, or path of a NIfTI file.
-        space: which grid.
 
     Returns:
         "design", "regions", "betas", "stimuli" and "captions" → name of a file under the root → its path. Files that are not
         there are left out.
     """
-    name = f"subj{subject:02d}"
-    roi = root / "nsddata" / "ppdata" / name / space / "roi"
-    betas = root / "nsddata_betas" / "ppdata" / name / space / betas_version
-    tables = root / "nsddata" / "freesurfer" / name / "label"
+    roi, tables = functional_folder(root, subject) / "roi", label_folder(root, subject)
+    betas = betas_folder(root, subject, betas_version)
     recorded = {number: found for number in _sessions_on_disk(betas) if (found := _find_betas(betas, number))}
     wanted = {
         "design": [root / DESIGN, root / SCENES, root / SIMULATED],
@@ -148,14 +160,6 @@ def list_files(
 
 def _name_under(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _read_pictures(root: Path, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-    return from_uint8(open_stimuli(root).pictures(stimulus_ids))
-
-
-def _read_captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
-    return open_captions(root).captions(stimulus_id)
 
 
 HELD_OUT = (

@@ -32,8 +32,7 @@ class Recording:
             `subject`, `session` (as numbered on disk, ascending), `trial` (0-based, within subject),
             `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
             `split` ("train" or "test").
-        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order,
-            which is also row v of `voxel_coordinates`.
+        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order.
         affine: (4, 4), voxel coordinates to millimetres.
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
         read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
@@ -88,11 +87,6 @@ class Recording:
     def n_voxels(self) -> int:
         """Number of analysed voxels."""
         return int(np.count_nonzero(self.voxel_mask))
-
-    @property
-    def voxel_coordinates(self) -> Int[np.ndarray, "n_voxels 3"]:
-        """Indices (x, y, z) of every column of the betas."""
-        return np.argwhere(self.voxel_mask)
 
     @property
     def fingerprint(self) -> str:

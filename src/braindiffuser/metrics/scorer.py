@@ -27,6 +27,12 @@ class Scorer:
 
     Attributes:
         seen_features: features of the stimuli by network and layer.
+
+    Example:
+        >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+        >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
+        >>> Scorer(pictures, pixels_only, networks={}).score(pictures)
+        {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
     """
 
     def __init__(self, seen: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
@@ -84,21 +90,6 @@ class Scorer:
             resized = _fit_to(made, seen)
             for key, metric in compared.items():
                 scores[key][rows] = _checked(key, metric.compare(seen, resized), len(made))
-
-
-def score(
-    seen: PictureSource, made: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
-) -> dict[str, Vector]:
-    """Score one set of reconstructions; for several sets of the same stimuli keep a `Scorer`.
-
-    Arguments, result and errors are those of `Scorer` and `Scorer.score`.
-
-    >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
-    >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
-    >>> score(pictures, pictures, pixels_only, networks={})
-    {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
-    """
-    return Scorer(seen, profile, networks).score(made)
 
 
 def extract_features(

@@ -95,28 +95,6 @@ def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
     return f"{low.removesuffix(' %')} – {high}"
 
 
-def scores_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """Return all numbers as one table: a row per metric, unrounded, identification in [0, 1].
-
-    Returns:
-        Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and each
-        ablation its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
-    """
-    import pandas as pd
-
-    rows = {}
-    ablations = [name for entry in _metrics(scores).values() for name in entry.get("ablations") or {}]
-    for key, entry in _metrics(scores).items():
-        row: dict[str, Any] = {"label": metric_label(entry), "higher_is_better": entry["higher_is_better"]}
-        row["chance"] = float("nan") if entry.get("chance") is None else entry["chance"]
-        for condition in dict.fromkeys([*COMPARED, *ablations]):
-            found = estimate(entry, condition) or (None, None, None)
-            for suffix, number in zip(("", "_low", "_high"), found, strict=True):
-                row[condition + suffix] = float("nan") if number is None else float(number)
-        rows[key] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
-
-
 def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = COMPARED) -> str:
     """Return the scores as a Markdown table, rounded, with intervals in brackets.
 
