@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,18 +113,10 @@ class Recording:
         """Return the rows of one session, in the order of its betas."""
         return self.trials[self.trials["session"] == session]
 
-    def sessions(self, skip: Collection[int] = ()) -> Iterator[tuple[int, Betas]]:
-        """Yield (session number, betas), reading each session only when it is asked for.
-
-        Args:
-            skip: session numbers not to read, such as those already summed.
-
-        Raises:
-            RecordingError: the shape of a session's betas does not match table and mask.
-        """
+    def sessions(self) -> Iterator[tuple[int, Betas]]:
+        """Yield (session number, betas), reading each session only when it is asked for; errors as in `betas_of`."""
         for session in self.session_numbers:
-            if session not in skip:
-                yield session, self.betas_of(session)
+            yield session, self.betas_of(session)
 
     def betas_of(self, session: int) -> Betas:
         """Read the betas of one session.

@@ -28,7 +28,7 @@ Smoothers: TypeAlias = dict[float, torch.Tensor]
 def smoothers_by_group(
     rows: TrainingRows,
     alphas: Mapping[str, Sequence[float] | Float[np.ndarray, " n_alphas"]],
-    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
+    responses: Float[np.ndarray, "n_new n_voxels"],
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
     device: str = "cpu",
 ) -> dict[str, Smoothers]:

@@ -236,7 +236,7 @@ def solve_each(gram: Gram, many: bool) -> Callable[[float], Solve]:
 
 def prepare_queries(
     gram: Gram,
-    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
+    responses: Float[np.ndarray, "n_new n_voxels"],
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
 ) -> Queries:
     """Make the right-hand sides for new responses and voxel patterns, once for all alphas.
@@ -251,15 +251,12 @@ def prepare_queries(
     Raises:
         ValueError: if they have another number of voxels than the training responses.
     """
-    parts = []
-    if responses is not None:
-        new = _as_rows(gram, responses)
-        parts.append(new - gram.mean.to(new.dtype))
+    Z = _as_rows(gram, responses)
+    Z -= gram.mean.to(Z.dtype)
     if patterns is not None:
-        parts.append(_as_rows(gram, patterns))
-    Z = torch.cat(parts)
+        Z = torch.cat([Z, _as_rows(gram, patterns)])
     totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
-    totals[: 0 if responses is None else len(responses)] = 1
+    totals[: len(responses)] = 1
     return Queries(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
 
 

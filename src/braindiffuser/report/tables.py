@@ -46,11 +46,10 @@ class Estimate(NamedTuple):
 
 def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
     """Return one condition of a metric (of `COMPARED` or `FOLDERS`, or an ablation), or None if that was not computed."""
-    if condition in ("reconstruction", "ceiling"):
-        value_key, interval_key = {"reconstruction": ("value", "ci95"), "ceiling": ("ceiling", "ceiling_ci95")}[
-            condition
-        ]
-        value, interval = entry.get(value_key), entry.get(interval_key)
+    if condition == "reconstruction":
+        value, interval = entry.get("value"), entry.get("ci95")
+    elif condition == "ceiling":
+        value, interval = entry.get("ceiling"), entry.get("ceiling_ci95")
     else:
         group = "baselines" if condition in (entry.get("baselines") or {}) else "ablations"
         value = (entry.get(group) or {}).get(condition)

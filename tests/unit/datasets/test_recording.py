@@ -17,7 +17,6 @@ def recording(trials_factory):
 
 def test_sessions_come_in_order_and_can_be_skipped(recording):
     assert [session for session, _ in recording.sessions()] == [1, 2, 3]
-    assert [session for session, _ in recording.sessions(skip=(1, 3))] == [2]
     assert sum(len(betas) for _, betas in recording.sessions()) == len(recording.trials)
 
 

@@ -13,7 +13,7 @@ from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.smoothers import smoothers_by_group
 
 
-def smoothers(rows, alphas, responses=None, patterns=None):
+def smoothers(rows, alphas, responses, patterns=None):
     """Those of a single group."""
     return smoothers_by_group(rows, {"": alphas}, responses, patterns)[""]
 

@@ -129,7 +129,7 @@ def test_smoother_matrices_say_what_coefficients_say(shape, alpha, weighted):
     inverse = solve(system, alpha)
     coef, intercept = coefficients(system, inverse, Y)
     predicting = smoother_matrix(system, inverse, prepare_queries(system, new)).numpy()
-    projecting = smoother_matrix(system, inverse, prepare_queries(system, patterns=new)).numpy()
+    projecting = smoother_matrix(system, inverse, prepare_queries(system, new[:0], new)).numpy()
     assert_allclose(
         smoother_matrix(system, inverse, prepare_queries(system, new, new)).numpy(),
         np.concatenate([predicting, projecting]),
