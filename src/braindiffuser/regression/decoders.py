@@ -20,7 +20,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.projection import Projection
+from braindiffuser.regression.regressor import Projection
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.smoothers import smoothers_by_group

@@ -120,18 +120,13 @@ class RidgeCV(AbstractRidge):
         n_folds: number of folds.
         device: where it is solved: "cpu", "cuda" …
 
-    Attributes:
-        coef_: coefficients (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
-        intercept_: (n_targets,), or a number if y is one-dimensional.
+    Attributes, besides those of `Ridge`:
         alpha_: the chosen alpha.
         at_edge_: True if it is the smallest or largest of the grid: widen the grid.
         cv_scores_: out-of-fold R² (n_alphas, n_targets).
         cv_correlations_: out-of-fold correlation within folds (n_alphas, n_targets).
         cv_prediction_mean_: mean of the out-of-fold predictions under the chosen alpha (n_targets,).
         cv_prediction_std_: their standard deviation (n_targets,), ddof 0.
-        target_mean_: mean of the training targets (n_targets,).
-        target_std_: their standard deviation (n_targets,), ddof 0.
-        n_features_in_: number of voxels.
     """
 
     def __init__(

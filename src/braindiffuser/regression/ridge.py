@@ -13,8 +13,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.projection import Projection
-from braindiffuser.regression.regressor import Decoded, Regressor, TestSets
+from braindiffuser.regression.regressor import Decoded, Projection, Regressor, TestSets
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
-from braindiffuser.regression.smoothers import Smoothers, smoothers_by_group
+from braindiffuser.regression.smoothers import smoothers_by_group
 from braindiffuser.regression.streaming import Block, for_each_block
 
 LABEL = "choosing alpha and calibration"
@@ -127,47 +127,26 @@ def cross_validate(
     rows.check(targets)
     moments = {name: _Moments.zeros(len(grids[name]), n_columns(values)) for name, values in targets.items()}
     done, total = 0, n_folds * sum(map(n_columns, targets.values()))
-    for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
-        fold = _Fold.of(rows, left_out, grids, device)
+    for kept, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
+        is_kept = np.isin(np.arange(rows.n_stimuli), kept)
+        smoothers = smoothers_by_group(rows.select(is_kept), grids, rows.select(~is_kept).averages(), device=device)
+        train, test = (torch.from_numpy(chosen).to(device) for chosen in (kept, left_out))
         for name, values in targets.items():
-            dtype = next(iter(fold.smoothers[name].values())).dtype
-            add = partial(fold.add, fold.smoothers[name], moments[name], grids[name])
-            for_each_block(values, add, device, dtype, offset_progress(progress, done, total), LABEL)
+            matrices = [smoothers[name][alpha] for alpha in grids[name].tolist()]
+            add = partial(_add_block, moments[name], matrices, train, test)
+            for_each_block(values, add, device, matrices[0].dtype, offset_progress(progress, done, total), LABEL)
             done += n_columns(values)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds) for name in targets}
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """The smoother matrices that predict one fold from the targets of all other stimuli, by group and alpha."""
-
-    smoothers: Mapping[str, Smoothers]
-    kept: torch.Tensor
-    left_out: torch.Tensor
-
-    @classmethod
-    def of(
-        cls,
-        rows: TrainingRows,
-        left_out: Int[np.ndarray, " n_test"],
-        alphas: Mapping[str, Float64[np.ndarray, " n_alphas"]],
-        device: str,
-    ) -> _Fold:
-        """Compute one fold's smoother matrices."""
-        kept = np.ones(rows.n_stimuli, bool)
-        kept[left_out] = False
-        made = smoothers_by_group(rows.select(kept), alphas, rows.select(~kept).averages(), device=device)
-        return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
-
-    def add(
-        self, smoothers: Smoothers, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block
-    ) -> None:
-        """Predict one block of targets and add its sums."""
-        Y = block.values.sub_(block.mean - block.shift)
-        moments.mean[block.columns] = block.mean.cpu()
-        train = Y[self.kept]
-        predictions = (multiply(smoothers[alpha], train).double() for alpha in grid.tolist())
-        moments.add(block.columns, Y[self.left_out].double(), predictions)
+def _add_block(
+    moments: _Moments, smoothers: Sequence[torch.Tensor], kept: torch.Tensor, left_out: torch.Tensor, block: Block
+) -> None:
+    """Predict a block's left-out targets from those kept, with the smoother matrix of each alpha, and add the sums."""
+    Y = block.values.sub_(block.mean - block.shift)
+    moments.mean[block.columns] = block.mean.cpu()
+    train = Y[kept]
+    moments.add(block.columns, Y[left_out].double(), (multiply(A, train).double() for A in smoothers))
 
 
 def grouped_folds(

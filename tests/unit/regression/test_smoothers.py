@@ -109,7 +109,7 @@ def test_groups_share_gram_matrices_and_factorisations(monkeypatch):
     rows, new = single_precision()
     products = counted(monkeypatch, solvers, "_gram")
     factorisations = counted(monkeypatch, solvers, "cholesky")
-    decompositions = counted(monkeypatch, solvers, "decompose")
+    decompositions = counted(monkeypatch, solvers, "solve_by_spectrum")
     made = smoothers_by_group(rows, {"a": FLOAT32, "b": FLOAT32[:1], "c": FLOAT32[1:], "d": FLOAT32}, new)
     assert (len(products), len(factorisations), len(decompositions)) == (1, 2, 0)
     assert made["a"][1e4] is made["b"][1e4] is made["d"][1e4]

@@ -10,14 +10,13 @@ from sklearn.linear_model import Ridge as SklearnRidge
 
 from braindiffuser.regression.solvers import (
     coefficients,
-    decompose,
     gram,
     grams,
     prefers_spectrum,
     prepare_queries,
-    shrinkage,
     smoother_matrix,
     solve,
+    solve_by_spectrum,
     solve_each,
 )
 
@@ -112,9 +111,12 @@ def test_the_smaller_gram_matrix_is_decomposed(shape, form):
     X, _ = example(shape)
     system = gram(X)
     assert system.form == form
-    spectrum = decompose(system)
     singular_values = np.linalg.svd(X - X.mean(0), compute_uv=False)
-    assert_allclose(spectrum.eigenvalues.numpy()[::-1], singular_values**2, atol=1e-10)
+    assert_allclose(np.linalg.eigvalsh(system.matrix.numpy())[::-1], singular_values**2, atol=1e-10)
+    identity = torch.eye(len(system.matrix)).double()
+    assert_allclose(
+        solve_by_spectrum(system)(0.5)(identity), torch.linalg.inv(system.matrix + 0.5 * identity), atol=1e-12
+    )
     assert_allclose(system.rows.numpy(), X - X.mean(0), atol=1e-14)
 
 
@@ -205,9 +207,10 @@ def test_what_counts_as_zero_grows_with_the_larger_side(shape):
     system = gram(X)
     rounding = np.finfo(np.float64).eps * float(system.matrix.diagonal().sum())
     assert_allclose(system.tolerance, 4000 * rounding)
-    without_variance = shrinkage(decompose(system), 2000 * rounding)[0]
-    assert without_variance.tolist() == [0.0]
-    assert shrinkage(decompose(system), 5000 * rounding)[0] > 0
+    without_variance = torch.linalg.eigh(system.matrix).eigenvectors[:, :1]
+    solve_with = solve_by_spectrum(system)
+    assert_allclose(without_variance.T @ solve_with(2000 * rounding)(without_variance), 0, atol=1e-6)
+    assert without_variance.T @ solve_with(5000 * rounding)(without_variance) > 1 / (10_000 * rounding)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -303,7 +306,7 @@ def test_errors_say_what_came_and_what_was_expected():
         with pytest.raises(ValueError, match="alpha must be finite and ≥ 0"):
             solve(system, alpha)
         with pytest.raises(ValueError, match="alpha must be finite and ≥ 0"):
-            shrinkage(decompose(system), alpha)
+            solve_by_spectrum(system)(alpha)
     with pytest.raises(ValueError, match="targets of 5 stimuli, expected the 6"):
         coefficients(system, solve(system, 1.0), Y[:5])
     with pytest.raises(ValueError, match="responses of 8 voxels, expected the 9"):
