@@ -81,10 +81,8 @@ class Decoders:
         for name, applied in self._apply(responses, None, progress, "predicting features of the test stimuli"):
             arrays = self.fitted[name].arrays
             cv_statistics = arrays.get("prediction_mean"), arrays.get("prediction_std")
-            yield (
-                name,
-                Prediction(applied.values, Calibration(applied.mean, applied.std, *cv_statistics, self.calibration)),
-            )
+            calibration = Calibration(applied.mean, applied.std, *cv_statistics, self.calibration)
+            yield name, Prediction(applied.values, calibration)
 
     def project(
         self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: Progress = silent
