@@ -9,7 +9,7 @@ python benchmarks/ridge.py --growth docs/images/ridge-growth.png [--json FILE]
   every token. Timed on two tokens and multiplied by their number; the VDVAE latents, one more fit of 91,168 targets, are
   timed on 8,192 of them and continued in a straight line.
 - himalaya's KernelRidge (torch back-end on the CPU) and fastl2lir (L2-regularised regression of the Kamitani lab, here with
-  all voxels) on one token. Both are fitted anew for every token too, if called as the reference calls scikit-learn.
+  all voxels) on one token. Both are fitted again for every token too, if called as the reference calls scikit-learn.
 - floor: the bare matrix products in float32 that any exact solution needs, on arrays in memory: Gram matrix, test responses
   times training responses, and smoother matrix times all targets.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +14,13 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
-from braindiffuser.part import Settings
+from braindiffuser.part import Settings, import_modules
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -26,7 +28,18 @@ if TYPE_CHECKING:
     from braindiffuser.progress import Progress
     from braindiffuser.run import Run
 
+
+class _Commands(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse empty values: an empty path would be the working folder."""
+        for before, given in zip(["braindiffuser", *args], args, strict=False):
+            if given == "" or re.fullmatch("--[a-z-]+=", given):
+                _fail(f"the value after {given or before} is empty: give one, or leave the option out")
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -77,22 +90,30 @@ def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False) -> None:
     _run(out, "demo", overwrite, stage=None)
 
 
-@app.command(
+def _stage_command(stage: str | None) -> Callable[..., None]:
+    """Return the command of a stage, or of all of them."""
+
+    def command(
+        out: Out,
+        config: Config = None,
+        nsd: Nsd = None,
+        subject: Subject = None,
+        device: Device = None,
+        overwrite: Overwrite = False,
+        modules: With = None,
+    ) -> None:
+        _run(out, config, overwrite, stage, _changes(nsd, subject, device), modules)
+
+    return command
+
+
+app.command(
+    "run",
+    help="Run every stage that is not finished, from betas to the page.",
     epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; "
     "**braindiffuser run --preset brain-diffuser --nsd /data/nsd --subject 1 --out runs/subj01**. "
-    "Interrupted? The same command resumes."
-)
-def run(
-    out: Out,
-    config: Config = None,
-    nsd: Nsd = None,
-    subject: Subject = None,
-    device: Device = None,
-    overwrite: Overwrite = False,
-    modules: With = None,
-) -> None:
-    """Run every stage that is not finished, from betas to the page."""
-    _run(out, config, overwrite, None, _changes(nsd, subject, device), modules)
+    "Interrupted? The same command resumes.",
+)(_stage_command(None))
 
 
 @app.command(
@@ -123,21 +144,6 @@ def evaluate(
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
         _fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
-
-
-def _stage_command(stage: str) -> Callable[..., None]:
-    def command(
-        out: Out,
-        config: Config = None,
-        nsd: Nsd = None,
-        subject: Subject = None,
-        device: Device = None,
-        overwrite: Overwrite = False,
-        modules: With = None,
-    ) -> None:
-        _run(out, config, overwrite, stage, _changes(nsd, subject, device), modules)
-
-    return command
 
 
 def _add_stage_commands() -> None:
@@ -199,7 +205,7 @@ def info(
     with _errors_as_sentences():
         from braindiffuser.experiment_file import experiment_schema, starting_file
 
-        _import_modules(modules)
+        import_modules(modules)
         text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
     typer.echo(text)
 
@@ -271,22 +277,6 @@ def _changes(
     return {key: value for key, value in said.items() if value}
 
 
-def _import_modules(names: list[str] | None) -> None:
-    """Import the given modules, from the working folder or from installed packages."""
-    from importlib import import_module
-
-    if names:
-        sys.path.append(str(Path.cwd()))
-    for name in names or ():
-        try:
-            import_module(name)
-        except (ImportError, ValueError, TypeError) as error:
-            raise RunError(
-                f"--with {name or repr(name)} cannot be imported ({error}): name a module, such as lab.depth for "
-                "lab/depth.py; modules are searched in this folder and in installed packages"
-            ) from error
-
-
 def _run(
     out: Path,
     config: str | None,
@@ -296,8 +286,8 @@ def _run(
     modules: list[str] | None = None,
 ) -> None:
     with _errors_as_sentences(), _progress() as progress:
-        _import_modules(modules)
-        opened = _open(out, config, overwrite, progress, choices or {})
+        import_modules(modules)
+        opened = _open(out, config, overwrite, stage, progress, choices or {})
         if stage is None:
             opened.run_all()
         else:
@@ -305,16 +295,22 @@ def _run(
     _print_result(opened)
 
 
-def _open(out: Path, config: str | None, overwrite: bool, progress: Progress, choices: dict[str, Any]) -> Run:
-    begun = config is None and ((out / "manifest.json").exists() or (out / "steps").exists())
-    if not begun:
-        experiment = Experiment.load(config or "demo").changed(choices)
+def _open(
+    out: Path, config: str | None, overwrite: bool, stage: str | None, progress: Progress, choices: dict[str, Any]
+) -> Run:
+    begun = (out / "manifest.json").exists() or (out / "steps").exists()
+    given = None if begun and config is None else Experiment.load(config or "demo").changed(choices)
     from braindiffuser.run import Run
     from braindiffuser.run_folder import stored_experiment
+    from braindiffuser.stages import stages
 
-    if begun:
-        experiment = stored_experiment(out).changed(choices)
-    return Run.open(experiment, out, overwrite, progress)
+    if stage is not None and stages()[stage].needs and not begun:
+        first = next(iter(stages()))
+        raise RunError(
+            f"{stage} needs {first} first, and {out} holds no run: name the folder of a run, or begin one with "
+            f"`braindiffuser {first}` or `braindiffuser run`"
+        )
+    return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
 
 
 def _print_result(opened: Run) -> None:
@@ -333,32 +329,30 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     from rich.markdown import Markdown
 
     with _errors_as_sentences():
-        from braindiffuser.files import replacing
         from braindiffuser.machine import check_device
-        from braindiffuser.metrics.folders import evaluate_folders
+        from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
         from braindiffuser.networks.downloads import downloads_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
 
         check_device(device)
-        scores = evaluate_folders(seen, made, profile, downloads_folder(), device)
         if json_file is not None:
-            with replacing(json_file) as beside:
-                beside.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            check_scores_file(json_file)
+        scores = evaluate_folders(seen, made, profile, downloads_folder(), device)
     Console().print(Markdown(scores_markdown(scores, FOLDERS)))
-    for folder, names in scores["unmatched"].items():
-        if names:
-            console.print(
-                f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}",
-                style="yellow",
-                markup=False,
-            )
-    for network, remedy in scores["missing"].items():
-        console.print(
-            f"{network} is missing, so its metrics are left out: get {remedy}",
-            style="yellow",
-            soft_wrap=True,
-            markup=False,
-        )
+    unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
+    notes = [
+        f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}"
+        for folder, names in unmatched.items()
+    ]
+    notes += [
+        f"{network} is missing, so its metrics are left out: get {remedy}"
+        for network, remedy in scores["missing"].items()
+    ]
+    for note in notes:
+        console.print(note, style="yellow", soft_wrap=True, markup=False)
+    if json_file is not None:
+        with _errors_as_sentences():
+            write_scores(scores, json_file)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
@@ -29,7 +30,7 @@ from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
-from braindiffuser.metrics.profiles import AnyMetric, Profile
+from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
 from braindiffuser.part import Part, Settings, as_part, runtime
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
@@ -93,7 +94,9 @@ class EvaluationConfig(Settings):
     """How reconstructions are scored."""
 
     profile: str = Field(
-        "demo", description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels."
+        "demo",
+        description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels.",
+        json_schema_extra={"enum": list[Any](profile_names())},
     )
     metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples behind each confidence interval.")
@@ -200,15 +203,21 @@ class Experiment(Settings):
         A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
 
         Raises:
-            RunError: if there is no such preset or file, it is not YAML, or an entry is unknown or out of range; the message
-                lists all faults.
+            RunError: if there is no such preset or file, it is not YAML, a key is given twice, or an entry is unknown or out
+                of range; the message lists all faults.
         """
         content = _read(source)
+        if not isinstance(content, Mapping):
+            raise RunError(f"{source} is not an experiment: it holds no entries, such as preset: demo")
         try:
-            if isinstance(content, Mapping) and "preset" in content:
-                base = _read_preset(str(content["preset"]))
-                content = merged(base, {key: value for key, value in content.items() if key != "preset"})
-            return cls.model_validate(content)
+            if "preset" not in content:
+                return cls.model_validate(content)
+            preset, known = content["preset"], preset_names()
+            if preset not in known:
+                found = "empty" if preset is None else preset
+                raise RunError(f"{source} is not an experiment: preset must be {' or '.join(known)}, but is {found}")
+            changes = {key: value for key, value in content.items() if key != "preset"}
+            return cls.model_validate(_read_preset(preset)).changed(changes)
         except ValidationError as error:
             raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
 
@@ -230,7 +239,7 @@ class Experiment(Settings):
 
     def to_yaml(self) -> str:
         """Return the experiment as YAML that `load` reads back to an equal one."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return as_yaml(self.model_dump(mode="json"))
 
     @property
     def uid(self) -> str:
@@ -256,9 +265,49 @@ def _read_preset(name: str) -> Any:
 
 def _parse(content: bytes, source: str) -> Any:
     try:
-        return yaml.safe_load(content.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506  derived from SafeLoader
+    except RecursionError:
+        raise RunError(f"{source} is not an experiment: its entries are nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
         raise RunError(f"{source} is not an experiment: it is not YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what JSON can hold; a mapping that gives a key twice is refused."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            named, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if named in lines:
+                raise ValueError(f"{key.value} is given twice, in lines {lines[named]} and {line}: keep one")
+            lines[named] = line
+        return node
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts in quotes that `_Loader` would take for numbers."""
+
+
+_JSON_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")}
+_Loader.yaml_constructors = {
+    tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag in {*_JSON_TAGS, None}
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _style in (_Loader, _Dumper):  # 1e5 and 5e-2, which PyYAML takes for text
+    _number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    _style.add_implicit_resolver("tag:yaml.org,2002:float", _number, list("-+.0123456789"))
+
+
+def as_yaml(content: Any, **style: Any) -> str:
+    """Return content as YAML, in the order of its keys."""
+    printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, **style)
+    return text
 
 
 def list_faults(error: ValidationError, source: str = "") -> str:

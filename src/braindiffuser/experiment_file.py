@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import json
 import textwrap
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
-import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from braindiffuser import __version__
-from braindiffuser.experiment import Experiment, preset_names
+from braindiffuser.experiment import Experiment, as_yaml, preset_names
+from braindiffuser.generators.generator import Generator
 from braindiffuser.part import Part, Settings, as_part, class_of, family_of, kind_of, known_kinds
 
 WIDTH = 100
@@ -27,14 +26,18 @@ OUTSIDE: Mapping[str, Any] = {
 }
 """JSON schema of a part from outside the package, whose entries are not known here."""
 
+NULL = {"type": "null"}
+"""JSON schema of null, which takes an entry out of a preset."""
+
 
 def starting_file(experiment: Experiment) -> str:
     """Return an experiment as a file to start from: version, presets and checkpoints, then every entry with its description."""
     files = {name: folder / "model.safetensors" for name, folder in experiment.checkpoints.items()}
     sizes = {name: path.stat().st_size for name, path in files.items() if path.exists()}
+    modules = sorted({part.kind.partition(":")[0] for part in experiment.parts.values() if ":" in part.kind})
     above = [
         f"braindiffuser {__version__}; presets: {', '.join(preset_names())}",
-        "Run this file: braindiffuser run --config FILE --out RUN",
+        " ".join(["Run this file: braindiffuser run --config FILE --out RUN", *(f"--with {name}" for name in modules)]),
         *(f"Checkpoint {name}: {size / 1e6:.1f} MB" for name, size in sizes.items()),
         *(f"Checkpoint {name} is missing, expected at {path}" for name, path in files.items() if name not in sizes),
     ]
@@ -121,30 +124,49 @@ def _dump(content: Any, width: int) -> list[str]:
     """Return content as lines of YAML; lists of numbers or words stand in one line."""
     values = content.values() if isinstance(content, dict) else content
     flow = None if any(isinstance(value, list | dict) for value in values) else False
-    printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    return yaml.safe_dump(
-        content, sort_keys=False, allow_unicode=printable, width=width, default_flow_style=flow
-    ).splitlines()
+    return as_yaml(content, width=width, default_flow_style=flow).splitlines()
 
 
 def experiment_schema() -> dict[str, Any]:
     """Return the JSON schema of an experiment file: a whole experiment, or a preset and what differs from it.
 
     A part is one of the known kinds of its family, with the entries of that kind, or a class from outside with any entries.
+    What entries demand of each other is checked on loading alone, except that a generator's target groups must be there.
     """
     whole = Experiment.model_json_schema(schema_generator=_SchemaOfKinds)
     definitions = {**whole.pop("$defs"), "Experiment": whole}
-    changed = {f"Changed{name}": _changes(definition) for name, definition in definitions.items()}
-    preset = {"description": "Preset that the file begins from.", "enum": preset_names()}
-    changed["ChangedExperiment"]["properties"]["preset"] = preset
+    presets = {name: Experiment.load(name).model_dump(mode="json") for name in preset_names()}
+    beside = {name: _changes(whole, content, definitions) for name, content in presets.items()}
+    for name, changes in beside.items():
+        changes["properties"]["preset"] = {"description": "Preset that the file begins from.", "const": name}
+    for schema in (whole, *beside.values()):
+        schema["allOf"] = _groups_drawn_from(required=schema is whole)
     return {
         "$schema": _SchemaOfKinds.schema_dialect,
         "title": "Experiment file of braindiffuser",
-        "if": {"required": ["preset"]},
-        "then": {"$ref": "#/$defs/ChangedExperiment"},
+        "properties": {"preset": {"enum": preset_names()}},
+        "allOf": [
+            {"if": _states("preset", {"const": name}), "then": {"$ref": f"#/$defs/Changed-{name}"}} for name in beside
+        ],
+        "if": _states("preset", {}),
         "else": {"$ref": "#/$defs/Experiment"},
-        "$defs": definitions | changed,
+        "$defs": definitions | {f"Changed-{name}": changes for name, changes in beside.items()},
     }
+
+
+def _states(entry: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"properties": {entry: schema}, "required": [entry]}
+
+
+def _groups_drawn_from(required: bool) -> list[Any]:
+    """Return rules by which the target groups that a generator uses are stated, or not taken out of a preset's."""
+    rules = []
+    for kind in known_kinds(Generator):
+        uses = class_of(Generator, kind).uses  # type: ignore[type-abstract]
+        kept: Any = {"required": list(uses)} if required else {"properties": {name: {"not": NULL} for name in uses}}
+        chosen = {"properties": {"generator": {"properties": {"kind": {"const": kind}}}}}
+        rules.append({"if": chosen, "then": {"properties": {"targets": kept}}})
+    return rules
 
 
 class _SchemaOfKinds(GenerateJsonSchema):
@@ -178,22 +200,34 @@ class _SchemaOfKinds(GenerateJsonSchema):
         return False
 
 
-def _changes(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of what a file may state beside a preset: nothing is required, and null removes an entry.
+def _changes(schema: Mapping[str, Any], content: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of what a file may state of an entry beside a preset, as `merged` reads it.
 
-    Lists stay as they are, since they replace those of the preset.
+    Args:
+        schema: of the whole entry.
+        content: of the entry in the preset; mappings are changed, everything else is replaced.
+        definitions: schemas that `schema` refers to.
     """
-    changed = {key: value for key, value in schema.items() if key not in ("required", "minProperties")}
+    if not isinstance(content, Mapping):
+        return dict(schema)
     if "$ref" in schema:
-        changed["$ref"] = schema["$ref"].replace("#/$defs/", "#/$defs/Changed")
+        own = definitions[schema["$ref"].removeprefix("#/$defs/")]
+        if own.get("properties", {}).get("kind", {}).get("const") not in (None, content.get("kind")):
+            return dict(schema)
+        return _changes(own, content, definitions)
+    changed = {key: value for key, value in schema.items() if key not in ("required", "minProperties", "default")}
     if "anyOf" in schema:
-        changed["anyOf"] = [each if each == OUTSIDE else _changes(each) for each in schema["anyOf"]]
-    for entries in {"properties", "patternProperties"} & schema.keys():
-        changed[entries] = {name: _or_null(entry) for name, entry in schema[entries].items()}
-    if isinstance(schema.get("additionalProperties"), Mapping):
-        changed["additionalProperties"] = _or_null(schema["additionalProperties"])
+        changed["anyOf"] = [
+            each if each == OUTSIDE else _changes(each, content, definitions) for each in schema["anyOf"]
+        ]
+    ((pattern, others),) = schema.get("patternProperties", {"": schema.get("additionalProperties", {})}).items()
+    if pattern:
+        changed["patternProperties"] = {f"^(?!({'|'.join(content)})$){pattern.removeprefix('^')}": others}
+    stated = {name: schema.get("properties", {}).get(name, others) for name in content}
+    changed["properties"] = {
+        name: _changes(entry, content[name], definitions)
+        if name in schema.get("required", ())
+        else {"anyOf": [_changes(entry, content[name], definitions), NULL]}
+        for name, entry in stated.items()
+    }
     return changed
-
-
-def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [_changes(schema), {"type": "null"}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,25 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def output(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to that a user named.
+
+    A link stays a link: the file that it leads to is replaced. A device or a pipe is written to directly.
+
+    Raises:
+        OSError: if links lead in a circle.
+    """
+    place = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        yield path
+    elif place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    else:
+        with replacing(place) as beside:
+            yield beside
 
 
 def sync(path: Path) -> None:

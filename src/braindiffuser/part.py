@@ -15,20 +15,32 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
+from traceback import extract_tb, format_exception_only
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError
 
+from braindiffuser.errors import RunError
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
-__all__ = ["Part", "Settings", "runtime"]
+__all__ = ["FolderPath", "Part", "Settings", "runtime"]
 
 Family = TypeVar("Family", bound="Part")
 
@@ -41,10 +53,55 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
+def _filled(path: Any) -> Any:
+    if path == "":
+        raise ValueError("is empty: name a folder")
+    return path
+
+
+FolderPath = Annotated[
+    Path, BeforeValidator(_filled), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+]
+"""Path of a folder; an empty one, which Python takes for the working folder, is refused."""
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | str | bytes):
+        raise PydanticKnownError("int_type")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE = {"type": "no-info", "function": _whole}
+"""Checks an integer; 2.0 is one, as in JSON."""
+
+
+def _exact(schema: Any) -> Any:
+    """Return a core schema whose numbers, texts and booleans are read as in JSON, where keys are always texts."""
+    if isinstance(schema, list):
+        return [_exact(each) for each in schema]
+    if not isinstance(schema, dict) or schema.get("function") == _WHOLE:
+        return schema
+    kind = schema.get("type")
+    kept = ("metadata", "default", "serialization", "keys_schema") if isinstance(kind, str) else ()
+    exact = {key: value if key in kept else _exact(value) for key, value in schema.items()}
+    if kind == "int":
+        return {"type": "function-before", "function": _WHOLE, "schema": exact}
+    return {**exact, "strict": True} if kind in ("float", "bool", "str") else exact
+
+
 class Settings(BaseModel):
-    """A frozen config that refuses unknown entries and names those that it knows."""
+    """A frozen config that refuses unknown entries and names those that it knows.
+
+    Values are read as in JSON: "1" or true is no number, 1 is not true.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return pydantic's schema without conversions between numbers, texts and booleans."""
+        schema: CoreSchema = _exact(handler(source))
+        return schema
 
     @model_validator(mode="wrap")
     @classmethod
@@ -226,6 +283,37 @@ def _outside(kind: str, module_name: str, name: str) -> Any:
             "kind", "the module {module} has no class {name}", {"module": module_name, "name": name}
         )
     return found
+
+
+def import_modules(names: Sequence[str] | None) -> None:
+    """Import the given modules, from the working folder or from installed packages.
+
+    Raises:
+        RunError: if there is no such module, or it fails; names the line.
+    """
+    if names:
+        sys.path.append(str(Path.cwd()))
+    for name in names or ():
+        try:
+            import_module(name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may also call sys.exit()
+            raise RunError(f"--with {name} cannot be imported: {_fault_of_import(error)}") from error
+
+
+def _fault_of_import(error: BaseException) -> str:
+    """Name the line of a module that failed, or say that there is no such module."""
+    frames = [frame for frame in extract_tb(error.__traceback__)[1:] if "importlib" not in frame.filename]
+    fault = format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno} of {error.filename} is not Python: {fault}"
+    if frames:
+        return f"line {frames[0].lineno} of {frames[0].filename} fails with {fault}"
+    return (
+        f"{error}; name a module, such as lab.depth for lab/depth.py; modules are searched in this folder and in "
+        "installed packages"
+    )
 
 
 def _is_class(found: Any, family: type[Part]) -> bool:

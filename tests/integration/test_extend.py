@@ -470,7 +470,7 @@ def test_a_kind_alone_runs_no_code(tmp_path):
         ("targets: {c: {kind: target:ColourGrid, side: 4}}", ["target"], "targets.c.side: there is no such entry; known entries"),
         ("targets: {c: {kind: target:ColourGrid, size: 0}}", ["target"], "targets.c.size: Input should be greater than 0"),
         ("targets: {c: {kind: metric:Colourfulness}}", ["metric"], "targets.c: metric:Colourfulness is no Target"),
-        ("targets: {}", ["nowhere"], "--with nowhere cannot be imported (No module named 'nowhere')"),
+        ("targets: {}", ["nowhere"], "--with nowhere cannot be imported: No module named 'nowhere'"),
         ("generator: {kind: generator:Mosaic}", ["generator"], "draws from colours; targets lack colours"),
         ("pictures: {ablations: [without_colour]}", [], "generator brain_diffuser has no without_colour; it has low_level_only"),
     ],

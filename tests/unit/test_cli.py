@@ -1,11 +1,15 @@
 """The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
 
 import json
+import os
 import re
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from braindiffuser.cli import app
@@ -67,6 +71,7 @@ def test_every_command_has_help_with_an_example(command):
 def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tmp_path):
     if stage != "evaluate":  # which also scores two folders
         assert stages()[stage].does in words_of(runner.invoke(app, [stage, "--help"], terminal_width=300))
+    (tmp_path / "run" / "steps").mkdir(parents=True)  # as of a run that was begun
     result = runner.invoke(app, [stage, "--preset", "demo", "--out", str(tmp_path / "run"), "--overwrite"])
     assert result.exit_code == 0
     assert asked == [(stage, Experiment.load("demo"), tmp_path / "run", True)]
@@ -111,6 +116,23 @@ def test_info_says_which_checkpoints_are_missing(tmp_path, monkeypatch):
     for entry, network in {"generator.vdvae": "vdvae", "targets.vision.checkpoint": "clip"}.items():
         assert f"# Checkpoint {entry} is missing, expected at {tmp_path / 'brain-diffuser' / network}" in said
     assert "# braindiffuser checkpoints --download --convert" in said
+
+
+def test_info_says_which_modules_a_run_needs(tmp_path, monkeypatch):
+    for name in ("questions", "more_questions"):
+        (tmp_path / f"{name}.py").write_text(MODULE)
+    kinds = [{"kind": f"{name}:Question", "name": name} for name in ("questions", "more_questions")]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"preset": "demo", "analyses": kinds}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    needed = "--with more_questions --with questions"
+    try:
+        printed = runner.invoke(app, ["info", "--config", "mine.yaml", *needed.split()]).stdout
+    finally:
+        for name in ("questions", "more_questions"):
+            sys.modules.pop(name, None)
+    assert f"# Run this file: braindiffuser run --config FILE --out RUN {needed}\n" in printed
+    assert "--with" not in runner.invoke(app, ["info"]).stdout
 
 
 def test_info_prints_the_schema_of_files():
@@ -158,7 +180,7 @@ def test_choices_of_the_command_line_enter_the_experiment(tmp_path):
 
 def test_choices_leave_other_entries_of_the_preset(asked, tmp_path):
     arguments = ["--preset", "brain-diffuser", "--nsd", str(tmp_path), "--subject", "7", "--out", "runs/subj07"]
-    assert runner.invoke(app, ["fit", *arguments]).exit_code == 0
+    assert runner.invoke(app, ["run", *arguments]).exit_code == 0
     expected = Experiment.load("brain-diffuser").changed({"dataset": {"root": tmp_path, "subject": 7}})
     assert asked[0][1] == expected
     assert expected.dataset.sessions == 37
@@ -169,8 +191,10 @@ def test_the_subject_of_a_simulation_may_be_chosen_too(asked):
     assert asked[0][1] == Experiment.load("demo").changed({"dataset": {"subject": 3}})
 
 
-def test_the_profile_of_a_run_may_be_chosen(asked):
-    assert runner.invoke(app, ["evaluate", "--out", "runs/new", "--profile", "brain-diffuser-2023"]).exit_code == 0
+def test_the_profile_of_a_run_may_be_chosen(asked, tmp_path):
+    (tmp_path / "steps").mkdir()
+    arguments = ["--preset", "demo", "--out", str(tmp_path), "--profile", "brain-diffuser-2023"]
+    assert runner.invoke(app, ["evaluate", *arguments]).exit_code == 0
     assert asked[0][1] == Experiment.load("demo").changed({"evaluation": {"profile": "brain-diffuser-2023"}})
 
 
@@ -190,7 +214,7 @@ def test_classes_of_others_are_used_if_their_module_is_named(asked, tmp_path, mo
     file.write_text(yaml.safe_dump({"preset": "demo", "analyses": [{"kind": "questions:Question"}]}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    arguments = ["analyse", "--config", str(file), "--out", "run"]
+    arguments = ["run", "--config", str(file), "--out", "run"]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 1
     refusal = "analyses.0: questions:Question is in a module that is not imported: name it with --with questions"
@@ -211,12 +235,39 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["", ".fakes", "./fakes", "fakes.py", "a b"])
+@pytest.mark.parametrize("name", [".fakes", "./fakes", "fakes.py", "a b", "json.nothing"])
 def test_what_is_no_module_is_told_in_a_sentence(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     result = runner.invoke(app, ["run", "--with", name, "--out", str(tmp_path / "run")])
     assert result.exit_code == 1
     assert "name a module, such as lab.depth for lab/depth.py" in words_of(result)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ValueError('no depth')", "line 2 of {file} fails with ValueError: no depth"),
+        ("import sys; sys.exit()", "line 2 of {file} fails with SystemExit"),
+        ("import sys; sys.exit(0)", "line 2 of {file} fails with SystemExit: 0"),
+        ("raise GeneratorExit", "line 2 of {file} fails with GeneratorExit"),
+        ("import numpyy", "line 2 of {file} fails with ModuleNotFoundError: No module named 'numpyy'"),
+        ("import faulty.more", "line 2 of {file} fails with ModuleNotFoundError: No module named 'faulty.more'"),
+        ("from json import nothing", "line 2 of {file} fails with ImportError: cannot import name 'nothing'"),
+        ("import json; json.loads('x')", "line 2 of {file} fails with json.decoder.JSONDecodeError"),
+        ("def f(:", "line 2 of {file} is not Python: SyntaxError"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "--out", "run"], ["info"], ["evaluate", "--out", "run"]])
+def test_a_module_that_fails_is_named_with_its_line(code, said, command, tmp_path, monkeypatch):
+    (tmp_path / "faulty.py").write_text(f"# A module\n{code}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    result = runner.invoke(app, [*command, "--with", "faulty"])
+    assert result.exit_code == 1
+    expected = f"error: --with faulty cannot be imported: {said.format(file=tmp_path / 'faulty.py')}"
+    assert expected in words_of(result)
+    assert "name a module" not in words_of(result)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["faulty.py"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
@@ -233,6 +284,122 @@ def test_a_run_whose_manifest_is_gone_is_not_taken_for_a_new_one(tmp_path):
     result = runner.invoke(app, ["run", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert f"--config {tmp_path / 'experiment.yaml'}" in words_of(result).replace("\n", "")
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in stages().values() if stage.needs])
+@pytest.mark.parametrize("preset", [[], ["--preset", "demo"]])
+def test_a_stage_that_needs_others_makes_no_folder(stage, preset, tmp_path):
+    result = runner.invoke(app, [stage, *preset, "--out", str(tmp_path / "typo" / "run")])
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'typo' / 'run'} holds no run: name the folder of a run, or begin one with" in words_of(result)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        *((["run", option, ""], option) for option in ("--out", "--config", "--preset", "--nsd", "--device", "--with")),
+        (["run", "--out="], "--out="),
+        (["demo", "--out", ""], "--out"),
+        (["fit", "--out", ""], "--out"),
+        (["info", "--config", ""], "--config"),
+        (["simulate", ""], "simulate"),
+        (["evaluate", "", "made"], "evaluate"),
+        (["evaluate", "seen", ""], "seen"),
+        (["evaluate", "seen", "made", "--json", ""], "--json"),
+        (["evaluate", "--out", "run", "--profile", ""], "--profile"),
+    ],
+)
+def test_empty_values_are_refused(arguments, option, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert f"error: the value after {option} is empty: give one, or leave the option out" in words_of(result)
+    assert not list(tmp_path.iterdir())
+
+
+# Scores of two folders
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two folders of three pictures, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for folder in ("seen", "made"):
+        Path(folder).mkdir()
+        for number in range(3):
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), np.uint8)).save(f"{folder}/{number}.png")
+    return tmp_path
+
+
+def score_to(path):
+    return runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--json", str(path)])
+
+
+def test_scores_replace_earlier_ones_or_an_empty_file_and_a_link_stays_a_link(folders):
+    (folders / "real").mkdir()
+    (folders / "link.json").symlink_to("real/scores.json")
+    (folders / "empty.json").touch()
+    for path in ("new/scores.json", "link.json", "link.json", "empty.json"):
+        assert score_to(path).exit_code == 0
+    assert (folders / "link.json").is_symlink()
+    for path in ("new/scores.json", "real/scores.json", "empty.json"):
+        assert json.loads((folders / path).read_text())["names"] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("seen/0.png", None),
+        ("made/2.png", None),
+        ("notes.txt", b"the user's"),
+        ("other.json", b'{"a": 1}'),
+        ("list.json", b"[]"),
+        ("deep.json", 100_000 * b"["),
+        ("run/scores.json", b'{"profile": "demo", "metrics": {}, "n_images": 3}'),
+    ],
+)
+def test_scores_replace_nothing_else(path, content, folders):
+    (folders / path).parent.mkdir(exist_ok=True)
+    if content is not None:
+        (folders / path).write_bytes(content)
+    (folders / "link.json").symlink_to(path)
+    before = (folders / path).read_bytes()
+    for named in (path, "link.json"):
+        result = score_to(named)
+        assert result.exit_code == 1
+        assert f"--json {named} is a file already, and holds no scores of two folders" in words_of(result)
+    assert (folders / path).read_bytes() == before
+    assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
+
+
+def test_scores_are_printed_even_if_they_cannot_be_written(folders):
+    (folders / "file").touch()
+    result = score_to("file/scores.json")
+    assert result.exit_code == 1
+    assert "PixCorr" in words_of(result)
+    assert "cannot be read or written" in words_of(result)
+
+
+def test_scores_are_not_named_like_a_picture(folders):
+    result = score_to("made/3.PNG")
+    assert result.exit_code == 1
+    assert "--json made/3.PNG would be taken for a picture: name a file that ends in .json" in words_of(result)
+    assert not (folders / "made" / "3.PNG").exists()
+
+
+def test_scores_are_written_straight_to_what_is_no_file(folders):
+    os.mkfifo(folders / "pipe")
+    reader = os.open(folders / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert score_to("pipe").exit_code == 0
+        assert json.loads(os.read(reader, 100_000))["names"] == ["0", "1", "2"]
+    finally:
+        os.close(reader)
+    assert score_to("/dev/null").exit_code == 0
+    assert (folders / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()
 
 
 # Errors

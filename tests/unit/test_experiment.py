@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -127,8 +127,21 @@ def test_what_is_neither_file_nor_preset_is_an_error(tmp_path):
         Experiment.load("dmeo")
     with pytest.raises(RunError, match="no file"):
         Experiment.load(tmp_path)
-    with pytest.raises(RunError, match=words):
-        Experiment.load(write(tmp_path / "mine.yaml", {"preset": "dmeo"}))
+
+
+@pytest.mark.parametrize(("preset", "said"), [("dmeo", "dmeo"), (None, "empty"), (["demo"], r"\['demo'\]"), ("", "$")])
+def test_a_file_begins_from_a_preset_that_there_is(tmp_path, preset, said):
+    path = write(tmp_path / "mine.yaml", {"preset": preset})
+    with pytest.raises(RunError, match=rf"mine\.yaml .* preset must be brain-diffuser or demo, but is {said}"):
+        Experiment.load(path)
+
+
+def test_null_beside_a_preset_restores_a_default_but_hides_no_misspelling(tmp_path):
+    changes = {"preset": "brain-diffuser", "device": None, "pictures": None}
+    loaded = Experiment.load(write(tmp_path / "mine.yaml", changes))
+    assert (loaded.device, loaded.ablations) == ("cpu", Experiment.load("demo").ablations)
+    with pytest.raises(RunError, match="devise: there is no such entry"):
+        Experiment.load(write(tmp_path / "mine.yaml", {"preset": "demo", "devise": None}))
 
 
 @pytest.mark.parametrize(
@@ -176,12 +189,68 @@ def test_all_faults_are_listed(tmp_path):
     assert all(any(fault.startswith(f"{place}: ") for fault in listed) for place in places)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "name: [unclosed\n", "name: !!python/name:os.system\n"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n- b\n", "name: [unclosed\n", "name: !!python/name:os.system\n", "seed: " + 5000 * "9"]
+)
 def test_files_that_are_no_mapping_are_errors(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: "):
+    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: it (is not YAML|holds no entries)"):
         Experiment.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("preset: demo\nseed: 1\nseed: 2\n", "seed", "2 and 3"),
+        ("preset: demo\ndataset:\n  seed: 1\n  n_test: 9\n  'seed': 2\n", "seed", "3 and 5"),
+        ("preset: demo\ntargets: {text: {},\n latents: {}, text: {}}\n", "text", "2 and 3"),
+        ("preset: demo\nevaluation: {}\npreset: brain-diffuser\n", "preset", "1 and 3"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_named_with_its_lines(tmp_path, text, key, lines):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RunError, match=rf"mine\.yaml .*: {key} is given twice, in lines {lines}"):
+        Experiment.load(path)
+
+
+def test_merged_mappings_of_yaml_may_be_overridden(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "preset: demo\n"
+        "analyses:\n"
+        "- &one {kind: roi_maximisation, lengths: as-published}\n"
+        "- &two {<<: *one, name: two}\n"
+        "- {<<: *two, name: three}\n"
+    )
+    assert [analysis.label for analysis in Experiment.load(path).analyses] == ["roi_maximisation", "two", "three"]
+
+
+@pytest.mark.parametrize("text", [20000 * "[", 3000 * "{a: ", "\n".join(f"{' ' * depth}a:" for depth in range(1500))])
+def test_a_file_that_is_nested_too_deeply_is_an_error(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: its entries are nested too deeply"):
+        Experiment.load(path)
+
+
+def test_numbers_are_read_as_json_writes_them_and_dates_are_text(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: demo\nname: 2020-01-01\nregression: {default_alphas: [1e5, 5E-2, .5e+3]}\n")
+    loaded = Experiment.load(path)
+    assert (loaded.name, loaded.regression.default_alphas) == ("2020-01-01", (1e5, 0.05, 500.0))
+
+
+@settings(deadline=None, max_examples=200)
+@given(name=st.text(), roi=st.text("ab :#'\"\n-?.1e5[]\t\r\0\x85\u2028\u2029\ufeff\ud800", max_size=20))
+@example(name="one\x85two\u2028three\u2029\r\x00\ufeff", roi="1e5")
+@example(name="2020-01-01", roi="0x1F")
+def test_any_text_survives_a_file(tmp_path_factory, name, roi):
+    experiment = an_experiment(name=name, responses={"rois": [roi, name]})
+    path = tmp_path_factory.mktemp("text") / "mine.yaml"
+    path.write_bytes(experiment.to_yaml().encode())
+    assert Experiment.load(path) == experiment
 
 
 def test_experiments_are_frozen():

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.experiment_file import WIDTH, commented_yaml, experiment_schema, starting_file
@@ -231,7 +231,13 @@ def test_a_class_of_others_may_have_any_entries(valid):
     [
         ({}, True),
         ({"name": "mine", "targets": {"latents": {"n_layers": 3}}}, True),
-        ({"targets": {"text": None}, "regression": {"alphas": {"text": None}}}, True),
+        ({"targets": {"text": None}, "regression": {"alphas": {"text": None}}}, False),
+        ({"targets": {"text": None}, "generator": {"kind": "my_lab.draws:Mosaic"}}, True),
+        ({"dataset": {"kind": "nsd"}}, False),
+        ({"dataset": {"kind": "nsd", "root": ""}}, False),
+        ({"dataset": None}, False),
+        ({"targets": {"mine": {"kind": "clip_text"}}}, False),
+        ({"seed": "1"}, False),
         ({"dataset": {"kind": "nsd", "root": "/data/nsd"}, "seed": None}, True),
         ({"targets": {"mine": {"kind": "my_lab.depth:Depth", "size": 3}}}, True),
         ({"targets": {"latents": {"n_layer": 3}}}, False),
@@ -244,6 +250,45 @@ def test_a_class_of_others_may_have_any_entries(valid):
 def test_a_file_that_begins_from_a_preset_states_what_differs(differs, is_valid, valid):
     assert valid({"preset": "demo"} | differs) == is_valid
     assert not valid(differs)
+
+
+NOT_OF_ONE_ENTRY = ("trials do not fill sessions", "there is no such target group", "generator brain_diffuser has no x")
+
+
+def nested_at(path, value):
+    """A mapping that holds one value at a nested place."""
+    return {path[0]: nested_at(path[1:], value)} if path else value
+
+
+def places(content):
+    """Every place of nested mappings, and one more that is not there."""
+    yield ("more",)
+    for key, value in content.items():
+        yield (key,)
+        if isinstance(value, dict):
+            yield from ((key, *rest) for rest in places(value))
+
+
+def loaded(file):
+    """The experiment of a file's content, as `Experiment.load` reads it."""
+    changes = {key: value for key, value in file.items() if key != "preset"}
+    return EXPERIMENTS[file["preset"]].changed(changes) if "preset" in file else Experiment.model_validate(file)
+
+
+@pytest.mark.parametrize("value", [None, "1", "x", "", True, 1.0, 0.5, -1, [], [1], {}, {"kind": "x"}], ids=repr)
+@pytest.mark.parametrize("preset", preset_names())
+def test_the_schema_and_loading_agree(preset, value, valid):
+    """Whatever stands at any place, in a whole file and beside a preset, as far as it concerns one entry."""
+    whole = EXPERIMENTS[preset].model_dump(mode="json")
+    for place in places(whole):
+        for file in (at(whole, ".".join(place), value), {"preset": preset} | nested_at(place, value)):
+            try:
+                loaded(file)
+                fault = ""
+            except ValidationError as error:
+                fault = str(error)
+            if not any(words in fault for words in NOT_OF_ONE_ENTRY):
+                assert valid(file) == (not fault), (place, fault)
 
 
 def test_the_schema_describes_entries_with_defaults_and_limits():

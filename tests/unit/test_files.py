@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from braindiffuser.files import UNFINISHED, as_states, changed_files, remove_files, replacing, state_of
+from braindiffuser.files import UNFINISHED, as_states, changed_files, output, remove_files, replacing, state_of
 
 
 def states(folder, *names):
@@ -46,6 +46,44 @@ def test_content_and_names_are_on_the_disk_before_a_file_counts(tmp_path, monkey
     with replacing(tmp_path / "file") as beside:
         beside.write_bytes(b"whole")
     assert order == ["sync", "rename", "sync"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_output_replaces_what_a_link_leads_to(tmp_path, there):
+    (tmp_path / "real").mkdir()
+    target, link, further = tmp_path / "real" / "file", tmp_path / "link", tmp_path / "further"
+    link.symlink_to("real/file")
+    further.symlink_to(link)
+    if there:
+        target.write_bytes(b"old")
+    with output(further) as place:
+        place.write_bytes(b"new")
+        assert (target.read_bytes() if target.exists() else None) == (b"old" if there else None)
+    assert (link.is_symlink(), further.is_symlink(), target.read_bytes()) == (True, True, b"new")
+    assert not list(tmp_path.rglob(f"{UNFINISHED}*"))
+
+
+def test_output_to_links_in_a_circle_is_an_error(tmp_path):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.raises(OSError, match="one"), output(tmp_path / "one"):
+        pass
+    assert (tmp_path / "one").is_symlink()
+
+
+def test_output_to_what_is_no_file_goes_straight_there(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for name in ("pipe", "link"):
+            with output(tmp_path / name) as place:
+                place.write_bytes(b"content")
+            assert os.read(reader, 100) == b"content"
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
 def test_what_is_as_it_was_is_not_read(folder, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import Field, ValidationError
@@ -16,7 +17,7 @@ from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.metric import Metric
-from braindiffuser.part import Settings, as_part, is_runtime, kind_of, known_kinds, runtime
+from braindiffuser.part import FolderPath, Settings, as_part, is_runtime, kind_of, known_kinds, runtime
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
@@ -106,6 +107,55 @@ def my_lab(tmp_path, monkeypatch):
     yield folder
     for name in ("my_lab", "my_lab.depth", "my_lab.draws"):
         sys.modules.pop(name, None)
+
+
+# Entries
+
+
+class Exact(Settings):
+    number: int = 0
+    share: float = 0.0
+    flag: bool = False
+    text: str = ""
+    numbers: tuple[int | None, ...] = ()
+    by_name: dict[str, tuple[float, ...]] = Field({})
+    by_number: dict[int, str] = Field({})
+    folder: FolderPath = Path("here")
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        *(("number", value) for value in ("1", True, b"1", 0.5)),
+        *(("share", value) for value in ("1", True, "nan")),
+        *(("flag", value) for value in ("yes", 1, 0.0)),
+        *(("text", value) for value in (b"x", 1, True)),
+        ("numbers", ["1"]),
+        ("by_name", {"a": ["1"]}),
+        ("folder", ""),
+        ("folder", b"x"),
+    ],
+)
+def test_entries_are_not_converted(entry, value):
+    with pytest.raises(ValidationError) as caught:
+        Exact.model_validate({entry: value})
+    assert all(fault["loc"][0] == entry for fault in caught.value.errors())
+
+
+def test_numbers_are_read_as_in_json():
+    read = Exact.model_validate({"number": 1e30, "share": 1, "numbers": [np.int64(3), 2.0], "by_name": {"a": [1]}})
+    assert read == Exact(number=int(1e30), share=1.0, numbers=(3, 2), by_name={"a": (1.0,)})
+    assert type(read.share) is float
+    assert type(read.number) is int
+    by_number = Exact(by_number={1: "a"})
+    assert Exact.model_validate(by_number.model_dump(mode="json")) == by_number
+    assert Exact.model_validate(json.loads(by_number.model_dump_json())) == by_number
+
+
+def test_an_empty_path_is_not_the_working_folder():
+    with pytest.raises(ValidationError, match="is empty: name a folder"):
+        as_part(Dataset, {"kind": "nsd", "root": ""})
+    assert as_part(Dataset, {"kind": "nsd", "root": "."}).root == Path.cwd()
 
 
 # Kinds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 
-from braindiffuser.part import Part
+from braindiffuser.part import FolderPath, Part
 from braindiffuser.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ ROLES = ("design", "regions", "betas", "stimuli", "captions")
 """What a file of a recording holds. design: which trial showed what; regions: masks and ROIs; betas; stimuli: pictures;
 captions."""
 
-Folder = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Folder = Annotated[FolderPath, AfterValidator(lambda path: path.expanduser().absolute())]
 """Folder; relative paths become absolute on reading."""
 
 

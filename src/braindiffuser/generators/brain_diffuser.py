@@ -14,6 +14,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import FolderPath
 
 EMBEDDINGS = ("vision", "text")
 """Target groups that guide diffusion."""
@@ -40,9 +41,11 @@ class BrainDiffuser(Generator):
         ),
     }
 
-    vdvae: Path = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")
-    autoencoder: Path = Field(description="Checkpoint folder of the KL autoencoder whose latents diffusion denoises.")
-    unet: Path = Field(description="Checkpoint folder of the dual-guided UNet.")
+    vdvae: FolderPath = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")
+    autoencoder: FolderPath = Field(
+        description="Checkpoint folder of the KL autoencoder whose latents diffusion denoises."
+    )
+    unet: FolderPath = Field(description="Checkpoint folder of the dual-guided UNet.")
     low_level: LowLevelConfig = Field(LowLevelConfig(), description="First stage: latents to the low-level picture.")
     diffusion: DiffusionConfig = Field(
         DiffusionConfig(), description="Second stage: low-level picture to reconstruction."

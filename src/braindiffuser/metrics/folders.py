@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxtyping import Int
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
+from braindiffuser.files import output
 from braindiffuser.images import PictureReader
 from braindiffuser.metrics._pixels import SMALLEST_SIDE
 from braindiffuser.metrics.baselines import derangement
@@ -81,6 +83,31 @@ def evaluate_folders(
         "names": list(pairs),
         "per_image": {key: scores.tolist() for key, scores in final.items()},
     }
+
+
+def check_scores_file(path: Path) -> None:
+    """Check that scores may be written here: an existing file holds older ones, or nothing.
+
+    Raises:
+        RunError: if it is a folder, a file that something else wrote (such as one of the pictures), or named like a picture.
+    """
+    if path.is_dir():
+        raise RunError(f"--json {path} is a folder: name a file")
+    if path.is_file() and path.stat().st_size:
+        try:
+            earlier = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            earlier = None
+        if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
+            raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
+    if path.suffix.lower() in SUFFIXES:
+        raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
+
+
+def write_scores(scores: Mapping[str, Any], path: Path) -> None:
+    """Write what `evaluate_folders` returns as JSON."""
+    with output(path) as place:
+        place.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 
@@ -18,7 +18,7 @@ class CLIPText(Target):
     stored_as: ClassVar[Literal["float16", "float32"]] = "float32"
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed captions."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 Resizing = Literal["once", "as-published"]
@@ -22,7 +22,7 @@ class CLIPVision(Target):
         "once",
         description="How pictures are resized for CLIP. once: bicubic; as-published: via 512 pixels, bilinear, in 8 bits.",
     )
-    checkpoint: Path = Field(description="Checkpoint folder of the CLIP.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 
@@ -27,7 +27,7 @@ class VDVAELatents(Target):
         "once",
         description="Resizing to the VDVAE's size, bilinear. once: float32; as-published: Pillow, 8 bits.",
     )
-    checkpoint: Path = Field(description="Checkpoint folder of the VDVAE.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of the VDVAE.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""

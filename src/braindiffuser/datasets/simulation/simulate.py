@@ -34,6 +34,8 @@ from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.progress import Progress, silent
 
+TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli", "annots", "truth")
+"""Folders that a recording is written to."""
 NOISE_WIDTH = 0.5
 """Standard deviation in voxels of the Gaussian that correlates the noise of neighbours (0.26 between the nearest)."""
 DRIFT_OFFSET, DRIFT_GAIN = 0.3, 0.1
@@ -103,10 +105,16 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
 def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
     summary_path = folder / SIMULATED
     if not summary_path.exists():
-        if (folder / "nsddata").exists():
-            raise RecordingError(f"{folder} holds a recording that was not simulated: choose an empty folder")
+        foreign = [name for name in TOPS if (folder / name).exists()]
+        if foreign:
+            raise RecordingError(f"{folder} holds {foreign[0]}, which was not simulated: choose an empty folder")
         return False
-    summary = json.loads(summary_path.read_text())
+    try:
+        summary = json.loads(summary_path.read_bytes())
+    except ValueError:
+        summary = None
+    if not isinstance(summary, dict) or not isinstance(summary.get("config"), dict):
+        raise RecordingError(f"{summary_path} is damaged, or not of a simulated recording: choose an empty folder")
     wanted = config.model_dump(mode="json")
     if summary["config"] != wanted:
         others = [f"{key} {summary['config'].get(key)}" for key in wanted if summary["config"].get(key) != wanted[key]]
@@ -114,7 +122,7 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
             f"{folder} holds a simulated recording with other settings ({', '.join(others)}):"
             " remove it or choose another folder"
         )
-    return bool(summary["complete"]) and all(path.exists() for path in _session_paths(folder, config))
+    return bool(summary.get("complete")) and all(path.exists() for path in _session_paths(folder, config))
 
 
 def _session_paths(folder: Path, config: SimulatedSubject) -> list[Path]:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from scipy.io import loadmat
 
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
-from braindiffuser.datasets.nsd_layout import held_out_ids, open_captions, open_nsd
+from braindiffuser.datasets.nsd_layout import SIMULATED, held_out_ids, open_captions, open_nsd
 from braindiffuser.datasets.simulation import simulate as simulated
 from braindiffuser.datasets.simulation.brain import draw_brain
 from braindiffuser.datasets.simulation.nsd_files import draw_design
@@ -355,6 +355,23 @@ def test_progress_is_told(folder, tmp_path):
 def test_other_settings_and_foreign_recordings_are_refused(folder, tmp_path):
     with pytest.raises(RecordingError, match=r"other settings \(seed 0\)"):
         simulate(folder, CONFIG.model_copy(update={"seed": 5}))
-    (tmp_path / "nsddata").mkdir()
-    with pytest.raises(RecordingError, match="not simulated"):
+
+
+@pytest.mark.parametrize("name", ["nsddata", "nsddata_betas", "nsddata_stimuli", "annots", "truth"])
+def test_a_folder_that_holds_foreign_files_is_refused(name, folder, tmp_path):
+    assert (folder / name).is_dir()
+    (tmp_path / name).mkdir()
+    with pytest.raises(RecordingError, match=f"{name}, which was not simulated: choose an empty folder"):
         simulate(tmp_path, CONFIG)
+
+
+def test_every_folder_of_a_recording_is_known(folder):
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*simulated.TOPS, SIMULATED.name])
+
+
+@pytest.mark.parametrize("content", ["", "the user's", "[]", "{}", '{"config": 3}'])
+def test_a_foreign_summary_is_refused(content, tmp_path):
+    (tmp_path / "simulated.json").write_text(content)
+    with pytest.raises(RecordingError, match=r"simulated\.json is damaged, or not of a simulated recording"):
+        simulate(tmp_path, CONFIG)
+    assert (tmp_path / "simulated.json").read_text() == content
