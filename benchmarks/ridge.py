@@ -33,9 +33,9 @@ from typing import Any
 
 import numpy as np
 
-from braindiffuser.regression.decoders import fit_decoders
+from braindiffuser.regression.decoders import Decoders, fit_decoders
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regression.smoothers import smoothers
+from braindiffuser.regression.smoothers import smoothers_by_group
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -107,12 +107,8 @@ def ours(scale: Scale, folder: Path) -> Result:
     store = Results(folder)
     targets = {name: store.open_array(f"targets/{name}") for name in scale.targets}
     started = time.perf_counter()
-    decoders = fit_decoders(
-        TrainingRows(responses["train"]),
-        targets,
-        {name: (ALPHAS[name],) for name in targets},
-        calibration="transductive",
-    )
+    rows, alphas = TrainingRows(responses["train"]), {name: (ALPHAS[name],) for name in targets}
+    decoders = Decoders(fit_decoders(rows, targets, alphas, calibration="transductive"), rows, targets, "transductive")
     for name, made in decoders.predict(responses["test"]):
         if name == "vision":
             width = scale.targets["vision"][1]
@@ -129,7 +125,7 @@ def single_trials(scale: Scale, folder: Path) -> Result:
     stimuli = rng.permutation(np.arange(n_rows) % scale.n_train)
     test = np.load(folder / "test.npy")
     started = time.perf_counter()
-    smoothers(TrainingRows(trials, stimuli), sorted(ALPHAS.values()), test)
+    smoothers_by_group(TrainingRows(trials, stimuli), {name: (alpha,) for name, alpha in ALPHAS.items()}, test)
     return {
         "trials_n_rows": n_rows,
         "trials_operators_s": time.perf_counter() - started,

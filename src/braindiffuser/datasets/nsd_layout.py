@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,11 +22,11 @@ import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
 
-from braindiffuser.arrays import Betas, Pictures, VoxelMask
+from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.rois import read_roi_masks
-from braindiffuser.datasets.splits import number_repeats, split_shared
+from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.datasets.volumes import check_grid, read_mask
 from braindiffuser.errors import RecordingError
@@ -38,28 +37,23 @@ STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
 SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
 """Extra files of a simulated recording."""
+BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
+SPACE = "func1pt8mm"
 
 
-@dataclass(frozen=True, eq=False)
-class Design:
-    """Planned trials of one subject, of all sessions.
+def functional_folder(root: Path, subject: int, space: str = SPACE) -> Path:
+    """Return the folder of a subject's volumes; masks and regions are in its folder `roi`."""
+    return root / "nsddata" / "ppdata" / f"subj{subject:02}" / space
 
-    Attributes:
-        image_numbers: 1-based number among the subject's own pictures, trial by trial.
-        stimulus_ids: 0-based id in the stimulus set, trial by trial.
-        sessions: 1-based session, trial by trial.
-        n_shared: image numbers up to this one are the pictures that all subjects saw.
-    """
 
-    image_numbers: Int[np.ndarray, " n_trials"]
-    stimulus_ids: Int[np.ndarray, " n_trials"]
-    sessions: Int[np.ndarray, " n_trials"]
-    n_shared: int
+def label_folder(root: Path, subject: int) -> Path:
+    """Return the folder of a subject's label tables."""
+    return root / "nsddata" / "freesurfer" / f"subj{subject:02}" / "label"
 
-    @property
-    def n_sessions(self) -> int:
-        """Number of planned sessions."""
-        return int(self.sessions[-1])
+
+def betas_folder(root: Path, subject: int, version: str = BETAS_VERSION, space: str = SPACE) -> Path:
+    """Return the folder of a subject's betas."""
+    return root / "nsddata_betas" / "ppdata" / f"subj{subject:02}" / space / version
 
 
 def open_nsd(
@@ -67,8 +61,8 @@ def open_nsd(
     subject: int | str,
     *,
     sessions: int | Sequence[int] | None = None,
-    betas_version: str = "betas_fithrf_GLMdenoise_RR",
-    space: str = "func1pt8mm",
+    betas_version: str = BETAS_VERSION,
+    space: str = SPACE,
     mask: str | Path = "nsdgeneral",
 ) -> Recording:
     """Open one subject's recording; betas stay on disk until a session is asked for.
@@ -88,25 +82,25 @@ def open_nsd(
     root, number = Path(root), _subject_number(subject)
     name = f"subj{number:02d}"
     design = read_design(root, number)
-    anatomy = root / "nsddata" / "ppdata" / name / space
-    voxel_mask, affine = read_mask(_mask_path(anatomy / "roi", mask))
-    folder = root / "nsddata_betas" / "ppdata" / name / space / betas_version
-    files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, design.n_sessions)}
+    roi = functional_folder(root, number, space) / "roi"
+    voxel_mask, affine = read_mask(_mask_path(roi, mask))
+    folder = betas_folder(root, number, betas_version, space)
+    n_planned = int(design["session"].max())
+    files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, n_planned)}
     for session, path in files.items():
-        _check_betas(path, int(np.count_nonzero(design.sessions == session)), voxel_mask, affine)
-    roi_masks, missing = read_roi_masks(
-        anatomy / "roi", voxel_mask, affine, tables=root / "nsddata" / "freesurfer" / name / "label"
-    )
+        n_trials = int((design["session"] == session).sum())
+        _check_betas(path, n_trials, voxel_mask, affine)
+    roi_masks, missing = read_roi_masks(roi, voxel_mask, affine, label_folder(root, number))
     return Recording(
         subject=name,
-        trials=_trial_table(design, name, sorted(files)),
+        trials=design[design["session"].isin(files)].reset_index(drop=True),
         voxel_mask=voxel_mask,
         affine=affine,
         roi_masks=roi_masks,
         read_session=partial(_read_session, files, voxel_mask),
         missing_rois=missing,
-        pictures=partial(_read_pictures, root),
-        captions=partial(_read_captions, root),
+        pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
+        captions=lambda stimulus_id: open_captions(root).captions(stimulus_id),
         session_files=lambda session: (_name_under(root, files[session]),),
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
@@ -115,7 +109,7 @@ def open_nsd(
 
 
 def list_files(
-    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str, space: str = "func1pt8mm"
+    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str
 ) -> dict[str, dict[str, Path]]:
     """List the files that a recording is read from, without opening any.
 
@@ -125,16 +119,13 @@ def list_files(
         sessions: None: all on disk; n: sessions 1 to n.
         betas_version: which GLM.
         mask: name of a volume in `roi`, or path of a NIfTI file.
-        space: which grid.
 
     Returns:
         "design", "regions", "betas", "stimuli" and "captions" → name of a file under the root → its path. Files that are not
         there are left out.
     """
-    name = f"subj{subject:02d}"
-    roi = root / "nsddata" / "ppdata" / name / space / "roi"
-    betas = root / "nsddata_betas" / "ppdata" / name / space / betas_version
-    tables = root / "nsddata" / "freesurfer" / name / "label"
+    roi, tables = functional_folder(root, subject) / "roi", label_folder(root, subject)
+    betas = betas_folder(root, subject, betas_version)
     recorded = {number: found for number in _sessions_on_disk(betas) if (found := _find_betas(betas, number))}
     wanted = {
         "design": [root / DESIGN, root / SCENES, root / SIMULATED],
@@ -148,14 +139,6 @@ def list_files(
 
 def _name_under(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-
-
-def _read_pictures(root: Path, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-    return from_uint8(open_stimuli(root).pictures(stimulus_ids))
-
-
-def _read_captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
-    return open_captions(root).captions(stimulus_id)
 
 
 HELD_OUT = (
@@ -189,14 +172,18 @@ def open_captions(root: Path | str) -> StimulusCaptions:
     return StimulusCaptions.open(Path(root) / CAPTIONS)
 
 
-def read_design(root: Path | str, subject: int) -> Design:
-    """Read `nsd_expdesign.mat`, in which every number is a double and every index counts from 1.
+def read_design(root: Path | str, subject: int) -> pd.DataFrame:
+    """Read the planned trials of one subject from `nsd_expdesign.mat`, where all numbers are doubles and count from 1.
 
-    The picture of 0-based trial t is `subjectim[subject − 1, masterordering[t] − 1] − 1`, 0-based.
+    The picture of 0-based trial t is `subjectim[subject − 1, masterordering[t] − 1] − 1`, 0-based. It is a test picture if
+    all subjects saw it, which holds for numbers of `masterordering` up to the number of shared pictures.
 
     Args:
         root: folder that holds `nsddata`.
         subject: number from 1.
+
+    Returns:
+        One row per trial of all planned sessions, with the columns of `Recording.trials`.
 
     Raises:
         RecordingError: the file is missing, unreadable or contradicts itself, or has no such subject.
@@ -218,11 +205,16 @@ def read_design(root: Path | str, subject: int) -> Design:
         raise RecordingError(
             f"{path}: stimpattern plans {n_planned} trials, but masterordering lists {len(image_numbers)}"
         )
-    return Design(
-        image_numbers=image_numbers,
-        stimulus_ids=own_pictures[subject - 1, image_numbers - 1] - 1,
-        sessions=np.repeat(np.arange(1, len(pattern) + 1), trials_per_session),
-        n_shared=tables["sharedix"].size,
+    stimulus_ids = own_pictures[subject - 1, image_numbers - 1] - 1
+    return pd.DataFrame(
+        {
+            "subject": f"subj{subject:02}",
+            "session": np.repeat(np.arange(1, len(pattern) + 1), trials_per_session),
+            "trial": np.arange(n_planned),
+            "stimulus_id": stimulus_ids,
+            "repeat": number_repeats(stimulus_ids),
+            "split": np.where(image_numbers <= tables["sharedix"].size, "test", "train"),
+        }
     )
 
 
@@ -298,20 +290,6 @@ def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float
             f"{path} has {stored.n_trials} trials, but the design has {n_trials} in that session; "
             "download the file again, or leave the session out of `sessions`"
         )
-
-
-def _trial_table(design: Design, subject: str, sessions: list[int]) -> pd.DataFrame:
-    trials = pd.DataFrame(
-        {
-            "subject": subject,
-            "session": design.sessions,
-            "trial": np.arange(len(design.sessions)),
-            "stimulus_id": design.stimulus_ids,
-            "repeat": number_repeats(design.stimulus_ids),
-            "split": split_shared(design.image_numbers, design.n_shared),
-        }
-    )
-    return trials[trials["session"].isin(sessions)].reset_index(drop=True)
 
 
 def _read_session(files: dict[int, Path], voxel_mask: VoxelMask, session: int) -> Betas:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,8 +32,7 @@ class Recording:
             `subject`, `session` (as numbered on disk, ascending), `trial` (0-based, within subject),
             `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
             `split` ("train" or "test").
-        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order,
-            which is also row v of `voxel_coordinates`.
+        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order.
         affine: (4, 4), voxel coordinates to millimetres.
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
         read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
@@ -90,11 +89,6 @@ class Recording:
         return int(np.count_nonzero(self.voxel_mask))
 
     @property
-    def voxel_coordinates(self) -> Int[np.ndarray, "n_voxels 3"]:
-        """Indices (x, y, z) of every column of the betas."""
-        return np.argwhere(self.voxel_mask)
-
-    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
         content = hashlib.sha256(f"{self.subject} {self.voxel_mask.shape}".encode())
@@ -119,18 +113,10 @@ class Recording:
         """Return the rows of one session, in the order of its betas."""
         return self.trials[self.trials["session"] == session]
 
-    def sessions(self, skip: Collection[int] = ()) -> Iterator[tuple[int, Betas]]:
-        """Yield (session number, betas), reading each session only when it is asked for.
-
-        Args:
-            skip: session numbers not to read, such as those already summed.
-
-        Raises:
-            RecordingError: the shape of a session's betas does not match table and mask.
-        """
+    def sessions(self) -> Iterator[tuple[int, Betas]]:
+        """Yield (session number, betas), reading each session only when it is asked for; errors as in `betas_of`."""
         for session in self.session_numbers:
-            if session not in skip:
-                yield session, self.betas_of(session)
+            yield session, self.betas_of(session)
 
     def betas_of(self, session: int) -> Betas:
         """Read the betas of one session.

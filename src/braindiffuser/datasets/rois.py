@@ -53,30 +53,6 @@ def read_label_table(path: Path) -> dict[int, str]:
     return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdecimal() and int(row[0]) > 0}
 
 
-def label_table(collection: str, tables: Path | None = None) -> dict[int, str]:
-    """Return number → name of a collection's labels, from `<tables>/<collection>.mgz.ctab` if there, else built in."""
-    path = tables / f"{collection}.mgz.ctab" if tables is not None else None
-    return read_label_table(path) if path is not None and path.is_file() else dict(LABELS.get(collection, {}))
-
-
-def read_named_masks(
-    path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"], tables: Path | None = None
-) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
-    """Read every named label of one volume, such as FFA-1 and FFA-2 of `floc-faces.nii.gz`.
-
-    Args:
-        path: a label volume whose name is its collection's.
-        voxel_mask: the analysed voxels.
-        affine: of `voxel_mask`.
-        tables: folder of `.ctab` files; built-in names if None or without this collection.
-
-    Returns:
-        Label name → mask; all False where the subject lacks the label.
-    """
-    labels = _labels_within(path, voxel_mask, affine)
-    return {name: labels == number for number, name in label_table(path.name.removesuffix(SUFFIX), tables).items()}
-
-
 def read_roi_masks(
     folder: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"], tables: Path | None = None
 ) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
@@ -111,8 +87,9 @@ def read_roi_masks(
 
 def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) -> list[int]:
     """Look label names up in the collection's table; a name that it spells otherwise keeps its built-in number."""
-    number_of = {name: number for number, name in LABELS[collection].items()}
-    number_of |= {name: number for number, name in label_table(collection, tables).items()}
+    path = None if tables is None else tables / f"{collection}.mgz.ctab"
+    own = read_label_table(path) if path is not None and path.is_file() else {}
+    number_of = {name: number for table in (LABELS[collection], own) for number, name in table.items()}
     return [number_of[name] for name in names]
 
 

@@ -6,26 +6,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Shaped
+from jaxtyping import Int
 
 from braindiffuser.errors import RecordingError
 
 Split = Literal["train", "test"]
-
-
-def split_shared(image_numbers: Int[np.ndarray, " n_trials"], n_shared: int) -> Shaped[np.ndarray, " n_trials"]:
-    """Name each trial's split: `test` where image number ≤ n_shared, else `train`.
-
-    Args:
-        image_numbers: 1-based number of each trial's picture among the subject's own (NSD's `masterordering`);
-            numbers 1 … n_shared are the pictures that all subjects saw.
-        n_shared: number of shared pictures, at least 0.
-
-    Example:
-        >>> split_shared(np.array([3, 2, 9]), n_shared=2).tolist()
-        ['train', 'test', 'train']
-    """
-    return np.where(image_numbers <= n_shared, "test", "train")
 
 
 def number_repeats(stimulus_ids: Int[np.ndarray, " n_trials"]) -> Int[np.ndarray, " n_trials"]:

@@ -99,10 +99,6 @@ class StimulusCaptions:
             )
         return cls(path, texts)
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.texts)
-
     def captions(self, stimulus_id: int) -> tuple[str, ...]:
         """Return the captions of one picture that are not empty; there may be none.
 

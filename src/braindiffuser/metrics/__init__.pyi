@@ -13,7 +13,6 @@ from .metric import PixelMetric as PixelMetric
 from .pixcorr import PixCorr as PixCorr
 from .profiles import Profile as Profile
 from .scorer import Scorer as Scorer
-from .scorer import score as score
 from .ssim import SSIM as SSIM
 from .ssim_column_mean import SSIMColumnMean as SSIMColumnMean
 from .summary import ScoreSets as ScoreSets

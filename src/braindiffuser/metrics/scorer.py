@@ -27,6 +27,12 @@ class Scorer:
 
     Attributes:
         seen_features: features of the stimuli by network and layer.
+
+    Example:
+        >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+        >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
+        >>> Scorer(pictures, pixels_only, networks={}).score(pictures)
+        {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
     """
 
     def __init__(self, seen: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]) -> None:
@@ -64,41 +70,20 @@ class Scorer:
         """
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
-        features: NetworkFeatures = {} if made_features is None else made_features
-        scores = {key: np.empty(len(made)) for key in self.profile.metrics}
-        for rows in batches(len(made)):
-            batch = made[rows]
-            if made_features is None:
-                _fill(features, _features_of(batch, self.profile, self.networks), rows, len(made))
-            self._compare_pixels(rows, batch, scores)
-        for key, metric in self.profile.metrics.items():
+        features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
+        metrics = self.profile.metrics
+        scores = {key: np.empty(len(made)) for key in metrics}
+        on_pixels = {key: metric for key, metric in metrics.items() if isinstance(metric, PixelMetric)}
+        for rows in batches(len(made)) if on_pixels else ():
+            seen = self.seen[rows]
+            resized = _fit_to(made[rows], seen)
+            for key, pixel_metric in on_pixels.items():
+                scores[key][rows] = _checked(key, pixel_metric.compare(seen, resized), len(seen))
+        for key, metric in metrics.items():
             if isinstance(metric, FeatureMetric):
                 layers = (by_network[metric.network][metric.layer] for by_network in (self.seen_features, features))
                 scores[key] = _checked(key, metric.compare(*layers), len(made))
         return scores
-
-    def _compare_pixels(self, rows: slice, made: PictureBatch, scores: dict[str, Vector]) -> None:
-        compared = {key: metric for key, metric in self.profile.metrics.items() if isinstance(metric, PixelMetric)}
-        if compared:
-            seen = self.seen[rows]
-            resized = _fit_to(made, seen)
-            for key, metric in compared.items():
-                scores[key][rows] = _checked(key, metric.compare(seen, resized), len(made))
-
-
-def score(
-    seen: PictureSource, made: PictureSource, profile: Profile, networks: Mapping[str, FeatureNetwork]
-) -> dict[str, Vector]:
-    """Score one set of reconstructions; for several sets of the same stimuli keep a `Scorer`.
-
-    Arguments, result and errors are those of `Scorer` and `Scorer.score`.
-
-    >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
-    >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
-    >>> score(pictures, pictures, pixels_only, networks={})
-    {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
-    """
-    return Scorer(seen, profile, networks).score(made)
 
 
 def extract_features(
@@ -109,9 +94,13 @@ def extract_features(
     Raises:
         ValueError: if a network or layer is missing.
     """
-    features: NetworkFeatures = {}
+    features: NetworkFeatures = {name: {} for name in profile.layers}
     for rows in batches(len(pictures)):
-        _fill(features, _features_of(pictures[rows], profile, networks), rows, len(pictures))
+        for name, layers in _features_of(pictures[rows], profile, networks).items():
+            for layer, values in layers.items():
+                if layer not in features[name]:
+                    features[name][layer] = np.empty((len(pictures), values.shape[1]), values.dtype)
+                features[name][layer][rows] = values
     return features
 
 
@@ -140,16 +129,6 @@ def _checked(key: str, found: object, n: int) -> Vector:
     if scores.shape != (n,) or not np.isfinite(scores).all():
         raise RunError(f"metric {key} must give one finite score for each of {n} pictures, but gave {found!r:.100}")
     return scores
-
-
-def _fill(features: NetworkFeatures, found: NetworkFeatures, rows: slice, n: int) -> None:
-    """Write a batch's features into those of all n pictures, which the first batch makes room for."""
-    for name, layers in found.items():
-        into = features.setdefault(name, {})
-        for layer, values in layers.items():
-            if layer not in into:
-                into[layer] = np.empty((n, values.shape[1]), values.dtype)
-            into[layer][rows] = values
 
 
 def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:

@@ -47,9 +47,9 @@ class ScoreSets:
 
 
 def summarise(
-    profile: Profile, score_sets: ScoreSets, rng: np.random.Generator, n_resamples: int = 2000, level: float = 0.95
+    profile: Profile, score_sets: ScoreSets, rng: np.random.Generator, n_resamples: int = 2000
 ) -> dict[str, Any]:
-    """Put means and intervals of all sets together, ready to be written as `scores.json`.
+    """Put means and 95 % intervals of all sets together, ready to be written as `scores.json`.
 
     All intervals use the same resamples, so they do not depend on which other metrics or sets are there.
 
@@ -58,7 +58,6 @@ def summarise(
         score_sets: scores per picture of all sets.
         rng: source of the resamples.
         n_resamples: number of resamples of each interval.
-        level: share of resamples that an interval holds; the keys say `ci95` because the default is 0.95.
 
     Returns:
         `profile`, `n_images` and, by metric key, `metrics`: `label`, `description`, `citation`, `higher_is_better`,
@@ -72,7 +71,7 @@ def summarise(
     seed = int(rng.integers(2**63))
 
     def interval(scores: Vector) -> list[float]:
-        return list(bootstrap_interval(scores, np.random.default_rng(seed), n_resamples, level))
+        return list(bootstrap_interval(scores, np.random.default_rng(seed), n_resamples))
 
     def both(prefix: str, sets: Mapping[str, PerPicture], key: str) -> dict[str, Any]:
         return {

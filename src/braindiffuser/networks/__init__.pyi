@@ -9,11 +9,9 @@ from .checkpoints import load_vdvae as load_vdvae
 from .efficientnet_lite import EfficientNetLite as EfficientNetLite
 from .efficientnet_lite import load_efficientnet_lite as load_efficientnet_lite
 from .noise_schedule import Schedule as Schedule
-from .samplers import sample_ddim as sample_ddim
-from .samplers import sample_dpm_solver as sample_dpm_solver
+from .samplers import sample as sample
 from .samplers import sample_from_latents as sample_from_latents
 from .samplers import sample_from_noise as sample_from_noise
-from .samplers import sample_unipc as sample_unipc
 from .vdvae import VDVAE as VDVAE
 from .vdvae import VDVAEConfig as VDVAEConfig
 from .versatile import DualGuidedUNet as DualGuidedUNet

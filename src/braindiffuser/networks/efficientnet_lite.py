@@ -9,7 +9,7 @@ TensorFlow checkpoints (EfficientNet: Tan & Le 2019, arXiv:1905.11946).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,32 +72,22 @@ class EfficientNetLite:
             `middle`: d = 1280 in Lite0, 1408 in Lite2, output of the fourth stage on a 4 × 4 grid, likewise.
             `last`: d = 1280, the last convolution (after batch norm and ReLU6), averaged over all positions.
         """
-        batches = list(self._run(pictures, batch_size, self._forward_blocks))
-        names: tuple[BlockName, ...] = ("early", "middle", "last")
-        return {name: np.concatenate([batch[name] for batch in batches]) for name in names}
-
-    def probabilities(self, pictures: Pictures, batch_size: int = 8) -> Matrix:
-        """Compute the probability (n, 1000) of each ImageNet-1k class, in the usual order of classes."""
-        batches = self._run(pictures, batch_size, self._forward_probabilities)
-        return np.concatenate([batch["probabilities"] for batch in batches])
-
-    def _run(
-        self, pictures: Pictures, batch_size: int, forward: Callable[[torch.Tensor], dict[str, torch.Tensor]]
-    ) -> Iterator[dict[str, Matrix]]:
         import torch
 
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        batches = []
         for start in range(0, max(len(pictures), 1), batch_size):  # no pictures: one empty batch, for its shapes
             resized = torch.from_numpy(resize(pictures[start : start + batch_size], self.input_size))
             with torch.inference_mode():
-                outputs = forward((resized.to(self.device) * 255 - 127) / 128)
-            yield {name: output.float().cpu().numpy() for name, output in outputs.items()}
+                outputs = self._forward((resized.to(self.device) * 255 - 127) / 128)
+            batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
-    def _forward_blocks(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _forward(self, x: torch.Tensor) -> dict[BlockName, torch.Tensor]:
         from torch.nn.functional import adaptive_avg_pool2d
 
-        outputs = {}
+        outputs: dict[BlockName, torch.Tensor] = {}
         x = self.network.bn1(self.network.conv_stem(x))
         for number, stage in enumerate(self.network.blocks):
             x = stage(x)
@@ -107,9 +97,6 @@ class EfficientNetLite:
                 outputs["middle"] = adaptive_avg_pool2d(x, MIDDLE_GRID).flatten(1)
         outputs["last"] = self.network.bn2(self.network.conv_head(x)).mean((2, 3))
         return outputs
-
-    def _forward_probabilities(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"probabilities": self.network(x).softmax(1)}
 
 
 def load_efficientnet_lite(

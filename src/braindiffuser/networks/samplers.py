@@ -1,16 +1,16 @@
 """Samplers: from noise to latents, given a network that predicts noise.
 
-One algorithm is one function, and all share one signature, `Sampler`, so that they are interchangeable. A network enters as
-a callable eps = denoise(x, t); samplers are independent of network and guidance. A network that predicts v or x_0
-enters through a function of `adapters.py`. Every function takes the noise schedule that the network was trained with;
-the default is Versatile Diffusion's.
+One algorithm is one function, which yields the latents after each step; all share one signature, `Sampler`, so that they are
+interchangeable, and `sample` runs any of them. A network enters as a callable eps = denoise(x, t); samplers are independent
+of network and guidance. A network that predicts v or x_0 enters through a function of `adapters.py`. Every function takes
+the noise schedule that the network was trained with; the default is Versatile Diffusion's.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -23,21 +23,8 @@ Denoise: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]
 """eps = denoise(x, t): the noise predicted in x (n, channels, height, width) at timestep t, of the same shape."""
 Callback: TypeAlias = Callable[[int, int, torch.Tensor], None]
 """callback(i, n_steps, x): called after step i = 1..n_steps with the latents it made."""
-
-
-class Sampler(Protocol):
-    """The signature that all samplers share; its arguments are explained in `sample_ddim`."""
-
-    def __call__(
-        self,
-        denoise: Denoise,
-        x: Latents,
-        timesteps: Sequence[int],
-        callback: Callback | None = None,
-        *,
-        schedule: Schedule = VERSATILE_DIFFUSION,
-    ) -> Latents:
-        """Denoise x over the timesteps."""
+Sampler: TypeAlias = Callable[[Denoise, Latents, Sequence[int], Schedule], Iterator[Latents]]
+"""sampler(denoise, x, timesteps, schedule): yields x after each step; its arguments are explained in `sample`."""
 
 
 def uniform_timesteps(n_steps: int, *, schedule: Schedule = VERSATILE_DIFFUSION) -> list[int]:
@@ -81,102 +68,88 @@ def add_noise(latents: Latents, noise: Latents, timestep: int, *, schedule: Sche
     return alpha * latents + sigma * noise
 
 
-@torch.no_grad()
-def sample_ddim(
-    denoise: Denoise,
-    x: Latents,
-    timesteps: Sequence[int],
-    callback: Callback | None = None,
-    *,
-    schedule: Schedule = VERSATILE_DIFFUSION,
-) -> Latents:
+def ddim_steps(denoise: Denoise, x: Latents, timesteps: Sequence[int], schedule: Schedule) -> Iterator[Latents]:
     """Equation 12 of Song, Meng & Ermon, "Denoising Diffusion Implicit Models" (ICLR 2021), with sigma = 0.
 
     x_prev = sqrt(a_prev) x_0 + sqrt(1 - a_prev) eps,   x_0 = (x - sqrt(1 - a_t) eps) / sqrt(a_t);
     the step from the last timestep goes to a_0, not to 1, as in Versatile Diffusion.
-
-    Args:
-        denoise: eps = denoise(x, t).
-        x: latents noised to the first timestep.
-        timesteps: falling, each one of the schedule's.
-        callback: called after every step.
-        schedule: the one that the network was trained with.
     """
-    for i, (t, t_prev) in enumerate(zip(timesteps, [*timesteps[1:], 0], strict=True), start=1):
+    for t, t_prev in zip(timesteps, [*timesteps[1:], 0], strict=True):
         eps = denoise(x, t)
         x_0 = _predicted(x, eps, t, schedule)
         x = add_noise(x_0, eps, t_prev, schedule=schedule)
-        if callback:
-            callback(i, len(timesteps), x)
-    return x
+        yield x
 
 
-@torch.no_grad()
-def sample_dpm_solver(
-    denoise: Denoise,
-    x: Latents,
-    timesteps: Sequence[int],
-    callback: Callback | None = None,
-    *,
-    schedule: Schedule = VERSATILE_DIFFUSION,
-) -> Latents:
+def dpm_solver_steps(denoise: Denoise, x: Latents, timesteps: Sequence[int], schedule: Schedule) -> Iterator[Latents]:
     """DPM-Solver++(2M): Algorithm 2 of Lu et al., "DPM-Solver++" (2022, arXiv:2211.01095), ending at x_0.
 
-    Arguments as in `sample_ddim`. About 20 steps do what DDIM does in 50; the pictures are not the same.
+    About 20 steps do what DDIM does in 50; the pictures are not the same.
     """
     x_0_before, before = x, None
-    for i, t in enumerate(timesteps):
+    for t, t_next in zip(timesteps, [*timesteps[1:], None], strict=True):
         x_0 = _predicted(x, denoise(x, t), t, schedule)
-        if i + 1 < len(timesteps):
-            x_0_ahead = _extrapolated(x_0, x_0_before, before, t, timesteps[i + 1], schedule)
-            x = _exponential_step(x, t, timesteps[i + 1], x_0_ahead, schedule)
-        else:
+        if t_next is None:
             x = x_0
+        else:
+            x_0_ahead = _extrapolated(x_0, x_0_before, before, t, t_next, schedule)
+            x = _exponential_step(x, t, t_next, x_0_ahead, schedule)
         x_0_before, before = x_0, t
-        if callback:
-            callback(i + 1, len(timesteps), x)
-    return x
+        yield x
 
 
-@torch.no_grad()
-def sample_unipc(
-    denoise: Denoise,
-    x: Latents,
-    timesteps: Sequence[int],
-    callback: Callback | None = None,
-    *,
-    schedule: Schedule = VERSATILE_DIFFUSION,
-) -> Latents:
+def unipc_steps(denoise: Denoise, x: Latents, timesteps: Sequence[int], schedule: Schedule) -> Iterator[Latents]:
     """UniPC-2: Algorithms 1 and 2 of Zhao et al., "UniPC" (NeurIPS 2023, arXiv:2302.04867), B_2(h), ending at x_0.
 
     The predictor is DPM-Solver++(2M); the corrector repeats each step with x_0 predicted at its end, without another call of
-    the network. Arguments as in `sample_ddim`. About 20 steps give similar quality to DDIM's 50, with other pictures.
+    the network. About 20 steps give similar quality to DDIM's 50, with other pictures.
     """
     history: list[tuple[int, torch.Tensor]] = []  # (t, x_0 predicted there) of the last two steps
     x_corrected = x
-    for i, t in enumerate(timesteps):
+    for t, t_next in zip(timesteps, [*timesteps[1:], None], strict=True):
         x_0 = _predicted(x, denoise(x, t), t, schedule)
         if history:
             s = history[-1][0]
             x = _exponential_step(x_corrected, s, t, _corrected(history, t, x_0, schedule), schedule)
         x_corrected = x
-        if i + 1 < len(timesteps):
-            before, x_0_before = history[-1] if history else (None, x_0)
-            x_0_ahead = _extrapolated(x_0, x_0_before, before, t, timesteps[i + 1], schedule)
-            x = _exponential_step(x, t, timesteps[i + 1], x_0_ahead, schedule)
-        else:
+        if t_next is None:
             x = x_0
+        else:
+            before, x_0_before = history[-1] if history else (None, x_0)
+            x_0_ahead = _extrapolated(x_0, x_0_before, before, t, t_next, schedule)
+            x = _exponential_step(x, t, t_next, x_0_ahead, schedule)
         history = [*history[-1:], (t, x_0)]
+        yield x
+
+
+SAMPLERS: dict[SamplerName, Sampler] = {"ddim": ddim_steps, "dpm-solver++": dpm_solver_steps, "unipc": unipc_steps}
+
+
+@torch.no_grad()
+def sample(
+    denoise: Denoise,
+    x: Latents,
+    timesteps: Sequence[int],
+    sampler: SamplerName = "ddim",
+    *,
+    schedule: Schedule = VERSATILE_DIFFUSION,
+    callback: Callback | None = None,
+) -> Latents:
+    """Denoise latents over the timesteps.
+
+    Args:
+        denoise: eps = denoise(x, t).
+        x: latents noised to the first timestep.
+        timesteps: falling, each one of the schedule's.
+        sampler: the name of the algorithm.
+        schedule: the one that the network was trained with.
+        callback: called after every step.
+    """
+    made = x
+    for i, made in enumerate(SAMPLERS[sampler](denoise, x, timesteps, schedule), start=1):
         if callback:
-            callback(i + 1, len(timesteps), x)
-    return x
-
-
-SAMPLERS: dict[SamplerName, Sampler] = {
-    "ddim": sample_ddim,
-    "dpm-solver++": sample_dpm_solver,
-    "unipc": sample_unipc,
-}
+            callback(i, len(timesteps), made)
+    return made
 
 
 def sample_from_noise(
@@ -190,7 +163,7 @@ def sample_from_noise(
 ) -> Latents:
     """Sample latents from nothing but noise, over all n_steps timesteps."""
     timesteps = uniform_timesteps(n_steps, schedule=schedule)
-    return SAMPLERS[sampler](denoise, noise, timesteps, callback, schedule=schedule)
+    return sample(denoise, noise, timesteps, sampler, schedule=schedule, callback=callback)
 
 
 def sample_from_latents(  # noqa: PLR0913 (all but three are keywords with defaults)
@@ -222,7 +195,7 @@ def sample_from_latents(  # noqa: PLR0913 (all but three are keywords with defau
     if not timesteps:
         return latents
     x = add_noise(latents, noise, noised_at, schedule=schedule)
-    return SAMPLERS[sampler](denoise, x, timesteps, callback, schedule=schedule)
+    return sample(denoise, x, timesteps, sampler, schedule=schedule, callback=callback)
 
 
 def _predicted(x: torch.Tensor, eps: torch.Tensor, t: int, schedule: Schedule) -> torch.Tensor:

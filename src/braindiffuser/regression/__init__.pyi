@@ -2,8 +2,8 @@ from .calibration import Calibration as Calibration
 from .estimators import Ridge as Ridge
 from .estimators import RidgeCV as RidgeCV
 from .fitted_decoder import FittedDecoder as FittedDecoder
-from .projection import Projection as Projection
 from .regressor import Decoded as Decoded
+from .regressor import Projection as Projection
 from .regressor import Regressor as Regressor
 from .regressor import TestSets as TestSets
 from .ridge import RidgeRegression as RidgeRegression

@@ -15,7 +15,7 @@ with M, S the mean and standard deviation (ddof 0) of the training targets, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -28,14 +28,14 @@ class Calibration:
     """A calibration with the statistics it needs, each of shape (n_targets,).
 
     Attributes:
-        training_mean: M, mean of the training targets; only `none` does without.
-        training_std: S, their standard deviation (ddof 0); only `none` does without.
+        training_mean: M, mean of the training targets.
+        training_std: S, their standard deviation (ddof 0).
         prediction_mean: m, mean of the cross-validated predictions; only `inductive` needs it.
         prediction_std: s, their standard deviation (ddof 0); only `inductive` needs it.
         name: which calibration.
 
     Raises:
-        ValueError: if the name is unknown, a statistic that the calibration needs is missing, or their sizes differ.
+        ValueError: if the name is unknown, a statistic that `inductive` needs is missing, or their sizes differ.
 
     Examples:
         >>> one = np.ones(1)
@@ -44,38 +44,26 @@ class Calibration:
         [5.0, 7.0]
     """
 
-    training_mean: Float[np.ndarray, " n_targets"] | None = None
-    training_std: Float[np.ndarray, " n_targets"] | None = None
+    training_mean: Float[np.ndarray, " n_targets"]
+    training_std: Float[np.ndarray, " n_targets"]
     prediction_mean: Float[np.ndarray, " n_targets"] | None = None
     prediction_std: Float[np.ndarray, " n_targets"] | None = None
     name: CalibrationName = "inductive"
 
     def __post_init__(self) -> None:
         """Check that the statistics needed are there, and that their lengths agree."""
-        missing = [
-            statistic for statistic in _NEEDED[as_calibration_name(self.name)] if getattr(self, statistic) is None
-        ]
-        if missing:
+        if self.name not in get_args(CalibrationName):
+            known = ", ".join(get_args(CalibrationName))
+            raise ValueError(f"unknown calibration {self.name!r}, expected one of {known}")
+        if self.name == "inductive" and (self.prediction_mean is None or self.prediction_std is None):
             raise ValueError(
-                f"calibration {self.name!r} needs {', '.join(missing)}: take them from a fitted RidgeCV (target_mean_, "
-                "target_std_, cv_prediction_mean_, cv_prediction_std_)"
+                "calibration 'inductive' needs prediction_mean, prediction_std: take them from a fitted RidgeCV "
+                "(cv_prediction_mean_, cv_prediction_std_)"
             )
-        statistics = {statistic: getattr(self, statistic) for statistic in _STATISTICS}
-        sizes = {statistic: len(values) for statistic, values in statistics.items() if values is not None}
+        names = ("training_mean", "training_std", "prediction_mean", "prediction_std")
+        sizes = {name: len(values) for name in names if (values := getattr(self, name)) is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"calibration statistics must have one number per target each, got {sizes}")
-
-    @classmethod
-    def fit(
-        cls,
-        targets: Float[np.ndarray, "n_stimuli n_targets"],
-        predictions: Float[np.ndarray, "n_stimuli n_targets"] | None = None,
-        name: CalibrationName = "inductive",
-    ) -> Calibration:
-        """Take the statistics from training targets and, for `inductive`, their cross-validated predictions."""
-        from_predictions = (None, None) if predictions is None else _statistics(predictions)
-        arguments = dict(zip(_STATISTICS, (*_statistics(targets), *from_predictions), strict=True))
-        return cls(**arguments, name=name)
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
         """Rescale predictions, keeping their dtype.
@@ -83,13 +71,14 @@ class Calibration:
         Raises:
             ValueError: if predictions have another number of targets than the statistics.
         """
-        if self.name == "none" or self.training_mean is None or self.training_std is None:
+        if self.name == "none":
             return predictions
         if predictions.shape[1] != len(self.training_mean):
             raise ValueError(f"got predictions of {predictions.shape[1]} targets, expected {len(self.training_mean)}")
-        if self.prediction_mean is None or self.prediction_std is None or self.name == "transductive":
-            return rescale(predictions, *_statistics(predictions), self.training_mean, self.training_std)
-        return rescale(predictions, self.prediction_mean, self.prediction_std, self.training_mean, self.training_std)
+        mean, std = self.prediction_mean, self.prediction_std
+        if mean is None or std is None or self.name == "transductive":
+            mean, std = predictions.mean(axis=0, dtype=np.float64), predictions.std(axis=0, dtype=np.float64)
+        return rescale(predictions, mean, std, self.training_mean, self.training_std)
 
 
 def rescale(
@@ -111,26 +100,3 @@ def rescale(
     centred = predictions - mean.astype(dtype)
     rescaled: Float[np.ndarray, "n n_targets"] = centred * scale.astype(dtype) + new_mean.astype(dtype)
     return rescaled
-
-
-_STATISTICS = ("training_mean", "training_std", "prediction_mean", "prediction_std")
-_NEEDED: dict[CalibrationName, tuple[str, ...]] = {
-    "inductive": _STATISTICS,
-    "transductive": _STATISTICS[:2],
-    "none": (),
-}
-
-
-def as_calibration_name(name: str) -> CalibrationName:
-    """Validate a name."""
-    for known in _NEEDED:
-        if name == known:
-            return known
-    raise ValueError(f"unknown calibration {name!r}, expected one of {', '.join(_NEEDED)}")
-
-
-def _statistics(
-    values: Float[np.ndarray, "n n_targets"],
-) -> tuple[Float[np.ndarray, " n_targets"], Float[np.ndarray, " n_targets"]]:
-    """Return mean and standard deviation (ddof 0) over rows, in float64."""
-    return values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)

@@ -10,21 +10,21 @@ What is learnt and predicted for a group is the same, bit for bit, whichever oth
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.projection import Projection
+from braindiffuser.regression.regressor import Projection
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.smoothers import smoothers_by_group
-from braindiffuser.regression.streaming import Applied, apply_smoothers
+from braindiffuser.regression.streaming import Applied, apply_smoother
 
 
 class Prediction(NamedTuple):
@@ -41,61 +41,26 @@ class Decoders:
         decoded = calibration(A(responses) targets)
 
     Attributes:
+        fitted: group → what `fit_decoders` returned; these groups are predicted.
         rows: training responses.
         targets: group → training targets, (n_stimuli, …), in memory or on disk.
-        alphas: group → penalty of each target (n_targets,).
         calibration: how predictions are rescaled.
-        cv_statistics: group → mean and standard deviation of cross-validated predictions; `inductive` needs them.
-        facts: group → JSON summary of the choice of alpha, for the reader.
         device: where products are computed.
+
+    Raises:
+        RunError: if a group was fitted to another number of targets, or without what the calibration needs.
     """
 
+    fitted: Mapping[str, FittedDecoder]
     rows: TrainingRows
     targets: Mapping[str, TargetArray]
-    alphas: Mapping[str, Float64[np.ndarray, " n_targets"]]
     calibration: CalibrationName
-    cv_statistics: Mapping[str, tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]] = field(
-        default_factory=dict
-    )
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     device: str = "cpu"
 
-    @classmethod
-    def from_learnt(
-        cls,
-        fitted: Mapping[str, FittedDecoder],
-        rows: TrainingRows,
-        targets: Mapping[str, TargetArray],
-        calibration: CalibrationName,
-        device: str = "cpu",
-    ) -> Decoders:
-        """Rebuild decoders exactly from stored parameters and their training data.
-
-        Raises:
-            RunError: if a group was fitted to another number of targets, or without what the calibration needs.
-        """
-        for name, (arrays, _) in fitted.items():
-            _check(name, arrays, n_columns(targets[name]), calibration)
-        return cls(
-            rows,
-            {name: targets[name] for name in fitted},
-            {name: arrays["alphas"] for name, (arrays, _) in fitted.items()},
-            calibration,
-            {
-                name: (arrays["prediction_mean"], arrays["prediction_std"])
-                for name, (arrays, _) in fitted.items()
-                if "prediction_mean" in arrays
-            },
-            {name: facts for name, (_, facts) in fitted.items()},
-            device,
-        )
-
-    def fitted(self, group: str) -> FittedDecoder:
-        """Return a group's stored parameters: alphas, and statistics of calibration."""
-        arrays = {"alphas": self.alphas[group]}
-        if group in self.cv_statistics:
-            arrays["prediction_mean"], arrays["prediction_std"] = self.cv_statistics[group]
-        return FittedDecoder(arrays, self.facts.get(group, {}))
+    def __post_init__(self) -> None:
+        """Check that each group's parameters fit its targets and the calibration."""
+        for name, (arrays, _) in self.fitted.items():
+            _check(name, arrays, n_columns(self.targets[name]), self.calibration)
 
     def predict(
         self, responses: Float[np.ndarray, "n_new n_voxels"], progress: Progress = silent
@@ -106,11 +71,10 @@ class Decoders:
             ValueError: if the responses have another number of voxels than the training responses.
         """
         for name, applied in self._apply(responses, None, progress, "predicting features of the test stimuli"):
-            yield name, Prediction(applied.values, self._calibration(name, applied.mean, applied.std))
-
-    def decode(self, responses: Float[np.ndarray, "n_new n_voxels"]) -> dict[str, Float[np.ndarray, "n_new n_targets"]]:
-        """Predict and calibrate. Under `transductive` all stimuli of a test set must come in one call."""
-        return {name: made.calibration.apply(made.values) for name, made in self.predict(responses)}
+            arrays = self.fitted[name].arrays
+            cv_statistics = arrays.get("prediction_mean"), arrays.get("prediction_std")
+            calibration = Calibration(applied.mean, applied.std, *cv_statistics, self.calibration)
+            yield name, Prediction(applied.values, calibration)
 
     def project(
         self, patterns: Float[np.ndarray, "n_patterns n_voxels"], progress: Progress = silent
@@ -120,10 +84,6 @@ class Decoders:
         for name, applied in self._apply(zero, patterns, progress, "projecting patterns"):
             yield name, Projection(applied.values[1:], applied.values[0], applied.mean, applied.std)
 
-    def _calibration(self, group: str, mean: Float64[np.ndarray, " n"], std: Float64[np.ndarray, " n"]) -> Calibration:
-        cv_mean, cv_std = self.cv_statistics.get(group, (None, None))
-        return Calibration(mean, std, cv_mean, cv_std, self.calibration)
-
     def _apply(
         self,
         responses: Float[np.ndarray, "n_new n_voxels"],
@@ -131,12 +91,14 @@ class Decoders:
         progress: Progress,
         label: str,
     ) -> Iterator[tuple[str, Applied]]:
-        made = smoothers_by_group(self.rows, self.alphas, responses, patterns, self.device)
-        done, total = 0, sum(map(n_columns, self.targets.values()))
-        for name, targets in self.targets.items():
+        alphas = {name: float(arrays["alphas"][0]) for name, (arrays, _) in self.fitted.items()}
+        grids = {name: [alpha] for name, alpha in alphas.items()}
+        smoothers = smoothers_by_group(self.rows, grids, responses, patterns, self.device)
+        done, total = 0, sum(n_columns(self.targets[name]) for name in alphas)
+        for name, alpha in alphas.items():
             own = offset_progress(progress, done, total)
-            yield name, apply_smoothers(made[name], targets, self.alphas[name], own, label)
-            done += n_columns(targets)
+            yield name, apply_smoother(smoothers[name][alpha], self.targets[name], own, label)
+            done += n_columns(self.targets[name])
 
 
 def fit_decoders(
@@ -148,7 +110,7 @@ def fit_decoders(
     n_folds: int = 5,
     device: str = "cpu",
     progress: Progress = silent,
-) -> Decoders:
+) -> dict[str, FittedDecoder]:
     """Choose each group's alpha and compute calibration statistics.
 
     A group with one alpha and another calibration needs no cross-validation, so nothing is computed yet.
@@ -162,6 +124,10 @@ def fit_decoders(
         device: where products are computed.
         progress: called as progress(label, columns_done, n_columns) in cross-validation.
 
+    Returns:
+        Group → alpha of each target (all equal), statistics of cross-validated predictions, and for the reader a summary of
+        the choice of alpha.
+
     Raises:
         ValueError: if an alpha is negative, or responses and targets differ in number.
     """
@@ -170,24 +136,24 @@ def fit_decoders(
     found: dict[str, CrossValidation] = {}
     if tried:
         found = cross_validate(rows, tried, alphas, n_folds=n_folds, device=device, progress=progress)
-    chosen = {
-        name: found[name].best_alphas if name in found else np.full(n_columns(values), float(alphas[name][0]))
-        for name, values in targets.items()
-    }
-    facts = {name: _facts(alphas[name], found.get(name)) for name in targets}
-    statistics = {name: (result.prediction_mean, result.prediction_std) for name, result in found.items()}
-    return Decoders(rows, targets, chosen, calibration, statistics, facts, device)
+    return {name: _fitted(n_columns(targets[name]), alphas[name], found.get(name)) for name in targets}
 
 
-def _facts(alphas: Sequence[float], found: CrossValidation | None) -> dict[str, Any]:
+def _fitted(n_targets: int, alphas: Sequence[float], found: CrossValidation | None) -> FittedDecoder:
     if found is None:
-        return {"alpha": float(alphas[0])}
-    chosen = found.alphas[:, None] == found.best_alphas
-    return {
-        "alpha": float(found.best_alphas[0]),
-        "alpha_at_edge_of_grid": bool(found.at_edge.any()),
-        "mean_cv_r2": float(found.r2[chosen].mean()),
+        alpha = float(alphas[0])
+        return FittedDecoder({"alphas": np.full(n_targets, alpha)}, {"alpha": alpha})
+    arrays = {
+        "alphas": np.full(n_targets, found.best_alpha),
+        "prediction_mean": found.prediction_mean,
+        "prediction_std": found.prediction_std,
     }
+    facts = {
+        "alpha": found.best_alpha,
+        "alpha_at_edge_of_grid": found.at_edge,
+        "mean_cv_r2": float(found.r2[found.alphas == found.best_alpha].mean()),
+    }
+    return FittedDecoder(arrays, facts)
 
 
 def _check(name: str, arrays: Mapping[str, np.ndarray], n_targets: int, calibration: CalibrationName) -> None:
@@ -203,3 +169,5 @@ def _check(name: str, arrays: Mapping[str, np.ndarray], n_targets: int, calibrat
                 f"{entry} of the decoder of {name} came as {values.dtype} {values.shape}, expected a finite number for each of "
                 f"{n_targets} targets: fit it again"
             )
+    if (arrays["alphas"] != arrays["alphas"][0]).any():
+        raise RunError(f"the decoder of {name} has several alphas, expected one for all of its targets: fit it again")

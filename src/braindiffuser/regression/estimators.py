@@ -23,8 +23,8 @@ from sklearn.utils.validation import (
 )
 
 from braindiffuser.regression.rows import TrainingRows
-from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.solvers import coefficients, decompose, gram, solve, solve_spectrum
+from braindiffuser.regression.selection import cross_validate
+from braindiffuser.regression.solvers import coefficients, gram, solve
 
 DEFAULT_ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 """Grid that reaches past the alphas published for z-scored voxels of NSD (50,000 to 100,000)."""
@@ -52,15 +52,12 @@ class AbstractRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         X: Float[np.ndarray, "n_stimuli n_voxels"],
         y: Float[np.ndarray, " ..."],
         weights: Float[np.ndarray, " n_stimuli"] | None,
+        alpha: float,
     ) -> None:
-        """Fit the linear map to validated arrays under `alpha_`, and remember it with the targets' mean and std."""
+        """Fit the linear map to validated arrays, and remember it with the targets' mean and std."""
         targets = y.reshape(len(y), -1)
-        system = gram(X, weights, smallest_alpha=float(self.alpha_.min()), device=self.device)
-        if (self.alpha_ == self.alpha_[0]).all():
-            inverse = solve(system, float(self.alpha_[0]))
-        else:
-            inverse = solve_spectrum(decompose(system), self.alpha_)
-        coef, intercept = coefficients(system, inverse, targets)
+        system = gram(X, weights, smallest_alpha=alpha, device=self.device)
+        coef, intercept = coefficients(system, solve(system, alpha), targets)
         mean, std = targets.mean(axis=0, dtype=np.float64), targets.std(axis=0, dtype=np.float64)
         self.coef_ = coef.T if y.ndim > 1 else coef[:, 0]
         self.intercept_ = intercept if y.ndim > 1 else intercept[0]
@@ -73,13 +70,12 @@ class Ridge(AbstractRidge):
         coef_ = argmin_B ||(X - mean(X)) Bᵀ - (y - mean(y))||² + alpha ||B||²
 
     Args:
-        alpha: penalty ≥ 0: one number, or one for each target. 0 is minimum-norm least squares.
+        alpha: penalty ≥ 0. 0 is minimum-norm least squares.
         device: where it is solved: "cpu", "cuda" …
 
     Attributes:
         coef_: coefficients (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
         intercept_: (n_targets,), or a number if y is one-dimensional.
-        alpha_: the alpha of each target (n_targets,).
         target_mean_: mean of the training targets (n_targets,).
         target_std_: their standard deviation (n_targets,), ddof 0.
         n_features_in_: number of voxels.
@@ -90,9 +86,7 @@ class Ridge(AbstractRidge):
         [[7.0, 0.0]]
     """
 
-    def __init__(
-        self, alpha: float | Sequence[float] | Float[np.ndarray, " n_targets"] = 1.0, *, device: str = "cpu"
-    ) -> None:
+    def __init__(self, alpha: float = 1.0, *, device: str = "cpu") -> None:
         """Store the settings as given; `fit` checks them."""
         self.alpha = alpha
         self.device = device
@@ -106,18 +100,13 @@ class Ridge(AbstractRidge):
             sample_weight: of each row, such as the trials that were averaged into it; 0 leaves a row out.
 
         Raises:
-            ValueError: if alpha is negative, or its number is neither one nor that of the targets.
+            ValueError: if alpha is negative or not finite.
         """
         X, y = _validate(self, X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weights is not None:
             X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
-        n_targets = 1 if y.ndim == 1 else y.shape[1]
-        alpha = np.asarray(self.alpha, dtype=np.float64)
-        if alpha.shape not in ((), (n_targets,)):
-            raise ValueError(f"got alpha of shape {alpha.shape}, expected one number or one per target ({n_targets},)")
-        self.alpha_ = np.broadcast_to(alpha, n_targets).copy()
-        self._solve(X, y, weights)
+        self._solve(X, y, weights, float(self.alpha))
         return self
 
 
@@ -129,22 +118,15 @@ class RidgeCV(AbstractRidge):
     Args:
         alphas: grid of penalties ≥ 0.
         n_folds: number of folds.
-        per_target: choose alpha for each target instead of one for all.
         device: where it is solved: "cpu", "cuda" …
 
-    Attributes:
-        coef_: coefficients (n_targets, n_voxels), or (n_voxels,) if y is one-dimensional.
-        intercept_: (n_targets,), or a number if y is one-dimensional.
-        alpha_: the alpha of each target (n_targets,); the same array as `best_alphas_`.
-        best_alphas_: chosen alpha of each target (n_targets,).
-        at_edge_: True (n_targets,) where it is the smallest or largest of the grid: widen the grid.
+    Attributes, besides those of `Ridge`:
+        alpha_: the chosen alpha.
+        at_edge_: True if it is the smallest or largest of the grid: widen the grid.
         cv_scores_: out-of-fold R² (n_alphas, n_targets).
         cv_correlations_: out-of-fold correlation within folds (n_alphas, n_targets).
         cv_prediction_mean_: mean of the out-of-fold predictions under the chosen alpha (n_targets,).
         cv_prediction_std_: their standard deviation (n_targets,), ddof 0.
-        target_mean_: mean of the training targets (n_targets,).
-        target_std_: their standard deviation (n_targets,), ddof 0.
-        n_features_in_: number of voxels.
     """
 
     def __init__(
@@ -152,13 +134,11 @@ class RidgeCV(AbstractRidge):
         alphas: Sequence[float] | Float[np.ndarray, " n_alphas"] = DEFAULT_ALPHAS,
         *,
         n_folds: int = 5,
-        per_target: bool = False,
         device: str = "cpu",
     ) -> None:
         """Store the settings as given; `fit` checks them."""
         self.alphas = alphas
         self.n_folds = n_folds
-        self.per_target = per_target
         self.device = device
 
     def fit(self, X: Any, y: Any, groups: Any = None, weights: Any = None) -> RidgeCV:
@@ -184,19 +164,13 @@ class RidgeCV(AbstractRidge):
             {"y": self.alphas},
             groups,
             n_folds=self.n_folds,
-            per_target=self.per_target,
             device=self.device,
         )["y"]
-        self._remember(result)
-        self._solve(X, y, weights)
-        return self
-
-    def _remember(self, result: CrossValidation) -> None:
-        """Store what cross-validation found under scikit-learn's kind of names."""
-        self.best_alphas_ = self.alpha_ = result.best_alphas
-        self.at_edge_ = result.at_edge
+        self.alpha_, self.at_edge_ = result.best_alpha, result.at_edge
         self.cv_scores_, self.cv_correlations_ = result.r2, result.correlation
         self.cv_prediction_mean_, self.cv_prediction_std_ = result.prediction_mean, result.prediction_std
+        self._solve(X, y, weights, self.alpha_)
+        return self
 
 
 def _validate(

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
 from braindiffuser.errors import RunError
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.projection import Projection
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 TestSets = Mapping[str, Float[np.ndarray, "_ n_voxels"]]
 """Test set → responses (n, n_voxels)."""
 Decoded = dict[str, Float32[np.ndarray, "_ n_targets"]]
 """Test set → features (n, n_targets) of one target group."""
+
+
+class Projection(NamedTuple):
+    """p B for voxel patterns p (no intercept), with the intercept and target statistics needed to place the result.
+
+    Attributes:
+        values: p B, (n_patterns, n_targets).
+        intercept: b, (n_targets,).
+        training_mean: of the targets, (n_targets,).
+        training_std: their standard deviation (ddof 0).
+    """
+
+    values: Float[np.ndarray, "n_patterns n_targets"]
+    intercept: Float[np.ndarray, " n_targets"]
+    training_mean: Float64[np.ndarray, " n_targets"]
+    training_std: Float64[np.ndarray, " n_targets"]
 
 
 class Regressor(Part):

@@ -13,8 +13,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.projection import Projection
-from braindiffuser.regression.regressor import Decoded, Regressor, TestSets
+from braindiffuser.regression.regressor import Decoded, Projection, Regressor, TestSets
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class RidgeRegression(Regressor):
         """Choose each group's alpha and compute calibration statistics."""
         from braindiffuser.regression.decoders import fit_decoders
 
-        decoders = fit_decoders(
+        return fit_decoders(
             rows,
             targets,
             {name: self.alphas_of(name) for name in targets},
@@ -108,7 +107,6 @@ class RidgeRegression(Regressor):
             device=device,
             progress=progress,
         )
-        return {name: decoders.fitted(name) for name in targets}
 
     def decode(
         self,
@@ -143,7 +141,7 @@ class RidgeRegression(Regressor):
     ) -> Decoders:
         from braindiffuser.regression.decoders import Decoders
 
-        return Decoders.from_learnt(fitted, rows, targets, self.calibration, device)
+        return Decoders(fitted, rows, targets, self.calibration, device)
 
 
 def _float32(values: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:

@@ -8,13 +8,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Shaped
+from jaxtyping import Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
-from braindiffuser.regression.smoothers import Smoothers, smoothers_by_group
+from braindiffuser.regression.smoothers import smoothers_by_group
 from braindiffuser.regression.streaming import Block, for_each_block
 
 LABEL = "choosing alpha and calibration"
@@ -31,8 +31,8 @@ class CrossValidation:
             1; the mean of all targets would score 0.
         correlation: Pearson correlation of y and ŷ within each fold, averaged over folds, in [-1, 1]. Chance is 0. Pooled
             over folds it would be biased downwards: a high training mean goes with a low left-out mean.
-        best_alphas: chosen alpha of each target, by r2; all equal unless chosen per target.
-        at_edge: True where the best alpha is the smallest or largest of several: try a wider grid.
+        best_alpha: the alpha of highest mean r2.
+        at_edge: True if it is the smallest or largest of several: try a wider grid.
         prediction_mean: mean of the out-of-fold predictions under the best alpha.
         prediction_std: their standard deviation (ddof 0).
 
@@ -42,8 +42,8 @@ class CrossValidation:
     alphas: Float64[np.ndarray, " n_alphas"]
     r2: Float64[np.ndarray, "n_alphas n_targets"]
     correlation: Float64[np.ndarray, "n_alphas n_targets"]
-    best_alphas: Float64[np.ndarray, " n_targets"]
-    at_edge: Bool[np.ndarray, " n_targets"]
+    best_alpha: float
+    at_edge: bool
     prediction_mean: Float64[np.ndarray, " n_targets"]
     prediction_std: Float64[np.ndarray, " n_targets"]
 
@@ -90,13 +90,12 @@ def cross_validate(
     groups: Shaped[np.ndarray, " n_stimuli"] | None = None,
     *,
     n_folds: int = 5,
-    per_target: bool = False,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> dict[str, CrossValidation]:
     """Predict every stimulus from the folds that leave it out, for every alpha.
 
-        best alpha = argmax mean_over_targets R²   (or argmax R² of each target)
+        best alpha = argmax mean_over_targets R²
 
     One Gram matrix per fold (two where only some groups need float64), held one at a time, serves all alphas and groups of
     targets; a group's result does not depend on the other groups. Targets pass through in blocks and only sums over stimuli
@@ -109,7 +108,6 @@ def cross_validate(
         alphas: group → grid of penalties ≥ 0; of equal scores the first in the grid wins.
         groups: label per stimulus, such as its picture; one label, one fold. None: each stimulus has its own label.
         n_folds: number of folds, ≥ 2.
-        per_target: choose alpha for each target instead of one for the group.
         device: where products are computed.
         progress: called as progress(LABEL, columns_done, n_columns), over all folds.
 
@@ -122,54 +120,33 @@ def cross_validate(
         >>> responses = rng.standard_normal((60, 5))
         >>> y = responses @ rng.standard_normal((5, 2)) + 0.1 * rng.standard_normal((60, 2))
         >>> chosen = cross_validate(TrainingRows(responses), {"y": y}, {"y": [0.1, 1.0, 1000.0]})["y"]
-        >>> chosen.best_alphas.tolist(), bool((chosen.r2[0] > 0.9).all())
-        ([0.1, 0.1], True)
+        >>> chosen.best_alpha, bool((chosen.r2[0] > 0.9).all())
+        (0.1, True)
     """
     grids = {name: _as_grid(alphas[name]) for name in targets}
     rows.check(targets)
     moments = {name: _Moments.zeros(len(grids[name]), n_columns(values)) for name, values in targets.items()}
     done, total = 0, n_folds * sum(map(n_columns, targets.values()))
-    for _, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
-        fold = _Fold.of(rows, left_out, grids, device)
+    for kept, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
+        is_kept = np.isin(np.arange(rows.n_stimuli), kept)
+        smoothers = smoothers_by_group(rows.select(is_kept), grids, rows.select(~is_kept).averages(), device=device)
+        train, test = (torch.from_numpy(chosen).to(device) for chosen in (kept, left_out))
         for name, values in targets.items():
-            dtype = next(iter(fold.smoothers[name].values())).dtype
-            add = partial(fold.add, fold.smoothers[name], moments[name], grids[name])
-            for_each_block(values, add, device, dtype, offset_progress(progress, done, total), LABEL)
+            matrices = [smoothers[name][alpha] for alpha in grids[name].tolist()]
+            add = partial(_add_block, moments[name], matrices, train, test)
+            for_each_block(values, add, device, matrices[0].dtype, offset_progress(progress, done, total), LABEL)
             done += n_columns(values)
-    return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds, per_target) for name in targets}
+    return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds) for name in targets}
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """The smoother matrices that predict one fold from the targets of all other stimuli, by group and alpha."""
-
-    smoothers: Mapping[str, Smoothers]
-    kept: torch.Tensor
-    left_out: torch.Tensor
-
-    @classmethod
-    def of(
-        cls,
-        rows: TrainingRows,
-        left_out: Int[np.ndarray, " n_test"],
-        alphas: Mapping[str, Float64[np.ndarray, " n_alphas"]],
-        device: str,
-    ) -> _Fold:
-        """Compute one fold's smoother matrices."""
-        kept = np.ones(rows.n_stimuli, bool)
-        kept[left_out] = False
-        made = smoothers_by_group(rows.select(kept), alphas, rows.select(~kept).averages(), device=device)
-        return cls(made, *(torch.from_numpy(np.flatnonzero(chosen)).to(device) for chosen in (kept, ~kept)))
-
-    def add(
-        self, smoothers: Smoothers, moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], block: Block
-    ) -> None:
-        """Predict one block of targets and add its sums."""
-        Y = block.values.sub_(block.mean - block.shift)
-        moments.mean[block.columns] = block.mean.cpu()
-        train = Y[self.kept]
-        predictions = (multiply(smoothers[alpha], train).double() for alpha in grid.tolist())
-        moments.add(block.columns, Y[self.left_out].double(), predictions)
+def _add_block(
+    moments: _Moments, smoothers: Sequence[torch.Tensor], kept: torch.Tensor, left_out: torch.Tensor, block: Block
+) -> None:
+    """Predict a block's left-out targets from those kept, with the smoother matrix of each alpha, and add the sums."""
+    Y = block.values.sub_(block.mean - block.shift)
+    moments.mean[block.columns] = block.mean.cpu()
+    train = Y[kept]
+    moments.add(block.columns, Y[left_out].double(), (multiply(A, train).double() for A in smoothers))
 
 
 def grouped_folds(
@@ -195,24 +172,22 @@ def grouped_folds(
 
 
 def _summarise(
-    moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], n_stimuli: int, n_folds: int, per_target: bool
+    moments: _Moments, grid: Float64[np.ndarray, " n_alphas"], n_stimuli: int, n_folds: int
 ) -> CrossValidation:
     """Turn sums into scores, choose alpha, and keep the statistics of its predictions."""
     mean = moments.mean
     varies = np.sqrt(moments.yy / n_stimuli) > np.finfo(np.float32).eps * np.abs(mean)
     r2 = np.where(varies, 1 - _ratio(moments.residual, moments.yy), 0)
     correlation = np.where(varies, moments.correlation / n_folds, 0)
-    best = r2.argmax(axis=0) if per_target else np.full(len(mean), r2.mean(axis=1).argmax())
-    chosen = best, np.arange(len(mean))
-    shift = moments.p[chosen] / n_stimuli
-    variance = (moments.pp[chosen] / n_stimuli - np.square(shift)).clip(0)
-    at_edge = ((grid[best] == grid.min()) | (grid[best] == grid.max())) & (len(grid) > 1)
+    best = r2.mean(axis=1).argmax()
+    shift = moments.p[best] / n_stimuli
+    variance = (moments.pp[best] / n_stimuli - np.square(shift)).clip(0)
     return CrossValidation(
         alphas=grid,
         r2=r2,
         correlation=correlation.clip(-1, 1),
-        best_alphas=grid[best],
-        at_edge=at_edge,
+        best_alpha=float(grid[best]),
+        at_edge=len(grid) > 1 and bool(grid[best] in (grid.min(), grid.max())),
         prediction_mean=mean + shift,
         prediction_std=np.sqrt(variance),
     )

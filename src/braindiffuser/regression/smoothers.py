@@ -25,21 +25,10 @@ Smoothers: TypeAlias = dict[float, torch.Tensor]
 """alpha → smoother matrix A (n_new + n_patterns, n_stimuli), to be multiplied with the targets of stimuli."""
 
 
-def smoothers(
-    rows: TrainingRows,
-    alphas: Sequence[float] | Float[np.ndarray, " n_alphas"],
-    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
-    patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
-    device: str = "cpu",
-) -> Smoothers:
-    """Return for each alpha the smoother matrix that turns targets of stimuli into predictions; see `smoothers_by_group`."""
-    return smoothers_by_group(rows, {"": alphas}, responses, patterns, device)[""]
-
-
 def smoothers_by_group(
     rows: TrainingRows,
     alphas: Mapping[str, Sequence[float] | Float[np.ndarray, " n_alphas"]],
-    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
+    responses: Float[np.ndarray, "n_new n_voxels"],
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
     device: str = "cpu",
 ) -> dict[str, Smoothers]:

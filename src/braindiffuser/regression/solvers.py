@@ -67,15 +67,6 @@ class Gram:
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """Eigenvalues λ ≥ 0 and eigenvectors U of a Gram matrix, K = U diag(λ) Uᵀ, in float64; what is below `tolerance` is 0."""
-
-    eigenvalues: Float64[torch.Tensor, " rank"]
-    eigenvectors: Float64[torch.Tensor, "rank rank"]
-    tolerance: float
-
-
-@dataclass(frozen=True)
 class Queries:
     """Right-hand sides for new responses and voxel patterns, shared by all alphas: see `prepare_queries`.
 
@@ -177,34 +168,23 @@ def _gram(
     return Gram(X, mean, root, gram_matrix(X if form == "dual" else X.T), form, kept)
 
 
-def decompose(gram: Gram) -> Spectrum:
-    """K = U diag(λ) Uᵀ, in float64."""
-    eigenvalues, eigenvectors = torch.linalg.eigh(gram.matrix.double())
-    return Spectrum(eigenvalues.clamp(min=0), eigenvectors, gram.tolerance)
-
-
-def shrinkage(
-    spectrum: Spectrum, alpha: float | Float[np.ndarray, " n_alphas"]
-) -> Float64[torch.Tensor, "rank n_alphas"]:
-    """Weight of each eigen-direction, one column per alpha.
+def solve_by_spectrum(gram: Gram) -> Callable[[float], Solve]:
+    """Decompose K = U diag(λ) Uᵀ in float64, and return alpha ↦ (R ↦ U (s ∘ Uᵀ R)).
 
         s = 1 / (λ + alpha),  or 0 where λ + alpha ≤ tolerance
 
     so that alpha = 0 gives the least-squares solution of minimum norm.
-
-    Raises:
-        ValueError: if an alpha is negative or not finite.
     """
-    alphas = torch.as_tensor(check_alphas(alpha), device=spectrum.eigenvalues.device)
-    total = spectrum.eigenvalues[:, None] + alphas
-    return torch.where(total > spectrum.tolerance, 1 / total, 0)
+    eigenvalues, U = torch.linalg.eigh(gram.matrix.double())
+    eigenvalues, tolerance = eigenvalues.clamp(min=0), gram.tolerance
 
+    def solve_with(alpha: float) -> Solve:
+        check_alphas(alpha)
+        total = eigenvalues[:, None] + alpha
+        s = torch.where(total > tolerance, 1 / total, 0)
+        return lambda R: (U @ (s * (U.T @ R.double()))).to(R.dtype)
 
-def solve_spectrum(spectrum: Spectrum, alpha: float | Float[np.ndarray, " k"]) -> Solve:
-    """R ↦ U (s ∘ Uᵀ R): the solution under one alpha, or one for each column of R."""
-    s = shrinkage(spectrum, alpha)
-    U = spectrum.eigenvectors
-    return lambda R: (U @ (s * (U.T @ R.double()))).to(R.dtype)
+    return solve_with
 
 
 def solve(gram: Gram, alpha: float) -> Solve:
@@ -220,7 +200,7 @@ def solve(gram: Gram, alpha: float) -> Solve:
         inverse = cholesky(shifted)
         if inverse is not None:
             return inverse
-    return solve_spectrum(decompose(gram), alpha)
+    return solve_by_spectrum(gram)(alpha)
 
 
 def prefers_spectrum(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
@@ -230,15 +210,12 @@ def prefers_spectrum(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
 
 def solve_each(gram: Gram, many: bool) -> Callable[[float], Solve]:
     """Return alpha ↦ `Solve` for any of several alphas: Cholesky each, or one eigendecomposition if they are `many`."""
-    if not many:
-        return lambda alpha: solve(gram, alpha)
-    spectrum = decompose(gram)
-    return lambda alpha: solve_spectrum(spectrum, alpha)
+    return solve_by_spectrum(gram) if many else lambda alpha: solve(gram, alpha)
 
 
 def prepare_queries(
     gram: Gram,
-    responses: Float[np.ndarray, "n_new n_voxels"] | None = None,
+    responses: Float[np.ndarray, "n_new n_voxels"],
     patterns: Float[np.ndarray, "n_patterns n_voxels"] | None = None,
 ) -> Queries:
     """Make the right-hand sides for new responses and voxel patterns, once for all alphas.
@@ -253,15 +230,12 @@ def prepare_queries(
     Raises:
         ValueError: if they have another number of voxels than the training responses.
     """
-    parts = []
-    if responses is not None:
-        new = _as_rows(gram, responses)
-        parts.append(new - gram.mean.to(new.dtype))
+    Z = _as_rows(gram, responses)
+    Z -= gram.mean.to(Z.dtype)
     if patterns is not None:
-        parts.append(_as_rows(gram, patterns))
-    Z = torch.cat(parts)
+        Z = torch.cat([Z, _as_rows(gram, patterns)])
     totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
-    totals[: 0 if responses is None else len(responses)] = 1
+    totals[: len(responses)] = 1
     return Queries(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
 
 

@@ -6,7 +6,7 @@ A row of targets may have any shape, such as 257 tokens × 768; its columns are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -144,43 +144,33 @@ class Applied(NamedTuple):
     std: Float64[np.ndarray, " n_targets"]
 
 
-def apply_smoothers(
-    smoothers: Mapping[float, torch.Tensor],
-    targets: TargetArray,
-    alphas: Float64[np.ndarray, " n_targets"],
-    progress: Progress = silent,
-    label: str = "",
+def apply_smoother(
+    A: Float[torch.Tensor, "n_new n_stimuli"], targets: TargetArray, progress: Progress = silent, label: str = ""
 ) -> Applied:
-    """Multiply smoother matrices with targets in one pass over them, each target with that of its alpha.
+    """Multiply a smoother matrix with targets in one pass over them.
 
         A Y = A (Y - s) + (A 1) s
 
     for any row s, here near the mean of Y.
 
     Args:
-        smoothers: alpha → smoother matrix A (n_new, n_stimuli).
+        A: smoother matrix.
         targets: training targets Y.
-        alphas: alpha of each target.
         progress: called as progress(label, columns_done, n_columns) after each block.
         label: says what is computed.
     """
-    total, first = n_columns(targets), next(iter(smoothers.values()))
-    values = torch.empty(len(first), total, dtype=first.dtype)
+    total = n_columns(targets)
+    values = torch.empty(len(A), total, dtype=A.dtype)
     mean, std = np.empty(total), np.empty(total)
-    sums = {alpha: A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype) for alpha, A in smoothers.items()}
+    sums = A.sum(dim=1, keepdim=True, dtype=torch.float64).to(A.dtype)
 
     def apply(block: Block) -> None:
         place = block.columns
         mean[place], std[place] = block.mean.cpu(), block.std.cpu()
-        for alpha in np.unique(alphas[place]):
-            A, own = smoothers[float(alpha)], alphas[place] == alpha
-            if own.all() and A.device == values.device:  # straight into place, without a copy
-                made = multiply(A, block.values, out=values[:, place])
-                made.addcmul_(sums[float(alpha)], block.shift)
-            else:
-                chosen = torch.from_numpy(own).to(A.device)
-                made = multiply(A, block.values[:, chosen]).addcmul_(sums[float(alpha)], block.shift[chosen])
-                values[:, place][:, torch.from_numpy(own)] = made.cpu()
+        if A.device == values.device:  # straight into place, without a copy
+            multiply(A, block.values, out=values[:, place]).addcmul_(sums, block.shift)
+        else:
+            values[:, place] = multiply(A, block.values).addcmul_(sums, block.shift).cpu()
 
-    for_each_block(targets, apply, first.device, first.dtype, progress, label)
+    for_each_block(targets, apply, A.device, A.dtype, progress, label)
     return Applied(values.numpy(), mean, std)

@@ -19,5 +19,4 @@ from .sections import Section as Section
 from .sections import Strip as Strip
 from .sections import Table as Table
 from .sections import Text as Text
-from .tables import scores_frame as scores_frame
 from .tables import scores_markdown as scores_markdown

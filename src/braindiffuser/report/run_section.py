@@ -63,14 +63,18 @@ def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[
 
 def _stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
-        Row(label=name, cells=tuple(Cell(value=value) for value in (_time(facts), _memory(facts), _finished(facts))))
+        _row(
+            name,
+            duration(facts.get("seconds")),
+            _gigabytes(facts.get("peak_memory_gb")),
+            str(facts.get("finished", MISSING)),
+        )
         for name, facts in stages.items()
     ]
     if rows:
         seconds = sum(float(facts.get("seconds") or 0) for facts in stages.values())
-        memory = max((float(facts.get("peak_memory_gb") or 0) for facts in stages.values()), default=0.0)
-        total = (duration(seconds), f"{memory:.1f} GB" if memory else MISSING, "")
-        rows.append(Row(label="All", cells=tuple(Cell(value=value) for value in total)))
+        memory = max(float(facts.get("peak_memory_gb") or 0) for facts in stages.values())
+        rows.append(_row("All", duration(seconds), _gigabytes(memory or None), ""))
     return Table(
         caption="Time of each stage over all its attempts, and peak memory of the last",
         corner="Stage",
@@ -80,30 +84,23 @@ def _stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _step_table(steps: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = tuple(
-        Row(label=name, cells=(Cell(value=str(record["uid"])[:8]), Cell(value=str(record.get("finished", MISSING)))))
-        for name, record in steps.items()
-    )
     return Table(
         caption="Identity of each step: a hash of all that its results depend on",
         corner="Step",
         columns=("Identity", "Finished"),
-        rows=rows,
+        rows=tuple(
+            _row(name, str(record["uid"])[:8], str(record.get("finished", MISSING))) for name, record in steps.items()
+        ),
         fold="Identity of each step",
     )
 
 
-def _time(facts: Mapping[str, Any]) -> str:
-    return duration(facts.get("seconds"))
+def _row(label: str, *values: str) -> Row:
+    return Row(label=label, cells=tuple(Cell(value=value) for value in values))
 
 
-def _memory(facts: Mapping[str, Any]) -> str:
-    gigabytes = facts.get("peak_memory_gb")
-    return MISSING if gigabytes is None else f"{gigabytes:.1f} GB"
-
-
-def _finished(facts: Mapping[str, Any]) -> str:
-    return str(facts.get("finished", MISSING))
+def _gigabytes(memory: float | None) -> str:
+    return MISSING if memory is None else f"{memory:.1f} GB"
 
 
 def duration(seconds: int | float | None) -> str:

@@ -77,15 +77,14 @@ def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
 
 
 def _scores(scored: ScoredSet) -> Section:
-    n = len(scored.per_image)
-    compared = scored.conditions
+    n, compared, metrics = len(scored.per_image), scored.conditions, scored.scores["metrics"]
     text = f"Every metric for the reconstructions of {n} test pictures{_compared_with(compared)}."
     caption = f"Value and 95 % interval of every metric on {n} test pictures"
     return Section(
         name="scores",
         title="Scores",
         blocks=(
-            _headlines(scored),
+            Headlines(items=tuple(_headline(metrics[key]) for key in scored.headlines or list(metrics)[:4])),
             Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
             Text(text=text),
             _panels(scored.scores, compared, "scores", DOTS),
@@ -202,14 +201,8 @@ def _how_to_read(scored: ScoredSet) -> Section:
     )
 
 
-def _headlines(scored: ScoredSet) -> Headlines:
-    """Print the large numbers: value, interval, ceiling and the best of the baselines."""
-    metrics = scored.scores["metrics"]
-    keys = scored.headlines or list(metrics)[:4]
-    return Headlines(items=tuple(_headline(metrics[key]) for key in keys))
-
-
 def _headline(entry: Mapping[str, Any]) -> Headline:
+    """Print a large number: value, interval, ceiling and the best of the baselines."""
     value, ceiling = estimate(entry, "reconstruction"), estimate(entry, "ceiling")
     baselines = [found for name in tables.BASELINES if (found := estimate(entry, name)) is not None]
     best = max if entry["higher_is_better"] else min

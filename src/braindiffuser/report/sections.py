@@ -18,35 +18,9 @@ from pydantic import Field, field_validator, model_validator
 
 from braindiffuser.part import Settings
 
-DRAWING = frozenset(
-    {
-        "svg",
-        "g",
-        "defs",
-        "symbol",
-        "use",
-        "path",
-        "rect",
-        "circle",
-        "ellipse",
-        "line",
-        "polyline",
-        "polygon",
-        "text",
-        "tspan",
-        "textpath",
-        "image",
-        "clippath",
-        "mask",
-        "pattern",
-        "marker",
-        "lineargradient",
-        "radialgradient",
-        "stop",
-        "style",
-        "title",
-        "desc",
-    }
+DRAWING = re.compile(
+    "svg|g|defs|symbol|use|path|rect|circle|ellipse|line|polyline|polygon|text|tspan|textpath|image|clippath|mask|pattern"
+    "|marker|lineargradient|radialgradient|stop|style|title|desc"
 )
 """Elements that a figure may have, in small letters. None closes the <svg> in HTML parsing."""
 TEXT_ONLY = ("style", "title", "desc")
@@ -255,7 +229,7 @@ def _local(tag: object) -> str:
 def _fault(element: ElementTree.Element) -> str:
     """Name what an element of a figure may not be or have, if anything."""
     tag = _local(element.tag)
-    if tag not in DRAWING:
+    if not DRAWING.fullmatch(tag):
         return f"<{tag}> is no element of a drawing"
     if tag in TEXT_ONLY and len(element):
         return f"<{tag}> may hold text only"

@@ -46,11 +46,10 @@ class Estimate(NamedTuple):
 
 def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
     """Return one condition of a metric (of `COMPARED` or `FOLDERS`, or an ablation), or None if that was not computed."""
-    if condition in ("reconstruction", "ceiling"):
-        value_key, interval_key = {"reconstruction": ("value", "ci95"), "ceiling": ("ceiling", "ceiling_ci95")}[
-            condition
-        ]
-        value, interval = entry.get(value_key), entry.get(interval_key)
+    if condition == "reconstruction":
+        value, interval = entry.get("value"), entry.get("ci95")
+    elif condition == "ceiling":
+        value, interval = entry.get("ceiling"), entry.get("ceiling_ci95")
     else:
         group = "baselines" if condition in (entry.get("baselines") or {}) else "ablations"
         value = (entry.get(group) or {}).get(condition)
@@ -93,28 +92,6 @@ def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
         return ""
     low, high = format_score(entry, found.low), format_score(entry, found.high)
     return f"{low.removesuffix(' %')} – {high}"
-
-
-def scores_frame(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """Return all numbers as one table: a row per metric, unrounded, identification in [0, 1].
-
-    Returns:
-        Index: metric keys. Columns: label (with arrow), higher_is_better, chance, and for each key of `COMPARED` and each
-        ablation its value and, with suffixes `_low` and `_high`, its 95 % interval; NaN where nothing was computed.
-    """
-    import pandas as pd
-
-    rows = {}
-    ablations = [name for entry in _metrics(scores).values() for name in entry.get("ablations") or {}]
-    for key, entry in _metrics(scores).items():
-        row: dict[str, Any] = {"label": metric_label(entry), "higher_is_better": entry["higher_is_better"]}
-        row["chance"] = float("nan") if entry.get("chance") is None else entry["chance"]
-        for condition in dict.fromkeys([*COMPARED, *ablations]):
-            found = estimate(entry, condition) or (None, None, None)
-            for suffix, number in zip(("", "_low", "_high"), found, strict=True):
-                row[condition + suffix] = float("nan") if number is None else float(number)
-        rows[key] = row
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("metric")
 
 
 def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = COMPARED) -> str:

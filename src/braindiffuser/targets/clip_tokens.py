@@ -15,7 +15,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.networks.checkpoints import Clip, load_clip
 from braindiffuser.networks.clip import image_embedding, mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.targets.settings import Resizing
+from braindiffuser.targets.clip_vision import Resizing
 
 PUBLISHED_SIDE = 512
 """Side in pixels that the published scripts enlarge every picture to before CLIP shrinks it again."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import FolderPath
-from braindiffuser.targets.settings import EmbeddingConfig
 from braindiffuser.targets.target import Features, Stimuli, Target
 
+Resizing = Literal["once", "as-published"]
 
-class CLIPVision(EmbeddingConfig, Target):
+
+class CLIPVision(Target):
     """Tokens of CLIP's vision transformer: (n, 257, 768) as published."""
 
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
+    resizing: Resizing = Field(
+        "once",
+        description="How pictures are resized for CLIP. once: bicubic; as-published: via 512 pixels, bilinear, in 8 bits.",
+    )
     checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.part import FolderPath
-from braindiffuser.targets.settings import LatentConfig
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 
-class VDVAELatents(LatentConfig, Target):
+class VDVAELatents(Target):
     """Flattened latents of the first layers, coarse to fine: (n, 91168) as published."""
 
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
+    n_layers: PositiveInt = Field(
+        31, description="Number of layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 latents."
+    )
+    posterior: Literal["sample", "mean"] = Field(
+        "sample",
+        description="Latents: a sample of the posterior (published), or its mean, which has less noise.",
+    )
+    resizing: Literal["once", "as-published"] = Field(
+        "once",
+        description="Resizing to the VDVAE's size, bilinear. once: float32; as-published: Pillow, 8 bits.",
+    )
     checkpoint: FolderPath = Field(description="Checkpoint folder of the VDVAE.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig, flatten_latents
-from braindiffuser.targets.settings import LatentConfig
+from braindiffuser.targets.vdvae import VDVAELatents
 
 
 def extract_latents(
-    network: VDVAE, pictures: Pictures, picture_ids: Int[np.ndarray, " n"], config: LatentConfig, seed: int = 0
+    network: VDVAE, pictures: Pictures, picture_ids: Int[np.ndarray, " n"], config: VDVAELatents, seed: int = 0
 ) -> Float32[np.ndarray, "n n_latents"]:
     """Infer the latents of the first layers, flattened.
 

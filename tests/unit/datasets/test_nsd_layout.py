@@ -50,7 +50,7 @@ def test_betas_are_the_stored_integers_over_300_in_c_order(nsd_tree, version):
     for session, betas in recording.sessions():
         stored = nsd_tree.stored[2, session]
         assert betas.dtype == np.float32
-        for column, (x, y, z) in enumerate(recording.voxel_coordinates):
+        for column, (x, y, z) in enumerate(np.argwhere(recording.voxel_mask)):
             np.testing.assert_allclose(betas[:, column], stored[x, y, z] / 300, rtol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_a_mask_of_ones_own(nsd_tree, tmp_path, file_writers):
     mask[4, 5, 6] = 1
     file_writers[0](tmp_path / "mine.nii.gz", mask)
     recording = open_nsd(nsd_tree.root, 1, mask=tmp_path / "mine.nii.gz")
-    assert recording.voxel_coordinates.tolist() == [[4, 5, 6]]
+    assert np.argwhere(recording.voxel_mask).tolist() == [[4, 5, 6]]
     assert open_nsd(nsd_tree.root, 1, mask="floc-faces").n_voxels == (nsd_tree.labels["floc-faces"] > 0).sum()
 
 
@@ -237,7 +237,7 @@ def test_stimuli_outside_the_set_are_refused(nsd_tree, stimulus_id):
 
 def test_only_captions_with_words_are_returned(nsd_tree):
     captions = open_captions(nsd_tree.root)
-    assert len(captions) == 54
+    assert len(captions.texts) == 54
     assert captions.captions(3) == ("picture 3", "again 3")
     assert captions.captions(4) == ("picture 4",)
 

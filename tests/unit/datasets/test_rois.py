@@ -2,7 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braindiffuser.datasets.rois import label_table, read_label_table, read_named_masks, read_roi_masks
+from braindiffuser.datasets.rois import read_label_table, read_roi_masks
 from braindiffuser.datasets.volumes import check_grid, read_labels, read_mask
 from braindiffuser.errors import RecordingError
 
@@ -30,13 +30,6 @@ def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
     assert not any(mask[outside].any() for mask in masks.values())
 
 
-def test_named_labels_and_a_legal_empty_one(nsd_tree):
-    named = read_named_masks(nsd_tree.roi_folder() / "floc-bodies.nii.gz", nsd_tree.mask, AFFINE)
-    assert list(named) == ["EBA", "FBA-1", "FBA-2", "mTL-bodies"]
-    assert not named["mTL-bodies"].any()
-    np.testing.assert_array_equal(named["FBA-1"], nsd_tree.labels["floc-bodies"][nsd_tree.mask] == 2)
-
-
 def test_missing_files_are_named_not_fatal(damaged_tree):
     (damaged_tree.roi_folder() / "floc-words.nii.gz").unlink()
     (damaged_tree.roi_folder() / "prf-visualrois.nii.gz").unlink()
@@ -62,10 +55,6 @@ def test_a_ctab_overrules_the_built_in_numbers(damaged_tree):
     labels = damaged_tree.labels["prf-visualrois"][damaged_tree.mask]
     np.testing.assert_array_equal(masks["V1"], np.isin(labels, [6, 7]))
     np.testing.assert_array_equal(masks["V2"], np.isin(labels, [3, 4]))
-
-
-def test_an_unknown_collection_has_no_names(tmp_path):
-    assert label_table("streams", tmp_path) == {}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])

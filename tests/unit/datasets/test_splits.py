@@ -4,16 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.datasets.splits import check_split, number_repeats, order_of_appearance, split_shared, stimuli_of
+from braindiffuser.datasets.splits import check_split, number_repeats, order_of_appearance, stimuli_of
 from braindiffuser.errors import RecordingError
 
 
 def table(stimulus_ids: list[int], splits: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"stimulus_id": stimulus_ids, "split": splits})
-
-
-def test_the_last_shared_picture_is_test_and_the_next_is_train():
-    assert split_shared(np.array([1, 6, 7]), n_shared=6).tolist() == ["test", "test", "train"]
 
 
 @given(st.lists(st.integers(0, 5), max_size=30))

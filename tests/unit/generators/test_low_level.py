@@ -10,7 +10,7 @@ from braindiffuser.generators.low_level import reconstruct_low_level
 from braindiffuser.generators.settings import LowLevelConfig
 from braindiffuser.networks.logistic_mixture import mixture_mean
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig, flatten_latents
-from braindiffuser.targets.settings import LatentConfig
+from braindiffuser.targets.vdvae import VDVAELatents
 from braindiffuser.targets.vdvae_latents import extract_latents, posterior_noise
 
 TINY = VDVAEConfig(
@@ -78,7 +78,7 @@ def test_without_noise_neither_id_nor_seed_matters(network, latents):
 
 def test_all_latents_of_a_picture_give_its_expected_picture(network):
     pictures = np.random.default_rng(2).random((3, 3, 8, 8), dtype=np.float32)
-    every = LatentConfig(n_layers=5, posterior="mean")
+    every = VDVAELatents(checkpoint="any", n_layers=5, posterior="mean")
     latents = extract_latents(network, pictures, np.arange(3), every)
     _, features = network.infer(torch.from_numpy(pictures))
     expected = mixture_mean(network.distribution(features)).numpy()

@@ -17,7 +17,7 @@ from braindiffuser.metrics.feature_networks import (
     scoring_networks,
 )
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.scorer import score
+from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.metrics.two_way_identification import two_way_identification
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.networks.checkpoint_folders import BUNDLED
@@ -50,7 +50,7 @@ def test_layers_are_those_of_efficientnet_lite0(seen):
 def test_demo_networks_tell_blurred_scenes_apart(seen):
     profile = Profile.load("demo").without({"clip_demo"})
     blurred = resize(resize(seen, 24), 64)
-    scores = score(seen, blurred, profile, {"efficientnet_lite0": load_efficientnet_lite0()})
+    scores = Scorer(seen, profile, {"efficientnet_lite0": load_efficientnet_lite0()}).score(blurred)
     assert len(scores) == 5
     for per_picture in scores.values():
         assert per_picture.mean() > 0.7

@@ -7,7 +7,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
 from braindiffuser.metrics.folders import evaluate_folders, match_names
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.scorer import score
+from braindiffuser.metrics.scorer import Scorer
 
 N = 6
 
@@ -40,7 +40,7 @@ def test_scores_are_those_of_the_arrays(folders, tmp_path):
     names = scores["names"]
     arrays = [load_png([folder / f"{name}.png" for name in names]) for folder in folders]
     demo = Profile.load("demo")
-    expected = score(*arrays, demo.without(demo.layers), {})
+    expected = Scorer(arrays[0], demo.without(demo.layers), {}).score(arrays[1])
     assert scores["per_image"]["pixcorr"] == expected["pixcorr"].tolist()
     assert scores["per_image"]["ssim"] == expected["ssim"].tolist()
     assert scores["metrics"]["pixcorr"]["value"] == pytest.approx(expected["pixcorr"].mean())

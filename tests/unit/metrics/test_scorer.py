@@ -12,7 +12,7 @@ from braindiffuser.metrics.correlation_distance import CorrelationDistance, corr
 from braindiffuser.metrics.metric import FeatureMetric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr, pixcorr
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.scorer import Scorer, extract_features, score, take
+from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.ssim import SSIM, ssim
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification, two_way_identification
 
@@ -52,6 +52,10 @@ class Largest(FeatureMetric):
 
     def compare(self, seen, made):
         return (seen.argmax(axis=1) == made.argmax(axis=1)).astype(np.float32)
+
+
+def score(seen, made, profile, networks):
+    return Scorer(seen, profile, networks).score(made)
 
 
 @pytest.fixture

@@ -119,17 +119,23 @@ def test_agrees_with_an_implementation_without_timm(variant, network, pictures):
     np.testing.assert_allclose(blocks["early"], early, atol=2e-4)
     np.testing.assert_allclose(blocks["middle"], middle, atol=2e-4)
     np.testing.assert_allclose(blocks["last"], expected["last"], atol=2e-4)
-    np.testing.assert_allclose(network.probabilities(pictures[:2]), expected["logits"].softmax(1), atol=1e-5)
+    np.testing.assert_allclose(probabilities(network, pictures[:2]), expected["logits"].softmax(1), atol=1e-5)
+
+
+def probabilities(network, pictures):
+    """Of the classes of ImageNet-1k, from the last features."""
+    last = torch.from_numpy(network.blocks(pictures)["last"])
+    return network.network.classifier(last).softmax(1).numpy()
 
 
 def test_recognises_photographs(network):
-    probabilities = network.probabilities(photographs_on_grey(PHOTOGRAPHS))
-    assert probabilities.argmax(axis=1).tolist() == list(PHOTOGRAPHS.values())
+    found = probabilities(network, photographs_on_grey(PHOTOGRAPHS))
+    assert found.argmax(axis=1).tolist() == list(PHOTOGRAPHS.values())
 
 
 def test_a_zebra_is_among_the_first_five_guesses(network):
-    probabilities = network.probabilities(photographs_on_grey(["zebra"]))
-    assert 340 in np.argsort(-probabilities[0])[:5]
+    found = probabilities(network, photographs_on_grey(["zebra"]))
+    assert 340 in np.argsort(-found[0])[:5]
 
 
 def test_layers_have_the_stated_sizes(variant, network, pictures):
@@ -140,12 +146,6 @@ def test_layers_have_the_stated_sizes(variant, network, pictures):
         "last": (1, 1280),
     }
     assert all(layer.dtype == np.float32 for layer in blocks.values())
-
-
-def test_probabilities_sum_to_one(small_network, pictures):
-    probabilities = small_network.probabilities(pictures)
-    assert probabilities.shape == (5, 1000)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
@@ -164,7 +164,6 @@ def test_order_of_pictures_carries_over(small_network, pictures):
 def test_no_pictures_give_no_features(small_network):
     none = np.zeros((0, 3, 40, 40), np.float32)
     assert {len(layer) for layer in small_network.blocks(none).values()} == {0}
-    assert small_network.probabilities(none).shape == (0, 1000)
 
 
 def test_network_is_frozen(small_network):

@@ -13,11 +13,9 @@ from braindiffuser.networks.samplers import (
     SAMPLERS,
     add_noise,
     image_to_image_timesteps,
-    sample_ddim,
-    sample_dpm_solver,
+    sample,
     sample_from_latents,
     sample_from_noise,
-    sample_unipc,
     uniform_timesteps,
 )
 
@@ -137,13 +135,13 @@ def test_ddim_is_diffusers_ddim(latents, schedules):
     for t in scheduler.timesteps[13:]:
         x = scheduler.step(bent(x, t.item()), t, x).prev_sample
     _, timesteps = image_to_image_timesteps(50, 0.75, "as-published", schedule=schedule)
-    torch.testing.assert_close(sample_ddim(bent, latents, timesteps, schedule=schedule), x, rtol=0, atol=1e-4)
+    torch.testing.assert_close(sample(bent, latents, timesteps, schedule=schedule), x, rtol=0, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers' set_timesteps
 @pytest.mark.parametrize(
     ("sampler", "scheduler"),
-    [(sample_dpm_solver, DPMSolverMultistepScheduler), (sample_unipc, UniPCMultistepScheduler)],
+    [("dpm-solver++", DPMSolverMultistepScheduler), ("unipc", UniPCMultistepScheduler)],
 )
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 8, 20])
 def test_multistep_samplers_are_diffusers_own(latents, schedules, sampler, scheduler, n_steps):
@@ -153,7 +151,7 @@ def test_multistep_samplers_are_diffusers_own(latents, schedules, sampler, sched
     x = latents
     for t in theirs.timesteps:
         x = theirs.step(bent(x, t.item()), t, x).prev_sample
-    found = sampler(bent, latents, theirs.timesteps.tolist(), schedule=schedule)
+    found = sample(bent, latents, theirs.timesteps.tolist(), sampler, schedule=schedule)
     torch.testing.assert_close(found, x, rtol=0, atol=1e-4)
 
 
@@ -180,8 +178,7 @@ def test_error_falls_with_the_order_of_the_sampler(name, order, noise):
 
     def error(n_steps):
         timesteps = [round(981 - 640 * i / n_steps) for i in range(n_steps + 1)]
-        reached = []
-        SAMPLERS[name](gaussian(VERSATILE_DIFFUSION), noise.double(), timesteps, lambda i, n, x: reached.append(x))
+        reached = list(SAMPLERS[name](gaussian(VERSATILE_DIFFUSION), noise.double(), timesteps, VERSATILE_DIFFUSION))
         truth = noise.double() * spread(timesteps[-1]) / spread(timesteps[0])
         return (reached[-2] - truth).norm().item()  # the last step goes on to x_0
 

@@ -24,15 +24,25 @@ def example(seed=0, n_new=9):
     )
 
 
+def fit(X, targets, alphas=ALPHAS, calibration="inductive", stimuli=None, n_folds=5):
+    rows = TrainingRows(X, stimuli)
+    fitted = fit_decoders(rows, targets, alphas, calibration=calibration, n_folds=n_folds)
+    return Decoders(fitted, rows, targets, calibration)
+
+
+def decode(decoders, responses):
+    return {name: made.calibration.apply(made.values) for name, made in decoders.predict(responses)}
+
+
 @pytest.fixture(params=["inductive", "transductive", "none"])
 def decoders(request):
     X, targets, _ = example()
-    return fit_decoders(TrainingRows(X), targets, ALPHAS, calibration=request.param, n_folds=4)
+    return fit(X, targets, calibration=request.param, n_folds=4)
 
 
 def test_decodes_as_estimators_with_coefficients_do(decoders):
     X, targets, new = example()
-    made = decoders.decode(new)
+    made = decode(decoders, new)
     for name, values in targets.items():
         estimator = RidgeCV(ALPHAS[name], n_folds=4).fit(X, values.reshape(50, -1))
         statistics = (
@@ -42,14 +52,16 @@ def test_decodes_as_estimators_with_coefficients_do(decoders):
             estimator.cv_prediction_std_,
         )
         calibration = Calibration(*statistics, name=decoders.calibration)
-        assert_allclose(decoders.alphas[name], estimator.alpha_)
+        assert_array_equal(decoders.fitted[name].arrays["alphas"], estimator.alpha_)
         assert_allclose(made[name], calibration.apply(estimator.predict(new)), rtol=1e-4, atol=1e-4)
 
 
 def test_projections_are_patterns_times_coefficients(decoders):
     _, targets, new = example()
     for name, made in decoders.project(new):
-        estimator = Ridge(decoders.alphas[name]).fit(decoders.rows.responses, targets[name].reshape(50, -1))
+        estimator = Ridge(decoders.fitted[name].arrays["alphas"][0]).fit(
+            decoders.rows.responses, targets[name].reshape(50, -1)
+        )
         assert_allclose(made.values, new @ estimator.coef_.T, rtol=1e-4, atol=1e-5)
         assert_allclose(made.intercept, estimator.intercept_, rtol=1e-5)
         assert_allclose(made.training_mean, targets[name].reshape(50, -1).mean(0), rtol=1e-5)
@@ -59,22 +71,12 @@ def test_projections_are_patterns_times_coefficients(decoders):
 @pytest.mark.parametrize("decoders", ["inductive"], indirect=True)
 def test_under_inductive_a_picture_does_not_depend_on_its_batch(decoders):
     _, _, new = example()
-    together, moved = decoders.decode(new), decoders.decode(new[::-1].copy())
+    together, moved = decode(decoders, new), decode(decoders, new[::-1].copy())
     for row in range(len(new)):
-        alone = decoders.decode(new[row : row + 1])
+        alone = decode(decoders, new[row : row + 1])
         for name in together:
             assert_allclose(alone[name][0], together[name][row], rtol=1e-5, atol=1e-5)
             assert_allclose(moved[name][len(new) - 1 - row], together[name][row], rtol=1e-5, atol=1e-5)
-
-
-def test_what_was_learnt_rebuilds_the_decoders_bit_for_bit(decoders):
-    X, targets, new = example()
-    fitted = {name: decoders.fitted(name) for name in targets}
-    rebuilt = Decoders.from_learnt(fitted, TrainingRows(X), targets, decoders.calibration)
-    assert rebuilt.facts == decoders.facts
-    for name, values in decoders.decode(new).items():
-        assert_array_equal(rebuilt.alphas[name], decoders.alphas[name])
-        assert_array_equal(rebuilt.decode(new)[name], values)
 
 
 OTHERS = {"latents": (1e-4, 1.0), "vision": tuple(np.geomspace(1e-3, 1e5, 11)), "text": (0.0,), "depth": (1e4, 3e4)}
@@ -87,12 +89,12 @@ def test_a_groups_decoder_is_the_same_bits_alone_and_beside_others(group, calibr
     X, _, new = example()
     rng = np.random.default_rng(2)
     targets = {name: (X @ rng.standard_normal((12, 5)) + 1).astype(np.float32) for name in OTHERS}
-    together = fit_decoders(TrainingRows(X), targets, OTHERS, calibration=calibration)
-    alone = fit_decoders(TrainingRows(X), {group: targets[group]}, {group: OTHERS[group]}, calibration=calibration)
-    assert together.facts[group] == alone.facts[group]
-    for name, values in alone.fitted(group).arrays.items():
-        assert_array_equal(together.fitted(group).arrays[name], values)
-    assert_array_equal(together.decode(new)[group], alone.decode(new)[group])
+    together = fit(X, targets, OTHERS, calibration)
+    alone = fit(X, {group: targets[group]}, {group: OTHERS[group]}, calibration)
+    assert together.fitted[group].facts == alone.fitted[group].facts
+    for name, values in alone.fitted[group].arrays.items():
+        assert_array_equal(together.fitted[group].arrays[name], values)
+    assert_array_equal(decode(together, new)[group], decode(alone, new)[group])
     for one, same in zip(dict(together.project(new))[group], dict(alone.project(new))[group], strict=True):
         assert_array_equal(one, same)
 
@@ -105,8 +107,8 @@ def test_targets_on_disk_in_half_precision_decode_nearly_alike(tmp_path):
             tmp_path / name, shape=values.shape, chunks=(16, *values.shape[1:]), dtype="float16"
         )
         stored[name][:] = values
-    exact = fit_decoders(TrainingRows(X), targets, ALPHAS, n_folds=4).decode(new)
-    for name, values in fit_decoders(TrainingRows(X), stored, ALPHAS, n_folds=4).decode(new).items():
+    exact = decode(fit(X, targets, n_folds=4), new)
+    for name, values in decode(fit(X, stored, n_folds=4), new).items():
         spread = exact[name] - exact[name].mean(0)
         assert np.linalg.norm(values - exact[name]) < 1e-3 * np.linalg.norm(spread)
 
@@ -126,25 +128,22 @@ def test_single_trials_calibrate_on_left_out_averages():
     stimuli = np.repeat(np.arange(120), 3)
     trials = (signal[stimuli] + 2 * rng.standard_normal((360, 10))).astype(np.float32)
     targets = {"y": (signal @ rng.standard_normal((10, 4))).astype(np.float32)}
-    made = fit_decoders(TrainingRows(trials, stimuli), targets, {"y": (1.0,)})
-    rows_alone = fit_decoders(TrainingRows(trials), {"y": targets["y"][stimuli]}, {"y": (1.0,)})
-    assert (made.cv_statistics["y"][1] < 0.9 * rows_alone.cv_statistics["y"][1]).all()
-    predicted = made.decode(TrainingRows(trials, stimuli).averages())["y"]
+    made = fit(trials, targets, {"y": (1.0,)}, stimuli=stimuli)
+    rows_alone = fit(trials, {"y": targets["y"][stimuli]}, {"y": (1.0,)})
+    spreads = (decoders.fitted["y"].arrays["prediction_std"] for decoders in (made, rows_alone))
+    assert np.less(next(spreads), 0.9 * next(spreads)).all()
+    predicted = decode(made, made.rows.averages())["y"]
     assert_allclose(predicted.std(0), targets["y"].std(0), rtol=0.15)
 
 
 def test_what_it_was_fitted_to_must_be_the_same():
     X, targets, _ = example()
-    fitted = {"latents": fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")}
+    fitted = fit(X, targets).fitted
     with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
-        Decoders.from_learnt(fitted, TrainingRows(X), {"latents": targets["latents"][:, 1:]}, "inductive")
-    plain = {
-        "latents": fit_decoders(TrainingRows(X), targets, {**ALPHAS, "latents": (1.0,)}, calibration="none").fitted(
-            "latents"
-        )
-    }
+        Decoders(fitted, TrainingRows(X), targets | {"latents": targets["latents"][:, 1:]}, "inductive")
+    plain = fit(X, targets, {**ALPHAS, "latents": (1.0,)}, "none").fitted
     with pytest.raises(RunError, match=r"latents lacks prediction_mean, prediction_std: fit it again"):
-        Decoders.from_learnt(plain, TrainingRows(X), targets, "inductive")
+        Decoders(plain, TrainingRows(X), targets, "inductive")
 
 
 @pytest.mark.usefixtures("types_unchecked")
@@ -160,6 +159,7 @@ def test_what_it_was_fitted_to_must_be_the_same():
         ("alphas", np.ones(9, int), r"int64 \(9,\)"),
         ("alphas", np.ones(9, np.complex64), r"complex64 \(9,\)"),
         ("alphas", np.full(9, np.nan), r"expected a finite number"),
+        ("alphas", np.arange(9.0), r"latents has several alphas, expected one"),
         ("prediction_mean", np.zeros(3), r"latents came as float64 \(3,\), expected"),
         ("prediction_std", np.zeros((1, 9)), r"prediction_std of the decoder of latents came as float64 \(1, 9\)"),
     ],
@@ -167,19 +167,19 @@ def test_what_it_was_fitted_to_must_be_the_same():
 @pytest.mark.parametrize("calibration", ["inductive", "transductive"])
 def test_stored_arrays_are_a_finite_number_per_target(entry, values, words, calibration):
     X, targets, _ = example()
-    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    arrays, facts = fit(X, targets).fitted["latents"]
     odd = {"latents": FittedDecoder({**arrays, entry: np.asarray(values)}, facts)}
     with pytest.raises(RunError, match=rf"{words}.*: fit it again"):
-        Decoders.from_learnt(odd, TrainingRows(X), targets, calibration)
+        Decoders(odd, TrainingRows(X), targets, calibration)
 
 
 @pytest.mark.parametrize("calibration", ["inductive", "transductive"])
 def test_half_of_the_statistics_is_not_enough(calibration):
     X, targets, _ = example()
-    arrays, facts = fit_decoders(TrainingRows(X), targets, ALPHAS).fitted("latents")
+    arrays, facts = fit(X, targets).fitted["latents"]
     half = {name: values for name, values in arrays.items() if name != "prediction_std"}
     with pytest.raises(RunError, match="latents lacks prediction_std: fit it again"):
-        Decoders.from_learnt({"latents": FittedDecoder(half, facts)}, TrainingRows(X), targets, calibration)
+        Decoders({"latents": FittedDecoder(half, facts)}, TrainingRows(X), targets, calibration)
 
 
 def test_targets_of_another_number_of_stimuli_are_refused_before_anything_is_fitted():

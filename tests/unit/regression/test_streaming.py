@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from braindiffuser.regression import streaming
 from braindiffuser.regression.rows import n_columns
-from braindiffuser.regression.streaming import apply_smoothers, for_each_block, step_of
+from braindiffuser.regression.streaming import apply_smoother, for_each_block, step_of
 
 
 @pytest.fixture(params=["2-d", "tokens", "zarr"])
@@ -72,7 +72,7 @@ def test_answers_do_not_depend_on_the_number_of_cores():
     try:
         for n in (1, 2, 3):
             torch.set_num_threads(n)
-            made.append(apply_smoothers({1.0: torch.from_numpy(A)}, Y, np.ones(20_000)))
+            made.append(apply_smoother(torch.from_numpy(A), Y))
     finally:
         torch.set_num_threads(threads)
     for other in made[1:]:
@@ -81,18 +81,13 @@ def test_answers_do_not_depend_on_the_number_of_cores():
 
 
 @pytest.mark.parametrize("columns", [1, 8, 1000])
-def test_application_is_a_product_each_target_by_its_alpha(targets, columns, monkeypatch):
+def test_application_is_a_product(targets, columns, monkeypatch):
     monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", columns)
-    rng = np.random.default_rng(1)
     Y = np.asarray(targets[:]).reshape(40, -1).astype(np.float64)
-    smoothers = {alpha: torch.from_numpy(rng.standard_normal((6, 40)).astype(np.float32)) for alpha in (1.0, 2.0)}
-    alphas = rng.choice([1.0, 2.0], Y.shape[1])
+    A = torch.from_numpy(np.random.default_rng(1).standard_normal((6, 40)).astype(np.float32))
     seen = []
-    applied = apply_smoothers(smoothers, targets, alphas, lambda _, done, total: seen.append((done, total)))
-    for column, alpha in enumerate(alphas):
-        assert_allclose(
-            applied.values[:, column], smoothers[alpha].double().numpy() @ Y[:, column], rtol=1e-4, atol=1e-4
-        )
+    applied = apply_smoother(A, targets, lambda _, done, total: seen.append((done, total)))
+    assert_allclose(applied.values, A.double().numpy() @ Y, rtol=1e-4, atol=1e-4)
     assert_allclose(applied.mean, Y.mean(0), rtol=1e-6, atol=1e-7)
     assert_allclose(applied.std, Y.std(0), rtol=1e-5)
     assert seen[-1] == (Y.shape[1], Y.shape[1])
@@ -104,7 +99,7 @@ def test_a_large_mean_costs_float32_nothing():
     Y = (rng.standard_normal((2000, 3)) + 1e4).astype(np.float32)
     A = rng.standard_normal((5, 2000))
     A += (1 - A.sum(1, keepdims=True)) / 2000
-    applied = apply_smoothers({1.0: torch.from_numpy(A.astype(np.float32))}, Y, np.ones(3))
+    applied = apply_smoother(torch.from_numpy(A.astype(np.float32)), Y)
     expected = A.astype(np.float32).astype(np.float64) @ Y.astype(np.float64)
     assert_allclose(applied.values, expected, rtol=2e-7)
     assert_allclose(applied.mean, Y.mean(0, dtype=np.float64), rtol=1e-9)
@@ -113,7 +108,7 @@ def test_a_large_mean_costs_float32_nothing():
 
 def test_a_target_that_never_varies_has_no_spread():
     Y = np.full((30, 2), 0.1, np.float32)
-    applied = apply_smoothers({1.0: torch.full((1, 30), 1 / 30)}, Y, np.ones(2))
+    applied = apply_smoother(torch.full((1, 30), 1 / 30), Y)
     assert_allclose(applied.values, 0.1, rtol=1e-6)
     assert (applied.std < 1e-8).all()
 

@@ -1,4 +1,3 @@
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,17 +50,6 @@ def test_arrow_points_to_better():
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_a_missing_score_prints_as_a_dash(value):
     assert tables.format_score(metric(0.5), value) == "–"
-
-
-def test_frame_holds_the_unrounded_numbers():
-    scores = {"metrics": {"pixcorr": metric(1 / 3, mean_image=0.1), "swav": metric(0.4, better=False, chance=0.5)}}
-    frame = tables.scores_frame(scores)
-    assert list(frame.index) == ["pixcorr", "swav"]
-    assert frame.loc["pixcorr", "reconstruction"] == 1 / 3
-    assert frame.loc["pixcorr", "mean_image_low"] == pytest.approx(0.09)
-    assert np.isnan(frame.loc["pixcorr", "ceiling"])
-    assert np.isnan(frame.loc["pixcorr", "chance"])
-    assert not frame.loc["swav", "higher_is_better"]
 
 
 def test_markdown_has_one_cell_per_column_and_escapes_bars():

@@ -1,5 +1,7 @@
 """Laws of extracted latents: each picture's depend on that picture, its id and the seed alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from pydantic import ValidationError
 
 from braindiffuser import images
 from braindiffuser.networks.vdvae import VDVAEConfig, unflatten_latents
-from braindiffuser.targets.settings import LatentConfig
+from braindiffuser.targets.vdvae import VDVAELatents
 from braindiffuser.targets.vdvae_latents import extract_latents, posterior_noise
 
 TINY = VDVAEConfig(
@@ -20,6 +22,7 @@ TINY = VDVAEConfig(
     num_mixtures=2,
 )
 IDS = np.array([7, 3, 2**40, 0, 3])
+LatentConfig = partial(VDVAELatents, checkpoint="any")
 SAMPLE, MEAN = LatentConfig(n_layers=3), LatentConfig(n_layers=3, posterior="mean")
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 

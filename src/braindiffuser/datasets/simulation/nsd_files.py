@@ -21,6 +21,7 @@ from scipy.io import savemat
 from braindiffuser.arrays import RawPictures
 from braindiffuser.datasets.beta_files import BETA_SCALE, read_betas
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
+from braindiffuser.datasets.nsd_layout import CAPTIONS, DESIGN, STIMULI, betas_folder, functional_folder, label_folder
 from braindiffuser.files import replacing
 
 MAT_HEADER = b"MATLAB 5.0 MAT-file, simulated by braindiffuser"
@@ -32,7 +33,6 @@ BLANKS = 0.2
 """At least this share of a run's slots shows no picture."""
 TRIAL_SECONDS = 4
 CAPTION_TYPE = "<U250"
-BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
 
 
 @dataclass(frozen=True)
@@ -88,33 +88,19 @@ def _split_evenly(n: int, parts: int) -> list[int]:
     return [n // parts + (part < n % parts) for part in range(parts)]
 
 
-def betas_path(folder: Path, subject: int, session: int, betas_format: str) -> Path:
-    """Return the path of a session's betas; both numbers count from 1."""
-    return _betas_dir(folder, subject) / f"betas_session{session:02}.{betas_format}"
-
-
-def _betas_dir(folder: Path, subject: int) -> Path:
-    return folder / "nsddata_betas" / "ppdata" / f"subj{subject:02}" / "func1pt8mm" / BETAS_VERSION
-
-
-def _functional_dir(folder: Path, subject: int) -> Path:
-    return folder / "nsddata" / "ppdata" / f"subj{subject:02}" / "func1pt8mm"
-
-
 def write_design(folder: Path, design: Design) -> None:
     """Write `nsd_expdesign.mat` (all double, 1-based) and `nsd_stim_info_merged.csv`."""
-    experiment = folder / "nsddata" / "experiments" / "nsd"
     variables = {
         "masterordering": design.ordering[None],
         "subjectim": design.subject_stimuli,
         "sharedix": design.shared[None],
         "stimpattern": design.trial_pattern,
     }
-    with replacing(experiment / "nsd_expdesign.mat") as path:
+    with replacing(folder / DESIGN) as path:
         savemat(path, {name: values.astype(np.float64) for name, values in variables.items()})
         with path.open("r+b") as file:  # SciPy writes the time here; the same settings must give the same bytes
             file.write(MAT_HEADER.ljust(116))
-    with replacing(experiment / "nsd_stim_info_merged.csv") as path:
+    with replacing(folder / DESIGN.with_name("nsd_stim_info_merged.csv")) as path:
         _stimulus_table(design).to_csv(path)
 
 
@@ -134,12 +120,9 @@ def _stimulus_table(design: Design) -> pd.DataFrame:
 
 def write_stimuli(folder: Path, raw: RawPictures, captions: Sequence[Sequence[str]]) -> None:
     """Write `nsd_stimuli.hdf5` and five captions per stimulus, both by 0-based id."""
-    with (
-        replacing(folder / "nsddata_stimuli" / "stimuli" / "nsd" / "nsd_stimuli.hdf5") as path,
-        h5py.File(path, "w") as file,
-    ):
+    with replacing(folder / STIMULI) as path, h5py.File(path, "w") as file:
         file.create_dataset("imgBrick", data=raw)
-    with replacing(folder / "annots" / "COCO_73k_annots_curated.npy") as path:
+    with replacing(folder / CAPTIONS) as path:
         np.save(path, np.array(captions, CAPTION_TYPE))
 
 
@@ -177,8 +160,7 @@ def write_behaviour(folder: Path, subject: int, design: Design, n_trials: int, r
         "BUTTON": 1 + (correct == is_old).astype(int),
         "MISSINGDATA": 0,
     }
-    path = folder / "nsddata" / "ppdata" / f"subj{subject:02}" / "behav" / "responses.tsv"
-    with replacing(path) as temporary:
+    with replacing(functional_folder(folder, subject).with_name("behav") / "responses.tsv") as temporary:
         pd.DataFrame(table).to_csv(temporary, sep="\t", index=False, na_rep="NaN")
 
 
@@ -186,7 +168,7 @@ def write_anatomy(
     folder: Path, subject: int, grid: tuple[int, int, int], brain: pd.DataFrame, labels: Mapping[str, Sequence[str]]
 ) -> None:
     """Write brain mask, pRF volumes, ROI volumes (−1 no cortex, 0 no label, from 1 the labels) and label tables."""
-    functional = _functional_dir(folder, subject)
+    functional = functional_folder(folder, subject)
     _write_volume(functional / "brainmask.nii.gz", np.ones(len(brain), np.int16), brain, grid)
     for name in ("angle", "eccentricity", "size"):
         outside = np.nan if name == "angle" else 0.0  # as where eccentricity is 0
@@ -198,8 +180,7 @@ def write_anatomy(
             values = np.where(side, brain[roi], -1).astype(np.float64)
             _write_volume(functional / "roi" / f"{prefix}{roi}.nii.gz", values, brain, grid, -1.0)
         lines = [f"{number} {name}" for number, name in enumerate(["Unknown", *names])]
-        table = folder / "nsddata" / "freesurfer" / f"subj{subject:02}" / "label" / f"{roi}.mgz.ctab"
-        with replacing(table) as path:
+        with replacing(label_folder(folder, subject) / f"{roi}.mgz.ctab") as path:
             path.write_text("\n".join(lines) + "\n")
 
 
@@ -213,7 +194,7 @@ def write_validity(
 ) -> None:
     """Write `valid_sessionNN.nii.gz` (0 or 1), or without a session `valid.nii.gz` (share of sessions)."""
     name = "valid.nii.gz" if session is None else f"valid_session{session:02}.nii.gz"
-    _write_volume(_functional_dir(folder, subject) / name, valid, brain, grid)
+    _write_volume(functional_folder(folder, subject) / name, valid, brain, grid)
 
 
 def write_betas(
@@ -237,14 +218,14 @@ def write_betas(
 
 def write_ncsnr(folder: Path, subject: int, session_paths: Sequence[Path], design: Design, brain: pd.DataFrame) -> None:
     """Measure `ncsnr.nii.gz` on the betas that were written (session 1 first), as NSD does."""
-    grid = nib.load(_functional_dir(folder, subject) / "brainmask.nii.gz").shape
+    grid = nib.load(functional_folder(folder, subject) / "brainmask.nii.gz").shape
     mask = np.zeros(grid, bool)
     mask[brain["x"], brain["y"], brain["z"]] = True  # the brain's rows are in C order
     per_session = np.split(design.trial_stimuli(subject), len(design.trial_pattern))[: len(session_paths)]
     accumulator = NoiseCeilingAccumulator(pd.DataFrame({"stimulus_id": np.concatenate(per_session)}), len(brain))
     for path, stimulus_ids in zip(session_paths, per_session, strict=True):
         accumulator.add(stimulus_ids, read_betas(path, mask))
-    _write_volume(_betas_dir(folder, subject) / "ncsnr.nii.gz", accumulator.finish(), brain, grid)
+    _write_volume(betas_folder(folder, subject) / "ncsnr.nii.gz", accumulator.finish(), brain, grid)
 
 
 def _write_volume(

@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
 
 from braindiffuser.arrays import Matrix, RawPictures, Responses
+from braindiffuser.datasets.nsd_layout import SCENES, SIMULATED, betas_folder
 from braindiffuser.datasets.simulation import brain as brains
 from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
@@ -33,7 +34,6 @@ from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.progress import Progress, silent
 
-SUMMARY = "simulated.json"
 TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli", "annots", "truth")
 """Folders that a recording is written to."""
 NOISE_WIDTH = 0.5
@@ -103,7 +103,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
 
 
 def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
-    summary_path = folder / SUMMARY
+    summary_path = folder / SIMULATED
     if not summary_path.exists():
         foreign = [name for name in TOPS if (folder / name).exists()]
         if foreign:
@@ -126,8 +126,8 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
 
 
 def _session_paths(folder: Path, config: SimulatedSubject) -> list[Path]:
-    numbers = range(1, config.n_sessions + 1)
-    return [files.betas_path(folder, config.subject, number, config.betas_format) for number in numbers]
+    betas = betas_folder(folder, config.subject)
+    return [betas / f"betas_session{number:02}.{config.betas_format}" for number in range(1, config.n_sessions + 1)]
 
 
 def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) -> None:
@@ -143,7 +143,7 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_voxels": config.n_early + config.n_higher,
         },
     }
-    with replacing(folder / SUMMARY) as path:
+    with replacing(folder / SIMULATED) as path:
         path.write_text(json.dumps(summary, indent=2) + "\n")
 
 
@@ -185,7 +185,7 @@ def _write_stimuli(
         }
         for number, scene in enumerate(scenes)
     ]
-    with replacing(folder / "truth" / "scenes.csv") as path:
+    with replacing(folder / SCENES) as path:
         pd.DataFrame(rows).to_csv(path, index=False)
 
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from scipy.io import loadmat
 
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
-from braindiffuser.datasets.nsd_layout import held_out_ids, open_captions, open_nsd
+from braindiffuser.datasets.nsd_layout import SIMULATED, held_out_ids, open_captions, open_nsd
 from braindiffuser.datasets.simulation import simulate as simulated
 from braindiffuser.datasets.simulation.brain import draw_brain
 from braindiffuser.datasets.simulation.nsd_files import draw_design
@@ -143,7 +143,7 @@ def test_stimulus_table_and_behaviour_agree_with_the_design(folder, recording):
 def test_pictures_and_captions_show_the_scenes(folder):
     captions = open_captions(folder)
     scenes = pd.read_csv(folder / "truth/scenes.csv")
-    assert len(captions) == len(scenes) == 144
+    assert len(captions.texts) == len(scenes) == 144
     with h5py.File(folder / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5") as file:
         assert (file["imgBrick"].shape, file["imgBrick"].dtype) == ((144, 32, 32, 3), np.uint8)
     raw = np.load(folder / "annots/COCO_73k_annots_curated.npy")
@@ -216,7 +216,7 @@ def test_rois_use_minus_one_zero_and_labels_in_both_hemispheres(folder):
 
 def test_reader_finds_regions_where_the_truth_has_them(recording, voxels):
     analysed = voxels[voxels["nsdgeneral"] > 0]
-    assert np.array_equal(recording.voxel_coordinates, analysed[["x", "y", "z"]])
+    assert np.array_equal(np.argwhere(recording.voxel_mask), analysed[["x", "y", "z"]])
     assert np.array_equal(recording.roi_masks["V2"], analysed["prf-visualrois"].isin([3, 4]))
     limits = {"ecc_0.5": (0, 0.5), "ecc_1": (0.5, 1), "ecc_2": (1, 2), "ecc_4": (2, 4), "ecc_4+": (4, np.inf)}
     for region, (lower, upper) in limits.items():
@@ -236,12 +236,12 @@ def test_dropouts_are_zero_in_their_session_only(folder, recording, voxels):
     analysed = voxels[voxels["nsdgeneral"] > 0].reset_index(drop=True)
     dropouts = analysed["dropout_session"].dropna()
     assert len(dropouts) == 2
-    shares = volume(folder, f"{FUNCTIONAL}/valid.nii.gz")[tuple(recording.voxel_coordinates.T)]
+    shares = volume(folder, f"{FUNCTIONAL}/valid.nii.gz")[recording.voxel_mask]
     for session, betas in recording.sessions():
         dead = ~betas.any(axis=0)
         assert np.flatnonzero(dead).tolist() == dropouts.index[dropouts == session].tolist()
         valid = volume(folder, f"{FUNCTIONAL}/valid_session{session:02}.nii.gz")
-        assert np.array_equal(valid[tuple(recording.voxel_coordinates.T)] == 0, dead)
+        assert np.array_equal(valid[recording.voxel_mask] == 0, dead)
     np.testing.assert_allclose(shares[dropouts.index], 0.8)
     assert (np.delete(shares, dropouts.index) == 1).all()
 
@@ -270,7 +270,7 @@ def test_measured_noise_ceiling_is_near_the_drawn_one(folder, recording, voxels)
     measured = volume(folder, f"{BETAS}/ncsnr.nii.gz")
     assert measured.dtype == np.float32
     analysed = voxels[voxels["nsdgeneral"] > 0]
-    ceiling = noise_ceiling(measured[tuple(recording.voxel_coordinates.T)], 3)
+    ceiling = noise_ceiling(measured[recording.voxel_mask], 3)
     assert np.corrcoef(ceiling, analysed["noise_ceiling"])[0, 1] > 0.7  # 96 pictures, 3 trials
     assert abs(np.median(ceiling) - analysed["noise_ceiling"].median()) < 6
     blind = voxels[voxels["kind"] == "unresponsive"]
@@ -366,7 +366,7 @@ def test_a_folder_that_holds_foreign_files_is_refused(name, folder, tmp_path):
 
 
 def test_every_folder_of_a_recording_is_known(folder):
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*simulated.TOPS, simulated.SUMMARY])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*simulated.TOPS, SIMULATED.name])
 
 
 @pytest.mark.parametrize("content", ["", "the user's", "[]", "{}", '{"config": 3}'])
