@@ -67,9 +67,7 @@ class BrainDiffuser(Generator):
     def influences(self, device: str) -> dict[str, Any]:
         """Return all entries, with precision resolved for this device."""
         own = super().influences(device)
-        on_cpu = device.partition(":")[0] == "cpu"
-        half = self.diffusion.precision == "half" and not on_cpu
-        return {**own, "diffusion": {**own["diffusion"], "precision": "float16" if half else "float32"}}
+        return {**own, "diffusion": {**own["diffusion"], "precision": self.diffusion.dtype_on(device)}}
 
     def influences_of(self, variant: str, device: str) -> dict[str, Any]:
         """Return the first stage's entries for its own pictures, and the second stage's for all others."""
@@ -97,12 +95,14 @@ class BrainDiffuser(Generator):
         return draw
 
     def _open_diffusion(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:
+        import torch
+
         from braindiffuser.generators.diffusion import DiffusionNetworks, Embeddings, reconstruct
-        from braindiffuser.generators.placement import place, torch_dtype
+        from braindiffuser.generators.placement import place
         from braindiffuser.networks.checkpoints import load_autoencoder, load_unet
 
         device, offload = networks.device, self.diffusion.offload
-        dtype = torch_dtype(self.diffusion.precision, device)
+        dtype = getattr(torch, self.diffusion.dtype_on(str(device)))
 
         def load_unet_there(folder: Path) -> Any:
             return place(load_unet(folder, dtype), device, offload)

@@ -1,4 +1,4 @@
-"""Device and precision of the second stage's networks."""
+"""Where the second stage's networks wait and compute."""
 
 from __future__ import annotations
 
@@ -7,22 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from braindiffuser.networks.choices import Precision
-
 Network = TypeVar("Network", bound=torch.nn.Module)
-
-
-def torch_dtype(precision: Precision, device: torch.device | str) -> torch.dtype:
-    """Return the precision in force on a device: float16 for "half" on a GPU, else float32 (on a CPU half is slower).
-
-    Does not check that the device exists.
-
-    Example:
-        >>> torch_dtype("half", "cuda:1"), torch_dtype("half", "cpu")
-        (torch.float16, torch.float32)
-    """
-    on_cpu = str(device).partition(":")[0] == "cpu"
-    return torch.float16 if precision == "half" and not on_cpu else torch.float32
 
 
 def place(network: Network, device: torch.device | str, offload: bool = False) -> Network:

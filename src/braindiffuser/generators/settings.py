@@ -41,8 +41,8 @@ class DiffusionConfig(Settings):
     )
     noise_level: NoiseLevel = Field(
         "as-published",
-        description="Timestep to which noise is added. as-published: one above the first denoised (741, then 721); "
-        "consistent: the first denoised (721).",
+        description="Timestep to which noise is added. as-published: one above the first denoised (at strength 0.75: 741, then "
+        "721); consistent: the first denoised (721).",
     )
     sampler: SamplerName = Field(
         "ddim",
@@ -63,3 +63,8 @@ class DiffusionConfig(Settings):
     offload: bool = runtime(
         False, description="Networks wait in main memory and go to the GPU a layer at a time: slower, for small GPUs."
     )
+
+    def dtype_on(self, device: str) -> Literal["float16", "float32"]:
+        """Return the precision in force on a device; on a CPU half precision is slower, so it is not used."""
+        on_cpu = device.partition(":")[0] == "cpu"
+        return "float16" if self.precision == "half" and not on_cpu else "float32"

@@ -18,7 +18,7 @@ class CLIPText(Target):
     stored_as: ClassVar[Literal["float16", "float32"]] = "float32"
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
-    checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed captions."""

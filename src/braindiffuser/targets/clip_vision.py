@@ -22,7 +22,7 @@ class CLIPVision(Target):
         "once",
         description="How pictures are resized for CLIP. once: bicubic; as-published: via 512 pixels, bilinear, in 8 bits.",
     )
-    checkpoint: FolderPath = Field(description="Checkpoint folder of the CLIP.")
+    checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""
