@@ -197,7 +197,7 @@ def test_a_damaged_network_is_named(experiment, tmp_path):
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(1000)
     run = begun(experiment.changed({"targets": {"latents": {"checkpoint": str(folder)}}}), tmp_path / "run", "prepare")
-    with pytest.raises(RunError, match=r"the checkpoint .*vdvae cannot be used: .*is damaged or cut short"):
+    with pytest.raises(RunError, match=r"the checkpoint .*vdvae cannot be used: .*is damaged, cut short or no checkpoint"):
         run.do("extract")
 
 
@@ -259,7 +259,7 @@ def test_scores_do_not_depend_on_how_many_pictures_are_held(finished, monkeypatc
 
     monkeypatch.setattr(images, "BATCH", 4)
     monkeypatch.setattr(images, "load_png", counting)
-    _, per_image = _score(finished._work)
+    _, per_image = _score(finished._context)
     assert max(held) == 4
     stored = finished.results.read_table("per_image.csv")
     pd.testing.assert_frame_equal(per_image.reset_index(drop=True), stored, atol=1e-5)
