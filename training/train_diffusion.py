@@ -26,7 +26,7 @@ from braindiffuser.networks.checkpoints import (
     save_network,
 )
 from braindiffuser.networks.clip import mean_text_tokens, pixel_values, vision_tokens
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 
 CONFIG = VersatileConfig(
@@ -115,7 +115,7 @@ def main() -> None:
     device = arguments.device
     pool = {name: tensor.to(device) for name, tensor in encode_pool(folder / "pool.safetensors", device).items()}
     spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
-    signal = VERSATILE_DIFFUSION.alphas_cumprod.float()
+    signal = SCALED_LINEAR.alphas_cumprod.float()
     network = DualGuidedUNet(CONFIG)
     if arguments.warm_start:
         network.load_state_dict(load_unet(BUNDLED / "demo" / "unet").state_dict())

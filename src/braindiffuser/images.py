@@ -61,7 +61,7 @@ class PictureReader:
         return PictureReader(self.keys[rows], self.read)
 
 
-def batches(n: int) -> Iterator[slice]:
+def batch_slices(n: int) -> Iterator[slice]:
     """Cut n pictures into slices of at most `BATCH`; n = 0 yields one empty slice."""
     for start in range(0, max(n, 1), BATCH):
         yield slice(start, min(start + BATCH, n))

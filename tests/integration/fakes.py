@@ -26,7 +26,7 @@ from braindiffuser.part import runtime
 from braindiffuser.progress import silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.regressor import Regressor
-from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
+from braindiffuser.report.sections import PictureGroup, PictureGroups, PictureRef, Section, Text
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 N_TRAIN, N_TEST, N_FURTHER, SIDE = 12, 5, 4, 16
@@ -315,7 +315,7 @@ class Names(Analysis):
         section = Section(
             name=self.label,
             title="Names",
-            blocks=(Text(text=f"{self.word} {len(names)} of {data.subject}"), Pictures(groups=groups)),
+            blocks=(Text(text=f"{self.word} {len(names)} of {data.subject}"), PictureGroups(groups=groups)),
         )
         facts = {
             "names": names,

@@ -7,7 +7,7 @@ import pytest
 
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks import catalogue, clip, convert
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR
 
 PAPER = {
     "dataset.sessions": 37,
@@ -71,8 +71,8 @@ def test_the_noise_schedule_is_scaled_linear_from_00085_to_0120_in_1000_steps():
     signal = 1.0
     for step in range(n):
         signal *= 1 - (first + (last - first) * step / (n - 1)) ** 2
-    assert len(VERSATILE_DIFFUSION.alphas_cumprod) == n
-    assert float(VERSATILE_DIFFUSION.alphas_cumprod[-1]) == pytest.approx(signal, rel=1e-5)
+    assert len(SCALED_LINEAR.alphas_cumprod) == n
+    assert float(SCALED_LINEAR.alphas_cumprod[-1]) == pytest.approx(signal, rel=1e-5)
 
 
 def test_the_files_are_those_that_were_published():
@@ -91,4 +91,4 @@ def test_the_files_are_those_that_were_published():
     }
     files = {file.name: (file.licence, file.sha256) for file in catalogue.ALL}
     assert {name: files[name] for name in published} == published
-    assert catalogue.CLIP_VIT_L14.on_hub[1] == "32bd64288804d66eefd0ccbe215aa642df71cc41"
+    assert catalogue.CLIP_FILE.on_hub[1] == "32bd64288804d66eefd0ccbe215aa642df71cc41"

@@ -9,7 +9,7 @@ from braindiffuser.images import (
     BATCH,
     PictureReader,
     PictureSource,
-    batches,
+    batch_slices,
     common_size,
     from_uint8,
     load_png,
@@ -131,7 +131,7 @@ def test_size_of_files_is_read_from_their_headers(rng, tmp_path):
 @pytest.mark.parametrize("n", [0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH + 3])
 def test_batches_hold_every_picture_once_in_order_and_never_many(n):
     numbers = np.arange(n)
-    parts = [numbers[rows] for rows in batches(n)]
+    parts = [numbers[rows] for rows in batch_slices(n)]
     np.testing.assert_array_equal(np.concatenate(parts), numbers)
     assert max(len(part) for part in parts) <= BATCH
     assert len(parts) >= 1

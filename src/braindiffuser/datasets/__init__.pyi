@@ -4,7 +4,7 @@ from .nsd import NSD as NSD
 from .nsd_layout import open_nsd as open_nsd
 from .nsd_layout import open_stimuli as open_stimuli
 from .recording import Recording as Recording
-from .responses import Responses as Responses
+from .responses import SplitResponses as SplitResponses
 from .responses import average_responses as average_responses
 from .responses import trial_responses as trial_responses
 from .rois import MAXIMISED_REGIONS as MAXIMISED_REGIONS

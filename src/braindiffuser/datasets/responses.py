@@ -25,7 +25,7 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class Responses:
+class SplitResponses:
     """What the decoders are fitted to and tested on.
 
     Attributes:
@@ -54,7 +54,7 @@ class Responses:
     std_: Float[np.ndarray, " n_voxels"]
 
 
-def average_responses(recording: Recording, normalisation: Normalisation = "session") -> Responses:
+def average_responses(recording: Recording, normalisation: Normalisation = "session") -> SplitResponses:
     """Read every session of a recording once and return its responses."""
     accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation)
     for session, betas in recording.sessions():
@@ -142,7 +142,7 @@ class ResponseAccumulator:
                 self._sums[split][row] += prepared[trial]
         self._done.append(session)
 
-    def finish(self) -> Responses:
+    def finish(self) -> SplitResponses:
         """Average and z-score the sums in place; the accumulator is unusable afterwards.
 
         Raises:
@@ -157,7 +157,7 @@ class ResponseAccumulator:
             self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)
         mean, std = column_statistics(self._sums["train"])
         train, test = (standardise(self._sums[split], mean, std, in_place=True) for split in SPLITS)
-        return Responses(
+        return SplitResponses(
             train=train,
             test=test,
             train_ids=self._stimuli["train"][0],
@@ -208,7 +208,7 @@ class ResponseAccumulator:
 
 
 def trial_responses(
-    recording: Recording, responses: Responses, normalisation: Normalisation
+    recording: Recording, responses: SplitResponses, normalisation: Normalisation
 ) -> tuple[Float32[np.ndarray, "n_trials n_voxels"], Int[np.ndarray, " n_trials"]]:
     """Read every session again and return single training trials, in the units of the averaged responses.
 

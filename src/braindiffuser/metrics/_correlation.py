@@ -7,13 +7,13 @@ from jaxtyping import Float
 
 from braindiffuser.arrays import Matrix, Vector
 
-Features = Float[np.ndarray, "_ _"]
+FeatureRows = Float[np.ndarray, "_ _"]
 """One feature vector per picture, (n, d); shapes are checked in the functions."""
 
 _COLUMNS_AT_ONCE = 8192
 
 
-def correlation_matrix(seen: Features, made: Features) -> Matrix:
+def correlation_matrix(seen: FeatureRows, made: FeatureRows) -> Matrix:
     """Correlate every stimulus with every reconstruction.
 
     c(i, j) = ⟨s_i − s̄_i, m_j − m̄_j⟩ / (‖s_i − s̄_i‖ ‖m_j − m̄_j‖)
@@ -39,7 +39,7 @@ def correlation_matrix(seen: Features, made: Features) -> Matrix:
     return correlations
 
 
-def paired_correlation(seen: Features, made: Features) -> Vector:
+def paired_correlation(seen: FeatureRows, made: FeatureRows) -> Vector:
     """Correlate each stimulus with its own reconstruction: the diagonal of `correlation_matrix`, (n,) in [−1, 1]."""
     _check_pairs(seen, made)
     correlations = np.empty(len(seen))
@@ -54,7 +54,7 @@ def paired_correlation(seen: Features, made: Features) -> Vector:
     return clipped
 
 
-def _check_pairs(seen: Features, made: Features) -> None:
+def _check_pairs(seen: FeatureRows, made: FeatureRows) -> None:
     if seen.shape != made.shape:
         raise ValueError(
             f"features of seen pictures have shape {seen.shape} and those of reconstructions {made.shape}; both must be"
@@ -66,12 +66,12 @@ def _check_pairs(seen: Features, made: Features) -> None:
             raise ValueError(f"features of {name} hold a value that is not finite, first in row {row}")
 
 
-def _row_means(features: Features) -> Vector:
+def _row_means(features: FeatureRows) -> Vector:
     means: Vector = features.mean(axis=1, dtype=np.float64)
     return means
 
 
-def _inverse_norms(features: Features, squares: Vector) -> Vector:
+def _inverse_norms(features: FeatureRows, squares: Vector) -> Vector:
     """Return 1 / ‖x − x̄‖ per row, and 0 for a row that is constant up to rounding."""
     norms = np.sqrt(squares)
     largest = np.maximum(features.max(axis=1, initial=0), -features.min(axis=1, initial=0))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.arrays import Pictures
-from braindiffuser.images import PictureSource, batches
+from braindiffuser.images import PictureSource, batch_slices
 
 Positions = Int[np.ndarray, " n"]
 """Positions among pictures, from 0."""
@@ -20,7 +20,7 @@ def mean_image(train_pictures: PictureSource) -> Pictures:
     """
     _check_training(len(train_pictures))
     n = len(train_pictures)
-    total = sum(train_pictures[rows].sum(axis=0, keepdims=True, dtype=np.float64) for rows in batches(n))
+    total = sum(train_pictures[rows].sum(axis=0, keepdims=True, dtype=np.float64) for rows in batch_slices(n))
     return (np.asarray(total) / n).astype(np.float32)
 
 

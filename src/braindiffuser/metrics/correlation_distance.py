@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from braindiffuser.arrays import Matrix, Vector
-from braindiffuser.metrics._correlation import Features, paired_correlation
+from braindiffuser.metrics._correlation import FeatureRows, paired_correlation
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 
 
@@ -22,7 +22,7 @@ class CorrelationDistance(FeatureMetric):
         return correlation_distance(seen, made)
 
 
-def correlation_distance(seen: Features, made: Features) -> Vector:
+def correlation_distance(seen: FeatureRows, made: FeatureRows) -> Vector:
     """Measure the distance 1 − c(k, k) of each reconstruction from its stimulus: (n,) in [0, 2], lower is better.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics._correlation import Features, correlation_matrix
+from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.two_way_identification import Direction, match_scores
 
 
@@ -45,8 +45,8 @@ def bootstrap_interval(
 
 
 def permutation_null(
-    seen: Features,
-    made: Features,
+    seen: FeatureRows,
+    made: FeatureRows,
     rng: np.random.Generator,
     n_permutations: int = 1000,
     direction: Direction = "per_reconstruction",

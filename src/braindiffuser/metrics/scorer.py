@@ -10,13 +10,13 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.errors import RunError
-from braindiffuser.images import PictureSource, batches, resize
-from braindiffuser.metrics._correlation import Features
+from braindiffuser.images import PictureSource, batch_slices, resize
+from braindiffuser.metrics._correlation import FeatureRows
 from braindiffuser.metrics._pixels import PictureBatch
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, PixelMetric
 from braindiffuser.metrics.profiles import Profile
 
-NetworkFeatures: TypeAlias = dict[str, dict[str, Features]]
+NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
 
 
@@ -74,7 +74,7 @@ class Scorer:
         metrics = self.profile.metrics
         scores = {key: np.empty(len(made)) for key in metrics}
         on_pixels = {key: metric for key, metric in metrics.items() if isinstance(metric, PixelMetric)}
-        for rows in batches(len(made)) if on_pixels else ():
+        for rows in batch_slices(len(made)) if on_pixels else ():
             seen = self.seen[rows]
             resized = _fit_to(made[rows], seen)
             for key, pixel_metric in on_pixels.items():
@@ -95,7 +95,7 @@ def extract_features(
         ValueError: if a network or layer is missing.
     """
     features: NetworkFeatures = {name: {} for name in profile.layers}
-    for rows in batches(len(pictures)):
+    for rows in batch_slices(len(pictures)):
         for name, layers in _features_of(pictures[rows], profile, networks).items():
             for layer, values in layers.items():
                 if layer not in features[name]:

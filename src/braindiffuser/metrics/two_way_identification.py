@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from braindiffuser.arrays import Matrix, Vector
-from braindiffuser.metrics._correlation import Features, correlation_matrix
+from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
@@ -44,7 +44,7 @@ class TwoWayIdentification(FeatureMetric):
         return two_way_identification(seen, made, self.direction)
 
 
-def two_way_identification(seen: Features, made: Features, direction: Direction = "per_reconstruction") -> Vector:
+def two_way_identification(seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction") -> Vector:
     """Score, for each picture, how often the true match beats one distractor.
 
     With c(i, j) the Pearson correlation of the features of stimulus i and of reconstruction j,

@@ -43,21 +43,21 @@ class PublishedFile:
         return self.url.startswith(_TORCHVISION)
 
 
-VDVAE = PublishedFile(
+VDVAE_FILE = PublishedFile(
     "imagenet64-iter-1600000-model-ema.th",
     "https://openaipublic.blob.core.windows.net/very-deep-vaes-assets/vdvae-assets-2/imagenet64-iter-1600000-model-ema.th",
     500.0,
     "MIT",
     "low level",
 )
-VERSATILE = PublishedFile(  # commit, bytes and hash unknown
+VERSATILE_FILE = PublishedFile(  # commit, bytes and hash unknown
     "vd-four-flow-v1-0-fp16-deprecated.pth",
     "https://huggingface.co/shi-labs/versatile-diffusion/resolve/main/pretrained_pth/vd-four-flow-v1-0-fp16-deprecated.pth",
     6660.0,
     "MIT",
     "diffusion, autoencoder",
 )
-CLIP_VIT_L14 = PublishedFile(
+CLIP_FILE = PublishedFile(
     "clip-vit-large-patch14.safetensors",
     f"{_CLIP}/model.safetensors",
     1710.54058,
@@ -65,7 +65,7 @@ CLIP_VIT_L14 = PublishedFile(
     "embeddings; score of CLIP",
     "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
 )
-TOKENIZER = PublishedFile(
+TOKENIZER_FILE = PublishedFile(
     "clip-vit-large-patch14-tokenizer.json",
     f"{_CLIP}/tokenizer.json",
     2.224003,
@@ -73,7 +73,7 @@ TOKENIZER = PublishedFile(
     "captions",
     "a83e0809aa4c3af7208b2df632a7a69668c6d48775b3c3fe4e1b1199d1f8b8f4",
 )
-GENERATORS = (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER)
+GENERATORS = (VDVAE_FILE, VERSATILE_FILE, CLIP_FILE, TOKENIZER_FILE)
 """Files needed to decode and draw."""
 
 SCORING_NETWORKS: Mapping[str, PublishedFile] = {
@@ -93,7 +93,7 @@ SCORING_NETWORKS: Mapping[str, PublishedFile] = {
         "score of inception_v3",
         "0cc3c7bd",
     ),
-    "clip_vit_l14": CLIP_VIT_L14,
+    "clip_vit_l14": CLIP_FILE,
     "efficientnet_b1": PublishedFile(
         "efficientnet_b1_rwightman-bac287d4.pth",
         f"{_TORCHVISION}/efficientnet_b1_rwightman-bac287d4.pth",

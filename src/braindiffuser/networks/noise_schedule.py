@@ -77,5 +77,5 @@ def _of_betas(betas: Products) -> Schedule:
     return Schedule(torch.cumprod(1 - betas, dim=0))
 
 
-VERSATILE_DIFFUSION = Schedule.scaled_linear()
+SCALED_LINEAR = Schedule.scaled_linear()
 """What Versatile Diffusion, Stable Diffusion and the bundled UNet were trained with."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.networks.catalogue import ALL, CLIP_VIT_L14, TOKENIZER, VDVAE, VERSATILE, PublishedFile
+from braindiffuser.networks.catalogue import ALL, CLIP_FILE, TOKENIZER_FILE, VDVAE_FILE, VERSATILE_FILE, PublishedFile
 from braindiffuser.networks.downloads import check_file, download, find, working_in
 from braindiffuser.progress import Progress, silent
 
@@ -33,7 +33,7 @@ class Conversion:
 
 def needed(folder: Path) -> tuple[PublishedFile, ...]:
     """List the published files that a folder of downloads needs: Versatile Diffusion's `.pth` not if the hub's copy is there."""
-    return tuple(file for file in ALL if file != VERSATILE or not _has_hub(folder))
+    return tuple(file for file in ALL if file != VERSATILE_FILE or not _has_hub(folder))
 
 
 def _has_hub(folder: Path) -> bool:
@@ -47,19 +47,21 @@ def conversions(folder: Path) -> list[Conversion]:
     """
     from braindiffuser.networks import convert
 
-    vdvae, original, clip, tokenizer = (folder / file.name for file in (VDVAE, VERSATILE, CLIP_VIT_L14, TOKENIZER))
+    vdvae, original, clip, tokenizer = (
+        folder / file.name for file in (VDVAE_FILE, VERSATILE_FILE, CLIP_FILE, TOKENIZER_FILE)
+    )
     hub = folder / HUB if _has_hub(folder) else None
     return [
-        Conversion("vdvae", {vdvae: VDVAE}, ("vdvae",), lambda out: convert.convert_vdvae(vdvae, out / "vdvae")),
+        Conversion("vdvae", {vdvae: VDVAE_FILE}, ("vdvae",), lambda out: convert.convert_vdvae(vdvae, out / "vdvae")),
         Conversion(
             "unet and autoencoder",
-            dict.fromkeys(convert.hub_files(hub)) if hub else {original: VERSATILE},
+            dict.fromkeys(convert.hub_files(hub)) if hub else {original: VERSATILE_FILE},
             ("unet", "autoencoder"),
             lambda out: convert.convert_versatile(hub or original, out),
         ),
         Conversion(
             "clip",
-            {clip: CLIP_VIT_L14, tokenizer: TOKENIZER},
+            {clip: CLIP_FILE, tokenizer: TOKENIZER_FILE},
             ("clip",),
             lambda out: convert.convert_clip(clip, tokenizer, out / "clip"),
         ),

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 
 from braindiffuser.networks.choices import NoiseLevel, SamplerName
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION, Schedule
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR, Schedule
 
 Latents: TypeAlias = Float[torch.Tensor, "n channels height width"]
 Denoise: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]
@@ -27,7 +27,7 @@ Sampler: TypeAlias = Callable[[Denoise, Latents, Sequence[int], Schedule], Itera
 """sampler(denoise, x, timesteps, schedule): yields x after each step; its arguments are explained in `sample`."""
 
 
-def uniform_timesteps(n_steps: int, *, schedule: Schedule = VERSATILE_DIFFUSION) -> list[int]:
+def uniform_timesteps(n_steps: int, *, schedule: Schedule = SCALED_LINEAR) -> list[int]:
     """t_i = 1 + floor(i T / n_steps), falling from i = n_steps - 1 to 0: 981, 961, …, 1 for 50 steps of T = 1000.
 
     Raises:
@@ -40,7 +40,7 @@ def uniform_timesteps(n_steps: int, *, schedule: Schedule = VERSATILE_DIFFUSION)
 
 
 def image_to_image_timesteps(
-    n_steps: int, strength: float, noise_level: NoiseLevel, *, schedule: Schedule = VERSATILE_DIFFUSION
+    n_steps: int, strength: float, noise_level: NoiseLevel, *, schedule: Schedule = SCALED_LINEAR
 ) -> tuple[int, list[int]]:
     """Choose the timestep to noise latents to, and the floor(strength n_steps) timesteps to denoise them over.
 
@@ -62,7 +62,7 @@ def image_to_image_timesteps(
     return timesteps[n_steps - n_denoised - n_above], timesteps[n_steps - n_denoised :]
 
 
-def add_noise(latents: Latents, noise: Latents, timestep: int, *, schedule: Schedule = VERSATILE_DIFFUSION) -> Latents:
+def add_noise(latents: Latents, noise: Latents, timestep: int, *, schedule: Schedule = SCALED_LINEAR) -> Latents:
     """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps."""
     alpha, sigma = schedule.alpha_sigma(timestep)
     return alpha * latents + sigma * noise
@@ -132,7 +132,7 @@ def sample(
     timesteps: Sequence[int],
     sampler: SamplerName = "ddim",
     *,
-    schedule: Schedule = VERSATILE_DIFFUSION,
+    schedule: Schedule = SCALED_LINEAR,
     callback: Callback | None = None,
 ) -> Latents:
     """Denoise latents over the timesteps.
@@ -158,7 +158,7 @@ def sample_from_noise(
     *,
     sampler: SamplerName = "ddim",
     n_steps: int = 50,
-    schedule: Schedule = VERSATILE_DIFFUSION,
+    schedule: Schedule = SCALED_LINEAR,
     callback: Callback | None = None,
 ) -> Latents:
     """Sample latents from nothing but noise, over all n_steps timesteps."""
@@ -175,7 +175,7 @@ def sample_from_latents(  # noqa: PLR0913 (all but three are keywords with defau
     n_steps: int = 50,
     strength: float = 0.75,
     noise_level: NoiseLevel = "as-published",
-    schedule: Schedule = VERSATILE_DIFFUSION,
+    schedule: Schedule = SCALED_LINEAR,
     callback: Callback | None = None,
 ) -> Latents:
     """Image to image (SDEdit; Meng et al., ICLR 2022): noise latents part of the way, then denoise them.

@@ -13,7 +13,6 @@ from .sections import Headline as Headline
 from .sections import Headlines as Headlines
 from .sections import PictureGroup as PictureGroup
 from .sections import PictureRef as PictureRef
-from .sections import Pictures as Pictures
 from .sections import Row as Row
 from .sections import Section as Section
 from .sections import Strip as Strip

@@ -18,7 +18,7 @@ from PIL import Image
 
 from braindiffuser.arrays import Pictures, RawPictures
 from braindiffuser.files import replacing
-from braindiffuser.images import batches, resize, to_uint8
+from braindiffuser.images import batch_slices, resize, to_uint8
 from braindiffuser.report.sections import ContactSheet, PictureRef, Section
 
 ReadPictures = Callable[[str, Sequence[int]], Pictures]
@@ -146,7 +146,7 @@ def _strips(read: ReadPictures, sheet: ContactSheet) -> _Strips:
 
 
 def _shrunk(read: ReadPictures, kind: str, numbers: Sequence[int], side: int) -> RawPictures:
-    return np.concatenate([to_uint8(resize(read(kind, numbers[rows]), side)) for rows in batches(len(numbers))])
+    return np.concatenate([to_uint8(resize(read(kind, numbers[rows]), side)) for rows in batch_slices(len(numbers))])
 
 
 def _strip(pictures: RawPictures) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.sections import PictureGroup, PictureRef, Pictures, Section, Text
+from braindiffuser.report.sections import PictureGroup, PictureGroups, PictureRef, Section, Text
 
 TITLE = "Preferred picture of each region"
 
@@ -50,7 +50,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
     return Section(
         name=name,
         title=TITLE,
-        blocks=(Text(text=text), Pictures(groups=groups), Text(text=note, style="note")),
+        blocks=(Text(text=text), PictureGroups(groups=groups), Text(text=note, style="note")),
     )
 
 

@@ -143,7 +143,7 @@ class PictureGroup(Settings):
     pictures: tuple[PictureRef, ...] = Field(description="From left to right.")
 
 
-class Pictures(Settings):
+class PictureGroups(Settings):
     """Groups of pictures in a grid."""
 
     type: Tag[Literal["pictures"]] = "pictures"
@@ -203,7 +203,8 @@ class Code(Settings):
 
 
 Block: TypeAlias = Annotated[
-    Text | Headlines | Table | Figures | Pictures | Gallery | ContactSheet | Facts | Code, Field(discriminator="type")
+    Text | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code,
+    Field(discriminator="type"),
 ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool
 
     from braindiffuser.datasets.recording import Recording
-    from braindiffuser.datasets.responses import ResponseAccumulator, Responses
+    from braindiffuser.datasets.responses import ResponseAccumulator, SplitResponses
 
 SUMS = "sums.npz"
 """Partial sums to resume from."""
@@ -120,7 +120,7 @@ def _average(context: StageContext, draft: Draft) -> None:
 
 
 def _choose_voxels(
-    context: StageContext, draft: Draft, recording: Recording, responses: Responses
+    context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses
 ) -> Bool[np.ndarray, " n_voxels"]:
     from braindiffuser.datasets.noise_ceiling import noise_ceiling
     from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from braindiffuser.networks.adapters import eps_from_v, eps_from_x_0
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION, Schedule
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR, Schedule
 from braindiffuser.networks.samplers import SAMPLERS, add_noise, sample_from_latents, sample_from_noise
 
-SCHEDULES = {"versatile diffusion": VERSATILE_DIFFUSION, "linear": Schedule.linear(), "cosine": Schedule.cosine()}
+SCHEDULES = {"versatile diffusion": SCALED_LINEAR, "linear": Schedule.linear(), "cosine": Schedule.cosine()}
 MEAN, VARIANCE = 0.3, 0.25
 
 
@@ -90,4 +90,4 @@ def test_guidance_before_an_adapter_is_guidance_after_it(adapter, schedule, late
 @pytest.mark.parametrize("adapter", [eps_from_v, eps_from_x_0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_adapters_keep_the_precision(adapter, dtype, latents):
-    assert adapter(lambda x, t: x, VERSATILE_DIFFUSION)(latents.to(dtype), 500).dtype == dtype
+    assert adapter(lambda x, t: x, SCALED_LINEAR)(latents.to(dtype), 500).dtype == dtype

@@ -4,7 +4,14 @@ import pytest
 from torchvision.models import get_model_weights
 
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.networks.catalogue import ALL, CLIP_VIT_L14, GENERATORS, SCORING_NETWORKS, TOKENIZER, VERSATILE
+from braindiffuser.networks.catalogue import (
+    ALL,
+    CLIP_FILE,
+    GENERATORS,
+    SCORING_NETWORKS,
+    TOKENIZER_FILE,
+    VERSATILE_FILE,
+)
 
 
 def test_every_file_is_listed_once():
@@ -14,13 +21,13 @@ def test_every_file_is_listed_once():
 
 def test_every_file_has_a_size_and_files_of_the_hub_a_commit():
     assert all(file.megabytes > 0 for file in ALL)
-    for file in (CLIP_VIT_L14, TOKENIZER):
+    for file in (CLIP_FILE, TOKENIZER_FILE):
         assert len(file.sha256) == 64
         assert file.on_hub[0] == "openai/clip-vit-large-patch14"
         assert len(file.on_hub[1]) == 40
-    assert VERSATILE.on_hub[::2] == ("shi-labs/versatile-diffusion", f"pretrained_pth/{VERSATILE.name}")
-    assert round(1e6 * TOKENIZER.megabytes) == 2_224_003
-    assert round(1e6 * CLIP_VIT_L14.megabytes) == 1_710_540_580
+    assert VERSATILE_FILE.on_hub[::2] == ("shi-labs/versatile-diffusion", f"pretrained_pth/{VERSATILE_FILE.name}")
+    assert round(1e6 * TOKENIZER_FILE.megabytes) == 2_224_003
+    assert round(1e6 * CLIP_FILE.megabytes) == 1_710_540_580
 
 
 @pytest.mark.parametrize("name", ["alexnet", "inception_v3", "efficientnet_b1"])

@@ -7,13 +7,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION, Schedule
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR, Schedule
 
 
 @pytest.mark.parametrize(
     ("schedule", "theirs"),
     [
-        (VERSATILE_DIFFUSION, {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
+        (SCALED_LINEAR, {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
         (Schedule.linear(), {}),  # DDPM's numbers are diffusers' defaults
         (Schedule.cosine(), {"beta_schedule": "squaredcos_cap_v2"}),
         (Schedule.cosine(n_timesteps=300), {"beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 300}),
@@ -42,7 +42,7 @@ def test_cosine_in_closed_form():
     assert found[-1] == pytest.approx(0.001 * found[-2])
 
 
-@pytest.mark.parametrize("schedule", [VERSATILE_DIFFUSION, Schedule.linear(), Schedule.cosine()])
+@pytest.mark.parametrize("schedule", [SCALED_LINEAR, Schedule.linear(), Schedule.cosine()])
 def test_signal_and_noise_share_the_variance(schedule):
     assert schedule.n_timesteps == 1000
     parts = [schedule.alpha_sigma(t) for t in range(1000)]

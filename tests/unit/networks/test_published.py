@@ -11,13 +11,12 @@ import torch
 from braindiffuser.errors import DependencyError
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks import convert, published
-from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, VERSATILE
-from braindiffuser.networks.catalogue import VDVAE as PUBLISHED_VDVAE
+from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, VDVAE_FILE, VERSATILE_FILE
 from braindiffuser.networks.published import conversions, convert_all, download_all, needed
 from braindiffuser.networks.vdvae import VDVAEConfig
 
 TINY = VDVAEConfig(image_size=4, enc_blocks="4x1,4d4,1x1", dec_blocks="1x1,4m1", width=8, zdim=2, num_mixtures=2)
-NAME = PUBLISHED_VDVAE.name
+NAME = VDVAE_FILE.name
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def vdvae(tmp_path, monkeypatch):
     """The path of a tiny VDVAE's file, in place of the published one."""
     path = tmp_path / NAME
     torch.save(TINY.build().state_dict(), path)
-    monkeypatch.setattr(published, "VDVAE", replace(PUBLISHED_VDVAE, megabytes=path.stat().st_size / 1e6))
+    monkeypatch.setattr(published, "VDVAE_FILE", replace(VDVAE_FILE, megabytes=path.stat().st_size / 1e6))
     original = convert.convert_vdvae
     monkeypatch.setattr(convert, "convert_vdvae", lambda source, folder: original(source, folder, TINY))
     return path
@@ -110,7 +109,7 @@ def put_hub(folder):
 @pytest.mark.parametrize("change", [lambda raw: raw[:-1], lambda raw: bytes(len(raw)), lambda raw: b""])
 def test_the_advice_for_a_damaged_file_works(tmp_path, vdvae, monkeypatch, change):
     raw = vdvae.read_bytes()
-    monkeypatch.setattr(published, "ALL", [published.VDVAE])
+    monkeypatch.setattr(published, "ALL", [published.VDVAE_FILE])
     monkeypatch.setattr(published, "download", lambda file, folder, progress: (folder / file.name).write_bytes(raw))
     vdvae.write_bytes(change(raw))
     for faults in (download_all(tmp_path), convert_all(tmp_path, lambda line: None)):
@@ -126,7 +125,7 @@ def test_the_advice_for_a_damaged_file_works(tmp_path, vdvae, monkeypatch, chang
 
 def test_a_whole_file_of_another_network_is_named_with_advice(tmp_path, vdvae, monkeypatch):
     torch.save({"a": torch.ones(8)}, vdvae)
-    monkeypatch.setattr(published, "VDVAE", replace(PUBLISHED_VDVAE, megabytes=vdvae.stat().st_size / 1e6))
+    monkeypatch.setattr(published, "VDVAE_FILE", replace(VDVAE_FILE, megabytes=vdvae.stat().st_size / 1e6))
     one_fault(
         convert_all(tmp_path, print), r"model-ema\.th does not hold this network: .*; delete that file and download it"
     )
@@ -134,7 +133,7 @@ def test_a_whole_file_of_another_network_is_named_with_advice(tmp_path, vdvae, m
 
 def test_a_fault_of_one_conversion_keeps_no_other_from_being_made(tmp_path, vdvae):
     put_hub(tmp_path)
-    (tmp_path / VERSATILE.name).write_bytes(b"")
+    (tmp_path / VERSATILE_FILE.name).write_bytes(b"")
     lines = []
     one_fault(
         convert_all(tmp_path, lines.append), r"image_unet/diffusion_pytorch_model\.bin is damaged, cut short or no"
@@ -156,7 +155,7 @@ def test_the_hubs_copy_makes_the_large_file_unneeded_but_not_an_empty_folder(tmp
     (tmp_path / "versatile-diffusion").mkdir()
     assert needed(tmp_path) == ALL
     put_hub(tmp_path)
-    assert set(ALL) - set(needed(tmp_path)) == {VERSATILE}
+    assert set(ALL) - set(needed(tmp_path)) == {VERSATILE_FILE}
 
 
 def test_a_disk_that_fails_is_named(tmp_path, vdvae):
@@ -170,13 +169,13 @@ def test_downloads_go_on_after_one_that_fails(tmp_path, monkeypatch):
 
     def fail(file, folder, progress):
         asked.append(file)
-        if file in (VERSATILE, SCORING_NETWORKS["swav"]):
+        if file in (VERSATILE_FILE, SCORING_NETWORKS["swav"]):
             raise DependencyError(f"no {file.name}")
 
     monkeypatch.setattr(published, "download", fail)
     faults = download_all(tmp_path)
     assert asked == list(ALL)
-    assert faults == [f"no {VERSATILE.name}", f"no {SCORING_NETWORKS['swav'].name}"]
+    assert faults == [f"no {VERSATILE_FILE.name}", f"no {SCORING_NETWORKS['swav'].name}"]
 
 
 def test_only_what_is_missing_is_downloaded(tmp_path, monkeypatch):
@@ -188,4 +187,4 @@ def test_only_what_is_missing_is_downloaded(tmp_path, monkeypatch):
     (tmp_path / "torch" / "hub" / "checkpoints" / alexnet.name).write_bytes(b"")
     monkeypatch.setattr(published, "check_file", lambda path, file: None)
     assert download_all(tmp_path) == []
-    assert fetched == [file for file in ALL if file not in (PUBLISHED_VDVAE, alexnet)]
+    assert fetched == [file for file in ALL if file not in (VDVAE_FILE, alexnet)]

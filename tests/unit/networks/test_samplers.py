@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistep
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.networks.noise_schedule import VERSATILE_DIFFUSION, Schedule
+from braindiffuser.networks.noise_schedule import SCALED_LINEAR, Schedule
 from braindiffuser.networks.samplers import (
     SAMPLERS,
     add_noise,
@@ -21,7 +21,7 @@ from braindiffuser.networks.samplers import (
 
 SCHEDULES = {  # ours, and what diffusers calls it
     "versatile diffusion": (
-        VERSATILE_DIFFUSION,
+        SCALED_LINEAR,
         {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     ),
     "linear": (Schedule.linear(), {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),
@@ -173,12 +173,12 @@ def test_error_falls_with_the_order_of_the_sampler(name, order, noise):
     """Where latents are normal the trajectory is known: x_t stays the same multiple of its standard deviation."""
 
     def spread(t):
-        a = VERSATILE_DIFFUSION.alphas_cumprod[t].item()
+        a = SCALED_LINEAR.alphas_cumprod[t].item()
         return math.sqrt(a * 0.25 + 1 - a)
 
     def error(n_steps):
         timesteps = [round(981 - 640 * i / n_steps) for i in range(n_steps + 1)]
-        reached = list(SAMPLERS[name](gaussian(VERSATILE_DIFFUSION), noise.double(), timesteps, VERSATILE_DIFFUSION))
+        reached = list(SAMPLERS[name](gaussian(SCALED_LINEAR), noise.double(), timesteps, SCALED_LINEAR))
         truth = noise.double() * spread(timesteps[-1]) / spread(timesteps[0])
         return (reached[-2] - truth).norm().item()  # the last step goes on to x_0
 
@@ -198,9 +198,7 @@ def test_strength_zero_returns_the_latents(name, latents, noise):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_more_strength_goes_further_from_the_latents(name, latents, noise):
     distances = [
-        (sample_from_latents(gaussian(VERSATILE_DIFFUSION), latents, noise, sampler=name, strength=s) - latents)
-        .norm()
-        .item()
+        (sample_from_latents(gaussian(SCALED_LINEAR), latents, noise, sampler=name, strength=s) - latents).norm().item()
         for s in (0.05, 0.3, 0.9)
     ]
     assert distances == sorted(distances)

@@ -21,8 +21,8 @@ from braindiffuser.report.sections import (
     Gallery,
     GalleryRow,
     PictureGroup,
+    PictureGroups,
     PictureRef,
-    Pictures,
     Section,
     Strip,
     Text,
@@ -220,7 +220,7 @@ def test_page_says_whether_the_subject_is_simulated(coded):
 def test_every_picture_of_a_group_is_the_one_that_it_names(coded, outline):
     refs = [PictureRef(kind=kind, number=number, label=f"{kind} {number}") for kind in "ab" for number in (3, 270, 0)]
     groups = tuple(PictureGroup(name="V1", pictures=tuple(refs[start : start + 2])) for start in (0, 2, 4))
-    images = outline(render_page(HEADER, [section("s", Pictures(groups=groups))], coded)).images()
+    images = outline(render_page(HEADER, [section("s", PictureGroups(groups=groups))], coded)).images()
     assert [coded.name(picture) for _, picture in images] == [(ref.kind, ref.number) for ref in refs]
     assert [label for label, _ in images] == [ref.label for ref in refs]
 
@@ -257,7 +257,7 @@ def test_pictures_are_shown_as_they_are_and_large_ones_shrunk(outline):
     rng = np.random.default_rng(0)
     drawn = {name: rng.random((1, 3, side, side), np.float32) for name, side in (("small", 16), ("large", 300))}
     refs = tuple(PictureRef(kind=kind, number=0) for kind in drawn)
-    block = Pictures(groups=(PictureGroup(name="V1", pictures=refs),))
+    block = PictureGroups(groups=(PictureGroup(name="V1", pictures=refs),))
     page = render_page(HEADER, [section("s", block)], lambda kind, numbers: drawn[kind])
     (_, small), (_, large) = outline(page).images()
     np.testing.assert_array_equal(small, to_uint8(drawn["small"])[0])

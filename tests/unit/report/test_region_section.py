@@ -2,7 +2,7 @@ import pytest
 
 from braindiffuser.report.page import Header, render_page
 from braindiffuser.report.region_section import regions_section
-from braindiffuser.report.sections import Pictures, Section, Text
+from braindiffuser.report.sections import PictureGroups, Section, Text
 
 HEADER = Header(experiment="demo", subject="subj01", simulated=True, version="0.1")
 FACTS = {"lengths": "from-training", "regions": [{"name": "V1", "n_voxels": 321}, {"name": "<V2>", "n_voxels": 1}]}
@@ -23,7 +23,7 @@ def test_each_region_shows_its_own_pictures_of_every_kind(coded, outline):
         "<V2>, low level",
         "<V2>, whole method",
     ]
-    (pictures,) = (block for block in section.blocks if isinstance(block, Pictures))
+    (pictures,) = (block for block in section.blocks if isinstance(block, PictureGroups))
     assert [(group.name, group.note) for group in pictures.groups] == [("V1", "321 voxels"), ("<V2>", "1 voxel")]
     assert texts(section)[-1] == "From left to right: low level, whole method."
     assert Section.model_validate_json(section.model_dump_json()) == section

@@ -16,8 +16,8 @@ from braindiffuser.report.sections import (
     Headline,
     Headlines,
     PictureGroup,
+    PictureGroups,
     PictureRef,
-    Pictures,
     Row,
     Section,
     Strip,
@@ -34,7 +34,7 @@ BLOCKS = (
         rows=(Row(label="r", cells=(Cell(value="1", interval="0 – 2"), Cell(value="2"))),),
     ),
     Figures(figures=(Figure(svg='<svg viewBox="0 0 1 1"><path d="M 0 0"/></svg>', title="t", note="n"),)),
-    Pictures(
+    PictureGroups(
         groups=(PictureGroup(name="V1", note="3 voxels", pictures=(PictureRef(kind="final", number=3, label="l"),)),)
     ),
     Gallery(
