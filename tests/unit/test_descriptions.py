@@ -7,10 +7,13 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.analyses.roi_maximisation import PUBLISHED_LATENTS_NORM, PUBLISHED_LENGTHS, ROIMaximisation
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Generator
+from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.metrics.metric import Metric
+from braindiffuser.networks.samplers import image_to_image_timesteps
 from braindiffuser.networks.vdvae import VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig
 from braindiffuser.part import Settings, known_kinds
@@ -78,3 +81,33 @@ def test_published_penalties_are_described():
     ridge = Experiment.load("brain-diffuser").regression
     description = type(ridge).model_fields["alphas"].description
     assert all(f"{alpha:,.0f}" in description for (alpha,) in ridge.alphas.values())
+
+
+def test_published_numbers_are_those_of_the_preset_wherever_they_are_quoted():
+    """A number before "published", or after "Published:", is the entry's value in the preset."""
+    quoted = {}
+    for place, field, value in entries(Experiment.load("brain-diffuser")):
+        found = re.search(r"([\d.]+) published|Published: ([\d.]+\d)", field.description or "")
+        if found:
+            quoted[place] = value
+            assert float(found[1] or found[2]) == value, place
+    assert quoted == {
+        "generator.low_level.temperature": 1.0,
+        "generator.diffusion.strength": 0.75,
+        "generator.diffusion.guidance_scale": 7.5,
+    }
+
+
+def test_numbers_that_follow_from_others_are_described_as_they_follow():
+    diffusion = DiffusionConfig()
+    described = DiffusionConfig.model_fields
+    noised, denoised = image_to_image_timesteps(diffusion.n_steps, diffusion.strength, "as-published")
+    assert f"{len(denoised)} of {diffusion.n_steps} steps" in described["strength"].description
+    assert (
+        f"{noised}, then {denoised[0]}); consistent: the first denoised ({denoised[0]})"
+        in described["noise_level"].description
+    )
+    lengths = ", ".join(f"{PUBLISHED_LENGTHS[group]:g}" for group in ("latents", "vision", "text"))
+    assert (
+        f"({lengths}; latents then {PUBLISHED_LATENTS_NORM:g})" in ROIMaximisation.model_fields["lengths"].description
+    )
