@@ -13,8 +13,6 @@ Result = TypeVar("Result")
 
 _LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
 """Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
-_SMALLER = "generator.diffusion.precision: half or generator.diffusion.offload: true, or choose another --device"
-"""Settings that need less memory."""
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -30,21 +28,23 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def needing_memory(device: str, who: Callable[[], str]) -> Iterator[None]:
+def needing_memory(device: str, step_name: Callable[[], str], settings: str = "") -> Iterator[None]:
     """Raise a RunError that says what ran out of memory, on which device, and what needs less.
 
     Args:
         device: where it computes.
-        who: returns the name of the step, when it is too late.
+        step_name: returns the name of the running step; called only after memory ran out.
+        settings: of this step that need less memory, such as "a smaller batch_size".
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not lacks_memory(error):
             raise
+        less = f"set {settings}, " if settings else ""
         raise RunError(
-            f"{who()} ran out of memory on {device} ({_first_line(error)}): free memory that other programs use, or set a "
-            f"smaller batch_size, {_SMALLER}"
+            f"{step_name()} ran out of memory on {device} ({_first_line(error)}): free memory that other programs use, {less}or "
+            "choose another --device"
         ) from error
 
 
@@ -65,7 +65,7 @@ class Batches:
         """Yield successive slices of n rows with `compute`'s result.
 
         Raises:
-            RunError: if there is no memory for a single row.
+            MemoryError: if there is not enough for a single row.
         """
         start = 0
         while start < n:
@@ -87,10 +87,7 @@ class Batches:
         import torch
 
         if n == 1:
-            raise RunError(
-                f"there is no memory for a single picture ({lack}): free memory that other programs use; for drawing, set "
-                f"{_SMALLER}"
-            )
+            raise MemoryError(f"not enough for a batch of one: {lack}")
         torch.cuda.empty_cache()
         self.size = n // 2
         self._progress(f"batches of {n} do not fit in memory: continuing with {self.size}", 1, 1)

@@ -20,7 +20,8 @@ from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
-from braindiffuser.part import Settings, import_modules
+from braindiffuser.extensions import import_modules
+from braindiffuser.part import Settings
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

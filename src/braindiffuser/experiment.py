@@ -5,8 +5,6 @@ Loading one imports no network library, so that a mistake in a file is reported 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
@@ -31,6 +29,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
 from braindiffuser.part import Part, Settings, as_part, runtime
+from braindiffuser.plain_data import as_yaml, hash_json
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
@@ -246,7 +245,7 @@ class Experiment(Settings):
         content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
         parts = self.parts.items()
         named = {f"{name}.{entry}": str(getattr(part, entry)) for name, part in parts for entry in part.folder_entries}
-        return f"{self.name}-{identity([content, named])[:8]}"
+        return f"{self.name}-{hash_json([content, named])[:8]}"
 
 
 def _read(source: str | Path) -> Any:
@@ -285,13 +284,6 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def as_yaml(content: Any, **style: Any) -> str:
-    """Return content as YAML, in the order of its keys."""
-    printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=printable, **style)
-    return text
-
-
 def list_faults(error: ValidationError, source: str = "") -> str:
     """Join validation errors in one line, each after its entry; those of the whole after `source`."""
     faults = [(".".join(map(str, fault["loc"])) or source, fault["msg"]) for fault in error.errors()]
@@ -326,12 +318,3 @@ def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def preset_names() -> list[str]:
     """Names of the bundled presets."""
     return sorted(entry.name.removesuffix(".yaml") for entry in (files("braindiffuser") / "presets").iterdir())
-
-
-def identity(content: Any) -> str:
-    """SHA-256 of anything that JSON can hold, whatever the order of its keys.
-
-    >>> identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

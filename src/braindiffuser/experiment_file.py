@@ -12,8 +12,9 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from braindiffuser import __version__
-from braindiffuser.experiment import Experiment, as_yaml, preset_names
+from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.part import Part, Settings, as_part, class_of, family_of, kind_of, known_kinds
+from braindiffuser.plain_data import as_yaml
 
 WIDTH = 100
 """Columns that comments are wrapped at."""

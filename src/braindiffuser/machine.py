@@ -18,6 +18,9 @@ PACKAGES = (
     "timm",
     "scikit-learn",
     "scikit-image",
+    "scipy",
+    "pillow",
+    "torchvision",
     "zarr",
 )
 """Packages that results depend on."""

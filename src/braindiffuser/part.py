@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
-from traceback import extract_tb, format_exception_only
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -36,7 +35,6 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from braindiffuser.errors import RunError
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
 __all__ = ["FolderPath", "Part", "Settings", "runtime"]
@@ -249,37 +247,6 @@ def _outside(kind: str, module_name: str, name: str) -> Any:
             "kind", "the module {module} has no class {name}", {"module": module_name, "name": name}
         )
     return found
-
-
-def import_modules(names: Sequence[str] | None) -> None:
-    """Import the given modules, from the working folder or from installed packages.
-
-    Raises:
-        RunError: if there is no such module, or it fails; names the line.
-    """
-    if names:
-        sys.path.append(str(Path.cwd()))
-    for name in names or ():
-        try:
-            import_module(name)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module may also call sys.exit()
-            raise RunError(f"--with {name} cannot be imported: {_fault_of_import(error)}") from error
-
-
-def _fault_of_import(error: BaseException) -> str:
-    """Name the line of a module that failed, or say that there is no such module."""
-    frames = [frame for frame in extract_tb(error.__traceback__)[1:] if "importlib" not in frame.filename]
-    fault = format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError):
-        return f"line {error.lineno} of {error.filename} is not Python: {fault}"
-    if frames:
-        return f"line {frames[0].lineno} of {frames[0].filename} fails with {fault}"
-    return (
-        f"{error}; name a module, such as lab.depth for lab/depth.py; modules are searched in this folder and in "
-        "installed packages"
-    )
 
 
 def _is_class(found: Any, family: type[Part]) -> bool:

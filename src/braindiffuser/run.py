@@ -15,10 +15,11 @@ from filelock import FileLock, Timeout
 
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.experiment import Experiment, identity
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import RecordingHashes
 from braindiffuser.run_folder import check_checkpoints, check_folder, check_links, join_names, stored_experiment
@@ -169,7 +170,7 @@ class Run:
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
         left = list(pending)
-        with needing_memory(self.experiment.device, lambda: str((left or pending)[0])):
+        with needing_memory(self.experiment.device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
             for unit in stage.compute(self._context, drafts):
                 self._publish(Step(stage.name, unit), drafts[unit])
                 left.remove(Step(stage.name, unit))
@@ -196,7 +197,7 @@ class Run:
             )
         inputs = self.states.inputs(step)
         facts = {
-            "uid": identity([str(step), inputs]),
+            "uid": hash_json([str(step), inputs]),
             "key": draft.key,
             **inputs,
             "versions": versions(),

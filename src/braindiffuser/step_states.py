@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from braindiffuser.experiment import Experiment, identity
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
+from braindiffuser.plain_data import hash_json
 from braindiffuser.recording_hashes import RecordingHashes, differences
 from braindiffuser.stages import Step, stages
 from braindiffuser.store.results import Store
@@ -17,6 +18,8 @@ from braindiffuser.store.results import Store
 State = Literal["finished", "damaged", "stale", "unfinished"]
 """finished: inputs unchanged, files intact. damaged: inputs unchanged, a file changed. stale: inputs changed. unfinished: no
 result, or to be recomputed."""
+
+_NAMES_OF = "names of "
 
 
 class StepStates:
@@ -49,7 +52,7 @@ class StepStates:
     def draft_key(self, step: Step) -> str:
         """Hash `inputs`; files hashed only while read (betas) enter by size."""
         sized = stages()[step.stage].roles_while_reading
-        return identity(
+        return hash_json(
             self._inputs(step, lambda role: (self._contents.sizes if role in sized else self._contents.digests)(role))
         )
 
@@ -79,7 +82,7 @@ class StepStates:
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
-            **{f"names of {role}": self._contents.names(role) for role in names},
+            **{f"{_NAMES_OF}{role}": self._contents.names(role) for role in names},
             **{role: known_by(role) for role in stage.roles(self.experiment, step.unit)},
         }
 
@@ -109,7 +112,7 @@ class StepStates:
 
     def consent_key(self, step: Step) -> str:
         """Hash present settings and files; --overwrite is recorded with it, so consent holds for these alone."""
-        return identity([self.settings(step), self._contents_of(step, self._contents.digests)])
+        return hash_json([self.settings(step), self._contents_of(step, self._contents.digests)])
 
     def reasons(self, step: Step) -> list[str]:
         """List the settings and files that changed since a step was made; empty if it was never made."""
@@ -141,7 +144,8 @@ class StepStates:
         """List the roles that the step read and of which no file is left."""
         record = self._store.record(str(step))
         recorded = record["contents"] if record else {}
-        return [role for role, files in recorded.items() if files and not self._contents.files.get(role.split()[-1])]
+        read = dict.fromkeys(name.removeprefix(_NAMES_OF) for name, files in recorded.items() if files)
+        return [role for role in read if not self._contents.files.get(role)]
 
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
         """Return whether recorded inputs equal present ones; None if a needed step is unfinished.

@@ -611,6 +611,7 @@ class Elsewhere(fakes.OwnByFeatures):
     [
         ("first_row", "loads another network under the name first_row"),
         ("clip_demo", "name clip_demo, which the package has"),
+        ("alexnet", "name alexnet, which the package has"),
     ],
 )
 def test_two_networks_have_two_names(network, words, copy):
@@ -700,22 +701,24 @@ def test_nothing_half_written_is_left_when_a_killed_run_is_done(name, root, fini
 
 @pytest.mark.parametrize("words", ["CUDA out of memory. Tried 2 GiB", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"])
 @pytest.mark.parametrize(
-    ("part", "method", "step"),
+    ("part", "method", "step", "remedy"),
     [
-        (fakes.Code, "null", "extract.a"),
-        (fakes.Oracle, "fit", "fit.a"),
-        (fakes.Tracer, "open", "reconstruct.rough"),
-        (fakes.OwnByFeatures, "load_network", "evaluate"),
+        (fakes.Code, "null", "extract.a", "set a smaller batch_size of the target group, or choose"),
+        (fakes.Oracle, "fit", "fit.a", "other programs use, or choose"),
+        (fakes.Tracer, "open", "reconstruct.rough", "set a smaller generator.batch_size .*, or choose"),
+        (fakes.OwnByFeatures, "load_network", "evaluate", "other programs use, or choose"),
     ],
 )
-def test_memory_that_runs_out_is_said_with_step_device_and_remedies(part, method, step, words, copy, monkeypatch):
+def test_memory_that_runs_out_is_said_with_step_device_and_remedies(
+    part, method, step, remedy, words, copy, monkeypatch
+):
     def fail(*_, **__):
         raise RuntimeError(f"{words}\nsee the documentation of memory management")
 
     monkeypatch.setattr(part, method, fail)
     run = reopen(copy, overwrite=True, seed=8, responses={"rois": ["V1"]})
     with pytest.raises(
-        RunError, match=rf"{step} ran out of memory on cpu \({words}.*\): .* batch_size, .*half or .*offload.* --device"
+        RunError, match=rf"{step} ran out of memory on cpu \({words}.*\): .*{remedy} another --device"
     ) as refused:
         run.run_all()
     assert "documentation" not in str(refused.value)

@@ -1,6 +1,5 @@
 """Laws of experiments: files and objects are the same thing, and the identity changes with what matters only."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from braindiffuser.errors import RunError
-from braindiffuser.experiment import Experiment, identity, list_faults, merged, preset_names
+from braindiffuser.experiment import Experiment, list_faults, merged, preset_names
 from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.checkpoint_folders import BUNDLED, downloads_folder
 from braindiffuser.step_states import flatten
@@ -420,18 +419,6 @@ def test_the_name_is_read_but_not_hashed():
 
 def test_defaults_written_out_are_the_same_experiment():
     assert Experiment.model_validate(an_experiment().model_dump()).uid == an_experiment().uid
-
-
-def test_identity_is_a_hash_of_the_sorted_entries():
-    content = {"b": {"y": 1.5, "x": None}, "a": [1, 2]}
-    assert identity(content) == hashlib.sha256(b'{"a": [1, 2], "b": {"x": null, "y": 1.5}}').hexdigest()
-
-
-@settings(deadline=None, max_examples=25)
-@given(nested)
-def test_identity_knows_neither_the_order_of_keys_nor_the_way_through_a_file(content):
-    assert identity(dict(reversed(content.items()))) == identity(json.loads(json.dumps(content))) == identity(content)
-    assert identity(content | {"another": 1}) != identity(content)
 
 
 @settings(deadline=None, max_examples=25)

@@ -53,7 +53,7 @@ def load_networks(
                 )
             if metric.network not in own and (network := metric.load_network(device)) is not None:
                 own[metric.network] = network
-    taken = sorted(own.keys() & _BUNDLED.keys())
+    taken = sorted(own.keys() & (_BUNDLED.keys() | SCORING_NETWORKS.keys()))
     if taken:
         raise RunError(f"a metric brings a network of the name {taken[0]}, which the package has: give it another name")
     networks, missing = scoring_networks(profile.layers.keys() - own.keys(), folder, device)

@@ -71,12 +71,12 @@ def evaluate_folders(
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, checkpoints, device)
-    kept = whole.without(missing)
-    rng = np.random.default_rng(seed)
-    scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
-    features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
-    final = scorer.score(pictures, features)
-    shuffled = scorer.score(pictures.take(order), take(features, order))
+        kept = whole.without(missing)
+        rng = np.random.default_rng(seed)
+        scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
+        features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
+        final = scorer.score(pictures, features)
+        shuffled = scorer.score(pictures.take(order), take(features, order))
     sets = ScoreSets(final, baselines={"shuffled_pictures": shuffled})
     return {
         **summarise(kept, sets, rng, n_resamples),

@@ -45,8 +45,8 @@ class NetworkCache:
                 self._loaded[key] = load(folder)
             except (OSError, ValueError) as error:
                 raise RunError(
-                    f"the checkpoint {folder} cannot be used: {error}. Name a whole checkpoint folder, or install "
-                    "braindiffuser again"
+                    f"the checkpoint {folder} cannot be used: {error}; if it is a published one, run `braindiffuser checkpoints "
+                    "--convert`, if it came with the package, install braindiffuser again"
                 ) from error
         network: Network = self._loaded[key]
         return network

@@ -20,6 +20,7 @@ from braindiffuser.files import replacing
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
+from braindiffuser.plain_data import read_json, write_json
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -67,7 +68,7 @@ def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> Autoen
 
 def load_clip(folder: Path) -> Clip:
     """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
-    content = json.dumps(_read_json(folder, "tokenizer.json"))
+    content = json.dumps(read_json(_existing(folder, "tokenizer.json")))
     try:
         tokenizer = Tokenizer.from_str(content)
     except Exception as error:  # the library has no class of its own
@@ -163,8 +164,7 @@ def write_checkpoint(
 
     Each file replaces an older one when it is complete; nothing else in the folder is touched.
     """
-    with replacing(folder / "config.json") as beside:
-        beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", config)
     with replacing(folder / "model.safetensors") as beside:
         write_tensors(beside, tensors, dtype)
 
@@ -182,15 +182,4 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: if there is none.
         ValueError: if it is not JSON.
     """
-    return _read_json(folder, "config.json")
-
-
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
-    path = _existing(folder, name)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
-    return content
+    return read_json(_existing(folder, "config.json"))

@@ -31,6 +31,7 @@ from braindiffuser.networks.clip import VIT_L14
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
+from braindiffuser.plain_data import write_json
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -179,8 +180,7 @@ def _write_folder(
     write_checkpoint(folder, config, tensors, dtype)
     made_from = [{"file": path.name, "bytes": path.stat().st_size} for path in sources]
     content = {"made_from": made_from, "files": {name: state_of(folder / name) for name in names}}
-    with replacing(folder / SOURCE) as beside:
-        beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / SOURCE, content)
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:

@@ -10,7 +10,6 @@ a note detects damage after the download, but not another file at the source.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -23,7 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from braindiffuser.errors import DependencyError
-from braindiffuser.files import replacing
+from braindiffuser.files import replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoint_folders import user_cache
 from braindiffuser.progress import Progress, silent
@@ -72,7 +71,7 @@ def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     if abs(size - expected) > SIZE_TOLERANCE * expected:
         return f"it has {size:,} bytes, expected about {file.megabytes:,.1f} MB"
     if sha256:
-        digest = _digest(path)
+        digest = state_of(path).sha256
         return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
     from braindiffuser.networks.tensor_files import open_tensors
 
@@ -81,11 +80,6 @@ def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     except ValueError as error:
         return f"it {str(error).removeprefix(f'{path} ')}"
     return ""
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _note(path: Path) -> Path:
@@ -166,7 +160,7 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
                 )
             if not file.sha256:
                 with replacing(_note(path)) as note:
-                    note.write_text(f"{_digest(beside)}  {path.name}\n", encoding="utf-8")
+                    note.write_text(f"{state_of(beside).sha256}  {path.name}\n", encoding="utf-8")
             size = beside.stat().st_size
     progress(file.name, size, size)
     return path

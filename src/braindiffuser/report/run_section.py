@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-
+from braindiffuser.plain_data import as_yaml
 from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table, Text
 from braindiffuser.report.tables import MISSING
 
@@ -30,7 +29,7 @@ def run_section(
         facts["Machine"] = ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in manifest["machine"].items())
     unmade = [f"Not finished, and therefore not on this page: {', '.join(missing)}."] if missing else []
     said = [Text(text=line, style="verdict") for line in [*unmade, *version_sentences(steps, manifest["versions"])]]
-    experiment = yaml.safe_dump(manifest["experiment"], sort_keys=False, allow_unicode=True)
+    experiment = as_yaml(manifest["experiment"])
     return Section(
         name="run",
         title="What was run",

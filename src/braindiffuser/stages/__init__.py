@@ -95,6 +95,7 @@ class Stage:
         available: optional resources that one unit uses if this machine has them, such as scoring networks; when one is
             added later, the unit is recomputed.
         on_device: whether it computes on the experiment's device.
+        less_memory: settings of it that need less memory, for the error when that runs out.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Stage:
     checkpoints: Callable[[Experiment, str], Mapping[str, Path]] = _no_checkpoints
     available: Callable[[Experiment, str], tuple[str, ...]] = _nothing
     on_device: bool = True
+    less_memory: str = ""
 
     def steps(self, experiment: Experiment) -> tuple[Step, ...]:
         """Return its steps in an experiment, in order."""

@@ -19,7 +19,7 @@ from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.stages import Stage, StageContext, Step, stages
 from braindiffuser.stages.fit import read_decoder, training_rows
-from braindiffuser.stages.reconstruct import draw
+from braindiffuser.stages.reconstruct import LESS_MEMORY, draw
 from braindiffuser.store.draft import Draft
 
 
@@ -161,4 +161,5 @@ STAGE = Stage(
     compute=_compute,
     units=_units,
     checkpoints=_checkpoints,
+    less_memory=LESS_MEMORY,
 )

@@ -105,4 +105,5 @@ STAGE = Stage(
     units=_units,
     roles=_roles,
     checkpoints=_checkpoints,
+    less_memory="a smaller batch_size of the target group",
 )

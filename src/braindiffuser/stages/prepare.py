@@ -117,6 +117,10 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_array("ncsnr", responses.ncsnr[chosen], may_be_nan=True)
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     draft.write_table("trials.csv", recording.trials)
+    if recording.missing_rois:
+        context.progress(
+            f"left out, since the recording has no file for them: {', '.join(recording.missing_rois)}", 1, 1
+        )
 
 
 def _choose_voxels(

@@ -18,6 +18,8 @@ from braindiffuser.images import PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 
+LESS_MEMORY = "a smaller generator.batch_size (brain_diffuser: diffusion.precision: half or diffusion.offload: true)"
+
 Source: TypeAlias = Literal["predictions", "truth"]
 """Whose features pictures are drawn from: those decoded from responses, or the stimuli's own."""
 
@@ -156,4 +158,5 @@ STAGE = Stage(
     compute=_compute,
     units=_units,
     checkpoints=_checkpoints,
+    less_memory=LESS_MEMORY,
 )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from braindiffuser import plain_data
 from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
+from braindiffuser.plain_data import hash_json
 
 CHECKSUM = "checksum"
 
@@ -19,7 +20,7 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
     content = json.loads(json.dumps({key: value for key, value in content.items() if key != CHECKSUM}, allow_nan=False))
     with replacing(path) as beside:
         beside.write_text(
-            json.dumps({**content, CHECKSUM: _checksum(content)}, indent=1, allow_nan=False) + "\n", "utf-8"
+            json.dumps({**content, CHECKSUM: hash_json(content)}, indent=1, allow_nan=False) + "\n", "utf-8"
         )
 
 
@@ -29,7 +30,7 @@ def read_checked(path: Path) -> dict[str, Any] | None:
         content = read_json(path)
     except RunError:
         return None
-    return content if content.pop(CHECKSUM, None) == _checksum(content) else None
+    return content if content.pop(CHECKSUM, None) == hash_json(content) else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -39,13 +40,6 @@ def read_json(path: Path) -> dict[str, Any]:
         RunError: if it is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise RunError(f"{path} is damaged ({error}): delete it, and run the same command again") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is damaged (it holds no mapping): delete it, and run the same command again")
-    return content
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return plain_data.read_json(path)
+    except ValueError as error:
+        raise RunError(f"{error}: delete it, and run the same command again") from error

@@ -214,7 +214,7 @@ def test_a_record_of_another_version_makes_no_run(store, found, with_manifest):
 def test_a_damaged_json_file_is_named(store):
     store.folder.mkdir()
     (store.folder / "scores.json").write_text('{"a": ')
-    with pytest.raises(RunError, match=r"scores\.json is damaged"):
+    with pytest.raises(RunError, match=r"scores\.json is not JSON, so damaged"):
         read_json(store.folder / "scores.json")
 
 

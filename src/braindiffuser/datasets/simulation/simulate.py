@@ -32,6 +32,7 @@ from braindiffuser.errors import RecordingError
 from braindiffuser.files import replacing
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
+from braindiffuser.plain_data import write_json
 from braindiffuser.progress import Progress, silent
 
 TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli", "annots", "truth")
@@ -143,8 +144,7 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_voxels": config.n_early + config.n_higher,
         },
     }
-    with replacing(folder / SIMULATED) as path:
-        path.write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(folder / SIMULATED, summary)
 
 
 def _compose_stimuli(config: SimulatedSubject, design: files.Design) -> tuple[RawPictures, list[Scene], set[int]]:
