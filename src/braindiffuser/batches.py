@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,7 +12,15 @@ from braindiffuser.progress import Progress, silent
 
 Result = TypeVar("Result")
 
-_LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
+_LACKS_MEMORY = (
+    "out of memory",
+    "_status_alloc_failed",
+    "unable to find an engine",
+    "allocate memory",  # of the system's and of torch's on a CPU
+    "allocator: not enough memory",
+    "bad_alloc",
+    "os error 12",
+)
 """Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
 
 
@@ -19,10 +28,13 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, of a GPU or of the machine."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # by name: torch is not imported
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKS_MEMORY)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    of_a_library = isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError"
+    return of_a_library and any(words in str(error).lower() for words in _LACKS_MEMORY)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error, which PyTorch follows by pages of advice."""
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
@@ -38,12 +50,12 @@ def needing_memory(device: str, step_name: Callable[[], str], settings: str = ""
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         if not lacks_memory(error):
             raise
         less = f"set {settings}, " if settings else ""
         raise RunError(
-            f"{step_name()} ran out of memory on {device} ({_first_line(error)}): free memory that other programs use, {less}or "
+            f"{step_name()} ran out of memory on {device} ({first_line(error)}): free memory that other programs use, {less}or "
             "choose another --device"
         ) from error
 
@@ -73,10 +85,10 @@ class Batches:
             lack = None
             try:
                 made = compute(rows)
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:
                 if not lacks_memory(error):
                     raise
-                lack = _first_line(error)
+                lack = first_line(error)
             if lack is None:
                 yield rows, made
                 start = rows.stop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
+from braindiffuser import __version__
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError
@@ -37,6 +39,13 @@ class _Commands(TyperGroup):
             if given == "" or re.fullmatch("--[a-z-]+=", given):
                 _fail(f"the value after {given or before} is empty: give one, or leave the option out")
         return super().parse_args(ctx, args)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"braindiffuser {__version__}")
+        raise typer.Exit
+    return asked
 
 
 app = typer.Typer(
@@ -83,6 +92,15 @@ With = Annotated[
 
 console = Console(stderr=True)
 SIMULATED = SimulatedSubject()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command(epilog="Example: **braindiffuser demo --out runs/demo**")
@@ -188,7 +206,7 @@ def simulate(
         )
         with _progress() as progress:
             written = write_recording(folder, settings, progress)
-    console.print(f"[bold]{written}[/bold] holds subject {subject}")
+    console.print(f"{written} holds subject {subject}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(
@@ -242,7 +260,7 @@ def checkpoints(
 def _print_published(out: Console) -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
     from braindiffuser.networks.checkpoint_folders import downloads_folder
-    from braindiffuser.networks.downloads import find
+    from braindiffuser.networks.downloads import find, has_size
     from braindiffuser.networks.published import needed
 
     folder = downloads_folder()
@@ -251,7 +269,8 @@ def _print_published(out: Console) -> None:
     total = sum(file.megabytes for file in missing)
     lines = [f"Published checkpoints: {len(missing)} of {len(files)} files are missing, {total:,.0f} MB"]
     for file in files:
-        mark = "missing" if file in missing else "here"
+        here = find(file, folder)
+        mark = "missing" if here is None else "here" if has_size(here, file) else "damaged"
         lines += [
             f"  {mark:8}{file.megabytes:>7,.0f} MB  {file.name}  for {file.needed_for} ({file.licence})",
             f"    {file.url}",
@@ -267,6 +286,9 @@ _add_stage_commands()
 
 def main() -> None:
     """Entry point of `braindiffuser`."""
+    for stream in (sys.stdout, sys.stderr):  # a log shows each line when it is written
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     app()
 
 
@@ -291,10 +313,14 @@ def _run(
     with _errors_as_sentences(), _progress() as progress:
         import_modules(modules)
         opened = _open(out, config, overwrite, stage, progress, choices or {})
-        if stage is None:
-            opened.run_all()
-        else:
-            opened.do(stage)
+        try:
+            if stage is None:
+                opened.run_all()
+            else:
+                opened.do(stage)
+        except KeyboardInterrupt:
+            console.print("stopped: the same command continues", highlight=False)
+            sys.exit(130)
     _print_result(opened)
 
 
@@ -334,13 +360,12 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     with _errors_as_sentences():
         from braindiffuser.machine import check_device
         from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
-        from braindiffuser.networks.checkpoint_folders import downloads_folder
         from braindiffuser.report.tables import FOLDERS, scores_markdown
 
         check_device(device)
         if json_file is not None:
             check_scores_file(json_file)
-        scores = evaluate_folders(seen, made, profile, downloads_folder(), device)
+        scores = evaluate_folders(seen, made, profile, device=device)
     Console().print(Markdown(scores_markdown(scores, FOLDERS)))
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
     notes = [
@@ -369,6 +394,8 @@ def _errors_as_sentences() -> Iterator[None]:
         _fail(list_faults(error))
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
+    except MemoryError as error:
+        _fail(f"memory ran out ({error}): free memory that other programs use")
     except EOFError as error:
         _fail(f"a file ends too early: {error}")
 
@@ -398,6 +425,8 @@ def _progress() -> Iterator[Progress]:
                 return
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total)
+                if not console.is_terminal:  # where no bar is drawn
+                    console.print(f"{label}: {total}", markup=False, highlight=False, soft_wrap=True)
             bars.update(tasks[label], completed=done, total=total)
 
         yield report

@@ -16,9 +16,17 @@ from typing import Any, NamedTuple
 
 from braindiffuser.errors import RunError
 
+
+def _processes_known_here() -> str:
+    """Name the set of processes that this one can see: the kernel's boot and the PID namespace; Linux alone tells them."""
+    with suppress(OSError):
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text()} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
 UNFINISHED = ".unfinished-"
 """Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
-_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"
+_MACHINE = f"{zlib.crc32(f'{platform.node()} {_processes_known_here()}'.encode()):08x}"
 LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
 """Names that `replacing` gives, with machine and process: by them, what a killed process left is told from all other files."""
 

@@ -133,6 +133,13 @@ class Part(Settings):
         """Checkpoint folders that this part loads networks from, by the name of their entry."""
         return {name: checkpoint_folder(getattr(self, name)) for name in self.folder_entries}
 
+    def check_configs(self) -> None:
+        """Compare entries with the `config.json` of this part's checkpoints, before anything is computed; here nothing.
+
+        Raises:
+            ValueError: if they do not fit; names the entry.
+        """
+
 
 def kind_of(part: type[Part]) -> str:
     """Return the name of a part's class in experiment files."""

@@ -1,5 +1,7 @@
 """Laws of batches: every row once and in order, and as many together as the memory of the GPU holds."""
 
+import errno
+
 import pytest
 import torch
 from hypothesis import given
@@ -22,6 +24,10 @@ ERRORS = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
     MemoryError("Unable to allocate 7.3 GiB for an array"),
     MemoryError(),
+    RuntimeError("unable to mmap 4096 bytes from file <model>: Cannot allocate memory (12)"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+    RuntimeError("std::bad_alloc"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
 ]
 
 

@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
+import braindiffuser
 from braindiffuser.cli import app
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
@@ -448,3 +449,44 @@ def test_options_of_runs_are_refused_for_two_folders(option):
     result = runner.invoke(app, ["evaluate", "seen", "made", *option])
     assert result.exit_code == 1
     assert "are of runs" in result.output
+
+
+def test_the_version_is_printed():
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"braindiffuser {braindiffuser.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"targets": {"latents": {"n_layers": 31}}},
+            "targets.latents.n_layers is 31, but the network in .* has 14: give 14 or",
+        ),
+        (
+            {"targets": {"vision": {"checkpoint": "demo/vdvae"}}},
+            "targets.vision.checkpoint names .* does not hold a CLIP",
+        ),
+        ({"generator": {"unet": "demo/vdvae"}}, "generator.unet names .* does not hold a dual-guided UNet"),
+        ({"generator": {"autoencoder": "demo/unet"}}, "generator.autoencoder names .* does not hold a KL autoencoder"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_entry_is_told_before_anything_is_computed(changes, words, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text(Experiment.load("demo").changed(changes).to_yaml())
+    result = runner.invoke(app, ["run", "--config", str(config), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert re.search(words, result.output.replace("\n", " "))
+    assert not (tmp_path / "run" / "steps").exists()
+
+
+def test_a_log_shows_what_runs_and_a_stopped_run_says_how_to_continue(tmp_path, monkeypatch):
+    def stopped(run):
+        run._progress("averaging sessions", 0, 9)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "run_all", stopped)
+    result = runner.invoke(app, ["run", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 130
+    assert "averaging sessions: 9\n" in result.output
+    assert "stopped: the same command continues" in result.output

@@ -29,11 +29,7 @@ def select_voxels(
     Raises:
         RecordingError: if there is no such region, no ceiling is known, or no voxel is left.
     """
-    unknown = sorted(set(rois) - set(roi_masks))
-    if unknown:
-        raise RecordingError(
-            f"there is no region {', '.join(unknown)}; this recording has {', '.join(sorted(roi_masks))}"
-        )
+    check_regions(roi_masks, rois)
     chosen = np.ones(len(training_ceilings), bool)
     if rois:
         chosen = np.any([roi_masks[name] for name in rois], axis=0)
@@ -45,11 +41,25 @@ def select_voxels(
             )
         chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
     if not chosen.any():
+        limit = f" with a noise ceiling of {min_noise_ceiling} % or more" if min_noise_ceiling > 0 else ""
         raise RecordingError(
-            f"no voxel is left of {len(chosen)}: regions {list(rois) or 'all'} with a noise ceiling of at least "
-            f"{min_noise_ceiling} %; ask for less"
+            f"none of {len(chosen)} voxels lies in {', '.join(rois) or 'the mask'}{limit}: choose other regions, or a lower limit"
         )
     return chosen
+
+
+def check_regions(roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: Sequence[str]) -> None:
+    """Check that a recording has the regions of `responses.rois`.
+
+    Raises:
+        RecordingError: naming those that it lacks, and those that it has.
+    """
+    unknown = sorted(set(rois) - set(roi_masks))
+    if unknown:
+        raise RecordingError(
+            f"there is no region {', '.join(unknown)}, which responses.rois names; this recording has "
+            f"{', '.join(sorted(roi_masks))}"
+        )
 
 
 def selected_fingerprint(fingerprint: str, chosen: Bool[np.ndarray, " n_voxels"]) -> str:

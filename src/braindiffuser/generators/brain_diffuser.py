@@ -14,6 +14,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.part import FolderPath
 
 EMBEDDINGS = ("vision", "text")
@@ -58,6 +59,11 @@ class BrainDiffuser(Generator):
             if variant == "low_level"
             else self._open_diffusion(variant, null, networks, seed)
         )
+
+    def check_configs(self) -> None:
+        """Check that each checkpoint is the network that its entry says."""
+        for entry, network in {"vdvae": "VDVAE", "autoencoder": "KL autoencoder", "unet": "dual-guided UNet"}.items():
+            read_config_of(network, self.checkpoints[entry], entry)
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
         """Return the checkpoints of a variant's last stage; the first stage needs the autoencoder only for its size."""

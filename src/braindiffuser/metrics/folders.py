@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,15 +24,16 @@ from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
+from braindiffuser.networks.checkpoint_folders import downloads_folder
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def evaluate_folders(
-    seen: Path,
-    made: Path,
+    seen: str | Path,
+    made: str | Path,
     profile: str,
-    checkpoints: Path,
+    checkpoints: Path | None = None,
     device: str = "cpu",
     n_resamples: int = 2000,
     seed: int = 0,
@@ -42,7 +44,7 @@ def evaluate_folders(
         seen: folder of what was shown; pictures of one size.
         made: folder of reconstructions, of one size; if of another size, resized to the stimuli's, which must be square.
         profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
-        checkpoints: folder where files of published networks are looked for.
+        checkpoints: folder where files of published networks are looked for; None: where downloads are kept.
         device: where networks run.
         n_resamples: bootstrap resamples of each interval.
         seed: of the resamples and of the shuffled baseline.
@@ -57,7 +59,7 @@ def evaluate_folders(
             too small.
         DependencyError: if the file of a network is there but damaged.
     """
-    whole = Profile.load(profile)
+    whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
     files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
     sizes = {}
@@ -70,7 +72,7 @@ def evaluate_folders(
     if height != width and sizes[made] != (height, width):
         raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
     with needing_memory(device, lambda: "evaluate"):
-        networks, missing = load_networks(whole, checkpoints, device)
+        networks, missing = load_networks(whole, checkpoints or downloads_folder(), device)
         kept = whole.without(missing)
         rng = np.random.default_rng(seed)
         scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
@@ -95,6 +97,8 @@ def check_scores_file(path: Path) -> None:
     """
     if path.is_dir():
         raise RunError(f"--json {path} is a folder: name a file")
+    if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
+        raise RunError(f"--json {path} is the file that the table is printed to: name another file")
     if path.is_file() and path.stat().st_size:
         try:
             earlier = json.loads(path.read_bytes())
@@ -102,7 +106,7 @@ def check_scores_file(path: Path) -> None:
             earlier = None
         if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
             raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
-    if path.suffix.lower() in SUFFIXES:
+    if path.resolve().suffix.lower() in SUFFIXES or path.suffix.lower() in SUFFIXES:
         raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
 
 

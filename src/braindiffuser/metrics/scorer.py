@@ -44,8 +44,9 @@ class Scorer:
             networks: the feature networks that the profile names.
 
         Raises:
-            ValueError: if a network or layer that the profile names is missing.
+            ValueError: if a network or layer that the profile names is missing, or pictures are not numbers in [0, 1].
         """
+        _check_range(seen)
         self.seen = seen
         self.profile = profile
         self.networks = networks
@@ -65,9 +66,10 @@ class Scorer:
             Score of each picture, float64 (n,), by the metric's key.
 
         Raises:
-            ValueError: if the number of pictures is not that of the stimuli.
+            ValueError: if the number of pictures is not that of the stimuli, or they are not numbers in [0, 1].
             RunError: if a metric does not give one finite score for each picture.
         """
+        _check_range(made)
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
         features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
@@ -140,3 +142,12 @@ def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
             f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
         )
     return resize(made, height)
+
+
+def _check_range(pictures: PictureSource) -> None:
+    if isinstance(pictures, np.ndarray) and len(pictures):
+        lowest, highest = pictures.min(), pictures.max()
+        if pictures.dtype.kind != "f" or not (lowest >= 0 and highest <= 1):
+            raise ValueError(
+                f"pictures came as {pictures.dtype} from {lowest} to {highest}: give floating-point numbers in [0, 1]"
+            )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import RunError
 
 Network = TypeVar("Network")
@@ -44,6 +45,8 @@ class NetworkCache:
             try:
                 self._loaded[key] = load(folder)
             except (OSError, ValueError) as error:
+                if lacks_memory(error):
+                    raise
                 raise RunError(
                     f"the checkpoint {folder} cannot be used: {error}; if it is a published one, run `braindiffuser checkpoints "
                     "--convert`, if it came with the package, install braindiffuser again"

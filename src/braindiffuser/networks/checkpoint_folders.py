@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 from braindiffuser.files import UNFINISHED, FileState, state_of
+from braindiffuser.plain_data import read_json
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
 """Folder of the checkpoints that come with the package."""
@@ -24,6 +26,32 @@ def downloads_folder() -> Path:
 def user_cache() -> Path:
     """Return the folder where programs of this user keep what can be fetched again."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+MARKS = {
+    "VDVAE": "dec_blocks",
+    "CLIP": "vision_config",
+    "KL autoencoder": "latent_channels",
+    "dual-guided UNet": "attention_levels",
+}
+"""Network → an entry of its config that no other network has."""
+
+
+def read_config_of(network: str, folder: Path, entry: str) -> dict[str, Any]:
+    """Read the config of a checkpoint folder.
+
+    Args:
+        network: which one it must be, of `MARKS`.
+        folder: of the checkpoint.
+        entry: of the part that names it, for the error.
+
+    Raises:
+        ValueError: if it is missing, damaged, or another network's.
+    """
+    content = read_json(folder / "config.json")
+    if MARKS[network] not in content:
+        raise ValueError(f"{entry} names {folder}, which does not hold a {network}: name one that does")
+    return content
 
 
 def checkpoint_folder(named: Path) -> Path:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CLIPConfig, CLIPModel
 
+from braindiffuser.batches import lacks_memory
 from braindiffuser.files import replacing
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
@@ -136,6 +137,8 @@ def build_empty(
     try:
         return build(config)
     except Exception as error:  # of the libraries' many kinds, for an arbitrary config
+        if lacks_memory(error):
+            raise
         words = " ".join(str(error).split())
         raise ValueError(f"no network can be built from its config.json ({type(error).__name__}: {words})") from error
     finally:

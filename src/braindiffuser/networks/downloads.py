@@ -11,6 +11,7 @@ a note detects damage after the download, but not another file at the source.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from braindiffuser.batches import first_line, lacks_memory
 from braindiffuser.errors import DependencyError
 from braindiffuser.files import replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
@@ -65,11 +67,15 @@ def check_file(path: Path, file: PublishedFile) -> None:
         )
 
 
+def has_size(path: Path, file: PublishedFile) -> bool:
+    """Return whether a file is as large as published."""
+    return abs(path.stat().st_size - 1e6 * file.megabytes) <= SIZE_TOLERANCE * 1e6 * file.megabytes
+
+
 def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     """Say in which way a file differs; empty if it does not."""
-    size, expected = path.stat().st_size, 1e6 * file.megabytes
-    if abs(size - expected) > SIZE_TOLERANCE * expected:
-        return f"it has {size:,} bytes, expected about {file.megabytes:,.1f} MB"
+    if not has_size(path, file):
+        return f"it has {path.stat().st_size:,} bytes, expected about {file.megabytes:,.1f} MB"
     if sha256:
         digest = state_of(path).sha256
         return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
@@ -147,11 +153,11 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
             try:
                 _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
             except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
-                if getattr(error, "filename", None) or "No space left on device" in str(error):
+                if getattr(error, "filename", None) or "No space left on device" in str(error) or lacks_memory(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
-                    f"{file.name} could not be downloaded ({error}): run the same again where the network allows, or get by "
-                    f"hand {remedy(file, folder)}"
+                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again where the network allows, or "
+                    f"get by hand {remedy(file, folder)}"
                 ) from error
             fault = _fault(beside, file, file.sha256)
             if fault:
@@ -175,6 +181,8 @@ def _fetch(file: PublishedFile, path: Path, parts: Path, bar: type[Any]) -> None
         HTTPDownloader(progressbar=own_bar, chunk_size=1 << 20, timeout=60)(file.url, str(path), None)
     else:
         from huggingface_hub import hf_hub_download
+
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its five tries
 
         repo_id, revision, filename = file.on_hub
         came = hf_hub_download(repo_id, filename, revision=revision, local_dir=parts, tqdm_class=bar)

@@ -100,6 +100,9 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> list[str]:
     faults = []
     for conversion in conversions(folder):
         try:
+            if _is_done(conversion, folder):
+                log(f"{conversion.name}: converted before")
+                continue
             with working_in(folder, log):
                 log(f"{conversion.name}: {_convert(conversion, folder)}")
         except DependencyError as error:
@@ -107,10 +110,14 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def _convert(conversion: Conversion, folder: Path) -> str:
+def _is_done(conversion: Conversion, folder: Path) -> bool:
     from braindiffuser.networks.convert import is_converted
 
-    if all(is_converted(folder / PRESET / name, conversion.sources) for name in conversion.folders):
+    return all(is_converted(folder / PRESET / name, conversion.sources) for name in conversion.folders)
+
+
+def _convert(conversion: Conversion, folder: Path) -> str:
+    if _is_done(conversion, folder):  # by another process, meanwhile
         return "converted before"
     missing = [str(path.relative_to(folder)) for path in conversion.sources if not path.is_file()]
     if missing:

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from safetensors.torch import load_file
 
+from braindiffuser.batches import first_line, lacks_memory
+
 Shapes: TypeAlias = Mapping[str, str]
 """Name of a tensor → its shape in words, with the kind of its numbers unless they are floating-point."""
 
@@ -30,6 +32,8 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
+        if lacks_memory(error):
+            raise MemoryError(f"{path} cannot be opened: {first_line(error)}") from error
         words = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
         reason = re.split(r"\n|\. ", words)[0]  # the rest of torch's is advice to run what is in the file
         raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason})") from error

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
@@ -74,10 +73,7 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     summaries, tables = {}, []
     authors_numbers = order_of_appearance(context.results.read_table("trials.csv"), ids)
     for name, (start, stop) in context.results.read_json("test_sets.json").items():
-        n = stop - start
-        if n < 2:
-            raise RunError(f"there is one {name} stimulus: two-way identification needs two or more")
-        rng = np.random.default_rng([experiment.seed, n])
+        rng = np.random.default_rng([experiment.seed, stop - start])
         scorer = Scorer(PictureReader(ids[start:stop], context.open_recording().pictures), profile, networks)
         scores = _score_sets(context, scorer, slice(start, stop), rng)
         summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}

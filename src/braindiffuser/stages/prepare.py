@@ -90,6 +90,9 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
     train_ids, sets = stimuli_of(recording.trials, "train")[0], recording.test_sets
     if not sets:
         raise RunError("the recording has no test stimuli, so nothing could be scored: read more sessions")
+    single = [name for name, ids in sets.items() if len(ids) < 2]
+    if single:
+        raise RunError(f"the test set {single[0]} has one stimulus, and scores compare two or more: read more sessions")
     ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
     draft.write_array("stimuli/train_ids", train_ids)
     draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))
@@ -100,8 +103,10 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
 
 def _average(context: StageContext, draft: Draft) -> None:
     from braindiffuser.datasets.responses import trial_responses
+    from braindiffuser.datasets.voxel_selection import check_regions
 
     recording, config, results = context.open_recording(), context.experiment.responses, context.results
+    check_regions(recording.roi_masks, config.rois)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
     responses = _accumulate(context, draft, recording).finish()
     chosen = _choose_voxels(context, draft, recording, responses)

@@ -146,7 +146,9 @@ class Results:
     def _existing(self, name: str) -> Path:
         path = self.folder / name
         if not path.is_file():
-            raise RunError(f"{path} is missing: run the same command again; its stage recomputes it")
+            raise RunError(
+                f"there is no result {path}: if a run writes one of that name, the same command makes it again"
+            )
         return path
 
 

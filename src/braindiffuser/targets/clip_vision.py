@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -23,6 +24,10 @@ class CLIPVision(Target):
         description="How pictures are resized for CLIP. once: bicubic; as-published: via 512 pixels, bilinear, in 8 bits.",
     )
     checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
+
+    def check_configs(self) -> None:
+        """Check that the checkpoint is CLIP."""
+        read_config_of("CLIP", self.checkpoints["checkpoint"], "checkpoint")
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed pictures."""

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -28,6 +29,17 @@ class VDVAELatents(Target):
         description="Resizing to the VDVAE's size, bilinear. once: float32; as-published: Pillow, 8 bits.",
     )
     checkpoint: FolderPath = Field(description="Checkpoint folder of the VDVAE.")
+
+    def check_configs(self) -> None:
+        """Check that the network has `n_layers` layers."""
+        from braindiffuser.networks.vdvae import VDVAEConfig
+
+        folder = self.checkpoints["checkpoint"]
+        found = len(VDVAEConfig(**read_config_of("VDVAE", folder, "checkpoint")).latent_shapes)
+        if self.n_layers > found:
+            raise ValueError(
+                f"n_layers is {self.n_layers}, but the network in {folder} has {found}: give {found} or fewer"
+            )
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""

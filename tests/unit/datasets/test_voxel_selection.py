@@ -22,13 +22,17 @@ def test_any_of_the_regions_with_as_high_a_ceiling(rois, minimum, expected):
 
 
 def test_errors_say_what_came_and_what_was_expected():
-    with pytest.raises(RecordingError, match="there is no region V9; this recording has V1, V2, faces"):
+    with pytest.raises(
+        RecordingError, match=r"there is no region V9, which responses\.rois names; this recording has V1, V2, faces"
+    ):
         select_voxels(ROIS, CEILINGS, ("V1", "V9"))
     with pytest.raises(RecordingError, match=r"no noise ceiling is known.*three trials"):
         select_voxels(ROIS, np.full(5, np.nan), (), 10.0)
-    with pytest.raises(RecordingError, match=r"no voxel is left of 5: regions \['faces'\]"):
+    with pytest.raises(RecordingError, match="none of 5 voxels lies in faces: choose other regions"):
         select_voxels(ROIS, CEILINGS, ("faces",))
-    with pytest.raises(RecordingError, match=r"no voxel is left of 5: regions all .* at least 95"):
+    with pytest.raises(
+        RecordingError, match=r"none of 5 voxels lies in the mask with a noise ceiling of 95\.0 % or more"
+    ):
         select_voxels(ROIS, CEILINGS, (), 95.0)
 
 

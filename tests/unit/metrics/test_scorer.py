@@ -209,3 +209,15 @@ def test_a_metric_that_does_not_score_each_picture_is_named(seen, monkeypatch, w
 def test_import_loads_no_torch():
     program = "import sys, braindiffuser.metrics.summary; assert not {'torch', 'timm', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("scale", ["uint8", 255.0, -1.0, float("nan")])
+@pytest.mark.usefixtures("types_unchecked")
+def test_pictures_of_another_scale_are_refused(scale):
+    pictures = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
+    odd = (255 * pictures).astype(np.uint8) if scale == "uint8" else pictures * np.float32(scale)
+    pixels = Profile.load("pixels")
+    with pytest.raises(ValueError, match=r"give floating-point numbers in \[0, 1\]"):
+        Scorer(odd, pixels, {})
+    with pytest.raises(ValueError, match=r"give floating-point numbers in \[0, 1\]"):
+        Scorer(pictures, pixels, {}).score(odd)

@@ -53,7 +53,7 @@ def test_results_appear_with_their_record_and_nothing_of_the_draft_stays(store):
 def test_nothing_is_seen_of_a_draft(store):
     draft = store.draft("fit", "one")
     draft.write_array("x", np.ones((3, 2), np.float32))
-    with pytest.raises(RunError, match="is missing"):
+    with pytest.raises(RunError, match="there is no result"):
         store.read_array("x")
 
 

@@ -21,6 +21,7 @@ from skimage.filters import gabor_kernel
 from braindiffuser.arrays import Matrix, Pictures, Vector
 from braindiffuser.datasets.normalisation import column_statistics, standardise
 from braindiffuser.datasets.rois import LABELS
+from braindiffuser.errors import RecordingError
 from braindiffuser.images import resize
 from braindiffuser.networks.efficientnet_lite import EfficientNetLite
 
@@ -107,12 +108,12 @@ def draw_brain(grid: tuple[int, int, int], n_early: int, n_higher: int, rng: np.
         (percent, 3 trials), `ncsnr`; `mean`, `signal_sd`, `noise_sd` (percent signal change).
 
     Raises:
-        ValueError: if the cortex has too few voxels.
+        RecordingError: if the cortex has too few voxels.
     """
     brain = _place_tissue(grid)
     order = np.flatnonzero(brain["cortex"])[np.argsort(brain.loc[brain["cortex"], "y"], kind="stable")]
     if len(order) < n_early + n_higher:
-        raise ValueError(
+        raise RecordingError(
             f"a grid of {grid} has {len(order)} voxels of cortex, fewer than the {n_early} early and {n_higher} higher"
             " ones asked for: make the grid larger"
         )

@@ -29,7 +29,7 @@ from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError
-from braindiffuser.files import replacing
+from braindiffuser.files import UNFINISHED, replacing
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.plain_data import write_json
@@ -112,7 +112,7 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
         return False
     try:
         summary = json.loads(summary_path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         summary = None
     if not isinstance(summary, dict) or not isinstance(summary.get("config"), dict):
         raise RecordingError(f"{summary_path} is damaged, or not of a simulated recording: choose an empty folder")
@@ -123,7 +123,13 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
             f"{folder} holds a simulated recording with other settings ({', '.join(others)}):"
             " remove it or choose another folder"
         )
-    return bool(summary.get("complete")) and all(path.exists() for path in _session_paths(folder, config))
+    sizes = summary.get("files") or {}
+    changed = [name for name in sizes if (folder / name).is_file() and (folder / name).stat().st_size != sizes[name]]
+    if changed:
+        raise RecordingError(
+            f"{folder / changed[0]} was changed since it was written: remove it or choose another folder"
+        )
+    return bool(summary.get("complete") and sizes) and all((folder / name).is_file() for name in sizes)
 
 
 def _session_paths(folder: Path, config: SimulatedSubject) -> list[Path]:
@@ -143,8 +149,15 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_trials": config.n_sessions * config.trials_per_session,
             "n_voxels": config.n_early + config.n_higher,
         },
+        "files": _bytes_of_files(folder) if complete else {},
     }
     write_json(folder / SIMULATED, summary)
+
+
+def _bytes_of_files(folder: Path) -> dict[str, int]:
+    paths = [path for top in TOPS for path in sorted((folder / top).rglob("*"))]
+    files_there = [path for path in paths if path.is_file() and not path.name.startswith(UNFINISHED)]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files_there}
 
 
 def _compose_stimuli(config: SimulatedSubject, design: files.Design) -> tuple[RawPictures, list[Scene], set[int]]:

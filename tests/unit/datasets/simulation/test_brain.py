@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from braindiffuser.datasets.simulation import brain as brains
 from braindiffuser.datasets.simulation.scenes import compose_scenes
+from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 
 
@@ -26,7 +27,7 @@ def test_brain_has_the_voxels_asked_for_in_c_order(brain):
 
 
 def test_too_small_a_grid_says_so():
-    with pytest.raises(ValueError, match="make the grid larger"):
+    with pytest.raises(RecordingError, match="make the grid larger"):
         brains.draw_brain((6, 6, 6), 100, 100, np.random.default_rng(0))
 
 

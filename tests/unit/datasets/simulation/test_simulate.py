@@ -375,3 +375,21 @@ def test_a_foreign_summary_is_refused(content, tmp_path):
     with pytest.raises(RecordingError, match=r"simulated\.json is damaged, or not of a simulated recording"):
         simulate(tmp_path, CONFIG)
     assert (tmp_path / "simulated.json").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["*_stimuli.hdf5", "nsd_expdesign.mat", "nsdgeneral.nii.gz", "scenes.csv"])
+def test_any_lost_file_of_a_complete_recording_is_written_again(name, folder, tmp_path):
+    other = tmp_path / "lost"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns(name))
+    simulate(other, CONFIG)
+    assert arrays_of(other) == arrays_of(folder)
+
+
+@pytest.mark.parametrize("name", ["nsd_stimuli.hdf5", "betas_session02.hdf5", "scenes.csv"])
+def test_a_file_that_was_cut_is_not_taken_for_the_recordings(name, folder, tmp_path):
+    other = tmp_path / "cut"
+    shutil.copytree(folder, other)
+    (path,) = other.rglob(name)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RecordingError, match=f"{name} was changed since it was written"):
+        simulate(other, CONFIG)

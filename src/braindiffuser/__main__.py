@@ -1,0 +1,5 @@
+"""`python -m braindiffuser` is `braindiffuser`."""
+
+from braindiffuser.cli import main
+
+main()
