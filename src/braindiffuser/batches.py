@@ -12,7 +12,8 @@ from braindiffuser.progress import Progress, silent
 Result = TypeVar("Result")
 
 _LACKS_MEMORY = ("out of memory", "_STATUS_ALLOC_FAILED", "unable to find an engine", "can't allocate memory")
-"""Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
+"""Parts of messages by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU report a lack of memory; torch's OutOfMemoryError is
+known by its name."""
 _SMALLER = "generator.diffusion.precision: half or generator.diffusion.offload: true, or choose another --device"
 """Settings that need less memory."""
 
@@ -25,7 +26,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of an error, which PyTorch follows by pages of advice."""
+    """Return an error's first line; PyTorch appends pages of advice."""
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
 

@@ -45,7 +45,7 @@ class NetworkCache:
                 self._loaded[key] = load(folder)
             except (OSError, ValueError) as error:
                 raise RunError(
-                    f"the checkpoint {folder} cannot be used: {error}. Name a whole checkpoint folder, or install "
+                    f"the checkpoint {folder} cannot be used: {error}; name a whole checkpoint folder, or install "
                     "braindiffuser again"
                 ) from error
         network: Network = self._loaded[key]

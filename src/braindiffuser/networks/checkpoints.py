@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with `config.json` and `model.safetensors` for each network; nothing else is read, never pickle."""
+"""Checkpoints, a folder per network: `config.json`, `model.safetensors` and, for CLIP, `tokenizer.json`; never pickle."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def build_empty(
         return build(config)
     except Exception as error:  # of the libraries' many kinds, for an arbitrary config
         words = " ".join(str(error).split())
-        raise ValueError(f"no network can be built from its config.json ({type(error).__name__}: {words})") from error
+        raise ValueError(f"no network can be built from this config ({type(error).__name__}: {words})") from error
     finally:
         handle.remove()
 

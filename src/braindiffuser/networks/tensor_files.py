@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 Shapes: TypeAlias = Mapping[str, str]
-"""Name of a tensor → its shape in words, with the kind of its numbers unless they are floating-point."""
+"""Name of a tensor → its shape as text, then its dtype unless that is floating-point."""
 
 _DTYPES = {torch.float16: "F16", torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 
