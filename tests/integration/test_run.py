@@ -346,7 +346,7 @@ def test_a_further_group_leaves_the_others_alone(copy):
 def test_a_recording_without_captions_is_refused_only_where_they_are_asked_for(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
     (tmp_path / "recording" / "captions.txt").unlink()
-    with pytest.raises(RunError, match="the recording has no captions, and targets b are made from them: take"):
+    with pytest.raises(RunError, match="the recording has no captions, and targets b are made from them: remove"):
         reopen(tmp_path).do("prepare")
     reopen(tmp_path, targets={"b": {"kind": "fakes:Code", "group": 2}}).do("prepare")
 
