@@ -146,14 +146,14 @@ def report(folder: Path) -> None:
 def do(stage: str, folder: Path) -> None:
     """Do a stage, whatever was done before."""
     store = Store(folder / "run")
-    contents = RecordingHashes(store, {}, silent)
+    hashes = RecordingHashes(store, {}, silent)
     context = StageContext(
         experiment=experiment(folder),
         results=store,
         manifest=lambda: store.manifest,
         finished=lambda: {step: store.record(step) or {} for step in store.steps()},
         open_recording=lambda: recording(folder),
-        contents=contents,
+        hashes=hashes,
         networks=NetworkCache(),
         progress=silent,
     )

@@ -21,7 +21,7 @@ _LACKS_MEMORY = (
     "bad_alloc",
     "os error 12",
 )
-"""Words of errors by which CUDA, cuBLAS, cuDNN, MPS and torch on a CPU say so, besides torch's OutOfMemoryError."""
+"""Parts of messages by which CUDA, cuBLAS, cuDNN, MPS, the system and torch on a CPU report a lack of memory."""
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -35,7 +35,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error, which PyTorch follows by pages of advice."""
+    """Return an error's first line; PyTorch appends pages of advice."""
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""The command line: one command per stage, `run` and `demo` for all of them, and commands for checkpoints and simulation."""
+"""The command line: one command per stage, `run` and `demo` for all of them, and `simulate`, `info` and `checkpoints`."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def evaluate(
         _run(out, config, overwrite, "evaluate", _changes(device=device, profile=profile), modules)
     elif seen is not None and made is not None and out is None:
         if config is not None or overwrite or modules:
-            _fail("--config, --overwrite and --with are of runs; for two folders give --profile, --device and --json")
+            _fail(
+                "--config, --overwrite and --with apply to runs only; for two folders give --profile, --device and --json"
+            )
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
         _fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
@@ -231,7 +233,7 @@ def info(
 
 @app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")
 def checkpoints(
-    get: Annotated[
+    download: Annotated[
         bool,
         typer.Option(
             "--download", help="Download missing files; whole ones are kept, an interrupted one begins again."
@@ -247,7 +249,7 @@ def checkpoints(
         from braindiffuser.networks.published import convert_all, download_all
 
         faults = []
-        if get:
+        if download:
             with _progress() as progress:
                 faults += download_all(downloads_folder(), progress)
         if convert:
@@ -385,7 +387,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
 
 @contextmanager
 def _errors_as_sentences() -> Iterator[None]:
-    """Print the package's own errors as one sentence and exit with 1; others keep their traceback."""
+    """Print expected errors as one sentence, and exit with 1: ours, invalid settings, files that cannot be read or written."""
     try:
         yield
     except BrainDiffuserError as error:

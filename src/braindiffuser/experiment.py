@@ -33,8 +33,8 @@ from braindiffuser.plain_data import as_yaml, hash_json
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
-GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-"""Name of a target group; files are named by it."""
+EntryName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+"""Name of a target group, which its files are named by, or of a further metric."""
 
 
 def _writable(text: str) -> str:
@@ -96,7 +96,7 @@ class EvaluationConfig(Settings):
         description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels.",
         json_schema_extra={"enum": list[Any](profile_names())},
     )
-    metrics: dict[GroupName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
+    metrics: dict[EntryName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples behind each confidence interval.")
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ class Experiment(Settings):
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
     dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
-    targets: dict[GroupName, AnyTarget] = Field(
+    targets: dict[EntryName, AnyTarget] = Field(
         min_length=1, description="Target groups by name: what decoders predict."
     )
     regression: AnyRegressor = Field(description="How decoders are fitted.")
@@ -271,7 +271,7 @@ def _parse(content: bytes, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a mapping that gives a key twice, of which YAML would keep the last."""
+    """Refuses a key given twice; YAML would silently keep the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

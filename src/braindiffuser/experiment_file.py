@@ -27,7 +27,7 @@ OUTSIDE: Mapping[str, Any] = {
 """JSON schema of a part from outside the package, whose entries are not known here."""
 
 NULL = {"type": "null"}
-"""JSON schema of null, which takes an entry out of a preset."""
+"""JSON schema of null: beside a preset it removes the entry, so its default applies."""
 
 
 def starting_file(experiment: Experiment) -> str:
@@ -131,7 +131,7 @@ def experiment_schema() -> dict[str, Any]:
     """Return the JSON schema of an experiment file: a whole experiment, or a preset and what differs from it.
 
     A part is one of the known kinds of its family, with the entries of that kind, or a class from outside with any entries.
-    What entries demand of each other is checked on loading alone.
+    Rules that concern several entries are not in the schema; loading checks them.
     """
     whole = Experiment.model_json_schema(schema_generator=_SchemaOfKinds)
     definitions = {**whole.pop("$defs"), "Experiment": whole}
@@ -188,7 +188,9 @@ class _SchemaOfKinds(GenerateJsonSchema):
 
 
 def _changes(schema: Mapping[str, Any], content: Any, definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of what a file may state of an entry beside a preset, as `merged` reads it.
+    """Return the schema of an entry in a file that begins from a preset.
+
+    A mapping may be given in part, everything else is replaced whole (see `merged`).
 
     Args:
         schema: of the whole entry.

@@ -28,7 +28,7 @@ UNFINISHED = ".unfinished-"
 """Prefix of files being written; the suffix is kept, since some writers choose the format by it."""
 _MACHINE = f"{zlib.crc32(f'{platform.node()} {_processes_known_here()}'.encode()):08x}"
 LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
-"""Names that `replacing` gives, with machine and process: by them, what a killed process left is told from all other files."""
+"""Names that `replacing` gives, with machine and process, so that files left by killed processes can be recognised."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def output(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file to that a user named.
+    """Write a file whose path a user chose: yield the path to write to.
 
     A link stays a link: the file that it leads to is replaced. A device or a pipe is written to directly.
 
@@ -72,11 +72,12 @@ def _remove_leftovers_once(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, locked: bool = False) -> None:
-    """Delete what killed processes left half written in a folder, told by its name; everything else stays.
+    """Delete the files that killed processes left half written in a folder, recognised by their names.
 
     Args:
-        folder: without those in it.
-        locked: whether no other machine writes here; else files of other machines stay, since their processes may be alive.
+        folder: where to look; subfolders are not searched.
+        locked: True if no other machine writes here; otherwise other machines' files are kept, since their processes may be
+            alive.
     """
     for path in folder.glob(f"{UNFINISHED}*"):
         found = LEFTOVER.fullmatch(path.name)

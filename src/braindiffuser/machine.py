@@ -72,7 +72,7 @@ def check_device(device: str) -> None:
 
 
 def reset_peak_memory() -> None:
-    """Begin a new peak; where the system cannot (not Linux), peaks are those of the whole process."""
+    """Reset the peak that `peak_memory_gb` reads. Only Linux can; elsewhere it is the peak since the process began."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -50,16 +50,16 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
-def _filled(path: Any) -> Any:
+def _not_empty(path: Any) -> Any:
     if path == "":
         raise ValueError("is empty: name a folder")
     return path
 
 
 FolderPath = Annotated[
-    Path, BeforeValidator(_filled), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+    Path, BeforeValidator(_not_empty), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
 ]
-"""Path of a folder; an empty one, which Python takes for the working folder, is refused."""
+"""Path of a folder. An empty text is refused: Python would take it for the working folder."""
 
 
 class Settings(BaseModel):
@@ -74,7 +74,7 @@ class Settings(BaseModel):
             return validate(content)
         except ValidationError as error:
             raise ValidationError.from_exception_data(
-                cls.__name__, [_named(fault, cls) for fault in error.errors()]
+                cls.__name__, [_reworded(fault, cls) for fault in error.errors()]
             ) from None
 
     def influences(self, device: str) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def _influences(value: Any, device: str) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _named(fault: Any, settings: type[Settings]) -> InitErrorDetails:
+def _reworded(fault: Any, settings: type[Settings]) -> InitErrorDetails:
     """Reword a pydantic error: list known entries, or describe the missing one."""
     message, kind = fault["msg"].removeprefix("Value error, "), fault["type"]
     own = len(fault["loc"]) == 1

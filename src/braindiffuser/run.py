@@ -48,9 +48,9 @@ class Run:
         self.results: Results = store
         self._store = store
         self._progress = progress
-        self._contents = RecordingHashes(store, experiment.dataset.files(), progress)
+        self._hashes = RecordingHashes(store, experiment.dataset.files(), progress)
         self._networks = NetworkCache(experiment.device)
-        self.states = StepStates(experiment, store, self._contents)
+        self.states = StepStates(experiment, store, self._hashes)
 
     @classmethod
     def open(
@@ -160,7 +160,8 @@ class Run:
         if stale or uid not in (None, self.experiment.uid):
             why = f"the inputs of {join_names(stale)} changed" if stale else f"another experiment ({uid}) was begun"
             raise RunError(
-                f"{why} since this run of {self.results.folder} was opened: open it again, or choose another folder"
+                f"{why} since this run of {self.results.folder} was opened: run the same command again (in Python: Run.open), or "
+                "choose another folder"
             )
 
     def _compute(self, stage: Stage, pending: list[Step]) -> None:
@@ -225,7 +226,7 @@ class Run:
             manifest=lambda: self._store.manifest,
             finished=self._finished,
             open_recording=self.recording,
-            contents=self._contents,
+            hashes=self._hashes,
             networks=self._networks,
             progress=self._progress,
         )
@@ -249,8 +250,8 @@ class Run:
         of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
         if recording.captions is None and of_captions:
             raise RunError(
-                f"the recording has no captions, and targets {join_names(of_captions)} are made from them: take these groups out "
-                "of the experiment, with a generator that does not draw from them, or give the recording captions"
+                f"the recording has no captions, and targets {join_names(of_captions)} are made from them: remove these groups "
+                "and use a generator that does not draw from them, or give the recording captions"
             )
         return recording
 
@@ -283,7 +284,7 @@ class Run:
             self._store.update_manifest(stages=noted | {stage: {"seconds": seconds, **known, **facts}})
 
     def _note_missing_recording(self) -> None:
-        folder, gone = self.experiment.dataset.folder, self._contents.gone()
+        folder, gone = self.experiment.dataset.folder, self._hashes.gone()
         if folder is not None and not folder.exists():
             self._progress(f"{folder} is missing, so changes in it cannot be detected", 1, 1)
         elif gone:
@@ -309,7 +310,7 @@ class Run:
         own = {str(step) for step in self.steps()}
         orphans = [name for name in self._store.steps() if name not in own]
         if orphans:
-            self._progress(f"kept, though this experiment has no such steps: {join_names(orphans)}", 1, 1)
+            self._progress(f"results of steps that this experiment does not have are kept: {join_names(orphans)}", 1, 1)
 
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless it was edited."""
@@ -346,7 +347,7 @@ class Run:
 class _Drafts(Mapping[str, Draft]):
     """Maps unfinished units to drafts, opened on first access.
 
-    A draft's key depends on the units that its unit needs, so these must be finished first.
+    They are opened late: a draft's key contains the uids of the units that its unit needs.
     """
 
     def __init__(self, units: list[str], open_draft: Callable[[str], Draft], is_wanted: Callable[[str], bool]) -> None:

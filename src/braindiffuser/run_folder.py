@@ -99,7 +99,8 @@ def check_links(folder: Path) -> None:
             found += [Path(parent) / entry for entry in inside if (Path(parent) / entry).is_symlink()]
         if found and (found[0].is_dir() or name in ("unfinished", ".lock")):
             raise RunError(
-                f"{found[0]} is a link, and a run writes only into its own folder: put the whole folder elsewhere"
+                f"{found[0]} is a link, and a run writes only into its own folder: remove the link, or name the "
+                "other place as --out"
             )
 
 

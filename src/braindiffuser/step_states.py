@@ -25,17 +25,17 @@ _NAMES_OF = "names of "
 class StepStates:
     """Compares the records of steps with an experiment, its checkpoints and its recording."""
 
-    def __init__(self, experiment: Experiment, store: Store, contents: RecordingHashes) -> None:
+    def __init__(self, experiment: Experiment, store: Store, hashes: RecordingHashes) -> None:
         """Remember what is compared.
 
         Args:
             experiment: as it is now.
             store: of the run, which holds the records.
-            contents: of the recording.
+            hashes: of the recording's files.
         """
         self.experiment = experiment
         self._store = store
-        self._contents = contents
+        self._hashes = hashes
         self._checkpoint_files: dict[Path, FileState] = {}
 
     # What a step is made from
@@ -47,13 +47,13 @@ class StepStates:
             "settings": entries of the experiment and hashes of checkpoints; "contents": hashes of the recording's files by
             role; "needs": uids of the steps that it needs; "available": optional resources used (scoring networks).
         """
-        return self._inputs(step, self._contents.digests)
+        return self._inputs(step, self._hashes.digests)
 
     def draft_key(self, step: Step) -> str:
-        """Hash `inputs`; files hashed only while read (betas) enter by size."""
+        """Hash `inputs`, with betas by size: their hashes are known only after reading."""
         sized = stages()[step.stage].roles_while_reading
         return hash_json(
-            self._inputs(step, lambda role: (self._contents.sizes if role in sized else self._contents.digests)(role))
+            self._inputs(step, lambda role: (self._hashes.sizes if role in sized else self._hashes.digests)(role))
         )
 
     def _inputs(self, step: Step, known_by: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class StepStates:
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
-            **{f"{_NAMES_OF}{role}": self._contents.names(role) for role in names},
+            **{f"{_NAMES_OF}{role}": self._hashes.names(role) for role in names},
             **{role: known_by(role) for role in stage.roles(self.experiment, step.unit)},
         }
 
@@ -111,8 +111,11 @@ class StepStates:
         return "unfinished" if come else "finished"
 
     def consent_key(self, step: Step) -> str:
-        """Hash present settings and files; --overwrite is recorded with it, so consent holds for these alone."""
-        return hash_json([self.settings(step), self._contents_of(step, self._contents.digests)])
+        """Hash present settings and files.
+
+        --overwrite stores it in the record, so permission to replace a result holds for these only.
+        """
+        return hash_json([self.settings(step), self._contents_of(step, self._hashes.digests)])
 
     def reasons(self, step: Step) -> list[str]:
         """List the settings and files that changed since a step was made; empty if it was never made."""
@@ -125,7 +128,7 @@ class StepStates:
             for name in dict.fromkeys([*before, *now])
             if before.get(name) != now.get(name)
         ]
-        return changed + differences(record["contents"], self._contents_of(step, self._contents.digests))
+        return changed + differences(record["contents"], self._contents_of(step, self._hashes.digests))
 
     def explain(self, step: Step) -> list[str]:
         """List why a step is stale: its own changes, else changed needed steps."""
@@ -141,11 +144,11 @@ class StepStates:
         ]
 
     def gone(self, step: Step) -> list[str]:
-        """List the roles that the step read and of which no file is left."""
+        """List the roles that the step was made from and that have no file any more."""
         record = self._store.record(str(step))
         recorded = record["contents"] if record else {}
         read = dict.fromkeys(name.removeprefix(_NAMES_OF) for name, files in recorded.items() if files)
-        return [role for role in read if not self._contents.files.get(role)]
+        return [role for role in read if not self._hashes.files.get(role)]
 
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:
         """Return whether recorded inputs equal present ones; None if a needed step is unfinished.

@@ -52,7 +52,7 @@ def kill_at(moments, experiment, folder):
     """Do a run in a process of its own that is killed, and again, once for each moment.
 
     A moment is `label@n`: the n-th call of progress whose label begins so, the n-th file
-    noted, as `wrote NAME`, or the n-th time that a book is written and not yet in its place, as `half NAME`.
+    noted, as `wrote NAME`, or the n-th time that a record or the manifest is written and not yet in its place, as `half NAME`.
     """
     source = folder.with_name(f"{folder.name}.yaml")
     source.write_text(experiment.to_yaml(), encoding="utf-8")

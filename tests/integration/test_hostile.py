@@ -49,8 +49,8 @@ def tree(folder):
 
 
 def results(folder):
-    books = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", "report/index.html")
-    return {name: text for name, text in tree(folder).items() if name not in books and not name.startswith("steps/")}
+    own = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", "report/index.html")
+    return {name: text for name, text in tree(folder).items() if name not in own and not name.startswith("steps/")}
 
 
 # Links
@@ -179,12 +179,12 @@ def _computed(run, drafts):
     return stages()["evaluate"].compute(run._context, drafts)
 
 
-@pytest.mark.parametrize("damage", ["changed", "emptied", "lost", "book"])
+@pytest.mark.parametrize("damage", ["changed", "emptied", "lost", "record"])
 def test_a_draft_that_was_damaged_when_it_was_ready_is_not_published(damage, copy, root, tmp_path):
     changes = {"evaluation": {"n_resamples": 30}}
     _, draft = ready(copy)
     path = draft.folder / "scores.json"
-    if damage == "book":
+    if damage == "record":
         (draft.folder / READY).write_text("{}")
     elif damage == "lost":
         path.unlink()
@@ -644,9 +644,9 @@ class Loaded(fakes.Code):
     checkpoint: Path
 
 
-def test_books_take_any_key_that_json_takes(tmp_path):
-    write_checked(tmp_path / "book.json", {"a": {9: 1, 10: 2}})
-    assert read_checked(tmp_path / "book.json") == {"a": {"9": 1, "10": 2}}
+def test_checked_json_takes_any_key_that_json_takes(tmp_path):
+    write_checked(tmp_path / "checked.json", {"a": {9: 1, 10: 2}})
+    assert read_checked(tmp_path / "checked.json") == {"a": {"9": 1, "10": 2}}
 
 
 # Folders of other versions, and of killed processes

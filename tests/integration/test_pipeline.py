@@ -122,7 +122,7 @@ def test_rows_weights_and_voxels_are_choices(choices, finished, experiment, tmp_
 
 
 def test_truth_of_test_stimuli_never_reaches_a_reconstruction(finished, experiment, tmp_path, monkeypatch):
-    """Remove all that was learnt from test stimuli: the reconstructions stay the same, byte for byte."""
+    """Remove all that was computed from test stimuli: the reconstructions stay the same, byte for byte."""
     run = begun(experiment, tmp_path, "prepare", "extract", "fit")
     read = run.results.read_array
 

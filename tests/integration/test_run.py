@@ -70,11 +70,11 @@ def reopen(copy, overwrite=False, progress=silent, **changes):
 
 
 def results(folder):
-    """All results by name, but the page, which holds times, and the run's own books."""
+    """All results by name, but the page, which holds times, and the run's own files."""
     files = (path for path in folder.rglob("*") if path.is_file())
     named = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    books = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
-    return {name: content for name, content in named.items() if name not in books and not name.startswith("steps/")}
+    own = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
+    return {name: content for name, content in named.items() if name not in own and not name.startswith("steps/")}
 
 
 def records(folder):
@@ -346,7 +346,7 @@ def test_a_further_group_leaves_the_others_alone(copy):
 def test_a_recording_without_captions_is_refused_only_where_they_are_asked_for(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
     (tmp_path / "recording" / "captions.txt").unlink()
-    with pytest.raises(RunError, match="the recording has no captions, and targets b are made from them: take"):
+    with pytest.raises(RunError, match="the recording has no captions, and targets b are made from them: remove"):
         reopen(tmp_path).do("prepare")
     reopen(tmp_path, targets={"b": {"kind": "fakes:Code", "group": 2}}).do("prepare")
 
@@ -496,7 +496,9 @@ def test_a_users_experiment_file_stays_as_it_is(root, tmp_path):
 def test_results_that_the_experiment_no_longer_asks_for_stay_and_are_named(copy):
     told, changes = [], {"pictures": {"ablations": []}}
     reopen(copy, overwrite=True, progress=lambda *said: told.append(said[0]), **changes).run_all()
-    said = next(label for label in told if label.startswith("kept, though this experiment has no such steps"))
+    said = next(
+        label for label in told if label.startswith("results of steps that this experiment does not have are kept")
+    )
     assert "reconstruct.without_b" in said
     assert (copy / "run" / "reconstructions" / "without_b" / "0000.png").exists()
     assert "Without b" not in (copy / "run" / PAGE).read_text()

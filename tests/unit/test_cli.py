@@ -448,7 +448,7 @@ def test_simulated_sizes_that_cannot_be_are_refused(arguments, words, tmp_path):
 def test_options_of_runs_are_refused_for_two_folders(option):
     result = runner.invoke(app, ["evaluate", "seen", "made", *option])
     assert result.exit_code == 1
-    assert "are of runs" in result.output
+    assert "apply to runs only" in result.output
 
 
 def test_the_version_is_printed():

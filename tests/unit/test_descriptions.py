@@ -104,7 +104,7 @@ def test_numbers_that_follow_from_others_are_described_as_they_follow():
     noised, denoised = image_to_image_timesteps(diffusion.n_steps, diffusion.strength, "as-published")
     assert f"{len(denoised)} of {diffusion.n_steps} steps" in described["strength"].description
     assert (
-        f"{noised}, then {denoised[0]}); consistent: the first denoised ({denoised[0]})"
+        f"{noised}; denoised from {denoised[0]}); consistent: the first that is denoised ({denoised[0]})"
         in described["noise_level"].description
     )
     lengths = ", ".join(f"{PUBLISHED_LENGTHS[group]:g}" for group in ("latents", "vision", "text"))

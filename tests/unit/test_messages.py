@@ -1,4 +1,4 @@
-"""Messages of errors have one form: no capital at the beginning, no full stop at the end, since they follow "error: "."""
+"""Messages of errors have one form: one sentence that follows "error: ", so no capital first, and no full stop in it or last."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ NAMES = ("SSIM", "ROI", "EfficientNet", "CLIP", "Python", "V1")
 
 
 def messages(path):
-    """Yield the first and the last piece of text of every message that an error is raised with."""
+    """Yield the pieces of every message that an error is raised with; None stands for a value that is filled in."""
     for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if (
             isinstance(call, ast.Call)
@@ -22,15 +22,14 @@ def messages(path):
         ):
             text = call.args[0]
             pieces = text.values if isinstance(text, ast.JoinedStr) else [text]
-            first, last = pieces[0], pieces[-1]
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield first.value, ""
-            if isinstance(last, ast.Constant) and isinstance(last.value, str):
-                yield "", last.value
+            values = [piece.value if isinstance(piece, ast.Constant) else None for piece in pieces]
+            yield [value if isinstance(value, str) else None for value in values]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_messages_have_one_form(path):
-    for first, last in messages(path):
+    for pieces in messages(path):
+        first, last = pieces[0] or "", pieces[-1] or ""
         assert first[:1] == first[:1].lower() or first.startswith(NAMES), first
         assert not last.endswith("."), last
+        assert not any(". " in piece for piece in pieces if piece), pieces

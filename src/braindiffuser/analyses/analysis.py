@@ -69,7 +69,7 @@ class Outcome:
         section: of the page; its pictures are referred to as kind and number.
         pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`; kinds begin with the
             analysis' label and an underscore.
-        facts: numbers and words, stored as `<name>.json`.
+        facts: numbers and words, stored as `analyses/<label>.json`.
     """
 
     section: Section

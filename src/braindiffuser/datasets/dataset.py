@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
 
 ROLES = ("design", "regions", "betas", "stimuli", "captions")
-"""What a file of a recording holds. design: which trial showed what; regions: masks and ROIs; betas; stimuli: pictures;
+"""Roles of a recording's files: design (which trial showed what), regions (masks and ROIs), betas, stimuli (pictures),
 captions."""
 
 Folder = Annotated[FolderPath, AfterValidator(lambda path: path.expanduser().absolute())]

@@ -53,7 +53,10 @@ class NSD(Dataset):
         return self.root
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries that results depend on; a mask file enters by name; its content is hashed with the regions."""
+        """Return all entries that results depend on.
+
+        A mask file enters by name, since its content is hashed with the regions.
+        """
         return {**super().influences(device), "mask": Path(self.mask).name}
 
     def influences_of(self, role: str, device: str) -> dict[str, Any]:

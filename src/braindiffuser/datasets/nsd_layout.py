@@ -146,7 +146,7 @@ HELD_OUT = (
     "They are made of objects and backgrounds that no network was trained on and no decoder was fitted on. True features are no "
     "upper bound here: CLIP's own tokens of unfamiliar objects may guide the generators worse than decoded ones.",
 )
-"""Title and words on the page of the simulated subject's photographs that no bundled network was trained on."""
+"""Title and text, for the page, of the test set of photographs that no bundled network was trained on."""
 
 
 def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:
@@ -242,7 +242,7 @@ def _subject_number(subject: int | str) -> int:
 
 def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_planned: int) -> list[int]:
     if not folder.is_dir():
-        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version or space")
+        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version")
     if sessions is None:
         wanted = _sessions_on_disk(folder)
     else:

@@ -48,7 +48,7 @@ SUFFIX = ".nii.gz"
 
 
 def read_label_table(path: Path) -> dict[int, str]:
-    """Read a FreeSurfer `.ctab`: lines `number name …`, parted by any blanks; label 0 and below are left out."""
+    """Read a FreeSurfer `.ctab`: lines `number name …`, separated by whitespace; label 0 and below are left out."""
     rows = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
     return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdecimal() and int(row[0]) > 0}
 
@@ -86,7 +86,7 @@ def read_roi_masks(
 
 
 def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) -> list[int]:
-    """Look label names up in the collection's table; a name that it spells otherwise keeps its built-in number."""
+    """Look label names up in the collection's table; a name that the table lacks keeps its built-in number."""
     path = None if tables is None else tables / f"{collection}.mgz.ctab"
     own = read_label_table(path) if path is not None and path.is_file() else {}
     number_of = {name: number for table in (LABELS[collection], own) for number, name in table.items()}

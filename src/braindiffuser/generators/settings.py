@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from braindiffuser.networks.choices import NoiseLevel, Precision, SamplerName
+from braindiffuser.networks.sampling_choices import NoiseLevel, SamplerName
 from braindiffuser.part import Settings, runtime
+
+Precision: TypeAlias = Literal["full", "half"]
+"""float32; or float16 on a GPU, and float32 on a CPU, where half is slower."""
 
 
 class LowLevelConfig(Settings):
@@ -34,15 +37,16 @@ class DiffusionConfig(Settings):
     )
     guidance_scale: NonNegativeFloat = Field(
         7.5,
-        description="Guidance scale g in u + g (c - u): 0 is unguided, 1 the conditional prediction alone. Published: 7.5.",
+        description="Guidance scale g in u + g (c - u): 0 is the unconditional prediction, 1 the conditional one. Published: "
+        "7.5.",
     )
     vision_weight: float = Field(
         0.6, ge=0, le=1, description="Share of vision at every cross-attention, 0 to 1; text has the rest."
     )
     noise_level: NoiseLevel = Field(
         "as-published",
-        description="Timestep to which noise is added. as-published: one above the first denoised (at strength 0.75: 741, then "
-        "721); consistent: the first denoised (721).",
+        description="Timestep to which noise is added. as-published: the timestep above the first that is denoised (at strength "
+        "0.75: 741; denoised from 721); consistent: the first that is denoised (721).",
     )
     sampler: SamplerName = Field(
         "ddim",

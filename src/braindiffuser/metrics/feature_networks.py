@@ -61,7 +61,7 @@ def load_networks(
 
 
 def _halving(network: FeatureNetwork) -> FeatureNetwork:
-    """Let a network take pictures in smaller batches where memory does not hold as many as it is given."""
+    """Wrap a network so that a batch that does not fit in memory is halved."""
     batches = Batches(BATCH)
 
     def halving(pictures: Pictures) -> dict[str, Matrix]:

@@ -42,7 +42,8 @@ def evaluate_folders(
 
     Args:
         seen: folder of what was shown; pictures of one size.
-        made: folder of reconstructions, of one size; if of another size, resized to the stimuli's, which must be square.
+        made: folder of reconstructions, all of one size; if not that of the stimuli, they are resized, which needs square
+            stimuli.
         profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for; None: where downloads are kept.
         device: where networks run.
@@ -70,7 +71,9 @@ def evaluate_folders(
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     if height != width and sizes[made] != (height, width):
-        raise RunError(f"pictures of {seen} are {height} × {width}: make them square, or those of {made} as large")
+        raise RunError(
+            f"pictures of {seen} are {height} × {width}: make them square, or resize those of {made} to that size"
+        )
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, checkpoints or downloads_folder(), device)
         kept = whole.without(missing)
@@ -90,7 +93,7 @@ def evaluate_folders(
 
 
 def check_scores_file(path: Path) -> None:
-    """Check that scores may be written here: an existing file holds older ones, or nothing.
+    """Check that `path` may be overwritten: no file, an empty one, or earlier scores of two folders.
 
     Raises:
         RunError: if it is a folder, a file that something else wrote (such as one of the pictures), or named like a picture.

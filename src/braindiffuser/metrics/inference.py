@@ -37,7 +37,7 @@ def bootstrap_interval(
     if len(per_picture) == 0 or not np.isfinite(per_picture).all():
         raise ValueError(f"an interval needs finite scores, at least one; got {per_picture!r}")
     if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, e.g. 0.95, got {level}")
+        raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level}")
     n = len(per_picture)
     means = np.array([per_picture[rng.integers(n, size=n)].mean() for _ in range(n_resamples)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

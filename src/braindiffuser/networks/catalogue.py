@@ -17,7 +17,8 @@ class PublishedFile:
 
     Attributes:
         name: under which it is kept.
-        url: where it comes from; an address of the Hugging Face hub names the commit.
+        url: where it comes from; an address of the Hugging Face hub names the revision: a commit, but for Versatile
+            Diffusion, whose commit is not known.
         megabytes: its size, in millions of bytes; rounded where its publisher does not give bytes.
         licence: of the file.
         needed_for: what it serves, in words.

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with `config.json` and `model.safetensors` for each network; nothing else is read, never pickle."""
+"""Checkpoints, a folder per network: `config.json`, `model.safetensors` and, for CLIP, `tokenizer.json`; never pickle."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def build_empty(
         if lacks_memory(error):
             raise
         words = " ".join(str(error).split())
-        raise ValueError(f"no network can be built from its config.json ({type(error).__name__}: {words})") from error
+        raise ValueError(f"no network can be built from this config ({type(error).__name__}: {words})") from error
     finally:
         handle.remove()
 

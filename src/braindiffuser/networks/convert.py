@@ -1,8 +1,8 @@
 """Convert published files to checkpoint folders: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
-Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. A folder's
-`source.json`, written last, names the files that the folder was made from and the states of its own: without it, or
-with other files, the folder is not complete.
+Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. In each
+folder `source.json`, written last, lists source files and the size, hash and times of the folder's own files; if it is absent
+or they differ, the folder is converted again.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def convert_versatile(
     Only what pictures need is kept: the image flow, the text flow's transformers, and the autoencoder.
 
     Args:
-        source: SHI-Labs' four-flow `.pth` (fp16 or fp32), or a folder with `hub_files`.
+        source: SHI-Labs' four-flow `.pth` (fp16 or fp32), or a local copy of the hub's repository (see `hub_files`).
         folder: `folder/unet` and `folder/autoencoder` become checkpoint folders.
         config: of the UNet.
         autoencoder: config of the autoencoder.
@@ -184,7 +184,7 @@ def _write_folder(
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
-    """Whether a checkpoint folder is whole and was made from files of these names and, where they are still there, sizes."""
+    """Return whether a folder is undamaged and was made from sources of these names (and sizes, if they still exist)."""
     try:
         content = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
         return all(

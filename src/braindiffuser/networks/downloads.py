@@ -1,6 +1,6 @@
 """Published files on this machine: where they are, whether they are what they should be, and how they get here.
 
-A file is compared with its published size, which is rounded, and SHA-256. Where no hash is published, the file must open as
+A file is compared with its published size, which may be rounded, and SHA-256. Where no hash is published, the file must open as
 a whole file of tensors, and its hash is noted beside it (`NAME.sha256`, which `sha256sum -c` reads) and compared later. Such
 a note detects damage after the download, but not another file at the source.
 """
@@ -30,7 +30,7 @@ from braindiffuser.networks.checkpoint_folders import user_cache
 from braindiffuser.progress import Progress, silent
 
 SIZE_TOLERANCE = 0.05
-"""Share by which a file's size may differ from the published one, which is rounded."""
+"""Share by which a file's size may differ from the published one, which may be rounded."""
 
 
 def torchvision_folder() -> Path:
@@ -101,14 +101,14 @@ def _noted(note: Path) -> str:
 
 @contextmanager
 def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
-    """Work in the folder of downloads while no other process does; made if it does not exist.
+    """Hold the lock of the downloads folder, which is made if needed.
 
     Args:
         folder: of downloads.
         log: called with a sentence if another process works there, before waiting for it.
 
     Raises:
-        DependencyError: instead of an OSError inside: the disk is full, or something in the way; names the folder.
+        DependencyError: in place of an OSError raised inside (disk full, no permission); names the folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         progress: called as progress(name, bytes_done, bytes_in_all).
 
     Returns:
-        Where the file is. It gets its name when it is found right.
+        Path of the file; it gets this name only after it was checked.
 
     Raises:
         DependencyError: if the server cannot be reached, what came is not the file, or it cannot be written; says what to do.
@@ -156,13 +156,13 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
                 if getattr(error, "filename", None) or "No space left on device" in str(error) or lacks_memory(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
-                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again where the network allows, or "
-                    f"get by hand {remedy(file, folder)}"
+                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again when the network is available, or "
+                    f"download by hand: {remedy(file, folder)}"
                 ) from error
             fault = _fault(beside, file, file.sha256)
             if fault:
                 raise DependencyError(
-                    f"something else came than {file.name}: {fault}; get by hand {remedy(file, folder)}"
+                    f"what was downloaded is not {file.name}: {fault}; download by hand: {remedy(file, folder)}"
                 )
             if not file.sha256:
                 with replacing(_note(path)) as note:

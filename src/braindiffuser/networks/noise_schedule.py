@@ -32,8 +32,8 @@ class Schedule:
         a = self.alphas_cumprod
         if not (a.diff() < 0).all() or not ((a > 0) & (a < 1)).all():
             raise ValueError(
-                f"alphas_cumprod must fall and stay between 0 and 1 (both excluded); got {a[0]:.6g} … {a[-1]:.6g}. "
-                "Give the cumulative products of 1 - beta, least noise first; at a_t = 0, x_0 cannot be computed from eps"
+                f"alphas_cumprod must fall and stay between 0 and 1 (both excluded); got {a[0]:.6g} … {a[-1]:.6g}: "
+                "give the cumulative products of 1 - beta, least noise first; at a_t = 0, x_0 cannot be computed from eps"
             )
 
     @classmethod

@@ -20,9 +20,9 @@ class Conversion:
 
     Attributes:
         name: of its networks, in print.
-        sources: files that it is made from, with what is published of each; None for those of the hub's repository.
+        sources: source file → its catalogue entry; None for files of the hub's repository.
         folders: names of the checkpoint folders that it becomes.
-        make: converts the files into a folder of such folders.
+        make: make(out) writes the checkpoint folders into `out`.
     """
 
     name: str
@@ -32,7 +32,10 @@ class Conversion:
 
 
 def needed(folder: Path) -> tuple[PublishedFile, ...]:
-    """List the published files that a folder of downloads needs: Versatile Diffusion's `.pth` not if the hub's copy is there."""
+    """List the published files that a folder of downloads needs.
+
+    Versatile Diffusion's `.pth` is not among them if the hub's copy is there.
+    """
     return tuple(file for file in ALL if file != VERSATILE_FILE or not _has_hub(folder))
 
 

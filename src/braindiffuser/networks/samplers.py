@@ -3,7 +3,8 @@
 One algorithm is one function, which yields the latents after each step; all share one signature, `Sampler`, so that they are
 interchangeable, and `sample` runs any of them. A network enters as a callable eps = denoise(x, t); samplers are independent
 of network and guidance. A network that predicts v or x_0 enters through a function of `adapters.py`. Every function takes
-the noise schedule that the network was trained with; the default is Versatile Diffusion's.
+the noise schedule that the network was trained with; in those that choose timesteps, add noise or run a sampler, it defaults to
+Versatile Diffusion's.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 
-from braindiffuser.networks.choices import NoiseLevel, SamplerName
 from braindiffuser.networks.noise_schedule import SCALED_LINEAR, Schedule
+from braindiffuser.networks.sampling_choices import NoiseLevel, SamplerName
 
 Latents: TypeAlias = Float[torch.Tensor, "n channels height width"]
 Denoise: TypeAlias = Callable[[torch.Tensor, int], torch.Tensor]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from braindiffuser.batches import first_line, lacks_memory
 
 Shapes: TypeAlias = Mapping[str, str]
-"""Name of a tensor → its shape in words, with the kind of its numbers unless they are floating-point."""
+"""Name of a tensor → its shape as text, then its dtype unless that is floating-point."""
 
 _DTYPES = {torch.float16: "F16", torch.float32: "F32", torch.bfloat16: "BF16", torch.int64: "I64"}
 

@@ -177,9 +177,8 @@ def from_original(state_dict: Mapping[str, torch.Tensor], layers_per_block: int 
     """Rename the original checkpoint's UNet tensors to ours.
 
     Residual blocks and vision transformers come from `unet_image`, text transformers from `unet_text`; the text flow's
-    other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), are not needed for pictures
-    and are left out. A tensor of `unet_image` that no such UNet has keeps its
-    name.
+    other layers, and whatever lies outside `model.diffusion_model.` (CLIP, autoencoders), are not needed for pictures and are
+    left out. Unknown tensors of `unet_image` keep their names, so that `check_fit` reports them.
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state_dict.items():

@@ -4,7 +4,7 @@ Decoders are stored as alphas and statistics, beside the training responses and 
 (predictions, projections of patterns, intercepts) is one small matrix per alpha times the targets, which stream from disk. At
 the size of NSD that is 7 GB of targets, mostly in float16, instead of 22 GB of coefficients.
 
-What is learnt and predicted for a group is the same, bit for bit, whichever other groups are fitted beside it.
+The fitted decoder and predictions of one group are the same, bit for bit, whichever other groups are fitted beside it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Decoders:
         device: where products are computed.
 
     Raises:
-        RunError: if a group was fitted to another number of targets, or without what the calibration needs.
+        RunError: if a group was fitted to another number of targets or without what the calibration needs, or has several
+            alphas or a value that is not finite.
     """
 
     fitted: Mapping[str, FittedDecoder]
@@ -113,7 +114,7 @@ def fit_decoders(
 ) -> dict[str, FittedDecoder]:
     """Choose each group's alpha and compute calibration statistics.
 
-    A group with one alpha and another calibration needs no cross-validation, so nothing is computed yet.
+    Without `inductive` calibration, a group with a single alpha needs no cross-validation: nothing is computed.
 
     Args:
         rows: training responses.

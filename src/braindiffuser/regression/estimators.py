@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -103,9 +103,8 @@ class Ridge(AbstractRidge):
             ValueError: if alpha is negative or not finite.
         """
         X, y = _validate(self, X, y)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if weights is not None:
-            X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+        kept, weights = _weighted_rows(X, sample_weight)
+        X, y = X[kept], y[kept]
         self._solve(X, y, weights, float(self.alpha))
         return self
 
@@ -141,14 +140,15 @@ class RidgeCV(AbstractRidge):
         self.n_folds = n_folds
         self.device = device
 
-    def fit(self, X: Any, y: Any, groups: Any = None, weights: Any = None) -> RidgeCV:
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> RidgeCV:
         """Choose alpha, then fit to all responses X and targets y.
 
         Args:
             X: responses (n_stimuli, n_voxels).
             y: targets (n_stimuli, n_targets) or (n_stimuli,).
             groups: which picture each row shows (n_stimuli,); rows of one picture share a fold. None: each row its own.
-            weights: of each row, > 0, such as the trials that were averaged into it. They enter the fits, not the scores.
+            sample_weight: of each row, such as the trials that were averaged into it; 0 leaves a row out. Weights enter the
+                fits, not the scores.
 
         Raises:
             ValueError: if alphas are empty or negative, or there are fewer pictures than folds.
@@ -157,7 +157,8 @@ class RidgeCV(AbstractRidge):
         if groups is not None:
             groups = check_array(groups, ensure_2d=False, dtype=None)
             check_consistent_length(X, groups)
-        weights = None if weights is None else np.asarray(weights, np.float64)
+        kept, weights = _weighted_rows(X, sample_weight)
+        X, y, groups = X[kept], y[kept], None if groups is None else groups[kept]
         result = cross_validate(
             TrainingRows(X, weights=weights),
             {"y": y.reshape(len(y), -1)},
@@ -181,3 +182,13 @@ def _validate(
         estimator, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True, ensure_min_samples=2
     )
     return X, y.astype(X.dtype, copy=False)
+
+
+def _weighted_rows(
+    X: Float[np.ndarray, "n_stimuli n_voxels"], sample_weight: Any
+) -> tuple[slice | Bool[np.ndarray, " n_stimuli"], Float[np.ndarray, " n_kept"] | None]:
+    """Return which rows have a weight other than 0, and their weights; all rows and None without weights."""
+    if sample_weight is None:
+        return slice(None), None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    return weights != 0, weights[weights != 0]  # `gram` refuses those below 0

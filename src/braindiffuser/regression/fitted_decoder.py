@@ -20,7 +20,7 @@ _OWN = ("format", "facts")
 
 
 class FittedDecoder(NamedTuple):
-    """What is stored of one group's decoder: everything but the training rows and targets, which decoding needs again.
+    """Stored parameters of one decoder, without training rows and targets, which `decode` receives.
 
     Attributes:
         arrays: by name, small: a few numbers per target, no coefficients.

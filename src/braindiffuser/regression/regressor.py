@@ -40,8 +40,8 @@ class Projection(NamedTuple):
 class Regressor(Part):
     """Learns one decoder per target group, and decodes test responses with them.
 
-    What is learnt and decoded for one group must be the same, bit for bit, whichever other groups come with it: a run fits
-    only the groups whose settings changed.
+    The fitted decoder and predictions of one group must be the same, bit for bit, whichever other groups come with it: a run
+    fits only the groups whose settings changed.
     """
 
     linear: ClassVar[bool] = False
@@ -97,7 +97,7 @@ class Regressor(Part):
             progress: called as progress(label, columns_done, n_columns).
 
         Returns:
-            Group → what is stored of its decoder. Rows and targets are stored already, and come back in `decode`.
+            Group → stored parameters. Leave rows and targets out: `decode` receives them.
         """
 
     @abstractmethod

@@ -18,7 +18,7 @@ from braindiffuser.regression.solvers import (
     prefers_spectrum,
     prepare_queries,
     smoother_matrix,
-    solve_each,
+    solver_for,
 )
 
 Smoothers: TypeAlias = dict[float, torch.Tensor]
@@ -51,22 +51,22 @@ def smoothers_by_group(
     smallest = {group: float(grid[0]) for group, grid in grids.items()}
     made: dict[str, Smoothers] = {}
     for system, groups in grams(rows.responses, rows.weights, smallest, device):
-        made |= _answer(
+        made |= _matrices_by_group(
             system, prepare_queries(system, responses, patterns), rows, {group: grids[group] for group in groups}
         )
         del system  # before the next is computed
     return made
 
 
-def _answer(
+def _matrices_by_group(
     system: Gram, queries: Queries, rows: TrainingRows, grids: Mapping[str, Float64[np.ndarray, " n_alphas"]]
 ) -> dict[str, Smoothers]:
-    """Factorise every alpha once per method, shared by its groups."""
+    """Compute each group's matrices; groups of one method share a factorisation per alpha."""
     made: dict[str, Smoothers] = {}
-    for many in (False, True):
-        groups = [group for group, grid in grids.items() if prefers_spectrum(grid) == many]
+    for by_spectrum in (False, True):
+        groups = [group for group, grid in grids.items() if prefers_spectrum(grid) == by_spectrum]
         if groups:
-            inverse_of = solve_each(system, many)
+            inverse_of = solver_for(system, by_spectrum)
             every = np.unique(np.concatenate([grids[group] for group in groups])).tolist()
             shared = {alpha: _by_stimulus(smoother_matrix(system, inverse_of(alpha), queries), rows) for alpha in every}
             made |= {group: {alpha: shared[alpha] for alpha in grids[group].tolist()} for group in groups}

@@ -174,6 +174,9 @@ def solve_by_spectrum(gram: Gram) -> Callable[[float], Solve]:
         s = 1 / (λ + alpha),  or 0 where λ + alpha ≤ tolerance
 
     so that alpha = 0 gives the least-squares solution of minimum norm.
+
+    Raises:
+        ValueError: by the returned function, if alpha is negative or not finite.
     """
     eigenvalues, U = torch.linalg.eigh(gram.matrix.double())
     eigenvalues, tolerance = eigenvalues.clamp(min=0), gram.tolerance
@@ -204,13 +207,13 @@ def solve(gram: Gram, alpha: float) -> Solve:
 
 
 def prefers_spectrum(alphas: Float[np.ndarray, " n_alphas"]) -> bool:
-    """Return whether one eigendecomposition is quicker than a Cholesky factorisation for each alpha."""
+    """Return whether there are more than MOST_FACTORISATIONS different alphas."""
     return len(np.unique(alphas)) > MOST_FACTORISATIONS
 
 
-def solve_each(gram: Gram, many: bool) -> Callable[[float], Solve]:
-    """Return alpha ↦ `Solve` for any of several alphas: Cholesky each, or one eigendecomposition if they are `many`."""
-    return solve_by_spectrum(gram) if many else lambda alpha: solve(gram, alpha)
+def solver_for(gram: Gram, by_spectrum: bool) -> Callable[[float], Solve]:
+    """Return alpha ↦ `Solve` for several alphas: by one eigendecomposition, or by a Cholesky factorisation of each."""
+    return solve_by_spectrum(gram) if by_spectrum else lambda alpha: solve(gram, alpha)
 
 
 def prepare_queries(

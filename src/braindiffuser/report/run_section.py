@@ -99,7 +99,7 @@ def _row(label: str, *values: str) -> Row:
 
 
 def _gigabytes(memory: float | None) -> str:
-    return MISSING if memory is None else f"{memory:.1f} GB"
+    return MISSING if memory is None else f"{memory:.1f} GiB"
 
 
 def duration(seconds: int | float | None) -> str:

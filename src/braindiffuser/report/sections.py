@@ -22,9 +22,9 @@ DRAWING = re.compile(
     "svg|g|defs|symbol|use|path|rect|circle|ellipse|line|polyline|polygon|text|tspan|textpath|image|clippath|mask|pattern"
     "|marker|lineargradient|radialgradient|stop|style|title|desc"
 )
-"""Elements that a figure may have, in small letters. None closes the <svg> in HTML parsing."""
+"""Elements that a figure may have, in lower case; none makes an HTML parser leave the <svg>."""
 TEXT_ONLY = ("style", "title", "desc")
-"""Of these, those that may hold no elements: in them, HTML and XML are not read alike."""
+"""Of these, those that may hold text only: HTML and XML parse their content differently."""
 EMBEDDED = "data:image/png;base64,"
 """Beginning of an embedded image: the only one allowed is a PNG in base64."""
 REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((?!\s*["']?#)""", re.IGNORECASE)

@@ -47,7 +47,7 @@ class StageContext:
         manifest: returns what is known of the run as a whole.
         finished: returns the records of the steps that are finished, by their names, in order.
         open_recording: opens the recording, once.
-        contents: hashes of the recording's files, to be taken as they are read.
+        hashes: of the recording's files, to be taken as they are read.
         networks: loads networks, each once.
         progress: to be called as progress(label, done, total).
     """
@@ -57,7 +57,7 @@ class StageContext:
     manifest: Callable[[], Mapping[str, Any]]
     finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     open_recording: Callable[[], Recording]
-    contents: RecordingHashes
+    hashes: RecordingHashes
     networks: NetworkCache
     progress: Progress
 

@@ -26,11 +26,11 @@ from braindiffuser.store.draft import Draft
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for analysis in context.experiment.analyses:
         if analysis.label in drafts:
-            _write(drafts[analysis.label], analysis.label, _answer(context, analysis))
+            _write(drafts[analysis.label], analysis.label, _run_analysis(context, analysis))
             yield analysis.label
 
 
-def _answer(context: StageContext, analysis: Analysis) -> Outcome:
+def _run_analysis(context: StageContext, analysis: Analysis) -> Outcome:
     try:
         outcome = analysis.run(_run_data(context, analysis))
     except ValidationError as error:

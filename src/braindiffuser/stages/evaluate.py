@@ -90,8 +90,8 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
 def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
     """Score all kinds of pictures of one test set, one kind after the other.
 
-    Shuffled responses would give the same reconstructions in another order, apart from noise (statistics of a test set, under
-    `transductive`, do not depend on order); so this baseline compares each reconstruction with another stimulus.
+    Shuffled responses would give the same reconstructions in another order, apart from noise (also under `transductive`,
+    whose statistics ignore order). So this baseline draws nothing: it compares each reconstruction with another stimulus.
     """
     from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
     from braindiffuser.metrics.scorer import extract_features, take
@@ -136,7 +136,7 @@ def _write_sections(
 ) -> None:
     from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
 
-    experiment, headings = context.experiment, context.open_recording().notes
+    experiment, notes = context.experiment, context.open_recording().notes
     kinds, variants = gallery_kinds(experiment), experiment.generator.variants
     profile = experiment.evaluation.all_metrics().without(next(iter(scores.values()))["missing"])
     drawn_by = {name: variants[variant] for name, variant in experiment.ablations.items()}
@@ -150,7 +150,7 @@ def _write_sections(
             ablations=ablations,
             headlines=profile.headlines,
             notes=profile.notes,
-            heading=headings.get(name),
+            heading=notes.get(name),
         )
         for name, summary in scores.items()
     ]

@@ -1,4 +1,8 @@
-"""Stimuli and captions → targets. Those of test stimuli are called truth, and only the ceiling is made from them."""
+"""Stimuli and captions → features: those of training stimuli are the targets.
+
+Features of test stimuli are called truth: the ceiling is drawn from them, and analyses may read them; decoders and
+reconstructions never see them.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
 
 
 def read_decoder(results: Results, group: str) -> FittedDecoder:
-    """Read what was learnt of one group."""
+    """Read the stored decoder of one group."""
     from braindiffuser.regression.fitted_decoder import load_decoder
 
     return load_decoder(results.path(decoder_name(group)), _header(results, group))

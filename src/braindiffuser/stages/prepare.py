@@ -182,11 +182,11 @@ def _resumed(context: StageContext, draft: Draft, recording: Recording) -> Respo
 
 def _hashes(context: StageContext, recording: Recording, sessions: Iterable[int]) -> list[str]:
     """Hash the files of some sessions as they are now; sessions may share a file."""
-    files, listed = [recording.session_files(session) for session in sessions], context.contents.files.get("betas")
+    files, listed = [recording.session_files(session) for session in sessions], context.hashes.files.get("betas")
     new = [name for names in files for name in names if listed is not None and name not in listed]
     if new:
         raise RecordingError(f"betas file {new[0]} was added after this run was opened: run the same command again")
-    return [digest for names in files for digest in context.contents.digests_of("betas", names).values()]
+    return [digest for names in files for digest in context.hashes.digests_of("betas", names).values()]
 
 
 STAGE = Stage(

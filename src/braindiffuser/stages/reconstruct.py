@@ -96,9 +96,22 @@ def draw(
     label: str,
     wanted: Set[int] | None = None,
 ) -> Iterator[tuple[slice, Pictures]]:
-    """Draw batch by batch, and yield the rows of a batch with its pictures; batches without `wanted` rows are passed over.
+    """Draw batch by batch; networks that this variant does not need are released first.
 
-    Networks that only an earlier variant needs are gone before this one's are loaded.
+    Args:
+        context: of the stage.
+        variant: of the generator.
+        features: target group → features, one row per picture.
+        ids: stimulus of each row.
+        start: pictures that these start from, one per row; None if they start from none.
+        label: says what is drawn, for the progress.
+        wanted: rows; batches without one of them are skipped. None: all rows.
+
+    Yields:
+        A slice of rows with their pictures.
+
+    Raises:
+        RunError: if the generator draws another number of pictures than it is given features.
     """
     generator, results = context.experiment.generator, context.results
     groups = generator.groups_of(variant)

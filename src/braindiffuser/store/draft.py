@@ -1,6 +1,6 @@
 """A step's files in a separate folder until all are complete.
 
-Every file is written whole, brought to the disk, and only then noted in a journal; after a kill or a power cut, what the
+Every file is written whole, flushed to disk, and only then noted in a journal; after a kill or a power cut, what the
 journal notes is not made again, and everything else is.
 """
 
@@ -41,7 +41,7 @@ _HALF_BLOCK = re.compile(r".+\.[0-9a-f]{32}\.partial")
 OVERSHOOT = 0.5
 """How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
 ROUNDING = 0.01
-"""Largest rms of rounding, in standard deviations of what is rounded; at 1 % a correlation shrinks by 0.005 %."""
+"""Largest allowed rms rounding error, as a share of the values' standard deviation; 1 % lowers a correlation by 0.005 %."""
 
 
 class Draft:
@@ -58,7 +58,7 @@ class Draft:
         self._journal = folder / JOURNAL
         self.files: dict[str, FileState] = {}
         self.lost = False
-        """Whether a noted or published file is damaged."""
+        """Whether a file that the journal or the published result lists is missing or changed."""
         begun, noted = self._read_journal()
         if begun == key:
             self.files = {name: state for name, state in noted.items() if self._is_there(name, state)}
@@ -98,7 +98,7 @@ class Draft:
         return path.is_file() and state_of(path, state).is_same_content(state)
 
     def note(self, names: Iterable[str]) -> None:
-        """Bring files of this draft to the disk, and note them as whole."""
+        """Flush files of this draft to disk, and note them as whole."""
         lines = []
         for name in names:
             sync(self.folder / name)
@@ -168,11 +168,12 @@ class Draft:
             progress: called as progress(label, rows_done, n_rows) after each block.
             label: says what is written; empty: the name.
             dtype: under which it is stored.
-            may_be_nan: whether NaN says "not known"; else every value must be finite.
+            may_be_nan: whether NaN is allowed, as "not known".
 
         Raises:
-            RunError: if a value is not finite after it was brought to that type, or if that type rounds away differences
-                between rows. The rounding of full blocks is judged, each by itself, so that a resumed array is judged alike.
+            RunError: if rows come in another shape, a value is not finite as stored, or the stored type rounds away
+                differences between rows. Only full blocks are tested for rounding, one by one, so that interrupted arrays
+                are judged like others.
         """
         array, missing = self._blocks(name, shape, dtype)
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
@@ -243,7 +244,7 @@ class Draft:
         """Write pictures of a kind (`low_level`, `final`, …) under their numbers.
 
         Raises:
-            RunError: if a value is not finite.
+            RunError: if their shape is wrong, a value is not finite, or one lies further than OVERSHOOT outside [0, 1].
         """
         names = [picture_name(kind, number) for number in numbers]
         if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4:
@@ -251,8 +252,8 @@ class Draft:
         for name, picture in zip(names, pictures, strict=True):
             if not np.isfinite(picture).all():
                 raise RunError(
-                    f"picture {name} has values that are not finite: its network overflowed; compute in float32, "
-                    "such as by generator.diffusion.precision: full"
+                    f"picture {name} has values that are not finite: if a network drew it, compute in float32 "
+                    "(generator.diffusion.precision: full)"
                 )
             if picture.min() < -OVERSHOOT or picture.max() > 1 + OVERSHOOT:
                 raise RunError(
@@ -343,7 +344,10 @@ def _refuse_infinite(
 def _refuse_rounded(
     name: str, rows: slice, made: Shaped[np.ndarray, " ..."], values: Shaped[np.ndarray, " ..."]
 ) -> None:
-    """Compare rounding with the spread of columns, both summed over all columns; row by row, to need little memory."""
+    """Raise if the rms rounding error exceeds ROUNDING standard deviations, both pooled over columns.
+
+    It is computed row by row, to save memory.
+    """
     beyond_first = np.zeros(made.shape[1:])
     spread = rounding = 0.0
     for row, own in zip(made, values, strict=True):

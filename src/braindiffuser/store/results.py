@@ -5,7 +5,7 @@
     written.json                      hash of what was written to each path, so that a result is recognised if its record is lost
 
 A step's files are moved into the run's folder when all are there. Then the files of an older result that have no successor are
-deleted; nothing else ever is.
+deleted; no other result is ever deleted.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Store(Results):
     # Records of steps
 
     def record(self, step: str) -> dict[str, Any] | None:
-        """Return what is known of a finished step; None if it was never finished, or its record is damaged.
+        """Return the record of a finished step; None if it was never finished, or its record is damaged.
 
         Raises:
             RunError: if the record was written by another version.
@@ -237,7 +237,7 @@ class Store(Results):
         Args:
             step: its name.
             key: stands for the step's settings and inputs; a draft of another key is deleted first.
-            adopt: begin with the whole files of the finished step, which has the same key and is damaged.
+            adopt: start from the intact files of the finished step, which is damaged and has the same key.
         """
         draft = Draft(self._draft_folder(step), key)
         if adopt:
@@ -269,7 +269,7 @@ class Store(Results):
         self._move(step, draft.folder, facts, draft.files)
 
     def finish_publishing(self) -> None:
-        """Complete what a kill interrupted in `publish`; a damaged one stays a draft.
+        """Finish publications that a kill interrupted; a damaged draft is not published.
 
         Raises:
             RunError: what `publish` raises.
@@ -314,7 +314,7 @@ class Store(Results):
         remove_files(self.folder, [name for name in gone if name not in kept])
 
     def _refuse_foreign(self, step: str, files: Mapping[str, FileState]) -> None:
-        """Refuse to replace files that the step did not write: they are neither in its record nor as some step left them."""
+        """Raise if a file in the way is neither in the step's record nor unchanged since a step of this run wrote it."""
         _, earlier = self._record(step)
         others = {name for other in self.steps() if other != step for name in self._record(other)[1]}
         written: dict[str, str] | None = None
@@ -335,13 +335,16 @@ class Store(Results):
         write_checked(self.folder / WRITTEN, self._written() | {name: state.sha256 for name, state in files.items()})
 
     def _written(self) -> dict[str, str]:
-        """Return name → hash of the last content that a step of this run wrote there; empty if that book is damaged."""
+        """Return name → hash of the last content that a step of this run wrote there; empty if that file is damaged."""
         return read_checked(self.folder / WRITTEN) or {}
 
     # Other files of the run
 
     def remove_leftovers(self) -> None:
-        """Delete what killed processes left half written beside the books; no other process may work in the folder."""
+        """Delete what killed processes left half written beside the records and the manifest.
+
+        No other process may work in the folder.
+        """
         for folder in (self.folder, self.folder / "steps"):
             remove_leftovers(folder, locked=True)
 
@@ -363,7 +366,7 @@ class Store(Results):
         manifest, found = read_checked(path), {}
         with suppress(RunError):
             found = read_json(path)
-        if manifest is not None or CHECKSUM not in found:  # the first versions wrote none
+        if manifest is not None or CHECKSUM not in found:  # manifests of the first versions have no checksum
             self._check_format(found.get("format", FORMAT))
         return manifest or {}
 

@@ -15,7 +15,7 @@ def recording(trials_factory):
     return Recording("subj01", trials.table, mask, np.eye(4), {"V1": np.ones(5, bool)}, trials.betas.__getitem__)
 
 
-def test_sessions_come_in_order_and_can_be_skipped(recording):
+def test_sessions_come_in_order_and_cover_all_trials(recording):
     assert [session for session, _ in recording.sessions()] == [1, 2, 3]
     assert sum(len(betas) for _, betas in recording.sessions()) == len(recording.trials)
 

@@ -23,7 +23,7 @@ def test_any_of_the_regions_with_as_high_a_ceiling(rois, minimum, expected):
 
 def test_errors_say_what_came_and_what_was_expected():
     with pytest.raises(
-        RecordingError, match=r"there is no region V9, which responses\.rois names; this recording has V1, V2, faces"
+        RecordingError, match=r"no region V9, which responses\.rois names; this recording has V1, V2, f"
     ):
         select_voxels(ROIS, CEILINGS, ("V1", "V9"))
     with pytest.raises(RecordingError, match=r"no noise ceiling is known.*three trials"):

@@ -1,29 +1,14 @@
-"""Precision is a matter of the device; offloading, of nothing but memory and time."""
+"""Offloading is a matter of nothing but memory and time."""
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from braindiffuser.generators.placement import place
-from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, build_unet, load_unet, read_config
 
 UNET, AUTOENCODER = BUNDLED / "demo" / "unet", BUNDLED / "demo" / "autoencoder"
-
-
-@pytest.mark.parametrize(
-    ("precision", "device", "expected"),
-    [
-        ("full", "cpu", "float32"),
-        ("full", "cuda", "float32"),
-        ("half", "cpu", "float32"),
-        ("half", "cuda", "float16"),
-        ("half", "cuda:3", "float16"),
-    ],
-)
-def test_half_is_half_on_a_gpu_alone(precision, device, expected):
-    assert DiffusionConfig(precision=precision).dtype_on(device) == expected
 
 
 def arguments(device="cpu"):

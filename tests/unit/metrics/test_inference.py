@@ -60,7 +60,7 @@ class TestBootstrapInterval:
             bootstrap_interval(scores, rng)
 
     def test_level_is_a_share(self, rng):
-        with pytest.raises(ValueError, match=r"between 0 and 1, e\.g\. 0\.95, got 95"):
+        with pytest.raises(ValueError, match=r"between 0 and 1, such as 0\.95, got 95"):
             bootstrap_interval(np.ones(3), rng, level=95.0)
 
 

@@ -151,7 +151,7 @@ def test_scores_do_not_depend_on_batches_and_few_pictures_are_held(rng, n):
     assert max(most.values()) <= BATCH
 
 
-def test_taked_features_are_those_of_arranged_pictures(rng, seen):
+def test_taken_features_are_those_of_the_taken_pictures(rng, seen):
     order = rng.integers(len(seen), size=12)
     moved = take(extract_features(seen, TOY, {"rows": rows}), order)
     np.testing.assert_array_equal(moved["rows"]["rows"], rows(seen[order])["rows"])

@@ -133,9 +133,7 @@ def test_networks_are_built_without_weights_but_with_their_constants(tmp_path):
 
 
 def test_modules_made_after_a_failed_build_have_weights():
-    with pytest.raises(
-        ValueError, match=r"no network can be built from its config\.json \(ZeroDivisionError: division"
-    ):
+    with pytest.raises(ValueError, match=r"no network can be built from this config \(ZeroDivisionError: division"):
         build_empty(lambda config: config["a"] / 0, {"a": 1})
     assert torch.nn.Linear(2, 3).weight.device.type == "cpu"
 
@@ -217,7 +215,7 @@ def test_a_damaged_json_file_is_named(tmp_path, name, content, fault):
 def test_a_config_of_no_network_is_refused(folder, change):
     (folder / "config.json").write_text(json.dumps(VDVAE | change))
     with pytest.raises(
-        ValueError, match=r"no network can be built from its config\.json|does not hold this network"
+        ValueError, match=r"no network can be built from this config|does not hold this network"
     ) as caught:
         load_vdvae(folder)
     assert "\n" not in str(caught.value)
@@ -229,7 +227,7 @@ def test_a_config_of_no_network_is_refused(folder, change):
 def test_a_config_that_the_library_cannot_take_is_refused(tmp_path, config):
     save_network(tmp_path, build_clip(CLIP), config)
     save_tokenizer(tmp_path)
-    with pytest.raises(ValueError, match=r"no network can be built from its config\.json") as caught:
+    with pytest.raises(ValueError, match=r"no network can be built from this config") as caught:
         load_clip(tmp_path)
     assert "\n" not in str(caught.value)
 

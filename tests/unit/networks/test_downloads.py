@@ -139,7 +139,7 @@ def test_progress_is_reported_and_not_printed(place, tmp_path, capfd):
 @pytest.mark.parametrize("length", [8, 64])
 def test_a_file_with_another_hash_than_published_is_thrown_away(place, tmp_path, length):
     file, _ = place
-    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 000.*get by hand http"):
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 000.*download by hand: http"):
         download(replace(file, sha256="0" * length), tmp_path)
     assert names_in(tmp_path) == []
     assert download(replace(file, sha256=DIGEST[:length]), tmp_path).exists()
@@ -155,7 +155,7 @@ def test_a_file_of_another_size_than_published_is_thrown_away(place, tmp_path, m
 
 @pytest.mark.parametrize("path", ["/cut", "/short", "/page", "/none"])
 def test_nothing_is_left_of_a_download_that_failed(server, tmp_path, path):
-    with pytest.raises(DependencyError, match=r"get by hand http://127.*net\.pth"):
+    with pytest.raises(DependencyError, match=r"download by hand: http://127.*net\.pth"):
         download(file_at(server, path), tmp_path)
     assert names_in(tmp_path) == []
 
@@ -183,7 +183,7 @@ def test_a_wrong_file_from_the_hub_is_not_gone_on_with(hub, tmp_path):
 def test_without_a_network_the_way_by_hand_is_said(tmp_path):
     file = replace(ON_HUB, url="http://127.0.0.1:9/net.pth", megabytes=6660.0)
     with pytest.raises(
-        DependencyError, match=r"get by hand .*:9/net\.pth \(6,660 MB, MIT\), to be saved as .*net\.pth"
+        DependencyError, match=r"download by hand: .*:9/net\.pth \(6,660 MB, MIT\), to be saved as .*net\.pth"
     ):
         download(file, tmp_path)
 
@@ -272,7 +272,7 @@ def test_a_published_hash_goes_before_a_note(tmp_path):
         check_file(tmp_path / "net.pth", replace(ON_HUB, sha256="1111"))
 
 
-def test_of_a_file_put_there_by_hand_the_size_is_checked(tmp_path):
+def test_of_a_file_put_there_by_hand_size_and_wholeness_are_checked(tmp_path):
     (tmp_path / "net.pth").write_bytes(CONTENT)
     check_file(tmp_path / "net.pth", ON_HUB)
     (tmp_path / "net.pth").write_bytes(b"<html>")
@@ -303,7 +303,7 @@ def test_a_file_without_a_known_hash_must_be_a_whole_file_of_tensors(hub, tmp_pa
         check_file(path, ON_HUB)
     path.unlink()
     with pytest.raises(
-        DependencyError, match=r"something else came than net\.pth: it is damaged, cut short or no checkpoint"
+        DependencyError, match=r"what was downloaded is not net\.pth: it is damaged, cut short or no checkpoint"
     ):
         download(ON_HUB, tmp_path)
     assert names_in(tmp_path) == []

@@ -128,14 +128,9 @@ def probabilities(network, pictures):
     return network.network.classifier(last).softmax(1).numpy()
 
 
-def test_recognises_photographs(network):
+def test_the_checkpoint_is_one_that_recognises_photographs(network):
     found = probabilities(network, photographs_on_grey(PHOTOGRAPHS))
     assert found.argmax(axis=1).tolist() == list(PHOTOGRAPHS.values())
-
-
-def test_a_zebra_is_among_the_first_five_guesses(network):
-    found = probabilities(network, photographs_on_grey(["zebra"]))
-    assert 340 in np.argsort(-found[0])[:5]
 
 
 def test_layers_have_the_stated_sizes(variant, network, pictures):

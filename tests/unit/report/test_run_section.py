@@ -44,10 +44,10 @@ def test_what_was_run_is_written_down():
         "Machine": "cpu count: 2, memory gb: 23.5",
     }
     assert rows(times) == {
-        "fit": ["1 min 05 s", "1.5 GB", "2026-01-02T10:00:00Z"],
-        "evaluate": ["4.0 s", "2.5 GB", "2026-01-02T10:01:00Z"],
+        "fit": ["1 min 05 s", "1.5 GiB", "2026-01-02T10:00:00Z"],
+        "evaluate": ["4.0 s", "2.5 GiB", "2026-01-02T10:01:00Z"],
         "analyse": ["–", "–", "–"],
-        "All": ["1 min 09 s", "2.5 GB", ""],
+        "All": ["1 min 09 s", "2.5 GiB", ""],
     }
     assert rows(steps) == {"fit.text": ["01234567", "2026-01-02T10:00:00Z"], "evaluate": ["fedcba98", "–"]}
     assert yaml.safe_load(code.text) == MANIFEST["experiment"]

@@ -308,7 +308,7 @@ def _write_sessions(
             betas = _record_session(config, number, brain, shown)
             betas[:, [voxel for voxel, session in dropouts.items() if session == number]] = 0
             files.write_betas(path, betas, brain, config.grid)
-        progress("sessions recorded", number, config.n_sessions)
+        progress("recording sessions", number, config.n_sessions)
 
 
 def _record_session(

@@ -1,4 +1,4 @@
-"""What to simulate: the settings of `simulated.simulate`."""
+"""What to simulate: the settings of `simulation.simulate.simulate`."""
 
 from __future__ import annotations
 

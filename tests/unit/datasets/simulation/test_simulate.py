@@ -349,7 +349,7 @@ def test_progress_is_told(folder, tmp_path):
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns("betas_session0*"))
     heard = []
     simulate(other, CONFIG, lambda *news: heard.append(news))
-    assert heard == [("sessions recorded", number, 5) for number in range(1, 6)]
+    assert heard == [("recording sessions", number, 5) for number in range(1, 6)]
 
 
 def test_other_settings_and_foreign_recordings_are_refused(folder, tmp_path):
