@@ -156,7 +156,7 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
                 if getattr(error, "filename", None) or "No space left on device" in str(error) or lacks_memory(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
-                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again when the network is available, or "
+                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again when there is a network, or "
                     f"download by hand: {remedy(file, folder)}"
                 ) from error
             fault = _fault(beside, file, file.sha256)
