@@ -57,8 +57,8 @@ class ResponsesConfig(Settings):
 
     normalisation: Literal["session", "training"] = Field(
         "session",
-        description="How betas are z-scored. session: in each session by its training trials, then the averages by the "
-        "training set; training (published): only the averages.",
+        description="How betas are z-scored, by training data alone. session: first betas in each session, then "
+        "averages; training (published): only averages.",
     )
     rows: Literal["averages", "trials"] = Field(
         "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."

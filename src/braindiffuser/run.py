@@ -39,7 +39,7 @@ class Run:
     Attributes:
         experiment: what to do.
         results: finished results, for reading.
-        states: recorded inputs of each step compared with present ones.
+        states: which steps are finished, which are out of date and why.
     """
 
     def __init__(self, experiment: Experiment, store: Store, progress: Progress) -> None:

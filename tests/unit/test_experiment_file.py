@@ -142,7 +142,7 @@ def test_a_class_of_others_is_printed_with_what_it_says_of_itself():
 
 def test_the_head_says_which_checkpoints_are_here(tmp_path, monkeypatch):
     here = starting_file(EXPERIMENTS["demo"])
-    assert re.search(r"^# Checkpoint generator\.unet: \d+\.\d MB$", here, re.MULTILINE)
+    assert re.search(r"^# Checkpoint generator\.unet is here: \d+\.\d MB$", here, re.MULTILINE)
     assert "is missing" not in here
     monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path / "two\nlines"))
     lacking = starting_file(EXPERIMENTS["brain-diffuser"])

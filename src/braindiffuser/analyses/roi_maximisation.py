@@ -35,7 +35,8 @@ class ROIMaximisation(Analysis):
 
     lengths: Lengths = Field(
         "from-training",
-        description="Length of decoded patterns. from-training: RMS distance of training targets from their mean; "
+        description="Length of decoded patterns: how far a picture is from the mean one. from-training: RMS "
+        "distance of training targets from their mean; "
         "as-published: the authors' constants (50, 15, 9; latents then 80).",
     )
 

@@ -63,7 +63,11 @@ def summarise_regions(
             lower, median, upper = (float(value) for value in np.percentile(known, [25, 50, 75]))
             regions[name] |= {"median": median, "quartiles": [lower, upper]}
         else:
-            regions[name]["note"] = "none of the chosen voxels lies here" if not mask.any() else "no ceiling is known"
+            regions[name]["note"] = (
+                "none of the chosen voxels lies here"
+                if not mask.any()
+                else "no noise ceiling is known, which takes three showings of a stimulus"
+            )
     return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
 
 

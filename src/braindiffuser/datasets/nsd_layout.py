@@ -253,7 +253,9 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
         )
     beyond = sorted(session for session in wanted if not 1 <= session <= n_planned)
     if beyond:
-        raise RecordingError(f"there is no session {beyond[0]}: the design has sessions 1 … {n_planned}")
+        raise RecordingError(
+            f"there is no session {beyond[0]}, as dataset.sessions asks: the design has 1 to {n_planned}"
+        )
     return sorted(wanted)
 
 

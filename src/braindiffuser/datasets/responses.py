@@ -37,7 +37,7 @@ class SplitResponses:
         n_repeats_test: likewise.
         ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has three trials.
             Test trials enter it: report it, never choose voxels by it.
-        training_ncsnr: the same from training trials alone; None unless `training_ceiling`.
+        training_ncsnr: the same from training trials alone; None unless it was asked for.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
         std_: likewise, ddof 1; 1 where the voxel never varies.
     """

@@ -303,7 +303,7 @@ def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:
     known = {name: roi for name, roi in rois.items() if "median" in roi or not roi["n_voxels"]}
     unknown = [name for name in rois if name not in known]
     said = [f"{name} is empty: {roi.get('note') or 'no voxels'}" for name, roi in rois.items() if not roi["n_voxels"]]
-    said += [f"No ceiling is known of {', '.join(unknown)}: {rois[unknown[0]]['note']}."] if unknown else []
+    said += [f"{', '.join(unknown)}: {rois[unknown[0]]['note']}."] if unknown else []
     drawn = any("median" in roi for roi in known.values())
     panel = [Figures(figures=(Figure(svg=figures.noise_ceiling_panel(known, "noise-ceiling")),))] if drawn else []
     blocks = (Text(text=text.strip()), *panel, *(Text(text=line, style="note") for line in said))

@@ -18,7 +18,8 @@ class VDVAELatents(Target):
     folder_entries: ClassVar[tuple[str, ...]] = ("checkpoint",)
 
     n_layers: PositiveInt = Field(
-        31, description="Number of layers that are predicted, coarse to fine; the paper's 31 of 75 hold 91,168 latents."
+        31,
+        description="Layers that are predicted, coarse to fine, at most the network's. The paper: 31 of 75, 91,168 latents.",
     )
     posterior: Literal["sample", "mean"] = Field(
         "sample",

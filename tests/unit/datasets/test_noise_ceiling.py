@@ -105,5 +105,8 @@ def test_regions_are_summarised_and_empty_ones_say_so():
     rois = summarise_regions(ceilings, masks)["rois"]
     assert rois["V1"] == {"n_voxels": 3, "median": 20.0, "quartiles": [15.0, 25.0]}
     assert rois["faces"] == {"n_voxels": 0, "note": "none of the chosen voxels lies here"}
-    assert rois["unknown"] == {"n_voxels": 1, "note": "no ceiling is known"}
+    assert rois["unknown"] == {
+        "n_voxels": 1,
+        "note": "no noise ceiling is known, which takes three showings of a stimulus",
+    }
     assert rois["analysed voxels"]["n_voxels"] == 4

@@ -21,7 +21,7 @@ class SimulatedSubject(Settings):
     n_repeats: int = Field(3, ge=1, description="Planned showings of each picture.")
     trials_per_session: int = Field(480, ge=2, description="Trials per session; must divide the total. NSD: 750.")
     n_missing_sessions: int = Field(
-        1, ge=0, description="Last sessions that are planned but not recorded, so some repeats are missing."
+        1, ge=0, description="Sessions at the end that are not recorded, so that some repeats are missing."
     )
     grid: tuple[int, int, int] = Field(
         (22, 24, 20),
@@ -40,7 +40,7 @@ class SimulatedSubject(Settings):
         if n_trials % self.trials_per_session:
             raise ValueError(
                 f"{self.n_pictures} pictures × {self.n_repeats} repeats = {n_trials} trials do not fill sessions of"
-                f" {self.trials_per_session} trials: choose a divisor of {n_trials}"
+                f" {self.trials_per_session} trials: trials_per_session must divide {n_trials}"
             )
         if self.n_missing_sessions >= self.n_designed_sessions:
             raise ValueError(
