@@ -19,7 +19,7 @@ _LACKS_MEMORY = (
     "allocate memory",  # of the system's and of torch's on a CPU
     "allocator: not enough memory",
     "bad_alloc",
-    "os error 12",
+    "(os error 12)",
 )
 """Parts of messages by which CUDA, cuBLAS, cuDNN, MPS, the system and torch on a CPU report a lack of memory."""
 
@@ -44,19 +44,21 @@ def needing_memory(device: str, step_name: Callable[[], str], settings: str = ""
     """Raise a RunError that says what ran out of memory, on which device, and what needs less.
 
     Args:
-        device: where it computes.
+        device: where it computes; empty: it uses main memory alone.
         step_name: returns the name of the running step; called only after memory ran out.
-        settings: of this step that need less memory, such as "a smaller batch_size".
+        settings: of this step that need less memory of a GPU.
     """
     try:
         yield
     except Exception as error:
         if not lacks_memory(error):
             raise
-        less = f"set {settings}, " if settings else ""
+        of_gpu = device not in ("", "cpu") and not isinstance(error, MemoryError | OSError)
+        less = f", set {settings}" if settings and of_gpu else ""
+        other = ", or choose another --device" if of_gpu else ""
+        which = f"memory on {device}" if of_gpu else "main memory"
         raise RunError(
-            f"{step_name()} ran out of memory on {device} ({first_line(error)}): free memory that other programs use, {less}or "
-            "choose another --device"
+            f"{step_name()} ran out of {which} ({first_line(error)}): free memory that other programs use{less}{other}"
         ) from error
 
 
@@ -77,29 +79,27 @@ class Batches:
         """Yield successive slices of n rows with `compute`'s result.
 
         Raises:
-            MemoryError: if there is not enough for a single row.
+            RuntimeError, MemoryError: if there is not enough for a single row; what `compute` raised.
         """
         start = 0
         while start < n:
             rows = slice(start, min(start + self.size, n))
-            lack = None
+            fits = True
             try:
                 made = compute(rows)
             except Exception as error:
-                if not lacks_memory(error):
+                if not lacks_memory(error) or rows.stop - rows.start == 1:
                     raise
-                lack = first_line(error)
-            if lack is None:
+                fits = False
+            if fits:
                 yield rows, made
                 start = rows.stop
             else:  # after the except clause, so that the attempt's tensors are freed
-                self._halve(rows.stop - rows.start, lack)
+                self._halve(rows.stop - rows.start)
 
-    def _halve(self, n: int, lack: str) -> None:
+    def _halve(self, n: int) -> None:
         import torch
 
-        if n == 1:
-            raise MemoryError(f"not enough for a batch of one: {lack}")
         torch.cuda.empty_cache()
         self.size = n // 2
         self._progress(f"batches of {n} do not fit in memory: continuing with {self.size}", 1, 1)

@@ -25,11 +25,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds a mapping.
 
     Raises:
-        ValueError: if it is missing, cannot be read, or holds something else; names it.
+        OSError: if it is missing or cannot be read.
+        ValueError: if it is not JSON or holds something else; names it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")

@@ -22,7 +22,14 @@ from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import RecordingHashes
-from braindiffuser.run_folder import check_checkpoints, check_folder, check_links, join_names, stored_experiment
+from braindiffuser.run_folder import (
+    check_checkpoints,
+    check_configs,
+    check_folder,
+    check_links,
+    join_names,
+    stored_experiment,
+)
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
@@ -139,6 +146,7 @@ class Run:
             self._progress(f"{stage} (already finished)", 1, 1)
             return
         self._require(pending)
+        check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
         if record.on_device:
             check_device(self.experiment.device)
         with self._alone():
@@ -171,7 +179,8 @@ class Run:
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
         left = list(pending)
-        with needing_memory(self.experiment.device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
+        device = self.experiment.device if stage.on_device else ""
+        with needing_memory(device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
             for unit in stage.compute(self._context, drafts):
                 self._publish(Step(stage.name, unit), drafts[unit])
                 left.remove(Step(stage.name, unit))

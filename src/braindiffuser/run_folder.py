@@ -67,10 +67,10 @@ def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
 
 
 def check_checkpoints(experiment: Experiment) -> None:
-    """Check that every checkpoint is there, and has the config that its part expects.
+    """Check that every checkpoint is there.
 
     Raises:
-        RunError: naming the part, and the entry or the folder.
+        RunError: naming the entry and the folder.
     """
     for name, folder in experiment.checkpoints.items():
         if not (folder / "model.safetensors").is_file():
@@ -78,6 +78,14 @@ def check_checkpoints(experiment: Experiment) -> None:
                 f"{name} names {folder}, which is not a checkpoint folder: name one that holds config.json and "
                 "model.safetensors, by its absolute path if it is your own; for published ones see `braindiffuser checkpoints`"
             )
+
+
+def check_configs(experiment: Experiment) -> None:
+    """Compare the entries of all parts with the configs of their checkpoints.
+
+    Raises:
+        RunError: naming the entry and the folder.
+    """
     for name, part in experiment.parts.items():
         try:
             part.check_configs()

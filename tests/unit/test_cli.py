@@ -465,10 +465,13 @@ def test_the_version_is_printed():
         ),
         (
             {"targets": {"vision": {"checkpoint": "demo/vdvae"}}},
-            "targets.vision.checkpoint names .* does not hold a CLIP",
+            "targets.vision.checkpoint names .* holds a VDVAE, not a CLIP",
         ),
-        ({"generator": {"unet": "demo/vdvae"}}, "generator.unet names .* does not hold a dual-guided UNet"),
-        ({"generator": {"autoencoder": "demo/unet"}}, "generator.autoencoder names .* does not hold a KL autoencoder"),
+        ({"generator": {"unet": "demo/vdvae"}}, "generator.unet names .* holds a VDVAE, not a dual-guided UNet"),
+        (
+            {"generator": {"autoencoder": "demo/unet"}},
+            "generator.autoencoder names .* holds a dual-guided UNet, not a KL",
+        ),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_its_entry_is_told_before_anything_is_computed(changes, words, tmp_path):
@@ -478,6 +481,30 @@ def test_a_checkpoint_that_does_not_fit_its_entry_is_told_before_anything_is_com
     assert result.exit_code == 1
     assert re.search(words, result.output.replace("\n", " "))
     assert not (tmp_path / "run" / "steps").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "config.json cannot be used: .* is not JSON"),
+        ('{"dec_blocks": ""}', "config.json is not a VDVAE's"),
+        (None, "cannot"),
+    ],
+)
+def test_an_odd_config_of_a_checkpoint_is_one_sentence_that_names_the_entry(content, words, tmp_path):
+    folder = tmp_path / "vdvae"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"")
+    if content is not None:
+        (folder / "config.json").write_text(content)
+    config = tmp_path / "mine.yaml"
+    config.write_text(Experiment.load("demo").changed({"targets": {"latents": {"checkpoint": str(folder)}}}).to_yaml())
+    result = runner.invoke(app, ["run", "--config", str(config), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert re.search(
+        f"error: targets.latents.checkpoint names .*vdvae, whose {words}|{words}", result.output.replace("\n", " ")
+    )
+    assert "errors.pydantic.dev" not in result.output
 
 
 def test_a_log_shows_what_runs_and_a_stopped_run_says_how_to_continue(tmp_path, monkeypatch):

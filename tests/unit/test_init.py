@@ -109,3 +109,12 @@ def test_examples_import_public_names_alone(example):
 def test_an_unknown_name_is_told():
     with pytest.raises(AttributeError, match="braindiffuser attribute Experimnet"):
         _ = braindiffuser.Experimnet
+
+
+def test_opening_a_run_takes_no_torch(tmp_path):
+    code = (
+        "import sys, braindiffuser;"
+        "braindiffuser.Run.open(braindiffuser.Experiment.load('demo'), sys.argv[1]);"
+        "assert 'torch' not in sys.modules, 'torch'"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=True)

@@ -44,7 +44,7 @@ def test_what_is_no_mapping_is_named(tmp_path, damage):
     path.write_bytes(damage.encode("latin-1"))
     with pytest.raises(ValueError, match=r"a\.json (is not JSON|holds a list)"):
         read_json(path)
-    with pytest.raises(ValueError, match=r"b\.json is not JSON"):
+    with pytest.raises(FileNotFoundError, match=r"b\.json"):
         read_json(tmp_path / "b.json")
 
 

@@ -41,9 +41,11 @@ def select_voxels(
             )
         chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
     if not chosen.any():
-        limit = f" with a noise ceiling of {min_noise_ceiling} % or more" if min_noise_ceiling > 0 else ""
+        limited = min_noise_ceiling > 0
+        limit = f" with a noise ceiling of {min_noise_ceiling} % or more" if limited else ""
+        remedy = " or ".join(["other regions"] * bool(rois) + ["a lower limit"] * limited)
         raise RecordingError(
-            f"none of {len(chosen)} voxels lies in {', '.join(rois) or 'the mask'}{limit}: choose other regions, or a lower limit"
+            f"none of {len(chosen)} voxels lies in {', '.join(rois) or 'the mask'}{limit}: choose {remedy}"
         )
     return chosen
 

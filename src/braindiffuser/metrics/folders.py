@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def evaluate_folders(
     seen: str | Path,
     made: str | Path,
     profile: str,
-    checkpoints: Path | None = None,
+    checkpoints: str | Path | None = None,
     device: str = "cpu",
     n_resamples: int = 2000,
     seed: int = 0,
@@ -75,7 +75,7 @@ def evaluate_folders(
             f"pictures of {seen} are {height} × {width}: make them square, or resize those of {made} to that size"
         )
     with needing_memory(device, lambda: "evaluate"):
-        networks, missing = load_networks(whole, checkpoints or downloads_folder(), device)
+        networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
         kept = whole.without(missing)
         rng = np.random.default_rng(seed)
         scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
@@ -100,8 +100,9 @@ def check_scores_file(path: Path) -> None:
     """
     if path.is_dir():
         raise RunError(f"--json {path} is a folder: name a file")
-    if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
-        raise RunError(f"--json {path} is the file that the table is printed to: name another file")
+    with suppress(OSError):  # a stream may be closed
+        if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
+            raise RunError(f"--json {path} is the file that this command prints to: name another file")
     if path.is_file() and path.stat().st_size:
         try:
             earlier = json.loads(path.read_bytes())

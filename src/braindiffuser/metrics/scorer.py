@@ -20,6 +20,10 @@ NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
 
 
+TOLERANCE = 1e-3
+"""How far pictures may lie outside [0, 1], by rounding."""
+
+
 class Scorer:
     """Scores many sets of reconstructions against the same stimuli, whose features are computed once.
 
@@ -44,7 +48,7 @@ class Scorer:
             networks: the feature networks that the profile names.
 
         Raises:
-            ValueError: if a network or layer that the profile names is missing, or pictures are not numbers in [0, 1].
+            ValueError: if a network or layer that the profile names is missing, or arrays of pictures are not numbers in [0, 1].
         """
         _check_range(seen)
         self.seen = seen
@@ -147,7 +151,7 @@ def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
 def _check_range(pictures: PictureSource) -> None:
     if isinstance(pictures, np.ndarray) and len(pictures):
         lowest, highest = pictures.min(), pictures.max()
-        if pictures.dtype.kind != "f" or not (lowest >= 0 and highest <= 1):
+        if pictures.dtype.kind != "f" or not (lowest >= -TOLERANCE and highest <= 1 + TOLERANCE):
             raise ValueError(
                 f"pictures came as {pictures.dtype} from {lowest} to {highest}: give floating-point numbers in [0, 1]"
             )

@@ -34,7 +34,7 @@ MARKS = {
     "KL autoencoder": "latent_channels",
     "dual-guided UNet": "attention_levels",
 }
-"""Network → an entry of its config that no other network has."""
+"""Network → an entry of its config that no other network has; defaults may be left out."""
 
 
 def read_config_of(network: str, folder: Path, entry: str) -> dict[str, Any]:
@@ -48,9 +48,13 @@ def read_config_of(network: str, folder: Path, entry: str) -> dict[str, Any]:
     Raises:
         ValueError: if it is missing, damaged, or another network's.
     """
-    content = read_json(folder / "config.json")
-    if MARKS[network] not in content:
-        raise ValueError(f"{entry} names {folder}, which does not hold a {network}: name one that does")
+    try:
+        content = read_json(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{entry} names {folder}, whose config.json cannot be used: {error}") from error
+    others = [other for other, mark in MARKS.items() if mark in content]
+    if others and network not in others:
+        raise ValueError(f"{entry} names {folder}, which holds a {others[0]}, not a {network}: name another folder")
     return content
 
 

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from braindiffuser.batches import first_line, lacks_memory
 from braindiffuser.errors import DependencyError
-from braindiffuser.files import replacing, state_of
+from braindiffuser.files import remove_leftovers, replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoint_folders import user_cache
 from braindiffuser.progress import Progress, silent
@@ -119,6 +119,8 @@ def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
             log(f"another process downloads or converts in {folder}: waiting until it ends")
             held = lock.acquire()
         with held:
+            for place in (folder, *folder.glob("*/*/")):
+                remove_leftovers(place, locked=True)
             yield
     except OSError as error:
         raise DependencyError(
@@ -153,7 +155,9 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
             try:
                 _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
             except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
-                if getattr(error, "filename", None) or "No space left on device" in str(error) or lacks_memory(error):
+                if lacks_memory(error):
+                    raise MemoryError(first_line(error)) from error
+                if getattr(error, "filename", None) or "No space left on device" in str(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
                     f"{file.name} could not be downloaded ({first_line(error)}): run the same again when there is a network, or "
@@ -182,10 +186,14 @@ def _fetch(file: PublishedFile, path: Path, parts: Path, bar: type[Any]) -> None
     else:
         from huggingface_hub import hf_hub_download
 
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its five tries
-
         repo_id, revision, filename = file.on_hub
-        came = hf_hub_download(repo_id, filename, revision=revision, local_dir=parts, tqdm_class=bar)
+        logger = logging.getLogger("huggingface_hub")
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it warns of each of its five tries
+        try:
+            came = hf_hub_download(repo_id, filename, revision=revision, local_dir=parts, tqdm_class=bar)
+        finally:
+            logger.setLevel(level)
         Path(came).replace(path)
         shutil.rmtree(parts)
 

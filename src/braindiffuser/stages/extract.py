@@ -109,5 +109,4 @@ STAGE = Stage(
     units=_units,
     roles=_roles,
     checkpoints=_checkpoints,
-    less_memory="a smaller batch_size of the target group",
 )

@@ -92,7 +92,9 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
         raise RunError("the recording has no test stimuli, so nothing could be scored: read more sessions")
     single = [name for name, ids in sets.items() if len(ids) < 2]
     if single:
-        raise RunError(f"the test set {single[0]} has one stimulus, and scores compare two or more: read more sessions")
+        raise RunError(
+            f"the test set {single[0]} has one stimulus, and scores compare two or more: give it more, or read more sessions"
+        )
     ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
     draft.write_array("stimuli/train_ids", train_ids)
     draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))

@@ -18,7 +18,8 @@ from braindiffuser.images import PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 
-LESS_MEMORY = "a smaller generator.batch_size (brain_diffuser: diffusion.precision: half or diffusion.offload: true)"
+LESS_MEMORY = "generator.diffusion.precision: half or generator.diffusion.offload: true (of brain_diffuser)"
+"""Settings with which drawing takes less memory of a GPU, besides smaller batches, which come by themselves."""
 
 Source: TypeAlias = Literal["predictions", "truth"]
 """Whose features pictures are drawn from: those decoded from responses, or the stimuli's own."""

@@ -41,5 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         return plain_data.read_json(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise RunError(f"{error}: delete it, and run the same command again") from error

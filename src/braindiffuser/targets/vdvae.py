@@ -36,7 +36,11 @@ class VDVAELatents(Target):
         from braindiffuser.networks.vdvae import VDVAEConfig
 
         folder = self.checkpoints["checkpoint"]
-        found = len(VDVAEConfig(**read_config_of("VDVAE", folder, "checkpoint")).latent_shapes)
+        content = read_config_of("VDVAE", folder, "checkpoint")
+        try:
+            found = len(VDVAEConfig(**content).latent_shapes)
+        except ValueError as error:
+            raise ValueError(f"checkpoint names {folder}, whose config.json is not a VDVAE's") from error
         if self.n_layers > found:
             raise ValueError(
                 f"n_layers is {self.n_layers}, but the network in {folder} has {found}: give {found} or fewer"

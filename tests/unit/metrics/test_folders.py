@@ -117,5 +117,5 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
-    with pytest.raises(RunError, match=r"evaluate ran out of memory on cpu \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
+    with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
         evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)

@@ -29,12 +29,14 @@ from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError
-from braindiffuser.files import UNFINISHED, replacing
+from braindiffuser.files import replacing
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
-from braindiffuser.plain_data import write_json
+from braindiffuser.plain_data import read_json, write_json
 from braindiffuser.progress import Progress, silent
 
+FILES = Path("truth") / "files.json"
+"""Size of every file of a complete recording, so that a lost or cut one is noticed."""
 TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli", "annots", "truth")
 """Folders that a recording is written to."""
 NOISE_WIDTH = 0.5
@@ -75,9 +77,9 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
         `folder`.
 
     Raises:
-        RecordingError: if `folder` holds a recording with other settings, or one that was not simulated.
+        RecordingError: if `folder` holds a recording with other settings, one that was not simulated, or a file that was
+            changed; or if the grid is too small for the voxels.
         DependencyError: if the package with EfficientNet-Lite2's checkpoint is missing.
-        ValueError: if the grid is too small for the voxels.
     """
     folder = Path(folder)
     if _is_complete(folder, config):
@@ -99,6 +101,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
     responses = _noiseless_responses(folder, config, design, brain, raw, scenes, progress)
     _write_sessions(folder, config, design, brain, responses, progress)
     files.write_ncsnr(folder, config.subject, _session_paths(folder, config), design, brain)
+    write_json(folder / FILES, _bytes_of_files(folder))
     _write_summary(folder, config, complete=True)
     return folder
 
@@ -123,13 +126,23 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
             f"{folder} holds a simulated recording with other settings ({', '.join(others)}):"
             " remove it or choose another folder"
         )
-    sizes = summary.get("files") or {}
+    if not summary.get("complete"):
+        return False
+    listed = folder / FILES
+    if not listed.is_file():  # simulated before files were listed
+        return all(path.exists() for path in _session_paths(folder, config))
+    try:
+        sizes = {str(name): int(size) for name, size in read_json(listed).items()}
+    except (ValueError, TypeError) as error:
+        raise RecordingError(
+            f"{listed} is damaged ({error}): remove this file, and the recording is written again"
+        ) from error
     changed = [name for name in sizes if (folder / name).is_file() and (folder / name).stat().st_size != sizes[name]]
     if changed:
         raise RecordingError(
-            f"{folder / changed[0]} was changed since it was written: remove it or choose another folder"
+            f"{folder / changed[0]} was changed since it was written: remove this file, or choose another folder"
         )
-    return bool(summary.get("complete") and sizes) and all((folder / name).is_file() for name in sizes)
+    return all((folder / name).is_file() for name in sizes)
 
 
 def _session_paths(folder: Path, config: SimulatedSubject) -> list[Path]:
@@ -149,14 +162,15 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_trials": config.n_sessions * config.trials_per_session,
             "n_voxels": config.n_early + config.n_higher,
         },
-        "files": _bytes_of_files(folder) if complete else {},
     }
     write_json(folder / SIMULATED, summary)
 
 
 def _bytes_of_files(folder: Path) -> dict[str, int]:
     paths = [path for top in TOPS for path in sorted((folder / top).rglob("*"))]
-    files_there = [path for path in paths if path.is_file() and not path.name.startswith(UNFINISHED)]
+    files_there = [
+        path for path in paths if path.is_file() and not path.name.startswith(".") and path != folder / FILES
+    ]
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files_there}
 
 

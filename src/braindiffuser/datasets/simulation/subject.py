@@ -14,7 +14,7 @@ class SimulatedSubject(Settings):
 
     subject: int = Field(1, ge=1, le=8, description="Number of the subject, 1 to 8, as in NSD.")
     n_train: int = Field(3000, ge=4, description="Training pictures.")
-    n_test: int = Field(200, ge=1, description="Test pictures, which all subjects see, like NSD's shared 1,000.")
+    n_test: int = Field(200, ge=2, description="Test pictures, which all subjects see, like NSD's shared 1,000.")
     n_held_out: int = Field(
         0, ge=0, description="Further test pictures, of photographs that no network was trained on, scored separately."
     )
@@ -36,6 +36,8 @@ class SimulatedSubject(Settings):
 
     @model_validator(mode="after")
     def _check_sessions(self) -> SimulatedSubject:
+        if self.n_held_out == 1:
+            raise ValueError("n_held_out is 1, and scores compare two or more pictures: give 0, or 2 or more")
         n_trials = self.n_pictures * self.n_repeats
         if n_trials % self.trials_per_session:
             raise ValueError(

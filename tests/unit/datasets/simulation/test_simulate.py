@@ -393,3 +393,14 @@ def test_a_file_that_was_cut_is_not_taken_for_the_recordings(name, folder, tmp_p
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RecordingError, match=f"{name} was changed since it was written"):
         simulate(other, CONFIG)
+
+
+def test_a_repair_leaves_the_summary_as_it_was_and_an_older_recording_stays_complete(folder, tmp_path):
+    other = tmp_path / "older"
+    shutil.copytree(folder, other, ignore=shutil.ignore_patterns("betas_session02*"))
+    simulate(other, CONFIG)
+    assert (other / "simulated.json").read_bytes() == (folder / "simulated.json").read_bytes()
+    (other / "truth" / "files.json").unlink()  # as versions before this one left it
+    before = {path: path.stat().st_mtime_ns for path in other.rglob("*")}
+    simulate(other, CONFIG)
+    assert {path: path.stat().st_mtime_ns for path in other.rglob("*")} == before
