@@ -8,6 +8,7 @@ can know lies beside it in `truth/`:
 | `scenes.csv` | one row per stimulus: object, category, background, box, split |
 | `voxels.csv` | one row per voxel of the brain mask, in C order: see `simulation.brain.draw_brain` |
 | `responses.safetensors` | `responses` without noise: rows by 0-based stimulus id, columns nsdgeneral in C order |
+| `files.json` | size of every file, in bytes, so that a lost or cut one is noticed |
 """
 
 from __future__ import annotations
