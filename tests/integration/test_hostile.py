@@ -12,6 +12,7 @@ from fakes import fake_experiment, write_recording
 from filelock import FileLock
 from kills import kill_at
 
+from braindiffuser.datasets.recording import Recording
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.files import UNFINISHED
 from braindiffuser.progress import silent
@@ -752,3 +753,26 @@ def test_batches_that_become_smaller_give_the_same_bytes(root, finished, tmp_pat
     Run.open(fake_experiment(root), tmp_path / "run", progress=lambda *said: told.add(said[0])).run_all()
     assert results(tmp_path / "run") == results(finished)
     assert "batches of 3 do not fit in memory: continuing with 1" in told
+
+
+# What is known to be wrong before the betas are read
+
+
+def test_a_region_that_the_recording_lacks_is_told_before_any_session_is_read(root, tmp_path):
+    told = []
+    run = Run.open(
+        fake_experiment(root, responses={"rois": ["V1", "V9"]}), tmp_path, progress=lambda *said: told.append(said[0])
+    )
+    with pytest.raises(RecordingError, match=r"no region V9, which responses\.rois names; this recording has"):
+        run.do("prepare")
+    assert not [label for label in told if "averaging" in label]
+
+
+def test_a_test_set_of_one_stimulus_is_told_before_any_session_is_read(root, tmp_path, monkeypatch):
+    sets = Recording.test_sets.fget
+    monkeypatch.setattr(Recording, "test_sets", property(lambda own: {**sets(own), "more": np.array([0])}))
+    told = []
+    run = Run.open(fake_experiment(root), tmp_path, progress=lambda *said: told.append(said[0]))
+    with pytest.raises(RunError, match="the test set more has one stimulus, and scores compare two or more"):
+        run.do("prepare")
+    assert not [label for label in told if "averaging" in label]

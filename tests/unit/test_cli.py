@@ -517,3 +517,11 @@ def test_a_log_shows_what_runs_and_a_stopped_run_says_how_to_continue(tmp_path, 
     assert result.exit_code == 130
     assert "averaging sessions: 9\n" in result.output
     assert "stopped: the same command continues" in result.output
+
+
+def test_a_published_file_of_another_size_is_marked(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path))
+    (tmp_path / "clip-vit-large-patch14-tokenizer.json").write_bytes(b"{}")
+    printed = runner.invoke(app, ["checkpoints"]).output
+    assert re.search(r"^ +damaged +2 MB +clip-vit-large-patch14-tokenizer\.json", printed, re.MULTILINE)
+    assert re.search(r"^ +missing +500 MB", printed, re.MULTILINE)

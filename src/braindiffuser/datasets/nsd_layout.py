@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
@@ -223,7 +224,13 @@ def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder")
     try:
         tables = loadmat(path, variable_names=list(names))
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        NotImplementedError,
+        MatReadError,
+    ) as error:  # scipy: v7.3 is not implemented
         raise RecordingError(
             f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7"
         ) from error

@@ -215,9 +215,10 @@ def test_a_design_that_contradicts_itself_is_refused(damaged_tree):
     resave_design(damaged_tree, sharedix=None)
     with pytest.raises(RecordingError, match=r"lacks the variables \['sharedix'\]"):
         read_design(damaged_tree.root, 1)
-    (damaged_tree.root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_text("<html>403</html>" * 20)
-    with pytest.raises(RecordingError, match="cannot be read"):
-        read_design(damaged_tree.root, 1)
+    for text in ("<html>403</html>" * 20, "<html>", ""):
+        (damaged_tree.root / "nsddata/experiments/nsd/nsd_expdesign.mat").write_text(text)
+        with pytest.raises(RecordingError, match="cannot be read"):
+            read_design(damaged_tree.root, 1)
 
 
 @given(st.lists(st.integers(0, 53), max_size=12))

@@ -18,7 +18,7 @@ from filelock import FileLock
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, PublishedFile
 from braindiffuser.networks.checkpoint_folders import downloads_folder
-from braindiffuser.networks.downloads import check_file, download, find, torchvision_folder
+from braindiffuser.networks.downloads import check_file, download, find, torchvision_folder, working_in
 
 
 def saved(zipped=True):
@@ -365,3 +365,14 @@ def test_a_note_in_capitals_is_the_same_hash(tmp_path):
 def test_the_home_folder_is_expanded(monkeypatch):
     monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", "~/networks")
     assert downloads_folder() == Path.home() / "networks"
+
+
+def test_what_a_killed_conversion_or_download_left_is_deleted_by_the_next(tmp_path):
+    """Of an earlier boot too, since the folder is locked."""
+    folder = tmp_path / "brain-diffuser" / "clip"
+    folder.mkdir(parents=True)
+    left = [place / ".unfinished-0123abcd-77-model.safetensors" for place in (tmp_path, folder)]
+    for path in (*left, folder / "mine.safetensors"):
+        path.touch()
+    with working_in(tmp_path, print):
+        assert [path.name for path in tmp_path.rglob("*.safetensors")] == ["mine.safetensors"]

@@ -92,6 +92,7 @@ def test_a_recording_that_was_not_simulated_has_no_held_out_photographs(tmp_path
     ("settings", "words"),
     [
         ({"n_train": 3001}, "do not fill sessions"),
+        ({"n_held_out": 1}, "scores compare two or more pictures: give 0, or 2 or more"),
         ({"n_missing_sessions": 20}, "must be smaller"),
         ({"n_dropouts": 10_000}, "more than the 3600 voxels"),
         ({"n_trian": 3}, "there is no such entry; known entries: subject, n_train, "),
