@@ -10,17 +10,18 @@ Integers are percent signal change × 300; fractional numbers are percent signal
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from nibabel.filebasedimages import ImageFileError
 
 from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.volumes import open_nifti
 from braindiffuser.errors import RecordingError
 
 BETA_SCALE = 300.0
@@ -29,8 +30,6 @@ SUFFIXES = (".hdf5", ".nii.gz", ".nii")
 """Formats in the order of preference: HDF5 has random access."""
 VOLUMES_PER_BLOCK = 16
 """Trials of a NIfTI file that are held as whole volumes at a time."""
-
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zlib.error, ImageFileError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +45,15 @@ def inspect_betas(path: Path) -> BetaShape:
     """Read the header only.
 
     Raises:
-        RecordingError: the file is unreadable, lacks the dataset `betas`, or is not four-dimensional.
+        RecordingError: the file is unreadable, lacks the dataset `betas`, is not four-dimensional, or does not hold real
+            numbers.
     """
-    try:
-        if path.suffix == ".hdf5":
-            with h5py.File(path, "r") as file:
-                shape, affine = tuple(file["betas"].shape)[::-1], None
-        else:
-            image = nib.load(path)
-            shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    if path.suffix == ".hdf5":
+        with _open_hdf5(path) as stored:
+            shape, affine = tuple(stored.shape)[::-1], None
+    else:
+        with open_nifti(path, header_only=True) as file:
+            shape, affine = file.shape, file.affine
     if len(shape) != 4:
         raise RecordingError(
             f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)"
@@ -76,12 +73,9 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
         A voxel without data is 0 throughout.
 
     Raises:
-        RecordingError: the file is cut short, or holds values that are not finite.
+        RecordingError: the file is damaged or cut short, or holds values that are not finite.
     """
-    try:
-        betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else _read_nifti(path, voxel_mask)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else _read_nifti(path, voxel_mask)
     n_broken = int(np.count_nonzero(~np.isfinite(betas).all(axis=0)))
     if n_broken:
         raise RecordingError(
@@ -95,8 +89,7 @@ def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
     """Read slab by slab along z, each cut down to the box around its masked voxels."""
     columns = np.full(voxel_mask.shape, -1)
     columns[voxel_mask] = np.arange(np.count_nonzero(voxel_mask))
-    with h5py.File(path, "r") as file:
-        stored = file["betas"]
+    with _open_hdf5(path) as stored:
         betas = np.empty((stored.shape[0], np.count_nonzero(voxel_mask)), np.float32)
         for z in np.flatnonzero(voxel_mask.any(axis=(0, 1))):
             x, y = (_span(np.any(voxel_mask[:, :, z], axis=other)) for other in (1, 0))
@@ -107,26 +100,35 @@ def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
 
 
 def _read_nifti(path: Path, voxel_mask: VoxelMask) -> Betas:
-    """Read a few volumes at a time; the open file moves forward only, so nothing is decompressed twice."""
-    image = nib.load(path, keep_file_open=True)
-    n_trials = image.shape[3]
-    betas = np.empty((n_trials, np.count_nonzero(voxel_mask)), np.float32)
-    for start in range(0, n_trials, VOLUMES_PER_BLOCK):
-        volumes = np.asanyarray(image.dataobj[..., start : start + VOLUMES_PER_BLOCK])
-        betas[start : start + VOLUMES_PER_BLOCK] = _to_percent(volumes[voxel_mask].T)
+    """Read a few volumes at a time, forward only, so that nothing is decompressed twice."""
+    with open_nifti(path) as file:
+        n_trials = file.shape[3]
+        betas = np.empty((n_trials, np.count_nonzero(voxel_mask)), np.float32)
+        for start in range(0, n_trials, VOLUMES_PER_BLOCK):
+            volumes = np.asanyarray(file.data[..., start : start + VOLUMES_PER_BLOCK])
+            betas[start : start + VOLUMES_PER_BLOCK] = _to_percent(volumes[voxel_mask].T)
     return betas
 
 
 def _to_percent(stored: Int[np.ndarray, "trials voxels"] | Float[np.ndarray, "trials voxels"]) -> Betas:
     """Return percent signal change: b = stored / 300 for integers, b = stored for fractional numbers."""
-    percent = stored.astype(np.float32)
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        percent = stored.astype(np.float32)
     return percent / np.float32(BETA_SCALE) if np.issubdtype(stored.dtype, np.integer) else percent
+
+
+@contextmanager
+def _open_hdf5(path: Path) -> Iterator[h5py.Dataset]:
+    """Open the dataset `betas`; what goes wrong inside is raised as a RecordingError with the file."""
+    with reading(path, "HDF5 file of betas"), h5py.File(path, "r") as file:
+        stored = file.get("betas")
+        if not isinstance(stored, h5py.Dataset):
+            raise ValueError(f"it has no dataset betas, but {', '.join(file) or 'nothing'}")
+        if stored.dtype.kind not in "if":
+            raise ValueError(f"betas are {stored.dtype}, expected int16 or float32")
+        yield stored
 
 
 def _span(occupied: Bool[np.ndarray, " n"]) -> slice:
     where = np.flatnonzero(occupied)
     return slice(int(where[0]), int(where[-1]) + 1)
-
-
-def _unreadable(path: Path, error: Exception) -> RecordingError:
-    return RecordingError(f"{path} cannot be read or is cut short ({error}); compare its size and download it again")

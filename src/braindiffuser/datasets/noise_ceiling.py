@@ -15,9 +15,6 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
 
-TRIALS_PER_PICTURE = 3
-"""Only pictures shown exactly this often enter the estimate, as published."""
-
 
 def noise_ceiling(
     ncsnr: Float[np.ndarray, " n_voxels"], n_repeats: int | Int[np.ndarray, " n_stimuli"]
@@ -66,7 +63,7 @@ def summarise_regions(
             regions[name]["note"] = (
                 "none of the chosen voxels lies here"
                 if not mask.any()
-                else "no noise ceiling is known, which takes three showings of a stimulus"
+                else "no noise ceiling is known, which takes two showings of a stimulus or more"
             )
     return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
 
@@ -91,13 +88,14 @@ def signal_to_noise(
 class NoiseCeilingAccumulator:
     """Computes ncsnr of every voxel in one pass over the sessions, in any order.
 
-    Betas are z-scored per voxel within the session. The trials x of the P pictures shown exactly three times give
-    σ²_noise = Σ_pictures (Σ x² − (Σ x)² / 3) / 2P, so that per-picture sums and one Σ x² per voxel suffice.
+    Betas are z-scored per voxel within the session. With the n ≥ 2 trials x of every picture that was shown more than once,
+    σ²_noise = Σ_pictures (Σ x² − (Σ x)² / n) / Σ_pictures (n − 1), so that per-picture sums and one Σ x² per voxel suffice.
+    NSD's own estimate takes the pictures with exactly three trials: where all have three, both are equal.
 
     A voxel constant in a session (without data) scores 0 there; σ²_total is then its share of trials with data, not NSD's
     1, or those zeros would look noise-free. Voxels with data throughout score as published.
 
-    Memory: (n_pictures shown thrice, n_voxels) float32.
+    Memory: (n_pictures shown more than once, n_voxels) float32.
     """
 
     def __init__(self, trials: pd.DataFrame, n_voxels: int) -> None:
@@ -108,7 +106,7 @@ class NoiseCeilingAccumulator:
             n_voxels: voxels per trial.
         """
         ids, n_repeats = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_counts=True)
-        self._ids = ids[n_repeats == TRIALS_PER_PICTURE]
+        self._ids, self._n_repeats = ids[n_repeats > 1], n_repeats[n_repeats > 1]
         self._sums = np.zeros((len(self._ids), n_voxels), np.float32)
         self._squares = np.zeros(n_voxels)
         self._trials_with_data = np.zeros(n_voxels)
@@ -127,15 +125,16 @@ class NoiseCeilingAccumulator:
         self._n_trials += len(betas)
 
     def finish(self) -> Float32[np.ndarray, " n_voxels"]:
-        """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown exactly three times."""
+        """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown more than once."""
         if len(self._ids) == 0:
             return np.full(self._squares.shape, np.nan, np.float32)
         within = np.empty_like(self._squares)
         for start in range(0, len(within), COLUMNS_PER_BLOCK):
             columns = slice(start, start + COLUMNS_PER_BLOCK)
-            squared_sums = np.square(self._sums[:, columns], dtype=np.float64).sum(axis=0)
-            within[columns] = np.maximum(0.0, self._squares[columns] - squared_sums / TRIALS_PER_PICTURE)
-        noise_variance = within / ((TRIALS_PER_PICTURE - 1) * len(self._ids))
+            squared_sums = np.square(self._sums[:, columns], dtype=np.float64)
+            of_means = sum(squared_sums[self._n_repeats == n].sum(axis=0) / n for n in np.unique(self._n_repeats))
+            within[columns] = np.maximum(0.0, self._squares[columns] - of_means)
+        noise_variance = within / np.sum(self._n_repeats - 1)
         return signal_to_noise(noise_variance, self._trials_with_data / self._n_trials).astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -25,8 +25,10 @@ class NSD(Dataset):
 
     root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
     subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
-    sessions: PositiveInt | None = Field(
-        None, description="How many sessions, from the first; null: all on disk. The paper used 37 of 40."
+    sessions: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="How many sessions, from the first, or a list of their numbers; null: all on disk. The paper used 37 of 40; "
+        "subjects 3, 4, 6 and 8 of NSD have 32, 30, 32 and 30.",
     )
     betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="GLM that the betas come from.")
     mask: Annotated[str, AfterValidator(_absolute)] = Field(

@@ -13,7 +13,7 @@ Nothing of NSD's size is hard-coded: trials per session, shared pictures, subjec
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
+from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.rois import read_roi_masks
 from braindiffuser.datasets.splits import number_repeats
@@ -87,7 +87,8 @@ def open_nsd(
     voxel_mask, affine = read_mask(_mask_path(roi, mask))
     folder = betas_folder(root, number, betas_version, space)
     n_planned = int(design["session"].max())
-    files = {session: _beta_file(folder, session) for session in _choose_sessions(folder, sessions, n_planned)}
+    chosen = _choose_sessions(folder, sessions, n_planned)
+    files = {session: found for session in chosen if (found := _find_betas(folder, session))}
     for session, path in files.items():
         n_trials = int((design["session"] == session).sum())
         _check_betas(path, n_trials, voxel_mask, affine)
@@ -106,18 +107,30 @@ def open_nsd(
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
+        remarks=_remarks(folder, chosen, n_planned) if sessions is None else (),
+    )
+
+
+def _remarks(folder: Path, recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
+    """Tell of sessions that are not on disk though later ones are."""
+    gaps = set(range(1, recorded[-1])) - set(recorded)
+    if not gaps:
+        return ()
+    which = f"{'sessions' if len(gaps) > 1 else 'session'} {ranges(gaps)} of {n_planned}"
+    return (
+        f"Without {which}: {folder} has no betas of it, though of later ones. If that is not intended, download it.",
     )
 
 
 def list_files(
-    root: Path, subject: int, sessions: int | None, betas_version: str, mask: str
+    root: Path, subject: int, sessions: int | Sequence[int] | None, betas_version: str, mask: str
 ) -> dict[str, dict[str, Path]]:
     """List the files that a recording is read from, without opening any.
 
     Args:
         root: as in `open_nsd`.
         subject: number from 1.
-        sessions: None: all on disk; n: sessions 1 to n.
+        sessions: None: all on disk; n: sessions 1 to n; or a list of session numbers, from 1.
         betas_version: which GLM.
         mask: name of a volume in `roi`, or path of a NIfTI file.
 
@@ -127,11 +140,12 @@ def list_files(
     """
     roi, tables = functional_folder(root, subject) / "roi", label_folder(root, subject)
     betas = betas_folder(root, subject, betas_version)
-    recorded = {number: found for number in _sessions_on_disk(betas) if (found := _find_betas(betas, number))}
+    recorded = _sessions_on_disk(betas)
+    chosen = recorded if sessions is None else recorded & _asked_for(sessions)
     wanted = {
         "design": [root / DESIGN, root / SCENES, root / SIMULATED],
         "regions": [_mask_path(roi, mask), *sorted(roi.glob("*.nii.gz")), *sorted(tables.glob("*.ctab"))],
-        "betas": [path for number, path in sorted(recorded.items()) if sessions is None or number <= sessions],
+        "betas": [found for number in sorted(chosen) if (found := _find_betas(betas, number))],
         "stimuli": [root / STIMULI],
         "captions": [root / CAPTIONS],
     }
@@ -155,11 +169,17 @@ def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:
 
     Args:
         root: of a recording; one that was not simulated has no such stimuli.
+
+    Raises:
+        RecordingError: if the list of scenes is damaged.
     """
     path = Path(root) / SCENES
     if not path.exists():
         return np.empty(0, np.int64)
-    scenes = pd.read_csv(path, usecols=["stimulus_id", "split"])
+    with reading(path, "list of scenes"):
+        scenes = pd.read_csv(path, usecols=["stimulus_id", "split"], dtype={"stimulus_id": np.int64, "split": str})
+        if scenes["stimulus_id"].tolist() != list(range(open_stimuli(root).shape[0])):
+            raise ValueError("it does not list every stimulus once, in order")
     return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
 
 
@@ -177,7 +197,7 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
     """Read the planned trials of one subject from `nsd_expdesign.mat`, where all numbers are doubles and count from 1.
 
     The picture of 0-based trial t is `subjectim[subject − 1, masterordering[t] − 1] − 1`, 0-based. It is a test picture if
-    all subjects saw it, which holds for numbers of `masterordering` up to the number of shared pictures.
+    it is one of `sharedix`, which all subjects saw: the first pictures in each row of `subjectim`.
 
     Args:
         root: folder that holds `nsddata`.
@@ -191,53 +211,71 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
     """
     path = Path(root) / DESIGN
     tables = _load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
-    image_numbers, own_pictures = tables["masterordering"].ravel(), tables["subjectim"]
+    image_numbers, own_pictures = tables["masterordering"].ravel(), np.atleast_2d(tables["subjectim"])
+    shared, pattern = tables["sharedix"].ravel(), tables["stimpattern"]
     if not 1 <= subject <= len(own_pictures):
         raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}")
-    if image_numbers.min() < 1 or image_numbers.max() > own_pictures.shape[1]:
-        raise RecordingError(
-            f"{path}: masterordering runs from {image_numbers.min()} to {image_numbers.max()}, "
-            f"but a subject has pictures 1 … {own_pictures.shape[1]}"
-        )
-    pattern = tables["stimpattern"]
     trials_per_session = pattern.reshape(len(pattern), -1).sum(axis=1)
-    n_planned = int(trials_per_session.sum())
-    if n_planned != len(image_numbers):
-        raise RecordingError(
-            f"{path}: stimpattern plans {n_planned} trials, but masterordering lists {len(image_numbers)}"
-        )
+    for contradiction in _contradictions(image_numbers, own_pictures, shared, pattern):
+        raise RecordingError(f"{path} contradicts itself: {contradiction}; download it again, or write it as NSD does")
     stimulus_ids = own_pictures[subject - 1, image_numbers - 1] - 1
     return pd.DataFrame(
         {
             "subject": f"subj{subject:02}",
             "session": np.repeat(np.arange(1, len(pattern) + 1), trials_per_session),
-            "trial": np.arange(n_planned),
+            "trial": np.arange(len(stimulus_ids)),
             "stimulus_id": stimulus_ids,
             "repeat": number_repeats(stimulus_ids),
-            "split": np.where(image_numbers <= tables["sharedix"].size, "test", "train"),
+            "split": np.where(np.isin(stimulus_ids + 1, shared), "test", "train"),
         }
     )
+
+
+def _contradictions(
+    image_numbers: Int[np.ndarray, " n_trials"],
+    own_pictures: Int[np.ndarray, "n_subjects n_pictures"],
+    shared: Int[np.ndarray, " n_shared"],
+    pattern: Int[np.ndarray, "n_sessions *slots"],
+) -> Iterator[str]:
+    """Compare what a design says twice; yield what does not agree."""
+    n_pictures, first_id = own_pictures.shape[1], min(own_pictures.min(), shared.min())
+    if image_numbers.min() < 1 or image_numbers.max() > n_pictures:
+        yield (
+            f"masterordering runs from {image_numbers.min()} to {image_numbers.max()}, but a subject has pictures "
+            f"1 … {n_pictures}"
+        )
+    if first_id < 1:
+        yield f"subjectim and sharedix begin at {first_id}, but ids count from 1"
+    if any(len(np.unique(row)) < len(row) for row in (*own_pictures, shared)):
+        yield "sharedix, or a subject's row of subjectim, names a picture twice"
+    if any(set(row[: len(shared)]) != set(shared) for row in own_pictures):
+        yield (
+            f"a subject's first {len(shared)} pictures in subjectim are not those of sharedix, so it does not say which "
+            "pictures all subjects saw, which are the test set"
+        )
+    if not np.isin(pattern, (0, 1)).all():
+        yield "stimpattern holds other numbers than 0 and 1"
+    if pattern.sum() != len(image_numbers):
+        yield f"stimpattern plans {pattern.sum()} trials, but masterordering lists {len(image_numbers)}"
 
 
 def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder")
-    try:
+    with reading(path, "MATLAB file up to v7"):
         tables = loadmat(path, variable_names=list(names))
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        NotImplementedError,
-        MatReadError,
-    ) as error:  # scipy: v7.3 is not implemented
-        raise RecordingError(
-            f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7"
-        ) from error
     lacking = [name for name in names if name not in tables]
     if lacking:
         raise RecordingError(f"{path} lacks the variables {lacking}; expected {list(names)}")
-    return {name: np.rint(tables[name]).astype(np.int64) for name in names}
+    for name in names:
+        values = tables[name]
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf" or not values.size:
+            raise RecordingError(f"{path}: {name} is no table of numbers; download it again, or write it as NSD does")
+        if not (np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**31)).all():
+            raise RecordingError(
+                f"{path}: {name} holds fractions, NaN or numbers too large for ids; expected whole numbers from 1"
+            )
+    return {name: tables[name].astype(np.int64) for name in names}
 
 
 def _subject_number(subject: int | str) -> int:
@@ -250,11 +288,9 @@ def _subject_number(subject: int | str) -> int:
 def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_planned: int) -> list[int]:
     if not folder.is_dir():
         raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version")
-    if sessions is None:
-        wanted = _sessions_on_disk(folder)
-    else:
-        wanted = set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
-    if not wanted:
+    recorded = _sessions_on_disk(folder)
+    wanted = recorded if sessions is None else _asked_for(sessions)
+    if not (wanted and recorded):
         raise RecordingError(
             f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz"
         )
@@ -263,7 +299,34 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
         raise RecordingError(
             f"there is no session {beyond[0]}, as dataset.sessions asks: the design has 1 to {n_planned}"
         )
+    missing = wanted - recorded
+    if missing:
+        there = wanted & recorded
+        instead = len(there) if there == set(range(1, len(there) + 1)) else sorted(there)
+        raise RecordingError(
+            f"{folder} has betas of the sessions {ranges(recorded)}, but dataset.sessions asks for {ranges(missing)} too: "
+            f"write `sessions: {instead or 'null'}`, or download them (betas_session{min(missing):02d}{SUFFIXES[0]} or .nii.gz …)"
+        )
     return sorted(wanted)
+
+
+def _asked_for(sessions: int | Sequence[int]) -> set[int]:
+    return set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Print numbers in short.
+
+    >>> ranges([1, 2, 3, 5])
+    '1–3, 5'
+    """
+    said: list[list[int]] = []
+    for number in sorted(numbers):
+        if said and said[-1][-1] == number - 1:
+            said[-1].append(number)
+        else:
+            said.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in said)
 
 
 def _mask_path(roi: Path, mask: str | Path) -> Path:
@@ -273,7 +336,7 @@ def _mask_path(roi: Path, mask: str | Path) -> Path:
 def _sessions_on_disk(folder: Path) -> set[int]:
     paths = folder.iterdir() if folder.is_dir() else ()
     found = (re.fullmatch(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)", path.name) for path in paths)
-    return {int(match[1]) for match in found if match}
+    return {number for match in found if match and _find_betas(folder, number := int(match[1]))}
 
 
 def _find_betas(folder: Path, session: int) -> Path | None:
@@ -281,17 +344,7 @@ def _find_betas(folder: Path, session: int) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _beta_file(folder: Path, session: int) -> Path:
-    path = _find_betas(folder, session)
-    if path is None:
-        raise RecordingError(
-            f"{folder / f'betas_session{session:02d}{SUFFIXES[0]}'} is missing (.nii.gz too); download session {session}, "
-            "or leave it out of `sessions`"
-        )
-    return path
-
-
-def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"]) -> None:
+def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None) -> None:
     stored = inspect_betas(path)
     check_grid(path, stored.grid, stored.affine, voxel_mask.shape, affine)
     if stored.n_trials != n_trials:

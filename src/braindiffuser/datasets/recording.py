@@ -33,7 +33,7 @@ class Recording:
             `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
             `split` ("train" or "test").
         voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order.
-        affine: (4, 4), voxel coordinates to millimetres.
+        affine: (4, 4), voxel coordinates to millimetres; None if they are not known.
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
         read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
         missing_rois: names of regions that have no file.
@@ -43,6 +43,7 @@ class Recording:
         notes: name of a further test set → its title and what a reader should know of it, for the page.
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.
         simulated: True if no brain was recorded.
+        remarks: sentences for the log and the page about what a reader might not expect, such as sessions that are not there.
 
     Raises:
         RecordingError: a column is missing, a stimulus is in both splits, the mask is empty, or an ROI has another length.
@@ -51,7 +52,7 @@ class Recording:
     subject: str
     trials: pd.DataFrame
     voxel_mask: VoxelMask
-    affine: Float[np.ndarray, "4 4"]
+    affine: Float[np.ndarray, "4 4"] | None
     roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
     read_session: Callable[[int], Betas]
     missing_rois: tuple[str, ...] = ()
@@ -61,6 +62,7 @@ class Recording:
     notes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
     simulated: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check table, mask and ROIs."""
@@ -93,7 +95,8 @@ class Recording:
         """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
         content = hashlib.sha256(f"{self.subject} {self.voxel_mask.shape}".encode())
         content.update(np.packbits(self.voxel_mask).tobytes())
-        content.update(np.round(self.affine, 4).astype(np.float64).tobytes())
+        if self.affine is not None:
+            content.update(np.round(self.affine, 4).astype(np.float64).tobytes())
         return content.hexdigest()[:16]
 
     @property

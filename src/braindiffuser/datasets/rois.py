@@ -54,7 +54,7 @@ def read_label_table(path: Path) -> dict[int, str]:
 
 
 def read_roi_masks(
-    folder: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"], tables: Path | None = None
+    folder: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None, tables: Path | None = None
 ) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
     """Read the published regions: V1–V4, five eccentricity bands, and one region per `floc-*` volume.
 
@@ -93,7 +93,9 @@ def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) ->
     return [number_of[name] for name in names]
 
 
-def _labels_within(path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"]) -> Int[np.ndarray, " n_voxels"]:
+def _labels_within(
+    path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
+) -> Int[np.ndarray, " n_voxels"]:
     labels, labels_affine = read_labels(path)
     check_grid(path, labels.shape, labels_affine, voxel_mask.shape, affine)
     within: Int[np.ndarray, " n_voxels"] = labels[voxel_mask]

@@ -1,43 +1,122 @@
-"""Volumes: reading masks and label volumes, and making sure that two volumes lie on the same grid."""
+"""Volumes: opening NIfTI files, reading masks and label volumes, and making sure that two volumes lie on the same grid."""
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Int
-from nibabel.filebasedimages import ImageFileError
+from nibabel.arrayproxy import ArrayProxy
 
 from braindiffuser.arrays import VoxelMask
+from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError
 
+FRACTION = 1e-3
+"""How far a label may lie from a whole number, as rounding of a stored number."""
+HALF_VOXEL = 0.5
+"""Shift of one grid against another, in voxels, from which on other voxels would be chosen."""
+_GZIP_LIMIT = 1040
+"""Gzip makes nothing smaller by more than this factor."""
 
-def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
+
+@dataclass(frozen=True, eq=False)
+class NiftiFile:
+    """An open NIfTI file.
+
+    Attributes:
+        shape: of its array, (x, y, z) or (x, y, z, trial).
+        affine: voxel coordinates to millimetres; None if the file does not say how it is oriented.
+        data: values, read when a slice is taken; slices of a compressed file must be taken in ascending order.
+    """
+
+    shape: tuple[int, ...]
+    affine: Float[np.ndarray, "4 4"] | None
+    data: ArrayProxy
+
+
+@contextmanager
+def open_nifti(path: Path, header_only: bool = False) -> Iterator[NiftiFile]:
+    """Open a NIfTI file; at the end, the rest of a compressed one is read, since its checksum is its last entry.
+
+    Args:
+        path: `.nii` or `.nii.gz`.
+        header_only: whether nothing but the header is needed, so that the rest is not read.
+
+    Raises:
+        RecordingError: the file is missing, cannot be read, is damaged, or is longer or shorter than its header says.
+    """
+    with reading(path, "NIfTI file"):
+        image = nib.load(path)
+        stored = image.dataobj
+        if stored.dtype.kind not in "iuf":
+            raise ValueError(f"it holds {stored.dtype}, expected real numbers")
+        end = stored.offset + stored.dtype.itemsize * _count(image.shape)
+        size, packed = path.stat().st_size, path.name.endswith(".gz")
+        if end > (size * _GZIP_LIMIT if packed else size):
+            raise ValueError(f"its header tells of {end:,} bytes, more than it can hold")
+        layout = image.shape, stored.dtype, stored.offset, stored.slope, stored.inter
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            yield NiftiFile(tuple(image.shape), _affine(image), ArrayProxy(stream, layout, mmap=False))
+            rest = end - stream.tell()
+            while not header_only and (block := stream.read(1 << 20)):
+                rest -= len(block)
+            if rest < 0:
+                raise ValueError(f"it holds {-rest:,} bytes more than its header tells of")
+
+
+def _affine(image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"] | None:
+    if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
+        return None
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not (np.isfinite(affine).all() and np.linalg.det(affine)):
+        raise ValueError(f"its affine is no invertible matrix: {affine[:3].tolist()}")
+    return affine
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for side in shape:
+        if side < 1:
+            raise ValueError(f"its shape is {shape}")
+        n *= int(side)
+    return n
+
+
+def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray, "4 4"] | None]:
     """Read a label volume, whatever number type it is stored in.
 
     Returns:
-        Labels rounded to integers (NaN becomes −1), and the affine.
+        Labels as integers (NaN becomes −1), and the affine; None if the file does not say how it is oriented.
 
     Raises:
-        RecordingError: the file is missing, unreadable or not three-dimensional.
+        RecordingError: the file is missing, unreadable, not three-dimensional, or holds fractions, as resampling makes.
     """
     if not path.is_file():
         raise RecordingError(f"{path} is missing; download it, or name another mask or ROI")
-    try:
-        image = nib.load(path)
-        values = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise RecordingError(f"{path} cannot be read as NIfTI ({error}); download it again") from error
+    with open_nifti(path) as file:
+        values = np.asanyarray(file.data)
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
         raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
-    labels = np.rint(np.nan_to_num(values, nan=-1.0)).astype(np.int64)
-    return labels, np.asarray(image.affine, dtype=np.float64)
+    known = np.where(np.isnan(values), -1.0, values)
+    broken = ~(np.abs(known - np.rint(known)) <= FRACTION) | (np.abs(known) > np.iinfo(np.int32).max)
+    if broken.any():
+        raise RecordingError(
+            f"{path} holds numbers that are no labels in {int(broken.sum()):,} voxels, such as {known[broken][0]:.4g}: "
+            "expected whole numbers. If it was resampled, use nearest neighbours; of a map of fractions, choose a threshold "
+            "and save 0 and 1"
+        )
+    return np.rint(known).astype(np.int64), file.affine
 
 
-def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"]]:
+def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"] | None]:
     """Read an analysis mask: True where the label is above 0.
 
     Raises:
@@ -55,19 +134,20 @@ def check_grid(
     shape: tuple[int, ...],
     affine: Float[np.ndarray, "4 4"] | None,
     mask_shape: tuple[int, ...],
-    mask_affine: Float[np.ndarray, "4 4"],
+    mask_affine: Float[np.ndarray, "4 4"] | None,
 ) -> None:
     """Raise unless a file lies on the grid of the analysis mask.
 
-    Sizes must agree, and the axes and voxel sizes (the affine's 3×3 part) if the file has them: a mirrored mask
-    would select wrong voxels without any error. The origin is not compared: several tools write betas with a zero origin.
+    Sizes must agree, and, where both files have them, the axes and voxel sizes (the affine's 3×3 part) and the origin: a
+    mirrored or shifted mask would select wrong voxels without any error. An origin of exactly 0 counts as not known, since
+    several tools write it.
 
     Args:
         path: the file, for the message.
         shape: its (x, y, z).
-        affine: its affine, None if the format has none.
+        affine: its affine, None if it has none.
         mask_shape: the mask's (x, y, z).
-        mask_affine: the mask's affine.
+        mask_affine: the mask's affine, None if it has none.
 
     Raises:
         RecordingError: with both grids.
@@ -77,8 +157,17 @@ def check_grid(
         raise RecordingError(
             f"{path} has the grid {tuple(shape)}, but the analysis mask has {tuple(mask_shape)}; {remedy}"
         )
-    if affine is not None and not np.allclose(affine[:3, :3], mask_affine[:3, :3], atol=1e-3):
+    if affine is None or mask_affine is None:
+        return
+    if not np.allclose(affine[:3, :3], mask_affine[:3, :3], atol=1e-3):
         raise RecordingError(
             f"{path} has the axes {affine[:3, :3].tolist()} mm, but the analysis mask has "
             f"{mask_affine[:3, :3].tolist()} mm; {remedy}, without flipping or resampling one of them"
+        )
+    origins = affine[:3, 3], mask_affine[:3, 3]
+    shift = np.linalg.solve(mask_affine[:3, :3], origins[0] - origins[1])
+    if all(origin.any() for origin in origins) and np.abs(shift).max() > HALF_VOXEL:
+        raise RecordingError(
+            f"{path} is shifted against the analysis mask by {np.round(shift, 2).tolist()} voxels (origins "
+            f"{np.round(origins[0], 3).tolist()} and {np.round(origins[1], 3).tolist()} mm); {remedy}"
         )

@@ -36,8 +36,7 @@ def select_voxels(
     if min_noise_ceiling > 0:
         if not np.isfinite(training_ceilings).any():
             raise RecordingError(
-                "no noise ceiling is known, since no training stimulus has exactly three trials: leave out "
-                "min_noise_ceiling, or read more sessions"
+                "no noise ceiling is known, since no training stimulus was shown twice: leave out min_noise_ceiling"
             )
         chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
     if not chosen.any():

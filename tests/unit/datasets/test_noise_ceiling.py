@@ -15,20 +15,41 @@ def accumulate(trials, order=None):
     return accumulator.finish()
 
 
-def published_ncsnr(trials):
-    """The definition, spelt out: z-score each session, then the variance over the three trials of each picture."""
+def variances_of_pictures(trials):
+    """Z-score each session, then the variance over the trials of each picture, and their number."""
     zscored = np.concatenate([(b - b.mean(0)) / b.std(0, ddof=1) for _, b in sorted(trials.betas.items())])
     by_picture = pd.DataFrame(zscored).groupby(trials.table["stimulus_id"].to_numpy())
-    variances = by_picture.var(ddof=1)[by_picture.size() == 3]
-    noise = variances.mean().to_numpy()
+    return by_picture.var(ddof=1).to_numpy(), by_picture.size().to_numpy()
+
+
+def ncsnr_of(noise):
     return np.sqrt(np.maximum(0, 1 - noise)) / np.sqrt(noise)
 
 
-@given(st.integers(0, 10_000))
+@given(st.integers(0, 10_000), st.integers(2, 5))
 @settings(deadline=None, max_examples=20)
-def test_one_pass_equals_the_published_definition(trials_factory, seed):
-    trials = trials_factory(seed)
-    np.testing.assert_allclose(accumulate(trials), published_ncsnr(trials), rtol=1e-3, atol=1e-3)
+def test_one_pass_equals_the_pooled_variance_within_pictures(trials_factory, seed, max_repeats):
+    trials = trials_factory(seed, max_repeats=max_repeats)
+    variances, n = variances_of_pictures(trials)
+    noise = np.average(variances[n > 1], axis=0, weights=n[n > 1] - 1)
+    np.testing.assert_allclose(accumulate(trials), ncsnr_of(noise), rtol=1e-3, atol=1e-3)
+
+
+def test_where_all_pictures_have_three_trials_it_is_the_published_definition(trials_factory):
+    trials = three_trial_recording(trials_factory, 1.0, 1.0, n_stimuli=40)
+    variances, n = variances_of_pictures(trials)
+    assert set(n) == {3}
+    np.testing.assert_allclose(accumulate(trials), ncsnr_of(variances.mean(axis=0)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("n_repeats", [2, 4, 7])
+def test_any_number_of_repeats_gives_the_same_signal_to_noise(trials_factory, n_repeats):
+    rng = np.random.default_rng(n_repeats)
+    trials, ids = trials_factory(0), np.tile(np.arange(500), n_repeats)
+    trials.table = pd.DataFrame({"session": 1, "stimulus_id": ids})
+    betas = rng.normal(size=(500, 3))[ids] + rng.normal(size=(len(ids), 3))
+    trials.betas = {1: betas.astype(np.float32)}
+    np.testing.assert_allclose(accumulate(trials), 1.0, rtol=0.15)
 
 
 def test_the_order_of_sessions_does_not_matter(trials_factory):
@@ -71,7 +92,7 @@ def test_missing_sessions_do_not_pass_for_reliability(trials_factory):
     assert ncsnr[2] == 0
 
 
-def test_without_three_trials_there_is_no_estimate(trials_factory):
+def test_without_repeats_there_is_no_estimate(trials_factory):
     trials = trials_factory(0)
     trials.table = pd.DataFrame({"session": [1, 1], "stimulus_id": [0, 1]})
     trials.betas = {1: np.array([[1.0], [2.0]], np.float32)}
@@ -107,6 +128,6 @@ def test_regions_are_summarised_and_empty_ones_say_so():
     assert rois["faces"] == {"n_voxels": 0, "note": "none of the chosen voxels lies here"}
     assert rois["unknown"] == {
         "n_voxels": 1,
-        "note": "no noise ceiling is known, which takes three showings of a stimulus",
+        "note": "no noise ceiling is known, which takes two showings of a stimulus or more",
     }
     assert rois["analysed voxels"]["n_voxels"] == 4
