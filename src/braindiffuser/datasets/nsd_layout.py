@@ -13,7 +13,7 @@ Nothing of NSD's size is hard-coded: trials per session, shared pictures, subjec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from scipy.io import loadmat
 from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.recording import Recording, ranges
 from braindiffuser.datasets.rois import read_roi_masks
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
@@ -235,7 +235,7 @@ def _contradictions(
     image_numbers: Int[np.ndarray, " n_trials"],
     own_pictures: Int[np.ndarray, "n_subjects n_pictures"],
     shared: Int[np.ndarray, " n_shared"],
-    pattern: Int[np.ndarray, "n_sessions *slots"],
+    pattern: Int[np.ndarray, "n_sessions _ _"],
 ) -> Iterator[str]:
     """Compare what a design says twice; yield what does not agree."""
     n_pictures, first_id = own_pictures.shape[1], min(own_pictures.min(), shared.min())
@@ -312,21 +312,6 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
 
 def _asked_for(sessions: int | Sequence[int]) -> set[int]:
     return set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Print numbers in short.
-
-    >>> ranges([1, 2, 3, 5])
-    '1–3, 5'
-    """
-    said: list[list[int]] = []
-    for number in sorted(numbers):
-        if said and said[-1][-1] == number - 1:
-            said[-1].append(number)
-        else:
-            said.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in said)
 
 
 def _mask_path(roi: Path, mask: str | Path) -> Path:

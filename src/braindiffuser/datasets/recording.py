@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,3 +135,18 @@ class Recording:
                 "(trials in the table, voxels in the mask)"
             )
         return betas
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Print numbers in short.
+
+    >>> ranges([1, 2, 3, 5])
+    '1–3, 5'
+    """
+    said: list[list[int]] = []
+    for number in sorted(numbers):
+        if said and said[-1][-1] == number - 1:
+            said[-1].append(number)
+        else:
+            said.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in said)

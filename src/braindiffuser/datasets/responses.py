@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Int
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
+from braindiffuser.datasets.plausibility import SessionFacts, as_arrays, check_session, describe, from_arrays
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.splits import Split, check_split, stimuli_of
 from braindiffuser.errors import RecordingError, RunError
@@ -40,6 +41,7 @@ class SplitResponses:
         training_ncsnr: the same from training trials alone; None unless it was asked for.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
         std_: likewise, ddof 1; 1 where the voxel never varies.
+        sessions: what is told of each session's betas, by its number; those of a single trial are left out.
     """
 
     train: Float32[np.ndarray, "n_train n_voxels"]
@@ -52,6 +54,7 @@ class SplitResponses:
     training_ncsnr: Float32[np.ndarray, " n_voxels"] | None
     mean_: Float[np.ndarray, " n_voxels"]
     std_: Float[np.ndarray, " n_voxels"]
+    sessions: Mapping[int, SessionFacts]
 
 
 def average_responses(recording: Recording, normalisation: Normalisation = "session") -> SplitResponses:
@@ -103,6 +106,7 @@ class ResponseAccumulator:
         training = trials[trials["split"] == "train"]
         self._training_noise = NoiseCeilingAccumulator(training, n_voxels) if training_ceiling else None
         self._done: list[int] = []
+        self._facts: dict[int, SessionFacts] = {}
         self._finished = False
 
     @property
@@ -118,7 +122,8 @@ class ResponseAccumulator:
             betas: (n_trials_of_session, n_voxels), in the order of the trial table.
 
         Raises:
-            RecordingError: the session is unknown or already in, or its betas have another shape.
+            RecordingError: the session is unknown or already in, or its betas have another shape or cannot be what was
+                recorded.
         """
         self._refuse_if_finished()
         rows = self._trials[self._trials["session"] == session]
@@ -128,6 +133,10 @@ class ResponseAccumulator:
         if betas.shape != expected:
             raise RecordingError(f"session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}")
         stimulus_ids, splits = rows["stimulus_id"].to_numpy(dtype=np.int64), rows["split"].to_numpy()
+        if len(betas) > 1:
+            facts = describe(betas)
+            check_session(betas, facts, stimulus_ids, self._facts)
+            self._facts[session] = facts
         if self._normalisation == "session":
             prepared = standardise(betas, *_training_statistics(session, betas[splits == "train"]))
         else:
@@ -168,6 +177,7 @@ class ResponseAccumulator:
             training_ncsnr=None if self._training_noise is None else self._training_noise.finish(),
             mean_=mean,
             std_=guard(std),
+            sessions=dict(sorted(self._facts.items())),
         )
 
     def state(self) -> dict[str, np.ndarray]:
@@ -180,6 +190,7 @@ class ResponseAccumulator:
             "normalisation": np.array(get_args(Normalisation).index(self._normalisation)),
             "trials": _fingerprint(self._trials),
             **self._noise.state(),
+            **as_arrays(self._facts),
             **({} if self._training_noise is None else _prefixed(self._training_noise.state())),
         }
 
@@ -197,6 +208,7 @@ class ResponseAccumulator:
         accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise))
         accumulator._sums = {split: np.array(state[f"sums_{split}"]) for split in SPLITS}
         accumulator._done = [int(session) for session in state["sessions_done"]]
+        accumulator._facts = from_arrays(state)
         accumulator._noise.restore(state)
         if accumulator._training_noise is not None:
             accumulator._training_noise.restore(training_noise)

@@ -106,7 +106,8 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
     if values.ndim != 3:
         raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
     known = np.where(np.isnan(values), -1.0, values)
-    broken = ~(np.abs(known - np.rint(known)) <= FRACTION) | (np.abs(known) > np.iinfo(np.int32).max)
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
+        broken = ~(np.abs(known - np.rint(known)) <= FRACTION) | (np.abs(known) > np.iinfo(np.int32).max)
     if broken.any():
         raise RecordingError(
             f"{path} holds numbers that are no labels in {int(broken.sum()):,} voxels, such as {known[broken][0]:.4g}: "

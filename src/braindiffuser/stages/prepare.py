@@ -15,7 +15,7 @@ from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Int
 
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.datasets.responses import ResponseAccumulator, SplitResponses
@@ -95,12 +95,22 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
         raise RunError(
             f"the test set {single[0]} has one stimulus, and scores compare two or more: give it more, or read more sessions"
         )
+    _check_pictures(recording, np.concatenate([train_ids, *sets.values()]))
     ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
     draft.write_array("stimuli/train_ids", train_ids)
     draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))
     rows = {name: [end - len(ids), end] for (name, ids), end in zip(sets.items(), ends, strict=True)}
     draft.write_json("test_sets.json", rows)
     draft.write_json("subject.json", {"subject": recording.subject, "simulated": recording.simulated})
+
+
+def _check_pictures(recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> None:
+    """Read one picture, so that what is wrong with all of them is known before betas are read."""
+    from braindiffuser.metrics._pixels import SMALLEST_SIDE
+
+    side = recording.pictures(stimulus_ids.max()[None]).shape[-1]
+    if side < SMALLEST_SIDE:
+        raise RecordingError(f"stimuli are {side} pixels wide, expected {SMALLEST_SIDE} or more, which SSIM takes")
 
 
 def _average(context: StageContext, draft: Draft) -> None:
@@ -112,6 +122,7 @@ def _average(context: StageContext, draft: Draft) -> None:
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
     responses = _accumulate(context, draft, recording).finish()
     chosen = _choose_voxels(context, draft, recording, responses)
+    _describe(context, draft, recording, responses, int(chosen.sum()))
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
         draft.write_array("responses/trials", trials[:, chosen])
@@ -124,10 +135,43 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_array("ncsnr", responses.ncsnr[chosen], may_be_nan=True)
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     draft.write_table("trials.csv", recording.trials)
+
+
+def _describe(
+    context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses, n_chosen: int
+) -> None:
+    """Write the section on the recording, and report what is unusual."""
+    from braindiffuser.datasets.plausibility import doubts, shares_lost
+    from braindiffuser.datasets.recording import ranges
+    from braindiffuser.report.recording_section import recording_section
+
+    unusual, lost = [*recording.remarks, *doubts(responses.sessions)], shares_lost(responses.sessions)
     if recording.missing_rois:
-        context.progress(
-            f"left out, since the recording has no file for them: {', '.join(recording.missing_rois)}", 1, 1
-        )
+        unusual.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
+    for sentence in unusual:
+        context.progress(sentence, 1, 1)
+    repeats = np.concatenate([responses.n_repeats_train, responses.n_repeats_test])
+    facts = {
+        "Subject": recording.subject,
+        "Sessions": ranges(recording.session_numbers),
+        "Trials": f"{len(recording.trials):,}",
+        "Stimuli": f"{len(responses.train_ids):,} for training, {len(responses.test_ids):,} for testing, "
+        f"shown {ranges(set(repeats.tolist()))} times",
+        "Voxels": f"{recording.n_voxels:,} analysed"
+        + (f", {n_chosen:,} of them chosen" if n_chosen < recording.n_voxels else ""),
+    }
+    rows = [
+        {
+            "session": number,
+            "n_trials": len(recording.trials_of(number)),
+            "spread": own.spread,
+            "lost": lost[number],
+            "outlier": own.outlier,
+        }
+        for number, own in responses.sessions.items()
+    ]
+    section = recording_section(facts, unusual, rows)
+    draft.write_text("sections/prepare.recording.json", section.model_dump_json(indent=1) + "\n")
 
 
 def _choose_voxels(
@@ -160,7 +204,12 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
         if session in accumulator.sessions_done:
             continue
         read += _hashes(context, recording, [session])
-        accumulator.add(session, recording.betas_of(session))
+        betas = recording.betas_of(session)
+        try:
+            accumulator.add(session, betas)
+        except RecordingError as error:
+            named = ", ".join(recording.session_files(session))
+            raise RecordingError(f"session {session} ({named or recording.subject}): {error}") from error
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     if read != _hashes(context, recording, accumulator.sessions_done):
@@ -206,6 +255,7 @@ STAGE = Stage(
         "rois.npz",
         "trials.csv",
         "voxels.json",
+        "sections/prepare.recording.json",
     ),
     needs=(),
     needs_of=_needs_of,

@@ -223,6 +223,69 @@ def test_a_design_that_contradicts_itself_is_refused(damaged_tree):
             read_design(damaged_tree.root, 1)
 
 
+def shuffled(tree, seed=0):
+    return np.random.default_rng(seed).permutation(tree.sharedix)[None].astype(float)
+
+
+def rotated(tree):
+    """Shared pictures that are not the first ones of a subject's list."""
+    return np.roll(tree.subjectim, 3, axis=1).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (lambda tree: {"subjectim": rotated(tree)}, "first 6 pictures in subjectim are not those of sharedix"),
+        (lambda tree: {"sharedix": tree.sharedix[None] + 1.0}, "are not those of sharedix"),
+        (lambda tree: {"sharedix": np.arange(1.0, 7)[None]}, "are not those of sharedix"),
+        (
+            lambda tree: {"subjectim": tree.subjectim - 1.0, "sharedix": tree.sharedix[None] - 1.0},
+            "begin at 0, but ids count",
+        ),
+        (lambda tree: {"masterordering": tree.masterordering[None] - 1.0}, "masterordering runs from 0"),
+        (lambda tree: {"masterordering": tree.masterordering[None] + 0.25}, "masterordering holds fractions"),
+        (
+            lambda tree: {"subjectim": np.where(tree.subjectim == 9, np.nan, tree.subjectim)},
+            "subjectim holds fractions",
+        ),
+        (lambda tree: {"subjectim": np.where(tree.subjectim == 9, 1e12, tree.subjectim)}, "too large for ids"),
+        (lambda tree: {"sharedix": np.repeat(tree.sharedix[:1], 6)[None] + 0.0}, "names a picture twice"),
+        (lambda tree: {"stimpattern": np.full((3, 3, 10), 1.0)[:, :, :] * 2}, "other numbers than 0 and 1"),
+        (lambda tree: {"masterordering": "text"}, "masterordering is no table of numbers"),
+        (lambda tree: {"sharedix": np.zeros((1, 0))}, "sharedix is no table of numbers"),
+        (lambda tree: {"subjectim": np.array([["a", [1, 2]]], dtype=object)}, "subjectim is no table of numbers"),
+    ],
+)
+def test_what_a_design_says_twice_must_agree(damaged_tree, changes, words):
+    resave_design(damaged_tree, **changes(damaged_tree))
+    with pytest.raises(RecordingError, match=words):
+        read_design(damaged_tree.root, 1)
+
+
+def test_the_order_of_the_shared_pictures_does_not_matter(damaged_tree):
+    before = read_design(damaged_tree.root, 2)
+    resave_design(damaged_tree, sharedix=shuffled(damaged_tree))
+    assert read_design(damaged_tree.root, 2).equals(before)
+
+
+def test_a_session_missing_in_the_middle_is_said(damaged_tree):
+    assert open_nsd(damaged_tree.root, 1).remarks == ()
+    (damaged_tree.betas_folder() / "betas_session02.hdf5").unlink()
+    (remark,) = open_nsd(damaged_tree.root, 1).remarks
+    assert remark.startswith("Without session 2 of 3:")
+    assert open_nsd(damaged_tree.root, 1, sessions=[1, 3]).remarks == ()  # as asked for
+    (damaged_tree.betas_folder() / "betas_session03.hdf5").unlink()
+    assert open_nsd(damaged_tree.root, 1).remarks == ()  # the last ones were not recorded yet
+
+
+def test_fewer_sessions_than_asked_for_are_said_with_what_to_write(damaged_tree):
+    with pytest.raises(RecordingError, match="the design has 1 to 3"):
+        open_nsd(damaged_tree.root, 1, sessions=37)
+    (damaged_tree.betas_folder() / "betas_session01.hdf5").unlink()
+    with pytest.raises(RecordingError, match=r"of the sessions 2–3, but .* asks for 1 too: write `sessions: \[2, 3\]`"):
+        open_nsd(damaged_tree.root, 1, sessions=3)
+
+
 @given(st.lists(st.integers(0, 53), max_size=12))
 @settings(deadline=None, max_examples=25)
 def test_pictures_come_in_any_order_and_more_than_once(nsd_tree, ids):
@@ -275,6 +338,42 @@ def test_a_mirrored_session_is_refused(damaged_tree, file_writers):
     file_writers[0](path, damaged_tree.stored[1, 1], affine)
     with pytest.raises(RecordingError, match="without flipping or resampling"):
         open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+
+
+@pytest.mark.parametrize(
+    ("shift", "refused"), [((1, 0, 0), True), ((0, -2, 3), True), ((0, 0, 0.6), True), ((0.2, 0, 0), False)]
+)
+def test_a_volume_that_is_shifted_by_voxels_is_refused(damaged_tree, file_writers, shift, refused):
+    """Of the same shape and axes, so nothing else tells."""
+    path = damaged_tree.roi_folder() / "floc-faces.nii.gz"
+    affine = nib.load(path).affine.copy()
+    affine[:3, 3] += 1.8 * np.array(shift)
+    file_writers[0](path, damaged_tree.labels["floc-faces"].astype(np.float64), affine)
+    if refused:
+        with pytest.raises(RecordingError, match=r"floc-faces\.nii\.gz is shifted against the analysis mask by"):
+            open_nsd(damaged_tree.root, 1)
+    else:
+        open_nsd(damaged_tree.root, 1)
+
+
+def test_an_origin_or_orientation_that_was_not_recorded_is_not_compared(damaged_tree, file_writers):
+    path = damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz"
+    affine = nib.load(path).affine.copy()
+    affine[:3, 3] = 0
+    file_writers[0](path, damaged_tree.stored[1, 1], affine)
+    open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+    image = nib.Nifti1Image(damaged_tree.stored[1, 1], None)
+    assert (image.header["sform_code"], image.header["qform_code"]) == (0, 0)
+    nib.save(image, path)
+    open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
+
+
+def test_a_mask_without_orientation_opens(nsd_tree, tmp_path):
+    nib.save(nib.Nifti1Image(nsd_tree.mask.astype(np.int16), None), tmp_path / "mask.nii.gz")
+    recording = open_nsd(nsd_tree.root, 1, mask=tmp_path / "mask.nii.gz")
+    assert recording.affine is None
+    assert recording.fingerprint != open_nsd(nsd_tree.root, 1).fingerprint
+    np.testing.assert_array_equal(recording.voxel_mask, nsd_tree.mask)
 
 
 # What a recording is known by

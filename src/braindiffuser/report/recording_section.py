@@ -1,0 +1,46 @@
+"""The section on the recording: sessions, trials, voxels, and what is unusual about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from braindiffuser.report.sections import Cell, Facts, Row, Section, Table, Text
+
+NAME = "the-recording"
+
+
+def recording_section(
+    facts: Mapping[str, str], doubts: Sequence[str], sessions: Sequence[Mapping[str, int | float]]
+) -> Section:
+    """Describe a recording; it stands first on the page if anything is unusual, else in the appendix.
+
+    Args:
+        facts: name → text, such as numbers of trials and voxels.
+        doubts: sentences on what is unusual.
+        sessions: "session", "n_trials", "spread", "lost" (share of voxels) and "outlier" of each.
+    """
+    told = [Text(text=doubt, style="verdict") for doubt in doubts]
+    table = Table(
+        caption="Betas of each session: standard deviation over trials (median over voxels); voxels that do not vary, though "
+        "they do in other sessions; by how much a single trial raises the standard deviation of a voxel (the worst voxel)",
+        corner="Session",
+        columns=("Trials", "Spread", "Voxels lost", "Single trial"),
+        rows=tuple(_row(session) for session in sessions),
+        fold="Betas of each session",
+    )
+    return Section(
+        name=NAME,
+        title="The recording",
+        blocks=(*told, Facts(facts=dict(facts)), *([table] if sessions else [])),
+        appendix=not doubts,
+    )
+
+
+def _row(session: Mapping[str, int | float]) -> Row:
+    printed = (
+        f"{session['n_trials']:.0f}",
+        f"{session['spread']:.3g}",
+        f"{session['lost']:.1%}",
+        f"× {session['outlier']:.3g}",
+    )
+    return Row(label=f"{session['session']:.0f}", cells=tuple(Cell(value=value) for value in printed))

@@ -1,0 +1,133 @@
+"""Recordings that cannot be right are refused by file and session; what is unusual is on the page."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from braindiffuser.datasets.nsd_layout import STIMULI, betas_folder
+from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.run import Run
+
+
+@pytest.fixture
+def root(recording_root, tmp_path):
+    return shutil.copytree(recording_root, tmp_path / "recording")
+
+
+def betas_of(root, session):
+    return betas_folder(root, 1) / f"betas_session{session:02d}.hdf5"
+
+
+def change(root, session, edit):
+    with h5py.File(betas_of(root, session), "r+") as file:
+        values = file["betas"][:]
+        edit(values)
+        file["betas"][:] = values
+
+
+def replace(root, session, make):
+    """Write a session anew, in another type of numbers."""
+    with h5py.File(betas_of(root, session), "r+") as file:
+        values = make(file["betas"][:])
+        del file["betas"]
+        file["betas"] = values
+
+
+def opened(experiment, root, tmp_path, **dataset):
+    return Run.open(experiment.changed({"dataset": {"root": str(root), **dataset}}), tmp_path / "run")
+
+
+def refused(experiment, root, tmp_path, words):
+    run = opened(experiment, root, tmp_path)
+    with pytest.raises(RecordingError, match=words):
+        run.do("prepare")
+    assert not (tmp_path / "run" / "arrays" / "responses").exists()
+
+
+def never_written(root, session):
+    """The right size, but nothing in it: HDF5 stores no chunk until it is written."""
+    with h5py.File(betas_of(root, session), "r+") as file:
+        shape = file["betas"].shape
+        del file["betas"]
+        file.create_dataset("betas", shape, np.int16, chunks=(shape[0], 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda root: change(root, 2, lambda betas: betas.fill(0)), "no analysed voxel varies"),
+        (lambda root: never_written(root, 2), "no analysed voxel varies"),
+        (lambda root: change(root, 2, lambda betas: betas[-9:].fill(0)), r"9 trials have the same beta.*trial 39"),
+        (lambda root: replace(root, 2, lambda betas: betas.astype(np.float32)), "not in the same unit"),
+        (lambda root: shutil.copyfile(betas_of(root, 1), betas_of(root, 2)), "its betas are those of session 1"),
+    ],
+)
+def test_a_session_that_cannot_be_is_refused_by_its_file(experiment, root, tmp_path, damage, words):
+    damage(root)
+    refused(experiment, root, tmp_path, rf"session 2 \(nsddata_betas/.*betas_session02\.hdf5\): .*{words}")
+
+
+def test_one_trial_of_1e30_is_refused(experiment, root, tmp_path):
+    def broken(betas):
+        percent = betas.astype(np.float32) / 300
+        percent[17] = 1e30 * np.sign(percent[17])
+        return percent
+
+    replace(root, 3, broken)
+    refused(experiment, root, tmp_path, r"betas_session03\.hdf5\): trial 17, counted from 0, is -?1e\+30")
+
+
+def test_after_a_mend_the_same_run_goes_on(experiment, root, tmp_path):
+    whole = betas_of(root, 2).read_bytes()
+    change(root, 2, lambda betas: betas.fill(0))
+    refused(experiment, root, tmp_path, "no analysed voxel varies")
+    betas_of(root, 2).write_bytes(whole)
+    run = opened(experiment, root, tmp_path)
+    run.do("prepare")
+    assert run.is_finished("prepare")
+
+
+def test_what_is_unusual_stands_first_on_the_page(experiment, root, tmp_path):
+    (betas_of(root, 2)).unlink()
+    change(root, 3, lambda betas: np.multiply(betas, 4, out=betas))
+    said = []
+    run = Run.open(
+        experiment.changed({"dataset": {"root": str(root)}}),
+        tmp_path / "run",
+        progress=lambda *line: said.append(line[0]),
+    )
+    run.do("prepare")
+    section = run.results.read_json("sections/prepare.recording.json")
+    assert not section["appendix"]
+    texts = [block["text"] for block in section["blocks"] if block["type"] == "text"]
+    assert any("Without session 2 of" in text for text in texts)
+    assert any("times the usual spread" in text for text in texts)
+    assert set(texts) <= set(said)
+    page = run.report().html
+    assert page.index("Without session 2") < page.index("What was run")
+
+
+def test_an_ordinary_recording_is_described_in_the_appendix(experiment, root, tmp_path):
+    run = opened(experiment, root, tmp_path, sessions=[1, 3])
+    run.do("prepare")
+    section = run.results.read_json("sections/prepare.recording.json")
+    assert section["appendix"]
+    assert [block["type"] for block in section["blocks"]] == ["facts", "table"]
+    facts, table = section["blocks"]
+    assert facts["facts"]["Sessions"] == "1, 3"
+    assert facts["facts"]["Trials"] == "96"
+    assert [row["label"] for row in table["rows"]] == ["1", "3"]
+
+
+def test_stimuli_that_cannot_be_scored_are_known_before_betas_are_read(experiment, root, tmp_path):
+    with h5py.File(root / STIMULI, "r+") as file:
+        pictures = file["imgBrick"][:, :9, :9]
+        del file["imgBrick"]
+        file["imgBrick"] = pictures
+    (root / "truth" / "scenes.csv").unlink()
+    run = opened(experiment, root, tmp_path)
+    with pytest.raises((RecordingError, RunError), match=r"9 pixels wide, expected 11"):
+        run.do("prepare")
+    assert "prepare.responses" not in run.states._store.steps()

@@ -1,0 +1,172 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from braindiffuser.datasets.plausibility import as_arrays, describe, doubts, from_arrays, shares_lost
+from braindiffuser.datasets.responses import ResponseAccumulator
+from braindiffuser.errors import RecordingError
+
+N_TRIALS, N_VOXELS, SESSIONS = 40, 60, (1, 2, 3)
+
+
+def recorded(seed=0, n_trials=N_TRIALS):
+    """Three sessions of betas in percent signal change, each trial another stimulus; voxels differ in spread by up to 30."""
+    rng = np.random.default_rng(seed)
+    scale = np.exp(rng.uniform(-1.7, 1.7, N_VOXELS))
+    return {session: (rng.normal(size=(n_trials, N_VOXELS)) * scale).astype(np.float32) for session in SESSIONS}
+
+
+def accumulate(betas, normalisation="session", stimulus_ids=None):
+    n = {session: len(own) for session, own in betas.items()}
+    trials = pd.DataFrame({"session": np.repeat(list(n), list(n.values()))})
+    trials["stimulus_id"] = np.arange(len(trials)) if stimulus_ids is None else stimulus_ids
+    trials["split"] = np.where(trials["stimulus_id"] % 5 == 0, "test", "train")
+    accumulator = ResponseAccumulator(trials, N_VOXELS, normalisation)
+    for session, own in betas.items():
+        accumulator.add(session, own)
+    return accumulator.finish()
+
+
+@given(st.integers(0, 10_000), st.sampled_from([2, 3, 5, 12, 40]))
+@settings(deadline=None, max_examples=40)
+def test_ordinary_sessions_pass(seed, n_trials):
+    sessions = accumulate(recorded(seed, n_trials), "training").sessions
+    assert list(sessions) == list(SESSIONS)
+    assert not any(facts.constant.any() for facts in sessions.values())
+    if n_trials >= 12:
+        assert doubts(sessions) == []
+
+
+@given(st.integers(0, 10_000), st.floats(1e-3, 1e3), st.floats(-100, 100))
+@settings(deadline=None, max_examples=25)
+def test_what_is_told_does_not_depend_on_unit_and_offset(seed, unit, offset):
+    betas = recorded(seed)[1].astype(np.float64)
+    facts, other = describe(betas.astype(np.float32)), describe((betas * unit + offset * unit).astype(np.float32))
+    assert other.spread == pytest.approx(facts.spread * unit, rel=1e-3)
+    assert other.outlier == pytest.approx(facts.outlier, rel=1e-2)
+    assert other.n_outliers == facts.n_outliers
+
+
+@given(st.integers(0, 1000), st.integers(0, N_VOXELS - 1))
+@settings(deadline=None, max_examples=25)
+def test_the_outlier_is_the_ratio_to_the_spread_without_it(seed, voxel):
+    betas = recorded(seed)[1]
+    betas[7, voxel] += 50 * betas[:, voxel].std()
+    facts = describe(betas)
+    own = betas.astype(np.float64)
+    expected = own[:, voxel].std(ddof=1) / np.delete(own[:, voxel], 7).std(ddof=1)
+    assert facts.outlier == pytest.approx(expected, rel=1e-6)
+    assert facts.n_outliers == 1
+
+
+# What cannot be
+
+NORMALISATIONS = pytest.mark.parametrize("normalisation", ["session", "training"])
+
+
+def refuse(betas, words, normalisation="session", **options):
+    with pytest.raises(RecordingError, match=words):
+        accumulate(betas, normalisation, **options)
+
+
+@NORMALISATIONS
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_session_without_data_is_refused(normalisation, value):
+    betas = recorded()
+    betas[2][:] = value
+    refuse(betas, "no analysed voxel varies over its trials", normalisation)
+
+
+@NORMALISATIONS
+def test_trials_without_data_are_refused_with_their_number(normalisation):
+    betas = recorded()
+    betas[3][30:] = 0
+    refuse(betas, r"10 trials have the same beta in every voxel \(trial 30", normalisation)
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 3e38, 1e5])
+@pytest.mark.parametrize("where", [np.s_[17, 5], np.s_[17, :], np.s_[17, ::7]])
+@NORMALISATIONS
+def test_one_trial_that_outweighs_all_others_is_refused(normalisation, where, value):
+    betas = recorded()
+    betas[1][where] = value * np.linspace(1, 0.9, betas[1][where].size).reshape(np.shape(betas[1][where]))
+    refuse(betas, "trial 17, counted from 0, is", normalisation)
+
+
+def test_a_single_beta_in_a_voxel_without_data_is_refused_too():
+    betas = recorded()
+    betas[1][:, 5] = 0
+    betas[1][17, 5] = 1e30
+    refuse(betas, r"trial 17, counted from 0, is 1e\+30 in a voxel whose median is 0")
+
+
+@NORMALISATIONS
+@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("unit", [300, 1 / 300, 100])
+def test_a_session_in_another_unit_is_refused(normalisation, session, unit):
+    betas = recorded()
+    betas[session] *= np.float32(unit)
+    refuse(betas, r"a ratio of \d{2,3}: they are not in the same unit", normalisation)
+
+
+def test_a_session_of_which_most_was_never_written_is_refused():
+    betas = recorded()
+    betas[2][:, 20:] = 0
+    refuse(betas, "67% of the voxels that vary in other sessions do not vary in it")
+
+
+@pytest.mark.parametrize("n_trials", [N_TRIALS, 2])
+def test_a_copy_of_another_session_is_refused(n_trials):
+    betas = recorded(n_trials=n_trials)
+    betas[3] = betas[1].copy()
+    refuse(betas, "its betas are those of session 1", "training")
+
+
+def test_equal_betas_of_different_stimuli_are_refused_and_of_one_stimulus_are_not():
+    betas = recorded()
+    betas[2][9] = betas[2][4]
+    refuse(betas, "trials 4 and 9, counted from 0, have equal betas")
+    ids = np.arange(3 * N_TRIALS)
+    ids[N_TRIALS + 9] = N_TRIALS + 4
+    accumulate(betas, stimulus_ids=ids)
+
+
+# What is unusual
+
+
+def test_what_is_unusual_is_said_of_its_session_alone():
+    betas = recorded()
+    betas[1] *= np.float32(4)
+    betas[2][:, :6] = 0
+    betas[3][11, 9] = 40 * betas[3][:, 9].std()
+    said = doubts(accumulate(betas).sessions)
+    assert [sentence.partition(" has")[0].partition(",")[0] for sentence in said] == [
+        "Session 1",
+        "In session 2",
+        "In session 3",
+    ]
+    assert "times the usual spread" in said[0]
+    assert "10% of the voxels do not vary" in said[1]
+    assert "standard deviation of 1 voxels" in said[2]
+
+
+def test_voxels_without_data_in_every_session_are_not_lost():
+    betas = recorded()
+    for own in betas.values():
+        own[:, :30] = 0
+    sessions = accumulate(betas).sessions
+    assert set(shares_lost(sessions).values()) == {0.0}
+    assert doubts(sessions) == []
+
+
+def test_facts_are_stored_and_read_back():
+    sessions = accumulate(recorded()).sessions
+    stored = as_arrays(sessions)
+    again = from_arrays(stored)
+    assert list(again) == list(sessions)
+    for number, facts in sessions.items():
+        np.testing.assert_array_equal(again[number].constant, facts.constant)
+        assert again[number]._replace(constant=None) == facts._replace(constant=None)
+    assert from_arrays(as_arrays({})) == {}
