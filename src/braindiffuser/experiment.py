@@ -72,6 +72,11 @@ class ResponsesConfig(Settings):
         lt=100,
         description="Leave out voxels with a lower noise ceiling (percent, from training trials).",
     )
+    noise_ceiling: Literal["pooled", "three-trials"] = Field(
+        "pooled",
+        description="Which pictures tell the noise of a voxel. pooled: all that were shown more than once; three-trials "
+        "(published): those with exactly three trials.",
+    )
 
 
 class PicturesConfig(Settings):

@@ -17,6 +17,7 @@ PAPER = {
     "responses.rows": "averages",
     "responses.rois": [],
     "responses.min_noise_ceiling": 0.0,
+    "responses.noise_ceiling": "three-trials",
     "targets.latents.n_layers": 31,
     "targets.latents.posterior": "sample",
     "targets.latents.resizing": "as-published",

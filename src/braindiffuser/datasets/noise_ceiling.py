@@ -7,13 +7,18 @@ It describes the recording, test trials included. Never choose voxels by it befo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
+
+
+CeilingEstimate = Literal["pooled", "three-trials"]
+"""Which pictures tell the noise. `pooled`: all that were shown more than once; `three-trials`: those with exactly three trials,
+as NSD published it."""
 
 
 def noise_ceiling(
@@ -63,7 +68,7 @@ def summarise_regions(
             regions[name]["note"] = (
                 "none of the chosen voxels lies here"
                 if not mask.any()
-                else "no noise ceiling is known, which takes two showings of a stimulus or more"
+                else "no noise ceiling is known, which takes stimuli that were shown more than once"
             )
     return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
 
@@ -90,7 +95,7 @@ class NoiseCeilingAccumulator:
 
     Betas are z-scored per voxel within the session. With the n ≥ 2 trials x of every picture that was shown more than once,
     σ²_noise = Σ_pictures (Σ x² − (Σ x)² / n) / Σ_pictures (n − 1), so that per-picture sums and one Σ x² per voxel suffice.
-    NSD's own estimate takes the pictures with exactly three trials: where all have three, both are equal.
+    `three-trials`, NSD's own estimate, takes only pictures with exactly three trials: where all have three, both are equal.
 
     A voxel constant in a session (without data) scores 0 there; σ²_total is then its share of trials with data, not NSD's
     1, or those zeros would look noise-free. Voxels with data throughout score as published.
@@ -98,15 +103,17 @@ class NoiseCeilingAccumulator:
     Memory: (n_pictures shown more than once, n_voxels) float32.
     """
 
-    def __init__(self, trials: pd.DataFrame, n_voxels: int) -> None:
+    def __init__(self, trials: pd.DataFrame, n_voxels: int, estimate: CeilingEstimate = "pooled") -> None:
         """Prepare the sums.
 
         Args:
             trials: all trials to come, with the column `stimulus_id`.
             n_voxels: voxels per trial.
+            estimate: which pictures tell the noise.
         """
         ids, n_repeats = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_counts=True)
-        self._ids, self._n_repeats = ids[n_repeats > 1], n_repeats[n_repeats > 1]
+        chosen = n_repeats == 3 if estimate == "three-trials" else n_repeats > 1
+        self._ids, self._n_repeats = ids[chosen], n_repeats[chosen]
         self._sums = np.zeros((len(self._ids), n_voxels), np.float32)
         self._squares = np.zeros(n_voxels)
         self._trials_with_data = np.zeros(n_voxels)
@@ -125,7 +132,7 @@ class NoiseCeilingAccumulator:
         self._n_trials += len(betas)
 
     def finish(self) -> Float32[np.ndarray, " n_voxels"]:
-        """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown more than once."""
+        """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown often enough."""
         if len(self._ids) == 0:
             return np.full(self._squares.shape, np.nan, np.float32)
         within = np.empty_like(self._squares)

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Float32, Int
 
 from braindiffuser.arrays import Betas
-from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator
+from braindiffuser.datasets.noise_ceiling import CeilingEstimate, NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
 from braindiffuser.datasets.plausibility import SessionFacts, as_arrays, check_session, describe, from_arrays
 from braindiffuser.datasets.recording import Recording
@@ -80,6 +80,7 @@ class ResponseAccumulator:
         n_voxels: int,
         normalisation: Normalisation = "session",
         training_ceiling: bool = False,
+        estimate: CeilingEstimate = "pooled",
     ) -> None:
         """Prepare the sums.
 
@@ -88,6 +89,7 @@ class ResponseAccumulator:
             n_voxels: voxels per trial.
             normalisation: "session" or "training".
             training_ceiling: also estimate the noise ceiling from training trials alone.
+            estimate: which pictures tell the noise, for noise ceilings.
 
         Raises:
             ValueError: unknown normalisation.
@@ -102,9 +104,10 @@ class ResponseAccumulator:
         if len(self._stimuli["train"][0]) < 2:
             raise RecordingError("the trial table has fewer than 2 training stimuli; read more sessions")
         self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
-        self._noise = NoiseCeilingAccumulator(trials, n_voxels)
+        self._estimate = estimate
+        self._noise = NoiseCeilingAccumulator(trials, n_voxels, estimate)
         training = trials[trials["split"] == "train"]
-        self._training_noise = NoiseCeilingAccumulator(training, n_voxels) if training_ceiling else None
+        self._training_noise = NoiseCeilingAccumulator(training, n_voxels, estimate) if training_ceiling else None
         self._done: list[int] = []
         self._facts: dict[int, SessionFacts] = {}
         self._finished = False
@@ -188,6 +191,7 @@ class ResponseAccumulator:
             "sums_test": self._sums["test"],
             "sessions_done": np.array(self._done, dtype=np.int64),
             "normalisation": np.array(get_args(Normalisation).index(self._normalisation)),
+            "estimate": np.array(get_args(CeilingEstimate).index(self._estimate)),
             "trials": _fingerprint(self._trials),
             **self._noise.state(),
             **as_arrays(self._facts),
@@ -204,8 +208,9 @@ class ResponseAccumulator:
         if not np.array_equal(state["trials"], _fingerprint(trials)):
             raise RunError("the stored sums belong to another trial table; delete them and sum again")
         normalisation: Normalisation = get_args(Normalisation)[int(state["normalisation"])]
+        estimate: CeilingEstimate = get_args(CeilingEstimate)[int(state["estimate"])]
         training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
-        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise))
+        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise), estimate)
         accumulator._sums = {split: np.array(state[f"sums_{split}"]) for split in SPLITS}
         accumulator._done = [int(session) for session in state["sessions_done"]]
         accumulator._facts = from_arrays(state)

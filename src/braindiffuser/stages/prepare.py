@@ -228,7 +228,9 @@ def _resumed(context: StageContext, draft: Draft, recording: Recording) -> Respo
             return accumulator
     draft.clear()  # what was made of other sums
     by_ceiling = config.min_noise_ceiling > 0
-    return ResponseAccumulator(recording.trials, recording.n_voxels, config.normalisation, by_ceiling)
+    return ResponseAccumulator(
+        recording.trials, recording.n_voxels, config.normalisation, by_ceiling, config.noise_ceiling
+    )
 
 
 def _hashes(context: StageContext, recording: Recording, sessions: Iterable[int]) -> list[str]:

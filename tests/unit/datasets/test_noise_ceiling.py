@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling, summarise_regions
 
 
-def accumulate(trials, order=None):
-    accumulator = NoiseCeilingAccumulator(trials.table, trials.n_voxels)
+def accumulate(trials, order=None, estimate="pooled"):
+    accumulator = NoiseCeilingAccumulator(trials.table, trials.n_voxels, estimate)
     for session in order or sorted(trials.betas):
         ids = trials.table.loc[trials.table["session"] == session, "stimulus_id"].to_numpy()
         accumulator.add(ids, trials.betas[session])
@@ -128,6 +128,20 @@ def test_regions_are_summarised_and_empty_ones_say_so():
     assert rois["faces"] == {"n_voxels": 0, "note": "none of the chosen voxels lies here"}
     assert rois["unknown"] == {
         "n_voxels": 1,
-        "note": "no noise ceiling is known, which takes two showings of a stimulus or more",
+        "note": "no noise ceiling is known, which takes stimuli that were shown more than once",
     }
     assert rois["analysed voxels"]["n_voxels"] == 4
+
+
+@given(st.integers(0, 10_000))
+@settings(deadline=None, max_examples=20)
+def test_three_trials_is_the_published_definition(trials_factory, seed):
+    trials = trials_factory(seed)
+    variances, n = variances_of_pictures(trials)
+    found = accumulate(trials, estimate="three-trials")
+    np.testing.assert_allclose(found, ncsnr_of(variances[n == 3].mean(axis=0)), rtol=1e-3, atol=1e-3)
+
+
+def test_both_estimates_are_equal_bit_for_bit_where_all_pictures_have_three_trials(trials_factory):
+    trials = three_trial_recording(trials_factory, 1.0, 2.0, n_stimuli=50)
+    np.testing.assert_array_equal(accumulate(trials), accumulate(trials, estimate="three-trials"))

@@ -222,7 +222,8 @@ def write_ncsnr(folder: Path, subject: int, session_paths: Sequence[Path], desig
     mask = np.zeros(grid, bool)
     mask[brain["x"], brain["y"], brain["z"]] = True  # the brain's rows are in C order
     per_session = np.split(design.trial_stimuli(subject), len(design.trial_pattern))[: len(session_paths)]
-    accumulator = NoiseCeilingAccumulator(pd.DataFrame({"stimulus_id": np.concatenate(per_session)}), len(brain))
+    trials = pd.DataFrame({"stimulus_id": np.concatenate(per_session)})
+    accumulator = NoiseCeilingAccumulator(trials, len(brain), "three-trials")
     for path, stimulus_ids in zip(session_paths, per_session, strict=True):
         accumulator.add(stimulus_ids, read_betas(path, mask))
     _write_volume(betas_folder(folder, subject) / "ncsnr.nii.gz", accumulator.finish(), brain, grid)
