@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
 
-
 CeilingEstimate = Literal["pooled", "three-trials"]
 """Which pictures tell the noise. `pooled`: all that were shown more than once; `three-trials`: those with exactly three trials,
 as NSD published it."""

@@ -176,7 +176,14 @@ def shares_lost(sessions: Mapping[int, SessionFacts]) -> dict[int, float]:
 
 def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
     """List what is unusual in the sessions of a recording, one sentence each."""
+    if not sessions:
+        return []
     usual, said = float(np.median([facts.spread for facts in sessions.values()])), []
+    empty = np.logical_and.reduce([facts.constant for facts in sessions.values()])
+    if empty.mean() > CONSTANT_DOUBTFUL:
+        said.append(
+            f"{empty.mean():.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
+        )
     for number, lost in shares_lost(sessions).items():
         facts = sessions[number]
         ratio = facts.spread / usual
