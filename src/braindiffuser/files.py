@@ -7,6 +7,8 @@ import hashlib
 import os
 import platform
 import re
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -50,7 +52,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def output(path: Path) -> Iterator[Path]:
     """Write a file whose path a user chose: yield the path to write to.
 
-    A link stays a link: the file that it leads to is replaced. A device or a pipe is written to directly.
+    A link stays a link: the file that it leads to is replaced, and the new one keeps its permissions. A file with further
+    names (hard links) gets the new content in place. A device or a pipe is written to directly.
 
     Raises:
         OSError: if links lead in a circle.
@@ -60,9 +63,16 @@ def output(path: Path) -> Iterator[Path]:
         yield path
     elif place.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    elif place.exists() and place.stat().st_nlink > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            whole = Path(folder) / place.name
+            yield whole
+            shutil.copyfile(whole, place)
     else:
         with replacing(place) as beside:
             yield beside
+            if place.exists():
+                shutil.copymode(place, beside)
 
 
 @cache
