@@ -227,7 +227,7 @@ def test_a_design_that_contradicts_itself_is_refused(damaged_tree):
 @settings(deadline=None, max_examples=25)
 def test_pictures_come_in_any_order_and_more_than_once(nsd_tree, ids):
     stimuli = open_stimuli(nsd_tree.root)
-    assert stimuli.shape == (54, 9, 9, 3)
+    assert stimuli.shape == (54, 12, 12, 3)
     np.testing.assert_array_equal(stimuli.pictures(ids), nsd_tree.pictures[np.array(ids, dtype=np.int64)])
 
 
