@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,9 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from braindiffuser.arrays import RawPictures
+from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import SMALLEST_SIDE
-from braindiffuser.system_errors import is_of_the_system, sentence
-
-_UNDECODED = re.compile("[\x00\ufffd\ud800-\udfff]")
-"""Characters that stand for bytes that were not decoded: NUL, the replacement character, lone surrogates."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +37,12 @@ class StimulusPictures:
             RecordingError: missing, unreadable, without `imgBrick`, compressed in a way that is not installed, or not square
                 8-bit RGB pictures that are large enough.
         """
-        try:
+        with reading(path, "HDF5 file with a dataset imgBrick"):
             if not path.is_file():
                 raise RecordingError(f"{path} is missing; it holds the stimuli, download it or check the root folder")
             with h5py.File(path, "r") as file:
                 brick = file["imgBrick"]
                 shape, dtype, filters = tuple(brick.shape), brick.dtype, _missing_filters(brick)
-        except (OSError, KeyError, AttributeError, TypeError) as error:
-            raise _unreadable(path, "has no readable dataset imgBrick", error) from error
         if filters:
             raise RecordingError(
                 f"{path}: imgBrick is compressed by the HDF5 filters {filters}, which are not installed: write it with gzip"
@@ -80,20 +74,16 @@ class StimulusPictures:
         ids = np.asarray(stimulus_ids, dtype=np.int64)
         _check_ids(ids, self.shape[0], self.path)
         out = np.empty((len(ids), *self.shape[1:]), np.uint8)
-        stimulus_id = None
-        try:
-            with h5py.File(self.path, "r") as file:
-                brick = file["imgBrick"]
-                for position in np.argsort(ids, kind="stable"):
-                    stimulus_id = int(ids[position])
-                    out[position] = brick[stimulus_id]
-                    if not out[position].any() or _is_unwritten(brick, stimulus_id):
-                        raise RecordingError(
-                            f"{self.path}: stimulus {stimulus_id} is black throughout, or parts of it were never written: "
-                            "download the file again, or leave the trials of this stimulus out"
-                        )
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise _unreadable(self.path, f"cannot be read at stimulus {stimulus_id}", error) from error
+        with reading(self.path, "HDF5 file of stimuli"), h5py.File(self.path, "r") as file:
+            brick = file["imgBrick"]
+            for position in np.argsort(ids, kind="stable"):
+                stimulus_id = int(ids[position])
+                out[position] = brick[stimulus_id]
+                if not out[position].any() or _is_unwritten(brick, stimulus_id):
+                    raise RecordingError(
+                        f"{self.path}: stimulus {stimulus_id} is black throughout, or parts of it were never written: "
+                        "download the file again, or leave the trials of this stimulus out"
+                    )
         return out
 
 
@@ -116,13 +106,10 @@ class StimulusCaptions:
         Raises:
             RecordingError: missing, or not a table of texts.
         """
-        try:
+        with reading(path, "text array, saved as '<U250' without pickle"):
             if not path.is_file():
                 raise RecordingError(f"{path} is missing; it holds the captions (n_pictures, 5), put it there")
             texts = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            remedy = "download it again, or save it as '<U250' without pickle"
-            raise _unreadable(path, "is no plain text array, or is cut short", error, remedy) from error
         if texts.ndim != 2 or texts.dtype.kind != "U":
             raise RecordingError(
                 f"{path} is {texts.dtype} {texts.shape}; expected texts (n_pictures, 5), such as '<U250'"
@@ -136,19 +123,16 @@ class StimulusCaptions:
             RecordingError: the id is outside the stimulus set, it has no caption, or a caption is damaged.
         """
         _check_ids(np.array([stimulus_id]), len(self.texts), self.path)
-        try:
-            texts = tuple(str(text) for text in self.texts[stimulus_id] if text.strip())
-        except ValueError as error:  # numbers that are no characters
-            raise _unreadable(self.path, f"is damaged at the captions of stimulus {stimulus_id}", error) from error
+        row = self.texts[stimulus_id]
+        if _has_undecoded(row):
+            raise RecordingError(
+                f"{self.path}: captions of stimulus {stimulus_id} hold characters that stand for damaged text: write the file "
+                "again from its source"
+            )
+        texts = tuple(str(text) for text in row if text.strip())
         if not texts:
             raise RecordingError(
                 f"{self.path} has no caption of stimulus {stimulus_id}: write one, or leave the target group of captions out"
-            )
-        broken = next((text for text in texts if _UNDECODED.search(text)), None)
-        if broken is not None:
-            raise RecordingError(
-                f"{self.path}: caption {broken!r:.60} of stimulus {stimulus_id} holds characters that were not decoded: "
-                "write the file again from its source"
             )
         return texts
 
@@ -159,13 +143,6 @@ def _check_ids(ids: Int[np.ndarray, " n"], n_pictures: int, path: Path) -> None:
         raise RecordingError(
             f"{path} has no stimulus {int(outside[0])}; ids are 0-based, 0 … {n_pictures - 1} (NSD's 73KID minus 1)"
         )
-
-
-def _unreadable(path: Path, what: str, error: Exception, remedy: str = "download it again") -> RecordingError:
-    """Say what the system refuses; else that the file is at fault."""
-    if isinstance(error, OSError) and is_of_the_system(error):
-        return RecordingError(sentence(error, path))
-    return RecordingError(f"{path} {what} ({error}); {remedy}")
 
 
 def _missing_filters(brick: h5py.Dataset) -> list[str]:
@@ -183,3 +160,12 @@ def _is_unwritten(brick: h5py.Dataset, stimulus_id: int) -> bool:
         *(range(0, side, chunk) for side, chunk in zip(brick.shape[1:], brick.chunks[1:], strict=True))
     )
     return any(brick.id.get_chunk_info_by_coord((stimulus_id, *start)).byte_offset is None for start in starts)
+
+
+def _has_undecoded(texts: Shaped[np.ndarray, " n_slots"]) -> bool:
+    """Return whether texts hold numbers that are no characters, lone surrogates, replacement characters, or NUL inside."""
+    letters = np.frombuffer(texts.tobytes(), np.dtype(np.uint32).newbyteorder(texts.dtype.byteorder))
+    surrogates = (letters >= 0xD800) & (letters <= 0xDFFF)
+    if (surrogates | (letters > 0x10FFFF) | (letters == 0xFFFD)).any():
+        return True
+    return any("\0" in text for text in texts)  # numpy takes NULs at the end away

@@ -251,9 +251,7 @@ class Draft:
         names = [picture_name(kind, number) for number in numbers]
         if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4:
             raise RunError(f"pictures {kind} came as {pictures.shape}, expected ({len(names)}, 3, height, width)")
-        size, expected = pictures.shape[-2:], self._size_of(kind, pictures.shape[-2:])
-        if size != expected:
-            raise RunError(f"pictures {kind} came with {size} pixels, after others of {expected}: draw all of one size")
+        self._check_size(kind, pictures.shape[-2:])
         for name, picture in zip(names, pictures, strict=True):
             if not np.isfinite(picture).all():
                 raise RunError(
@@ -268,13 +266,16 @@ class Draft:
                 images.save_png(picture[None], beside)
         self.note(names)
 
-    def _size_of(self, kind: str, size: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the size of the pictures of a kind that were written before; `size` if there are none."""
+    def _check_size(self, kind: str, size: tuple[int, ...]) -> None:
+        """Raise RunError if pictures of a kind that were written before have another height or width."""
         if kind not in self._sizes:
             folder = Path(picture_name(kind, 0)).parent
             written = next((name for name in self.files if Path(name).parent == folder), None)
             self._sizes[kind] = size if written is None else images.common_size([self.folder / written])
-        return self._sizes[kind]
+        if size != self._sizes[kind]:
+            raise RunError(
+                f"pictures {kind} came as {size} (height, width), after others of {self._sizes[kind]}: draw all of one size"
+            )
 
     def missing_pictures(self, kind: str, n: int) -> list[int]:
         """Numbers below n whose picture is not there yet."""
