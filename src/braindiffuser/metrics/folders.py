@@ -126,7 +126,7 @@ def check_scores_file(path: Path) -> None:
             earlier = None
         if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
             raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
-    if path.resolve().suffix.lower() in SUFFIXES or path.suffix.lower() in SUFFIXES:
+    if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & set(SUFFIXES):
         raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
     try:
         _try_to_write(path)
@@ -210,8 +210,9 @@ def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Pro
     height, width = sizes[seen]
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
+    must_be_square = profile.layers or len(set(sizes.values())) > 1
     for folder, size in sizes.items():
-        if size[0] != size[1] and (profile.layers or size != sizes[seen] or height == width):
+        if must_be_square and size[0] != size[1]:
             raise RunError(
                 f"pictures of {folder} are {size[0]} × {size[1]} (height, width), and would be squashed: make the pictures of "
                 "both folders square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
