@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -50,7 +51,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def output(path: Path) -> Iterator[Path]:
     """Write a file whose path a user chose: yield the path to write to.
 
-    A link stays a link: the file that it leads to is replaced. A device or a pipe is written to directly.
+    A link stays a link: the file that it leads to is replaced, and the new one keeps its permissions. A device or a pipe is
+    written to directly.
 
     Raises:
         OSError: if links lead in a circle.
@@ -63,6 +65,8 @@ def output(path: Path) -> Iterator[Path]:
     else:
         with replacing(place) as beside:
             yield beside
+            if place.exists():
+                shutil.copymode(place, beside)
 
 
 @cache

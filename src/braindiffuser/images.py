@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, Int
 from PIL import Image
 
 from braindiffuser.arrays import Pictures, RawPictures
+from braindiffuser.errors import RunError
+from braindiffuser.picture_files import read_picture
 
 __all__ = ["PictureReader", "PictureSource", "from_uint8", "load_png", "resize", "save_png", "to_uint8"]
 
 BATCH = 32
 """Pictures per batch, where many are read."""
+SMALLEST_SIDE = 11
+"""Side in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma): stimuli cannot be smaller."""
 
 
 @runtime_checkable
@@ -86,8 +90,14 @@ def resize(
     """Resize pictures to (n, 3, size, size) as Pillow resizes 8-bit pictures (always with antialias).
 
     Pictures that have the size already come back unchanged, not rounded to 8 bits.
+
+    Raises:
+        RunError: if pictures are not square, since that would squash them.
     """
-    if pictures.shape[-2:] == (size, size):
+    height, width = pictures.shape[-2:]
+    if height != width:
+        raise RunError(f"pictures came as {height} × {width} pixels, expected square ones: crop or pad them first")
+    if height == size:
         return pictures
     resized = [np.asarray(Image.fromarray(raw).resize((size, size), resample)) for raw in to_uint8(pictures)]
     return from_uint8(np.stack(resized)) if resized else np.zeros((0, 3, size, size), np.float32)
@@ -104,32 +114,27 @@ def load_png(paths: Sequence[Path]) -> Pictures:
     """Read equally large picture files as one batch (n, 3, height, width).
 
     Raises:
-        ValueError: if there is no file, or their sizes differ; the message names the first that does.
+        ValueError: if there is no file.
+        RunError: if one cannot be read (see `picture_files`), or their sizes differ; the message names the first such file.
     """
-    common_size(paths)
-    return from_uint8(np.stack([_raw(path) for path in paths]))
+    raws = [read_picture(path) for path in paths]
+    _common_size(paths, [raw.shape[:2] for raw in raws])
+    return from_uint8(np.stack(raws))
 
 
 def common_size(paths: Sequence[Path]) -> tuple[int, int]:
-    """Return the common height and width of picture files; only their headers are read.
+    """Return the common height and width of picture files; all are read, so that damaged ones are found.
 
     Raises:
-        ValueError: if there is no file, or their sizes differ; the message names the first that does.
+        ValueError, RunError: as `load_png` does.
     """
+    return _common_size(paths, [read_picture(path).shape[:2] for path in paths])
+
+
+def _common_size(paths: Sequence[Path], sizes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
     if not paths:
         raise ValueError("expected at least one picture file, got none")
-    sizes = [_size(path) for path in paths]
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
-            raise ValueError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width)")
-    return sizes[0]
-
-
-def _raw(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        return picture.height, picture.width
+            raise RunError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width): make all of one size")
+    return sizes[0][0], sizes[0][1]

@@ -375,12 +375,56 @@ def test_scores_replace_nothing_else(path, content, folders):
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
 
-def test_scores_are_printed_even_if_they_cannot_be_written(folders):
+@pytest.mark.parametrize("named", ["file/scores.json", "file/deep/scores.json", f"{'n' * 240}.json", "circle.json"])
+def test_scores_that_cannot_be_written_are_known_before_anything_is_scored(named, folders, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.evaluate_folders", None)
     (folders / "file").touch()
-    result = score_to("file/scores.json")
+    (folders / "circle.json").symlink_to("circle.json")
+    before = sorted(folders.iterdir())
+    result = score_to(named)
+    assert result.exit_code == 1
+    assert f"error: --json {named} cannot be read or written" in words_of(result)
+    assert sorted(folders.iterdir()) == before
+
+
+@pytest.mark.parametrize("forbidden", ["scores.json", "folder/scores.json"])
+def test_missing_permission_is_known_before_anything_is_scored(forbidden, folders, monkeypatch):
+    (folders / "folder").mkdir()
+    assert score_to("scores.json").exit_code == 0
+    earlier = (folders / "scores.json").read_bytes()
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.R_OK or str(path) != forbidden)
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    monkeypatch.setattr("braindiffuser.metrics.folders.evaluate_folders", None)
+    result = score_to(forbidden)
+    assert result.exit_code == 1
+    assert f"--json {forbidden} cannot be read or written: you have no permission" in words_of(result)
+    assert (folders / "scores.json").read_bytes() == earlier
+    assert not list((folders / "folder").iterdir())
+
+
+def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device", "scores.json")
+
+    monkeypatch.setattr("braindiffuser.metrics.folders.write_scores", fail)
+    result = score_to("scores.json")
     assert result.exit_code == 1
     assert "PixCorr" in words_of(result)
-    assert "cannot be read or written" in words_of(result)
+    assert "scores.json cannot be read or written" in words_of(result)
+    assert not (folders / "scores.json").exists()
+
+
+def test_scores_that_replace_others_keep_permissions(folders):
+    path = folders / "scores.json"
+    assert score_to(path).exit_code == 0
+    path.chmod(0o640)
+    path.write_text(path.read_text().replace("{", "{ ", 1))
+    assert score_to(path).exit_code == 0
+    assert (path.stat().st_mode & 0o777, path.read_text()[:2]) == (0o640, "{\n")
 
 
 def test_scores_are_not_named_like_a_picture(folders):

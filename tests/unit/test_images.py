@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from braindiffuser.errors import RunError
 from braindiffuser.images import (
     BATCH,
     PictureReader,
@@ -70,7 +71,7 @@ def test_resize_is_what_pillow_does_to_each_picture(rng, size):
 
 @pytest.mark.parametrize("resample", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.BOX])
 def test_resize_keeps_a_flat_colour(resample):
-    colour = from_uint8(np.full((1, 7, 9, 3), (10, 100, 200), np.uint8))
+    colour = from_uint8(np.full((1, 7, 7, 3), (10, 100, 200), np.uint8))
     resized = resize(colour, 20, resample)
     np.testing.assert_array_equal(resized, np.broadcast_to(colour[:, :, :1, :1], (1, 3, 20, 20)))
 
@@ -79,6 +80,14 @@ def test_resize_antialiases():
     checkerboard = np.indices((64, 64)).sum(0) % 2
     pictures = np.broadcast_to(checkerboard, (1, 3, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(resize(pictures, 8), 0.5, atol=0.02)
+
+
+def test_resize_squashes_nothing(rng):
+    for size in (6, 5):
+        with pytest.raises(
+            RunError, match="pictures came as 5 × 6 pixels, expected square ones: crop or pad them first"
+        ):
+            resize(rng.random((2, 3, 5, 6), dtype=np.float32), size)
 
 
 def test_resize_of_no_pictures_is_no_pictures():
@@ -112,18 +121,20 @@ def test_load_png_needs_a_file():
 def test_load_png_names_the_file_of_another_size(tmp_path):
     save_png(np.zeros((1, 3, 4, 4), np.float32), tmp_path / "first.png")
     save_png(np.zeros((1, 3, 4, 6), np.float32), tmp_path / "wide.png")
-    with pytest.raises(ValueError, match=r"wide\.png is \(4, 6\), but .*first\.png is \(4, 4\)"):
+    with pytest.raises(RunError, match=r"wide\.png is \(4, 6\), but .*first\.png is \(4, 4\)"):
         load_png([tmp_path / "first.png", tmp_path / "wide.png"])
 
 
-def test_size_of_files_is_read_from_their_headers(rng, tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(3)]
-    for path, width in zip(paths, (5, 5, 6), strict=True):
+def test_files_of_one_size_are_whole(rng, tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for path, width in zip(paths, (5, 5, 6, 5), strict=True):
         save_png(rng.random((1, 3, 4, width), dtype=np.float32), path)
-    paths[0].write_bytes(paths[0].read_bytes()[:-40])
+    paths[3].write_bytes(paths[3].read_bytes()[:-40])
     assert common_size(paths[:2]) == (4, 5)
-    with pytest.raises(ValueError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\)"):
-        common_size(paths)
+    with pytest.raises(RunError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\) .*: make all of one size"):
+        common_size(paths[:3])
+    with pytest.raises(RunError, match=r"3\.png is damaged or cut short"):
+        common_size([paths[0], paths[3]])
     with pytest.raises(ValueError, match="expected at least one picture file, got none"):
         common_size([])
 

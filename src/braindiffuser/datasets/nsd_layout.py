@@ -93,6 +93,7 @@ def open_nsd(
         n_trials = int((design["session"] == session).sum())
         _check_betas(path, n_trials, voxel_mask, affine)
     roi_masks, missing = read_roi_masks(roi, voxel_mask, affine, label_folder(root, number))
+    _check_stimuli(root)
     return Recording(
         subject=name,
         trials=design[design["session"].isin(files)].reset_index(drop=True),
@@ -191,6 +192,17 @@ def open_stimuli(root: Path | str) -> StimulusPictures:
 def open_captions(root: Path | str) -> StimulusCaptions:
     """Open the captions, `annots/COCO_73k_annots_curated.npy`; none is read yet."""
     return StimulusCaptions.open(Path(root) / CAPTIONS)
+
+
+def _check_stimuli(root: Path) -> None:
+    """Read the headers of pictures and captions where they are there; later steps need them."""
+    n_pictures = open_stimuli(root).shape[0] if (root / STIMULI).exists() else None
+    n_rows = len(open_captions(root).texts) if (root / CAPTIONS).exists() else None
+    if None not in (n_pictures, n_rows) and n_pictures != n_rows:
+        raise RecordingError(
+            f"{root / CAPTIONS} has captions of {n_rows} stimuli, but {root / STIMULI} holds {n_pictures} pictures: "
+            "download both again"
+        )
 
 
 def read_design(root: Path | str, subject: int) -> pd.DataFrame:

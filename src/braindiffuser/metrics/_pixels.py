@@ -8,12 +8,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from braindiffuser.arrays import Matrix, Vector
+from braindiffuser.images import SMALLEST_SIDE
 
 PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
 """Pictures (n, 3, height, width) in [0, 1]; shapes are checked in the functions."""
-
-SMALLEST_SIDE = 11
-"""Side in pixels of SSIM's Gaussian window (sigma 1.5, cut off at 3.5 sigma)."""
 
 
 def structural_similarities(seen: PictureBatch, made: PictureBatch, channel_axis: int | None) -> Vector:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,38 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.files import output
-from braindiffuser.images import PictureReader
-from braindiffuser.metrics._pixels import SMALLEST_SIDE
+from braindiffuser.images import SMALLEST_SIDE, PictureReader
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
+from braindiffuser.system_errors import sentence
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".jfif",
+    ".apng",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".jxl",
+    ".ppm",
+    ".pgm",
+    ".tga",
+    ".exr",
+    ".hdr",
+)
+"""Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
 
 
 def evaluate_folders(
@@ -43,7 +68,7 @@ def evaluate_folders(
     Args:
         seen: folder of what was shown; pictures of one size.
         made: folder of reconstructions, all of one size; if not that of the stimuli, they are resized, which needs square
-            stimuli.
+            pictures, as networks do.
         profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for; None: where downloads are kept.
         device: where networks run.
@@ -56,29 +81,19 @@ def evaluate_folders(
         → how to get its file; the metrics that need it are left out) and `unmatched` (folder → names).
 
     Raises:
-        RunError: if the profile is unknown, fewer than two names are in both folders, or a folder's sizes differ or are
-            too small.
+        RunError: if the profile is unknown, names do not match, a picture cannot be read, or a folder's sizes differ, are too
+            small or not square.
         DependencyError: if the file of a network is there but damaged.
     """
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
     files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
-    sizes = {}
-    for folder in files:
-        with _naming(folder):
-            sizes[folder] = images.common_size(files[folder])
-    height, width = sizes[seen]
-    if min(height, width) < SMALLEST_SIDE:
-        raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
-    if height != width and sizes[made] != (height, width):
-        raise RunError(
-            f"pictures of {seen} are {height} × {width}: make them square, or resize those of {made} to that size"
-        )
+    _check_sizes({folder: images.common_size(paths) for folder, paths in files.items()}, seen, whole)
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
         kept = whole.without(missing)
         rng = np.random.default_rng(seed)
-        scorer, pictures = Scorer(_open(seen, files[seen]), kept, networks), _open(made, files[made])
+        scorer, pictures = Scorer(_open(files[seen]), kept, networks), _open(files[made])
         features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
         final = scorer.score(pictures, features)
         shuffled = scorer.score(pictures.take(order), take(features, order))
@@ -93,10 +108,11 @@ def evaluate_folders(
 
 
 def check_scores_file(path: Path) -> None:
-    """Check that `path` may be overwritten: no file, an empty one, or earlier scores of two folders.
+    """Check that `path` can be written and may be overwritten: no file, an empty one, or earlier scores of two folders.
 
     Raises:
-        RunError: if it is a folder, a file that something else wrote (such as one of the pictures), or named like a picture.
+        RunError: if it is a folder, a file that something else wrote (such as one of the pictures), named like a picture, or
+            cannot be written.
     """
     if path.is_dir():
         raise RunError(f"--json {path} is a folder: name a file")
@@ -110,8 +126,27 @@ def check_scores_file(path: Path) -> None:
             earlier = None
         if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
             raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
-    if path.resolve().suffix.lower() in SUFFIXES or path.suffix.lower() in SUFFIXES:
+    if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & set(SUFFIXES):
         raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
+    try:
+        _try_to_write(path)
+    except OSError as error:
+        raise RunError(f"--json {sentence(error, path)}") from error
+
+
+def _try_to_write(path: Path) -> None:
+    """Begin to write as `write_scores` will, and stop before anything is replaced."""
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with suppress(_Stopped):
+        if not path.exists() or path.is_file():
+            with output(path) as place:
+                place.touch()
+                raise _Stopped
+
+
+class _Stopped(Exception):  # noqa: N818 - no error
+    """Ends a trial."""
 
 
 def write_scores(scores: Mapping[str, Any], path: Path) -> None:
@@ -123,21 +158,30 @@ def write_scores(scores: Mapping[str, Any], path: Path) -> None:
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
     """Pair the pictures of two folders by their names without suffix.
 
+    Names may differ in case, in zeros before a number, in spaces at their ends, and in how Unicode composes accents.
+
     Returns:
-        Name → {folder: file}, in alphabetical order, and for each folder the names that the other one lacks.
+        Name in `seen` → {folder: file}, in alphabetical order, and for each folder the names that the other one lacks.
 
     Raises:
-        RunError: if a folder does not exist, holds two pictures of one name, or they share fewer than two names.
+        RunError: if a folder does not exist or holds two pictures of one name, or they share fewer than two names, or fewer
+            than half of those in the smaller folder.
     """
     files = {folder: _pictures_of(folder) for folder in (seen, made)}
-    shared = sorted(files[seen].keys() & files[made].keys())
-    if len(shared) < 2:
-        counts = " and ".join(f"{folder} holds {len(found)} pictures" for folder, found in files.items())
-        raise RunError(
-            f"{counts}, of which {len(shared)} share a name; scores need two pairs or more: give each pair the same file name"
+    shared = files[seen].keys() & files[made].keys()
+    alone = {
+        folder: sorted(path.stem for key, path in found.items() if key not in shared) for folder, found in files.items()
+    }
+    if len(shared) < max(2, min(map(len, files.values())) / 2):
+        counts = " and ".join(
+            f"{folder} holds {len(found)} pictures{_examples(alone[folder])}" for folder, found in files.items()
         )
-    unmatched = {str(folder): sorted(found.keys() - set(shared)) for folder, found in files.items()}
-    return {name: {folder: files[folder][name] for folder in files} for name in shared}, unmatched
+        raise RunError(
+            f"{counts}, of which {len(shared)} share a name; scores need two pairs or more, and half of the smaller folder: "
+            "give each pair the same file name"
+        )
+    pairs = {files[seen][key].stem: {folder: found[key] for folder, found in files.items()} for key in shared}
+    return dict(sorted(pairs.items())), {str(folder): names for folder, names in alone.items()}
 
 
 def _pictures_of(folder: Path) -> dict[str, Path]:
@@ -145,24 +189,38 @@ def _pictures_of(folder: Path) -> dict[str, Path]:
         raise RunError(f"{folder} is not a folder of pictures")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            if path.stem in found:
-                raise RunError(f"{folder} holds {found[path.stem].name} and {path.name}: keep one of them")
-            found[path.stem] = path
+        if path.suffix.strip().lower() in SUFFIXES and not path.name.startswith("."):
+            earlier = found.setdefault(_compared(path.stem), path)
+            if earlier != path:
+                raise RunError(f"{folder} holds {earlier.name} and {path.name}: keep one of them")
     return found
 
 
-def _open(folder: Path, paths: list[Path]) -> PictureReader:
+def _compared(name: str) -> str:
+    """Return the form in which names are compared; digits after a decimal point keep their zeros."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+    return re.sub(r"(?<!\d)(?<!\d\.)0+(?=\d)", "", folded)
+
+
+def _examples(names: Sequence[str]) -> str:
+    return f" (without a partner: {', '.join(map(repr, names[:3]))})" if names else ""
+
+
+def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Profile) -> None:
+    height, width = sizes[seen]
+    if min(height, width) < SMALLEST_SIDE:
+        raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
+    must_be_square = profile.layers or len(set(sizes.values())) > 1
+    for folder, size in sizes.items():
+        if must_be_square and size[0] != size[1]:
+            raise RunError(
+                f"pictures of {folder} are {size[0]} × {size[1]} (height, width), and would be squashed: make the pictures of "
+                "both folders square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
+            )
+
+
+def _open(paths: list[Path]) -> PictureReader:
     def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
-        with _naming(folder):
-            return images.load_png([paths[number] for number in numbers])
+        return images.load_png([paths[number] for number in numbers])
 
     return PictureReader(np.arange(len(paths)), read)
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise RunError(f"the pictures of {folder} cannot be scored together: {error}") from error

@@ -106,7 +106,7 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
 
 def _check_pictures(recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> None:
     """Read one picture, so that what is wrong with all of them is known before betas are read."""
-    from braindiffuser.metrics._pixels import SMALLEST_SIDE
+    from braindiffuser.images import SMALLEST_SIDE
 
     side = recording.pictures(stimulus_ids.max()[None]).shape[-1]
     if side < SMALLEST_SIDE:

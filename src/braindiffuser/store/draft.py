@@ -57,6 +57,7 @@ class Draft:
         self.folder, self.key = folder, key
         self._journal = folder / JOURNAL
         self.files: dict[str, FileState] = {}
+        self._sizes: dict[str, tuple[int, ...]] = {}
         self.lost = False
         """Whether a file that the journal or the published result lists is missing or changed."""
         begun, noted = self._read_journal()
@@ -132,7 +133,7 @@ class Draft:
     def remove(self, names: Iterable[str] = ()) -> None:
         """Delete the draft: these files, those that it notes, those that a kill left half written, and its journal."""
         discard(self.folder, [*names, *self.files])
-        self.files = {}
+        self.files, self._sizes = {}, {}
 
     def _place(self, name: str) -> Path:
         """Return where a file of this draft is to be written; raises RunError for names outside the folder."""
@@ -244,11 +245,13 @@ class Draft:
         """Write pictures of a kind (`low_level`, `final`, …) under their numbers.
 
         Raises:
-            RunError: if their shape is wrong, a value is not finite, or one lies further than OVERSHOOT outside [0, 1].
+            RunError: if their shape is wrong or not that of earlier pictures of the kind, a value is not finite, or one lies
+                further than OVERSHOOT outside [0, 1].
         """
         names = [picture_name(kind, number) for number in numbers]
         if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4:
             raise RunError(f"pictures {kind} came as {pictures.shape}, expected ({len(names)}, 3, height, width)")
+        self._check_size(kind, pictures.shape[-2:])
         for name, picture in zip(names, pictures, strict=True):
             if not np.isfinite(picture).all():
                 raise RunError(
@@ -262,6 +265,17 @@ class Draft:
             with replacing(self._place(name)) as beside:
                 images.save_png(picture[None], beside)
         self.note(names)
+
+    def _check_size(self, kind: str, size: tuple[int, ...]) -> None:
+        """Raise RunError if pictures of a kind that were written before have another height or width."""
+        if kind not in self._sizes:
+            folder = Path(picture_name(kind, 0)).parent
+            written = next((name for name in self.files if Path(name).parent == folder), None)
+            self._sizes[kind] = size if written is None else images.common_size([self.folder / written])
+        if size != self._sizes[kind]:
+            raise RunError(
+                f"pictures {kind} came as {size} (height, width), after others of {self._sizes[kind]}: draw all of one size"
+            )
 
     def missing_pictures(self, kind: str, n: int) -> list[int]:
         """Numbers below n whose picture is not there yet."""

@@ -96,7 +96,7 @@ def write_nsd_tree(root: Path) -> Tree:
         masterordering=rng.permutation(np.repeat(np.arange(1, N_OWN + 1), 3)),
         subjectim=subjectim,
         sharedix=shared,
-        pictures=rng.integers(0, 256, (N_STIMULI, 9, 9, 3), dtype=np.uint8),
+        pictures=rng.integers(0, 256, (N_STIMULI, 12, 12, 3), dtype=np.uint8),
         captions=np.array(
             [[f"picture {i}", "", " ", f"again {i}" if i % 2 else "", ""] for i in range(N_STIMULI)], "<U250"
         ),

@@ -290,7 +290,7 @@ def test_fewer_sessions_than_asked_for_are_said_with_what_to_write(damaged_tree)
 @settings(deadline=None, max_examples=25)
 def test_pictures_come_in_any_order_and_more_than_once(nsd_tree, ids):
     stimuli = open_stimuli(nsd_tree.root)
-    assert stimuli.shape == (54, 9, 9, 3)
+    assert stimuli.shape == (54, 12, 12, 3)
     np.testing.assert_array_equal(stimuli.pictures(ids), nsd_tree.pictures[np.array(ids, dtype=np.int64)])
 
 
@@ -319,16 +319,25 @@ def test_broken_stimulus_files_are_refused(damaged_tree):
     with pytest.raises(RecordingError, match=r"expected texts \(n_pictures, 5\)"):
         open_captions(damaged_tree.root)
     np.save(captions, np.array([["a"]], object), allow_pickle=True)
-    with pytest.raises(RecordingError, match="no plain text array"):
+    with pytest.raises(RecordingError, match="no text array, saved as"):
         open_captions(damaged_tree.root)
     pictures.write_text("no HDF5")
-    with pytest.raises(RecordingError, match="no readable dataset imgBrick"):
+    with pytest.raises(RecordingError, match="no HDF5 file with a dataset imgBrick"):
         open_stimuli(damaged_tree.root)
     pictures.unlink()
     captions.unlink()
     for reader in (open_stimuli, open_captions):
         with pytest.raises(RecordingError, match="is missing"):
             reader(damaged_tree.root)
+
+
+def test_captions_of_another_number_of_pictures_are_refused_when_opened(damaged_tree):
+    captions = damaged_tree.root / "annots/COCO_73k_annots_curated.npy"
+    np.save(captions, damaged_tree.captions[:-1])
+    with pytest.raises(RecordingError, match=r"has captions of 53 stimuli, but .*nsd_stimuli\.hdf5 holds 54 pictures"):
+        open_nsd(damaged_tree.root, 1)
+    captions.unlink()
+    assert open_nsd(damaged_tree.root, 1).subject == "subj01"
 
 
 def test_a_mirrored_session_is_refused(damaged_tree, file_writers):

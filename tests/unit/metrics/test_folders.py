@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from braindiffuser.datasets.simulation.scenes import compose_scenes
@@ -77,8 +79,85 @@ def test_pairs_are_made_by_name_and_the_rest_is_told(folders):
 def test_folders_that_share_no_names_are_refused(folders, tmp_path):
     seen, _ = folders
     other = write(tmp_path / "other", compose_scenes(2, seed=1)[0], ["a", "b"])
-    with pytest.raises(RunError, match=r"seen holds 6 pictures and .*other holds 2 pictures, of which 0 share a name"):
+    with pytest.raises(RunError, match="of which 0 share a name") as caught:
         match_names(seen, other)
+    assert "seen holds 6 pictures (without a partner: '0000', '0001', '0002')" in str(caught.value)
+    assert "other holds 2 pictures (without a partner: 'a', 'b')" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (["1", "2", "10"], ["0001", "0002", "0010"]),
+        (["img-1 b02", "img-2 b02"], ["img-01 b2", "img-02 b2"]),
+        (["frame.1", "frame.2"], ["frame.001", "frame.002"]),
+        (["caf\u00e9", "\u00e5"], ["cafe\u0301", "a\u030a"]),
+        (["A", "b"], ["a", "B"]),
+        (["a", "b"], ["a ", " b"]),
+        (["noise 0.05", "noise 0.5"], ["noise 0.05", "noise 0.5"]),
+    ],
+)
+def test_names_that_nearly_match_are_pairs(ours, theirs, tmp_path):
+    raw = compose_scenes(len(ours), seed=1)[0]
+    seen, made = write(tmp_path / "seen", raw, ours), write(tmp_path / "made", raw, theirs)
+    pairs, unmatched = match_names(seen, made)
+    partners = dict(zip(ours, theirs, strict=True))
+    assert list(pairs) == sorted(ours)
+    for name, files in pairs.items():
+        assert files == {seen: seen / f"{name}.png", made: made / f"{partners[name]}.png"}
+    assert unmatched == {str(seen): [], str(made): []}
+
+
+@pytest.mark.parametrize("names", [["1", "01"], ["caf\u00e9", "cafe\u0301"], ["A", "a"], ["a", "a "]])
+def test_names_that_nearly_match_within_a_folder_are_refused(names, folders, tmp_path):
+    other = write(tmp_path / "other", compose_scenes(2, seed=1)[0], names)
+    for pair in ((folders[0], other), (other, folders[0])):
+        with pytest.raises(RunError, match=r"other holds .*\.png and .*\.png: keep one of them"):
+            match_names(*pair)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.integers(0, 99), st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=6))
+def test_zeros_before_numbers_never_change_the_pairs(tmp_path_factory, widths):
+    folder = tmp_path_factory.mktemp("names")
+    for number, sides in widths.items():
+        for name, width in zip(("seen", "made"), sides, strict=True):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / name / f"{number:0{width}d}.png").touch()
+    pairs, _ = match_names(folder / "seen", folder / "made")
+    assert len(pairs) == len(widths)
+    for name, files in pairs.items():
+        assert {int(path.stem) for path in files.values()} == {int(name)}
+
+
+@pytest.mark.parametrize(("n_shared", "is_enough"), [(2, False), (3, True)])
+def test_half_of_the_smaller_folder_must_have_partners(n_shared, is_enough, tmp_path):
+    names = {"seen": [f"s{k}" for k in range(20)], "made": [f"{'s' if k < n_shared else 'm'}{k}" for k in range(6)]}
+    for folder, own in names.items():
+        (tmp_path / folder).mkdir()
+        for name in own:
+            (tmp_path / folder / f"{name}.png").touch()
+    if is_enough:
+        assert len(match_names(tmp_path / "seen", tmp_path / "made")[0]) == n_shared
+    else:
+        with pytest.raises(
+            RunError, match=r"without a partner: 's10', 's11', 's12'.*without a partner: 'm2', 'm3', 'm4'"
+        ):
+            match_names(tmp_path / "seen", tmp_path / "made")
+
+
+def test_hidden_files_are_no_pictures(folders):
+    seen, made = folders
+    (made / "._0000.png").write_bytes(b"of a Mac")
+    (made / ".0001.png").write_bytes(b"hidden")
+    assert match_names(seen, made)[1] == {str(seen): [], str(made): []}
+
+
+def test_pictures_of_a_format_that_is_not_read_are_not_overlooked(folders, tmp_path):
+    (folders[1] / "0002.png").rename(folders[1] / "0002.HEIC")
+    (folders[1] / "0002.HEIC").write_bytes(b"ftypheic")
+    with pytest.raises(RunError, match=r"0002\.HEIC is damaged, or no picture of the formats"):
+        evaluate_folders(*folders, "pixels", tmp_path)
 
 
 def test_a_missing_folder_is_named(folders, tmp_path):
@@ -96,7 +175,7 @@ def test_two_pictures_of_one_name_are_refused(folders):
 def test_pictures_of_several_sizes_in_one_folder_are_named(folders, tmp_path):
     seen, made = folders
     Image.open(made / "0004.png").resize((32, 32)).save(made / "0004.png")
-    with pytest.raises(RunError, match=r"cannot be scored together: .*0004\.png is \(32, 32\)"):
+    with pytest.raises(RunError, match=r"0004\.png is \(32, 32\), but .*0000\.png is \(64, 64\)"):
         evaluate_folders(seen, made, "demo", tmp_path)
 
 
@@ -105,11 +184,57 @@ def test_unknown_profiles_are_answered_with_those_there_are(folders, tmp_path):
         evaluate_folders(*folders, "mine", tmp_path)
 
 
-def test_a_picture_that_is_cut_short_is_named(folders, tmp_path):
-    path = folders[1] / "0003.png"
+@pytest.mark.parametrize("folder", [0, 1])
+def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder, folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
+    path = folders[folder] / "0003.png"
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match=r"the pictures of .*made cannot be scored together: "):
+    with pytest.raises(RunError, match=r"0003\.png is damaged or cut short"):
         evaluate_folders(*folders, "demo", tmp_path)
+
+
+def of_sizes(tmp_path, **sizes):
+    for folder, (height, width) in sizes.items():
+        write(tmp_path / folder, np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8), "abc")
+    return tmp_path / "seen", tmp_path / "made"
+
+
+@pytest.mark.parametrize(
+    ("seen", "made", "profile", "refused"),
+    [
+        ((16, 16), (16, 24), "pixels", "made are 16 × 24"),
+        ((16, 24), (16, 16), "pixels", "seen are 16 × 24"),
+        ((16, 24), (32, 48), "pixels", "seen are 16 × 24"),
+        ((16, 24), (16, 24), "demo", "seen are 16 × 24"),
+        ((10, 10), (16, 16), "pixels", "seen are 10 × 10: SSIM needs 11 pixels"),
+        ((16, 24), (16, 24), "pixels", None),
+        ((16, 16), (8, 8), "pixels", None),
+    ],
+)
+def test_nothing_is_squashed(seen, made, profile, refused, tmp_path, monkeypatch):
+    folders = of_sizes(tmp_path, seen=seen, made=made)
+    if refused is None:
+        assert evaluate_folders(*folders, profile, tmp_path, n_resamples=50)["n_images"] == 3
+    else:
+        monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
+        with pytest.raises(RunError, match=refused):
+            evaluate_folders(*folders, profile, tmp_path)
+
+
+def test_formats_of_one_picture_score_alike(folders, tmp_path):
+    """What a picture is stored as changes no score."""
+    made = [np.asarray(Image.open(path).convert("L")) for path in sorted(folders[1].iterdir())]
+    forms = {
+        "grey": made,
+        "deep": [levels.astype(np.uint16) * 257 for levels in made],
+        "opaque": [np.dstack([levels] * 3 + [np.full_like(levels, 255)]) for levels in made],
+    }
+    names = [f"{number:04d}" for number in range(N)]
+    scores = [
+        evaluate_folders(folders[0], write(tmp_path / form, raw, names), "pixels", n_resamples=50)["per_image"]
+        for form, raw in forms.items()
+    ]
+    assert scores[0] == scores[1] == scores[2]
 
 
 def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tmp_path, monkeypatch):

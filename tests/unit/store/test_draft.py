@@ -250,6 +250,22 @@ def test_missing_pictures_are_numbered(draft):
     assert again(draft).missing_pictures("final", 3) == [1, 2]
 
 
+def test_pictures_of_a_kind_have_one_size_also_after_a_kill(draft):
+    def pictures(*size):
+        return np.zeros((1, 3, *size), np.float32)
+
+    draft.write_pictures("final", [0], pictures(4, 4))
+    draft.write_pictures("low_level", [0], pictures(2, 2))
+    for opened in (draft, again(draft)):
+        with pytest.raises(
+            RunError, match=r"pictures final came as \(4, 5\) \(height, width\), after others of \(4, 4\)"
+        ):
+            opened.write_pictures("final", [1], pictures(4, 5))
+        assert opened.missing_pictures("final", 2) == [1]
+    draft.clear()
+    draft.write_pictures("final", [1], pictures(4, 5))
+
+
 def test_a_picture_that_is_not_finite_is_refused_by_name(draft):
     pictures = np.zeros((2, 3, 2, 2), np.float32)
     pictures[1, 0, 0, 0] = np.nan

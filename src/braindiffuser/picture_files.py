@@ -1,0 +1,149 @@
+"""Picture files of any kind to 8-bit RGB, where that has one right meaning; everything else is refused by name.
+
+| stored | read as |
+|---|---|
+| 8-bit RGB, grey, 1-bit, palette | as it is, grey in three channels |
+| 16-bit grey | level / 257, rounded |
+| 16-bit RGB | the upper byte, less than one level from level / 257 |
+| with alpha, or a transparent colour | without, if every pixel is opaque |
+| rotated by EXIF | upright |
+| CMYK, LAB, 32 bits, fractions, several frames, colours other than sRGB | refused |
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from braindiffuser.errors import RunError
+from braindiffuser.system_errors import is_of_the_system, sentence
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+
+SRGB_GAMMA = 0.45455
+SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+"""x and y of white, red, green and blue."""
+COLOUR_TOLERANCE, LEVEL_TOLERANCE = 0.01, 3
+"""How far gamma and chromaticities, or levels (of 255) of a colour profile, may lie from sRGB: programs round them."""
+
+_AS_PNG = "save it as 8-bit RGB PNG"
+
+
+def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Read one picture file in full; checksums of PNG files are compared.
+
+    Raises:
+        RunError: if it is no regular file, cannot be read, is damaged, has more pixels than Pillow considers safe, or what it
+            holds has no one meaning as 8-bit RGB.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RunError(
+                f"{path} is a folder, a pipe or a device, expected a picture file: move it away, or rename it"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return _read(path)
+    except (RunError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise RunError(f"{path} is damaged, or no picture of the formats {', '.join(FORMATS)}: {_AS_PNG}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RunError(f"{path} is too large for a picture ({error}): make it smaller") from error
+    except Exception as error:  # damaged files make Pillow raise errors of many kinds
+        if isinstance(error, OSError) and is_of_the_system(error):
+            raise RunError(sentence(error, path)) from error
+        raise RunError(f"{path} is damaged or cut short ({error}): get it again, or {_AS_PNG}") from error
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    with Image.open(path, formats=FORMATS) as picture:
+        if picture.format == "PNG":
+            with Image.open(path, formats=("PNG",)) as other:
+                other.verify()  # the checksums, which reading pixels does not compare
+        n_frames = getattr(picture, "n_frames", 1)
+        if n_frames > 1:
+            raise RunError(f"{path} holds {n_frames} frames, expected one: save the one that is meant as 8-bit RGB PNG")
+        picture.load()
+        if (picture.format == "PNG" and not _is_coded_srgb(path)) or not _is_srgb(picture):
+            raise RunError(
+                f"{path} says that its colours are not sRGB (by a profile, gamma or primaries): convert them, and {_AS_PNG}"
+            )
+        _refuse_unusual_tiff(picture, path)
+        return _levels(ImageOps.exif_transpose(picture), path)
+
+
+def _levels(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    mode, clear = picture.mode, picture.info.get("transparency")
+    if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):  # Pillow before 11 names it so
+        levels = np.asarray(picture).astype(np.int64)
+        is_clear = clear is not None and bool((levels == clear).any())
+        rgb = np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    elif mode in ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBa"):
+        has_alpha = clear is not None or mode[-1] in "Aa"
+        is_clear = has_alpha and bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+        rgb = np.asarray(picture.convert("RGBA").convert("RGB") if has_alpha else picture.convert("RGB"))
+    else:
+        raise RunError(f"{path} holds pixels of type {mode}, which can become RGB in more than one way: {_AS_PNG}")
+    if is_clear:
+        raise RunError(f"{path} is transparent in places: put it on the background that was meant, and {_AS_PNG}")
+    return rgb
+
+
+def _is_srgb(picture: Image.Image) -> bool:
+    """Return whether colours are sRGB by what a file says of them; if it says nothing, they are."""
+    info = picture.info
+    if info.get("icc_profile"):
+        return _stands_for_srgb(info["icc_profile"])
+    if "srgb" in info:
+        return True
+    said = info.get("gamma", SRGB_GAMMA), *info.get("chromaticity", ())
+    pairs = zip(said, (SRGB_GAMMA, *SRGB_CHROMATICITIES), strict=False)
+    is_adobe = picture.getexif().get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex) == "R03"
+    return not is_adobe and all(abs(one - other) <= COLOUR_TOLERANCE for one, other in pairs)
+
+
+@lru_cache(maxsize=8)
+def _stands_for_srgb(profile: bytes) -> bool:
+    """Return whether a colour profile changes colours by no more than rounding, on the way to sRGB."""
+    from PIL import ImageCms
+
+    opened, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+    space = opened.profile.xcolor_space.strip()
+    if space not in ("GRAY", "RGB"):
+        return False
+    steps = np.arange(0, 256, 51)
+    levels = (
+        np.arange(256)[None] if space == "GRAY" else np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
+    )
+    colours = Image.fromarray(levels.astype(np.uint8))
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    changed = ImageCms.profileToProfile(colours, opened, srgb, intent, "RGB") or colours
+    before, after = (np.asarray(picture.convert("RGB"), np.int64) for picture in (colours, changed))
+    return int(np.abs(after - before).max()) <= LEVEL_TOLERANCE
+
+
+def _is_coded_srgb(path: Path) -> bool:
+    """Return whether the chunk cICP of a PNG file, which Pillow skips, is absent or stands for sRGB."""
+    _, found, code = path.read_bytes().partition(b"IDAT")[0].partition(b"cICP")
+    return not found or code[:4] == bytes((1, 13, 0, 1))
+
+
+def _refuse_unusual_tiff(picture: Image.Image, path: Path) -> None:
+    """Raise RunError at levels that Pillow would misread: with a sign, or 16-bit grey of fewer bits or with white as 0."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return
+    tags = picture.tag_v2
+    samples = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    bits, meaning = tags.get(TiffImagePlugin.BITSPERSAMPLE), tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION)
+    if samples != {1} or (picture.mode.startswith("I;16") and (bits, meaning) != ((16,), 1)):
+        raise RunError(
+            f"{path} holds levels of an unusual kind (bits {bits}, format {samples}, interpretation {meaning}): {_AS_PNG}"
+        )
