@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.datasets.nsd_layout import STIMULI, betas_folder
-from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.errors import RecordingError
 from braindiffuser.run import Run
 
 
@@ -127,7 +127,14 @@ def test_stimuli_that_cannot_be_scored_are_known_before_betas_are_read(experimen
         del file["imgBrick"]
         file["imgBrick"] = pictures
     (root / "truth" / "scenes.csv").unlink()
-    run = opened(experiment, root, tmp_path)
-    with pytest.raises((RecordingError, RunError), match=r"9 pixels wide, expected 11"):
-        run.do("prepare")
-    assert "prepare.responses" not in run.states._store.steps()
+    with pytest.raises(RecordingError, match=r"9 × 9 pixels; expected square ones of 11 pixels"):
+        opened(experiment, root, tmp_path).do("prepare")
+    assert not list((tmp_path / "run" / "steps").glob("*"))
+
+
+def test_a_picture_that_was_never_written_is_known_before_betas_are_read(experiment, root, tmp_path):
+    with h5py.File(root / STIMULI, "r+") as file:
+        file["imgBrick"][-1] = 0
+    with pytest.raises(RecordingError, match=r"stimulus \d+ is black throughout"):
+        opened(experiment, root, tmp_path).do("prepare")
+    assert not list((tmp_path / "run" / "steps").glob("*"))

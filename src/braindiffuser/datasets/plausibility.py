@@ -130,8 +130,8 @@ def check_session(
         if ratio > SPREAD_HOPELESS:
             raise RecordingError(
                 f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of the sessions before "
-                f"{usual:.3g}, which is a ratio of {ratio:.0f}: they are not in the same unit. Whole numbers are read as percent "
-                "signal change × 300, fractional ones as percent signal change"
+                f"{usual:.3g}, which is a ratio of {ratio:.0f}: they are not in the same unit (whole numbers "
+                "are percent signal change × 300, fractional ones percent signal change): convert one of them"
             )
         lost = _lost(facts.constant, [other.constant for other in earlier.values()])
         if lost > CONSTANT_HOPELESS:
@@ -148,7 +148,7 @@ def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) ->
     if empty.size:
         raise RecordingError(
             f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is "
-            f"{varying[empty[0], 0]:.3g}): they hold no data. Leave the session out, or write the file again"
+            f"{varying[empty[0], 0]:.3g}): they hold no data; leave the session out, or write the file again"
         )
     seen: dict[bytes, int] = {}
     for trial, row in enumerate(np.ascontiguousarray(varying)):

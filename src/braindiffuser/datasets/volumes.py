@@ -111,8 +111,7 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
     if broken.any():
         raise RecordingError(
             f"{path} holds numbers that are no labels in {int(broken.sum()):,} voxels, such as {known[broken][0]:.4g}: "
-            "expected whole numbers. If it was resampled, use nearest neighbours; of a map of fractions, choose a threshold "
-            "and save 0 and 1"
+            "expected whole numbers; resample with nearest neighbours, or choose a threshold and save 0 and 1"
         )
     return np.rint(known).astype(np.int64), file.affine
 
