@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from braindiffuser.errors import reason
 from braindiffuser.files import replacing
 
 
@@ -32,7 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
+        raise ValueError(f"{path} is not JSON, so damaged or cut short ({reason(error)})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
     return content
@@ -62,7 +63,7 @@ def read_yaml(content: bytes) -> Any:
         where = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{where}{_plainly(error.problem or error.context or '')}") from error
     except yaml.YAMLError as error:
-        raise ValueError(str(error).partition("\n")[0]) from error
+        raise ValueError(reason(error)) from error
 
 
 def as_yaml(content: Any, **style: Any) -> str:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from nibabel.filebasedimages import ImageFileError
 
 from braindiffuser.arrays import Betas, VoxelMask
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, reason
 
 BETA_SCALE = 300.0
 """What NSD multiplies percent signal change by, to store it as int16."""
@@ -129,4 +129,6 @@ def _span(occupied: Bool[np.ndarray, " n"]) -> slice:
 
 
 def _unreadable(path: Path, error: Exception) -> RecordingError:
-    return RecordingError(f"{path} cannot be read or is cut short ({error}); compare its size and download it again")
+    return RecordingError(
+        f"{path} cannot be read or is cut short ({reason(error)}); compare its size and download it again"
+    )

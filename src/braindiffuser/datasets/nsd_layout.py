@@ -30,7 +30,7 @@ from braindiffuser.datasets.rois import read_roi_masks
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.datasets.volumes import check_grid, read_mask
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, reason
 from braindiffuser.images import from_uint8
 
 DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
@@ -232,7 +232,7 @@ def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         MatReadError,
     ) as error:  # scipy: v7.3 is not implemented
         raise RecordingError(
-            f"{path} cannot be read ({error}); download it again, or save it in MATLAB's v7"
+            f"{path} cannot be read ({reason(error)}); download it again, or save it in MATLAB's v7"
         ) from error
     lacking = [name for name in names if name not in tables]
     if lacking:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from braindiffuser.arrays import RawPictures
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, reason
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class StimulusPictures:
             with h5py.File(path, "r") as file:
                 shape, dtype = tuple(file["imgBrick"].shape), file["imgBrick"].dtype
         except (OSError, KeyError) as error:
-            raise RecordingError(f"{path} has no readable dataset imgBrick ({error}); download it again") from error
+            raise RecordingError(
+                f"{path} has no readable dataset imgBrick ({reason(error)}); download it again"
+            ) from error
         if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
             raise RecordingError(f"{path}: imgBrick is {dtype} {shape}; expected uint8 (n_pictures, height, width, 3)")
         return cls(path, shape)
@@ -91,7 +93,7 @@ class StimulusCaptions:
             texts = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise RecordingError(
-                f"{path} is no plain text array ({error}); save it as '<U250' without pickle"
+                f"{path} is no plain text array ({reason(error)}); save it as '<U250' without pickle"
             ) from error
         if texts.ndim != 2 or texts.dtype.kind != "U":
             raise RecordingError(

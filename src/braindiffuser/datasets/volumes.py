@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from nibabel.filebasedimages import ImageFileError
 
 from braindiffuser.arrays import VoxelMask
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, reason
 
 
 def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray, "4 4"]]:
@@ -28,7 +28,7 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
         image = nib.load(path)
         values = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, ImageFileError) as error:
-        raise RecordingError(f"{path} cannot be read as NIfTI ({error}); download it again") from error
+        raise RecordingError(f"{path} cannot be read as NIfTI ({reason(error)}); download it again") from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:

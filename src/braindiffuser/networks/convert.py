@@ -28,7 +28,9 @@ from braindiffuser.networks.checkpoints import (
     write_checkpoint,
 )
 from braindiffuser.networks.clip import VIT_L14
+from braindiffuser.networks.config_checks import side_of_clip
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
+from braindiffuser.networks.tokenizers import read_tokenizer
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
 from braindiffuser.plain_data import write_json
@@ -121,6 +123,8 @@ def _autoencoder_of_original(original: Tensors, config: Mapping[str, Any]) -> Te
 def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> None:
     """Convert CLIP: the hub's `model.safetensors`, or the one inside SHI-Labs' `.pth`, with the hub's `tokenizer.json`.
 
+    The config that is written has the start and end token of the tokenizer.
+
     Args:
         source: the file of CLIP's tensors.
         tokenizer: the hub's `tokenizer.json`.
@@ -130,6 +134,10 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
     Raises:
         ValueError: if a file cannot be read, or is not this network's.
     """
+    text = side_of_clip(config, "text")
+    _, special = read_tokenizer(tokenizer, text)
+    text |= {"bos_token_id": special.start, "eos_token_id": special.end}
+    config = {**config, "text_config": text}
     original, prefix = open_tensors(source), "clip.model."
     inside = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
     tensors = {name: tensor for name, tensor in (inside or original).items() if not name.endswith("position_ids")}

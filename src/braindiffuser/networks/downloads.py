@@ -22,8 +22,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from braindiffuser.batches import first_line, lacks_memory
-from braindiffuser.errors import DependencyError
+from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import DependencyError, reason
 from braindiffuser.files import remove_leftovers, replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoint_folders import user_cache
@@ -124,8 +124,8 @@ def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
             yield
     except OSError as error:
         raise DependencyError(
-            f"files in {folder} cannot be read or written ({error}): see that it is a folder with room and permission, or "
-            "name another one with BRAINDIFFUSER_CHECKPOINTS"
+            f"files in {folder} cannot be read or written ({reason(error)}): see that it is a folder with room and permission, "
+            "or name another one with BRAINDIFFUSER_CHECKPOINTS"
         ) from error
 
 
@@ -156,11 +156,11 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
                 _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
             except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
                 if lacks_memory(error):
-                    raise MemoryError(first_line(error)) from error
+                    raise MemoryError(reason(error)) from error
                 if getattr(error, "filename", None) or "No space left on device" in str(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
-                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again when there is a network, or "
+                    f"{file.name} could not be downloaded ({reason(error)}): run the same again when there is a network, or "
                     f"download by hand: {remedy(file, folder)}"
                 ) from error
             fault = _fault(beside, file, file.sha256)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any, TypeAlias
 import torch
 from safetensors.torch import load_file
 
-from braindiffuser.batches import first_line, lacks_memory
+from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import reason
 
 Shapes: TypeAlias = Mapping[str, str]
 """Name of a tensor → its shape as text, then its dtype unless that is floating-point."""
@@ -33,10 +33,11 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
         if lacks_memory(error):
-            raise MemoryError(f"{path} cannot be opened: {first_line(error)}") from error
+            raise MemoryError(f"{path} cannot be opened: {reason(error)}") from error
         words = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
-        reason = re.split(r"\n|\. ", words)[0]  # the rest of torch's is advice to run what is in the file
-        raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason})") from error
+        raise ValueError(
+            f"{path} is damaged, cut short or no checkpoint ({reason(words) or type(error).__name__})"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(n, str) and _is_plain(t) for n, t in content.items()):
         raise ValueError(f"{path} does not hold tensors by name, so it is no checkpoint")

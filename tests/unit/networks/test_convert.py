@@ -1,5 +1,6 @@
 """Published layouts at tiny size: what is converted is what was stored, a second run does nothing, faults are named."""
 
+import json
 import os
 import re
 import shutil
@@ -328,7 +329,9 @@ def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatil
 
 def test_clip_inside_versatile_diffusion_is_taken_out(tmp_path, versatile):
     path, _, clip = versatile
-    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}')
+    words = {"<start>": 0, "<end>": 1, "a": 2, "zebra": 3, "in": 4}
+    content = {"model": {"type": "WordLevel", "vocab": words, "unk_token": "a"}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
     same(load_clip(tmp_path / "clip").model.state_dict(), clip.state_dict())
     save_file({name: tensor.contiguous() for name, tensor in clip.state_dict().items()}, tmp_path / "model.safetensors")
