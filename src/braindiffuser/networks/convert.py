@@ -1,8 +1,8 @@
 """Convert published files to checkpoint folders: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
 Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. In each
-folder `source.json`, written last, lists source files and the size, hash and times of the folder's own files; if it is absent
-or they differ, the folder is converted again.
+folder `source.json`, written last, lists the size, hash and times of the source files and of the folder's own; if it is absent or
+they differ, the folder is converted again.
 """
 
 from __future__ import annotations
@@ -186,17 +186,18 @@ def _write_folder(
         with replacing(folder / "tokenizer.json") as beside:
             shutil.copyfile(tokenizer, beside)
     write_checkpoint(folder, config, tensors, dtype)
-    made_from = [{"file": path.name, "bytes": path.stat().st_size} for path in sources]
+    made_from = [{"file": path.name, "state": state_of(path)} for path in sources]
     content = {"made_from": made_from, "files": {name: state_of(folder / name) for name in names}}
     write_json(folder / SOURCE, content)
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
-    """Return whether a folder is undamaged and was made from sources of these names (and sizes, if they still exist)."""
+    """Return whether a folder is undamaged and was made from these sources; of one that is gone, only the name is compared."""
     try:
         content = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
         return all(
-            fact["file"] == path.name and (not path.is_file() or fact["bytes"] == path.stat().st_size)
+            fact["file"] == path.name
+            and (not path.is_file() or not changed_files(path.parent, as_states({path.name: fact["state"]})))
             for fact, path in zip(content["made_from"], sources, strict=True)
         ) and not changed_files(folder, as_states(content["files"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError, RunError):

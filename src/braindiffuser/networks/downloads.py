@@ -79,10 +79,11 @@ def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     if sha256:
         digest = state_of(path).sha256
         return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
-    from braindiffuser.networks.tensor_files import open_tensors
+    from braindiffuser.networks.tensor_files import check_sums, open_tensors
 
     try:
         open_tensors(path)
+        check_sums(path)
     except ValueError as error:
         return f"it {str(error).removeprefix(f'{path} ')}"
     return ""

@@ -124,7 +124,7 @@ def test_a_vdvae_loads_as_it_was_stored(tmp_path, vdvae, prefix, zipped):
     same(loaded.state_dict(), vdvae.state_dict(), torch.float32)
 
 
-def test_a_folder_is_converted_from_files_of_these_names_and_sizes(tmp_path, vdvae):
+def test_a_folder_is_converted_from_files_of_these_names_and_contents(tmp_path, vdvae):
     source, other = tmp_path / "ema.th", tmp_path / "other.th"
     for path in (source, other):
         torch.save(vdvae.state_dict(), path)
@@ -132,6 +132,11 @@ def test_a_folder_is_converted_from_files_of_these_names_and_sizes(tmp_path, vdv
     assert is_converted(tmp_path / "vdvae", [source])
     assert not is_converted(tmp_path / "vdvae", [other])
     assert not is_converted(tmp_path / "vdvae", [source, other])
+    shutil.copy(source, other)
+    shutil.copy(other, source)  # at another time
+    assert is_converted(tmp_path / "vdvae", [source])
+    flip(source)
+    assert not is_converted(tmp_path / "vdvae", [source])
     source.write_bytes(b"another size")
     assert not is_converted(tmp_path / "vdvae", [source])
     source.unlink()  # which a user may, to make room
