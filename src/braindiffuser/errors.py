@@ -28,6 +28,8 @@ _ADVICE = re.compile(
     re.IGNORECASE,
 )
 """What a library says of ways to turn off one of its own checks."""
+_CLAUSE = re.compile(r"[;,:]? \(?(when|if|unless|use|set|pass|try|to|please|you|with)\b|[;,:] | \(", re.IGNORECASE)
+"""Where a clause begins that may hold such advice."""
 
 
 def reason(error: BaseException | str) -> str:
@@ -42,12 +44,6 @@ def reason(error: BaseException | str) -> str:
     sentence = re.split(r"[.!?](?= |$)| \[type=", text)[0]
     advice = _ADVICE.search(sentence)
     if advice:
-        clauses = list(
-            re.finditer(
-                r"[;,:]? \(?(?:when|if|unless|use|set|pass|try|to|please|you|with)\b|[;,:] | \(",
-                sentence[: advice.start()],
-                re.IGNORECASE,
-            )
-        )
-        sentence = sentence[: clauses[-1].start()] if clauses else ""
+        begins = [clause.start() for clause in _CLAUSE.finditer(sentence[: advice.start()])]
+        sentence = sentence[: begins[-1]] if begins else ""
     return sentence.strip(" .;:,")[:200] or ("" if isinstance(error, str) else type(error).__name__)

@@ -74,7 +74,7 @@ def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
             arrays = {name: file.get_tensor(name) for name in names}
         facts = _mapping(found["facts"]) if found.get("format") == FORMAT else {}
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged or not a decoder ({error!r}): fit it again") from error
+        raise RunError(f"{path} is damaged or not a decoder ({reason(error)}): fit it again") from error
     if found.get("format") != FORMAT:
         raise RunError(f"{path} has format {found.get('format')!r}, expected {FORMAT!r}: fit the decoder again")
     for name, here in header.items():
