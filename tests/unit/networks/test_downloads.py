@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -86,7 +87,11 @@ class Hub:
     """Stands in for hf_hub_download: writes bytes into local_dir, and may break off with half of them."""
 
     def __init__(self):
-        self.content, self.asked, self.breaks = CONTENT, [], False
+        self.content, self.asked, self.breaks, self.etag = CONTENT, [], False, "0" * 40
+
+    def facts(self, url):
+        assert url == ON_HUB.url
+        return SimpleNamespace(etag=self.etag)
 
     def __call__(self, repo_id, filename, *, revision, local_dir, tqdm_class):
         self.asked.append((repo_id, filename, revision))
@@ -106,6 +111,7 @@ class Hub:
 def hub(monkeypatch):
     stand_in = Hub()
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", stand_in)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", stand_in.facts)
     return stand_in
 
 
@@ -184,6 +190,17 @@ def test_nothing_is_left_of_something_else_that_came_from_the_hub(hub, tmp_path,
     with pytest.raises(DependencyError, match=r"what was downloaded is not net\.pth"):
         download(ON_HUB, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("etag", [None, "", "0" * 40, DIGEST])
+def test_the_hash_that_the_hub_states_is_compared(hub, tmp_path, etag):
+    hub.etag = "1" * 64
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 1111"):
+        download(ON_HUB, tmp_path)
+    assert names_in(tmp_path) == []
+    hub.etag = etag
+    assert download(ON_HUB, tmp_path).read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["net.pth", NOTE]
 
 
 def test_what_a_broken_download_left_is_not_a_beginning_of_the_next(server, tmp_path):
