@@ -28,12 +28,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if it is missing or cannot be read.
-        ValueError: if it is not JSON or holds something else; names it.
+        ValueError: if it is not JSON, holds something else, or a name is given twice; names it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON, so damaged or cut short ({reason(error)})") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {reason(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
     return content

@@ -44,7 +44,7 @@ def test_what_is_written_is_read(tmp_path_factory, content):
 @pytest.mark.parametrize("content", ['{"a": 1, "a": 1}', '{"b": [{"a": 1, "c": 2, "a": 3}]}'])
 def test_a_name_that_is_given_twice_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(ValueError, match=r"a\.json is not JSON.*a is given twice"):
+    with pytest.raises(ValueError, match=r"a\.json cannot be used: a is given twice: keep one"):
         read_json(tmp_path / "a.json")
 
 
