@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.progress import Progress, silent
 
 Result = TypeVar("Result")
@@ -34,11 +34,6 @@ def lacks_memory(error: BaseException) -> bool:
     return of_a_library and any(words in str(error).lower() for words in _LACKS_MEMORY)
 
 
-def first_line(error: BaseException) -> str:
-    """Return an error's first line; PyTorch appends pages of advice."""
-    return str(error).partition("\n")[0][:200] or type(error).__name__
-
-
 @contextmanager
 def needing_memory(device: str, step_name: Callable[[], str], settings: str = "") -> Iterator[None]:
     """Raise a RunError that says what ran out of memory, on which device, and what needs less.
@@ -58,7 +53,7 @@ def needing_memory(device: str, step_name: Callable[[], str], settings: str = ""
         other = ", or choose another --device" if of_gpu else ""
         which = f"memory on {device}" if of_gpu else "main memory"
         raise RunError(
-            f"{step_name()} ran out of {which} ({first_line(error)}): free memory that other programs use{less}{other}"
+            f"{step_name()} ran out of {which} ({reason(error)}): free memory that other programs use{less}{other}"
         ) from error
 
 

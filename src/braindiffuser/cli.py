@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from braindiffuser import __version__
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
-from braindiffuser.errors import BrainDiffuserError, RunError
+from braindiffuser.errors import BrainDiffuserError, RunError, reason
 from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
 from braindiffuser.extensions import import_modules
 from braindiffuser.part import Settings
@@ -397,9 +397,9 @@ def _errors_as_sentences() -> Iterator[None]:
     except OSError as error:
         _fail(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
     except MemoryError as error:
-        _fail(f"memory ran out ({error}): free memory that other programs use")
+        _fail(f"memory ran out ({reason(error)}): free memory that other programs use")
     except EOFError as error:
-        _fail(f"a file ends too early: {error}")
+        _fail(f"a file ends too early: {reason(error)}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,6 +1,8 @@
 """Exceptions; each message says what was found, what was expected and what to do."""
 
-__all__ = ["BrainDiffuserError", "DependencyError", "RecordingError", "RunError"]
+import re
+
+__all__ = ["BrainDiffuserError", "DependencyError", "RecordingError", "RunError", "reason"]
 
 
 class BrainDiffuserError(Exception):
@@ -17,3 +19,31 @@ class RunError(BrainDiffuserError):
 
 class DependencyError(BrainDiffuserError):
     """An optional package, or a published file, is missing or damaged."""
+
+
+_ADVICE = re.compile(
+    r"=\s*['\"]?(true|false|none|ignore|skip)\b|\b(verify|loader)\s*=|\btrust|allow_pickle|weights_only|safe_globals|unsafe"
+    r"|max_image_pixels|load_truncated|use_symlinks|file_locking|safe\.directory|set_int_max|--(no-)?(check|verify|insecure)"
+    r"|[a-z]+_disable_[a-z]+|disabl|turn(ing|ed)? (it )?off|\bsuppress|\bsilence",
+    re.IGNORECASE,
+)
+"""What a library says of ways to turn off one of its own checks."""
+_CLAUSE = re.compile(r"[;,:]? \(?(when|if|unless|use|set|pass|try|to|please|you|with)\b|[;,:] | \(", re.IGNORECASE)
+"""Where a clause begins that may hold such advice."""
+
+
+def reason(error: BaseException | str) -> str:
+    """Return what a library says is wrong, to stand in a message of ours: its first sentence, without advice of the library's.
+
+    Advice such as allow_pickle=True turns off what protects the user, so all of the clause that holds it is left out.
+
+    >>> reason(ValueError("Object arrays cannot be loaded when allow_pickle=False. If you trust the file …"))
+    'Object arrays cannot be loaded'
+    """
+    text = re.sub(r"^\d+ validation errors? for \S+ (Value error, )?", "", " ".join(str(error).split()))  # of pydantic
+    sentence = re.split(r"[.!?](?= |$)| \[type=", text)[0]
+    advice = _ADVICE.search(sentence)
+    if advice:
+        begins = [clause.start() for clause in _CLAUSE.finditer(sentence[: advice.start()])]
+        sentence = sentence[: begins[-1]] if begins else ""
+    return sentence.strip(" .;:,")[:200] or ("" if isinstance(error, str) else type(error).__name__)

@@ -11,12 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    NonNegativeInt,
     PositiveInt,
     SerializeAsAny,
     ValidationError,
@@ -28,8 +26,8 @@ from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
-from braindiffuser.part import Part, Settings, as_part, runtime
-from braindiffuser.plain_data import as_yaml, hash_json
+from braindiffuser.part import Part, Seed, Settings, as_part, runtime
+from braindiffuser.plain_data import as_yaml, hash_json, read_yaml
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
@@ -132,9 +130,7 @@ class Experiment(Settings):
     """
 
     name: Annotated[str, AfterValidator(_writable)] = Field(description="Name of the experiment, as the page shows it.")
-    seed: NonNegativeInt = Field(
-        0, description="Seed of all randomness except that of a simulated recording (dataset.seed)."
-    )
+    seed: Seed = Field(0, description="Seed of all randomness except that of a simulated recording (dataset.seed).")
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
     dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
@@ -206,8 +202,8 @@ class Experiment(Settings):
         A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
 
         Raises:
-            RunError: if there is no such preset or file, it is not YAML, a key is given twice, or an entry is unknown or out
-                of range; the message lists all faults.
+            RunError: if there is no such preset or file, it is no YAML, a key is given twice, or an entry is unknown or out of
+                range; the message lists all faults.
         """
         content = _read(source)
         if not isinstance(content, Mapping):
@@ -268,25 +264,11 @@ def _read_preset(name: str) -> Any:
 
 def _parse(content: bytes, source: str) -> Any:
     try:
-        return yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506  derived from SafeLoader
+        return read_yaml(content)
     except RecursionError:
         raise RunError(f"{source} is not an experiment: its entries are nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise RunError(f"{source} is not an experiment: it is not YAML: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key given twice; YAML would silently keep the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        lines: dict[tuple[str, str], int] = {}
-        for key, _ in node.value:
-            named, line = (key.tag, str(key.value)), key.start_mark.line + 1
-            if named in lines:
-                raise ValueError(f"{key.value} is given twice, in lines {lines[named]} and {line}: keep one")
-            lines[named] = line
-        return node
+    except ValueError as error:
+        raise RunError(f"{source} is not an experiment: it cannot be read: {error}") from error
 
 
 def list_faults(error: ValidationError, source: str = "") -> str:

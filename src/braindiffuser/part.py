@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -37,7 +37,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 
-__all__ = ["FolderPath", "Part", "Settings", "runtime"]
+__all__ = ["FolderPath", "Part", "Seed", "Settings", "runtime"]
 
 Family = TypeVar("Family", bound="Part")
 
@@ -61,6 +61,9 @@ FolderPath = Annotated[
 ]
 """Path of a folder. An empty text is refused: Python would take it for the working folder."""
 
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed that all generators of random numbers take."""
+
 
 class Settings(BaseModel):
     """A frozen config that refuses unknown entries and names those that it knows."""
@@ -71,11 +74,20 @@ class Settings(BaseModel):
     @classmethod
     def _name_known_entries(cls, content: Any, validate: Any) -> Any:
         try:
-            return validate(content)
+            settings = validate(content)
         except ValidationError as error:
             raise ValidationError.from_exception_data(
                 cls.__name__, [_reworded(fault, cls) for fault in error.errors()]
             ) from None
+        given = content if isinstance(content, Mapping) else {}
+        faults = [
+            fault
+            for name in cls.model_fields
+            for fault in _no_numbers(given.get(name), getattr(settings, name), (name,))
+        ]
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return settings
 
     def influences(self, device: str) -> dict[str, Any]:
         """Return every entry that results depend on, as JSON values: those that are not declared runtime-only.
@@ -271,9 +283,33 @@ def _influences(value: Any, device: str) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _no_numbers(given: Any, taken: Any, place: tuple[Any, ...]) -> Iterator[InitErrorDetails]:
+    """List the places where pydantic took a number from text, or from true or false."""
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        for key in taken:
+            yield from _no_numbers(given.get(key), taken[key], (*place, key))
+    elif isinstance(given, list | tuple) and isinstance(taken, tuple | list):
+        for i, (each, number) in enumerate(zip(given, taken, strict=False)):
+            yield from _no_numbers(each, number, (*place, i))
+    elif type(taken) in (int, float) and isinstance(given, str | bytes | bool):
+        shown = str(given).lower() if isinstance(given, bool) else f"the text {given!r}"
+        error = PydanticCustomError("number", "is {shown}: write a number, without quotes", {"shown": shown})
+        yield InitErrorDetails(type=error, loc=place, input=given)
+
+
+_EXPECTED = {
+    "string_type": "must be text: put it in quotes",
+    "tuple_type": "must be a list, such as [one, two]",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+}
+"""Kind of a pydantic error → what we say instead."""
+
+
 def _reworded(fault: Any, settings: type[Settings]) -> InitErrorDetails:
     """Reword a pydantic error: list known entries, or describe the missing one."""
-    message, kind = fault["msg"].removeprefix("Value error, "), fault["type"]
+    kind = fault["type"]
+    message = _EXPECTED.get(kind) or fault["msg"].removeprefix("Value error, ")
     own = len(fault["loc"]) == 1
     if kind == "extra_forbidden":
         kind = "unknown_entry"

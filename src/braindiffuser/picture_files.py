@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.system_errors import is_of_the_system, sentence
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -56,11 +56,11 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     except UnidentifiedImageError as error:
         raise RunError(f"{path} is damaged, or no picture of the formats {', '.join(FORMATS)}: {_AS_PNG}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RunError(f"{path} is too large for a picture ({error}): make it smaller") from error
+        raise RunError(f"{path} is too large for a picture ({reason(error)}): make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise errors of many kinds
         if isinstance(error, OSError) and is_of_the_system(error):
             raise RunError(sentence(error, path)) from error
-        raise RunError(f"{path} is damaged or cut short ({error}): get it again, or {_AS_PNG}") from error
+        raise RunError(f"{path} is damaged or cut short ({reason(error)}): get it again, or {_AS_PNG}") from error
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:

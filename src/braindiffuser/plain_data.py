@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from braindiffuser.errors import reason
 from braindiffuser.files import replacing
 
 
@@ -26,12 +28,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if it is missing or cannot be read.
-        ValueError: if it is not JSON or holds something else; names it.
+        ValueError: if it is not JSON, holds something else, or a name is given twice; names it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON, so damaged or cut short ({error})") from error
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON, so damaged or cut short ({reason(error)})") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used: {reason(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__} instead of a mapping")
     return content
@@ -43,8 +47,126 @@ def write_json(path: Path, content: Any) -> None:
         beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def read_yaml(content: bytes) -> Any:
+    """Read YAML 1.2 that holds plain data: text, decimal numbers, true, false, null, lists and mappings named by text.
+
+    Numbers that versions of YAML read differently (010, 0x10, 1_000) are refused; no, on and 2024-01-01 are text.
+
+    Raises:
+        ValueError: if it is something else, or a key is given twice; says in which line, and what to write instead.
+        RecursionError: if it is nested too deeply.
+    """
+    try:
+        return yaml.load(content.decode("utf-8-sig"), _Loader)  # noqa: S506  derived from SafeLoader
+    except UnicodeDecodeError as error:
+        raise ValueError("it is not UTF-8 text: save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{_plainly(error.problem or error.context or '')}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(reason(error)) from error
+
+
 def as_yaml(content: Any, **style: Any) -> str:
     """Return content as YAML, in the order of its keys; `style` are options of PyYAML."""
     printable = json.dumps(content, ensure_ascii=False).isprintable()  # U+0085 must be escaped: YAML ends a line there
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=printable, **style)
+    text: str = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, **style)
     return text
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice} is given twice: keep one")
+    return content
+
+
+MAX_DIGITS = 300
+"""Digits of a whole number; more are taken for a mistake."""
+_REMEDIES = {
+    "found another document": "it holds several documents: keep one, without lines of ---",
+    "found character '\\t'": "a tab: indent with spaces",
+    "cannot start any token": "{}: put text with special characters in quotes",
+    "found unexpected end of stream": "a quotation mark that begins before is not closed",
+    "mapping values are not allowed here": "a colon where none may be: put text that holds one in quotes, and indent evenly",
+}
+"""Part of what PyYAML says → what to say instead."""
+
+
+def _plainly(problem: str) -> str:
+    said = next((remedy for words, remedy in _REMEDIES.items() if words in problem), "{}")
+    return said.format(problem)
+
+
+_TAG = "tag:yaml.org,2002:"
+_AMBIGUOUS = "!ambiguous"
+_PLAIN = {
+    "null": ("~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": ("true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": ("[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": ("<<", ["<"]),
+}
+"""Text without quotes that is no text, by YAML 1.2's core schema with decimal numbers alone: kind → pattern, first letters."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the kinds of `_PLAIN`; refuses tags, and a key given twice, of which YAML keeps the last."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) not in (None, "!", f"{_TAG}str"):
+            raise ValueError(f"line {event.start_mark.line + 1}: tags, such as !name, are not used here: remove it")
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                shown = f", but is {key.value}: put it in quotes" if isinstance(key, yaml.ScalarNode) else ""
+                raise ValueError(f"line {line}: the name of an entry must be text{shown}")
+            if key.value in lines:
+                raise ValueError(f"{key.value} is given twice, in lines {lines[key.value]} and {line}: keep one")
+            lines[key.value] = line
+        return node
+
+    def construct_whole_number(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MAX_DIGITS:
+            raise ValueError(f"line {node.start_mark.line + 1}: a number has {len(node.value)} digits")
+        return int(node.value)
+
+    def construct_text(self, node: yaml.ScalarNode) -> str:
+        return str(node.value)
+
+    def refuse_number(self, node: yaml.ScalarNode) -> Any:
+        raise ValueError(
+            f"line {node.start_mark.line + 1}: programs read {node.value} as different numbers: write a number in plain decimal "
+            f"digits, or '{node.value}' in quotes for text"
+        )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that either version of YAML would take for something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, (_pattern, _first) in _PLAIN.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"(?:{_pattern})\Z"), _first)
+for _class in (_Loader, _Dumper):
+    _others = [
+        pattern for kind, pattern in yaml.SafeLoader.yaml_implicit_resolvers["0"] if kind.endswith(("int", "float"))
+    ]
+    for _other in (*_others, re.compile(r"[-+]?0([0-9_]+|o[0-7]+)\Z")):
+        _class.add_implicit_resolver(_AMBIGUOUS, _other, list("-+.0123456789"))
+_Loader.add_constructor(f"{_TAG}int", _Loader.construct_whole_number)
+_Loader.add_constructor(f"{_TAG}merge", _Loader.construct_text)  # where it is no key
+_Loader.add_constructor(_AMBIGUOUS, _Loader.refuse_number)

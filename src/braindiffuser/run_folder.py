@@ -91,6 +91,11 @@ def check_configs(experiment: Experiment) -> None:
             part.check_configs()
         except (ValueError, OSError) as error:
             raise RunError(f"{name}.{error}") from error
+    shapes = {name: shape for name, target in experiment.targets.items() if (shape := target.row_shape()) is not None}
+    try:
+        experiment.generator.check_rows(shapes)
+    except ValueError as error:
+        raise RunError(f"generator.{error}") from error
 
 
 def check_links(folder: Path) -> None:

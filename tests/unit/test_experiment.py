@@ -193,7 +193,7 @@ def test_all_faults_are_listed(tmp_path):
 def test_files_that_are_no_mapping_are_errors(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: it (is not YAML|holds no entries)"):
+    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: it (cannot be read|holds no entries)"):
         Experiment.load(path)
 
 
@@ -238,6 +238,85 @@ def test_powers_of_ten_are_numbers(tmp_path):
     path.write_text("preset: demo\nregression: {default_alphas: [1e5, 5E-2, .5e+3]}\n")
     loaded = Experiment.load(path)
     assert loaded.regression.default_alphas == (1e5, 0.05, 500.0)
+
+
+NUMBERS = ("seed", "evaluation.n_resamples", "responses.min_noise_ceiling", "regression.default_alphas.0")
+
+
+def number_in(experiment, dotted):
+    for key in dotted.split("."):
+        experiment = experiment[int(key)] if key.isdigit() else getattr(experiment, key)
+    return experiment
+
+
+def a_file(tmp_path, dotted, written):
+    """An experiment file with one entry as it is written."""
+    *above, last = dotted.removesuffix(".0").split(".")
+    value = f"[{written}]" if dotted.endswith(".0") else written
+    lines = [f"{'  ' * depth}{key}:" for depth, key in enumerate(above)] + [f"{'  ' * len(above)}{last}: {value}"]
+    (tmp_path / "mine.yaml").write_text("\n".join(["preset: demo", *lines]))
+    return tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize("dotted", NUMBERS)
+@pytest.mark.parametrize("written", ["'7'", "'7.0'", "!!str 7", "true", "True"])
+def test_a_number_is_made_neither_of_text_nor_of_true(tmp_path, dotted, written):
+    said = "true" if written[0] in "tT" else "the text '"
+    with pytest.raises(RunError, match=rf"mine\.yaml .*: {dotted}: is {said}.*: write a number, without quotes"):
+        Experiment.load(a_file(tmp_path, dotted, written))
+
+
+@pytest.mark.parametrize("dotted", NUMBERS)
+@pytest.mark.parametrize(
+    "written", ["no", "on", "2024-01-01", "seven", ".inf", "-.inf", ".nan", "1e400", "-1", "010", "1_0"]
+)
+def test_what_is_no_number_that_an_entry_takes_is_refused_in_a_sentence(tmp_path, dotted, written):
+    with pytest.raises(RunError, match=rf"mine\.yaml .*: ({dotted}: |it cannot be read: line \d)") as caught:
+        Experiment.load(a_file(tmp_path, dotted, written))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dotted", NUMBERS)
+@pytest.mark.parametrize("written", ["20", "20.0", "2e1", "2.0e+1", "+20", "200E-1"])
+def test_a_whole_number_may_be_written_with_a_point_or_a_power_of_ten(tmp_path, dotted, written):
+    found = number_in(Experiment.load(a_file(tmp_path, dotted, written)), dotted)
+    assert (found, type(found)) == (20, float if "alphas" in dotted or "ceiling" in dotted else int)
+
+
+@pytest.mark.parametrize("dotted", ["seed", "dataset.seed"])
+@pytest.mark.parametrize(
+    ("seed", "taken"), [("-1", False), ("0", True), (2**63 - 1, True), (2**63, False), ("1.5", False)]
+)
+def test_seeds_are_those_that_generators_of_random_numbers_take(tmp_path, dotted, seed, taken):
+    if taken:
+        assert number_in(Experiment.load(a_file(tmp_path, dotted, seed)), dotted) == int(seed)
+    else:
+        with pytest.raises(RunError, match=rf"mine\.yaml .*: {dotted}: (Input should be|must be a whole number)"):
+            Experiment.load(a_file(tmp_path, dotted, seed))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: 3", "name: must be text: put it in quotes"),
+        ("responses: {rois: V1}", r"responses\.rois: must be a list"),
+        ("responses: {rois: [[V1]]}", r"responses\.rois\.0: must be text"),
+        ("targets: &t {latents: *t}", r"targets\.latents\.latents: there is no such entry"),
+        ("responses: {rois: &r [*r]}", r"responses\.rois\.0: must be text"),
+    ],
+)
+def test_entries_of_another_kind_are_told_what_they_must_be(tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text(f"preset: demo\n{text}\n")
+    with pytest.raises(RunError, match=rf"mine\.yaml is not an experiment: .*{words}"):
+        Experiment.load(tmp_path / "mine.yaml")
+
+
+def test_no_is_a_name_where_a_name_belongs_and_false_where_a_choice_does(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "preset: demo\nname: no\nresponses: {rois: [on, V1]}\npictures: {ceiling: no}\n"
+    )
+    loaded = Experiment.load(tmp_path / "mine.yaml")
+    assert (loaded.name, loaded.responses.rois, loaded.pictures.ceiling) == ("no", ("on", "V1"), False)
 
 
 @settings(deadline=None, max_examples=200)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from braindiffuser.batches import first_line, lacks_memory
-from braindiffuser.errors import RecordingError
+from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import RecordingError, reason
 from braindiffuser.system_errors import is_of_the_system, sentence
 
 
@@ -31,5 +31,5 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         if isinstance(error, OSError) and is_of_the_system(error):
             raise RecordingError(sentence(error, path)) from error
         raise RecordingError(
-            f"{path} is damaged, cut short or no {expected} ({first_line(error)}): download or write it again"
+            f"{path} is damaged, cut short or no {expected} ({reason(error)}): download or write it again"
         ) from error

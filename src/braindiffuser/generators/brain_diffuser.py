@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.networks.checkpoint_folders import read_config_of
+from braindiffuser.networks.config_checks import TOGETHER, check_diffusion
 from braindiffuser.part import FolderPath
 
 EMBEDDINGS = ("vision", "text")
@@ -61,9 +63,31 @@ class BrainDiffuser(Generator):
         )
 
     def check_configs(self) -> None:
-        """Check that each checkpoint is the network that its entry says."""
-        for entry, network in {"vdvae": "VDVAE", "autoencoder": "KL autoencoder", "unet": "dual-guided UNet"}.items():
-            read_config_of(network, self.checkpoints[entry], entry)
+        """Check that each checkpoint is the network that its entry says, and that the UNet and the autoencoder fit."""
+        from braindiffuser.networks.vdvae import read_vdvae_config
+
+        read_vdvae_config(self.checkpoints["vdvae"], "vdvae")
+        check_diffusion(self.checkpoints["unet"], self.checkpoints["autoencoder"])
+
+    def check_rows(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Check that latents fill layers of the VDVAE, and that tokens have the widths that the UNet takes."""
+        from braindiffuser.networks.vdvae import read_vdvae_config
+
+        for group, taken in check_diffusion(self.checkpoints["unet"], self.checkpoints["autoencoder"]).items():
+            made = (shapes.get(group) or (taken,))[-1]
+            if made != taken:
+                raise ValueError(
+                    f"unet names {self.checkpoints['unet']}, which takes {group} tokens of width {taken}, but the target {group} "
+                    f"makes them {made} wide: {TOGETHER}"
+                )
+        layers = read_vdvae_config(self.checkpoints["vdvae"], "vdvae").latent_shapes
+        ends = [*accumulate(math.prod(layer) for layer in layers)]
+        made = (shapes.get("latents") or (ends[0],))[-1]
+        if made not in ends:
+            raise ValueError(
+                f"vdvae names {self.checkpoints['vdvae']}, no layer of which ends after {made} latents, as those of the "
+                "target latents do: name the same checkpoint in both"
+            )
 
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
         """Return the checkpoints of a variant's last stage; the first stage needs the autoencoder only for its size."""

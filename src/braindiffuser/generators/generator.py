@@ -119,6 +119,16 @@ class Generator(Part):
             A function that draws; its networks stay loaded until `networks.keep` releases them.
         """
 
+    def check_rows(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Compare the features of the target groups with what the checkpoints take, before anything is computed; here nothing.
+
+        Args:
+            shapes: target group → shape of a row of its features, for those where it is known.
+
+        Raises:
+            ValueError: if they do not fit; names the entry.
+        """
+
     def checkpoints_of(self, variant: str) -> dict[str, Path]:
         """Return the checkpoint folders that one variant needs, by the name of their entry."""
         return self.checkpoints

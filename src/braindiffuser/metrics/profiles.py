@@ -7,12 +7,12 @@ from functools import cache, partial
 from importlib.resources import files
 from typing import Annotated, TypeAlias
 
-import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from braindiffuser.errors import RunError
 from braindiffuser.metrics.metric import FeatureMetric, Metric, PixelMetric
 from braindiffuser.part import Settings, as_part
+from braindiffuser.plain_data import read_yaml
 
 _FOLDER = files("braindiffuser") / "profiles"
 
@@ -99,7 +99,7 @@ class Profile(Settings):
 
 @cache
 def _read(name: str) -> Profile:
-    return Profile.model_validate(yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")))
+    return Profile.model_validate(read_yaml((_FOLDER / f"{name}.yaml").read_bytes()))
 
 
 def profile_names() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers import CLIPConfig, CLIPModel
 
 from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import reason
 from braindiffuser.files import replacing
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
+from braindiffuser.networks.tokenizers import read_tokenizer
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.plain_data import read_json, write_json
@@ -68,13 +69,15 @@ def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> Autoen
 
 
 def load_clip(folder: Path) -> Clip:
-    """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode."""
-    content = json.dumps(read_json(_existing(folder, "tokenizer.json")))
-    try:
-        tokenizer = Tokenizer.from_str(content)
-    except Exception as error:  # the library has no class of its own
-        raise ValueError(f"{folder / 'tokenizer.json'} holds no tokenizer ({error})") from error
-    return Clip(load_network(folder, build_clip), tokenizer)
+    """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode.
+
+    Start and end token are those of the tokenizer.
+    """
+    path = _existing(folder, "tokenizer.json")
+    model = load_network(folder, build_clip)
+    tokenizer, special = read_tokenizer(path, model.config.text_config.to_dict())
+    model.config.text_config.bos_token_id, model.config.text_config.eos_token_id = special
+    return Clip(model, tokenizer)
 
 
 def load_network(
@@ -139,8 +142,9 @@ def build_empty(
     except Exception as error:  # of the libraries' many kinds, for an arbitrary config
         if lacks_memory(error):
             raise
-        words = " ".join(str(error).split())
-        raise ValueError(f"no network can be built from this config ({type(error).__name__}: {words})") from error
+        raise ValueError(
+            f"no network can be built from this config ({type(error).__name__}: {reason(error)})"
+        ) from error
     finally:
         handle.remove()
 

@@ -1,8 +1,8 @@
 """Convert published files to checkpoint folders: original `.th` and `.pth` files and the hub's layout to slim safetensors.
 
 Originals are memory-mapped and tensors are written one after the other, so no file is held in memory twice. In each
-folder `source.json`, written last, lists source files and the size, hash and times of the folder's own files; if it is absent
-or they differ, the folder is converted again.
+folder `source.json`, written last, lists the size, hash and times of the source files and of the folder's own; if it is absent or
+they differ, the folder is converted again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from braindiffuser.networks.checkpoints import (
     write_checkpoint,
 )
 from braindiffuser.networks.clip import VIT_L14
+from braindiffuser.networks.config_checks import side_of_clip
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
+from braindiffuser.networks.tokenizers import read_tokenizer
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
 from braindiffuser.plain_data import write_json
@@ -121,6 +123,8 @@ def _autoencoder_of_original(original: Tensors, config: Mapping[str, Any]) -> Te
 def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[str, Any] = VIT_L14) -> None:
     """Convert CLIP: the hub's `model.safetensors`, or the one inside SHI-Labs' `.pth`, with the hub's `tokenizer.json`.
 
+    The config that is written has the start and end token of the tokenizer.
+
     Args:
         source: the file of CLIP's tensors.
         tokenizer: the hub's `tokenizer.json`.
@@ -130,6 +134,10 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
     Raises:
         ValueError: if a file cannot be read, or is not this network's.
     """
+    text = side_of_clip(config, "text")
+    _, special = read_tokenizer(tokenizer, text)
+    text |= {"bos_token_id": special.start, "eos_token_id": special.end}
+    config = {**config, "text_config": text}
     original, prefix = open_tensors(source), "clip.model."
     inside = {name.removeprefix(prefix): tensor for name, tensor in original.items() if name.startswith(prefix)}
     tensors = {name: tensor for name, tensor in (inside or original).items() if not name.endswith("position_ids")}
@@ -178,17 +186,18 @@ def _write_folder(
         with replacing(folder / "tokenizer.json") as beside:
             shutil.copyfile(tokenizer, beside)
     write_checkpoint(folder, config, tensors, dtype)
-    made_from = [{"file": path.name, "bytes": path.stat().st_size} for path in sources]
+    made_from = [{"file": path.name, "state": state_of(path)} for path in sources]
     content = {"made_from": made_from, "files": {name: state_of(folder / name) for name in names}}
     write_json(folder / SOURCE, content)
 
 
 def is_converted(folder: Path, sources: Iterable[Path]) -> bool:
-    """Return whether a folder is undamaged and was made from sources of these names (and sizes, if they still exist)."""
+    """Return whether a folder is undamaged and was made from these sources; of one that is gone, only the name is compared."""
     try:
         content = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
         return all(
-            fact["file"] == path.name and (not path.is_file() or fact["bytes"] == path.stat().st_size)
+            fact["file"] == path.name
+            and (not path.is_file() or not changed_files(path.parent, as_states({path.name: fact["state"]})))
             for fact, path in zip(content["made_from"], sources, strict=True)
         ) and not changed_files(folder, as_states(content["files"]))
     except (OSError, ValueError, LookupError, TypeError, RecursionError, RunError):

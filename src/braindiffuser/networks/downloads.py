@@ -1,8 +1,8 @@
 """Published files on this machine: where they are, whether they are what they should be, and how they get here.
 
-A file is compared with its published size, which may be rounded, and SHA-256. Where no hash is published, the file must open as
-a whole file of tensors, and its hash is noted beside it (`NAME.sha256`, which `sha256sum -c` reads) and compared later. Such
-a note detects damage after the download, but not another file at the source.
+A file is compared with its published size, which may be rounded, and SHA-256. Where no hash is published or stated by the hub,
+the file must open as a whole file of tensors, and its hash is noted beside it (`NAME.sha256`, which `sha256sum -c` reads) and
+compared later. Such a note detects damage after the download, but not another file at the source.
 """
 
 # tqdm has no types, so its class is Any to the type checker.
@@ -22,8 +22,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from braindiffuser.batches import first_line, lacks_memory
-from braindiffuser.errors import DependencyError
+from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import DependencyError, reason
 from braindiffuser.files import remove_leftovers, replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoint_folders import user_cache
@@ -79,10 +79,11 @@ def _fault(path: Path, file: PublishedFile, sha256: str) -> str:
     if sha256:
         digest = state_of(path).sha256
         return "" if digest.startswith(sha256) else f"its SHA-256 begins {digest[:8]}, expected {sha256}"
-    from braindiffuser.networks.tensor_files import open_tensors
+    from braindiffuser.networks.tensor_files import check_sums, open_tensors
 
     try:
         open_tensors(path)
+        check_sums(path)
     except ValueError as error:
         return f"it {str(error).removeprefix(f'{path} ')}"
     return ""
@@ -124,8 +125,8 @@ def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
             yield
     except OSError as error:
         raise DependencyError(
-            f"files in {folder} cannot be read or written ({error}): see that it is a folder with room and permission, or "
-            "name another one with BRAINDIFFUSER_CHECKPOINTS"
+            f"files in {folder} cannot be read or written ({reason(error)}): see that it is a folder with room and permission, "
+            "or name another one with BRAINDIFFUSER_CHECKPOINTS"
         ) from error
 
 
@@ -154,16 +155,17 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
         with replacing(path) as beside:
             try:
                 _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
+                sha256 = file.sha256 or _stated_by_hub(file)
             except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
                 if lacks_memory(error):
-                    raise MemoryError(first_line(error)) from error
+                    raise MemoryError(reason(error)) from error
                 if getattr(error, "filename", None) or "No space left on device" in str(error):
                     raise OSError(str(error)) from error  # of this machine
                 raise DependencyError(
-                    f"{file.name} could not be downloaded ({first_line(error)}): run the same again when there is a network, or "
+                    f"{file.name} could not be downloaded ({reason(error)}): run the same again when there is a network, or "
                     f"download by hand: {remedy(file, folder)}"
                 ) from error
-            fault = _fault(beside, file, file.sha256)
+            fault = _fault(beside, file, sha256)
             if fault:
                 raise DependencyError(
                     f"what was downloaded is not {file.name}: {fault}; download by hand: {remedy(file, folder)}"
@@ -196,6 +198,17 @@ def _fetch(file: PublishedFile, path: Path, parts: Path, bar: type[Any]) -> None
             logger.setLevel(level)
         Path(came).replace(path)
         shutil.rmtree(parts)
+
+
+def _stated_by_hub(file: PublishedFile) -> str:
+    """Ask the hub for the SHA-256 of one of its large files; empty for a small one, and for a file elsewhere."""
+    if file.on_hub is None:
+        return ""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    repo_id, revision, filename = file.on_hub
+    etag = get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision)).etag or ""
+    return etag if re.fullmatch("[0-9a-f]{64}", etag) else ""  # of small files it is git's
 
 
 def _bar_class(file: PublishedFile, progress: Progress) -> type[Any]:

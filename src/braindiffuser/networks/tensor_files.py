@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
 
-from braindiffuser.batches import first_line, lacks_memory
+from braindiffuser.batches import lacks_memory
+from braindiffuser.errors import reason
 
 Shapes: TypeAlias = Mapping[str, str]
 """Name of a tensor → its shape as text, then its dtype unless that is floating-point."""
@@ -33,10 +34,11 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
         if lacks_memory(error):
-            raise MemoryError(f"{path} cannot be opened: {first_line(error)}") from error
+            raise MemoryError(f"{path} cannot be opened: {reason(error)}") from error
         words = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
-        reason = re.split(r"\n|\. ", words)[0]  # the rest of torch's is advice to run what is in the file
-        raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason})") from error
+        raise ValueError(
+            f"{path} is damaged, cut short or no checkpoint ({reason(words) or type(error).__name__})"
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(n, str) and _is_plain(t) for n, t in content.items()):
         raise ValueError(f"{path} does not hold tensors by name, so it is no checkpoint")
@@ -53,6 +55,23 @@ def _torch_load(path: Path) -> Any:
         if file.read(4) != (b"PK\5\6" if zipped else b""):
             raise ValueError("other bytes follow its end")
     return content
+
+
+def check_sums(path: Path) -> None:
+    """Compare every part of a zip file, torch's format since 1.6, with the checksum in it; other formats have none.
+
+    Raises:
+        ValueError: if one differs; names the file.
+    """
+    if not is_zipfile(path):
+        return
+    try:
+        with ZipFile(path) as file:
+            damaged = file.testzip()
+    except (OSError, BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged, cut short or no checkpoint ({reason(error)})") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged, cut short or no checkpoint ({damaged} does not have its checksum)")
 
 
 def _is_plain(tensor: Any) -> bool:

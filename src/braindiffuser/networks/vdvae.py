@@ -11,21 +11,38 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from braindiffuser.errors import reason
+from braindiffuser.networks.checkpoint_folders import read_config_of
+from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
 
 Noise = Sequence[Tensor] | torch.Generator | None
 """Randomness of a pass: standard normal noise for each layer, a generator to draw it from, or None for the mean."""
 
 
+def parse_blocks(blocks: str) -> list[tuple[int, int | None]]:
+    """Read a string of blocks as (resolution, rate of downsampling or resolution that is mixed in) of each block.
+
+    >>> parse_blocks("8x2,8d2,4"), parse_blocks("1,4m1")
+    ([(8, None), (8, None), (8, 2), (4, None)], [(1, None), (4, 1)])
+    """
+    parsed: list[tuple[int, int | None]] = []
+    for size, sign, number in re.findall(r"(\d+)([xdm]?)(\d*)(?:,|$)", blocks):
+        parsed += [(int(size), int(number))] if sign in ("d", "m") else [(int(size), None)] * int(number or 1)
+    return parsed
+
+
 class VDVAEConfig(BaseModel):
     """Shape of a VDVAE, in the strings of OpenAI's `hps.py`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     image_size: int = Field(description="Side of the picture, in pixels.")
     enc_blocks: str = Field(description="Encoder: 64x11,64d2 is eleven blocks at 64 pixels, then one that halves.")
@@ -41,6 +58,30 @@ class VDVAEConfig(BaseModel):
     num_mixtures: int = Field(10, description="Logistic components of the output distribution.")
     shift: float = Field(-115.92961967, description="Offset added to pixel values (0–255).")
     scale: float = Field(1 / 69.37404, description="Factor applied after the offset.")
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> VDVAEConfig:
+        """Check what the shapes of tensors do not tell: how the blocks follow each other."""
+        for name, blocks, signs in (("enc_blocks", self.enc_blocks, "xd"), ("dec_blocks", self.dec_blocks, "xm")):
+            odd = [block for block in blocks.split(",") if not re.fullmatch(rf"[1-9]\d*([{signs}][1-9]\d*)?", block)]
+            if odd:
+                raise ValueError(f"{name} has {odd[0]!r}, expected blocks such as 4, 4x2 or 4{signs[1]}2")
+        encoded, size = set(), self.image_size
+        for found, rate in parse_blocks(self.enc_blocks):
+            if found != size:
+                raise ValueError(f"enc_blocks has a block at {found} pixels where the block before leaves {size}")
+            encoded.add(size)
+            size //= rate or 1
+        decoded: list[int] = []
+        for found, mixed in parse_blocks(self.dec_blocks):
+            if found not in encoded or (decoded and found != decoded[-1] and mixed != decoded[-1]):
+                raise ValueError(
+                    f"dec_blocks has a block at {found} pixels that the encoder lacks, or that does not mix in the size before"
+                )
+            decoded.append(found)
+        if decoded[-1] != self.image_size:
+            raise ValueError(f"dec_blocks ends at {decoded[-1]} pixels, but image_size is {self.image_size}")
+        return self
 
     @property
     def widths(self) -> dict[int, int]:
@@ -62,6 +103,26 @@ class VDVAEConfig(BaseModel):
         return VDVAE(self)
 
 
+def read_vdvae_config(folder: Path, entry: str) -> VDVAEConfig:
+    """Read the config of a VDVAE checkpoint folder, and compare it with the names and shapes of the folder's tensors.
+
+    Raises:
+        ValueError: if they do not fit, or it is another network's; names the entry and the folder.
+    """
+    content = read_config_of("VDVAE", folder, entry)
+    try:
+        config = VDVAEConfig(**content)
+        with torch.device("meta"):
+            wanted = shapes(config.build().state_dict())
+    except Exception as error:  # of many kinds, for an arbitrary config
+        raise ValueError(f"{entry} names {folder}, whose config.json is not a VDVAE's ({reason(error)})") from error
+    try:
+        check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
+    except ValueError as error:
+        raise ValueError(f"{entry} names a folder whose config.json and tensors do not fit: {error}") from error
+    return config
+
+
 IMAGENET64 = VDVAEConfig(
     image_size=64,
     enc_blocks="64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
@@ -69,18 +130,6 @@ IMAGENET64 = VDVAEConfig(
     width=512,
 )
 """OpenAI's ImageNet-64 network, whose first 31 of 75 layers Brain-Diffuser predicts: 91,168 latents."""
-
-
-def parse_blocks(blocks: str) -> list[tuple[int, int | None]]:
-    """Read a string of blocks as (resolution, rate of downsampling or resolution that is mixed in) of each block.
-
-    >>> parse_blocks("8x2,8d2,4"), parse_blocks("1,4m1")
-    ([(8, None), (8, None), (8, 2), (4, None)], [(1, None), (4, 1)])
-    """
-    parsed: list[tuple[int, int | None]] = []
-    for size, sign, number in re.findall(r"(\d+)([xdm]?)(\d*)(?:,|$)", blocks):
-        parsed += [(int(size), int(number))] if sign in ("d", "m") else [(int(size), None)] * int(number or 1)
-    return parsed
 
 
 class Block(nn.Module):

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.files import replacing
 
 FORMAT = "braindiffuser-decoder-2"
@@ -49,14 +49,14 @@ def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -
     try:
         facts = json.dumps(dict(fitted.facts), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"a decoder's facts must be JSON, such as text, numbers and lists: {error}") from error
+        raise ValueError(f"a decoder's facts must be JSON, such as text, numbers and lists: {reason(error)}") from error
     text = json.dumps({**header, "format": FORMAT, "facts": facts}, sort_keys=True)
     with replacing(path) as beside:
         contiguous = {name: np.asarray(values, order="C") for name, values in fitted.arrays.items()}
         try:
             save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
         except SafetensorError as error:
-            raise ValueError(f"a decoder's arrays must be of real numbers: {error}") from error
+            raise ValueError(f"a decoder's arrays must be of real numbers: {reason(error)}") from error
 
 
 def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
@@ -74,7 +74,7 @@ def load_decoder(path: Path, header: Mapping[str, str]) -> FittedDecoder:
             arrays = {name: file.get_tensor(name) for name in names}
         facts = _mapping(found["facts"]) if found.get("format") == FORMAT else {}
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged or not a decoder ({error!r}): fit it again") from error
+        raise RunError(f"{path} is damaged or not a decoder ({reason(error)}): fit it again") from error
     if found.get("format") != FORMAT:
         raise RunError(f"{path} has format {found.get('format')!r}, expected {FORMAT!r}: fit the decoder again")
     for name, here in header.items():

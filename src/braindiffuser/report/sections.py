@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from pydantic import Field, field_validator, model_validator
 
+from braindiffuser.errors import reason
 from braindiffuser.part import Settings
 
 DRAWING = re.compile(
@@ -121,7 +122,7 @@ class Figure(Settings):
         try:
             root = ElementTree.fromstring(svg)  # noqa: S314 - without a document type there are no entities to expand
         except ElementTree.ParseError as error:
-            raise ValueError(f"a figure must be one <svg> element: {error}") from error
+            raise ValueError(f"a figure must be one <svg> element: {reason(error)}") from error
         faults = [fault for element in root.iter() if (fault := _fault(element))]
         if faults:
             raise ValueError(f"a figure may only draw, run nothing and refer to nothing outside: {faults[0]}")

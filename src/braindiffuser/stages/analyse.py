@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.arrays import Pictures
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.stages import Stage, StageContext, Step, stages
@@ -52,7 +52,9 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
         try:
             draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
         except (TypeError, ValueError) as error:
-            raise RunError(f"the facts that analysis {label} leaves cannot be written as JSON: {error}") from error
+            raise RunError(
+                f"the facts that analysis {label} leaves cannot be written as JSON: {reason(error)}"
+            ) from error
     section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.networks.checkpoint_folders import read_config_of
+from braindiffuser.networks.config_checks import check_clip
 from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -22,8 +22,12 @@ class CLIPText(Target):
     checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
 
     def check_configs(self) -> None:
-        """Check that the checkpoint is CLIP."""
-        read_config_of("CLIP", self.checkpoints["checkpoint"], "checkpoint")
+        """Check that the checkpoint is CLIP with its own tokenizer."""
+        self.row_shape()
+
+    def row_shape(self) -> tuple[int, ...]:
+        """Return (tokens of a caption, their width)."""
+        return check_clip(self.checkpoints["checkpoint"], "checkpoint")["text"]
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Embed captions."""

@@ -123,3 +123,7 @@ class Target(Part):
     def null(self, networks: NetworkCache) -> Features | None:
         """Compute the unconditional feature of guidance (1, …), which it leads away from; None if the group has none."""
         return None
+
+    def row_shape(self) -> tuple[int, ...] | None:
+        """Return the shape of a stimulus' features, by the config of the checkpoint; None if it is not known before."""
+        return None

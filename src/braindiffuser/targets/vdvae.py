@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -32,19 +32,20 @@ class VDVAELatents(Target):
     checkpoint: FolderPath = Field(description="Checkpoint folder of the VDVAE.")
 
     def check_configs(self) -> None:
-        """Check that the network has `n_layers` layers."""
-        from braindiffuser.networks.vdvae import VDVAEConfig
+        """Check that the network is the one that its config describes, and has `n_layers` layers."""
+        self.row_shape()
+
+    def row_shape(self) -> tuple[int, ...]:
+        """Return (latents of the first layers,)."""
+        from braindiffuser.networks.vdvae import read_vdvae_config
 
         folder = self.checkpoints["checkpoint"]
-        content = read_config_of("VDVAE", folder, "checkpoint")
-        try:
-            found = len(VDVAEConfig(**content).latent_shapes)
-        except ValueError as error:
-            raise ValueError(f"checkpoint names {folder}, whose config.json is not a VDVAE's") from error
-        if self.n_layers > found:
+        layers = read_vdvae_config(folder, "checkpoint").latent_shapes
+        if self.n_layers > len(layers):
             raise ValueError(
-                f"n_layers is {self.n_layers}, but the network in {folder} has {found}: give {found} or fewer"
+                f"n_layers is {self.n_layers}, but the network in {folder} has {len(layers)}: give {len(layers)} or fewer"
             )
+        return (sum(math.prod(layer) for layer in layers[: self.n_layers]),)
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""

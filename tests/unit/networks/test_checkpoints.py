@@ -74,7 +74,7 @@ def folder(tmp_path):
 
 
 def save_tokenizer(folder):
-    tokenizer = Tokenizer(WordLevel({"<start>": 0, "<end>": 1, "zebra": 2}, "<end>"))
+    tokenizer = Tokenizer(WordLevel({"<start>": 0, "<end>": 1, "zebra": 2, "a": 3, "in": 4}, "<end>"))
     tokenizer.save(str(folder / "tokenizer.json"))
     return tokenizer
 

@@ -1,5 +1,6 @@
 """Published layouts at tiny size: what is converted is what was stored, a second run does nothing, faults are named."""
 
+import json
 import os
 import re
 import shutil
@@ -123,7 +124,7 @@ def test_a_vdvae_loads_as_it_was_stored(tmp_path, vdvae, prefix, zipped):
     same(loaded.state_dict(), vdvae.state_dict(), torch.float32)
 
 
-def test_a_folder_is_converted_from_files_of_these_names_and_sizes(tmp_path, vdvae):
+def test_a_folder_is_converted_from_files_of_these_names_and_contents(tmp_path, vdvae):
     source, other = tmp_path / "ema.th", tmp_path / "other.th"
     for path in (source, other):
         torch.save(vdvae.state_dict(), path)
@@ -131,6 +132,11 @@ def test_a_folder_is_converted_from_files_of_these_names_and_sizes(tmp_path, vdv
     assert is_converted(tmp_path / "vdvae", [source])
     assert not is_converted(tmp_path / "vdvae", [other])
     assert not is_converted(tmp_path / "vdvae", [source, other])
+    shutil.copy(source, other)
+    shutil.copy(other, source)  # at another time
+    assert is_converted(tmp_path / "vdvae", [source])
+    flip(source)
+    assert not is_converted(tmp_path / "vdvae", [source])
     source.write_bytes(b"another size")
     assert not is_converted(tmp_path / "vdvae", [source])
     source.unlink()  # which a user may, to make room
@@ -328,7 +334,9 @@ def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatil
 
 def test_clip_inside_versatile_diffusion_is_taken_out(tmp_path, versatile):
     path, _, clip = versatile
-    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}')
+    words = {"<start>": 0, "<end>": 1, "a": 2, "zebra": 3, "in": 4}
+    content = {"model": {"type": "WordLevel", "vocab": words, "unk_token": "a"}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
     same(load_clip(tmp_path / "clip").model.state_dict(), clip.state_dict())
     save_file({name: tensor.contiguous() for name, tensor in clip.state_dict().items()}, tmp_path / "model.safetensors")

@@ -9,11 +9,13 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import save_file
 
 from braindiffuser.errors import DependencyError
 from braindiffuser.networks.catalogue import ALL, SCORING_NETWORKS, PublishedFile
@@ -34,16 +36,33 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NOTE = "net.pth.sha256"
 
 
-class Server(BaseHTTPRequestHandler):
-    """Serves CONTENT, of an unknown length at `/short`, where 3 % of it are lost.
+SIZE = len(CONTENT)
+INSTEAD = {
+    "/page": b"<html>please log in</html>",
+    "/page-of-that-size": b"<html>please log in</html>".ljust(SIZE),
+    "/most": CONTENT[: SIZE * 6 // 10],
+    "/nearly-all": CONTENT[: -SIZE // 33],
+    "/longer": CONTENT + CONTENT[: SIZE // 33],
+    "/zeros": bytes(SIZE),
+    "/hole": CONTENT[: SIZE // 3] + bytes(4096) + CONTENT[SIZE // 3 + 4096 :],
+    "/half-twice": 2 * CONTENT[: SIZE // 2],
+    "/shifted": CONTENT[: SIZE // 2] + CONTENT[SIZE // 2 - 64 : -64],
+    "/range": CONTENT[SIZE // 33 :],
+    "/nothing": b"",
+}
+"""What a server sends as if it were CONTENT, with the length that it has."""
 
-    `/cut` breaks off halfway, `/page` is something else, and nothing is at `/none`.
+
+class Server(BaseHTTPRequestHandler):
+    """Serves CONTENT, or what INSTEAD has; of an unknown length at `/short`, where 3 % of it are lost.
+
+    `/cut` breaks off halfway, `/range` says that it is a part, and nothing is at `/none`.
     """
 
     def do_GET(self):
         self.server.asked.append(self.path)
-        body = b"<html>please log in</html>" if self.path == "/page" else CONTENT
-        self.send_response(404 if self.path == "/none" else 200)
+        body = INSTEAD.get(self.path, CONTENT)
+        self.send_response({"/none": 404, "/range": 206}.get(self.path, 200))
         if self.path != "/short":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -68,7 +87,11 @@ class Hub:
     """Stands in for hf_hub_download: writes bytes into local_dir, and may break off with half of them."""
 
     def __init__(self):
-        self.content, self.asked, self.breaks = CONTENT, [], False
+        self.content, self.asked, self.breaks, self.etag = CONTENT, [], False, "0" * 40
+
+    def facts(self, url):
+        assert url == ON_HUB.url
+        return SimpleNamespace(etag=self.etag)
 
     def __call__(self, repo_id, filename, *, revision, local_dir, tqdm_class):
         self.asked.append((repo_id, filename, revision))
@@ -88,6 +111,7 @@ class Hub:
 def hub(monkeypatch):
     stand_in = Hub()
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", stand_in)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", stand_in.facts)
     return stand_in
 
 
@@ -153,11 +177,37 @@ def test_a_file_of_another_size_than_published_is_thrown_away(place, tmp_path, m
     assert names_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["/cut", "/short", "/page", "/none"])
+@pytest.mark.parametrize("path", ["/cut", "/short", "/none", *INSTEAD])
 def test_nothing_is_left_of_a_download_that_failed(server, tmp_path, path):
     with pytest.raises(DependencyError, match=r"download by hand: http://127.*net\.pth"):
         download(file_at(server, path), tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", INSTEAD)
+def test_nothing_is_left_of_something_else_that_came_from_the_hub(hub, tmp_path, path):
+    hub.content = INSTEAD[path]
+    with pytest.raises(DependencyError, match=r"what was downloaded is not net\.pth"):
+        download(ON_HUB, tmp_path)
+    assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("etag", [None, "", "0" * 40, DIGEST])
+def test_the_hash_that_the_hub_states_is_compared(hub, tmp_path, etag):
+    hub.etag = "1" * 64
+    with pytest.raises(DependencyError, match=f"its SHA-256 begins {DIGEST[:8]}, expected 1111"):
+        download(ON_HUB, tmp_path)
+    assert names_in(tmp_path) == []
+    hub.etag = etag
+    assert download(ON_HUB, tmp_path).read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["net.pth", NOTE]
+
+
+def test_what_a_broken_download_left_is_not_a_beginning_of_the_next(server, tmp_path):
+    for name in (".unfinished-0123abcd-77-net.pth", "net.pth.part"):
+        (tmp_path / name).write_bytes(CONTENT[::-1])
+    assert download(file_at(server), tmp_path).read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["net.pth", "net.pth.part", NOTE]
 
 
 def test_a_download_from_the_hub_asks_for_the_revision_and_keeps_what_the_library_keeps(hub, tmp_path):
@@ -307,6 +357,29 @@ def test_a_file_without_a_known_hash_must_be_a_whole_file_of_tensors(hub, tmp_pa
     ):
         download(ON_HUB, tmp_path)
     assert names_in(tmp_path) == []
+
+
+def tensors_file(path):
+    """A file of tensors in each format, and the places between its tensors."""
+    tensors = {f"layer.{i}": torch.full((1000,), float(i + 1)) for i in range(200)}
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=path.suffix == ".pth")
+    raw = path.read_bytes()
+    return raw, [raw.index(tensor.numpy().tobytes()) for tensor in tensors.values()]
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pth", "net.th"])
+def test_a_file_that_is_cut_between_tensors_is_not_whole(tmp_path, name):
+    path = tmp_path / name
+    raw, places = tensors_file(path)
+    file = replace(ON_HUB, name=name, megabytes=len(raw) / 1e6)
+    check_file(path, file)
+    for place in sorted(places)[-2:]:  # within the tolerance of its size
+        path.write_bytes(raw[:place])
+        with pytest.raises(DependencyError, match="it is damaged, cut short or no checkpoint"):
+            check_file(path, file)
 
 
 # Folders

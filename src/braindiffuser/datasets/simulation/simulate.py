@@ -29,7 +29,7 @@ from braindiffuser.datasets.simulation import brain as brains
 from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, reason
 from braindiffuser.files import replacing
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
@@ -136,7 +136,7 @@ def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
         sizes = {str(name): int(size) for name, size in read_json(listed).items()}
     except (ValueError, TypeError) as error:
         raise RecordingError(
-            f"{listed} is damaged ({error}): remove this file, and the recording is written again"
+            f"{listed} is damaged ({reason(error)}): remove this file, and the recording is written again"
         ) from error
     changed = [name for name in sizes if (folder / name).is_file() and (folder / name).stat().st_size != sizes[name]]
     if changed:

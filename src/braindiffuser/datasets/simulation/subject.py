@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from braindiffuser.part import Settings
+from braindiffuser.part import Seed, Settings
 
 
 class SimulatedSubject(Settings):
@@ -31,7 +31,7 @@ class SimulatedSubject(Settings):
     n_higher: int = Field(1800, ge=1, description="Voxels of all other regions of nsdgeneral.")
     n_dropouts: int = Field(2, ge=0, description="Voxels of nsdgeneral that are invalid, and so 0, in one session.")
     size: int = Field(64, ge=16, description="Side of the pictures in pixels.")
-    seed: int = Field(0, ge=0, description="Seed of everything: pictures, order, brain, noise.")
+    seed: Seed = Field(0, description="Seed of everything: pictures, order, brain, noise.")
     betas_format: Literal["hdf5", "nii.gz"] = Field("hdf5", description="Format of the session files: hdf5 or nii.gz.")
 
     @model_validator(mode="after")

@@ -1,0 +1,107 @@
+"""Whether checkpoints fit each other, by their `config.json` alone: nothing is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from braindiffuser.networks.checkpoint_folders import read_config_of
+
+TOGETHER = "name checkpoints that were trained together"
+
+
+def side_of_clip(config: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """Return the entries of CLIP's "text" or "vision" side.
+
+    Published configs may give them twice, under another name, which transformers prefers.
+
+    Raises:
+        ValueError: if they are no mapping.
+    """
+    given = [config.get(f"{side}_config") or {}, config.get(f"{side}_config_dict") or {}]
+    if not all(isinstance(entries, Mapping) for entries in given):
+        raise ValueError(f"{side}_config is no mapping")
+    return {**given[0], **given[1]}
+
+
+def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
+    """Check that a checkpoint folder holds a CLIP model and a tokenizer that fits it.
+
+    Returns:
+        Side, "text" or "vision" → how many tokens it has, and their width, by its config.
+
+    Raises:
+        ValueError: naming the entry, the folder and what does not fit.
+    """
+    from braindiffuser.networks.tokenizers import read_tokenizer
+
+    content = read_config_of("CLIP", folder, entry)
+    try:
+        text, vision = side_of_clip(content, "text"), side_of_clip(content, "vision")
+        width = _count(content, "projection_dim", 512)
+        patches = _count(vision, "image_size", 224) // _count(vision, "patch_size", 32)
+        read_tokenizer(folder / "tokenizer.json", text)
+        return {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
+
+
+def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:
+    """Check that a dual-guided UNet denoises the latents that a KL autoencoder makes.
+
+    Args:
+        unet: checkpoint folder, which the entry `unet` names.
+        autoencoder: checkpoint folder, which the entry `autoencoder` names.
+
+    Returns:
+        "vision" and "text" → width of the tokens that the UNet takes.
+
+    Raises:
+        ValueError: naming an entry, its folder and what does not fit.
+    """
+    own = read_config_of("dual-guided UNet", unet, "unet")
+    other = read_config_of("KL autoencoder", autoencoder, "autoencoder")
+    try:
+        taken = _count(own, "in_channels", 4), _count(own, "sample_size", 64)
+        widths = {name: _count(own, f"{name}_dim", 768) for name in ("vision", "text")}
+    except ValueError as error:
+        raise ValueError(f"unet names {unet}, whose config.json cannot be used: {error}") from error
+    try:
+        _check_scaling(other)
+        made = _count(other, "latent_channels", 4), _count(other, "sample_size", 32) / 2 ** (_levels(other) - 1)
+    except ValueError as error:
+        raise ValueError(f"autoencoder names {autoencoder}, whose config.json cannot be used: {error}") from error
+    if taken != made:
+        raise ValueError(
+            f"unet names {unet}, which takes latents of {taken[0]} channels and {taken[1]} pixels a side, but the autoencoder "
+            f"{autoencoder} makes {made[0]} channels and {made[1]:g} pixels: {TOGETHER}"
+        )
+    return widths
+
+
+def _count(config: Mapping[str, Any], name: str, default: int) -> int:
+    found = config.get(name, default)
+    if type(found) is not int or found < 1:
+        raise ValueError(f"{name} is {found!r}, expected a whole number above 0")
+    return found
+
+
+def _levels(config: Mapping[str, Any]) -> int:
+    found = config.get("block_out_channels", [64])
+    if not isinstance(found, list) or not found:
+        raise ValueError(f"block_out_channels is {found!r}, expected a list")
+    return len(found)
+
+
+def _check_scaling(config: Mapping[str, Any]) -> None:
+    """Check that latents are only scaled, by a number above 0: our diffusion neither shifts them nor scales each channel."""
+    scale = config.get("scaling_factor", 1.0)
+    if type(scale) not in (int, float) or not 0 < scale < math.inf:
+        raise ValueError(f"scaling_factor is {scale!r}, expected a number above 0")
+    unknown = [name for name in ("shift_factor", "latents_mean", "latents_std") if config.get(name)]
+    if unknown:
+        raise ValueError(
+            f"it gives {unknown[0]}, but only autoencoders with nothing but a scaling_factor are supported"
+        )
