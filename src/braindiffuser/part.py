@@ -35,7 +35,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from braindiffuser.networks.checkpoint_folders import checkpoint_folder
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder, is_bundled
+from braindiffuser.paths import beside, expand
 
 __all__ = ["FolderPath", "Part", "Settings", "runtime"]
 
@@ -50,16 +51,18 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
-def _not_empty(path: Any) -> Any:
-    if path == "":
-        raise ValueError("is empty: name a folder")
-    return path
+def _read_path(path: Any) -> Any:
+    if isinstance(path, Path):  # not written in a file
+        return Path(expand(str(path)))
+    if not isinstance(path, str) or (path.strip() and is_bundled(path)):
+        return path
+    return beside(path)
 
 
 FolderPath = Annotated[
-    Path, BeforeValidator(_not_empty), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+    Path, BeforeValidator(_read_path), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
 ]
-"""Path of a folder. An empty text is refused: Python would take it for the working folder."""
+"""Path of a checkpoint folder: absolute, beside the file that names it, or a name that `checkpoint_folder` looks up."""
 
 
 class Settings(BaseModel):

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.files import state_of
+from braindiffuser.files import alone_in, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
@@ -264,17 +262,8 @@ class Run:
             )
         return recording
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = FileLock(self.results.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RunError(f"another process works in {self.results.folder}: wait until it ends") from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone_in(self.results.folder)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

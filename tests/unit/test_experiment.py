@@ -123,7 +123,7 @@ def test_what_is_neither_file_nor_preset_is_an_error(tmp_path):
     words = r"no file dmeo and no preset of that name; presets: brain-diffuser, demo"
     with pytest.raises(RunError, match=words):
         Experiment.load("dmeo")
-    with pytest.raises(RunError, match="no file"):
+    with pytest.raises(RunError, match="is a folder: name an experiment file or a preset"):
         Experiment.load(tmp_path)
 
 
