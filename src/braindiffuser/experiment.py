@@ -275,7 +275,8 @@ class Experiment(Settings):
 
 def _read(source: str | Path) -> Any:
     path = Path(source)
-    if not path.exists():
+    is_preset = str(source) in preset_names() and not path.is_file()
+    if is_preset or not path.exists():
         return _read_preset(str(source))
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no ordinary file"
