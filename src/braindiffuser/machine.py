@@ -73,6 +73,8 @@ def check_device(device: str) -> None:
         raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
     if kind not in ("cpu", "cuda", "mps"):
         raise RunError(f"networks cannot compute on {device!r}: choose cpu, cuda, cuda:1 …")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise RunError(f"device is {device}, but torch finds no GPU of Apple's: use --device cpu")
     if kind == "cuda" and index >= torch.cuda.device_count():
         raise RunError(
             f"device is {device}, but torch finds {torch.cuda.device_count()} GPUs: use --device cpu or another index"
@@ -100,7 +102,8 @@ def _peak_bytes(system: str) -> int:
     if system == "win32":
         import psutil
 
-        return int(psutil.Process().memory_info().peak_wset)
+        memory: Any = psutil.Process().memory_info()
+        return int(memory.peak_wset)
     status = Path("/proc/self/status")
     if system != "darwin" and status.exists():
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)

@@ -139,9 +139,11 @@ class Run:
         if stage not in stages():
             raise RunError(f"there is no stage {stage}; stages: {', '.join(stages())}")
         record = stages()[stage]
-        pending = [step for step in record.steps(self.experiment) if self.state(step) != "finished"]
+        steps = record.steps(self.experiment)
+        pending = [step for step in steps if self.state(step) != "finished"]
         if not pending:
-            self._progress(f"{stage} (already finished)", 1, 1)
+            why = "already finished" if steps else "nothing to do: the experiment asks for none"
+            self._progress(f"{stage} ({why})", 1, 1)
             return
         self._require(pending)
         check_configs(self.experiment)  # here, since it may take torch, which opening a run does without

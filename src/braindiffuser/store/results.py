@@ -180,7 +180,7 @@ class Store(Results):
         path = self._record_path(step)
         try:
             facts = path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None, {}
         version = facts.st_ino, facts.st_mtime_ns, facts.st_size
         if step not in self._parsed or self._parsed[step][0] != version:
