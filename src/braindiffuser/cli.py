@@ -28,7 +28,7 @@ from braindiffuser.extensions import import_modules
 from braindiffuser.files import alone_in
 from braindiffuser.part import Settings
 from braindiffuser.paths import expand
-from braindiffuser.system_errors import is_of_the_system, sentence
+from braindiffuser.system_errors import is_of_the_system, naming, sentence
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -113,6 +113,7 @@ With = Annotated[
 
 console = Console(stderr=True)
 CONTINUES = "the same command continues"
+OUTPUT = "the standard output"
 SIMULATED = SimulatedSubject()
 
 
@@ -256,7 +257,8 @@ def info(
 
     import_modules(modules)
     text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
-    typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
+    with naming(OUTPUT):
+        typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
 
 
 @app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")
@@ -285,12 +287,12 @@ def checkpoints(
         if convert:
             faults += convert_all(folder, lambda line: console.print(line, highlight=False, markup=False))
             faults += not_converted(folder) if not faults else []
-    _print_published(Console())
+    _print_published()
     if faults:
         raise BrainDiffuserError("\n".join(dict.fromkeys(faults)))
 
 
-def _print_published(out: Console) -> None:
+def _print_published() -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
     from braindiffuser.networks.checkpoint_folders import downloads_folder
     from braindiffuser.networks.downloads import find, has_size
@@ -311,7 +313,7 @@ def _print_published(out: Console) -> None:
     lines.append(
         f"Folder: {folder} (BRAINDIFFUSER_CHECKPOINTS names another); `braindiffuser checkpoints --download` downloads them"
     )
-    out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    _print("\n".join(lines))
 
 
 _add_stage_commands()
@@ -374,6 +376,12 @@ def _open(
     return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
 
 
+def _print(content: Any) -> None:
+    """Print results, as they are, to standard output."""
+    with naming(OUTPUT):
+        Console().print(content, highlight=False, markup=False, soft_wrap=isinstance(content, str))
+
+
 def _print_result(opened: Run) -> None:
     from rich.markdown import Markdown
 
@@ -381,9 +389,9 @@ def _print_result(opened: Run) -> None:
 
     page = opened.results.folder / "report" / "index.html"
     if opened.is_finished("evaluate"):
-        Console().print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+        _print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
     if opened.is_finished("report"):
-        Console().print(f"Page: {page}", highlight=False, soft_wrap=True, markup=False)
+        _print(f"Page: {page}")
 
 
 def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
@@ -398,7 +406,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
         check_scores_file(json_file)
     with _stoppable("nothing was written; the same command begins again"):
         scores = evaluate_folders(seen, made, profile, device=device)
-    Console().print(Markdown(scores_markdown(scores, FOLDERS)))
+    _print(Markdown(scores_markdown(scores, FOLDERS)))
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
     notes = [
         f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}"
