@@ -786,3 +786,14 @@ def test_without_a_home_folder_what_is_bundled_works_and_downloads_say_what_to_s
     assert "no home folder is known to keep checkpoints in: name one with BRAINDIFFUSER_CHECKPOINTS" in words_of(result)
     assert result.exit_code == 1
     assert not list(tmp_path.iterdir())
+
+
+# Logs
+
+
+def test_a_log_takes_colours_but_no_moving_bars():
+    code = "from braindiffuser.cli import _progress\nwith _progress() as p:\n    p('averaging', 0, 9); p('averaging', 9, 9)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"FORCE_COLOR": "1"}
+    )
+    assert result.stderr.decode() == "averaging: 9\n"
