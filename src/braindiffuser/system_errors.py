@@ -55,8 +55,10 @@ _REMEDIES = {getattr(errno, name): said for name, said in _BY_NAME.items() if ha
 """Number of an error → why and what to do; Windows lacks some of the names."""
 _OF_WINDOWS = {32: _LOCKED, 33: _LOCKED}
 """The same for numbers of Windows' own: both come as EACCES there, but mean that another program has the file open."""
-_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)")
-"""How libraries in Rust, such as safetensors, quote the operating system."""
+_BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|errno = (\d+), error message")
+"""How libraries in Rust, such as safetensors, and HDF5 quote the operating system."""
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+"""How numpy says that an array did not fit the disk; it does not tell the cause."""
 
 
 def is_of_the_system(error: BaseException) -> bool:
@@ -105,7 +107,15 @@ def naming(path: object) -> Iterator[None]:
             if error.filename is None:
                 error.filename = str(path)
             raise
-        quoted = _BY_LIBRARIES.search(str(error))
-        if quoted is None or type(error).__module__.partition(".")[0] == "braindiffuser":
+        number = _quoted_number(error)
+        if number is None or type(error).__module__.partition(".")[0] == "braindiffuser":
             raise
-        raise OSError(int(quoted[1]), os.strerror(int(quoted[1])), str(path)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _quoted_number(error: Exception) -> int | None:
+    """Return the operating system's number in a message of a library; None if it quotes none."""
+    if _CUT_SHORT.search(str(error)):
+        return errno.ENOSPC
+    quoted = _BY_LIBRARIES.search(str(error))
+    return int(quoted[1] or quoted[2]) if quoted else None
