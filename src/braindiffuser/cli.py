@@ -45,9 +45,14 @@ class _Commands(TyperGroup):
                 _fail(f"the value after {given.strip() or before} is empty: give one, or leave the option out")
         return super().parse_args(ctx, args)
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Read the command line and run a command; whatever is expected to go wrong is one sentence."""
+        with _errors_as_sentences():
+            return super().main(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; whatever is expected to go wrong is one sentence."""
-        with _stoppable("nothing was changed"), _errors_as_sentences():
+        """Run a command; Ctrl-C is one sentence."""
+        with _stoppable("nothing was changed"):
             return super().invoke(ctx)
 
 
@@ -63,7 +68,7 @@ def _expanded(value: Any) -> Any:
 
 def _print_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"braindiffuser {__version__}")
+        _print(f"braindiffuser {__version__}")
         raise typer.Exit
     return asked
 
@@ -257,6 +262,8 @@ def info(
 
     import_modules(modules)
     text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
+    if sys.stdout is None:
+        raise RunError("there is no standard output to print to: it was closed")
     with naming(OUTPUT):
         typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
 

@@ -547,7 +547,25 @@ def command(arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--schema"], ["checkpoints"]])
+def test_a_closed_output_is_said():
+    closed = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m braindiffuser info >&-', sys.executable], capture_output=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (1, b"error: there is no standard output to print to: it was closed\n")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["checkpoints"], ["--version"], ["run", "--help"]])
+def test_output_into_a_pipe_that_was_closed_is_no_success_and_no_traceback(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as pipe:  # noqa: PTH123  of a descriptor
+        result = subprocess.run(
+            [sys.executable, "-m", "braindiffuser", *arguments], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--schema"], ["checkpoints"], ["--version"]])
 def test_output_that_cannot_be_written_is_said(arguments):
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
