@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -28,6 +28,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     WithJsonSchema,
     model_serializer,
@@ -60,7 +61,10 @@ def _read_path(path: Any) -> Any:
 
 
 FolderPath = Annotated[
-    Path, BeforeValidator(_read_path), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+    Path,
+    BeforeValidator(_read_path),
+    PlainSerializer(PurePath.as_posix, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "path", "minLength": 1}),
 ]
 """Path of a checkpoint folder: absolute, beside the file that names it, or a name that `checkpoint_folder` looks up."""
 
@@ -271,7 +275,7 @@ def _influences(value: Any, device: str) -> Any:
         return {str(key): _influences(entry, device) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [_influences(entry, device) for entry in value]
-    return str(value) if isinstance(value, Path) else value
+    return value.as_posix() if isinstance(value, PurePath) else value
 
 
 def _reworded(fault: Any, settings: type[Settings]) -> InitErrorDetails:

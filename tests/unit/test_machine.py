@@ -38,6 +38,14 @@ def test_a_gpu_that_is_not_there_is_named_with_a_remedy(device, n_gpus, monkeypa
         check_device(device)
 
 
+def test_apples_gpu_is_looked_for(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    check_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(RunError, match="device is mps, but torch finds no GPU of Apple's: use --device cpu"):
+        check_device("mps")
+
+
 @pytest.mark.parametrize("device", ["abacus", "cuda:one", "gpu", "cuda:-1", ""])
 def test_words_that_name_no_device_are_answered_with_examples(device):
     with pytest.raises(RunError, match=f"there is no device '{device}': choose cpu, cuda, cuda:1 …"):

@@ -351,7 +351,9 @@ class Store(Results):
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
         with replacing(self.folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(
+                text.encode("utf-8")
+            )  # Windows would end lines otherwise, and the hash of the text not fit
 
     @property
     def manifest(self) -> dict[str, Any]:
