@@ -10,6 +10,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import stages
 from braindiffuser.store.results import Store
+from braindiffuser.system_errors import sentence
 
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
@@ -105,8 +106,10 @@ def check_configs(experiment: Experiment) -> None:
     for name, part in experiment.parts.items():
         try:
             part.check_configs()
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise RunError(f"{name}.{error}") from error
+        except OSError as error:
+            raise RunError(f"{name}: {sentence(error)}") from error
 
 
 def check_links(folder: Path) -> None:

@@ -590,6 +590,13 @@ def test_a_file_is_utf_8_whatever_the_terminal_shows(encoding, tmp_path):
     assert b"Traceback" not in failed.stderr
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_scores_are_printed_whatever_the_terminal_shows(encoding, folders):
+    printed = command(["evaluate", "seen", "made", "--profile", "pixels"], PYTHONIOENCODING=encoding)
+    assert (printed.returncode, printed.stderr) == (0, b"")
+    assert b"PixCorr \\u2191" in printed.stdout
+
+
 def test_a_path_of_an_option_is_expanded_where_shells_leave_it(asked, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LAB", str(tmp_path / "lab"))
