@@ -29,7 +29,7 @@ def downloads_folder() -> Path:
     try:
         return Path(expand(named)) if named else user_cache() / "braindiffuser"
     except ValueError as error:
-        raise DependencyError(f"BRAINDIFFUSER_CHECKPOINTS {error}") from error
+        raise DependencyError(f"the environment variable BRAINDIFFUSER_CHECKPOINTS {error}") from error
 
 
 def user_cache() -> Path:
