@@ -112,12 +112,12 @@ class Run:
         return all(self.state(step) == "finished" for step in self.steps(stage))
 
     def _settle_stale(self, overwrite: bool) -> None:
-        """Raise if results other than the page are stale; with `overwrite`, record that they may be replaced."""
+        """Raise if results are stale, but for a page of another name; with `overwrite`, record that they may be replaced."""
         states = {step: self.state(step) for step in self.steps()}
         stale = [step for step, state in states.items() if state == "stale"]
         asked = [
-            step for step in stale if step.stage != "report"
-        ]  # the page alone is made in seconds from stored numbers
+            step for step in stale if step.stage != "report" or not self.states.reasons(step)
+        ]  # another name is none
         if asked and not overwrite:
             reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
