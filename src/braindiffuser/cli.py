@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -23,7 +25,10 @@ from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError, reason
 from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
 from braindiffuser.extensions import import_modules
+from braindiffuser.files import alone_in
 from braindiffuser.part import Settings
+from braindiffuser.paths import expand
+from braindiffuser.system_errors import is_of_the_system, naming, sentence
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -36,14 +41,34 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse empty values: an empty path would be the working folder."""
         for before, given in zip(["braindiffuser", *args], args, strict=False):
-            if given == "" or re.fullmatch("--[a-z-]+=", given):
-                _fail(f"the value after {given or before} is empty: give one, or leave the option out")
+            if not given.strip() or re.fullmatch(r"--[a-z-]+=\s*", given):
+                _fail(f"the value after {given.strip() or before} is empty: give one, or leave the option out")
         return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Read the command line and run a command; whatever is expected to go wrong is one sentence."""
+        with _errors_as_sentences():
+            return super().main(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; Ctrl-C is one sentence."""
+        with _stoppable("nothing was changed"):
+            return super().invoke(ctx)
+
+
+def _expanded(value: Any) -> Any:
+    """Replace `~` and `$VARIABLE` in a path that an option gives; shells leave them in `--out=~/run`."""
+    if value is None:
+        return None
+    try:
+        return type(value)(expand(str(value)))
+    except ValueError as error:
+        raise RunError(f"{value} {error}") from error
 
 
 def _print_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"braindiffuser {__version__}")
+        _print(f"braindiffuser {__version__}")
         raise typer.Exit
     return asked
 
@@ -63,16 +88,17 @@ def _entry(settings: type[Settings], name: str, *flags: str, **limits: Any) -> A
     return typer.Option(*flags, help=settings.model_fields[name].description, **limits)
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder of the run; made if it does not exist.")]
+Out = Annotated[Path, typer.Option("--out", callback=_expanded, help="Folder of the run; made if it does not exist.")]
 Config = Annotated[
     str | None,
     typer.Option(
         "--config",
         "--preset",
+        callback=_expanded,
         help="An experiment file, or the name of a preset; default: the experiment stored in --out, otherwise demo.",
     ),
 ]
-Nsd = Annotated[Path | None, _entry(NSD, "root", "--nsd")]
+Nsd = Annotated[Path | None, _entry(NSD, "root", "--nsd", callback=_expanded)]
 Subject = Annotated[int | None, _entry(NSD, "subject", "--subject", min=1, max=8)]
 Device = Annotated[str | None, _entry(Experiment, "device", "--device")]
 Overwrite = Annotated[
@@ -91,6 +117,8 @@ With = Annotated[
 ]
 
 console = Console(stderr=True)
+CONTINUES = "the same command continues"
+OUTPUT = "the standard output"
 SIMULATED = SimulatedSubject()
 
 
@@ -141,15 +169,18 @@ app.command(
 )
 def evaluate(
     seen: Annotated[
-        Path | None, typer.Argument(help="Folder of stimuli (scores two folders instead of a run).")
+        Path | None, typer.Argument(callback=_expanded, help="Folder of stimuli (scores two folders instead of a run).")
     ] = None,
-    made: Annotated[Path | None, typer.Argument(help="Folder of reconstructions, with the same file names.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    made: Annotated[
+        Path | None, typer.Argument(callback=_expanded, help="Folder of reconstructions, with the same file names.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", callback=_expanded, help="Folder of the run.")] = None,
     config: Config = None,
     overwrite: Overwrite = False,
     profile: Annotated[str | None, _entry(EvaluationConfig, "profile", "--profile")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the scores to this JSON file (two folders only).")
+        Path | None,
+        typer.Option("--json", callback=_expanded, help="Also write the scores to this JSON file (two folders only)."),
     ] = None,
     device: Device = None,
     modules: With = None,
@@ -182,7 +213,7 @@ def _add_stage_commands() -> None:
     epilog="Example: **braindiffuser simulate data/simulated --train-pictures 280 --test-pictures 40 --seed 3**"
 )
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="Folder to write the recording to.")],
+    folder: Annotated[Path, typer.Argument(callback=_expanded, help="Folder to write the recording to.")],
     train_pictures: Annotated[int, _entry(SimulatedSubject, "n_train", "--train-pictures")] = SIMULATED.n_train,
     test_pictures: Annotated[int, _entry(SimulatedSubject, "n_test", "--test-pictures")] = SIMULATED.n_test,
     trials_per_session: Annotated[
@@ -193,22 +224,24 @@ def simulate(
     betas_format: Annotated[str, _entry(SimulatedSubject, "betas_format", "--betas-format")] = SIMULATED.betas_format,
 ) -> None:
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
-    with _errors_as_sentences():
-        from braindiffuser.datasets.simulation.simulate import simulate as write_recording
+    from braindiffuser.datasets.simulation.simulate import is_complete
+    from braindiffuser.datasets.simulation.simulate import simulate as write_recording
 
-        settings = SimulatedSubject.model_validate(
-            {
-                "subject": subject,
-                "n_train": train_pictures,
-                "n_test": test_pictures,
-                "trials_per_session": trials_per_session,
-                "seed": seed,
-                "betas_format": betas_format,
-            }
-        )
-        with _progress() as progress:
-            written = write_recording(folder, settings, progress)
-    console.print(f"{written} holds subject {subject}", markup=False, highlight=False, soft_wrap=True)
+    settings = SimulatedSubject.model_validate(
+        {
+            "subject": subject,
+            "n_train": train_pictures,
+            "n_test": test_pictures,
+            "trials_per_session": trials_per_session,
+            "seed": seed,
+            "betas_format": betas_format,
+        }
+    )
+    if not is_complete(folder, settings):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _stoppable(CONTINUES), alone_in(folder), _progress() as progress:
+            write_recording(folder, settings, progress)
+    console.print(f"{folder} holds subject {subject}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(
@@ -216,19 +249,23 @@ def simulate(
     "**braindiffuser run --config mine.yaml --out runs/mine**"
 )
 def info(
-    config: Annotated[str, typer.Option("--config", "--preset", help="A preset or an experiment file.")] = "demo",
+    config: Annotated[
+        str, typer.Option("--config", "--preset", callback=_expanded, help="A preset or an experiment file.")
+    ] = "demo",
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of experiment files instead.")
     ] = False,
     modules: With = None,
 ) -> None:
     """Print an experiment as a commented file to edit, and which checkpoints are installed."""
-    with _errors_as_sentences():
-        from braindiffuser.experiment_file import experiment_schema, starting_file
+    from braindiffuser.experiment_file import experiment_schema, starting_file
 
-        import_modules(modules)
-        text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
-    typer.echo(text)
+    import_modules(modules)
+    text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
+    if sys.stdout is None:
+        raise RunError("there is no standard output to print to: it was closed")
+    with naming(OUTPUT):
+        typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
 
 
 @app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")
@@ -244,22 +281,25 @@ def checkpoints(
     ] = False,
 ) -> None:
     """Show the published checkpoints that the preset brain-diffuser needs; download and convert them."""
-    with _errors_as_sentences():
-        from braindiffuser.networks.checkpoint_folders import downloads_folder
-        from braindiffuser.networks.published import convert_all, download_all
+    from braindiffuser.networks.checkpoint_folders import downloads_folder
+    from braindiffuser.networks.published import convert_all, download_all, not_converted
 
-        faults = []
+    folder, faults = downloads_folder(), []
+    if folder.exists() and not folder.is_dir():
+        raise BrainDiffuserError(f"{folder} is a file: name a folder with BRAINDIFFUSER_CHECKPOINTS")
+    with _stoppable(f"{CONTINUES}; a file that was being downloaded or converted begins again"):
         if download:
             with _progress() as progress:
-                faults += download_all(downloads_folder(), progress)
+                faults += download_all(folder, progress)
         if convert:
-            faults += convert_all(downloads_folder(), lambda line: console.print(line, highlight=False, markup=False))
-        _print_published(Console())
-        if faults:
-            raise BrainDiffuserError("\n".join(dict.fromkeys(faults)))
+            faults += convert_all(folder, lambda line: console.print(line, highlight=False, markup=False))
+            faults += not_converted(folder) if not faults else []
+    _print_published()
+    if faults:
+        raise BrainDiffuserError("\n".join(dict.fromkeys(faults)))
 
 
-def _print_published(out: Console) -> None:
+def _print_published() -> None:
     """Print each published file: here or missing, size, name, purpose, licence, URL."""
     from braindiffuser.networks.checkpoint_folders import downloads_folder
     from braindiffuser.networks.downloads import find, has_size
@@ -280,7 +320,7 @@ def _print_published(out: Console) -> None:
     lines.append(
         f"Folder: {folder} (BRAINDIFFUSER_CHECKPOINTS names another); `braindiffuser checkpoints --download` downloads them"
     )
-    out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    _print("\n".join(lines))
 
 
 _add_stage_commands()
@@ -290,7 +330,10 @@ def main() -> None:
     """Entry point of `braindiffuser`."""
     for stream in (sys.stdout, sys.stderr):  # a log shows each line when it is written
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # of characters that it cannot show
+    stop = _stop_once()
+    for number in (signal.SIGINT, signal.SIGTERM):  # clusters end a job by SIGTERM
+        signal.signal(number, stop)
     app()
 
 
@@ -312,17 +355,13 @@ def _run(
     choices: dict[str, Any] | None = None,
     modules: list[str] | None = None,
 ) -> None:
-    with _errors_as_sentences(), _progress() as progress:
+    with _stoppable(CONTINUES), _progress() as progress:
         import_modules(modules)
         opened = _open(out, config, overwrite, stage, progress, choices or {})
-        try:
-            if stage is None:
-                opened.run_all()
-            else:
-                opened.do(stage)
-        except KeyboardInterrupt:
-            console.print("stopped: the same command continues", highlight=False)
-            sys.exit(130)
+        if stage is None:
+            opened.run_all()
+        else:
+            opened.do(stage)
     _print_result(opened)
 
 
@@ -344,6 +383,12 @@ def _open(
     return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
 
 
+def _print(content: Any) -> None:
+    """Print results, as they are, to standard output."""
+    with naming(OUTPUT):
+        Console().print(content, highlight=False, markup=False, soft_wrap=isinstance(content, str))
+
+
 def _print_result(opened: Run) -> None:
     from rich.markdown import Markdown
 
@@ -351,24 +396,24 @@ def _print_result(opened: Run) -> None:
 
     page = opened.results.folder / "report" / "index.html"
     if opened.is_finished("evaluate"):
-        Console().print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+        _print(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
     if opened.is_finished("report"):
-        Console().print(f"Page: {page}", highlight=False, soft_wrap=True, markup=False)
+        _print(f"Page: {page}")
 
 
 def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
     from rich.markdown import Markdown
 
-    with _errors_as_sentences():
-        from braindiffuser.machine import check_device
-        from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
-        from braindiffuser.report.tables import FOLDERS, scores_markdown
+    from braindiffuser.machine import check_device
+    from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
+    from braindiffuser.report.tables import FOLDERS, scores_markdown
 
-        check_device(device)
-        if json_file is not None:
-            check_scores_file(json_file)
+    check_device(device)
+    if json_file is not None:
+        check_scores_file(json_file)
+    with _stoppable("nothing was written; the same command begins again"):
         scores = evaluate_folders(seen, made, profile, device=device)
-    Console().print(Markdown(scores_markdown(scores, FOLDERS)))
+    _print(Markdown(scores_markdown(scores, FOLDERS)))
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
     notes = [
         f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}"
@@ -381,8 +426,7 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     for note in notes:
         console.print(note, style="yellow", soft_wrap=True, markup=False)
     if json_file is not None:
-        with _errors_as_sentences():
-            write_scores(scores, json_file)
+        write_scores(scores, json_file)
 
 
 @contextmanager
@@ -394,16 +438,43 @@ def _errors_as_sentences() -> Iterator[None]:
         _fail(str(error))
     except ValidationError as error:
         _fail(list_faults(error))
+    except BrokenPipeError:  # of `| head`; typer ends the command
+        raise
     except OSError as error:
-        _fail(f"{error.filename or 'a file'} cannot be read or written: {error.strerror or error}")
+        _fail(sentence(error) if is_of_the_system(error) else f"a file cannot be read or written: {error}")
     except MemoryError as error:
         _fail(f"memory ran out ({reason(error)}): free memory that other programs use")
     except EOFError as error:
         _fail(f"a file ends too early: {reason(error)}")
 
 
+@contextmanager
+def _stoppable(then: str) -> Iterator[None]:
+    """On Ctrl-C say in one sentence what the same command does next time; exit with 130, or 143 on SIGTERM."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        with suppress(OSError):
+            console.print(f"stopped: {then}", highlight=False, soft_wrap=True)
+        sys.exit(128 + int(*error.args or (signal.SIGINT,)))
+
+
+def _stop_once(patience: float = 1.0) -> Callable[[int, object], None]:
+    """Return a handler of signals that raises KeyboardInterrupt, but not again within `patience` seconds."""
+    last = -patience
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal last
+        earlier, last = last, time.monotonic()
+        if last - earlier > patience:
+            raise KeyboardInterrupt(number)
+
+    return stop
+
+
 def _fail(message: str) -> NoReturn:
-    console.print(Text.assemble(("error: ", "bold red"), message), highlight=False, soft_wrap=True)
+    with suppress(OSError):  # a log on a full disk takes no more
+        console.print(Text.assemble(("error: ", "bold red"), message), highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
@@ -418,7 +489,8 @@ def _progress() -> Iterator[Progress]:
         rich.TimeElapsedColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(*columns, console=console) as bars:
+    forced = console.is_terminal and not console.file.isatty()  # FORCE_COLOR: a log takes colours, but no moving bars
+    with rich.Progress(*columns, console=console, disable=forced) as bars:
         tasks: dict[str, TaskID] = {}
 
         def report(label: str, done: int, total: int) -> None:
@@ -427,7 +499,7 @@ def _progress() -> Iterator[Progress]:
                 return
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total)
-                if not console.is_terminal:  # where no bar is drawn
+                if forced or not console.is_terminal:  # where no bar is drawn
                     console.print(f"{label}: {total}", markup=False, highlight=False, soft_wrap=True)
             bars.update(tasks[label], completed=done, total=total)
 

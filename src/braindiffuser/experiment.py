@@ -5,7 +5,9 @@ Loading one imports no network library, so that a mistake in a file is reported 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -27,11 +29,24 @@ from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
 from braindiffuser.part import Part, Seed, Settings, as_part, runtime
+from braindiffuser.paths import written_in
 from braindiffuser.plain_data import as_yaml, hash_json, read_yaml
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
-EntryName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+LARGEST_FILE = 10_000_000
+"""Bytes of the largest file that is read as an experiment."""
+RESERVED = re.compile("con|prn|aux|nul|(com|lpt)[0-9]")
+"""Names that no file on Windows can have, whatever its suffix."""
+
+
+def _file_name(name: str) -> str:
+    if RESERVED.fullmatch(name):
+        raise ValueError(f"{name} is the name of a device on Windows, and files are named so: choose another name")
+    return name
+
+
+EntryName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_file_name)]
 """Name of a target group, which its files are named by, or of a further metric."""
 
 
@@ -199,24 +214,29 @@ class Experiment(Settings):
     def load(cls, source: str | Path) -> Experiment:
         """Read an experiment from a YAML file, or a bundled preset by its name.
 
-        A file may begin from a preset (`preset: brain-diffuser`) and state only what differs.
+        A file may begin from a preset (`preset: brain-diffuser`) and state only what differs. Its relative paths count from
+        its own folder.
 
         Raises:
             RunError: if there is no such preset or file, it is no YAML, a key is given twice, or an entry is unknown or out of
                 range; the message lists all faults.
         """
-        content = _read(source)
+        content, file = _read(source), Path(source)
         if not isinstance(content, Mapping):
             raise RunError(f"{source} is not an experiment: it holds no entries, such as preset: demo")
+        own_paths = written_in(file) if file.is_file() else nullcontext()
         try:
             if "preset" not in content:
-                return cls.model_validate(content)
+                with own_paths:
+                    return cls.model_validate(content)
             preset, known = content["preset"], preset_names()
             if preset not in known:
                 found = "empty" if preset is None else preset
                 raise RunError(f"{source} is not an experiment: preset must be {' or '.join(known)}, but is {found}")
             changes = {key: value for key, value in content.items() if key != "preset"}
-            return cls.model_validate(_read_preset(preset)).changed(changes)
+            begun = cls.model_validate(_read_preset(preset))
+            with own_paths:
+                return begun.changed(changes)
         except ValidationError as error:
             raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
 
@@ -242,17 +262,30 @@ class Experiment(Settings):
 
     @property
     def uid(self) -> str:
-        """NAME-xxxxxxxx: the name and a hash of all settings that results depend on; of checkpoints only names enter."""
+        """NAME-xxxxxxxx: the name and a hash of all settings that results depend on; of checkpoints only names enter.
+
+        Where folders lie does not: of an absolute path the last name enters.
+        """
         content = {key: value for key, value in self.influences(self.device).items() if key != "name"}
         parts = self.parts.items()
-        named = {f"{name}.{entry}": str(getattr(part, entry)) for name, part in parts for entry in part.folder_entries}
+        folders = {f"{name}.{entry}": getattr(part, entry) for name, part in parts for entry in part.folder_entries}
+        named = {entry: path.name if path.is_absolute() else path.as_posix() for entry, path in folders.items()}
         return f"{self.name}-{hash_json([content, named])[:8]}"
 
 
 def _read(source: str | Path) -> Any:
     path = Path(source)
-    if not path.is_file():
+    is_preset = str(source) in preset_names() and not path.is_file()
+    if is_preset or not path.exists():
         return _read_preset(str(source))
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no ordinary file"
+        raise RunError(f"{source} is {what}: name an experiment file or a preset ({', '.join(preset_names())})")
+    if path.stat().st_size > LARGEST_FILE:
+        raise RunError(
+            f"{source} is not an experiment: it has {path.stat().st_size / 1e6:,.0f} MB, and an experiment file a few kB: "
+            "name another file"
+        )
     return _parse(path.read_bytes(), str(source))
 
 

@@ -38,6 +38,7 @@ def starting_file(experiment: Experiment) -> str:
     above = [
         f"braindiffuser {__version__}; presets: {', '.join(preset_names())}",
         " ".join(["Run this file: braindiffuser run --config FILE --out RUN", *(f"--with {name}" for name in modules)]),
+        "Paths: ~, $NAME and ${NAME} are replaced; relative ones count from the folder of this file",
         *(f"Checkpoint {name} is here: {size / 1e6:.1f} MB" for name, size in sizes.items()),
         *(f"Checkpoint {name} is missing, expected at {path}" for name, path in files.items() if name not in sizes),
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from traceback import extract_tb, format_exception_only
@@ -17,15 +19,20 @@ def import_modules(names: Sequence[str] | None) -> None:
     Raises:
         RunError: if there is no such module, or it fails; names the line.
     """
-    if names:
-        sys.path.append(str(Path.cwd()))
-    for name in names or ():
+    if not names:
+        return
+    folder = Path.cwd()
+    sys.path.append(str(folder))
+    for name in names:
         try:
-            import_module(name)
+            with redirect_stdout(sys.stderr):  # what a module prints is no part of this command's output
+                import_module(name)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a module may also call sys.exit()
             raise RunError(f"--with {name} cannot be imported: {_fault_of_import(error)}") from error
+        finally:
+            os.chdir(folder)  # in case the module went elsewhere: paths of this command count from here
 
 
 def _fault_of_import(error: BaseException) -> str:

@@ -8,14 +8,18 @@ import os
 import platform
 import re
 import shutil
+import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from braindiffuser.errors import RunError
+from braindiffuser.system_errors import naming, sentence
 
 
 def _processes_known_here() -> str:
@@ -30,17 +34,25 @@ UNFINISHED = ".unfinished-"
 _MACHINE = f"{zlib.crc32(f'{platform.node()} {_processes_known_here()}'.encode()):08x}"
 LEFTOVER = re.compile(rf"{re.escape(UNFINISHED)}(?P<machine>[0-9a-f]{{8}})-(?P<process>\d{{1,9}})-.+", re.DOTALL)
 """Names that `replacing` gives, with machine and process, so that files left by killed processes can be recognised."""
+LOCK = ".lock"
+"""File by which a process keeps others out of a folder; the lock ends with the process, the file stays."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; on success it is flushed and renamed to `path`."""
+    """Yield a temporary path; on success it is flushed and renamed to `path`.
+
+    Raises:
+        OSError: if it cannot be written; names `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.resolve())
-    beside = path.with_name(f"{UNFINISHED}{_MACHINE}-{os.getpid()}-{path.name}")
+    name = path.name if len(path.name) < 64 else f"{zlib.crc32(os.fsencode(path.name)):08x}{path.name[-32:]}"
+    beside = path.with_name(f"{UNFINISHED}{_MACHINE}-{os.getpid()}-{name}")
     try:
-        yield beside
-        sync(beside)
+        with naming(path):
+            yield beside
+            sync(beside)
         beside.replace(path)
         sync(path.parent)
     finally:
@@ -98,13 +110,61 @@ def _is_alive(process: int) -> bool:
     return process == os.getpid() or psutil.pid_exists(process)
 
 
-def sync(path: Path) -> None:
-    """Call fsync on a file, or on a folder's entries."""
-    descriptor = os.open(path, os.O_RDONLY)
+def sync(path: Path, system: str = os.name) -> None:
+    """Call fsync on a file, or on a folder's entries where the system can.
+
+    Args:
+        path: of the file or folder.
+        system: as `os.name` calls it. Windows ("nt") opens no folder, and flushes only files that are open for writing.
+    """
+    is_folder, is_windows = path.is_dir(), system == "nt"
+    if is_folder and is_windows:
+        return
+    descriptor = os.open(path, (os.O_RDWR if is_windows else os.O_RDONLY) | getattr(os, "O_BINARY", 0))
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)):  # some network disks
+            raise
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path, wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Keep other processes out of a folder while this one writes there. A process that was killed keeps nobody out.
+
+    Args:
+        folder: must exist.
+        wait: called before waiting for another process; None: do not wait.
+
+    Raises:
+        RunError: if another process works there, and `wait` is None; or if the disk has no file locks.
+        OSError: if the lock's file cannot be made.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "flock not supported")  # filelock would take one that outlives its process
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if wait is None:
+                    raise RunError(f"another process works in {folder}: wait until it ends") from None
+                wait()
+                lock.acquire()
+    except (NotImplementedError, UserWarning) as error:
+        raise RunError(sentence(OSError(errno.ENOLCK, "no locks"), folder / LOCK)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise RunError(sentence(OSError(errno.ENOLCK, "no locks"), folder / LOCK)) from error
+        error.filename = error.filename or str(folder / LOCK)
+        raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class FileState(NamedTuple):
@@ -194,7 +254,7 @@ def as_states(content: Any, source: object = "a list of files") -> dict[str, Fil
     """
     if not isinstance(content, Mapping) or not all(_is_state(state) for state in content.values()):
         raise RunError(f"{source} is damaged: it does not give size, hash and two times for each name")
-    outside = [name for name in content if name.startswith("/") or ".." in name.split("/")]
+    outside = [name for name in content if PurePath(name).anchor or ".." in PurePath(name).parts]
     if outside:
         raise RunError(
             f"{source} names {outside[0]}, which lies outside its folder: this run folder was altered; use another"

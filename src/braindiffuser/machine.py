@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,20 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of `PACKAGES`."""
+    """Return the versions of Python and of `PACKAGES`; "unknown" for one that was installed under another name."""
     return dict(_installed())
 
 
 @cache
 def _installed() -> tuple[tuple[str, str], ...]:
-    return (("python", platform.python_version()), *((name, version(name)) for name in PACKAGES))
+    return (("python", platform.python_version()), *((name, _version(name)) for name in PACKAGES))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package) or "unknown"  # importlib.metadata returns None where a folder is left of an old install
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def machine() -> dict[str, Any]:
@@ -65,6 +73,8 @@ def check_device(device: str) -> None:
         raise RunError(f"there is no device {device!r}: choose cpu, cuda, cuda:1 …") from error
     if kind not in ("cpu", "cuda", "mps"):
         raise RunError(f"networks cannot compute on {device!r}: choose cpu, cuda, cuda:1 …")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise RunError(f"device is {device}, but torch finds no GPU of Apple's: use --device cpu")
     if kind == "cuda" and index >= torch.cuda.device_count():
         raise RunError(
             f"device is {device}, but torch finds {torch.cuda.device_count()} GPUs: use --device cpu or another index"
@@ -79,12 +89,27 @@ def reset_peak_memory() -> None:
         return
 
 
-def peak_memory_gb() -> float:
-    """Return the largest resident memory since `reset_peak_memory`, in GiB."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        return round(int(lines["VmHWM"].split()[0]) / 2**20, 3)
-    import resource  # not on every system
+def peak_memory_gb(system: str = sys.platform) -> float:
+    """Return the largest resident memory since `reset_peak_memory`, in GiB.
 
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+    Args:
+        system: as `sys.platform` calls it.
+    """
+    return round(_peak_bytes(system) / 2**30, 3)
+
+
+def _peak_bytes(system: str) -> int:
+    if system == "win32":
+        import psutil
+
+        memory: Any = psutil.Process().memory_info()
+        return int(memory.peak_wset)
+    status = Path("/proc/self/status")
+    if system != "darwin" and status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        if "VmHWM" in lines:  # which some containers leave out
+            return 1024 * int(lines["VmHWM"].split()[0])
+    import resource  # which Windows lacks
+
+    unit = 1 if system == "darwin" else 1024  # macOS counts bytes
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

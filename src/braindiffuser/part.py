@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
@@ -28,6 +28,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     WithJsonSchema,
     model_serializer,
@@ -35,7 +36,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from braindiffuser.networks.checkpoint_folders import checkpoint_folder
+from braindiffuser.networks.checkpoint_folders import checkpoint_folder, is_bundled
+from braindiffuser.paths import beside, expand
 
 __all__ = ["FolderPath", "Part", "Seed", "Settings", "runtime"]
 
@@ -50,16 +52,21 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
     return Field(default, description=description, json_schema_extra={RUNTIME: True}, **limits)
 
 
-def _not_empty(path: Any) -> Any:
-    if path == "":
-        raise ValueError("is empty: name a folder")
-    return path
+def _read_path(path: Any) -> Any:
+    if isinstance(path, Path):  # not written in a file
+        return Path(expand(str(path)))
+    if not isinstance(path, str) or (path.strip() and is_bundled(path)):
+        return path
+    return beside(path)
 
 
 FolderPath = Annotated[
-    Path, BeforeValidator(_not_empty), WithJsonSchema({"type": "string", "format": "path", "minLength": 1})
+    Path,
+    BeforeValidator(_read_path),
+    PlainSerializer(PurePath.as_posix, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "path", "minLength": 1}),
 ]
-"""Path of a folder. An empty text is refused: Python would take it for the working folder."""
+"""Path of a checkpoint folder: absolute, beside the file that names it, or a name that `checkpoint_folder` looks up."""
 
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 """A seed that all generators of random numbers take."""
@@ -280,7 +287,7 @@ def _influences(value: Any, device: str) -> Any:
         return {str(key): _influences(entry, device) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [_influences(entry, device) for entry in value]
-    return str(value) if isinstance(value, Path) else value
+    return value.as_posix() if isinstance(value, PurePath) else value
 
 
 def _no_numbers(given: Any, taken: Any, place: tuple[Any, ...]) -> Iterator[InitErrorDetails]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -57,15 +58,24 @@ def read_yaml(content: bytes) -> Any:
         RecursionError: if it is nested too deeply.
     """
     try:
-        return yaml.load(content.decode("utf-8-sig"), _Loader)  # noqa: S506  derived from SafeLoader
+        return yaml.load(_decoded(content), _Loader)  # noqa: S506  derived from SafeLoader
     except UnicodeDecodeError as error:
-        raise ValueError("it is not UTF-8 text: save it as UTF-8") from error
+        raise ValueError(f"byte {error.start + 1} is not UTF-8: save it as text in UTF-8") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(f"{where}{_plainly(error.problem or error.context or '')}") from error
     except yaml.YAMLError as error:
         raise ValueError(reason(error)) from error
+
+
+def _decoded(content: bytes) -> str:
+    """Return text in UTF-8, or in UTF-16 with a byte order mark, as PowerShell's `>` writes it."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it holds NUL characters, so it is no text: name another file")
+    return text
 
 
 def as_yaml(content: Any, **style: Any) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.files import state_of
+from braindiffuser.files import alone_in, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
@@ -114,10 +112,13 @@ class Run:
         return all(self.state(step) == "finished" for step in self.steps(stage))
 
     def _settle_stale(self, overwrite: bool) -> None:
-        """Raise if results are stale; with `overwrite`, record that they may be replaced."""
+        """Raise if results are stale, but for a page of another name; with `overwrite`, record that they may be replaced."""
         states = {step: self.state(step) for step in self.steps()}
         stale = [step for step, state in states.items() if state == "stale"]
-        if stale and not overwrite:
+        asked = [
+            step for step in stale if step.stage != "report" or not self.states.reasons(step)
+        ]  # another name is none
+        if asked and not overwrite:
             reasons = [reason for step in stale for reason in self.states.explain(step)]
             raise RunError(
                 f"{self.results.folder} holds {join_names(list(map(str, stale)))} of a run with other settings or inputs "
@@ -141,9 +142,11 @@ class Run:
         if stage not in stages():
             raise RunError(f"there is no stage {stage}; stages: {', '.join(stages())}")
         record = stages()[stage]
-        pending = [step for step in record.steps(self.experiment) if self.state(step) != "finished"]
+        steps = record.steps(self.experiment)
+        pending = [step for step in steps if self.state(step) != "finished"]
         if not pending:
-            self._progress(f"{stage} (already finished)", 1, 1)
+            why = "already finished" if steps else "nothing to do: the experiment asks for none"
+            self._progress(f"{stage} ({why})", 1, 1)
             return
         self._require(pending)
         check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
@@ -264,17 +267,8 @@ class Run:
             )
         return recording
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = FileLock(self.results.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise RunError(f"another process works in {self.results.folder}: wait until it ends") from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def _alone(self) -> AbstractContextManager[None]:
+        return alone_in(self.results.folder)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import stages
 from braindiffuser.store.results import Store
+from braindiffuser.system_errors import sentence
 
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
@@ -33,10 +34,12 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
     """Check that a run may write here.
 
     Raises:
-        RunError: if it is a file, overlaps with the recording, or holds files under the names that runs write to.
+        RunError: if it is a file, overlaps with the recording, holds files under the names that runs write to, or has a file
+            where a run needs a folder, or a folder where it needs a file.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
+    _check_kinds(folder)
     place = experiment.dataset.folder
     if place is not None:
         out = Path(os.path.realpath(folder))
@@ -47,6 +50,20 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
         foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
         if foreign:
             raise RunError(f"{folder} holds {join_names(foreign)} but no run's manifest: choose an empty folder")
+
+
+def _check_kinds(folder: Path) -> None:
+    """Raise if a folder is in the place of a file of a run, or a file in the place of a folder."""
+    written = [Path(pattern) for stage in stages().values() for pattern in stage.writes]
+    folders = {Path("steps"), Path("unfinished"), *(part for path in written for part in path.parents if part.name)}
+    own = {Path(name) for name in (*OWN_FILES, "experiment.yaml", "steps/*.json")} - folders
+    for pattern in folders:
+        if (folder / pattern).is_file():
+            raise RunError(f"{folder / pattern} is a file, where the run keeps a folder of that name: move it away")
+    for pattern in own | {path for path in written if path.name != "**"}:
+        for path in folder.glob(str(pattern)):
+            if path.is_dir():
+                raise RunError(f"{path} is a folder, where the run keeps a file of that name: move it away")
 
 
 def _tops() -> set[str]:
@@ -89,8 +106,10 @@ def check_configs(experiment: Experiment) -> None:
     for name, part in experiment.parts.items():
         try:
             part.check_configs()
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise RunError(f"{name}.{error}") from error
+        except OSError as error:
+            raise RunError(f"{name}: {sentence(error)}") from error
     shapes = {name: shape for name, target in experiment.targets.items() if (shape := target.row_shape()) is not None}
     try:
         experiment.generator.check_rows(shapes)

@@ -1,6 +1,8 @@
 """Laws of unlucky and hostile folders: nothing of others is written or deleted, and nothing damaged is taken for whole."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +13,9 @@ import pytest
 from fakes import fake_experiment, write_recording
 from filelock import FileLock
 from kills import kill_at
+from typer.testing import CliRunner
 
+from braindiffuser.cli import app
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.files import UNFINISHED
@@ -499,8 +503,10 @@ def test_the_book_of_what_was_written_is_replaced_and_not_written_through(copy):
 def test_a_users_folder_in_the_place_of_a_result_is_named(copy, finished):
     (copy / "run" / "scores.json").unlink()
     notes = theirs_at(copy, "scores.json/notes.txt")
-    with pytest.raises(RunError, match=r"run/scores\.json was not written by evaluate, which would replace it"):
-        reopen(copy).run_all()
+    with pytest.raises(
+        RunError, match=r"run/scores\.json is a folder, where the run keeps a file of that name: move it"
+    ):
+        reopen(copy)
     assert notes.read_text() == "precious"
     shutil.rmtree(notes.parent)
     reopen(copy).run_all()
@@ -776,3 +782,84 @@ def test_a_test_set_of_one_stimulus_is_told_before_any_session_is_read(root, tmp
     with pytest.raises(RunError, match="the test set more has one stimulus, and scores compare two or more"):
         run.do("prepare")
     assert not [label for label in told if "averaging" in label]
+
+
+# What the operating system says
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        *((name, "folder") for name in (*BOOKS, ".lock", "scores.json", "per_image.csv", "decoders/a.safetensors")),
+        *(
+            (name, "file")
+            for name in ("steps", "unfinished", "arrays", "arrays/truth", "reconstructions/seen", "report")
+        ),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_named_when_a_run_is_opened_and_a_file_in_that_of_a_folder(name, word, copy):
+    path = copy / "run" / name
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    path.mkdir() if word == "folder" else path.touch()
+    with pytest.raises(RunError, match=rf"{path} is a {word}, where the run keeps a \w+ of that name: move it away"):
+        reopen(copy)
+
+
+def refusing(function, number, wanted):
+    """The function of a file system that refuses one path."""
+
+    def refused(path, *given, **named):
+        if str(path).endswith(wanted):
+            raise OSError(number, os.strerror(number), str(path))
+        return function(path, *given, **named)
+
+    return refused
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "steps/evaluate.json", "recording.json"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(name, number, copy, finished, monkeypatch):
+    monkeypatch.setattr(Path, "read_text", refusing(Path.read_text, number, name))
+    with pytest.raises(OSError, match=name):
+        reopen(copy)
+    assert results(copy / "run") == results(finished)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize("stage", ["prepare", "extract", "evaluate"])
+def test_a_disk_that_is_full_stops_a_stage_with_the_files_name_and_the_same_command_goes_on(
+    stage, number, root, finished, tmp_path, monkeypatch
+):
+    run = Run.open(fake_experiment(root), tmp_path / "run")
+    for before in ("prepare", "extract", "fit", "reconstruct"):
+        if before == stage:
+            break
+        run.do(before)
+
+    def full(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=str(tmp_path)) as raised:
+        run.do(stage)
+    monkeypatch.undo()
+    assert (raised.value.errno, str(raised.value.filename).startswith(str(tmp_path))) == (number, True)
+    Run.open(fake_experiment(root), tmp_path / "run").run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+@pytest.mark.parametrize("name", ["[bold]", "[", "[red]run[blue]\\[", "é 🧠", "a b's"])
+def test_a_folder_of_any_name_is_printed_as_it_is(name, copy):
+    (copy / "run").rename(copy / name)
+    result = CliRunner().invoke(app, ["run", "--out", str(copy / name)])
+    assert result.exit_code == 0, result.output
+    assert f"Page: {copy / name / 'report' / 'index.html'}\n" in result.stdout
+
+
+def test_no_analyses_are_nothing_to_do(copy):
+    told = []
+    reopen(copy, analyses=[], overwrite=True, progress=lambda *said: told.append(said[0])).do("analyse")
+    assert told[-1] == "analyse (nothing to do: the experiment asks for none)"

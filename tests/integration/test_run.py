@@ -307,7 +307,6 @@ def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
             "analyse.names",
             ("prepare", "reconstruct", "evaluate"),
         ),
-        ({"name": "other"}, "name was fakes, now other", "report", ("prepare", "evaluate", "analyse")),
         (
             {"responses": {"normalisation": "training"}},
             "responses.normalisation was session, now training",
@@ -328,6 +327,14 @@ def test_another_setting_is_named_and_reaches_only_what_looks_at_it(changes, sai
     assert first in again
     assert not any(step.startswith(spared) for step in again)
     Run.open(fake_experiment(root, **changes), tmp_path / "fresh").run_all()
+    assert results(copy / "run") == results(tmp_path / "fresh")
+
+
+def test_another_name_makes_the_page_again_unasked(copy, root, tmp_path):
+    before = records(copy / "run")
+    reopen(copy, name="other").run_all()
+    assert made_again(before, records(copy / "run")) == ["report"]
+    Run.open(fake_experiment(root, name="other"), tmp_path / "fresh").run_all()
     assert results(copy / "run") == results(tmp_path / "fresh")
 
 

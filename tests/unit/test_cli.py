@@ -3,7 +3,10 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import braindiffuser
-from braindiffuser.cli import app
+from braindiffuser.cli import _stop_once, app
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import EvaluationConfig, Experiment, preset_names
 from braindiffuser.experiment_file import experiment_schema
+from braindiffuser.files import alone_in
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
@@ -309,6 +313,9 @@ def test_a_stage_that_needs_others_makes_no_folder(stage, preset, tmp_path):
         (["evaluate", "seen", ""], "seen"),
         (["evaluate", "seen", "made", "--json", ""], "--json"),
         (["evaluate", "--out", "run", "--profile", ""], "--profile"),
+        (["run", "--device", " "], "--device"),
+        (["run", "--out", "\t"], "--out"),
+        (["run", "--device= "], "--device="),
     ],
 )
 def test_empty_values_are_refused(arguments, option, tmp_path, monkeypatch):
@@ -569,3 +576,293 @@ def test_a_published_file_of_another_size_is_marked(tmp_path, monkeypatch):
     printed = runner.invoke(app, ["checkpoints"]).output
     assert re.search(r"^ +damaged +2 MB +clip-vit-large-patch14-tokenizer\.json", printed, re.MULTILINE)
     assert re.search(r"^ +missing +500 MB", printed, re.MULTILINE)
+
+
+# What the operating system says
+
+
+def command(arguments, **environment):
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "braindiffuser", *arguments],
+        capture_output=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_a_closed_output_is_said():
+    closed = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m braindiffuser info >&-', sys.executable], capture_output=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (1, b"error: there is no standard output to print to: it was closed\n")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["checkpoints"], ["--version"], ["run", "--help"]])
+def test_output_into_a_pipe_that_was_closed_is_no_success_and_no_traceback(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as pipe:  # noqa: PTH123  of a descriptor
+        result = subprocess.run(
+            [sys.executable, "-m", "braindiffuser", *arguments], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--schema"], ["checkpoints"], ["--version"]])
+def test_output_that_cannot_be_written_is_said(arguments):
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "braindiffuser", *arguments], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr == (
+        b"error: the standard output cannot be read or written: the disk is full: free room, then run the same command "
+        b"again\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_file_is_utf_8_whatever_the_terminal_shows(encoding, tmp_path):
+    printed = command(["info"], PYTHONIOENCODING=encoding)
+    assert (printed.returncode, printed.stderr) == (0, b"")
+    (tmp_path / "mine.yaml").write_bytes(printed.stdout)
+    assert Experiment.load(tmp_path / "mine.yaml") == Experiment.load("demo")
+    failed = command(["info", "--config", "é→"], PYTHONIOENCODING=encoding)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(b"error: there is no file ")
+    assert b"Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_scores_are_printed_whatever_the_terminal_shows(encoding, folders):
+    printed = command(["evaluate", "seen", "made", "--profile", "pixels"], PYTHONIOENCODING=encoding)
+    assert (printed.returncode, printed.stderr) == (0, b"")
+    assert b"PixCorr \\u2191" in printed.stdout
+
+
+def test_a_path_of_an_option_is_expanded_where_shells_leave_it(asked, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LAB", str(tmp_path / "lab"))
+    arguments = ["run", "--out=~/run", "--nsd=$LAB/nsd"]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert asked[0][2] == tmp_path / "run"
+    assert asked[0][1].dataset.root == tmp_path / "lab" / "nsd"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--out", "$NO_LAB/x"],
+        ["run", "--out", "x", "--nsd", "${NO_LAB}/x"],
+        ["run", "--out", "x", "--config", "$NO_LAB/x"],
+        ["info", "--config", "$NO_LAB/x"],
+        ["simulate", "$NO_LAB/x"],
+        ["evaluate", "$NO_LAB/x", "made"],
+        ["evaluate", "seen", "$NO_LAB/x"],
+        ["evaluate", "seen", "made", "--json", "$NO_LAB/x"],
+        ["demo", "--out", "$NO_LAB/x"],
+    ],
+)
+def test_a_variable_that_is_not_set_is_named(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert re.search(r"error: \S+ uses \$\{?NO_LAB\}?, and no environment variable", words_of(result))
+    assert not list(tmp_path.iterdir())
+
+
+ODD = [
+    "file",
+    "folder",
+    "n" * 300,
+    "n" * 10_000,
+    "/a\0b",
+    "é→🧠",
+    "[/bold]",
+    "-1",
+    "1e400",
+    "/dev/null",
+    "/proc/x",
+    "file/x",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(odd)[:12])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--out"],
+        ["prepare", "--config", "bad.yaml", "--out"],
+        ["fit", "--out"],
+        ["run", "--out", "run", "--config"],
+        ["run", "--out", "run", "--subject"],
+        ["run", "--out", "run", "--with"],
+        ["evaluate", "--out", "run", "--profile"],
+        ["info", "--config"],
+        ["info", "--with"],
+        ["evaluate", "seen"],
+        ["evaluate", "seen", "made", "--device"],
+        ["simulate", "--train-pictures"],
+        ["simulate", "there", "--seed"],
+    ],
+    ids=" ".join,
+)
+def test_odd_values_end_in_a_sentence(arguments, odd, asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("braindiffuser.datasets.simulation.simulate.simulate", lambda *_: None)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    result = runner.invoke(app, [*arguments, odd])
+    assert isinstance(result.exception, SystemExit | None)
+    if result.exit_code:
+        assert result.stderr.strip()
+        assert "Traceback" not in result.output
+    assert "nothing was changed" not in result.output
+
+
+def test_what_a_module_prints_or_where_it_goes_does_not_touch_the_command(tmp_path, monkeypatch):
+    (tmp_path / "loud.py").write_text("import os\nprint('hello')\nos.chdir('/')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    try:
+        result = runner.invoke(app, ["info", "--with", "loud"])
+    finally:
+        sys.modules.pop("loud", None)
+    assert result.exit_code == 0
+    assert result.stdout == runner.invoke(app, ["info"]).stdout
+    assert "hello" in result.stderr
+    assert Path.cwd() == tmp_path
+
+
+# Stopping
+
+STOPS = [
+    (["run", "--out", "run"], "braindiffuser.run.Run.run_all", "the same command continues"),
+    (["demo", "--out", "run"], "braindiffuser.run.Run.run_all", "the same command continues"),
+    (["prepare", "--out", "run"], "braindiffuser.run.Run.do", "the same command continues"),
+    (["simulate", "sim"], "braindiffuser.datasets.simulation.simulate.simulate", "the same command continues"),
+    (
+        ["evaluate", "seen", "made", "--profile", "pixels"],
+        "braindiffuser.metrics.folders.evaluate_folders",
+        "nothing was written; the same command begins again",
+    ),
+    (
+        ["checkpoints", "--download"],
+        "braindiffuser.networks.published.download_all",
+        "the same command continues; a file that was being downloaded or converted begins again",
+    ),
+    (
+        ["checkpoints", "--convert"],
+        "braindiffuser.networks.published.convert_all",
+        "the same command continues; a file that was being downloaded or converted begins again",
+    ),
+    (["info"], "braindiffuser.experiment_file.starting_file", "nothing was changed"),
+]
+
+
+@pytest.mark.parametrize(("number", "status"), [((), 130), ((signal.SIGINT,), 130), ((signal.SIGTERM,), 143)])
+@pytest.mark.parametrize(("arguments", "place", "said"), STOPS, ids=lambda value: value[0] if value else "")
+def test_ctrl_c_says_whether_the_same_command_continues(arguments, place, said, number, status, folders, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt(*number)
+
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(folders / "cache"))
+    monkeypatch.setattr(place, stop)
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == status
+    assert result.stderr.strip().endswith(f"stopped: {said}")
+
+
+def test_a_second_signal_in_quick_succession_is_ignored_and_a_later_one_is_not():
+    stop = _stop_once(patience=0.2)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            stop(signal.SIGINT, None)
+        stop(signal.SIGINT, None)
+        time.sleep(0.3)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_process_that_is_stopped_twice_ends_in_a_sentence(number, status, tmp_path):
+    (tmp_path / "slow.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "braindiffuser", "run", "--with", "slow", "--out", "run"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline() == "ready\n"
+    for _ in range(3):
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert said.strip() == "stopped: the same command continues"
+
+
+# Two at once
+
+
+def test_a_second_simulation_in_one_folder_is_refused(tmp_path):
+    with alone_in(tmp_path):
+        result = runner.invoke(app, ["simulate", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"another process works in {tmp_path}: wait until it ends" in words_of(result)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_folder_that_was_not_simulated_gets_no_file(tmp_path):
+    (tmp_path / "nsddata").mkdir()
+    result = runner.invoke(app, ["simulate", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "holds nsddata, which was not simulated: choose an empty folder" in words_of(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["nsddata"]
+
+
+# Checkpoints
+
+
+def test_nothing_to_convert_is_no_success(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path))
+    result = runner.invoke(app, ["checkpoints", "--convert"])
+    assert result.exit_code == 1
+    assert f"error: vdvae is not converted, since {tmp_path} lacks imagenet64-iter" in words_of(result)
+    monkeypatch.setattr("braindiffuser.networks.published._is_done", lambda *_: True)
+    assert runner.invoke(app, ["checkpoints", "--convert"]).exit_code == 0
+
+
+def test_a_file_is_no_folder_of_checkpoints(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(tmp_path / "file"))
+    result = runner.invoke(app, ["checkpoints"])
+    assert result.exit_code == 1
+    assert "file is a file: name a folder with BRAINDIFFUSER_CHECKPOINTS" in words_of(result)
+
+
+def test_without_a_home_folder_what_is_bundled_works_and_downloads_say_what_to_set(tmp_path, monkeypatch):
+    def no_home(path):
+        return path
+
+    for name in ("BRAINDIFFUSER_CHECKPOINTS", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", no_home)
+    monkeypatch.chdir(tmp_path)
+    assert runner.invoke(app, ["info"]).exit_code == 0
+    for option in ([], ["--convert"], ["--download"]):
+        result = runner.invoke(app, ["checkpoints", *option])
+        assert isinstance(result.exception, SystemExit | None)
+    assert "no home folder is known to keep checkpoints in: name one with BRAINDIFFUSER_CHECKPOINTS" in words_of(result)
+    assert result.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
+# Logs
+
+
+def test_a_log_takes_colours_but_no_moving_bars():
+    code = "from braindiffuser.cli import _progress\nwith _progress() as p:\n    p('averaging', 0, 9); p('averaging', 9, 9)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"FORCE_COLOR": "1"}
+    )
+    assert result.stderr.decode() == "averaging: 9\n"

@@ -1,6 +1,7 @@
 """Laws of experiments: files and objects are the same thing, and the identity changes with what matters only."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from braindiffuser.errors import RunError
-from braindiffuser.experiment import Experiment, list_faults, merged, preset_names
+from braindiffuser.experiment import LARGEST_FILE, Experiment, list_faults, merged, preset_names
 from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.checkpoint_folders import BUNDLED, downloads_folder
 from braindiffuser.step_states import flatten
@@ -119,11 +120,61 @@ def test_a_part_of_another_kind_replaces_the_presets(tmp_path):
     assert Experiment.load(path).dataset.model_dump(mode="json") == an_experiment().dataset.model_dump(mode="json")
 
 
+def test_a_folder_of_a_presets_name_does_not_hide_the_preset(tmp_path, monkeypatch):
+    expected = Experiment.load("demo")
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Experiment.load("demo") == expected
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_with_the_byte_order_marks_that_editors_write(encoding, tmp_path):
+    (tmp_path / "mine.yaml").write_bytes("preset: demo\nname: café\n".encode(encoding))
+    assert Experiment.load(tmp_path / "mine.yaml").name == "café"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name: café".encode("latin-1"), "byte 10 is not UTF-8: save it as text in UTF-8"),
+        (bytes(range(256)), "is not UTF-8"),
+        (b"\x89HDF\r\n", "byte 1 is not UTF-8"),
+        (b"\xff\xfea", "is not UTF-8"),
+        (b"preset: demo\0", "holds NUL characters, so it is no text"),
+        (b"", "holds no entries"),
+        (b" \n# nothing\n", "holds no entries"),
+        (b"#" * (LARGEST_FILE + 1), "it has 10 MB, and an experiment file a few kB"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_text_is_said_to_be_none(content, words, tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(RunError, match=f"mine.yaml is not an experiment: .*{words}"):
+        Experiment.load(tmp_path / "mine.yaml")
+
+
+def test_a_pipe_is_no_experiment_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="pipe is no ordinary file: name an experiment file"):
+        Experiment.load(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["con", "nul", "aux", "com1", "lpt9"])
+def test_target_groups_have_names_that_files_can_have_everywhere(name):
+    target = Experiment.load("demo").targets["vision"]
+    with pytest.raises(ValidationError, match="device on Windows"):
+        Experiment.load("demo").changed({"targets": {name: target}})
+    assert (
+        f"{name}x"
+        in Experiment.load("demo").changed({"targets": {f"{name}x": target}, "regression": {"alphas": None}}).targets
+    )
+
+
 def test_what_is_neither_file_nor_preset_is_an_error(tmp_path):
     words = r"no file dmeo and no preset of that name; presets: brain-diffuser, demo"
     with pytest.raises(RunError, match=words):
         Experiment.load("dmeo")
-    with pytest.raises(RunError, match="no file"):
+    with pytest.raises(RunError, match="is a folder: name an experiment file or a preset"):
         Experiment.load(tmp_path)
 
 

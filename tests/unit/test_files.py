@@ -1,5 +1,6 @@
 """Laws of files: whole or absent, known by their content, deleted by name alone."""
 
+import errno
 import os
 import shutil
 import signal
@@ -8,8 +9,10 @@ import sys
 
 import pytest
 
+from braindiffuser.errors import RunError
 from braindiffuser.files import (
     UNFINISHED,
+    alone_in,
     as_states,
     changed_files,
     output,
@@ -17,6 +20,7 @@ from braindiffuser.files import (
     remove_leftovers,
     replacing,
     state_of,
+    sync,
 )
 
 
@@ -217,3 +221,132 @@ def test_a_leftover_that_may_not_be_deleted_stays(tmp_path, monkeypatch):
         patch.setattr(type(tmp_path), "unlink", refuse)
         remove_leftovers(tmp_path)
     assert leftover.exists()
+
+
+def test_a_write_that_the_system_refuses_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as raised, replacing(tmp_path / "scores.json"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as file.write raises it, without a name
+    assert raised.value.filename == str(tmp_path / "scores.json")
+
+
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "é" * 120 + ".json", ".x", "x" * 63, "x" * 64])
+def test_every_name_that_the_disk_takes_can_be_written(name, tmp_path):
+    with replacing(tmp_path / name) as beside:
+        beside.write_text("whole")
+        assert beside.name.endswith(name[-5:])
+        assert beside.name.startswith(UNFINISHED)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+# Other systems, emulated
+
+
+def test_windows_opens_no_folder_and_flushes_what_is_open_for_writing(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(os, "O_BINARY", 0, raising=False)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: opened.append(os.get_blocking(descriptor)))
+    real = os.open
+
+    def windows_open(path, flags):
+        if os.path.isdir(path):  # noqa: PTH112
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        assert flags & os.O_RDWR  # else FlushFileBuffers fails
+        return real(path, flags)
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "open", windows_open)
+    sync(tmp_path, system="nt")
+    sync(tmp_path / "file", system="nt")
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize(("place", "refused"), [("", False), ("file", True)])
+def test_a_network_disk_that_cannot_flush_folders_is_used_all_the_same(place, refused, tmp_path, monkeypatch):
+    def invalid(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "fsync", invalid)
+    if refused:
+        with pytest.raises(OSError, match="file"):
+            sync(tmp_path / place)
+    else:
+        sync(tmp_path / place)
+
+
+def test_names_that_lead_out_of_a_folder_are_refused_in_windows_own_manner_too(monkeypatch):
+    from pathlib import PureWindowsPath
+
+    monkeypatch.setattr("braindiffuser.files.PurePath", PureWindowsPath)
+    for name in ("C:/x", "..\\x", "a\\..\\..\\x", "/x"):
+        with pytest.raises(RunError, match="lies outside its folder"):
+            as_states({name: [0, "", 0, 0]})
+    assert as_states({"arrays/a/zarr.json": [0, "", 0, 0]})
+
+
+# One process at a time
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from braindiffuser.files import alone_in
+
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that works in the folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDING, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path, holder):
+    with pytest.raises(RunError, match=f"another process works in {tmp_path}: wait until it ends"), alone_in(tmp_path):
+        pass
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / ".lock").exists()
+    with alone_in(tmp_path):
+        pass
+
+
+def test_a_second_process_may_wait(tmp_path, holder):
+    told = []
+    with alone_in(tmp_path, lambda: (told.append(1), holder.kill())):
+        assert told == [1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks_is_refused_in_a_sentence(number, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(RunError, match=r"\.lock cannot .* has no file locks: use a folder on a local disk"),
+        alone_in(tmp_path),
+    ):
+        pass
+
+
+def test_an_older_filelock_says_the_same(tmp_path, monkeypatch):
+    def acquire(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with pytest.raises(RunError, match="has no file locks"), alone_in(tmp_path):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(IsADirectoryError) as raised, alone_in(tmp_path):
+        pass
+    assert raised.value.filename == str(tmp_path / ".lock")

@@ -1,13 +1,26 @@
 """Facts of the machine: devices that are there, versions, and peaks of memory."""
 
 import json
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from braindiffuser.errors import RunError
-from braindiffuser.machine import PACKAGES, check_device, machine, peak_memory_gb, reset_peak_memory, versions
+from braindiffuser.machine import (
+    PACKAGES,
+    _installed,
+    check_device,
+    machine,
+    peak_memory_gb,
+    reset_peak_memory,
+    versions,
+)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +38,14 @@ def test_a_gpu_that_is_not_there_is_named_with_a_remedy(device, n_gpus, monkeypa
         check_device(device)
 
 
+def test_apples_gpu_is_looked_for(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    check_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(RunError, match="device is mps, but torch finds no GPU of Apple's: use --device cpu"):
+        check_device("mps")
+
+
 @pytest.mark.parametrize("device", ["abacus", "cuda:one", "gpu", "cuda:-1", ""])
 def test_words_that_name_no_device_are_answered_with_examples(device):
     with pytest.raises(RunError, match=f"there is no device '{device}': choose cpu, cuda, cuda:1 …"):
@@ -36,6 +57,20 @@ def test_versions_are_of_all_packages_that_results_depend_on():
     assert set(found) == {"python", *PACKAGES}
     assert found["numpy"] == np.__version__
     assert all(version[0].isdigit() for version in found.values())
+
+
+def test_a_package_under_another_name_has_no_known_version(monkeypatch):
+    def version(package):
+        if package == "pillow":  # as with pillow-simd
+            raise PackageNotFoundError(package)
+        return None if package == "timm" else "1.0"  # None: what is left of a broken install
+
+    monkeypatch.setattr("braindiffuser.machine.version", version)
+    found = _installed.__wrapped__()
+    assert dict(found) == {"python": platform.python_version()} | dict.fromkeys(PACKAGES, "1.0") | {
+        "pillow": "unknown",
+        "timm": "unknown",
+    }
 
 
 def test_facts_are_json():
@@ -55,3 +90,17 @@ def test_peaks_are_since_the_last_reset():
     assert peak_memory_gb() == pytest.approx(peak, abs=0.01)
     reset_peak_memory()
     assert peak_memory_gb() < peak - 0.4
+
+
+def test_macos_counts_bytes_and_other_systems_kilobytes(monkeypatch):
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=3 * 2**20))
+    monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
+    assert peak_memory_gb("darwin") == pytest.approx(3 / 1024, abs=0.001)
+    assert peak_memory_gb("freebsd14") == 3
+
+
+def test_windows_tells_its_peak_without_the_module_that_it_lacks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    facts = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5 * 2**29))
+    monkeypatch.setattr("psutil.Process", lambda: facts)
+    assert peak_memory_gb("win32") == 2.5

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 import yaml
@@ -16,7 +16,7 @@ from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.metric import Metric
-from braindiffuser.part import Settings, as_part, is_runtime, kind_of, known_kinds, runtime
+from braindiffuser.part import Settings, _influences, as_part, is_runtime, kind_of, known_kinds, runtime
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.targets.target import Target
 
@@ -386,3 +386,7 @@ def test_nothing_of_a_module_is_executed(my_lab, monkeypatch, kind, words):
     assert words in caught.value.message()
     assert not (my_lab / "asked").exists()
     assert not (my_lab / "called").exists()
+
+
+def test_paths_are_stored_with_the_same_separator_on_every_system():
+    assert _influences({"net": PureWindowsPath(r"demo\vdvae")}, "cpu") == {"net": "demo/vdvae"}

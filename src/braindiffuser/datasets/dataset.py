@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator
 
 from braindiffuser.part import FolderPath, Part
+from braindiffuser.paths import absolute
 from braindiffuser.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ ROLES = ("design", "regions", "betas", "stimuli", "captions")
 """Roles of a recording's files: design (which trial showed what), regions (masks and ROIs), betas, stimuli (pictures),
 captions."""
 
-Folder = Annotated[FolderPath, AfterValidator(lambda path: path.expanduser().absolute())]
-"""Folder; relative paths become absolute on reading."""
+Folder = Annotated[FolderPath, AfterValidator(absolute)]
+"""Folder; a relative path becomes absolute on reading, from the folder of the file that names it."""
 
 
 class Dataset(Part):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PositiveInt
 
 from braindiffuser.datasets.dataset import Dataset, Folder
 from braindiffuser.part import runtime
+from braindiffuser.paths import absolute
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 
 def _absolute(mask: str) -> str:
     """Make the path of a mask file absolute, once; the name of a volume stays as it is."""
-    return str(Path(mask).expanduser().absolute()) if mask.endswith((".nii", ".nii.gz")) else mask
+    return str(absolute(mask)) if mask.endswith((".nii", ".nii.gz")) else mask
 
 
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
-    root: Folder = runtime(description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli.")
+    root: Folder = runtime(
+        description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli; relative to the file that names it."
+    )
     subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
     sessions: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
         None,
@@ -32,7 +35,9 @@ class NSD(Dataset):
     )
     betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="GLM that the betas come from.")
     mask: Annotated[str, AfterValidator(_absolute)] = Field(
-        "nsdgeneral", description="Mask of the analysed voxels: a volume of the subject's roi folder, or a NIfTI file."
+        "nsdgeneral",
+        description="Mask of the analysed voxels: a volume of the subject's roi folder, or a NIfTI file "
+        "(relative to the file that names it).",
     )
 
     def open(self, made: Path) -> Recording:

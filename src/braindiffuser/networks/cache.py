@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import RunError
+from braindiffuser.system_errors import is_of_the_system, naming
 
 Network = TypeVar("Network")
 
@@ -43,10 +44,11 @@ class NetworkCache:
         key = (folder, load.__module__, load.__qualname__, *settings)
         if key not in self._loaded:
             try:
-                self._loaded[key] = load(folder)
+                with naming(folder):
+                    self._loaded[key] = load(folder)
             except (OSError, ValueError) as error:
-                if lacks_memory(error):
-                    raise
+                if lacks_memory(error) or (is_of_the_system(error) and not isinstance(error, FileNotFoundError)):
+                    raise  # the checkpoint is not to blame
                 raise RunError(
                     f"the checkpoint {folder} cannot be used: {error}; if it is a published one, run `braindiffuser checkpoints "
                     "--convert`, if it came with the package, install braindiffuser again"

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from braindiffuser.errors import DependencyError
 from braindiffuser.files import UNFINISHED, FileState, state_of
+from braindiffuser.paths import expand
 from braindiffuser.plain_data import read_json
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints"
@@ -18,14 +20,21 @@ SOURCE = "source.json"
 
 
 def downloads_folder() -> Path:
-    """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache."""
+    """Return the folder of downloaded checkpoints: BRAINDIFFUSER_CHECKPOINTS, else `braindiffuser` in the user's cache.
+
+    Raises:
+        DependencyError: if BRAINDIFFUSER_CHECKPOINTS names a variable or a user that is not known.
+    """
     named = os.environ.get("BRAINDIFFUSER_CHECKPOINTS")
-    return Path(named).expanduser() if named else user_cache() / "braindiffuser"
+    try:
+        return Path(expand(named)) if named else user_cache() / "braindiffuser"
+    except ValueError as error:
+        raise DependencyError(f"the environment variable BRAINDIFFUSER_CHECKPOINTS {error}") from error
 
 
 def user_cache() -> Path:
     """Return the folder where programs of this user keep what can be fetched again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  there may be no home
 
 
 MARKS = {
@@ -60,8 +69,12 @@ def read_config_of(network: str, folder: Path, entry: str) -> dict[str, Any]:
 
 def checkpoint_folder(named: Path) -> Path:
     """Resolve a checkpoint folder: absolute stays; relative: bundled with the package, then downloaded."""
-    bundled = BUNDLED / named  # an absolute path stays
-    return bundled if bundled.exists() else downloads_folder() / named
+    return BUNDLED / named if is_bundled(named) else downloads_folder() / named  # an absolute path stays
+
+
+def is_bundled(named: Path | str) -> bool:
+    """Return whether this is the name of a checkpoint that comes with the package."""
+    return (BUNDLED / named / "model.safetensors").is_file() and not Path(named).is_absolute()
 
 
 def hash_checkpoint(folder: Path, known: dict[Path, FileState] | None = None) -> str:

@@ -20,11 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import DependencyError, reason
-from braindiffuser.files import remove_leftovers, replacing, state_of
+from braindiffuser.files import alone_in, remove_leftovers, replacing, state_of
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoint_folders import user_cache
 from braindiffuser.progress import Progress, silent
@@ -35,7 +33,7 @@ SIZE_TOLERANCE = 0.05
 
 def torchvision_folder() -> Path:
     """Return the folder where torchvision keeps what it downloads."""
-    return Path(os.environ.get("TORCH_HOME") or user_cache() / "torch").expanduser() / "hub" / "checkpoints"
+    return Path(os.path.expanduser(os.environ.get("TORCH_HOME") or user_cache() / "torch")) / "hub" / "checkpoints"  # noqa: PTH111
 
 
 def find(file: PublishedFile, folder: Path) -> Path | None:
@@ -111,15 +109,11 @@ def working_in(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
     Raises:
         DependencyError: in place of an OSError raised inside (disk full, no permission); names the folder.
     """
+    if folder.parts[:1] == ("~",):
+        raise DependencyError("no home folder is known to keep checkpoints in: name one with BRAINDIFFUSER_CHECKPOINTS")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            held = lock.acquire(timeout=0)
-        except Timeout:
-            log(f"another process downloads or converts in {folder}: waiting until it ends")
-            held = lock.acquire()
-        with held:
+        with alone_in(folder, lambda: log(f"another process downloads or converts in {folder}: waiting until it ends")):
             for place in (folder, *folder.glob("*/*/")):
                 remove_leftovers(place, locked=True)
             yield

@@ -113,6 +113,20 @@ def convert_all(folder: Path, log: Callable[[str], None]) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
+def not_converted(folder: Path) -> list[str]:
+    """Return a sentence for each conversion that is not made because files are missing; names them."""
+    return [
+        f"{conversion.name} is not converted, since {folder} lacks {', '.join(_missing(conversion, folder))}: run "
+        "`braindiffuser checkpoints --download --convert`"
+        for conversion in conversions(folder)
+        if _missing(conversion, folder) and not _is_done(conversion, folder)
+    ]
+
+
+def _missing(conversion: Conversion, folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in conversion.sources if not path.is_file()]
+
+
 def _is_done(conversion: Conversion, folder: Path) -> bool:
     from braindiffuser.networks.convert import is_converted
 
@@ -122,7 +136,7 @@ def _is_done(conversion: Conversion, folder: Path) -> bool:
 def _convert(conversion: Conversion, folder: Path) -> str:
     if _is_done(conversion, folder):  # by another process, meanwhile
         return "converted before"
-    missing = [str(path.relative_to(folder)) for path in conversion.sources if not path.is_file()]
+    missing = _missing(conversion, folder)
     if missing:
         return f"not converted, missing {', '.join(missing)}"
     for path, file in conversion.sources.items():

@@ -11,6 +11,7 @@ from braindiffuser import plain_data
 from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
 from braindiffuser.plain_data import hash_json
+from braindiffuser.system_errors import sentence
 
 CHECKSUM = "checksum"
 
@@ -25,10 +26,14 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_checked(path: Path) -> dict[str, Any] | None:
-    """Read back what `write_checked` wrote; None if it is missing or damaged."""
+    """Read back what `write_checked` wrote; None if it is missing or damaged.
+
+    Raises:
+        OSError: if it is there but cannot be read: that is no damage.
+    """
     try:
-        content = read_json(path)
-    except RunError:
+        content = plain_data.read_json(path)
+    except (FileNotFoundError, ValueError):
         return None
     return content if content.pop(CHECKSUM, None) == hash_json(content) else None
 
@@ -42,6 +47,6 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return plain_data.read_json(path)
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise RunError(sentence(error, path)) from error
     except ValueError as error:
         raise RunError(f"{error}: delete it, and run the same command again") from error

@@ -180,7 +180,7 @@ class Store(Results):
         path = self._record_path(step)
         try:
             facts = path.stat()
-        except OSError:
+        except FileNotFoundError:
             return None, {}
         version = facts.st_ino, facts.st_mtime_ns, facts.st_size
         if step not in self._parsed or self._parsed[step][0] != version:
@@ -351,7 +351,9 @@ class Store(Results):
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
         with replacing(self.folder / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(
+                text.encode("utf-8")
+            )  # Windows would end lines otherwise, and the hash of the text not fit
 
     @property
     def manifest(self) -> dict[str, Any]:

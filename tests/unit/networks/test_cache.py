@@ -1,6 +1,8 @@
 """Laws of the cache: a network is loaded once as long as it is kept, and nothing else holds it."""
 
+import errno
 import gc
+import os
 import weakref
 from pathlib import Path
 
@@ -104,3 +106,14 @@ def test_a_missing_checkpoint_is_named(networks, tmp_path):
 def test_networks_compute_on_the_cpu_unless_told():
     assert NetworkCache().device == "cpu"
     assert NetworkCache("cuda:1").device == "cuda:1"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.EACCES, errno.ESTALE])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_what_the_operating_system_refuses_is_no_fault_of_the_checkpoint(networks, number, quoted):
+    def load(folder):
+        raise ValueError(f"refused (os error {number})") if quoted else OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError, match="one") as raised:
+        networks.load(Path("one"), load)
+    assert (raised.value.errno, raised.value.filename) == (number, "one")

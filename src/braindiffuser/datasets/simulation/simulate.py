@@ -83,7 +83,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
         DependencyError: if the package with EfficientNet-Lite2's checkpoint is missing.
     """
     folder = Path(folder)
-    if _is_complete(folder, config):
+    if is_complete(folder, config):
         return folder
     _write_summary(folder, config, complete=False)
     design = files.draw_design(
@@ -107,7 +107,12 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
     return folder
 
 
-def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
+def is_complete(folder: Path, config: SimulatedSubject) -> bool:
+    """Return whether a folder holds the whole recording.
+
+    Raises:
+        RecordingError: if it holds another recording, or files that were changed.
+    """
     summary_path = folder / SIMULATED
     if not summary_path.exists():
         foreign = [name for name in TOPS if (folder / name).exists()]
