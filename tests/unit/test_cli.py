@@ -382,7 +382,7 @@ def test_scores_replace_nothing_else(path, content, folders):
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
 
-@pytest.mark.parametrize("named", ["file/scores.json", "file/deep/scores.json", f"{'n' * 240}.json", "circle.json"])
+@pytest.mark.parametrize("named", ["file/scores.json", "file/deep/scores.json", f"{'n' * 255}.json", "circle.json"])
 def test_scores_that_cannot_be_written_are_known_before_anything_is_scored(named, folders, monkeypatch):
     monkeypatch.setattr("braindiffuser.metrics.folders.evaluate_folders", None)
     (folders / "file").touch()

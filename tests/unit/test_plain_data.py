@@ -152,7 +152,8 @@ def test_a_number_that_programs_read_differently_is_refused_with_what_to_write(s
         ("[a]: b", "line 1: the name of an entry must be text"),
         ("a: 1\nb: 2\n'a': 3", "a is given twice, in lines 1 and 3: keep one"),
         ("a: " + 301 * "9", "line 1: a number has 301 digits"),
-        ("a: \0", "unacceptable character"),
+        ("a: \0", "it holds NUL characters"),
+        ("a: \a", "unacceptable character"),
     ],
 )
 def test_what_is_no_plain_data_is_named_with_its_line_in_one_sentence(text, words):
@@ -161,9 +162,10 @@ def test_what_is_no_plain_data_is_named_with_its_line_in_one_sentence(text, word
     assert "\n" not in str(caught.value)
 
 
-def test_text_in_another_encoding_is_refused_and_a_mark_of_utf_8_is_not():
-    with pytest.raises(ValueError, match="it is not UTF-8 text: save it as UTF-8"):
-        read_yaml("a: é".encode("utf-16"))
+def test_text_in_another_encoding_is_refused_and_a_byte_order_mark_is_not():
+    with pytest.raises(ValueError, match="byte 4 is not UTF-8: save it as text in UTF-8"):
+        read_yaml("a: é".encode("latin-1"))
+    assert read_yaml("a: é".encode("utf-16")) == {"a": "é"}
     assert read_yaml("a: é".encode("utf-8-sig")) == {"a": "é"}
 
 
