@@ -35,7 +35,8 @@ class Calibration:
         name: which calibration.
 
     Raises:
-        ValueError: if the name is unknown, a statistic that `inductive` needs is missing, or their sizes differ.
+        ValueError: if the name is unknown, a statistic that `inductive` needs is missing, their sizes differ, a value is not
+            finite, or a standard deviation is negative.
 
     Examples:
         >>> one = np.ones(1)
@@ -64,6 +65,10 @@ class Calibration:
         sizes = {name: len(values) for name in names if (values := getattr(self, name)) is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"calibration statistics must have one number per target each, got {sizes}")
+        for name in sizes:
+            values = getattr(self, name)
+            if not np.isfinite(values).all() or (name.endswith("std") and (values < 0).any()):
+                raise ValueError(f"calibration statistics must be finite, and standard deviations ≥ 0; {name} is not")
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
         """Rescale predictions, keeping their dtype.

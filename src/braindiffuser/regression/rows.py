@@ -39,7 +39,7 @@ class TrainingRows:
         weights: of each row, > 0, such as the trials that were averaged into it; None: all 1.
 
     Raises:
-        ValueError: if lengths differ, or a stimulus has no row.
+        ValueError: if there is no row, a response is not finite, lengths differ, or a stimulus has no row.
     """
 
     responses: Float[np.ndarray, "n_rows n_voxels"]
@@ -48,6 +48,13 @@ class TrainingRows:
 
     def __post_init__(self) -> None:
         """Check lengths and numbers."""
+        if self.responses.ndim != 2 or 0 in self.responses.shape:
+            raise ValueError(
+                f"responses are rows of at least one voxel, at least one; got shape {self.responses.shape}"
+            )
+        if not np.isfinite(self.responses).all():
+            row = int(np.argmin(np.isfinite(self.responses).all(axis=1)))
+            raise ValueError(f"responses hold a value that is not finite, first in row {row}")
         for name in ("stimuli", "weights"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.responses):

@@ -68,6 +68,9 @@ def for_each_block(
 
     On a CPU each core processes its own blocks with single-threaded BLAS; one block is read ahead. Results do not depend on
     the number of cores.
+
+    Raises:
+        ValueError: if a target is not finite.
     """
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
@@ -126,6 +129,9 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
         sums += ones[: len(rows)] @ rows
         squares += column_products(rows, rows)
     mean = sums / n_rows
+    if not mean.isfinite().all():
+        first = columns.start + int(mean.isfinite().int().argmin())
+        raise ValueError(f"targets hold a value that is not finite, first in column {first}")
     std = (squares / n_rows - mean.square()).clamp(min=0).sqrt()
     return Block(columns, values, shift, shift.double() + mean, std)
 

@@ -172,6 +172,9 @@ def test_errors_say_what_came_and_what_was_expected():
     part.check_stimuli(5)
     with pytest.raises(RunError, match=r"regression\.n_folds is 5, but there are 4 training stimuli: use fewer folds"):
         part.check_stimuli(4)
+    for n in (0, 1):
+        with pytest.raises(RunError, match=f"there are {n} training stimuli, and decoders need two or more: give the"):
+            part.check_stimuli(n)
     rows, targets, tests = example()
     fitted = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
     with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
