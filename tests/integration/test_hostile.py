@@ -432,9 +432,7 @@ def test_facts_that_json_cannot_hold_are_told(root, tmp_path, monkeypatch):
         opened = Run.open(fake_experiment(root), tmp_path)
         for stage in ("prepare", "extract", "fit"):
             opened.do(stage)
-        with pytest.raises(
-            RunError, match=f"the facts that analysis names leaves cannot be written as JSON: .*{words}"
-        ):
+        with pytest.raises(RunError, match=rf"analyses/names\.json cannot be written as JSON: .*{words}"):
             opened.do("analyse")
 
 

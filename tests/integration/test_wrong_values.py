@@ -1,5 +1,6 @@
 """Laws of parts that give wrong values: each is told where the values are written, and no score is made of them."""
 
+from types import SimpleNamespace
 from typing import ClassVar
 
 import fakes
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
 
+from braindiffuser.analyses.roi_maximisation import ROIMaximisation
+from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 from braindiffuser.errors import RunError
 from braindiffuser.progress import silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
@@ -264,3 +267,56 @@ def test_an_analysis_whose_pictures_are_all_of_one_colour_is_told(root, tmp_path
         run.do(stage)
     with pytest.raises(RunError, match="all 4 pictures blots_regions are of one flat colour"):
         run.do("analyse")
+
+
+# What a part says of itself
+
+
+class Says(fakes.Code):
+    """Depends on something that JSON cannot hold."""
+
+    how: str = "nan"
+
+    def influences(self, device):
+        said = {"nan": float("nan"), "array": np.ones(2), "set": {1}, "keys": {1: 1, "a": 2}}
+        return super().influences(device) | {"further": said[self.how]}
+
+
+@pytest.mark.parametrize("how", ["nan", "array", "set", "keys"])
+def test_influences_that_json_cannot_hold_are_told_before_any_work(how, root, tmp_path):
+    targets = {"a": {"kind": f"{__name__}:Says", "group": 1, "how": how}}
+    with pytest.raises(
+        RunError, match=r"what extract\.a depends on cannot be written as JSON .*: influences\(\) of a part"
+    ):
+        Run.open(fake_experiment(root, targets=targets), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# Regions
+
+
+def test_a_region_whose_voxels_do_not_vary_has_no_preferred_picture():
+    """It would be the mean picture, under the region's name."""
+
+    def data(n_still, told):
+        values = np.array([[3.0, 4.0], [1.0, 2.0], [5.0, 0.0]])
+        values[:n_still] = 0
+        made = Projection(values, np.zeros(2), np.ones(2), np.ones(2))
+        return SimpleNamespace(
+            is_linear=True,
+            rois={name: np.ones(2, bool) for name in list(MAXIMISED_REGIONS)[:3]},
+            drawn_groups=("a",),
+            project=lambda patterns, groups: {"a": made},
+            predictions=lambda group: np.ones((4, 2)),
+            draw=lambda features, ids: {"full": features["a"]} if len(ids) == len(features["a"]) else None,
+            progress=lambda *said: told.append(said[0]),
+        )
+
+    names = list(MAXIMISED_REGIONS)[:3]
+    for n_still in range(4):
+        told = []
+        outcome = ROIMaximisation().run(data(n_still, told))
+        drawn = outcome.pictures.get("roi_maximisation_full", ())
+        assert len(drawn) == 3 - n_still
+        assert [region["name"] for region in outcome.facts.get("regions", ())] == names[n_still:]
+        assert told == [f"left out, since responses there do not vary: {', '.join(names[:n_still])}"] * (n_still > 0)

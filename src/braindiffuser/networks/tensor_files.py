@@ -56,7 +56,8 @@ def _torch_load(path: Path) -> Any:
 
 
 def _is_plain(tensor: Any) -> bool:
-    return isinstance(tensor, torch.Tensor) and (tensor.layout, tensor.device.type) == (torch.strided, "cpu")
+    is_tensor = isinstance(tensor, torch.Tensor) and not tensor.is_nested
+    return is_tensor and (tensor.layout, tensor.device.type) == (torch.strided, "cpu")
 
 
 def shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
@@ -102,7 +103,7 @@ def check_finite(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch
             values = tensor.to(dtype)
             if not values.isfinite().all():
                 raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
-            if sum(side > 1 for side in values.shape) > 1:
+            if values.numel() and sum(side > 1 for side in values.shape) > 1:
                 constant.append(bool((values == values.flatten()[0]).all()))
     if 2 * sum(constant) > len(constant):
         raise ValueError(

@@ -50,10 +50,7 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
         draft.write_pictures(kind, range(len(pictures)), pictures)
         draft.refuse_blank(kind, len(pictures))
     if outcome.facts:
-        try:
-            draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
-        except (TypeError, ValueError) as error:
-            raise RunError(f"the facts that analysis {label} leaves cannot be written as JSON: {error}") from error
+        draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
     section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 

@@ -299,8 +299,12 @@ class Draft:
         self.write_bytes(name, text.encode("utf-8"))
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write JSON; numbers must be finite."""
-        self.write_text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        """Write JSON; raises RunError for what it cannot hold, such as NaN or an array."""
+        try:
+            text = json.dumps(content, indent=2, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"{name} cannot be written as JSON: {error}") from error
+        self.write_text(name, text + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""

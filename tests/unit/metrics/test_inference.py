@@ -95,3 +95,17 @@ class TestPermutationNull:
         made = seen + rng.normal(size=seen.shape)
         null = permutation_null(seen, made, rng, 199)
         assert permutation_p_value(two_way_identification(seen, made).mean(), null) == 1 / 200
+
+
+@pytest.mark.parametrize("observed", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_has_no_p_value(observed):
+    """NaN is above no score of the null distribution, and would be the most significant of all."""
+    for value, null in ((observed, np.ones(3)), (0.5, np.array([0.4, observed])), (0.5, np.array([]))):
+        with pytest.raises(ValueError, match="a p value needs finite scores, at least one under the null"):
+            permutation_p_value(value, null)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_an_interval_needs_resamples(n):
+    with pytest.raises(ValueError, match=f"n_resamples must be at least 1, such as 2000, got {n}"):
+        bootstrap_interval(np.ones(3), np.random.default_rng(0), n)

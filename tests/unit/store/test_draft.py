@@ -356,6 +356,13 @@ def test_a_write_that_fails_leaves_the_old_file(draft, write, good, bad):
     assert files_of(draft.folder) == ["deep/name", JOURNAL]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, np.float32(1), np.ones(2)])
+def test_what_json_cannot_hold_is_told_with_its_file(draft, value):
+    with pytest.raises(RunError, match=r"scores\.json cannot be written as JSON: "):
+        draft.write_json("scores.json", {"metrics": {"pixcorr": [value]}})
+    assert not draft.holds("scores.json")
+
+
 def test_json_tables_and_bundles_are_read_as_they_were_written(draft):
     content = {"value": 0.1, "interval": [0.0, None], "text": "μ"}
     draft.write_json("scores.json", content)
