@@ -53,8 +53,8 @@ class Profile(Settings):
             numbers = (*metric.bounds, *(() if metric.chance is None else (metric.chance,)))
             if len(metric.bounds) != 2 or not all(map(isfinite, numbers)) or metric.bounds[0] >= metric.bounds[1]:
                 raise ValueError(
-                    f"metric {key} ({metric.kind}) has bounds {metric.bounds} and chance {metric.chance}: give finite numbers, and "
-                    "the smaller bound first; a score without bound can be turned into one that has them"
+                    f"metric {key} ({metric.kind}) has bounds {metric.bounds} and chance {metric.chance}: give finite numbers, "
+                    "and the smaller bound first; a score without bound can be turned into one that has them"
                 )
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:

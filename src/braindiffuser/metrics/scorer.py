@@ -60,8 +60,8 @@ class Scorer:
             for layer, values in layers.items():
                 if len(values) > 1 and all(np.array_equal(row, values[0]) for row in values[1:]):
                     raise RunError(
-                        f"network {name} gives the same features {layer} for all {len(values)} stimuli, so it cannot score: check "
-                        "its checkpoint, and that the stimuli differ"
+                        f"network {name} gives the same features {layer} for all {len(values)} stimuli, so it cannot score: "
+                        "check its checkpoint, and that the stimuli differ"
                     )
 
     def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:

@@ -107,8 +107,8 @@ def check_finite(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch
                 constant.append(bool((values == values.flatten()[0]).all()))
     if 2 * sum(constant) > len(constant):
         raise ValueError(
-            f"{source} was not written, or only in part: in {dtype}, {sum(constant)} of its {len(constant)} matrices hold the same "
-            "number throughout; download or save it again"
+            f"{source} was not written, or only in part: in {dtype}, {sum(constant)} of its {len(constant)} matrices hold the "
+            "same number throughout; download or save it again"
         )
 
 

@@ -97,9 +97,10 @@ def rescale(
 
         (predictions - mean) / std · new_std + new_mean,  or new_mean where std is 0
 
-    A std below what float32 resolves beside its mean (1.2e-7 · |mean|) is rounding, and counts as 0.
+    A std below what float32 resolves beside its mean and the targets' spread (1.2e-7 · (|mean| + new_std)) is rounding, and
+    counts as 0.
     """
-    spread = std > np.finfo(np.float32).eps * np.abs(mean)
+    spread = std > np.finfo(np.float32).eps * (np.abs(mean) + new_std)
     scale = np.divide(new_std, std, out=np.zeros(len(std)), where=spread)
     dtype = predictions.dtype
     centred = predictions - mean.astype(dtype)

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.rows import TargetArray, n_columns
+from braindiffuser.regression.rows import TargetArray, check_real, n_columns
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -70,7 +70,7 @@ def for_each_block(
     the number of cores.
 
     Raises:
-        ValueError: if a target is not finite.
+        ValueError: if a target is not a finite real number.
     """
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
@@ -122,6 +122,7 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
     for start in range(0, n_rows, ROWS_AT_A_TIME):
         rows = values[start : start + ROWS_AT_A_TIME]
         read = np.require(targets[start : start + ROWS_AT_A_TIME, chosen], requirements=["C", "W"])
+        check_real("targets", read)
         rows.copy_(torch.from_numpy(read).view(rows.shape))
         if start == 0:
             shift = rows.mean(dim=0)

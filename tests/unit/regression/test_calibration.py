@@ -105,3 +105,13 @@ def test_statistics_that_would_hide_or_turn_predictions_are_refused(name, value)
     else:
         with pytest.raises(ValueError, match=rf"must be finite, and standard deviations ≥ 0; {name} is not"):
             Calibration(**statistics)
+
+
+@pytest.mark.parametrize("name", ["inductive", "transductive"])
+def test_rounding_of_targets_around_zero_is_not_raised_to_their_spread(name):
+    """What a decoder that knows nothing predicts is the training mean, and the rounding of float32 beside it."""
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((40, 5))
+    noise = targets.mean(0) * 1e-9 + 1e-9 * rng.standard_normal((40, 5))
+    calibrated = calibrate(targets, noise, name).apply(noise[:12].astype(np.float32))
+    assert_allclose(calibrated, np.broadcast_to(targets.mean(0), (12, 5)), atol=1e-6)
