@@ -18,12 +18,9 @@ from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, StageContext, Step
-from braindiffuser.store.draft import BLOCK, Draft
-from braindiffuser.store.results import Results
+from braindiffuser.store.draft import Draft
 from braindiffuser.targets.target import Features, Stimuli, Target
 
-NOISE = 1e-6
-"""Relative differences up to this are noise of float32 computations."""
 ARRAYS = {"train": "targets", "test": "truth"}
 """Split → name of its arrays."""
 
@@ -87,14 +84,11 @@ def _refuse_several(sides: set[tuple[int, ...]], target: Target) -> None:
 
 def _refuse_constant(draft: Draft, group: str) -> None:
     """Raise if features do not differ between training stimuli; the draft is deleted, so that what is mended is computed."""
-    features = Results(draft.folder).open_array(f"targets/{group}")
-    first, n = np.asarray(features[:1], np.float32), features.shape[0]
-    blocks = (np.asarray(features[start : start + BLOCK], np.float32) for start in range(0, n, BLOCK))
-    if n > 1 and all(np.isclose(block, first, rtol=NOISE, atol=0).all() for block in blocks):
+    if draft.is_constant(f"targets/{group}"):
         draft.clear()
         raise RunError(
-            f"features of {group} are the same for all {n} training stimuli, so there is nothing to decode: check the checkpoint "
-            f"and settings of targets.{group}, and that stimuli and captions differ"
+            f"features of {group} are the same for all training stimuli, so there is nothing to decode: check the checkpoint and "
+            f"settings of targets.{group}, and that stimuli and captions differ"
         )
 
 

@@ -46,6 +46,7 @@ ROUNDED_COLUMNS = 0.01
 """Share of the columns that may be rounded more."""
 FEWEST_ROWS = 4
 """Rows that a standard deviation is estimated from, at least."""
+EPS = float(np.finfo(np.float32).eps)
 NOISE = 64
 """Up to this many machine epsilons of its rms value, the standard deviation of a column is noise of its computation."""
 
@@ -248,6 +249,15 @@ class Draft:
     def write_array(self, name: str, values: Shaped[np.ndarray, " ..."], may_be_nan: bool = False) -> None:
         """Write a whole array; raises what `fill` raises."""
         self.fill(name, values.shape, lambda rows: values[rows], dtype=str(values.dtype), may_be_nan=may_be_nan)
+
+    def is_constant(self, name: str) -> bool:
+        """Return whether all rows of an array, two or more, are the same but for the noise of float32 computations."""
+        import zarr
+
+        array = zarr.open_array(self.folder / "arrays" / name, mode="r")
+        first, n = np.asarray(array[:1], np.float32), array.shape[0]
+        blocks = (np.asarray(array[start : start + BLOCK], np.float32) for start in range(0, n, BLOCK))
+        return n > 1 and all(np.isclose(block, first, rtol=8 * EPS, atol=0).all() for block in blocks)
 
     # Pictures
 
