@@ -105,9 +105,14 @@ def roi_patterns(
 def set_length(directions: Float[np.ndarray, "n d"], length: float) -> Float[np.ndarray, "n d"]:
     """Scale every row to norm `length`: length · x / ‖x‖; zero rows stay zero.
 
+    Raises:
+        ValueError: if the length is negative or not finite.
+
     >>> set_length(np.array([[3.0, 4.0], [0.0, 0.0]]), 10.0).tolist()
     [[6.0, 8.0], [0.0, 0.0]]
     """
+    if not 0 <= length < np.inf:
+        raise ValueError(f"a length is a finite number ≥ 0, got {length}")
     norms = np.linalg.norm(directions.astype(np.float64), axis=1, keepdims=True)
     scaled: Float[np.ndarray, "n d"] = directions * np.divide(length, norms, out=np.zeros_like(norms), where=norms > 0)
     return scaled.astype(directions.dtype)

@@ -34,8 +34,8 @@ def bootstrap_interval(
     >>> bootstrap_interval(np.full(10, 0.25), np.random.default_rng(0))
     (0.25, 0.25)
     """
-    if len(per_picture) == 0 or not np.isfinite(per_picture).all():
-        raise ValueError(f"an interval needs finite scores, at least one; got {per_picture!r}")
+    if per_picture.ndim != 1 or len(per_picture) == 0 or not np.isfinite(per_picture).all():
+        raise ValueError(f"an interval needs finite scores, one for each picture, at least one; got {per_picture!r}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level}")
     if n_resamples < 1:

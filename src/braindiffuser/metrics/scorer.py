@@ -12,16 +12,12 @@ from braindiffuser.arrays import Vector
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, batch_slices, resize
 from braindiffuser.metrics._correlation import FeatureRows
-from braindiffuser.metrics._pixels import PictureBatch
+from braindiffuser.metrics._pixels import TOLERANCE, PictureBatch, check_range
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, Metric, PixelMetric
 from braindiffuser.metrics.profiles import Profile
 
 NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
-
-
-TOLERANCE = 1e-3
-"""How far pictures may lie outside [0, 1], and scores outside their bounds as a share of their range, by rounding."""
 
 
 class Scorer:
@@ -51,7 +47,8 @@ class Scorer:
             ValueError: if a network or layer that the profile names is missing, or arrays of pictures are not numbers in [0, 1].
             RunError: what `extract_features` raises; if a layer does not tell any two stimuli apart.
         """
-        _check_range(seen)
+        if isinstance(seen, np.ndarray):
+            check_range(seen)
         self.seen = seen
         self.profile = profile
         self.networks = networks
@@ -82,7 +79,8 @@ class Scorer:
             RunError: if a metric does not give one finite score within its bounds for each picture; what `extract_features`
                 raises.
         """
-        _check_range(made)
+        if isinstance(made, np.ndarray):
+            check_range(made)
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
         features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
@@ -185,12 +183,3 @@ def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
             f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
         )
     return resize(made, height)
-
-
-def _check_range(pictures: PictureSource) -> None:
-    if isinstance(pictures, np.ndarray) and len(pictures):
-        lowest, highest = pictures.min(), pictures.max()
-        if pictures.dtype.kind != "f" or not (lowest >= -TOLERANCE and highest <= 1 + TOLERANCE):
-            raise ValueError(
-                f"pictures came as {pictures.dtype} from {lowest} to {highest}: give floating-point numbers in [0, 1]"
-            )

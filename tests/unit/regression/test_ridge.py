@@ -211,11 +211,11 @@ def test_every_field_is_described():
 def test_what_is_no_real_number_is_refused_wherever_it_comes_in(dtype):
     rows, targets, tests = example()
     part = RidgeRegression(alphas=ALPHAS)
-    with pytest.raises(ValueError, match="responses came as .*, expected real numbers"):
+    with pytest.raises(ValueError, match=r"responses came as .*, expected real numbers"):
         TrainingRows(rows.responses.astype(dtype))
     for name in targets:
-        with pytest.raises(ValueError, match="targets came as .*, expected real numbers"):
+        with pytest.raises(ValueError, match=r"targets came as .*, expected real numbers"):
             part.fit(rows, targets | {name: np.asarray(targets[name]).astype(dtype)}, "cpu")
     fitted = part.fit(rows, targets, "cpu")
-    with pytest.raises(ValueError, match="responses came as .*, expected real numbers"):
+    with pytest.raises(ValueError, match=r"responses came as .*, expected real numbers"):
         dict(part.decode(fitted, rows, targets, {"test": tests["test"].astype(dtype)}, "cpu"))
