@@ -72,7 +72,8 @@ class Odd(fakes.Code):
             "more": lambda rows: np.concatenate([rows, rows]),
             "constant": lambda rows: np.ones_like(rows),
             "by a hair": lambda rows: np.full_like(rows, 300) * (1 + 1e-7 * rows),
-            "list": lambda rows: rows.tolist(),
+            "ragged": lambda rows: [row[: 1 + k % 2] for k, row in enumerate(rows.tolist())],
+            "none": lambda rows: None,
         }
         return (ODD | shaped)[self.how](rows)
 
@@ -92,6 +93,12 @@ def test_features_that_are_no_finite_numbers_are_told(how, where, root, tmp_path
         words,
         targets={"a": {"kind": f"{__name__}:Odd", "group": 1, "how": how, "where": where}},
     )
+
+
+@pytest.mark.parametrize("how", ["ragged", "none"])
+def test_features_that_are_no_array_are_told(how, root, tmp_path):
+    words = r"Odd\.(extract|null)\(\) returned .*, expected real numbers: "
+    fail(root, tmp_path, "extract", words, targets={"a": {"kind": f"{__name__}:Odd", "group": 1, "how": how}})
 
 
 @pytest.mark.parametrize("how", ["wider", "flat", "more"])
@@ -156,7 +163,8 @@ class Wrong(fakes.Oracle):
         for group, decoded in super().decode(fitted, rows, targets, responses, device, progress):
             if self.how in ODD:
                 decoded["test"] = ODD[self.how](decoded["test"])
-            yield group, decoded["test"] if self.how == "bare" else decoded
+            if self.how != "none":
+                yield group if self.how == "names" else (group, decoded["test"] if self.how == "bare" else decoded)
             if self.how == "twice":
                 yield group, decoded
 
@@ -176,8 +184,13 @@ def test_predictions_that_are_no_finite_numbers_are_told(how, root, tmp_path):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("twice", "decode of the regressor .*Wrong gave [ab] twice"),
+        ("twice", "decode of the regressor .*Wrong gave '[ab]' twice"),
         ("bare", "decode of the regressor .*Wrong gave ndarray where a mapping of test sets of a was expected"),
+        ("none", "decode of the regressor .*Wrong gave target groups none, expected a, b"),
+        (
+            "names",
+            "decode of the regressor .*Wrong gave NoneType where a mapping of test sets of a was expected|gave 'a' twice",
+        ),
         ("fits a list", "fit of the regressor .*Wrong gave list where a mapping of target groups was expected"),
         (
             "stores nan",
@@ -320,3 +333,12 @@ def test_a_region_whose_voxels_do_not_vary_has_no_preferred_picture():
         assert len(drawn) == 3 - n_still
         assert [region["name"] for region in outcome.facts.get("regions", ())] == names[n_still:]
         assert told == [f"left out, since responses there do not vary: {', '.join(names[:n_still])}"] * (n_still > 0)
+
+
+# Scoring networks
+
+
+def test_a_scoring_network_that_gives_no_layers_is_told(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(fakes.OwnByFeatures, "load_network", lambda *_: lambda pictures: pictures[:, 0, 0])
+    words = "a scoring network gave ndarray, expected a mapping of features by layer"
+    fail(root, tmp_path, "evaluate", words)

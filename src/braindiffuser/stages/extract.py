@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from braindiffuser.arrays import as_array
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
@@ -65,7 +66,7 @@ def _features(
 
 def _checked(target: Target, method: str, made: Any, n: int, side: tuple[int, ...] | None = None) -> Features:
     """Return what a method of a target made as an array, if it is n rows of real numbers, each of shape `side` (None: any)."""
-    values = np.asarray(made)
+    values = as_array(made)
     fits = values.ndim > 1 and len(values) == n and side in (None, values.shape[1:])
     if values.dtype.kind not in "fiu" or not fits or 0 in values.shape:
         rows = f"{n} rows, each of at least one" if side is None else f"shape {(n, *side)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from braindiffuser.arrays import as_array
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, StageContext, Step
@@ -81,13 +82,15 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     }
     responses = _test_responses(results)
     left = set(fitted)
-    for group, decoded in experiment.regression.decode(
-        fitted, rows, targets, responses, experiment.device, context.progress
-    ):
-        if group not in left:
+    decode, done = experiment.regression.decode, ""
+    for made in decode(fitted, rows, targets, responses, experiment.device, context.progress) or ():
+        group, decoded = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        if not isinstance(group, str) or group not in left:
             raise RunError(
-                f"decode of the regressor {experiment.regression.kind} gave {group} twice, or without being asked for it"
+                f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} twice, or without being asked for it"
             )
+        if done:  # not before it is known that the next group is another one
+            yield done
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
         side = targets[group].shape[1:]
         parts = [
@@ -96,13 +99,15 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
         values = np.concatenate(parts)
         drafts[group].fill(f"predictions/{group}", values.shape, values.__getitem__)
         left.discard(group)
-        yield group
+        done = group
+    if done:
+        yield done
     _check_names(experiment, "decode", "target groups", set(fitted) - left, fitted)
 
 
 def _rows(experiment: Experiment, what: str, decoded: Any, n: int, side: tuple[int, ...]) -> Features:
     """Return decoded features in the shape of their targets, if they are n rows of real numbers of that size."""
-    values = np.asarray(decoded)
+    values = as_array(decoded)
     fits = values.ndim > 1 and len(values) == n and values.size == n * math.prod(side)
     if not fits or values.dtype.kind not in "fiu":
         raise RunError(

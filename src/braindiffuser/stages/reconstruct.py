@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Pictures
+from braindiffuser.arrays import Pictures, as_array
 from braindiffuser.batches import Batches
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
@@ -124,7 +124,7 @@ def draw(
         if wanted is not None and wanted.isdisjoint(range(rows.start, rows.stop)):
             return None
         chosen = {group: features[group][rows] for group in groups}
-        made = np.asarray(drawn(chosen, ids[rows], None if start is None else start[rows]))
+        made = as_array(drawn(chosen, ids[rows], None if start is None else start[rows]))
         check_pictures([f"{variant} {number}" for number in range(rows.start, rows.stop)], made)
         return made
 
