@@ -79,7 +79,16 @@ def from_uint8(raw: RawPictures) -> Pictures:
 
 
 def to_uint8(pictures: Pictures) -> RawPictures:
-    """Convert pictures to 8 bits, rounding to nearest and clipping to [0, 1]: the inverse of `from_uint8`."""
+    """Convert pictures to 8 bits, rounding to nearest and clipping to [0, 1]: the inverse of `from_uint8`.
+
+    Raises:
+        RunError: if a value is not finite, of which 8 bits would make black or white.
+    """
+    whole = np.isfinite(pictures).all(axis=(1, 2, 3))
+    if not whole.all():
+        raise RunError(
+            f"picture {np.argmin(whole)} of {len(whole)} has values that are not finite: check what it was made from"
+        )
     levels = np.rint(np.clip(pictures, 0, 1) * np.float32(255)).astype(np.uint8)
     return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
 

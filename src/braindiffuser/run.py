@@ -84,8 +84,11 @@ class Run:
         check_folder(folder, experiment)
         check_checkpoints(experiment)
         run = cls(experiment, store, progress)
-        for step in run.steps():  # fails before any work if an analysis asks for a stage that there is not
+        for (
+            step
+        ) in run.steps():  # fails before any work if a part asks for a stage that there is not, or has odd influences
             run.states.needs_of(step)
+            run.states.influences(step)
         folder.mkdir(parents=True, exist_ok=True)
         check_links(folder)
         with run._alone():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
@@ -64,12 +65,28 @@ class StepStates:
             "available": list(self._available(step)),
         }
 
+    def influences(self, step: Step) -> dict[str, Any]:
+        """Return the entries that a step depends on.
+
+        Raises:
+            RunError: if JSON cannot hold them.
+        """
+        entries = dict(stages()[step.stage].influences(self.experiment, step.unit))
+        try:
+            json.dumps(entries, sort_keys=True, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"what {step} depends on cannot be written as JSON ({error}): influences() of a part must return finite numbers, "
+                "text, lists and mappings by text alone"
+            ) from error
+        return entries
+
     def settings(self, step: Step) -> dict[str, Any]:
         """Return a step's entries and the hashes of its checkpoints."""
         stage = stages()[step.stage]
         folders = stage.checkpoints(self.experiment, step.unit)
         return {
-            **stage.influences(self.experiment, step.unit),
+            **self.influences(step),
             **{name: self._hash_checkpoint(folder) for name, folder in folders.items()},
         }
 

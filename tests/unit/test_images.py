@@ -163,3 +163,12 @@ def test_a_reader_reads_what_is_taken_and_nothing_else(rng):
     np.testing.assert_array_equal(turned[:], pictures[[8, 3]])
     np.testing.assert_array_equal(reader[1:3], pictures[[3, 3]])
     assert read == [8, 3, 3, 3]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_do_not_become_black_or_white(value):
+    pictures = np.full((3, 3, 4, 4), 0.5, np.float32)
+    pictures[1, 2, 0, 0] = value
+    for convert in (to_uint8, lambda pictures: resize(pictures, 2)):
+        with pytest.raises(RunError, match="picture 1 of 3 has values that are not finite"):
+            convert(pictures)

@@ -10,7 +10,7 @@ the direction of B p means something, since a pattern has no natural size; its l
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -49,7 +49,7 @@ class ROIMaximisation(Analysis):
             )
 
     def run(self, data: RunData) -> Outcome:
-        """Draw one picture for each region that has voxels; all use the same noise, so that they differ by region alone."""
+        """Draw one picture for each region whose voxels respond; all use the same noise, so that they differ by region alone."""
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not data.is_linear:
@@ -57,22 +57,31 @@ class ROIMaximisation(Analysis):
             return Outcome(no_regions_section(self.label, why))
         masks = {name: data.rois[name] for name in MAXIMISED_REGIONS if name in data.rois}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
-        regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items()]
+        projected = data.project(roi_patterns(masks), data.drawn_groups) if masks else {}
+        kept = np.array([any(made.values[k].any() for made in projected.values()) for k in range(len(masks))], bool)
+        still = [name for name, varies in zip(masks, kept, strict=True) if not varies]
+        if still:
+            data.progress(f"left out, since responses there do not vary: {', '.join(still)}", 1, 1)
+        if masks and not kept.any():
+            why = "Responses do not vary in any of the regions that are maximised"
+            return Outcome(no_regions_section(self.label, why))
+        regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items() if name not in still]
         facts = {"lengths": self.lengths, "regions": regions}
-        pictures = self._draw(data, masks) if masks else {}
+        pictures = self._draw(data, projected, kept) if kept.any() else {}
         return Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
 
-    def _draw(self, data: RunData, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> dict[str, np.ndarray]:
-        patterns = roi_patterns(masks)
+    def _draw(
+        self, data: RunData, projected: Mapping[str, Any], kept: Bool[np.ndarray, " n_regions"]
+    ) -> dict[str, np.ndarray]:
         features = {}
-        for group, made in data.project(patterns, data.drawn_groups).items():
+        for group, made in projected.items():
             statistics = made.intercept, made.training_mean, made.training_std
             try:
-                lengthened = maximise(group, made.values, *statistics, self.lengths)
+                lengthened = maximise(group, made.values[kept], *statistics, self.lengths)
             except ValueError as error:
                 raise RunError(f"{self.label}: {error}") from error
             features[group] = lengthened.reshape(-1, *data.predictions(group).shape[1:])
-        drawn = data.draw(features, np.zeros(len(patterns), np.int64))
+        drawn = data.draw(features, np.zeros(int(kept.sum()), np.int64))
         return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}
 
 
@@ -96,9 +105,14 @@ def roi_patterns(
 def set_length(directions: Float[np.ndarray, "n d"], length: float) -> Float[np.ndarray, "n d"]:
     """Scale every row to norm `length`: length · x / ‖x‖; zero rows stay zero.
 
+    Raises:
+        ValueError: if the length is negative or not finite.
+
     >>> set_length(np.array([[3.0, 4.0], [0.0, 0.0]]), 10.0).tolist()
     [[6.0, 8.0], [0.0, 0.0]]
     """
+    if not 0 <= length < np.inf:
+        raise ValueError(f"a length is a finite number ≥ 0, got {length}")
     norms = np.linalg.norm(directions.astype(np.float64), axis=1, keepdims=True)
     scaled: Float[np.ndarray, "n d"] = directions * np.divide(length, norms, out=np.zeros_like(norms), where=norms > 0)
     return scaled.astype(directions.dtype)

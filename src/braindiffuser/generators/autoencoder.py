@@ -44,11 +44,12 @@ def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows
 
 
 def to_pictures(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
-    """Pictures in [0, 1], float32, of unscaled latents."""
+    """Pictures in [0, 1], float32, of unscaled latents; NaN where the autoencoder yields values that are not finite."""
     dtype = _dtype(autoencoder)
     portions = torch.split(latents, pictures_per_call(autoencoder))
-    decoded = [autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions]
-    made: Pictures = ((torch.cat(decoded) + 1) / 2).clamp(0, 1).cpu().numpy()
+    decoded = torch.cat([autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions])
+    shown = torch.where(decoded.isfinite(), ((decoded + 1) / 2).clamp(0, 1), torch.nan)
+    made: Pictures = shown.cpu().numpy()
     return made
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.generators.autoencoder import Autoencoder, to_latents, to_pictures
+from braindiffuser.generators.finite import check_finite
 from braindiffuser.generators.settings import DiffusionConfig
 from braindiffuser.networks.samplers import (
     Callback,
@@ -127,6 +128,7 @@ def reconstruct(
 
     Raises:
         ValueError: if there are no pictures, counts differ, or ids are negative.
+        RunError: if a network yields a value that is not finite.
     """
     _check(low_level_pictures, embeddings, null_embeddings, picture_ids)
     autoencoder, device = networks.autoencoder, networks.device
@@ -140,6 +142,7 @@ def reconstruct(
         latents = sample_from_noise(denoise, noise, sampler=config.sampler, n_steps=config.n_steps, callback=callback)
     else:
         mean, std = to_latents(autoencoder, torch.from_numpy(low_level_pictures).to(device))
+        check_finite("autoencoder", mean + std, picture_ids)
         noise, posterior_noise = picture_noise(tuple(mean.shape[1:]), seed, picture_ids, device)
         if config.posterior == "sample":
             mean = mean + std * posterior_noise
@@ -153,7 +156,10 @@ def reconstruct(
             noise_level=config.noise_level,
             callback=callback,
         )
-    return to_pictures(autoencoder, latents / scaling_factor)
+    check_finite("dual-guided UNet", latents, picture_ids)
+    pictures = to_pictures(autoencoder, latents / scaling_factor)
+    check_finite("autoencoder", torch.from_numpy(pictures), picture_ids)
+    return pictures
 
 
 def _on(embeddings: Embeddings, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
+from braindiffuser.generators.finite import check_finite
 from braindiffuser.generators.settings import LowLevelConfig
 from braindiffuser.networks.logistic_mixture import mixture_mean, sample_mixture
 from braindiffuser.networks.vdvae import VDVAE, unflatten_latents
@@ -34,6 +35,9 @@ def reconstruct_low_level(
 
     Returns:
         Pictures of the network's own size, (n, 3, image_size, image_size), in [0, 1].
+
+    Raises:
+        RunError: if the network yields a value that is not finite.
     """
     device = next(network.parameters()).device
     generators = [np.random.default_rng([seed, int(picture_id), STREAM]) for picture_id in picture_ids]
@@ -42,6 +46,7 @@ def reconstruct_low_level(
         missing = network.config.latent_shapes[len(given) :]
         noise = [torch.empty(0)] * len(given) + [_normal(generators, shape).to(device) for shape in missing]
         parameters = network.distribution(network.generate(given, noise, config.temperature))
+        check_finite("VDVAE", parameters, picture_ids)
         return _picture(parameters, generators, config.output)
 
 

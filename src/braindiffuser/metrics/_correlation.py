@@ -61,6 +61,10 @@ def _check_pairs(seen: FeatureRows, made: FeatureRows) -> None:
             " (n, d), row k of one belonging to row k of the other"
         )
     for name, features in (("seen pictures", seen), ("reconstructions", made)):
+        if features.dtype.kind not in "fiu" or 0 in features.shape[1:]:
+            raise ValueError(
+                f"features of {name} came as {features.dtype} of shape {features.shape}, expected rows of real numbers"
+            )
         if not np.isfinite(features).all():
             row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             raise ValueError(f"features of {name} hold a value that is not finite, first in row {row}")

@@ -13,6 +13,9 @@ from braindiffuser.images import SMALLEST_SIDE
 PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
 """Pictures (n, 3, height, width) in [0, 1]; shapes are checked in the functions."""
 
+TOLERANCE = 1e-3
+"""How far pictures may lie outside [0, 1], and scores outside their bounds as a share of their range, by rounding."""
+
 
 def structural_similarities(seen: PictureBatch, made: PictureBatch, channel_axis: int | None) -> Vector:
     """Compute the structural similarity of each pair of grey pictures, as scikit-image does.
@@ -26,13 +29,15 @@ def structural_similarities(seen: PictureBatch, made: PictureBatch, channel_axis
         (n,) in [−1, 1].
 
     Raises:
-        ValueError: if the shapes differ or the pictures are too small.
+        ValueError: if the shapes differ, the pictures are too small, or they are not floating-point numbers in [0, 1].
     """
     from skimage.metrics import structural_similarity
 
     check_sizes(seen, made)
     if min(seen.shape[-2:]) < SMALLEST_SIDE:
         raise ValueError(f"SSIM needs pictures of at least {SMALLEST_SIDE} pixels a side, got {seen.shape[-2:]}")
+    for pictures in (seen, made):
+        check_range(pictures)
     settings: dict[str, Any] = {
         "gaussian_weights": True,
         "sigma": 1.5,
@@ -64,3 +69,17 @@ def check_sizes(seen: PictureBatch, made: PictureBatch) -> None:
             f"stimuli have shape {seen.shape} and reconstructions {made.shape}; both must be (n, 3, height, width):"
             " pair them and resize the reconstructions first (braindiffuser.images.resize)"
         )
+
+
+def check_range(pictures: PictureBatch) -> None:
+    """Check that pictures are floating-point numbers in [0, 1].
+
+    Raises:
+        ValueError: if not, or if one is NaN.
+    """
+    if len(pictures):
+        lowest, highest = pictures.min(), pictures.max()
+        if pictures.dtype.kind != "f" or not (lowest >= -TOLERANCE and highest <= 1 + TOLERANCE):
+            raise ValueError(
+                f"pictures came as {pictures.dtype} from {lowest} to {highest}: give floating-point numbers in [0, 1]"
+            )

@@ -67,6 +67,8 @@ def _halving(network: FeatureNetwork) -> FeatureNetwork:
     def halving(pictures: Pictures) -> dict[str, Matrix]:
         """Compute the layers of a batch of pictures."""
         parts = [made for _, made in batches.over(max(len(pictures), 1), lambda rows: network(pictures[rows]))]
+        if not isinstance(parts[0], Mapping):
+            raise RunError(f"a scoring network gave {type(parts[0]).__name__}, expected a mapping of features by layer")
         return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
 
     return halving

@@ -29,15 +29,17 @@ def bootstrap_interval(
         Lower and upper end.
 
     Raises:
-        ValueError: if there is no score, one is not finite, or `level` is not in (0, 1).
+        ValueError: if there is no score, one is not finite, `level` is not in (0, 1), or there is no resample.
 
     >>> bootstrap_interval(np.full(10, 0.25), np.random.default_rng(0))
     (0.25, 0.25)
     """
-    if len(per_picture) == 0 or not np.isfinite(per_picture).all():
-        raise ValueError(f"an interval needs finite scores, at least one; got {per_picture!r}")
+    if per_picture.ndim != 1 or len(per_picture) == 0 or not np.isfinite(per_picture).all():
+        raise ValueError(f"an interval needs finite scores, one for each picture, at least one; got {per_picture!r}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level}")
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1, such as 2000, got {n_resamples}")
     n = len(per_picture)
     means = np.array([per_picture[rng.integers(n, size=n)].mean() for _ in range(n_resamples)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -75,7 +77,14 @@ def permutation_null(
 def permutation_p_value(observed: float, null: Vector) -> float:
     """Return p = (1 + number of null scores ≥ observed) / (1 + number of null scores) (Phipson & Smyth 2010).
 
+    Raises:
+        ValueError: if there is no null score, or a score is not finite: NaN would count as the most significant of all.
+
     >>> permutation_p_value(0.9, np.array([0.4, 0.5, 0.6]))
     0.25
     """
+    if len(null) == 0 or not np.isfinite([observed, *null]).all():
+        raise ValueError(
+            f"a p value needs finite scores, at least one under the null; got {observed!r} and {null!r:.100}"
+        )
     return float((1 + np.count_nonzero(null >= observed)) / (1 + len(null)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache, partial
 from importlib.resources import files
+from math import isfinite
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -48,6 +49,12 @@ class Profile(Settings):
             if not hasattr(metric, "bounds"):
                 raise ValueError(
                     f"metric {key} ({metric.kind}) has no bounds: declare them, for example bounds = (0.0, 1.0)"
+                )
+            numbers = (*metric.bounds, *(() if metric.chance is None else (metric.chance,)))
+            if len(metric.bounds) != 2 or not all(map(isfinite, numbers)) or metric.bounds[0] >= metric.bounds[1]:
+                raise ValueError(
+                    f"metric {key} ({metric.kind}) has bounds {metric.bounds} and chance {metric.chance}: give finite numbers, "
+                    "and the smaller bound first; a score without bound can be turned into one that has them"
                 )
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:

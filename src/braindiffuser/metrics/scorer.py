@@ -12,16 +12,12 @@ from braindiffuser.arrays import Vector
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, batch_slices, resize
 from braindiffuser.metrics._correlation import FeatureRows
-from braindiffuser.metrics._pixels import PictureBatch
-from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, PixelMetric
+from braindiffuser.metrics._pixels import TOLERANCE, PictureBatch, check_range
+from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, Metric, PixelMetric
 from braindiffuser.metrics.profiles import Profile
 
 NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
-
-
-TOLERANCE = 1e-3
-"""How far pictures may lie outside [0, 1], by rounding."""
 
 
 class Scorer:
@@ -49,12 +45,21 @@ class Scorer:
 
         Raises:
             ValueError: if a network or layer that the profile names is missing, or arrays of pictures are not numbers in [0, 1].
+            RunError: what `extract_features` raises; if a layer does not tell any two stimuli apart.
         """
-        _check_range(seen)
+        if isinstance(seen, np.ndarray):
+            check_range(seen)
         self.seen = seen
         self.profile = profile
         self.networks = networks
         self.seen_features = extract_features(seen, profile, networks)
+        for name, layers in self.seen_features.items():
+            for layer, values in layers.items():
+                if len(values) > 1 and all(np.array_equal(row, values[0]) for row in values[1:]):
+                    raise RunError(
+                        f"network {name} gives the same features {layer} for all {len(values)} stimuli, so it cannot score: "
+                        "check its checkpoint, and that the stimuli differ"
+                    )
 
     def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
         """Score one set of reconstructions.
@@ -71,9 +76,11 @@ class Scorer:
 
         Raises:
             ValueError: if the number of pictures is not that of the stimuli, or they are not numbers in [0, 1].
-            RunError: if a metric does not give one finite score for each picture.
+            RunError: if a metric does not give one finite score within its bounds for each picture; what `extract_features`
+                raises.
         """
-        _check_range(made)
+        if isinstance(made, np.ndarray):
+            check_range(made)
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
         features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
@@ -84,11 +91,11 @@ class Scorer:
             seen = self.seen[rows]
             resized = _fit_to(made[rows], seen)
             for key, pixel_metric in on_pixels.items():
-                scores[key][rows] = _checked(key, pixel_metric.compare(seen, resized), len(seen))
+                scores[key][rows] = _checked(key, pixel_metric, pixel_metric.compare(seen, resized), len(seen))
         for key, metric in metrics.items():
             if isinstance(metric, FeatureMetric):
                 layers = (by_network[metric.network][metric.layer] for by_network in (self.seen_features, features))
-                scores[key] = _checked(key, metric.compare(*layers), len(made))
+                scores[key] = _checked(key, metric, metric.compare(*layers), len(made))
         return scores
 
 
@@ -99,14 +106,18 @@ def extract_features(
 
     Raises:
         ValueError: if a network or layer is missing.
+        RunError: if features are not finite real numbers, one row for each picture, of one length and type for all pictures.
     """
     features: NetworkFeatures = {name: {} for name in profile.layers}
     for rows in batch_slices(len(pictures)):
         for name, layers in _features_of(pictures[rows], profile, networks).items():
             for layer, values in layers.items():
                 if layer not in features[name]:
-                    features[name][layer] = np.empty((len(pictures), values.shape[1]), values.dtype)
-                features[name][layer][rows] = values
+                    width = np.shape(values)[1:] if np.ndim(values) == 2 else (0,)
+                    features[name][layer] = np.empty((len(pictures), *width), np.asarray(values).dtype)
+                place = features[name][layer][rows]
+                _check_features(name, layer, np.asarray(values), place, rows.start)
+                place[:] = values
     return features
 
 
@@ -129,12 +140,38 @@ def _features_of(batch: PictureBatch, profile: Profile, networks: Mapping[str, F
     return features
 
 
-def _checked(key: str, found: object, n: int) -> Vector:
-    """Return what a metric gave, in float64, if it is one finite score for each of n pictures."""
-    scores = np.asarray(found, np.float64)
-    if scores.shape != (n,) or not np.isfinite(scores).all():
+def _check_features(network: str, layer: str, values: np.ndarray, place: np.ndarray, start: int) -> None:
+    """Raise unless values are finite real numbers that fit their place among the features of all pictures."""
+    named = f"network {network} gave features {layer}"
+    if (
+        values.shape != place.shape
+        or values.dtype != place.dtype
+        or values.dtype.kind not in "fiu"
+        or 0 in values.shape[1:]
+    ):
+        raise RunError(
+            f"{named} as {values.dtype} of shape {values.shape}, expected real numbers: {len(place)} rows of one length and type "
+            "for all pictures"
+        )
+    whole = np.isfinite(values).all(axis=1)
+    if not whole.all():
+        raise RunError(
+            f"{named} that are not finite, first of picture {start + int(np.argmin(whole))}: check its checkpoint and precision"
+        )
+
+
+def _checked(key: str, metric: Metric, found: object, n: int) -> Vector:
+    """Return what a metric gave, in float64, if it is one finite score within its bounds for each of n pictures."""
+    scores = np.asarray(found)
+    if scores.dtype.kind not in "fiub" or scores.shape != (n,) or not np.isfinite(scores).all():
         raise RunError(f"metric {key} must give one finite score for each of {n} pictures, but gave {found!r:.100}")
-    return scores
+    low, high = metric.bounds
+    if n and not (scores.min() >= low - TOLERANCE * (high - low) and scores.max() <= high + TOLERANCE * (high - low)):
+        raise RunError(
+            f"metric {key} gave scores from {scores.min():.4g} to {scores.max():.4g}, but its bounds are {low:g} and {high:g}: "
+            "correct one or the other"
+        )
+    return scores.astype(np.float64)
 
 
 def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
@@ -146,12 +183,3 @@ def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
             f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
         )
     return resize(made, height)
-
-
-def _check_range(pictures: PictureSource) -> None:
-    if isinstance(pictures, np.ndarray) and len(pictures):
-        lowest, highest = pictures.min(), pictures.max()
-        if pictures.dtype.kind != "f" or not (lowest >= -TOLERANCE and highest <= 1 + TOLERANCE):
-            raise ValueError(
-                f"pictures came as {pictures.dtype} from {lowest} to {highest}: give floating-point numbers in [0, 1]"
-            )

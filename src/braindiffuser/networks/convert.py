@@ -66,7 +66,7 @@ def convert_vdvae(source: Path, folder: Path, config: VDVAEConfig = IMAGENET64) 
     Raises:
         ValueError: if the file cannot be read, or is not this network's; the message names it.
     """
-    tensors = {name.removeprefix("module."): tensor for name, tensor in open_tensors(source).items()}
+    tensors = _renamed(source, open_tensors(source), lambda name: name.removeprefix("module."))
     content = config.model_dump(mode="json")
     tensors = _fitting(source, tensors, lambda given: VDVAEConfig(**given).build(), content, torch.float32)
     _write_folder(folder, content, tensors, torch.float32, [source])
@@ -92,7 +92,7 @@ def convert_versatile(
     opened, content, half = [open_tensors(path) for path in files], config.model_dump(mode="json"), torch.float16
     if source.is_dir():
         image, text, vae = opened
-        unet, vae = from_hub(image, text), {_new_attention_name(name): tensor for name, tensor in vae.items()}
+        unet, vae = from_hub(image, text), _renamed(files[2], vae, _new_attention_name)
     else:
         unet = from_original(opened[0], config.layers_per_block)
         vae = _autoencoder_of_original(opened[0], autoencoder)
@@ -143,6 +143,16 @@ def convert_clip(source: Path, tokenizer: Path, folder: Path, config: Mapping[st
     tensors = {name: tensor for name, tensor in (inside or original).items() if not name.endswith("position_ids")}
     tensors = _fitting(source, tensors, build_clip, config, torch.float16)
     _write_folder(folder, config, tensors, torch.float16, [source, tokenizer], tokenizer)
+
+
+def _renamed(source: Path, tensors: Tensors, rename: Callable[[str], str]) -> dict[str, torch.Tensor]:
+    """Rename tensors; raises ValueError if two get one name, since one of them would be lost."""
+    origins: dict[str, str] = {}
+    for name in tensors:
+        other = origins.setdefault(rename(name), name)
+        if other != name:
+            raise ValueError(f"{source} holds both {other} and {name}, which are one tensor of the network: keep one")
+    return {new: tensors[old] for new, old in origins.items()}
 
 
 def _fitting(

@@ -75,7 +75,8 @@ def check_sums(path: Path) -> None:
 
 
 def _is_plain(tensor: Any) -> bool:
-    return isinstance(tensor, torch.Tensor) and (tensor.layout, tensor.device.type) == (torch.strided, "cpu")
+    is_tensor = isinstance(tensor, torch.Tensor) and not tensor.is_nested
+    return is_tensor and (tensor.layout, tensor.device.type) == (torch.strided, "cpu")
 
 
 def shapes(tensors: Mapping[str, torch.Tensor]) -> Shapes:
@@ -108,14 +109,26 @@ def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
 
 
 def check_finite(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
-    """Check that no number of any tensor is NaN or infinite in `dtype`.
+    """Check that no number of any tensor is NaN or infinite in `dtype`, and that most matrices hold different numbers.
+
+    Layers that are still as they began may be zero, but files of which a part was never written are so too.
 
     Raises:
         ValueError: naming the source and the first such tensor.
     """
+    constant: list[bool] = []
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.to(dtype).isfinite().all():
-            raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
+        if tensor.is_floating_point():
+            values = tensor.to(dtype)
+            if not values.isfinite().all():
+                raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
+            if values.numel() and sum(side > 1 for side in values.shape) > 1:
+                constant.append(bool((values == values.flatten()[0]).all()))
+    if 2 * sum(constant) > len(constant):
+        raise ValueError(
+            f"{source} was not written, or only in part: in {dtype}, {sum(constant)} of its {len(constant)} matrices hold the "
+            "same number throughout; download or save it again"
+        )
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:

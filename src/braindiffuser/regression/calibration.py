@@ -35,7 +35,8 @@ class Calibration:
         name: which calibration.
 
     Raises:
-        ValueError: if the name is unknown, a statistic that `inductive` needs is missing, or their sizes differ.
+        ValueError: if the name is unknown, a statistic that `inductive` needs is missing, their sizes differ, a value is not
+            finite, or a standard deviation is negative.
 
     Examples:
         >>> one = np.ones(1)
@@ -64,6 +65,10 @@ class Calibration:
         sizes = {name: len(values) for name in names if (values := getattr(self, name)) is not None}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"calibration statistics must have one number per target each, got {sizes}")
+        for name in sizes:
+            values = getattr(self, name)
+            if not np.isfinite(values).all() or (name.endswith("std") and (values < 0).any()):
+                raise ValueError(f"calibration statistics must be finite, and standard deviations ≥ 0; {name} is not")
 
     def apply(self, predictions: Float[np.ndarray, "n n_targets"]) -> Float[np.ndarray, "n n_targets"]:
         """Rescale predictions, keeping their dtype.
@@ -92,9 +97,10 @@ def rescale(
 
         (predictions - mean) / std · new_std + new_mean,  or new_mean where std is 0
 
-    A std below what float32 resolves beside its mean (1.2e-7 · |mean|) is rounding, and counts as 0.
+    A std below what float32 resolves beside its mean and the targets' spread (1.2e-7 · (|mean| + new_std)) is rounding, and
+    counts as 0.
     """
-    spread = std > np.finfo(np.float32).eps * np.abs(mean)
+    spread = std > np.finfo(np.float32).eps * (np.abs(mean) + new_std)
     scale = np.divide(new_std, std, out=np.zeros(len(std)), where=spread)
     dtype = predictions.dtype
     centred = predictions - mean.astype(dtype)

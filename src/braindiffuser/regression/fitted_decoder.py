@@ -40,8 +40,8 @@ def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -
         header: names what it was fitted to, such as the fingerprint of the voxels; `load_decoder` compares.
 
     Raises:
-        ValueError: if facts hold what JSON cannot, such as an array or nan; arrays are not of real numbers; or the header has
-            an entry `format` or `facts`.
+        ValueError: if facts hold what JSON cannot, such as an array or nan; arrays are not of finite real numbers, or have a
+            name that a file cannot hold; or the header has an entry `format` or `facts`.
     """
     taken = [name for name in _OWN if name in header]
     if taken:
@@ -50,9 +50,16 @@ def save_decoder(path: Path, fitted: FittedDecoder, header: Mapping[str, str]) -
         facts = json.dumps(dict(fitted.facts), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"a decoder's facts must be JSON, such as text, numbers and lists: {reason(error)}") from error
+    contiguous = {name: np.asarray(values, order="C") for name, values in fitted.arrays.items()}
+    for name, values in contiguous.items():
+        if not isinstance(name, str) or name == "__metadata__":
+            raise ValueError(f"an array is called {name!r}, which a file cannot hold: give it another name")
+        if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+            raise ValueError(
+                f"a decoder's arrays must be of real numbers, all of them finite; {name} ({values.dtype}) is not"
+            )
     text = json.dumps({**header, "format": FORMAT, "facts": facts}, sort_keys=True)
     with replacing(path) as beside:
-        contiguous = {name: np.asarray(values, order="C") for name, values in fitted.arrays.items()}
         try:
             save_file(contiguous, beside, {HEADER: text})  # one entry: safetensors writes several in no fixed order
         except SafetensorError as error:

@@ -77,6 +77,11 @@ class RidgeRegression(Regressor):
 
     def check_stimuli(self, n_stimuli: int) -> None:
         """Check that there is a training stimulus for each fold."""
+        if n_stimuli < 2:
+            raise RunError(
+                f"there are {n_stimuli} training stimuli, and decoders need two or more: give the recording more, or read more "
+                "sessions"
+            )
         if n_stimuli < self.n_folds:
             raise RunError(
                 f"regression.n_folds is {self.n_folds}, but there are {n_stimuli} training stimuli: use fewer folds"

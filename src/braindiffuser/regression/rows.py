@@ -28,6 +28,12 @@ def n_columns(targets: TargetArray) -> int:
     return math.prod(targets.shape[1:])
 
 
+def check_real(name: str, values: Any) -> None:
+    """Raise ValueError if values are complex, text or anything else than real numbers."""
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} came as {values.dtype}, expected real numbers")
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
     """Responses and which stimulus each belongs to: averages over repeats, or single trials; weighted or not.
@@ -39,7 +45,7 @@ class TrainingRows:
         weights: of each row, > 0, such as the trials that were averaged into it; None: all 1.
 
     Raises:
-        ValueError: if lengths differ, or a stimulus has no row.
+        ValueError: if there is no row, a response is not a finite real number, lengths differ, or a stimulus has no row.
     """
 
     responses: Float[np.ndarray, "n_rows n_voxels"]
@@ -48,6 +54,14 @@ class TrainingRows:
 
     def __post_init__(self) -> None:
         """Check lengths and numbers."""
+        if self.responses.ndim != 2 or 0 in self.responses.shape:
+            raise ValueError(
+                f"responses are rows of at least one voxel, at least one; got shape {self.responses.shape}"
+            )
+        check_real("responses", self.responses)
+        if not np.isfinite(self.responses).all():
+            row = int(np.argmin(np.isfinite(self.responses).all(axis=1)))
+            raise ValueError(f"responses hold a value that is not finite, first in row {row}")
         for name in ("stimuli", "weights"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.responses):

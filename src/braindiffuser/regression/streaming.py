@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.rows import TargetArray, n_columns
+from braindiffuser.regression.rows import TargetArray, check_real, n_columns
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -68,6 +68,9 @@ def for_each_block(
 
     On a CPU each core processes its own blocks with single-threaded BLAS; one block is read ahead. Results do not depend on
     the number of cores.
+
+    Raises:
+        ValueError: if a target is not a finite real number.
     """
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
@@ -119,6 +122,7 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
     for start in range(0, n_rows, ROWS_AT_A_TIME):
         rows = values[start : start + ROWS_AT_A_TIME]
         read = np.require(targets[start : start + ROWS_AT_A_TIME, chosen], requirements=["C", "W"])
+        check_real("targets", read)
         rows.copy_(torch.from_numpy(read).view(rows.shape))
         if start == 0:
             shift = rows.mean(dim=0)
@@ -126,6 +130,9 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
         sums += ones[: len(rows)] @ rows
         squares += column_products(rows, rows)
     mean = sums / n_rows
+    if not mean.isfinite().all():
+        first = columns.start + int(mean.isfinite().int().argmin())
+        raise ValueError(f"targets hold a value that is not finite, first in column {first}")
     std = (squares / n_rows - mean.square()).clamp(min=0).sqrt()
     return Block(columns, values, shift, shift.double() + mean, std)
 

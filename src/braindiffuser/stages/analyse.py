@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.arrays import Pictures
-from braindiffuser.errors import RunError, reason
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.stages import Stage, StageContext, Step, stages
@@ -48,13 +48,9 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
         raise RunError(f"analysis {label} leaves pictures {foreign[0]}: give them a name that begins with {label}_")
     for kind, pictures in outcome.pictures.items():
         draft.write_pictures(kind, range(len(pictures)), pictures)
+        draft.refuse_blank(kind, len(pictures))
     if outcome.facts:
-        try:
-            draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
-        except (TypeError, ValueError) as error:
-            raise RunError(
-                f"the facts that analysis {label} leaves cannot be written as JSON: {reason(error)}"
-            ) from error
+        draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
     section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 
@@ -102,7 +98,14 @@ def _project(
     targets = {group: results.open_array(f"targets/{group}") for group in groups}
     fitted = {group: read_decoder(results, group) for group in groups}
     rows = training_rows(experiment, results)
-    return dict(experiment.regression.project(fitted, rows, targets, patterns, experiment.device, context.progress))
+    found = dict(experiment.regression.project(fitted, rows, targets, patterns, experiment.device, context.progress))
+    for group, projection in found.items():
+        if not all(np.isfinite(values).all() for values in projection):
+            raise RunError(
+                f"{experiment.regression.kind} projected patterns to {group} with values that are not finite: its decoder or the "
+                "patterns are damaged"
+            )
+    return found
 
 
 def _draw(context: StageContext, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from braindiffuser.arrays import as_array
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
@@ -30,8 +31,6 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
         target = context.experiment.targets[group]
         context.networks.keep(target.checkpoints.values())
         null = target.null(context.networks)
-        if null is not None:
-            draft.write_array(f"null/{group}", null)
         sides, batches = set(), Batches(target.batch_size, context.progress)
         for split, name in ARRAYS.items():
             dtype = target.stored_as if split == "train" else "float32"
@@ -39,11 +38,12 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
             features = partial(_features, context, target, batches, ids)
             shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
             sides.add(shape[1:])
-            if len(sides) > 1:
-                raise RunError(
-                    f"features of {group} have shapes {sorted(sides)}: a row must have the same for all stimuli"
-                )
+            _refuse_several(sides, target)
+            if null is not None:
+                unconditional = _checked(target, "null", null, 1, shape[1:])
+                draft.fill(f"null/{group}", unconditional.shape, unconditional.__getitem__)
             draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
+        _refuse_constant(draft, group)
         yield group
 
 
@@ -56,18 +56,40 @@ def _features(
 
     def extract(chosen: slice) -> Features:
         stimuli = Stimuli(own[chosen], pictures, captions)
-        features = np.asarray(target.extract(stimuli, context.networks, context.experiment.seed))
-        _check(features, target)
-        return features
+        made = target.extract(stimuli, context.networks, context.experiment.seed)
+        return _checked(target, "extract", made, len(stimuli.ids))
 
-    return np.concatenate([features for _, features in batches.over(len(own), extract)])
+    parts = [features for _, features in batches.over(len(own), extract)]
+    _refuse_several({part.shape[1:] for part in parts}, target)
+    return np.concatenate(parts)
 
 
-def _check(features: np.ndarray, target: Target) -> None:
-    if features.dtype.kind not in "fiu" or features.ndim < 2 or not np.prod(features.shape[1:]):
+def _checked(target: Target, method: str, made: Any, n: int, side: tuple[int, ...] | None = None) -> Features:
+    """Return what a method of a target made as an array, if it is n rows of real numbers, each of shape `side` (None: any)."""
+    values = as_array(made)
+    fits = values.ndim > 1 and len(values) == n and side in (None, values.shape[1:])
+    if values.dtype.kind not in "fiu" or not fits or 0 in values.shape:
+        rows = f"{n} rows, each of at least one" if side is None else f"shape {(n, *side)}"
         raise RunError(
-            f"{type(target).__name__}.extract() returned {features.dtype} of shape {features.shape}, expected real numbers: "
-            "a row of at least one per stimulus"
+            f"{type(target).__name__}.{method}() returned {values.dtype} of shape {values.shape}, expected real numbers: {rows}"
+        )
+    return values
+
+
+def _refuse_several(sides: set[tuple[int, ...]], target: Target) -> None:
+    if len(sides) > 1:
+        raise RunError(
+            f"{type(target).__name__}.extract() returned rows of shapes {sorted(sides)}: a row must have the same for all stimuli"
+        )
+
+
+def _refuse_constant(draft: Draft, group: str) -> None:
+    """Raise if features do not differ between training stimuli; the draft is deleted, so that what is mended is computed."""
+    if draft.is_constant(f"targets/{group}"):
+        draft.clear()
+        raise RunError(
+            f"features of {group} are the same for all training stimuli, so there is nothing to decode: check the checkpoint and "
+            f"settings of targets.{group}, and that stimuli and captions differ"
         )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from braindiffuser.arrays import as_array
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.extract import STAGE as EXTRACT
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
+from braindiffuser.targets.target import Features
 
 if TYPE_CHECKING:
     from braindiffuser.regression.fitted_decoder import FittedDecoder
@@ -53,7 +55,7 @@ def decoder_name(group: str) -> str:
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     """Fit all groups that are missing at once, since they share the products of their training responses."""
-    from braindiffuser.regression.fitted_decoder import load_decoder, save_decoder
+    from braindiffuser.regression.fitted_decoder import FittedDecoder, load_decoder, save_decoder
 
     experiment, results = context.experiment, context.results
     rows = training_rows(experiment, results)
@@ -63,6 +65,10 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
         fitted = experiment.regression.fit(rows, missing, experiment.device, context.progress)
         _check_names(experiment, "fit", "target groups", fitted, missing)
         for group, found in fitted.items():
+            if not isinstance(found, FittedDecoder):
+                raise RunError(
+                    f"{experiment.regression.kind} fitted {group} as {type(found).__name__}, expected a FittedDecoder"
+                )
             try:
                 save_decoder(drafts[group].folder / decoder_name(group), found, _header(results, group))
             except ValueError as error:
@@ -76,26 +82,48 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     }
     responses = _test_responses(results)
     left = set(fitted)
-    for group, decoded in experiment.regression.decode(
-        fitted, rows, targets, responses, experiment.device, context.progress
-    ):
+    decode, done = experiment.regression.decode, ""
+    for made in decode(fitted, rows, targets, responses, experiment.device, context.progress) or ():
+        group, decoded = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        if not isinstance(group, str) or group not in left:
+            raise RunError(
+                f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} twice, or without being asked for it"
+            )
+        if done:  # not before it is known that the next group is another one
+            yield done
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
         side = targets[group].shape[1:]
-        for name, own in responses.items():
-            if len(decoded[name]) != len(own) or decoded[name].size != len(own) * math.prod(side):
-                raise RunError(
-                    f"{experiment.regression.kind} decoded {group} of {name} as {decoded[name].shape}, expected "
-                    f"{(len(own), *side)}, flattened or not"
-                )
-        values = np.concatenate([decoded[name].reshape(-1, *side) for name in responses])
-        drafts[group].write_array(f"predictions/{group}", values.astype(np.float32, copy=False))
+        parts = [
+            _rows(experiment, f"{group} of {name}", decoded[name], len(own), side) for name, own in responses.items()
+        ]
+        values = np.concatenate(parts)
+        drafts[group].fill(f"predictions/{group}", values.shape, values.__getitem__)
         left.discard(group)
-        yield group
+        done = group
+    if done:
+        yield done
     _check_names(experiment, "decode", "target groups", set(fitted) - left, fitted)
 
 
-def _check_names(experiment: Experiment, method: str, what: str, came: Iterable[str], expected: Iterable[str]) -> None:
+def _rows(experiment: Experiment, what: str, decoded: Any, n: int, side: tuple[int, ...]) -> Features:
+    """Return decoded features in the shape of their targets, if they are n rows of real numbers of that size."""
+    values = as_array(decoded)
+    fits = values.ndim > 1 and len(values) == n and values.size == n * math.prod(side)
+    if not fits or values.dtype.kind not in "fiu":
+        raise RunError(
+            f"{experiment.regression.kind} decoded {what} as {values.dtype} of shape {values.shape}, expected real numbers of "
+            f"shape {(n, *side)}, flattened or not"
+        )
+    return values.reshape(n, *side)
+
+
+def _check_names(experiment: Experiment, method: str, what: str, came: Any, expected: Iterable[str]) -> None:
     """Refuse results of a regressor for other names than those it was given."""
+    if not isinstance(came, Mapping | Set):
+        raise RunError(
+            f"{method} of the regressor {experiment.regression.kind} gave {type(came).__name__} where a mapping of {what} was "
+            "expected"
+        )
     if set(came) != set(expected):
         names = [", ".join(sorted(group)) or "none" for group in (set(came), set(expected))]
         raise RunError(

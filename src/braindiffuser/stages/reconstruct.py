@@ -9,14 +9,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Pictures
+from braindiffuser.arrays import Pictures, as_array
 from braindiffuser.batches import Batches
-from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
-from braindiffuser.store.draft import Draft
+from braindiffuser.store.draft import Draft, check_pictures
 
 LESS_MEMORY = "generator.diffusion.precision: half or generator.diffusion.offload: true (of brain_diffuser)"
 """Settings with which drawing takes less memory of a GPU, besides smaller batches, which come by themselves."""
@@ -71,6 +70,7 @@ def kind_name(variant: str, source: Source) -> str:
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for kind, draft in drafts.items():
         _draw_missing(context, draft, kind, picture_kinds(context.experiment)[kind])
+        draft.refuse_blank(kind, len(context.results.read_array("stimuli/test_ids")))
         yield kind
 
 
@@ -112,7 +112,7 @@ def draw(
         A slice of rows with their pictures.
 
     Raises:
-        RunError: if the generator draws another number of pictures than it is given features.
+        RunError: if the generator draws another number of pictures than it is given features, or what no picture is.
     """
     generator, results = context.experiment.generator, context.results
     groups = generator.groups_of(variant)
@@ -124,11 +124,8 @@ def draw(
         if wanted is not None and wanted.isdisjoint(range(rows.start, rows.stop)):
             return None
         chosen = {group: features[group][rows] for group in groups}
-        made = drawn(chosen, ids[rows], None if start is None else start[rows])
-        if len(made) != len(ids[rows]):
-            raise RunError(
-                f"the generator drew {len(made)} pictures of {len(ids[rows])} features: it must draw one for each row"
-            )
+        made = as_array(drawn(chosen, ids[rows], None if start is None else start[rows]))
+        check_pictures([f"{variant} {number}" for number in range(rows.start, rows.stop)], made)
         return made
 
     for rows, made in Batches(generator.batch_size, context.progress).over(len(ids), draw_rows):

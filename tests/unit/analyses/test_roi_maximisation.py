@@ -96,3 +96,9 @@ def test_as_published_embeddings_lie_at_a_typed_in_distance_from_the_intercept(g
     projections, intercept, mean, std = parts
     made = maximise(group, projections, intercept, mean, std, "as-published")
     np.testing.assert_allclose(np.linalg.norm(made - intercept, axis=1), length)
+
+
+@pytest.mark.parametrize("length", [np.nan, np.inf, -1.0])
+def test_a_length_that_is_none_is_refused(length):
+    with pytest.raises(ValueError, match=f"a length is a finite number ≥ 0, got {length}"):
+        set_length(np.ones((2, 3)), length)

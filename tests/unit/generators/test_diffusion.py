@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from pydantic import ValidationError
 
+from braindiffuser.errors import RunError
 from braindiffuser.generators import autoencoder as coding
 from braindiffuser.generators.diffusion import (
     DiffusionNetworks,
@@ -247,3 +248,29 @@ def test_defaults_are_the_published_numbers():
     assert (config.n_steps, config.strength, config.guidance_scale, config.vision_weight) == (50, 0.75, 7.5, 0.6)
     assert (config.sampler, config.noise_level, config.posterior) == ("ddim", "as-published", "sample")
     assert (config.precision, config.offload) == ("full", False)  # published: half, which the preset says
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+@pytest.mark.parametrize("at", ["encoder", "UNet", "decoder"])
+def test_a_network_that_yields_values_that_are_not_finite_is_named_with_the_picture(networks, pictures, at, value):
+    """1e30 overflows in float16 alone; infinities would be clipped to white."""
+    networks = copy.deepcopy(networks)
+    layer = {
+        "encoder": networks.autoencoder.encoder.conv_out,
+        "UNet": networks.unet.unet.conv_out,
+        "decoder": networks.autoencoder.decoder.conv_out,
+    }[at]
+
+    def spoil(module, given, made):
+        made = made.clone()
+        made[-2] = value
+        return made.half().float()
+
+    layer.register_forward_hook(spoil)
+    null = Embeddings(draw(1, 3, 12, seed=8), draw(1, 4, 20, seed=9))
+    embeddings = Embeddings(draw(4, 3, 12), draw(4, 4, 20, seed=1))
+    named = "dual-guided UNet" if at == "UNet" else "autoencoder"
+    with pytest.raises(
+        RunError, match=rf"the {named} yields values that are not finite, .* with id {IDS[-2]}: .*precision"
+    ):
+        reconstruct(networks, pictures, embeddings, null, IDS, DiffusionConfig(**FAST))

@@ -6,6 +6,7 @@ import torch
 from pydantic import ValidationError
 
 from braindiffuser import images
+from braindiffuser.errors import RunError
 from braindiffuser.generators.low_level import reconstruct_low_level
 from braindiffuser.generators.settings import LowLevelConfig
 from braindiffuser.networks.logistic_mixture import mixture_mean
@@ -145,3 +146,13 @@ def test_the_default_is_the_published_choice():
 def test_unknown_or_impossible_entries_are_refused(entries):
     with pytest.raises(ValidationError, match=next(iter(entries))):
         LowLevelConfig(**entries)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("output", ["sample", "mean"])
+def test_what_the_network_yields_that_is_not_finite_is_told_and_not_clipped(network, latents, output, value):
+    latents[2, 0] = value
+    with pytest.raises(
+        RunError, match=rf"the VDVAE yields values that are not finite, .* the picture with id {IDS[2]}:"
+    ):
+        reconstruct_low_level(network, latents, IDS, LowLevelConfig(output=output))

@@ -185,3 +185,12 @@ def test_values_must_be_finite(seen, made, value):
 def test_one_picture_has_no_distractor(seen):
     with pytest.raises(ValueError, match="at least 2"):
         two_way_identification(seen[:1], seen[:1])
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize(
+    "odd", [np.ones((3, 2), complex), np.full((3, 2), "a"), np.ones((3, 0)), np.ones((3, 2), bool)]
+)
+def test_features_that_are_no_real_numbers_are_refused(odd):
+    with pytest.raises(ValueError, match=r"features of seen pictures came as .*, expected rows of real numbers"):
+        two_way_identification(odd, odd)

@@ -56,7 +56,7 @@ class TestBootstrapInterval:
 
     @pytest.mark.parametrize("scores", [np.array([]), np.array([0.1, np.nan])])
     def test_scores_must_be_finite_and_there(self, rng, scores):
-        with pytest.raises(ValueError, match="finite scores, at least one"):
+        with pytest.raises(ValueError, match="finite scores, one for each picture, at least one"):
             bootstrap_interval(scores, rng)
 
     def test_level_is_a_share(self, rng):
@@ -95,3 +95,23 @@ class TestPermutationNull:
         made = seen + rng.normal(size=seen.shape)
         null = permutation_null(seen, made, rng, 199)
         assert permutation_p_value(two_way_identification(seen, made).mean(), null) == 1 / 200
+
+
+@pytest.mark.parametrize("observed", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_has_no_p_value(observed):
+    """NaN is above no score of the null distribution, and would be the most significant of all."""
+    for value, null in ((observed, np.ones(3)), (0.5, np.array([0.4, observed])), (0.5, np.array([]))):
+        with pytest.raises(ValueError, match="a p value needs finite scores, at least one under the null"):
+            permutation_p_value(value, null)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_an_interval_needs_resamples(n):
+    with pytest.raises(ValueError, match=f"n_resamples must be at least 1, such as 2000, got {n}"):
+        bootstrap_interval(np.ones(3), np.random.default_rng(0), n)
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_an_interval_is_of_one_score_a_picture():
+    with pytest.raises(ValueError, match="needs finite scores, one for each picture"):
+        bootstrap_interval(np.ones((3, 2)), np.random.default_rng(0))

@@ -73,7 +73,9 @@ def test_scores_are_symmetric_and_float64(metric, seen, made):
 @ALL
 def test_more_noise_scores_lower(metric, rng, seen):
     noise = rng.normal(size=seen.shape)
-    scores = [metric(seen, (seen + level * noise).astype(np.float32)).mean() for level in (0, 0.05, 0.2, 0.8)]
+    scores = [
+        metric(seen, (seen + level * noise).clip(0, 1).astype(np.float32)).mean() for level in (0, 0.05, 0.2, 0.8)
+    ]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -118,3 +120,18 @@ def test_ssim_needs_room_for_its_window(metric):
     small = np.zeros((1, 3, 10, 30), np.float32)
     with pytest.raises(ValueError, match="at least 11 pixels a side"):
         metric(small, small)
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize("measure", [ssim, ssim_column_mean])
+@pytest.mark.parametrize(
+    "odd", [lambda p: (255 * p).astype(np.uint8), lambda p: 255 * p, lambda p: 2 * p - 1, lambda p: p / 0 * 0]
+)
+def test_structure_is_measured_on_one_scale_alone(measure, odd):
+    """On another scale the constants of SSIM mean something else, and the score looks like one."""
+    pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+    for pair in ((pictures, odd), (odd, pictures)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seen, made = (one(pictures) if callable(one) else one for one in pair)
+        with pytest.raises(ValueError, match=r"pictures came as .*: give floating-point numbers in \[0, 1\]"):
+            measure(seen, made)

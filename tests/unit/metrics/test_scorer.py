@@ -198,7 +198,10 @@ def test_metrics_of_somebody_else_are_scored_like_the_bundled_ones(seen, made):
     np.testing.assert_array_equal(score(seen, seen, profile, {"rows": rows})["largest"], 1)
 
 
-@pytest.mark.parametrize("wrong", [np.array(0.5), np.zeros(7), np.full(8, np.nan)])
+@pytest.mark.parametrize(
+    "wrong",
+    [np.array(0.5), np.zeros(7), np.full(8, np.nan), np.ones(8, complex), np.full(8, "1"), np.full((8, 1), 0.5)],
+)
 def test_a_metric_that_does_not_score_each_picture_is_named(seen, monkeypatch, wrong):
     monkeypatch.setattr(Brightness, "compare", lambda *_: wrong)
     profile = Profile(name="one", metrics={"brightness": Brightness()})
@@ -221,3 +224,74 @@ def test_pictures_of_another_scale_are_refused(scale):
         Scorer(odd, pixels, {})
     with pytest.raises(ValueError, match=r"give floating-point numbers in \[0, 1\]"):
         Scorer(pictures, pixels, {}).score(odd)
+
+
+class Odd:
+    """A network whose features are wrong in one way for the pictures from some batch on."""
+
+    spoilt: ClassVar = {
+        "nan": lambda rows: rows * np.float32(np.nan),
+        "infinite": lambda rows: rows / np.float32(0),
+        "one row": lambda rows: rows[:1],
+        "one number": lambda rows: rows[:, :1],
+        "a vector": lambda rows: rows[:, 0],
+        "complex": lambda rows: rows.astype(complex),
+        "text": lambda rows: rows.astype(str),
+        "another type": lambda rows: rows.astype(np.float64),
+        "truth": lambda rows: rows > 0.5,
+        "nothing": lambda rows: rows[:, :0],
+    }
+
+    def __init__(self, how, first=0):
+        self.how, self.batches = how, -first
+
+    def __call__(self, pictures):
+        self.batches += 1
+        made = rows(pictures)["rows"]
+        with np.errstate(divide="ignore"):
+            return {"rows": self.spoilt[self.how](made) if self.batches > 0 else made}
+
+
+@pytest.mark.parametrize("how", Odd.spoilt)
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.usefixtures("types_unchecked")
+def test_a_network_that_yields_something_else_is_named(rng, how, first):
+    """One row, or one number, would be repeated for all pictures; NaN would be rank 0."""
+    pictures = rng.random((2 * BATCH, 3, 16, 16), dtype=np.float32)
+    if first == 0 and how in ("another type", "one number"):
+        return
+    words = "that are not finite, first of picture" if how in ("nan", "infinite") else "expected real numbers: 32 rows"
+    with pytest.raises(RunError, match=f"network rows gave features rows .*{words}"):
+        Scorer(pictures, Profile(name="one", metrics={"two_way": TWO_WAY}), {"rows": Odd(how, first)})
+
+
+def test_a_network_that_tells_no_stimuli_apart_is_named(seen):
+    profile = Profile(name="one", metrics={"two_way": TWO_WAY})
+    for network in (lambda pictures: {"rows": np.zeros((len(pictures), 4))}, rows):
+        same = seen if network is not rows else np.repeat(seen[:1], 3, axis=0)
+        with pytest.raises(
+            RunError, match=r"network rows gives the same features rows for all \d stimuli, so it cannot"
+        ):
+            Scorer(same, profile, {"rows": network})
+    assert score(seen, np.repeat(seen[:1], 8, axis=0), profile, {"rows": rows})["two_way"].mean() == 0.5
+
+
+@pytest.mark.parametrize("wrong", [-0.5, 1.5, 100.0])
+def test_a_score_outside_the_bounds_of_its_metric_is_told(seen, monkeypatch, wrong):
+    profile = Profile(name="one", metrics={"brightness": Brightness()})
+    monkeypatch.setattr(Brightness, "compare", lambda *_: np.full(8, wrong))
+    with pytest.raises(RunError, match=r"metric brightness gave scores from .*, but its bounds are 0 and 1: correct"):
+        score(seen, seen, profile, {})
+    monkeypatch.setattr(Brightness, "compare", lambda *_: np.full(8, 1 + 1e-6))
+    assert score(seen, seen, profile, {})["brightness"].max() > 1
+
+
+@pytest.mark.parametrize(
+    ("bounds", "chance"),
+    [((0.0, np.inf), None), ((1.0, 0.0), None), ((0.0, 1.0), np.nan), ((0.0,), None), ((2, 2), None)],
+)
+def test_bounds_that_no_file_can_hold_are_told_before_anything_is_computed(monkeypatch, bounds, chance):
+    monkeypatch.setattr(Brightness, "bounds", bounds)
+    monkeypatch.setattr(Brightness, "chance", chance)
+    with pytest.raises(ValueError, match=r"metric brightness .* has bounds .*: give finite numbers, and the smaller"):
+        Profile(name="one", metrics={"brightness": Brightness()})

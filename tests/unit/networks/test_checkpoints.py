@@ -303,3 +303,23 @@ def test_hash_changes_with_any_network_file_and_with_nothing_else(tmp_path):
     before = hash_checkpoint(tmp_path)
     (tmp_path / f"{UNFINISHED}4711-model.safetensors").write_bytes(b"of a killed conversion")
     assert hash_checkpoint(tmp_path) == before
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("share", [0.6, 1.0])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_of_which_a_part_was_never_written_is_told(tmp_path, name, share, value):
+    config, build, load = NETWORKS[name]
+    torch.manual_seed(0)
+    save_network(tmp_path / name, build(config), config)
+    save_tokenizer(tmp_path / name)
+
+    def spoil(tensors):
+        written = [tensor for tensor in tensors.values() if tensor.is_floating_point() and tensor.squeeze().ndim > 1]
+        for tensor in written[: round(share * len(written))]:
+            tensor.fill_(value)
+
+    load(tmp_path / name)
+    rewrite(tmp_path / name, spoil)
+    with pytest.raises(ValueError, match=r"model\.safetensors was not written, or only in part: .* of its .* matrices"):
+        load(tmp_path / name)

@@ -426,3 +426,27 @@ def test_an_incomplete_copy_of_the_hub_is_named(tmp_path, hub):
     (folder / "text_unet" / "diffusion_pytorch_model.bin").unlink()
     with pytest.raises(ValueError, match=r"there is no file .*text_unet/diffusion_pytorch_model\.bin"):
         convert_versatile(folder, tmp_path / "out", HUB_UNET, AUTOENCODER)
+
+
+def test_a_tensor_that_is_there_twice_is_told_and_none_is_chosen(tmp_path, vdvae):
+    stored = vdvae.state_dict() | {"module.decoder.gain": torch.zeros_like(vdvae.state_dict()["decoder.gain"])}
+    torch.save(stored, tmp_path / "ema.th")
+    with pytest.raises(ValueError, match=r"ema\.th holds both decoder\.gain and module\.decoder\.gain, .*: keep one"):
+        convert_vdvae(tmp_path / "ema.th", tmp_path / "vdvae", VDVAE)
+    assert not (tmp_path / "vdvae").exists()
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
+def test_weights_that_half_precision_cannot_hold_are_told(tmp_path, scale):
+    """1e-30 is 0 in float16, and 1e30 infinite."""
+    torch.manual_seed(0)
+    stored = {
+        name: tensor * scale if tensor.is_floating_point() else tensor
+        for name, tensor in build_clip(CLIP).state_dict().items()
+    }
+    save_file(stored, tmp_path / "clip.safetensors")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    words = "NaN or infinite in torch.float16" if scale > 1 else "was not written, or only in part: in torch.float16"
+    with pytest.raises(ValueError, match=rf"clip\.safetensors .*{words}"):
+        convert_clip(tmp_path / "clip.safetensors", tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
+    assert not (tmp_path / "clip").exists()

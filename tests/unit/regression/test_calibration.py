@@ -92,3 +92,26 @@ def test_errors_say_what_is_missing_or_unknown():
     calibration, *_, predictions = example("inductive")
     with pytest.raises(ValueError, match="predictions of 3 targets, expected 5"):
         calibration.apply(predictions[:, :3])
+
+
+@pytest.mark.parametrize("name", ["training_mean", "training_std", "prediction_mean", "prediction_std"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e-3])
+def test_statistics_that_would_hide_or_turn_predictions_are_refused(name, value):
+    """A standard deviation of NaN would count as none, and a negative one turn the sign."""
+    statistics = {each: np.ones(3) for each in ("training_mean", "training_std", "prediction_mean", "prediction_std")}
+    statistics[name][1] = value
+    if value < 0 and name.endswith("mean"):
+        Calibration(**statistics)
+    else:
+        with pytest.raises(ValueError, match=rf"must be finite, and standard deviations ≥ 0; {name} is not"):
+            Calibration(**statistics)
+
+
+@pytest.mark.parametrize("name", ["inductive", "transductive"])
+def test_rounding_of_targets_around_zero_is_not_raised_to_their_spread(name):
+    """What a decoder that knows nothing predicts is the training mean, and the rounding of float32 beside it."""
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((40, 5))
+    noise = targets.mean(0) * 1e-9 + 1e-9 * rng.standard_normal((40, 5))
+    calibrated = calibrate(targets, noise, name).apply(noise[:12].astype(np.float32))
+    assert_allclose(calibrated, np.broadcast_to(targets.mean(0), (12, 5)), atol=1e-6)

@@ -83,10 +83,20 @@ def test_arrays_that_numpy_does_not_know_are_damage(tmp_path, dtype):
         load_decoder(path, {})
 
 
-@pytest.mark.parametrize("values", [np.array(["a"]), np.array([None]), np.array([1j])])
+@pytest.mark.parametrize(
+    "values",
+    [np.array(["a"]), np.array([None]), np.array([1j]), np.array([1, np.nan]), np.array([1j], np.complex64)],
+)
 def test_arrays_that_a_file_cannot_hold_are_refused(tmp_path, values):
     with pytest.raises(ValueError, match="a decoder's arrays must be of real numbers"):
         save_decoder(tmp_path / "latents.safetensors", FittedDecoder({"alphas": values}, {}), HEADER)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["__metadata__", 3, None])
+def test_names_that_a_file_cannot_hold_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"an array is called {name!r}, which a file cannot hold"):
+        save_decoder(tmp_path / "latents.safetensors", FittedDecoder({name: np.ones(2)}, {}), HEADER)
     assert not list(tmp_path.iterdir())
 
 

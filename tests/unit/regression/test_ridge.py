@@ -172,6 +172,9 @@ def test_errors_say_what_came_and_what_was_expected():
     part.check_stimuli(5)
     with pytest.raises(RunError, match=r"regression\.n_folds is 5, but there are 4 training stimuli: use fewer folds"):
         part.check_stimuli(4)
+    for n in (0, 1):
+        with pytest.raises(RunError, match=f"there are {n} training stimuli, and decoders need two or more: give the"):
+            part.check_stimuli(n)
     rows, targets, tests = example()
     fitted = RidgeRegression(alphas=ALPHAS).fit(rows, targets, "cpu")
     with pytest.raises(RunError, match=r"latents came as float64 \(9,\), expected .* of 8 targets: fit it again"):
@@ -201,3 +204,18 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_every_field_is_described():
     assert all(field.description for field in RidgeRegression.model_fields.values())
+
+
+@pytest.mark.usefixtures("types_unchecked")
+@pytest.mark.parametrize("dtype", [complex, bool, str, object])
+def test_what_is_no_real_number_is_refused_wherever_it_comes_in(dtype):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS)
+    with pytest.raises(ValueError, match=r"responses came as .*, expected real numbers"):
+        TrainingRows(rows.responses.astype(dtype))
+    for name in targets:
+        with pytest.raises(ValueError, match=r"targets came as .*, expected real numbers"):
+            part.fit(rows, targets | {name: np.asarray(targets[name]).astype(dtype)}, "cpu")
+    fitted = part.fit(rows, targets, "cpu")
+    with pytest.raises(ValueError, match=r"responses came as .*, expected real numbers"):
+        dict(part.decode(fitted, rows, targets, {"test": tests["test"].astype(dtype)}, "cpu"))

@@ -53,3 +53,15 @@ def test_errors_say_what_came_and_what_was_expected():
         TrainingRows(np.zeros((4, 2)), weights=np.ones(3))
     with pytest.raises(ValueError, match=r"stimuli must be 0 … 2, each at least once; got up to 3"):
         TrainingRows(np.zeros((4, 2)), np.array([0, 1, 3, 3]))
+    with pytest.raises(ValueError, match=r"rows of at least one voxel, at least one; got shape \(0, 2\)"):
+        TrainingRows(np.zeros((0, 2)), np.zeros(0, int))
+    with pytest.raises(ValueError, match=r"rows of at least one voxel, at least one; got shape \(4,\)"):
+        TrainingRows(np.zeros(4))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_responses_that_are_not_finite_are_told_by_row(value):
+    responses = np.zeros((4, 2))
+    responses[2, 1] = value
+    with pytest.raises(ValueError, match="responses hold a value that is not finite, first in row 2"):
+        TrainingRows(responses)

@@ -117,3 +117,14 @@ def test_a_target_that_never_varies_has_no_spread():
 def test_a_step_never_parts_a_token(shape):
     assert step_of(shape) * int(np.prod(shape[2:])) <= max(streaming.COLUMNS_PER_BLOCK, int(np.prod(shape[2:])))
     assert step_of(shape) >= 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_targets_that_are_not_finite_are_told_by_column(targets, value):
+    targets = np.array(targets[:])
+    targets.reshape(40, -1)[31, 20] = value
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match="targets hold a value that is not finite, first in column 20"),
+    ):
+        apply_smoother(torch.ones(1, 40), targets)
