@@ -40,7 +40,10 @@ def reason(error: BaseException | str) -> str:
     >>> reason(ValueError("Object arrays cannot be loaded when allow_pickle=False. If you trust the file …"))
     'Object arrays cannot be loaded'
     """
-    text = re.sub(r"^\d+ validation errors? for \S+ (Value error, )?", "", " ".join(str(error).split()))  # of pydantic
+    lines = str(error).strip().splitlines()
+    if lines and re.match(r"\d+ validation errors? for ", lines[0]):  # of pydantic, whose first line names no fault
+        lines = [re.sub(r"^\d+ validation errors? for \S+ (Value error, )?", "", " ".join(" ".join(lines).split()))]
+    text = " ".join(lines[0].split()) if lines else ""
     sentence = re.split(r"[.!?](?= |$)| \[type=", text)[0]
     advice = _ADVICE.search(sentence)
     if advice:

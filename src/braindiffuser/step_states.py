@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
@@ -76,7 +76,7 @@ class StepStates:
             json.dumps(entries, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise RunError(
-                f"what {step} depends on cannot be written as JSON ({error}): influences() of a part must return finite numbers, "
+                f"what {step} depends on cannot be written as JSON ({reason(error)}): influences() of a part must return finite numbers, "
                 "text, lists and mappings by text alone"
             ) from error
         return entries

@@ -198,7 +198,8 @@ def test_a_damaged_network_is_named(experiment, tmp_path):
         file.truncate(1000)
     run = begun(experiment.changed({"targets": {"latents": {"checkpoint": str(folder)}}}), tmp_path / "run", "prepare")
     with pytest.raises(
-        RunError, match=r"the checkpoint .*vdvae cannot be used: .*is damaged, cut short or no checkpoint"
+        RunError,
+        match=r"targets\.latents\.checkpoint names .*vdvae/model\.safetensors is damaged, cut short or no checkpoint",
     ):
         run.do("extract")
 

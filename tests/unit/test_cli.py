@@ -390,7 +390,7 @@ def test_scores_that_cannot_be_written_are_known_before_anything_is_scored(named
     before = sorted(folders.iterdir())
     result = score_to(named)
     assert result.exit_code == 1
-    assert f"error: --json {named} cannot be read or written" in words_of(result)
+    assert f"{named} cannot be read or written" in words_of(result)
     assert sorted(folders.iterdir()) == before
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from braindiffuser import images
 from braindiffuser.arrays import Pictures
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
 
@@ -326,7 +326,7 @@ class Draft:
         try:
             text = json.dumps(content, indent=2, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise RunError(f"{name} cannot be written as JSON: {error}") from error
+            raise RunError(f"{name} cannot be written as JSON: {reason(error)}") from error
         self.write_text(name, text + "\n")
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:

@@ -332,11 +332,13 @@ def test_versatile_diffusion_is_split_into_what_pictures_need(tmp_path, versatil
     assert sorted(folder.name for folder in (tmp_path / "out").iterdir()) == ["autoencoder", "unet"]
 
 
+WORDS = {"<start>": 0, "<end>": 1, "a": 2, "zebra": 3, "in": 4}
+TOKENIZER = {"model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "a"}}
+
+
 def test_clip_inside_versatile_diffusion_is_taken_out(tmp_path, versatile):
     path, _, clip = versatile
-    words = {"<start>": 0, "<end>": 1, "a": 2, "zebra": 3, "in": 4}
-    content = {"model": {"type": "WordLevel", "vocab": words, "unk_token": "a"}}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     convert_clip(path, tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)
     same(load_clip(tmp_path / "clip").model.state_dict(), clip.state_dict())
     save_file({name: tensor.contiguous() for name, tensor in clip.state_dict().items()}, tmp_path / "model.safetensors")
@@ -445,7 +447,7 @@ def test_weights_that_half_precision_cannot_hold_are_told(tmp_path, scale):
         for name, tensor in build_clip(CLIP).state_dict().items()
     }
     save_file(stored, tmp_path / "clip.safetensors")
-    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(TOKENIZER))
     words = "NaN or infinite in torch.float16" if scale > 1 else "was not written, or only in part: in torch.float16"
     with pytest.raises(ValueError, match=rf"clip\.safetensors .*{words}"):
         convert_clip(tmp_path / "clip.safetensors", tmp_path / "tokenizer.json", tmp_path / "clip", CLIP)

@@ -14,6 +14,7 @@ can know lies beside it in `truth/`:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError, reason
-from braindiffuser.files import replacing
+from braindiffuser.files import replacing, state_of
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.plain_data import read_json, write_json
@@ -67,7 +68,7 @@ def _rng(config: SimulatedSubject, purpose: _Purpose, number: int) -> np.random.
 def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent) -> Path:
     """Write a simulated recording.
 
-    Existing files are kept: an interrupted simulation resumes and yields the same files.
+    An interrupted simulation resumes from the files that it noted as written, and yields the same files.
 
     Args:
         folder: becomes the root of the recording (`nsddata`, `nsddata_betas`, … under it); made if it does not exist.
@@ -85,7 +86,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
     folder = Path(folder)
     if is_complete(folder, config):
         return folder
-    _write_summary(folder, config, complete=False)
+    _write_summary(folder, config, complete=False, written=_noted(folder))
     design = files.draw_design(
         config.n_shared,
         config.n_pictures,
@@ -156,7 +157,9 @@ def _session_paths(folder: Path, config: SimulatedSubject) -> list[Path]:
     return [betas / f"betas_session{number:02}.{config.betas_format}" for number in range(1, config.n_sessions + 1)]
 
 
-def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) -> None:
+def _write_summary(
+    folder: Path, config: SimulatedSubject, *, complete: bool, written: Mapping[str, str] | None = None
+) -> None:
     summary = {
         "config": config.model_dump(mode="json"),
         "complete": complete,
@@ -168,8 +171,25 @@ def _write_summary(folder: Path, config: SimulatedSubject, *, complete: bool) ->
             "n_trials": config.n_sessions * config.trials_per_session,
             "n_voxels": config.n_early + config.n_higher,
         },
+        **({"written": dict(written)} if written else {}),
     }
     write_json(folder / SIMULATED, summary)
+
+
+def _noted(folder: Path) -> dict[str, str]:
+    """Return the hashes of the files that take long to make, noted while the recording is incomplete."""
+    summary = read_json(folder / SIMULATED) if (folder / SIMULATED).exists() else {}
+    written = summary.get("written")
+    return dict(written) if isinstance(written, dict) else {}
+
+
+def _is_as_noted(folder: Path, path: Path) -> bool:
+    return path.is_file() and state_of(path).sha256 == _noted(folder).get(path.relative_to(folder).as_posix())
+
+
+def _note(folder: Path, config: SimulatedSubject, path: Path) -> None:
+    named = {path.relative_to(folder).as_posix(): state_of(path).sha256}
+    _write_summary(folder, config, complete=False, written=_noted(folder) | named)
 
 
 def _bytes_of_files(folder: Path) -> dict[str, int]:
@@ -254,7 +274,7 @@ def _noiseless_responses(
 ) -> Responses:
     """Compute or read the noiseless responses (n_pictures, voxels of nsdgeneral), in percent signal change."""
     path = folder / "truth" / "responses.safetensors"
-    if path.exists():
+    if _is_as_noted(folder, path):
         return load_file(path)["responses"]
     training_first = np.argsort(np.isin(np.arange(config.n_pictures) + 1, design.shared), kind="stable")
     responding = brain[brain["nsdgeneral"] > 0].reset_index(drop=True)
@@ -271,6 +291,7 @@ def _noiseless_responses(
     responses[training_first] = mean + sd * signals
     with replacing(path) as temporary:
         save_file({"responses": responses}, temporary)
+    _note(folder, config, path)
     return responses
 
 
@@ -322,12 +343,13 @@ def _write_sessions(
     trial_stimuli = design.trial_stimuli(config.subject)
     dropouts = _dropouts(config, brain)
     for number, path in enumerate(_session_paths(folder, config), 1):
-        if not path.exists():
+        if not _is_as_noted(folder, path):
             first = (number - 1) * config.trials_per_session
             shown = responses[trial_stimuli[first : first + config.trials_per_session]]
             betas = _record_session(config, number, brain, shown)
             betas[:, [voxel for voxel, session in dropouts.items() if session == number]] = 0
             files.write_betas(path, betas, brain, config.grid)
+            _note(folder, config, path)
         progress("recording sessions", number, config.n_sessions)
 
 

@@ -350,7 +350,9 @@ def test_progress_is_told(folder, tmp_path):
     shutil.copytree(folder, other, ignore=shutil.ignore_patterns("betas_session0*"))
     heard = []
     simulate(other, CONFIG, lambda *news: heard.append(news))
-    assert heard == [("recording sessions", number, 5) for number in range(1, 6)]
+    assert [news for news in heard if news[0] == "recording sessions"] == [
+        ("recording sessions", number, 5) for number in range(1, 6)
+    ]
 
 
 def test_other_settings_and_foreign_recordings_are_refused(folder, tmp_path):
@@ -376,6 +378,41 @@ def test_a_foreign_summary_is_refused(content, tmp_path):
     with pytest.raises(RecordingError, match=r"simulated\.json is damaged, or not of a simulated recording"):
         simulate(tmp_path, CONFIG)
     assert (tmp_path / "simulated.json").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["responses.safetensors", "betas_session03.hdf5"])
+def test_a_file_that_was_changed_meanwhile_is_not_believed_when_a_simulation_resumes(name, folder, tmp_path):
+    def stop_at_session_4(label, done, total):
+        if (label, done) == ("recording sessions", 4):
+            raise KeyboardInterrupt
+
+    other = tmp_path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        simulate(other, CONFIG, stop_at_session_4)
+    (path,) = other.rglob(name)
+    content = bytearray(path.read_bytes())
+    content[-1000:] = bytes(1000)
+    path.write_bytes(content)
+    heard = []
+    simulate(other, CONFIG, lambda *news: heard.append(news))
+    assert arrays_of(other) == arrays_of(folder)
+    assert (other / SIMULATED).read_bytes() == (folder / SIMULATED).read_bytes()
+
+
+def test_what_an_interrupted_simulation_noted_is_not_made_again(tmp_path, monkeypatch):
+    def stop(label, done, total):
+        if (label, done) == ("recording sessions", 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path, CONFIG, stop)
+    written, write = [], simulated.files.write_betas
+    monkeypatch.setattr(simulated, "_early_signals", None)  # would be called for the responses
+    monkeypatch.setattr(
+        simulated.files, "write_betas", lambda path, *rest: (written.append(path.name), write(path, *rest))[1]
+    )
+    simulate(tmp_path, CONFIG)
+    assert written == [f"betas_session0{number}.hdf5" for number in (3, 4, 5)]
 
 
 @pytest.mark.parametrize("name", ["*_stimuli.hdf5", "nsd_expdesign.mat", "nsdgeneral.nii.gz", "scenes.csv"])
