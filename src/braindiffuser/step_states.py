@@ -76,8 +76,8 @@ class StepStates:
             json.dumps(entries, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise RunError(
-                f"what {step} depends on cannot be written as JSON ({reason(error)}): influences() of a part must return finite numbers, "
-                "text, lists and mappings by text alone"
+                f"what {step} depends on cannot be written as JSON ({reason(error)}): influences() of a part must return finite "
+                "numbers, text, lists and mappings by text alone"
             ) from error
         return entries
 
