@@ -4,9 +4,13 @@ import shutil
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from fakes import fake_experiment
+from fakes import write_recording as write_fake_recording
 
 from braindiffuser.datasets.nsd_layout import STIMULI, betas_folder
+from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.errors import RecordingError
 from braindiffuser.run import Run
 
@@ -138,3 +142,23 @@ def test_a_picture_that_was_never_written_is_known_before_betas_are_read(experim
     with pytest.raises(RecordingError, match=r"stimulus \d+ is black throughout"):
         opened(experiment, root, tmp_path).do("prepare")
     assert not list((tmp_path / "run" / "steps").glob("*"))
+
+
+# Any number of repeats
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_recording_with_any_number_of_repeats_has_a_page(most, tmp_path):
+    root = write_fake_recording(tmp_path / "recording")
+    design = pd.read_csv(root / "design.csv")
+    kept = number_repeats(design["stimulus_id"].to_numpy()) < most
+    for path in (root / "sessions").glob("*.npy"):
+        np.save(path, np.load(path)[kept[design["session"] == int(path.stem)]])
+    design[kept].to_csv(root / "design.csv", index=False)
+    run = Run.open(fake_experiment(root, analyses=[]), tmp_path / "run")
+    run.run_all()
+    region = run.results.read_json("noise_ceiling.json")["rois"]["V1"]
+    if most == 1:
+        assert "shown more than once" in region["note"]
+    else:
+        assert 0 < region["median"] <= 100

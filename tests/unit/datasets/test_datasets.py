@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.datasets.nsd import NSD
@@ -50,6 +51,17 @@ def test_what_was_simulated_is_a_recording_like_any_other(simulated, made, tmp_p
     np.testing.assert_array_equal(other.betas_of(1), one.betas_of(1))
     assert dataset.folder == made
     assert not dataset.makes_files
+
+
+def test_sessions_are_a_number_or_a_list(made):
+    assert NSD(root=made, sessions=1).open(made).session_numbers == (1,)
+    listed = NSD.model_validate({"kind": "nsd", "root": str(made), "sessions": [2]})
+    assert listed.open(made).session_numbers == (2,)
+    assert [Path(name).name for name in listed.files()["betas"]] == ["betas_session02.hdf5"]
+    assert listed.influences("cpu")["sessions"] == [2]
+    for wrong in ([], 0, [0], [1, -1], "all"):
+        with pytest.raises(ValidationError):
+            NSD.model_validate({"kind": "nsd", "root": str(made), "sessions": wrong})
 
 
 def test_a_recording_is_known_by_names_that_do_not_depend_on_its_place(made):
