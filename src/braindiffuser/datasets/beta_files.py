@@ -54,6 +54,8 @@ def inspect_betas(path: Path) -> BetaShape:
     else:
         with open_nifti(path, header_only=True) as file:
             shape, affine = file.shape, file.affine
+            if file.data.dtype.kind == "u" and (file.data.slope, file.data.inter) == (1, 0):
+                raise RecordingError(f"{path}: betas are {file.data.dtype}, expected int16 or float32: write it again")
     if len(shape) != 4:
         raise RecordingError(
             f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)"

@@ -67,7 +67,7 @@ def summarise_regions(
             regions[name]["note"] = (
                 "none of the chosen voxels lies here"
                 if not mask.any()
-                else "no noise ceiling is known, which takes stimuli that were shown more than once"
+                else "no noise ceiling is known, which takes stimuli that were shown more than once (three-trials: three times)"
             )
     return {"rois": regions, "note": "percent of the variance of a test response, averaged over its repeats"}
 

@@ -119,7 +119,8 @@ def _remarks(folder: Path, recorded: Sequence[int], n_planned: int) -> tuple[str
         return ()
     which = f"{'sessions' if len(gaps) > 1 else 'session'} {ranges(gaps)} of {n_planned}"
     return (
-        f"Without {which}: {folder} has no betas of it, though of later ones. If that is not intended, download it.",
+        f"Without {which}: {folder} has no betas of {'them' if len(gaps) > 1 else 'it'}, though of later ones; download, "
+        "unless intended.",
     )
 
 
@@ -228,7 +229,8 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
     if not 1 <= subject <= len(own_pictures):
         raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}")
     trials_per_session = pattern.reshape(len(pattern), -1).sum(axis=1)
-    for contradiction in _contradictions(image_numbers, own_pictures, shared, pattern):
+    contradiction = next(_contradictions(image_numbers, own_pictures, shared, pattern), "")
+    if contradiction:
         raise RecordingError(f"{path} contradicts itself: {contradiction}; download it again, or write it as NSD does")
     stimulus_ids = own_pictures[subject - 1, image_numbers - 1] - 1
     return pd.DataFrame(

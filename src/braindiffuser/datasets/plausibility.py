@@ -1,7 +1,7 @@
 """Whether the betas of a session can be what was recorded.
 
-What cannot be is refused: a session without any data, trials without data, one beta that outweighs all others of its voxel,
-sessions in different units, the same betas twice. What is only unusual is said on the page.
+What cannot be is refused: a session or trials without data, betas that outweigh all others of their voxel, trials or sessions in
+another unit, the same betas twice. What is only unusual is said on the page.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas
-from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, ROUNDING
+from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics
 from braindiffuser.errors import RecordingError
 
 CONSTANT_DOUBTFUL, CONSTANT_HOPELESS = 0.02, 0.5
-"""Share of voxels that are constant in a session, beyond those that are in every session."""
+"""Share of voxels that do not vary in a session, of those that do in another."""
 SPREAD_DOUBTFUL, SPREAD_HOPELESS = 2.5, 30.0
-"""Ratio of a session's spread to the median of the sessions. Percent signal change × 300 is 300; sessions of NSD differ by less
-than 2."""
-OUTLIER_DOUBTFUL, OUTLIER_HOPELESS = 3.0, 100.0
-"""Standard deviation of a voxel with its furthest trial over that without it. Of 750 trials, int16 at its limits reaches 13, and
-3 is a beta 77 standard deviations away."""
+"""Ratio of a session's spread to the median of the sessions; percent signal change × 300 is a ratio of 300."""
+OUTLIER_DOUBTFUL, OUTLIER_HOPELESS = 100.0, 3000.0
+"""Furthest beta of a voxel from its median, over the median distance: 5 of 750 normal numbers, 67 or 2,000 standard deviations
+here."""
+TRIAL_HOPELESS = 100.0
+"""Ratio between two trials of how far betas lie from the voxels' medians (0.9 quantile over voxels)."""
 FEW_TRIALS = 10
-"""With fewer trials, those but one may be close to each other by chance."""
-VOXELS_FOR_EQUALITY = 8
-"""Betas of this many voxels that vary are not equal in two trials by chance."""
+"""Of fewer trials, more than half can lie close together by chance."""
+VOXELS_FOR_TRIALS = 8
+"""Trials are compared over this many voxels that vary, or more."""
+VOXELS_OF_SAMPLE = 2000
+"""Units of trials are compared over about this many voxels, which saves time."""
 
 
 class SessionFacts(NamedTuple):
@@ -37,7 +40,7 @@ class SessionFacts(NamedTuple):
     Attributes:
         spread: standard deviation over trials, median over the voxels that vary; in the unit of the betas.
         constant: (n_voxels,), True where a voxel does not vary.
-        outlier: largest ratio of a voxel's standard deviation with its furthest trial to that without it.
+        outlier: largest ratio, over voxels, of the furthest beta's distance from the median to the median distance.
         n_outliers: voxels in which it exceeds OUTLIER_DOUBTFUL.
         sha256: of the betas.
     """
@@ -51,48 +54,38 @@ class SessionFacts(NamedTuple):
 
 def describe(betas: Betas) -> SessionFacts:
     """Describe the betas of one session, (n_trials, n_voxels), of at least two trials."""
-    spread, ratios = _spread_and_ratios(betas)
+    _, std = column_statistics(betas)
+    ratios = outlier_ratios(betas)
     return SessionFacts(
-        spread=_median_of_varying(spread),
-        constant=spread == 0,
+        spread=float(np.median(std[std > 0])) if std.any() else 0.0,
+        constant=std == 0,
         outlier=float(ratios.max(initial=1.0)),
         n_outliers=int(np.count_nonzero(ratios > OUTLIER_DOUBTFUL)),
         sha256=hashlib.sha256(np.ascontiguousarray(betas).data).hexdigest(),
     )
 
 
-def _spread_and_ratios(betas: Betas) -> tuple[Float[np.ndarray, " n_voxels"], Float[np.ndarray, " n_voxels"]]:
-    """Standard deviation of every voxel, and its ratio to that without the voxel's furthest trial.
+def outlier_ratios(betas: Betas) -> Float[np.ndarray, " n_voxels"]:
+    """max |x − m| / median |x − m| of every voxel, where m is its median.
 
-    Where nothing else varies, the ratio is to the usual standard deviation of the session; of few trials, to the larger of both.
+    Where the denominator is 0 (more than half of the betas are equal), or there are few trials, it is at least the median
+    over voxels. 0 where a voxel does not vary at all.
     """
-    spread, rest = np.empty(betas.shape[1]), np.empty(betas.shape[1])
+    usual, furthest = np.empty(betas.shape[1]), np.empty(betas.shape[1])
     for start in range(0, betas.shape[1], COLUMNS_PER_BLOCK):
         columns = slice(start, start + COLUMNS_PER_BLOCK)
-        block = betas[:, columns].astype(np.float64)
-        mean = block.mean(axis=0)
-        furthest = np.argmax(np.abs(block - mean), axis=0)[None]
-        spread[columns] = _root_mean_square(block - mean, len(block) - 1, mean)
-        np.put_along_axis(block, furthest, 0.0, axis=0)
-        mean = block.sum(axis=0) / (len(block) - 1)
-        block -= mean
-        np.put_along_axis(block, furthest, 0.0, axis=0)
-        rest[columns] = _root_mean_square(block, max(len(block) - 2, 1), mean)
-    usual = _median_of_varying(spread) or 1.0
-    rest = np.where((rest == 0) | (len(betas) < FEW_TRIALS), np.maximum(rest, usual), rest)
-    return spread, np.where(spread > 0, spread / rest, 1.0)
+        distance = _distances(betas[:, columns])
+        usual[columns], furthest[columns] = np.median(distance, axis=0), distance.max(axis=0)
+    typical = float(np.median(usual[usual > 0])) if usual.any() else float(np.median(furthest)) or 1.0
+    weak = (usual == 0) | (len(betas) < FEW_TRIALS)
+    return furthest / np.where(weak, np.maximum(usual, typical), usual)
 
 
-def _root_mean_square(
-    deviations: Float[np.ndarray, "n_trials columns"], n: int, mean: Float[np.ndarray, " columns"]
-) -> Float[np.ndarray, " columns"]:
-    """√(Σ d² / n), and 0 where that is the rounding of a constant."""
-    root = np.sqrt(np.square(deviations).sum(axis=0) / n)
-    return np.where(root <= ROUNDING * np.abs(mean), 0.0, root)
-
-
-def _median_of_varying(spread: Float[np.ndarray, " n_voxels"]) -> float:
-    return float(np.median(spread[spread > 0])) if spread.any() else 0.0
+def _distances(betas: Betas) -> Float[np.ndarray, "n_trials n_voxels"]:
+    """|x − m| with m the median of each voxel."""
+    values = betas.astype(np.float64)
+    values -= np.median(values, axis=0)
+    return np.abs(values, out=values)
 
 
 def check_session(
@@ -111,39 +104,45 @@ def check_session(
     """
     if facts.constant.all():
         raise RecordingError("no analysed voxel varies over its trials: the file is empty, or was never written")
-    _check_trials(betas[:, ~facts.constant], stimulus_ids)
+    varying = betas[:, ~facts.constant]
+    if varying.shape[1] >= VOXELS_FOR_TRIALS:
+        _check_trials(varying, stimulus_ids)
     if facts.outlier > OUTLIER_HOPELESS:
-        voxel = int(np.argmax(_spread_and_ratios(betas)[1]))
-        median = np.median(betas[:, voxel])
-        trial = int(np.argmax(np.abs(betas[:, voxel] - median)))
+        voxel = int(np.argmax(outlier_ratios(betas)))
+        trial = int(np.argmax(_distances(betas[:, voxel : voxel + 1])))
         raise RecordingError(
-            f"trial {trial}, counted from 0, is {betas[trial, voxel]:.3g} in a voxel whose median is {median:.3g}; it alone "
-            f"makes the standard deviation {facts.outlier:.3g} times as large, expected less than {OUTLIER_HOPELESS:.0f}: the "
-            "file is damaged, or its model failed there"
+            f"trial {trial}, counted from 0, is {betas[trial, voxel]:.3g} in a voxel whose median is "
+            f"{np.median(betas[:, voxel]):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
+            f"{OUTLIER_HOPELESS:g}: the file is damaged, or its model failed there"
         )
+    if varying.shape[1] >= VOXELS_FOR_TRIALS:
+        _check_units(varying)
     for session, other in earlier.items():
         if other.sha256 == facts.sha256:
             raise RecordingError(f"its betas are those of session {session}: one of the two files is a copy")
     if earlier:
-        usual = float(np.median([other.spread for other in earlier.values()]))
-        ratio = max(facts.spread / usual, usual / facts.spread)
-        if ratio > SPREAD_HOPELESS:
-            raise RecordingError(
-                f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of the sessions before "
-                f"{usual:.3g}, which is a ratio of {ratio:.0f}: they are not in the same unit (whole numbers "
-                "are percent signal change × 300, fractional ones percent signal change): convert one of them"
-            )
-        lost = _lost(facts.constant, [other.constant for other in earlier.values()])
-        if lost > CONSTANT_HOPELESS:
-            raise RecordingError(
-                f"{lost:.0%} of the voxels that vary in other sessions do not vary in it: the file is incomplete"
-            )
+        _compare(facts, list(earlier.values()))
+
+
+def _compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
+    """Refuse a session that is in another unit than others, or lacks most of their voxels."""
+    usual = float(np.median([other.spread for other in others]))
+    ratio = max(facts.spread / usual, usual / facts.spread)
+    if ratio > SPREAD_HOPELESS:
+        raise RecordingError(
+            f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of the sessions before it "
+            f"{usual:.3g}, a ratio of {ratio:.0f}: it or they are not in the same unit (whole numbers are percent signal change "
+            "× 300, fractional ones percent signal change), so convert the one that is wrong"
+        )
+    lost = _lost(facts.constant, [other.constant for other in others])
+    if lost > CONSTANT_HOPELESS:
+        raise RecordingError(
+            f"{lost:.0%} of the voxels that vary in other sessions do not vary in it: the file is incomplete"
+        )
 
 
 def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
     """Refuse trials without data, and equal betas of different stimuli."""
-    if varying.shape[1] < VOXELS_FOR_EQUALITY:
-        return
     empty = np.flatnonzero((varying == varying[:, :1]).all(axis=1))
     if empty.size:
         raise RecordingError(
@@ -158,6 +157,18 @@ def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) ->
                 f"trials {other} and {trial}, counted from 0, have equal betas in every voxel, but show different stimuli: one "
                 "is a copy"
             )
+
+
+def _check_units(varying: Betas) -> None:
+    """Refuse a session in which some trials are in another unit than others."""
+    step = max(1, varying.shape[1] // VOXELS_OF_SAMPLE)
+    size = np.quantile(_distances(varying[:, ::step]), 0.9, axis=1)
+    low, high = int(np.argmin(size)), int(np.argmax(size))
+    if len(size) >= FEW_TRIALS and 0 < TRIAL_HOPELESS * size[low] < size[high]:
+        raise RecordingError(
+            f"betas of trial {high}, counted from 0, lie {size[high] / size[low]:.3g} times as far from the voxels' medians as "
+            f"those of trial {low}, expected less than {TRIAL_HOPELESS:g} times: some trials are in another unit"
+        )
 
 
 def _lost(constant: Bool[np.ndarray, " n_voxels"], others: Sequence[Bool[np.ndarray, " n_voxels"]]) -> float:
@@ -179,10 +190,10 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
     if not sessions:
         return []
     usual, said = float(np.median([facts.spread for facts in sessions.values()])), []
-    empty = np.logical_and.reduce([facts.constant for facts in sessions.values()])
-    if empty.mean() > CONSTANT_DOUBTFUL:
+    empty = np.logical_and.reduce([facts.constant for facts in sessions.values()]).mean()
+    if empty > CONSTANT_DOUBTFUL:
         said.append(
-            f"{empty.mean():.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
+            f"{empty:.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
         )
     for number, lost in shares_lost(sessions).items():
         facts = sessions[number]
@@ -193,8 +204,8 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
             said.append(f"In session {number}, {lost:.0%} of the voxels do not vary, though they do in other sessions.")
         if facts.n_outliers:
             said.append(
-                f"In session {number}, a single trial makes the standard deviation of {facts.n_outliers} voxels more than "
-                f"{OUTLIER_DOUBTFUL:.0f} times as large (up to {facts.outlier:.0f} times)."
+                f"In session {number}, single betas of {facts.n_outliers} voxels lie more than {OUTLIER_DOUBTFUL:g} times as far "
+                f"from the median as usual (up to {facts.outlier:.0f} times)."
             )
     return said
 

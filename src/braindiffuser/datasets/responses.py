@@ -36,7 +36,7 @@ class SplitResponses:
         test_ids: likewise.
         n_repeats_train: trials averaged into each row.
         n_repeats_test: likewise.
-        ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has two trials.
+        ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has the trials that it takes.
             Test trials enter it: report it, never choose voxels by it.
         training_ncsnr: the same from training trials alone; None unless it was asked for.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.

@@ -20,7 +20,7 @@ from braindiffuser.errors import RecordingError
 FRACTION = 1e-3
 """How far a label may lie from a whole number, as rounding of a stored number."""
 HALF_VOXEL = 0.5
-"""Shift of one grid against another, in voxels, from which on other voxels would be chosen."""
+"""Largest shift of one grid against another, in voxels; a larger one selects other voxels."""
 _GZIP_LIMIT = 1040
 """Gzip makes nothing smaller by more than this factor."""
 

@@ -17,14 +17,15 @@ def recording_section(
     Args:
         facts: name → text, such as numbers of trials and voxels.
         doubts: sentences on what is unusual.
-        sessions: "session", "n_trials", "spread", "lost" (share of voxels) and "outlier" of each.
+        sessions: "session", "n_trials", "spread", "lost" (share of voxels) and "outlier" of each
+            (see `datasets.plausibility`).
     """
     told = [Text(text=doubt, style="verdict") for doubt in doubts]
     table = Table(
         caption="Betas of each session: standard deviation over trials (median over voxels); voxels that do not vary, though "
-        "they do in other sessions; by how much a single trial raises the standard deviation of a voxel (the worst voxel)",
+        "they do in other sessions; the furthest beta of any voxel from its median, in median distances",
         corner="Session",
-        columns=("Trials", "Spread", "Voxels lost", "Single trial"),
+        columns=("Trials", "Spread", "Voxels lost", "Furthest beta"),
         rows=tuple(_row(session) for session in sessions),
         fold="Betas of each session",
     )

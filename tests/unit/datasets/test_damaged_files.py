@@ -125,6 +125,18 @@ def test_numbers_that_are_not_real_are_refused(tmp_path, dtype):
         inspect_betas(tmp_path / "betas.nii.gz")
 
 
+def test_unsigned_nifti_betas_are_refused_unless_the_header_scales_them(tmp_path):
+    path = tmp_path / "betas.nii"
+    nib.save(nib.Nifti1Image(STORED.astype(np.uint16), AFFINE), path)
+    with pytest.raises(RecordingError, match="betas are uint16, expected int16 or float32"):
+        inspect_betas(path)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([0.5, -20], np.float32).tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+    assert inspect_betas(path).n_trials == N_TRIALS
+    np.testing.assert_allclose(read_betas(path, MASK), STORED.astype(np.uint16)[MASK].T * 0.5 - 20)
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.complex64, bool, "S3"])
 def test_hdf5_of_other_types_is_refused(tmp_path, dtype):
     with h5py.File(tmp_path / "betas.hdf5", "w") as file:

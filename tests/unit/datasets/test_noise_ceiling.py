@@ -128,7 +128,7 @@ def test_regions_are_summarised_and_empty_ones_say_so():
     assert rois["faces"] == {"n_voxels": 0, "note": "none of the chosen voxels lies here"}
     assert rois["unknown"] == {
         "n_voxels": 1,
-        "note": "no noise ceiling is known, which takes stimuli that were shown more than once",
+        "note": "no noise ceiling is known, which takes stimuli that were shown more than once (three-trials: three times)",
     }
     assert rois["analysed voxels"]["n_voxels"] == 4
 

@@ -26,7 +26,7 @@ def test_errors_say_what_came_and_what_was_expected():
         RecordingError, match=r"no region V9, which responses\.rois names; this recording has V1, V2, f"
     ):
         select_voxels(ROIS, CEILINGS, ("V1", "V9"))
-    with pytest.raises(RecordingError, match=r"no noise ceiling is known.*shown twice"):
+    with pytest.raises(RecordingError, match=r"no noise ceiling is known.*set it to pooled"):
         select_voxels(ROIS, np.full(5, np.nan), (), 10.0)
     with pytest.raises(RecordingError, match="none of 5 voxels lies in faces: choose other regions"):
         select_voxels(ROIS, CEILINGS, ("faces",))
