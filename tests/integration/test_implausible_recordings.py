@@ -106,11 +106,11 @@ def test_what_is_unusual_stands_first_on_the_page(experiment, root, tmp_path):
     section = run.results.read_json("sections/prepare.recording.json")
     assert not section["appendix"]
     texts = [block["text"] for block in section["blocks"] if block["type"] == "text"]
-    assert any("Without session 2 of" in text for text in texts)
+    assert any("No betas of session 2 of" in text for text in texts)
     assert any("times the usual spread" in text for text in texts)
     assert set(texts) <= set(said)
     page = run.report().html
-    assert page.index("Without session 2") < page.index("What was run")
+    assert page.index("No betas of session 2") < page.index("What was run")
 
 
 def test_an_ordinary_recording_is_described_in_the_appendix(experiment, root, tmp_path):

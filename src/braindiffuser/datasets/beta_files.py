@@ -78,11 +78,17 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
         RecordingError: the file is damaged or cut short, or holds values that are not finite.
     """
     betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else _read_nifti(path, voxel_mask)
-    n_broken = int(np.count_nonzero(~np.isfinite(betas).all(axis=0)))
-    if n_broken:
+    broken = ~np.isfinite(betas)
+    trials, voxels = np.flatnonzero(broken.any(axis=1)), np.flatnonzero(broken.any(axis=0))
+    if len(trials):
+        remedy = (
+            "leave the session out, or write it again"
+            if len(voxels) > len(trials)
+            else "take these voxels out of the mask, or write 0 where a voxel has no data"
+        )
         raise RecordingError(
-            f"{path} has NaN or infinite betas in {n_broken} of {betas.shape[1]} analysed voxels: "
-            "take these voxels out of the mask, or write 0 where a voxel has no data"
+            f"{path} has NaN or infinite betas in {len(voxels)} of {betas.shape[1]} analysed voxels, in {len(trials)} of "
+            f"{len(betas)} trials (first: trial {trials[0]}, counted from 0): {remedy}"
         )
     return betas
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from braindiffuser.datasets.dataset import Dataset, Folder
 from braindiffuser.part import runtime
@@ -21,6 +21,16 @@ def _absolute(mask: str) -> str:
     return str(absolute(mask)) if mask.endswith((".nii", ".nii.gz")) else mask
 
 
+def _sessions(given: Any) -> Any:
+    """Read a number of sessions, or a list of their numbers, which becomes ascending."""
+    numbers = given if isinstance(given, list | tuple) else [given]
+    if given is not None and not (numbers and all(type(number) is int and number > 0 for number in numbers)):
+        raise ValueError(
+            f"must be a number of sessions from 1, or a list of their numbers such as [1, 2, 4], but is {given}"
+        )
+    return tuple(sorted(set(given))) if isinstance(given, list | tuple) else given
+
+
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
@@ -28,7 +38,9 @@ class NSD(Dataset):
         description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli; relative to the file that names it."
     )
     subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
-    sessions: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = Field(
+    sessions: Annotated[
+        PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None, BeforeValidator(_sessions)
+    ] = Field(
         None,
         description="How many sessions, from the first, or a list of their numbers; null: all on disk. The paper used 37 of 40; "
         "subjects 3, 4, 6 and 8 of NSD have 32, 30, 32 and 30.",

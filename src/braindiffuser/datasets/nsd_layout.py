@@ -84,15 +84,16 @@ def open_nsd(
     name = f"subj{number:02d}"
     design = read_design(root, number)
     roi = functional_folder(root, number, space) / "roi"
-    voxel_mask, affine = read_mask(_mask_path(roi, mask))
+    mask_path = _mask_path(roi, mask)
+    voxel_mask, affine = read_mask(mask_path)
     folder = betas_folder(root, number, betas_version, space)
     n_planned = int(design["session"].max())
     chosen = _choose_sessions(folder, sessions, n_planned)
     files = {session: found for session in chosen if (found := _find_betas(folder, session))}
     for session, path in files.items():
         n_trials = int((design["session"] == session).sum())
-        _check_betas(path, n_trials, voxel_mask, affine)
-    roi_masks, missing = read_roi_masks(roi, voxel_mask, affine, label_folder(root, number))
+        _check_betas(path, n_trials, mask_path, voxel_mask, affine)
+    roi_masks, missing = read_roi_masks(roi, mask_path, voxel_mask, affine, label_folder(root, number))
     _check_stimuli(root)
     return Recording(
         subject=name,
@@ -108,19 +109,18 @@ def open_nsd(
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
-        remarks=_remarks(folder, chosen, n_planned) if sessions is None else (),
+        remarks=_remarks(chosen, n_planned) if sessions is None else (),
     )
 
 
-def _remarks(folder: Path, recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
+def _remarks(recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
     """Tell of sessions that are not on disk though later ones are."""
     gaps = set(range(1, recorded[-1])) - set(recorded)
     if not gaps:
         return ()
-    which = f"{'sessions' if len(gaps) > 1 else 'session'} {ranges(gaps)} of {n_planned}"
+    which = f"session {ranges(gaps)}" if len(gaps) == 1 else f"sessions {ranges(gaps)}"
     return (
-        f"Without {which}: {folder} has no betas of {'them' if len(gaps) > 1 else 'it'}, though of later ones; download, "
-        "unless intended.",
+        f"No betas of {which} of {n_planned} are there, though of later ones: download them, unless this is intended.",
     )
 
 
@@ -311,12 +311,13 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
     beyond = sorted(session for session in wanted if not 1 <= session <= n_planned)
     if beyond:
         raise RecordingError(
-            f"there is no session {beyond[0]}, as dataset.sessions asks: the design has 1 to {n_planned}"
+            f"dataset.sessions is {sessions}, but there is no session {beyond[0]}: the design has 1 to {n_planned}, and betas of "
+            f"{ranges(recorded)} are there"
         )
     missing = wanted - recorded
     if missing:
         there = wanted & recorded
-        instead = len(there) if there == set(range(1, len(there) + 1)) else sorted(there)
+        instead = len(there) if isinstance(sessions, int) and there == set(range(1, len(there) + 1)) else sorted(there)
         raise RecordingError(
             f"{folder} has betas of the sessions {ranges(recorded)}, but dataset.sessions asks for {ranges(missing)} too: "
             f"write `sessions: {instead or 'null'}`, or download them (betas_session{min(missing):02d}{SUFFIXES[0]} or .nii.gz …)"
@@ -343,9 +344,11 @@ def _find_betas(folder: Path, session: int) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _check_betas(path: Path, n_trials: int, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None) -> None:
+def _check_betas(
+    path: Path, n_trials: int, mask_path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
+) -> None:
     stored = inspect_betas(path)
-    check_grid(path, stored.grid, stored.affine, voxel_mask.shape, affine)
+    check_grid(path, stored.grid, stored.affine, mask_path, voxel_mask.shape, affine)
     if stored.n_trials != n_trials:
         raise RecordingError(
             f"{path} has {stored.n_trials} trials, but the design has {n_trials} in that session; "

@@ -21,11 +21,19 @@ CONSTANT_DOUBTFUL, CONSTANT_HOPELESS = 0.02, 0.5
 """Share of voxels that do not vary in a session, of those that do in another."""
 SPREAD_DOUBTFUL, SPREAD_HOPELESS = 2.5, 30.0
 """Ratio of a session's spread to the median of the sessions; percent signal change × 300 is a ratio of 300."""
+UNITS_DOUBTFUL, UNITS_HOPELESS = 0.02, 0.2
+"""Share of voxels whose standard deviation differs from that in the other sessions by more than SPREAD_HOPELESS."""
+OFFSET_DOUBTFUL, OFFSET_HOPELESS = 1.0, 30.0
+"""Distance of a session's means from those of the other sessions, in standard deviations over trials (median over voxels)."""
 OUTLIER_DOUBTFUL, OUTLIER_HOPELESS = 100.0, 3000.0
 """Furthest beta of a voxel from its median, over the median distance: 5 of 750 normal numbers, 67 or 2,000 standard deviations
 here."""
+OUTLIERS_DOUBTFUL = 0.001
+"""Share of voxels with a beta beyond OUTLIER_DOUBTFUL."""
+EMPTY_USUAL, EMPTY_HOPELESS = 0.1, 0.5
+"""Share of voxels that are 0 in a trial, where usual trials have a smaller one."""
 TRIAL_HOPELESS = 100.0
-"""Ratio between two trials of how far betas lie from the voxels' medians (0.9 quantile over voxels)."""
+"""Ratio between two trials of how far betas lie from the voxels' medians (mean over voxels)."""
 FEW_TRIALS = 10
 """Of fewer trials, more than half can lie close together by chance."""
 VOXELS_FOR_TRIALS = 8
@@ -38,27 +46,35 @@ class SessionFacts(NamedTuple):
     """What is told of a session's betas.
 
     Attributes:
-        spread: standard deviation over trials, median over the voxels that vary; in the unit of the betas.
-        constant: (n_voxels,), True where a voxel does not vary.
+        mean: (n_voxels,), over trials, in the unit of the betas.
+        std: (n_voxels,), likewise, ddof 1; 0 where a voxel does not vary.
         outlier: largest ratio, over voxels, of the furthest beta's distance from the median to the median distance.
         n_outliers: voxels in which it exceeds OUTLIER_DOUBTFUL.
         sha256: of the betas.
     """
 
-    spread: float
-    constant: Bool[np.ndarray, " n_voxels"]
+    mean: Float[np.ndarray, " n_voxels"]
+    std: Float[np.ndarray, " n_voxels"]
     outlier: float
     n_outliers: int
     sha256: str
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation over trials, median over the voxels that vary; 0 if none does."""
+        return float(np.median(self.std[self.std > 0])) if self.std.any() else 0.0
+
+    @property
+    def constant(self) -> Bool[np.ndarray, " n_voxels"]:
+        """True where a voxel does not vary."""
+        return np.equal(self.std, 0)
+
 
 def describe(betas: Betas) -> SessionFacts:
     """Describe the betas of one session, (n_trials, n_voxels), of at least two trials."""
-    _, std = column_statistics(betas)
     ratios = outlier_ratios(betas)
     return SessionFacts(
-        spread=float(np.median(std[std > 0])) if std.any() else 0.0,
-        constant=std == 0,
+        *column_statistics(betas),
         outlier=float(ratios.max(initial=1.0)),
         n_outliers=int(np.count_nonzero(ratios > OUTLIER_DOUBTFUL)),
         sha256=hashlib.sha256(np.ascontiguousarray(betas).data).hexdigest(),
@@ -85,7 +101,8 @@ def _distances(betas: Betas) -> Float[np.ndarray, "n_trials n_voxels"]:
     """|x − m| with m the median of each voxel."""
     values = betas.astype(np.float64)
     values -= np.median(values, axis=0)
-    return np.abs(values, out=values)
+    distances: Float[np.ndarray, "n_trials n_voxels"] = np.abs(values, out=values)
+    return distances
 
 
 def check_session(
@@ -120,25 +137,54 @@ def check_session(
     for session, other in earlier.items():
         if other.sha256 == facts.sha256:
             raise RecordingError(f"its betas are those of session {session}: one of the two files is a copy")
-    if earlier:
-        _compare(facts, list(earlier.values()))
+    _compare(facts, list(earlier.values()))
+
+
+def check_sessions(sessions: Mapping[int, SessionFacts]) -> None:
+    """Refuse a session that does not fit the others; called when all are known, since the first ones are judged by few.
+
+    Raises:
+        RecordingError: names the session.
+    """
+    for number, facts in sessions.items():
+        try:
+            _compare(facts, list(sessions.values()))
+        except RecordingError as error:
+            raise RecordingError(f"session {number}: {error}") from error
 
 
 def _compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
     """Refuse a session that is in another unit than others, or lacks most of their voxels."""
+    if not others:
+        return
     usual = float(np.median([other.spread for other in others]))
-    ratio = max(facts.spread / usual, usual / facts.spread)
-    if ratio > SPREAD_HOPELESS:
+    ratio, differing = max(facts.spread / usual, usual / facts.spread), _share_in_other_unit(facts, others)
+    if ratio > SPREAD_HOPELESS or differing > UNITS_HOPELESS:
         raise RecordingError(
-            f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of the sessions before it "
-            f"{usual:.3g}, a ratio of {ratio:.0f}: it or they are not in the same unit (whole numbers are percent signal change "
-            "× 300, fractional ones percent signal change), so convert the one that is wrong"
+            f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of other sessions "
+            f"{usual:.3g}, and {differing:.0%} of the voxels differ by more than {SPREAD_HOPELESS:g} times: it or they are not in "
+            "the same unit (whole numbers are percent signal change × 300, fractional ones percent signal change), so convert the "
+            "one that is wrong"
+        )
+    offset = _offset(facts, others)
+    if offset > OFFSET_HOPELESS:
+        raise RecordingError(
+            f"its betas lie {offset:.0f} standard deviations away from those of other sessions (median over voxels), expected "
+            f"less than {OFFSET_HOPELESS:g}: something was added to it or to them"
         )
     lost = _lost(facts.constant, [other.constant for other in others])
     if lost > CONSTANT_HOPELESS:
         raise RecordingError(
             f"{lost:.0%} of the voxels that vary in other sessions do not vary in it: the file is incomplete"
         )
+
+
+def _share_in_other_unit(facts: SessionFacts, others: Sequence[SessionFacts]) -> float:
+    """Share of voxels whose σ is SPREAD_HOPELESS times the median of the others' σ or a fraction of it, of those that vary."""
+    std = np.median([other.std for other in others], axis=0)
+    varying = (std > 0) & (facts.std > 0)
+    ratio = facts.std[varying] / std[varying]
+    return float(((ratio > SPREAD_HOPELESS) | (ratio < 1 / SPREAD_HOPELESS)).mean()) if ratio.size else 0.0
 
 
 def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
@@ -148,6 +194,13 @@ def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) ->
         raise RecordingError(
             f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is "
             f"{varying[empty[0], 0]:.3g}): they hold no data; leave the session out, or write the file again"
+        )
+    zeros = (varying == 0).mean(axis=1)
+    lacking = np.flatnonzero(zeros > EMPTY_HOPELESS)
+    if lacking.size and np.median(zeros) < EMPTY_USUAL:
+        raise RecordingError(
+            f"{lacking.size} trials are 0 in more than half of the voxels (trial {lacking[0]}, counted from 0, in "
+            f"{zeros[lacking[0]]:.0%}): they are incomplete; leave the session out, or write the file again"
         )
     seen: dict[bytes, int] = {}
     for trial, row in enumerate(np.ascontiguousarray(varying)):
@@ -162,7 +215,7 @@ def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) ->
 def _check_units(varying: Betas) -> None:
     """Refuse a session in which some trials are in another unit than others."""
     step = max(1, varying.shape[1] // VOXELS_OF_SAMPLE)
-    size = np.quantile(_distances(varying[:, ::step]), 0.9, axis=1)
+    size = _distances(varying[:, ::step]).mean(axis=1)
     low, high = int(np.argmin(size)), int(np.argmax(size))
     if len(size) >= FEW_TRIALS and 0 < TRIAL_HOPELESS * size[low] < size[high]:
         raise RecordingError(
@@ -175,6 +228,19 @@ def _lost(constant: Bool[np.ndarray, " n_voxels"], others: Sequence[Bool[np.ndar
     """Share of voxels that are constant here, of those that vary in at least one other session."""
     varying = ~np.logical_and.reduce(others)
     return float(constant[varying].mean()) if varying.any() else 0.0
+
+
+def _offset(facts: SessionFacts, others: Sequence[SessionFacts]) -> float:
+    """|μ − median of the others' μ| / median of the others' σ, median over the voxels that vary; 0 if none does."""
+    std = np.median([other.std for other in others], axis=0)
+    varying = (std > 0) & (facts.std > 0)
+    away = np.abs(facts.mean - np.median([other.mean for other in others], axis=0))[varying] / std[varying]
+    return float(np.median(away)) if away.size else 0.0
+
+
+def offsets(sessions: Mapping[int, SessionFacts]) -> dict[int, float]:
+    """Return how far each session's means lie from the median of all sessions, in standard deviations."""
+    return {number: _offset(facts, list(sessions.values())) for number, facts in sessions.items()}
 
 
 def shares_lost(sessions: Mapping[int, SessionFacts]) -> dict[int, float]:
@@ -195,18 +261,30 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
         said.append(
             f"{empty:.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
         )
-    for number, lost in shares_lost(sessions).items():
-        facts = sessions[number]
-        ratio = facts.spread / usual
+    away, lost = offsets(sessions), shares_lost(sessions)
+    for number, facts in sessions.items():
+        ratio, differing = facts.spread / usual, _share_in_other_unit(facts, list(sessions.values()))
         if not 1 / SPREAD_DOUBTFUL <= ratio <= SPREAD_DOUBTFUL:
             said.append(f"Session {number} has {ratio:.2g} times the usual spread of betas: is it in the same unit?")
-        if lost > CONSTANT_DOUBTFUL:
-            said.append(f"In session {number}, {lost:.0%} of the voxels do not vary, though they do in other sessions.")
-        if facts.n_outliers:
+        elif differing > UNITS_DOUBTFUL:
             said.append(
-                f"In session {number}, single betas of {facts.n_outliers} voxels lie more than {OUTLIER_DOUBTFUL:g} times as far "
-                f"from the median as usual (up to {facts.outlier:.0f} times)."
+                f"In session {number}, {differing:.0%} of the voxels have {SPREAD_HOPELESS:g} times their usual spread."
             )
+        if away[number] > OFFSET_DOUBTFUL:
+            said.append(
+                f"Betas of session {number} lie {away[number]:.1f} standard deviations away from those of the other sessions "
+                "(median over voxels); responses.normalisation: session takes that out."
+            )
+        if lost[number] > CONSTANT_DOUBTFUL:
+            said.append(
+                f"In session {number}, {lost[number]:.0%} of the voxels do not vary, though they do in other sessions."
+            )
+    far = {k: facts for k, facts in sessions.items() if facts.n_outliers > OUTLIERS_DOUBTFUL * len(facts.std)}
+    if far:
+        listed = ", ".join(f"{number} ({facts.n_outliers} voxels)" for number, facts in far.items())
+        said.append(
+            f"Single betas lie more than {OUTLIER_DOUBTFUL:g} times as far from their voxel's median as usual: session {listed}."
+        )
     return said
 
 
@@ -222,7 +300,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[int, SessionFacts]:
     """Return what `as_arrays` was given."""
     columns = (arrays[f"facts_{name}"] for name in SessionFacts._fields)
     rows = (
-        SessionFacts(float(spread), constant, float(outlier), int(n_outliers), str(sha256))
-        for spread, constant, outlier, n_outliers, sha256 in zip(*columns, strict=True)
+        SessionFacts(mean, std, float(outlier), int(n_outliers), str(sha256))
+        for mean, std, outlier, n_outliers, sha256 in zip(*columns, strict=True)
     )
     return dict(zip(arrays["facts_sessions"].tolist(), rows, strict=True))

@@ -13,7 +13,14 @@ from jaxtyping import Float, Float32, Int
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.noise_ceiling import CeilingEstimate, NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
-from braindiffuser.datasets.plausibility import SessionFacts, as_arrays, check_session, describe, from_arrays
+from braindiffuser.datasets.plausibility import (
+    SessionFacts,
+    as_arrays,
+    check_session,
+    check_sessions,
+    describe,
+    from_arrays,
+)
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.splits import Split, check_split, stimuli_of
 from braindiffuser.errors import RecordingError, RunError
@@ -36,12 +43,12 @@ class SplitResponses:
         test_ids: likewise.
         n_repeats_train: trials averaged into each row.
         n_repeats_test: likewise.
-        ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if no stimulus has the trials that it takes.
+        ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if it is not known.
             Test trials enter it: report it, never choose voxels by it.
         training_ncsnr: the same from training trials alone; None unless it was asked for.
         mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
         std_: likewise, ddof 1; 1 where the voxel never varies.
-        sessions: what is told of each session's betas, by its number; those of a single trial are left out.
+        sessions: what is told of each session's betas, by its number.
     """
 
     train: Float32[np.ndarray, "n_train n_voxels"]
@@ -136,10 +143,11 @@ class ResponseAccumulator:
         if betas.shape != expected:
             raise RecordingError(f"session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}")
         stimulus_ids, splits = rows["stimulus_id"].to_numpy(dtype=np.int64), rows["split"].to_numpy()
-        if len(betas) > 1:
-            facts = describe(betas)
-            check_session(betas, facts, stimulus_ids, self._facts)
-            self._facts[session] = facts
+        if len(betas) < 2:
+            raise RecordingError(f"session {session} has a single trial, and two are needed: leave the session out")
+        facts = describe(betas)
+        check_session(betas, facts, stimulus_ids, self._facts)
+        self._facts[session] = facts
         if self._normalisation == "session":
             prepared = standardise(betas, *_training_statistics(session, betas[splits == "train"]))
         else:
@@ -158,12 +166,13 @@ class ResponseAccumulator:
         """Average and z-score the sums in place; the accumulator is unusable afterwards.
 
         Raises:
-            RecordingError: sessions of the trial table have not been added.
+            RecordingError: sessions of the trial table have not been added, or one does not fit the others.
         """
         self._refuse_if_finished()
         lacking = sorted(set(self._trials["session"].tolist()) - set(self._done))
         if lacking:
             raise RecordingError(f"sessions {lacking} have not been added; add them, or leave them out of the trials")
+        check_sessions(self._facts)
         self._finished = True
         for split in SPLITS:
             self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)

@@ -54,12 +54,17 @@ def read_label_table(path: Path) -> dict[int, str]:
 
 
 def read_roi_masks(
-    folder: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None, tables: Path | None = None
+    folder: Path,
+    mask_path: Path,
+    voxel_mask: VoxelMask,
+    affine: Float[np.ndarray, "4 4"] | None,
+    tables: Path | None = None,
 ) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
     """Read the published regions: V1–V4, five eccentricity bands, and one region per `floc-*` volume.
 
     Args:
         folder: holds `<collection>.nii.gz`.
+        mask_path: file of the analysis mask, for messages.
         voxel_mask: the analysed voxels, on the grid of the volumes.
         affine: of `voxel_mask`.
         tables: folder of `.ctab` files, if any.
@@ -71,7 +76,7 @@ def read_roi_masks(
         RecordingError: a volume is unreadable or on another grid.
     """
     labels = {
-        path.name.removesuffix(SUFFIX): _labels_within(path, voxel_mask, affine)
+        path.name.removesuffix(SUFFIX): _labels_within(path, mask_path, voxel_mask, affine)
         for path in sorted(folder.glob(f"*{SUFFIX}"))
         if path.name.startswith(("prf-visualrois", "prf-eccrois", "floc-"))
     }
@@ -94,9 +99,9 @@ def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) ->
 
 
 def _labels_within(
-    path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
+    path: Path, mask_path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
 ) -> Int[np.ndarray, " n_voxels"]:
     labels, labels_affine = read_labels(path)
-    check_grid(path, labels.shape, labels_affine, voxel_mask.shape, affine)
+    check_grid(path, labels.shape, labels_affine, mask_path, voxel_mask.shape, affine)
     within: Int[np.ndarray, " n_voxels"] = labels[voxel_mask]
     return within

@@ -133,6 +133,7 @@ def check_grid(
     path: Path,
     shape: tuple[int, ...],
     affine: Float[np.ndarray, "4 4"] | None,
+    mask_path: Path,
     mask_shape: tuple[int, ...],
     mask_affine: Float[np.ndarray, "4 4"] | None,
 ) -> None:
@@ -146,8 +147,9 @@ def check_grid(
         path: the file, for the message.
         shape: its (x, y, z).
         affine: its affine, None if it has none.
-        mask_shape: the mask's (x, y, z).
-        mask_affine: the mask's affine, None if it has none.
+        mask_path: the mask's file, for the message.
+        mask_shape: its (x, y, z).
+        mask_affine: its affine, None if it has none.
 
     Raises:
         RecordingError: with both grids.
@@ -155,19 +157,20 @@ def check_grid(
     remedy = "take both from the same subject and space"
     if tuple(shape) != tuple(mask_shape):
         raise RecordingError(
-            f"{path} has the grid {tuple(shape)}, but the analysis mask has {tuple(mask_shape)}; {remedy}"
+            f"{path} has the grid {tuple(shape)}, but the analysis mask {mask_path} has {tuple(mask_shape)}; {remedy}"
         )
     if affine is None or mask_affine is None:
         return
     if not np.allclose(affine[:3, :3], mask_affine[:3, :3], atol=1e-3):
+        axes, mask_axes = (np.round(matrix[:3, :3], 3).tolist() for matrix in (affine, mask_affine))
         raise RecordingError(
-            f"{path} has the axes {affine[:3, :3].tolist()} mm, but the analysis mask has "
-            f"{mask_affine[:3, :3].tolist()} mm; {remedy}, without flipping or resampling one of them"
+            f"{path} has the axes {axes} mm, but the analysis mask {mask_path} has {mask_axes} mm; {remedy}, without flipping or "
+            "resampling one of them"
         )
     origins = affine[:3, 3], mask_affine[:3, 3]
     shift = np.linalg.solve(mask_affine[:3, :3], origins[0] - origins[1])
     if all(origin.any() for origin in origins) and np.abs(shift).max() > HALF_VOXEL:
         raise RecordingError(
-            f"{path} is shifted against the analysis mask by {np.round(shift, 2).tolist()} voxels (origins "
+            f"{path} is shifted against the analysis mask {mask_path} by {np.round(shift, 2).tolist()} voxels (origins "
             f"{np.round(origins[0], 3).tolist()} and {np.round(origins[1], 3).tolist()} mm); {remedy}"
         )

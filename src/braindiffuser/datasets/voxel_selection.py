@@ -36,8 +36,8 @@ def select_voxels(
     if min_noise_ceiling > 0:
         if not np.isfinite(training_ceilings).any():
             raise RecordingError(
-                "no noise ceiling is known, since no training stimulus has the trials that responses.noise_ceiling takes (pooled: two "
-                "or more; three-trials: three): set it to pooled, or leave out min_noise_ceiling"
+                "no noise ceiling is known, since no training stimulus has the trials that responses.noise_ceiling takes "
+                "(pooled: two or more; three-trials: three): set it to pooled, or leave out min_noise_ceiling"
             )
         chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
     if not chosen.any():

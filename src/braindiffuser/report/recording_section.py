@@ -17,17 +17,18 @@ def recording_section(
     Args:
         facts: name → text, such as numbers of trials and voxels.
         doubts: sentences on what is unusual.
-        sessions: "session", "n_trials", "spread", "lost" (share of voxels) and "outlier" of each
+        sessions: "session", "n_trials", "spread", "offset", "lost" (share of voxels) and "outlier" of each
             (see `datasets.plausibility`).
     """
     told = [Text(text=doubt, style="verdict") for doubt in doubts]
     table = Table(
-        caption="Betas of each session: standard deviation over trials (median over voxels); voxels that do not vary, though "
-        "they do in other sessions; the furthest beta of any voxel from its median, in median distances",
+        caption="Betas of each session. Spread: standard deviation over trials, median over voxels, in percent signal change. "
+        "Offset: distance of their mean from the other sessions', in standard deviations. Voxels lost: those that do not vary, "
+        "though they do in other sessions. Furthest beta: of any voxel from its median, in median distances (5 to 20 is usual).",
         corner="Session",
-        columns=("Trials", "Spread", "Voxels lost", "Furthest beta"),
+        columns=("Trials", "Spread", "Offset", "Voxels lost", "Furthest beta"),
         rows=tuple(_row(session) for session in sessions),
-        fold="Betas of each session",
+        fold="" if doubts else "Betas of each session",
     )
     return Section(
         name=NAME,
@@ -41,6 +42,7 @@ def _row(session: Mapping[str, int | float]) -> Row:
     printed = (
         f"{session['n_trials']:.0f}",
         f"{session['spread']:.3g}",
+        f"{session['offset']:.2f}",
         f"{session['lost']:.1%}",
         f"× {session['outlier']:.3g}",
     )

@@ -11,6 +11,7 @@ import numpy as np
 from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
+from braindiffuser.images import SMALLEST_SIDE
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 
@@ -95,7 +96,7 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
         raise RunError(
             f"the test set {single[0]} has one stimulus, and scores compare two or more: give it more, or read more sessions"
         )
-    _check_pictures(recording, np.concatenate([train_ids, *sets.values()]))
+    _check_stimuli(context, recording, np.concatenate([train_ids, *sets.values()]))
     ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
     draft.write_array("stimuli/train_ids", train_ids)
     draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))
@@ -104,13 +105,14 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
     draft.write_json("subject.json", {"subject": recording.subject, "simulated": recording.simulated})
 
 
-def _check_pictures(recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> None:
-    """Read one picture, so that what is wrong with all of them is known before betas are read."""
-    from braindiffuser.images import SMALLEST_SIDE
-
+def _check_stimuli(context: StageContext, recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> None:
+    """Read one picture, and all captions if targets are made of them, so that faults are known before betas are read."""
     side = recording.pictures(stimulus_ids.max()[None]).shape[-1]
     if side < SMALLEST_SIDE:
         raise RecordingError(f"stimuli are {side} pixels wide, expected {SMALLEST_SIDE} or more, which SSIM takes")
+    if recording.captions is not None and any("captions" in t.reads for t in context.experiment.targets.values()):
+        for stimulus_id in stimulus_ids:
+            recording.captions(int(stimulus_id))
 
 
 def _average(context: StageContext, draft: Draft) -> None:
@@ -141,11 +143,12 @@ def _describe(
     context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses, n_chosen: int
 ) -> None:
     """Write the section on the recording, and report what is unusual."""
-    from braindiffuser.datasets.plausibility import doubts, shares_lost
+    from braindiffuser.datasets.plausibility import doubts, offsets, shares_lost
     from braindiffuser.datasets.recording import ranges
     from braindiffuser.report.recording_section import recording_section
 
-    unusual, lost = [*recording.remarks, *doubts(responses.sessions)], shares_lost(responses.sessions)
+    unusual = [*recording.remarks, *doubts(responses.sessions)]
+    lost, away = shares_lost(responses.sessions), offsets(responses.sessions)
     if recording.missing_rois:
         unusual.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
     for sentence in unusual:
@@ -165,6 +168,7 @@ def _describe(
             "session": number,
             "n_trials": len(recording.trials_of(number)),
             "spread": own.spread,
+            "offset": away[number],
             "lost": lost[number],
             "outlier": own.outlier,
         }

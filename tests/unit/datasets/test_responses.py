@@ -70,7 +70,7 @@ def test_no_test_trial_influences_the_training_set(trials_factory, normalisation
     before = summed(trials, normalisation)
     for session, betas in trials.betas.items():
         is_test = (trials.table.loc[trials.table["session"] == session, "split"] == "test").to_numpy()
-        betas[is_test] = 50 * np.random.default_rng(seed).normal(size=(is_test.sum(), trials.n_voxels))
+        betas[is_test] = 5 * np.random.default_rng(seed).normal(size=(is_test.sum(), trials.n_voxels))
     after = summed(trials, normalisation)
     np.testing.assert_array_equal(after.train, before.train)
     np.testing.assert_array_equal(after.mean_, before.mean_)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,8 +11,11 @@ from braindiffuser.errors import RecordingError
 AFFINE = np.diag([1.8, 1.8, 1.8, 1.0])
 
 
+MASK = Path("mine.nii.gz")
+
+
 def test_regions_are_the_published_labels(nsd_tree):
-    masks, missing = read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask, AFFINE)
+    masks, missing = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
     assert missing == ()
     for number, region in enumerate(["V1", "V2", "V3"]):
         expected = np.isin(nsd_tree.labels["prf-visualrois"], [2 * number + 1, 2 * number + 2])[nsd_tree.mask]
@@ -24,7 +29,7 @@ def test_regions_are_the_published_labels(nsd_tree):
 
 
 def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
-    masks, _ = read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask, AFFINE)
+    masks, _ = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
     outside = nsd_tree.labels["floc-faces"][nsd_tree.mask] == -1
     assert outside.any()
     assert not any(mask[outside].any() for mask in masks.values())
@@ -33,7 +38,7 @@ def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
 def test_missing_files_are_named_not_fatal(damaged_tree):
     (damaged_tree.roi_folder() / "floc-words.nii.gz").unlink()
     (damaged_tree.roi_folder() / "prf-visualrois.nii.gz").unlink()
-    masks, missing = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE)
+    masks, missing = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
     assert missing == ("V1", "V2", "V3", "V4", "words")
     assert not set(missing) & set(masks)
 
@@ -42,7 +47,7 @@ def test_a_category_of_ones_own_becomes_a_region(damaged_tree, file_writers):
     volume = np.full(damaged_tree.mask.shape, -1.0)
     volume[5, 4, 3] = 2
     file_writers[0](damaged_tree.roi_folder() / "floc-food.nii.gz", volume)
-    masks, _ = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE)
+    masks, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
     assert masks["food"].sum() == 1
 
 
@@ -51,7 +56,7 @@ def test_a_ctab_overrules_the_built_in_numbers(damaged_tree):
     ctab = damaged_tree.label_folder / "prf-visualrois.mgz.ctab"
     ctab.write_text("0  Unknown\n7 \t V1v\n6   V1d 10 20 30 0\n\n1 hV4\n")
     assert read_label_table(ctab) == {7: "V1v", 6: "V1d", 1: "hV4"}
-    masks, _ = read_roi_masks(damaged_tree.roi_folder(), damaged_tree.mask, AFFINE, damaged_tree.label_folder)
+    masks, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE, damaged_tree.label_folder)
     labels = damaged_tree.labels["prf-visualrois"][damaged_tree.mask]
     np.testing.assert_array_equal(masks["V1"], np.isin(labels, [6, 7]))
     np.testing.assert_array_equal(masks["V2"], np.isin(labels, [3, 4]))
@@ -82,13 +87,15 @@ def test_an_empty_mask_and_a_series_are_refused(tmp_path):
 
 
 def test_another_grid_is_refused(nsd_tree):
-    with pytest.raises(RecordingError, match=r"grid \(12, 10, 8\), but the analysis mask has \(12, 10, 7\)"):
-        read_roi_masks(nsd_tree.roi_folder(), nsd_tree.mask[:, :, :-1], AFFINE)
+    with pytest.raises(
+        RecordingError, match=r"grid \(12, 10, 8\), but the analysis mask mine\.nii\.gz has \(12, 10, 7\)"
+    ):
+        read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask[:, :, :-1], AFFINE)
 
 
 def test_a_mirrored_volume_is_refused_and_another_origin_is_not(tmp_path):
     moved = AFFINE.copy()
     moved[:3, 3] = [0, 5, 9]
-    check_grid(tmp_path, (2, 2, 2), moved, (2, 2, 2), AFFINE)
+    check_grid(tmp_path, (2, 2, 2), moved, MASK, (2, 2, 2), AFFINE)
     with pytest.raises(RecordingError, match="without flipping or resampling"):
-        check_grid(tmp_path, (2, 2, 2), np.diag([-1.8, 1.8, 1.8, 1.0]), (2, 2, 2), AFFINE)
+        check_grid(tmp_path, (2, 2, 2), np.diag([-1.8, 1.8, 1.8, 1.0]), MASK, (2, 2, 2), AFFINE)
