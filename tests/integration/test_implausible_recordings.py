@@ -9,7 +9,7 @@ import pytest
 from fakes import fake_experiment
 from fakes import write_recording as write_fake_recording
 
-from braindiffuser.datasets.nsd_layout import STIMULI, betas_folder
+from braindiffuser.datasets.nsd_layout import CAPTIONS, STIMULI, betas_folder
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.errors import RecordingError
 from braindiffuser.run import Run
@@ -140,6 +140,19 @@ def test_a_picture_that_was_never_written_is_known_before_betas_are_read(experim
     with h5py.File(root / STIMULI, "r+") as file:
         file["imgBrick"][-1] = 0
     with pytest.raises(RecordingError, match=r"stimulus \d+ is black throughout"):
+        opened(experiment, root, tmp_path).do("prepare")
+    assert not list((tmp_path / "run" / "steps").glob("*"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_captions_that_are_not_there_are_known_before_betas_are_read(experiment, root, tmp_path, damage):
+    if damage == "missing":
+        (root / CAPTIONS).unlink()
+    else:
+        texts = np.load(root / CAPTIONS)
+        texts[7] = ""
+        np.save(root / CAPTIONS, texts)
+    with pytest.raises(RecordingError, match=r"annots/COCO.* leave the target group of captions out"):
         opened(experiment, root, tmp_path).do("prepare")
     assert not list((tmp_path / "run" / "steps").glob("*"))
 

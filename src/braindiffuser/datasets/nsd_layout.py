@@ -33,6 +33,8 @@ from braindiffuser.datasets.volumes import check_grid, read_mask
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 
+TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli")
+"""Folders in the root of a recording."""
 DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
 STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
@@ -81,6 +83,10 @@ def open_nsd(
             fit the design or the mask. Missing ROI files are no error: their regions are named in `missing_rois`.
     """
     root, number = Path(root), _subject_number(subject)
+    if not any((root / name).is_dir() for name in TOPS):
+        raise RecordingError(
+            f"{root} holds none of {', '.join(TOPS)}: name the folder that does, as dataset.root or --nsd"
+        )
     name = f"subj{number:02d}"
     design = read_design(root, number)
     roi = functional_folder(root, number, space) / "roi"

@@ -67,7 +67,8 @@ class SessionFacts(NamedTuple):
     @property
     def constant(self) -> Bool[np.ndarray, " n_voxels"]:
         """True where a voxel does not vary."""
-        return np.equal(self.std, 0)
+        constant: Bool[np.ndarray, " n_voxels"] = self.std == 0
+        return constant
 
 
 def describe(betas: Betas) -> SessionFacts:
@@ -162,9 +163,9 @@ def _compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
     if ratio > SPREAD_HOPELESS or differing > UNITS_HOPELESS:
         raise RecordingError(
             f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of other sessions "
-            f"{usual:.3g}, and {differing:.0%} of the voxels differ by more than {SPREAD_HOPELESS:g} times: it or they are not in "
-            "the same unit (whole numbers are percent signal change × 300, fractional ones percent signal change), so convert the "
-            "one that is wrong"
+            f"{usual:.3g}, and {differing:.0%} of the voxels differ by more than {SPREAD_HOPELESS:g} times: it or they are not "
+            "in the same unit (whole numbers are percent signal change × 300, fractional ones percent signal change), so convert "
+            "the one that is wrong"
         )
     offset = _offset(facts, others)
     if offset > OFFSET_HOPELESS:

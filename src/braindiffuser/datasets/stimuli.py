@@ -108,7 +108,10 @@ class StimulusCaptions:
         """
         with reading(path, "text array, saved as '<U250' without pickle"):
             if not path.is_file():
-                raise RecordingError(f"{path} is missing; it holds the captions (n_pictures, 5), put it there")
+                raise RecordingError(
+                    f"{path} is missing; it holds the captions (n_pictures, 5): download it "
+                    "(pscotti/naturalscenesdataset on Hugging Face), or leave the target group of captions out"
+                )
             texts = np.load(path, mmap_mode="r", allow_pickle=False)
         if texts.ndim != 2 or texts.dtype.kind != "U":
             raise RecordingError(

@@ -137,6 +137,14 @@ def test_missing_files_are_named_with_a_remedy(damaged_tree):
         open_nsd(root, 1)
 
 
+@pytest.mark.parametrize("inside", ["nsddata", "nsddata_betas/ppdata", "nowhere"])
+def test_a_root_that_is_another_folder_is_named(nsd_tree, inside):
+    with pytest.raises(
+        RecordingError, match="holds none of nsddata, nsddata_betas, nsddata_stimuli: name the folder that does"
+    ):
+        open_nsd(nsd_tree.root / inside, 1)
+
+
 @pytest.mark.parametrize("subject", [0, 3, "subj09"])
 def test_unknown_subjects_are_refused(nsd_tree, subject):
     with pytest.raises(RecordingError, match="has the subjects 1 … 2"):
