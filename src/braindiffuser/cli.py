@@ -456,7 +456,11 @@ def _stoppable(then: str) -> Iterator[None]:
     except KeyboardInterrupt as error:
         with suppress(OSError):
             console.print(f"stopped: {then}", highlight=False, soft_wrap=True)
-        sys.exit(128 + int(*error.args or (signal.SIGINT,)))
+        sys.exit(128 + int((error.args or _received or (signal.SIGINT,))[-1]))
+
+
+_received: list[int] = []
+"""Signals that were received; a KeyboardInterrupt may be raised anew on its way, without its number."""
 
 
 def _stop_once(patience: float = 1.0) -> Callable[[int, object], None]:
@@ -466,6 +470,7 @@ def _stop_once(patience: float = 1.0) -> Callable[[int, object], None]:
     def stop(number: int, _frame: object) -> None:
         nonlocal last
         earlier, last = last, time.monotonic()
+        _received.append(number)
         if last - earlier > patience:
             raise KeyboardInterrupt(number)
 

@@ -775,6 +775,19 @@ def test_ctrl_c_says_whether_the_same_command_continues(arguments, place, said, 
     assert result.stderr.strip().endswith(f"stopped: {said}")
 
 
+def test_a_signal_is_known_also_where_its_interrupt_was_raised_anew(folders, monkeypatch):
+    """Libraries that catch a KeyboardInterrupt may raise another one, without the signal's number."""
+    monkeypatch.setattr("braindiffuser.cli._received", [])
+
+    def stop(*_, **__):
+        with pytest.raises(KeyboardInterrupt):
+            _stop_once()(signal.SIGTERM, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("braindiffuser.experiment_file.starting_file", stop)
+    assert runner.invoke(app, ["info"]).exit_code == 143
+
+
 def test_a_second_signal_in_quick_succession_is_ignored_and_a_later_one_is_not():
     stop = _stop_once(patience=0.2)
     for _ in range(2):
