@@ -18,8 +18,8 @@ from transformers import CLIPConfig, CLIPModel
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 from braindiffuser.files import replacing
+from braindiffuser.networks.clip_tokenizer import read_tokenizer
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
-from braindiffuser.networks.tokenizers import read_tokenizer
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.plain_data import read_json, write_json

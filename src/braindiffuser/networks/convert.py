@@ -28,9 +28,9 @@ from braindiffuser.networks.checkpoints import (
     write_checkpoint,
 )
 from braindiffuser.networks.clip import VIT_L14
+from braindiffuser.networks.clip_tokenizer import read_tokenizer
 from braindiffuser.networks.config_checks import side_of_clip
 from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
-from braindiffuser.networks.tokenizers import read_tokenizer
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
 from braindiffuser.plain_data import write_json
