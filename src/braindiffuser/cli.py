@@ -25,7 +25,6 @@ from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import BrainDiffuserError, RunError, reason
 from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
 from braindiffuser.extensions import import_modules
-from braindiffuser.files import alone_in
 from braindiffuser.part import Settings
 from braindiffuser.paths import expand
 from braindiffuser.system_errors import is_of_the_system, naming, sentence
@@ -224,7 +223,6 @@ def simulate(
     betas_format: Annotated[str, _entry(SimulatedSubject, "betas_format", "--betas-format")] = SIMULATED.betas_format,
 ) -> None:
     """Write a simulated recording in NSD's own file layout, with its known truth beside it."""
-    from braindiffuser.datasets.simulation.simulate import is_complete
     from braindiffuser.datasets.simulation.simulate import simulate as write_recording
 
     settings = SimulatedSubject.model_validate(
@@ -237,10 +235,8 @@ def simulate(
             "betas_format": betas_format,
         }
     )
-    if not is_complete(folder, settings):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _stoppable(CONTINUES), alone_in(folder), _progress() as progress:
-            write_recording(folder, settings, progress)
+    with _stoppable(CONTINUES), _progress() as progress:
+        write_recording(folder, settings, progress)
     console.print(f"{folder} holds subject {subject}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -495,20 +491,25 @@ def _progress() -> Iterator[Progress]:
         rich.TimeRemainingColumn(),
     )
     forced = console.is_terminal and not console.file.isatty()  # FORCE_COLOR: a log takes colours, but no moving bars
-    with rich.Progress(*columns, console=console, disable=forced) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = rich.Progress(*columns, console=console, disable=forced)
+    tasks: dict[str, TaskID] = {}
 
-        def report(label: str, done: int, total: int) -> None:
-            if done == total == 1 and label not in tasks:
-                bars.console.print(label, markup=False, highlight=False, soft_wrap=True)
-                return
-            if label not in tasks:
-                tasks[label] = bars.add_task(label, total=total)
-                if forced or not console.is_terminal:  # where no bar is drawn
-                    console.print(f"{label}: {total}", markup=False, highlight=False, soft_wrap=True)
-            bars.update(tasks[label], completed=done, total=total)
+    def report(label: str, done: int, total: int) -> None:
+        if done == total == 1 and label not in tasks:
+            bars.console.print(label, markup=False, highlight=False, soft_wrap=True)
+            return
+        if label not in tasks:
+            bars.start()
+            tasks[label] = bars.add_task(label, total=total)
+            if forced or not console.is_terminal:  # where no bar is drawn
+                console.print(f"{label}: {total}", markup=False, highlight=False, soft_wrap=True)
+        bars.update(tasks[label], completed=done, total=total)
 
+    try:
         yield report
+    finally:
+        if tasks:  # without any, it would print an empty line
+            bars.stop()
 
 
 if __name__ == "__main__":

@@ -22,20 +22,26 @@ class DependencyError(BrainDiffuserError):
 
 
 _ADVICE = re.compile(
-    r"=\s*['\"]?(true|false|none|ignore|skip)\b|\b(verify|loader)\s*=|\btrust|allow_pickle|weights_only|safe_globals|unsafe"
-    r"|max_image_pixels|load_truncated|use_symlinks|file_locking|safe\.directory|set_int_max|--(no-)?(check|verify|insecure)"
-    r"|[a-z]+_disable_[a-z]+|disabl|turn(ing|ed)? (it )?off|\bsuppress|\bsilence",
+    r"=\s*['\"]?(true|false|none|ignore|skip)\b|\b(verify|loader)\s*=|\btrust_|\byou (\w+ )?trust\b|\btrusted source|allow_pickle"
+    r"|weights_only|safe_globals|unsafe_?load|max_image_pixels|load_truncated|use_symlinks|file_locking|safe\.directory|set_int_max"
+    r"|--(no-)?(check|verify|insecure)|[a-z]_disable_[a-z]|\b(disabl(es?|ing)|suppress(ing)?|turn(ing)? (it )?off)\b"
+    r"|\bto silence\b|\bbe (disabled|suppressed|silenced|turned off)",
     re.IGNORECASE,
 )
 """What a library says of ways to turn off one of its own checks."""
-_CLAUSE = re.compile(r"[;,:]? \(?(when|if|unless|use|set|pass|try|to|please|you|with)\b|[;,:] | \(", re.IGNORECASE)
+_PATH = re.compile(r"[^\s'\"`=(),;]*[/\\][^\s'\"`=(),;]*")
+_CLAUSE = re.compile(
+    r"(?:^|[;,:]? )\(?(?:(?:when|if|unless|use|set|pass|try|to|please|you|with|and|or|but|by|can|see|consider)\b ?)+|[;,:] | \(",
+    re.IGNORECASE,
+)
 """Where a clause begins that may hold such advice."""
 
 
-def reason(error: BaseException | str) -> str:
+def reason(error: BaseException | str, length: int = 200) -> str:
     """Return what a library says is wrong, to stand in a message of ours: its first sentence, without advice of the library's.
 
-    Advice such as allow_pickle=True turns off what protects the user, so all of the clause that holds it is left out.
+    Advice such as allow_pickle=True turns off what protects the user, so all of the clause that holds it is left out. Our own
+    sentences hold none and stay as they are, if they are no longer than `length`.
 
     >>> reason(ValueError("Object arrays cannot be loaded when allow_pickle=False. If you trust the file …"))
     'Object arrays cannot be loaded'
@@ -45,8 +51,8 @@ def reason(error: BaseException | str) -> str:
         lines = [re.sub(r"^\d+ validation errors? for \S+ (Value error, )?", "", " ".join(" ".join(lines).split()))]
     text = " ".join(lines[0].split()) if lines else ""
     sentence = re.split(r"[.!?](?= |$)| \[type=", text)[0]
-    advice = _ADVICE.search(sentence)
+    advice = _ADVICE.search(_PATH.sub(lambda path: "/" * len(path[0]), sentence))
     if advice:
         begins = [clause.start() for clause in _CLAUSE.finditer(sentence[: advice.start()])]
         sentence = sentence[: begins[-1]] if begins else ""
-    return sentence.strip(" .;:,")[:200] or ("" if isinstance(error, str) else type(error).__name__)
+    return sentence.strip(" .;:,")[:length] or ("" if isinstance(error, str) else type(error).__name__)

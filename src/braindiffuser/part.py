@@ -37,7 +37,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder, is_bundled
-from braindiffuser.paths import beside, expand
+from braindiffuser.paths import expand, resolve_beside
 
 __all__ = ["FolderPath", "Part", "Seed", "Settings", "runtime"]
 
@@ -53,11 +53,11 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
 
 
 def _read_path(path: Any) -> Any:
-    if isinstance(path, Path):  # not written in a file
+    if isinstance(path, Path):  # given from Python
         return Path(expand(str(path)))
     if not isinstance(path, str) or (path.strip() and is_bundled(path)):
         return path
-    return beside(path)
+    return resolve_beside(path)
 
 
 FolderPath = Annotated[
@@ -90,7 +90,7 @@ class Settings(BaseModel):
         faults = [
             fault
             for name in cls.model_fields
-            for fault in _no_numbers(given.get(name), getattr(settings, name), (name,))
+            for fault in _numbers_from_text(given.get(name), getattr(settings, name), (name,))
         ]
         if faults:
             raise ValidationError.from_exception_data(cls.__name__, faults)
@@ -290,14 +290,14 @@ def _influences(value: Any, device: str) -> Any:
     return value.as_posix() if isinstance(value, PurePath) else value
 
 
-def _no_numbers(given: Any, taken: Any, place: tuple[Any, ...]) -> Iterator[InitErrorDetails]:
+def _numbers_from_text(given: Any, taken: Any, place: tuple[Any, ...]) -> Iterator[InitErrorDetails]:
     """List the places where pydantic took a number from text, or from true or false."""
     if isinstance(given, Mapping) and isinstance(taken, Mapping):
         for key in taken:
-            yield from _no_numbers(given.get(key), taken[key], (*place, key))
+            yield from _numbers_from_text(given.get(key), taken[key], (*place, key))
     elif isinstance(given, list | tuple) and isinstance(taken, tuple | list):
         for i, (each, number) in enumerate(zip(given, taken, strict=False)):
-            yield from _no_numbers(each, number, (*place, i))
+            yield from _numbers_from_text(each, number, (*place, i))
     elif type(taken) in (int, float) and isinstance(given, str | bytes | bool):
         shown = str(given).lower() if isinstance(given, bool) else f"the text {given!r}"
         error = PydanticCustomError("number", "is {shown}: write a number, without quotes", {"shown": shown})

@@ -51,7 +51,7 @@ def absolute(path: str | Path) -> Path:
     return (_FOLDER.get() or Path.cwd()) / expand(str(path))
 
 
-def beside(path: str) -> Path:
+def resolve_beside(path: str) -> Path:
     """Return the absolute path of a folder beside the file that is being read, if it is there or its path begins with a dot.
 
     Any other path is returned as it is: it may be a name that is looked up elsewhere.

@@ -58,7 +58,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RunError(f"{path} is too large for a picture ({reason(error)}): make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise errors of many kinds
-        if isinstance(error, OSError) and is_of_the_system(error):
+        if is_of_the_system(error):
             raise RunError(sentence(error, path)) from error
         raise RunError(f"{path} is damaged or cut short ({reason(error)}): get it again, or {_AS_PNG}") from error
 

@@ -132,7 +132,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) not in (None, "!", f"{_TAG}str"):
-            raise ValueError(f"line {event.start_mark.line + 1}: tags, such as !name, are not used here: remove it")
+            raise ValueError(
+                f"line {event.start_mark.line + 1}: tags, such as !name, are not used here: remove this one"
+            )
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:

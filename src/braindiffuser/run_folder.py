@@ -8,9 +8,11 @@ from pathlib import Path
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.generators.generator import Generator
 from braindiffuser.stages import stages
 from braindiffuser.store.results import Store
 from braindiffuser.system_errors import sentence
+from braindiffuser.targets.target import Target
 
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
@@ -103,18 +105,18 @@ def check_configs(experiment: Experiment) -> None:
     Raises:
         RunError: naming the entry and the folder.
     """
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, part in experiment.parts.items():
         try:
             part.check_configs()
+            if isinstance(part, Target) and (shape := part.row_shape()) is not None:
+                shapes[name.removeprefix("targets.")] = shape
+            if isinstance(part, Generator):
+                part.check_rows(shapes)
         except ValueError as error:
             raise RunError(f"{name}.{error}") from error
         except OSError as error:
             raise RunError(f"{name}: {sentence(error)}") from error
-    shapes = {name: shape for name, target in experiment.targets.items() if (shape := target.row_shape()) is not None}
-    try:
-        experiment.generator.check_rows(shapes)
-    except ValueError as error:
-        raise RunError(f"generator.{error}") from error
 
 
 def check_links(folder: Path) -> None:

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 _AGAIN = "then run the same command again"
 _LOCKED = f"another program holds it open and locked: close that program, {_AGAIN}"
-_NO_LOCKS = "this disk, probably a network disk, has no file locks: use a folder on a local disk"
-_NO_CONNECTION = f"the network disk does not answer: check the connection, {_AGAIN}"
 _BY_NAME = {
     "ENOSPC": f"the disk is full: free room, {_AGAIN}",
     "EDQUOT": f"your quota on this disk is used up: free room, {_AGAIN}",
@@ -27,26 +26,16 @@ _BY_NAME = {
     "EISDIR": "it is a folder, where a file is needed: name another place, or move that folder away",
     "ENAMETOOLONG": "the name is too long for this disk: choose a shorter one",
     "ELOOP": "links lead in a circle here: remove one of them",
-    "EAGAIN": _LOCKED,
-    "EWOULDBLOCK": _LOCKED,
+    "EAGAIN": f"another program holds it locked, or has not yet read what was written to it: wait, or close it, {_AGAIN}",
     "EBUSY": f"another program uses it: close that program, {_AGAIN}",
-    "ETXTBSY": f"another program uses it: close that program, {_AGAIN}",
     "EIO": f"the disk reports a fault: check the disk and its connection, {_AGAIN}",
-    "EREMOTEIO": f"the disk reports a fault: check the disk and its connection, {_AGAIN}",
     "ESTALE": f"the network disk has lost it: check the connection, {_AGAIN}",
-    "ETIMEDOUT": _NO_CONNECTION,
-    "EHOSTDOWN": _NO_CONNECTION,
-    "EHOSTUNREACH": _NO_CONNECTION,
-    "ENOTCONN": _NO_CONNECTION,
+    "ETIMEDOUT": f"the network disk does not answer: check the connection, {_AGAIN}",
     "EMFILE": f"too many files are open: raise the limit (ulimit -n), {_AGAIN}",
-    "ENFILE": f"too many files are open on this machine: close other programs, {_AGAIN}",
     "ENOMEM": f"memory ran out: free memory that other programs use, {_AGAIN}",
-    "ENOLCK": _NO_LOCKS,
-    "ENOSYS": _NO_LOCKS,
+    "ENOLCK": "this disk, probably a network disk, has no file locks: use a folder on a local disk",
     "EOPNOTSUPP": "the disk does not support this: use a folder on a local disk",
     "ENXIO": "it is no ordinary file: name a file",
-    "ENODEV": "it is no ordinary file: name a file",
-    "EPIPE": "the program that reads this output has ended",
 }
 _REMEDIES = {getattr(errno, name): said for name, said in _BY_NAME.items() if hasattr(errno, name)}
 """Number of an error → why and what to do; Windows lacks some of the names."""
@@ -58,7 +47,7 @@ _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 """How numpy says that an array did not fit the disk; it does not tell the cause."""
 
 
-def is_of_the_system(error: BaseException) -> bool:
+def is_of_the_system(error: BaseException) -> TypeGuard[OSError]:
     """Return whether the operating system reports this error, rather than a library that dislikes a file's content."""
     return isinstance(error, OSError) and error.errno is not None
 
@@ -100,7 +89,7 @@ def naming(path: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_the_system(error):
             if error.filename is None:
                 error.filename = str(path)
             raise

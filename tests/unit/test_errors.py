@@ -18,6 +18,7 @@ from braindiffuser.datasets.beta_files import inspect_betas
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.datasets.volumes import read_labels
 from braindiffuser.errors import BrainDiffuserError, reason
+from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.networks.catalogue import PublishedFile
 from braindiffuser.networks.checkpoints import build_empty
 from braindiffuser.networks.downloads import download
@@ -87,6 +88,34 @@ def test_a_fault_without_advice_is_said_as_it_is(text):
     assert reason(OSError(text)) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Header of /data/trust/sub1.nii is damaged",
+        "C:\\data\\you trust_me\\sub1.nii has no end",
+        "Disabled channel found in header",
+        "Trusted root not found",
+        "Scanner was turned off at slice 3",
+        "Silence before the stimulus is too short",
+    ],
+)
+def test_innocent_words_and_paths_are_no_advice(text):
+    assert reason(ValueError(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The file is damaged, please pass the argument `allow_pickle=True`", "The file is damaged"),
+        ("/a/trust_x/b.npy is cut; set allow_pickle=True/False", "/a/trust_x/b.npy is cut"),
+        ("The image is large and you can turn off the check", "The image is large"),
+        ("Please pass the argument `trust_remote_code=True`", "ValueError"),
+    ],
+)
+def test_only_the_clause_of_the_advice_is_left_out(text, said):
+    assert reason(ValueError(text)) == said
+
+
 # Readers
 
 
@@ -126,7 +155,15 @@ def a_network_with_code(path):
     build_empty(build, {})
 
 
+def a_loader_of_code(path):
+    def load(folder):
+        raise ValueError("The repository contains custom code, please pass the argument `trust_remote_code=True`")
+
+    NetworkCache().load(path, load)
+
+
 PROVOKED = {
+    "loader": a_loader_of_code,
     "objects.npy": an_array_of_objects,
     "pickle.npy": a_pickle,
     "new.pth": a_network,
@@ -175,7 +212,7 @@ def test_no_download_repeats_advice(advice, kind, tmp_path, monkeypatch):
 
 OURS = {"BrainDiffuserError", "RunError", "RecordingError", "DependencyError", "ValidationError"}
 OURS_OR_OF_THE_SYSTEM = OURS | {"OSError", "ValueError", "RecursionError", "UnicodeEncodeError"}
-"""Of these we raise ValueError, and OSError has words of the system."""
+"""Of these OSError has words of the system, and we raise ValueError too; libraries do so as well."""
 
 
 def caught_names(handler):
@@ -194,8 +231,63 @@ def bare_uses(handler):
                 yield piece.lineno
 
 
+def not_ours(tree):
+    """Names of a module that are a library's, or a function that was passed in."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and not (getattr(node, "module", "") or "").startswith(
+            "braindiff"
+        ):
+            yield from ((name.asname or name.name).partition(".")[0] for name in node.names if name.name != "Path")
+        elif isinstance(node, ast.arg) and node.arg != "self":
+            yield node.arg
+
+
+def called(body):
+    """Names that are called: `a` of a(), `np` of np.load(), but nothing of the methods of an object."""
+    for call in (piece for node in body for piece in ast.walk(node) if isinstance(piece, ast.Call)):
+        function = call.func
+        while isinstance(function, ast.Attribute):
+            function = function.value
+        if isinstance(function, ast.Name):
+            yield function.id, isinstance(call.func, ast.Attribute)
+
+
+def words_of_libraries(source):
+    """Lines where the words of an error that a library may have raised enter a message as they are."""
+    tree = ast.parse(source)
+    arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    foreign = set(not_ours(tree))
+    for node in (piece for piece in ast.walk(tree) if isinstance(piece, ast.Try)):
+        names = {name for name, is_method in called(node.body) if not (is_method and name in arguments)}
+        for handler in node.handlers:
+            kinds = caught_names(handler)
+            is_libraries = not kinds <= OURS_OR_OF_THE_SYSTEM or ("ValueError" in kinds and names & foreign)
+            yield from bare_uses(handler) if is_libraries else ()
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_the_words_of_libraries_go_through_reason(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ExceptHandler) and node.name and not caught_names(node) <= OURS_OR_OF_THE_SYSTEM:
-            assert not list(bare_uses(node)), (path, node.lineno)
+    assert not list(words_of_libraries(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("line", "caught", "is_found"),
+    [
+        ("np.load(path)", "ValueError", True),
+        ("load(path)", "(OSError, ValueError)", True),
+        ("read_json(path)", "ValueError", False),
+        ("read_json(path)", "RuntimeError", True),
+        ("part.check_configs()", "ValueError", False),
+        ("np.load(path)", "OSError", False),
+    ],
+)
+def test_where_the_words_of_libraries_are_used_is_found(line, caught, is_found):
+    source = f"""import numpy as np
+from braindiffuser.plain_data import read_json
+def read(path, load, part):
+    try:
+        {line}
+    except {caught} as error:
+        raise RunError(f"{{path}}: {{error}}")
+"""
+    assert bool(list(words_of_libraries(source))) == is_found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks.checkpoint_folders import BUNDLED
-from braindiffuser.paths import absolute, beside, expand, written_in
+from braindiffuser.paths import absolute, expand, resolve_beside, written_in
 
 TEXT = st.text(alphabet="ab/.~$ {}_1é", min_size=1)
 
@@ -73,12 +73,12 @@ def test_a_name_is_a_path_if_it_is_there_or_begins_with_a_dot(tmp_path):
     (tmp_path / "nets" / "clip").mkdir(parents=True)
     (tmp_path / "clip").mkdir()
     with written_in(tmp_path / "mine.yaml"):
-        assert beside("nets/clip") == tmp_path / "nets" / "clip"
-        assert beside("nets/unet") == Path("nets/unet")
-        assert beside("clip") == Path("clip")
-        assert beside("./clip") == tmp_path / "clip"
-        assert beside("../clip") == tmp_path / "../clip"
-    assert beside("nets/clip") == Path("nets/clip")
+        assert resolve_beside("nets/clip") == tmp_path / "nets" / "clip"
+        assert resolve_beside("nets/unet") == Path("nets/unet")
+        assert resolve_beside("clip") == Path("clip")
+        assert resolve_beside("./clip") == tmp_path / "clip"
+        assert resolve_beside("../clip") == tmp_path / "../clip"
+    assert resolve_beside("nets/clip") == Path("nets/clip")
 
 
 # Experiments

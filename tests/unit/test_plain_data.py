@@ -131,7 +131,10 @@ def test_a_number_that_programs_read_differently_is_refused_with_what_to_write(s
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: 1\nb: !!python/object/apply:os.system [ls]", "line 2: tags, such as !name, are not used here: remove it"),
+        (
+            "a: 1\nb: !!python/object/apply:os.system [ls]",
+            "line 2: tags, such as !name, are not used here: remove this one",
+        ),
         ("a: !!int '010'", "line 1: tags"),
         ("a: !!binary aGk=", "line 1: tags"),
         ("a: !!set {x}", "line 1: tags"),

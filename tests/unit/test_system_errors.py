@@ -42,10 +42,18 @@ def test_whatever_the_system_says_is_one_line_that_names_the_file(number, name):
         ("ENOLCK", "has no file locks"),
         ("ENAMETOOLONG", "too long"),
         ("ETIMEDOUT", "does not answer"),
+        (
+            "EAGAIN",
+            "holds it locked, or has not yet read what was written to it",
+        ),  # a file, or a pipe that does not block
     ],
 )
 def test_causes_come_with_their_remedy(name, words):
     assert words in sentence(OSError(getattr(errno, name), "said"), "file")
+
+
+def test_what_is_not_known_is_said_in_the_systems_words():
+    assert sentence(OSError(errno.ENOSYS, "Function not implemented"), "file").endswith(": Function not implemented")
 
 
 def test_what_another_program_holds_open_on_windows_is_no_lack_of_permission():
@@ -59,7 +67,7 @@ def test_a_name_that_a_system_lacks_is_left_out(monkeypatch):
 
     from braindiffuser import system_errors
 
-    for name in ("EDQUOT", "ESTALE", "EREMOTEIO", "ENOLCK", "ETXTBSY"):
+    for name in ("EDQUOT", "ESTALE", "ENOLCK"):
         monkeypatch.delattr(errno, name)
     try:
         assert "the disk is full" in reload(system_errors).sentence(OSError(errno.ENOSPC, "said"), "file")

@@ -28,7 +28,7 @@ def reading(path: Path, expected: str) -> Iterator[None]:
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes
         if lacks_memory(error):
             raise
-        if isinstance(error, OSError) and is_of_the_system(error):
+        if is_of_the_system(error):
             raise RecordingError(sentence(error, path)) from error
         raise RecordingError(
             f"{path} is damaged, cut short or no {expected} ({reason(error)}): download or write it again"

@@ -23,7 +23,7 @@ class Simulated(SimulatedSubject, Dataset):
         from braindiffuser.datasets.simulation.simulate import simulate
 
         settings = {name: getattr(self, name) for name in SimulatedSubject.model_fields}
-        simulate(folder, SimulatedSubject(**settings), progress)
+        simulate(folder, SimulatedSubject(**settings), progress, is_locked=True)  # as the whole run is
 
     def open(self, made: Path) -> Recording:
         """Open what was simulated."""

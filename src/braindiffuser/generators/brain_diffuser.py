@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +14,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.generators.settings import DiffusionConfig, LowLevelConfig
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.networks.config_checks import TOGETHER, check_diffusion
+from braindiffuser.networks.config_checks import TOGETHER, check_diffusion, check_vdvae
 from braindiffuser.part import FolderPath
 
 EMBEDDINGS = ("vision", "text")
@@ -62,17 +60,9 @@ class BrainDiffuser(Generator):
             else self._open_diffusion(variant, null, networks, seed)
         )
 
-    def check_configs(self) -> None:
-        """Check that each checkpoint is the network that its entry says, and that the UNet and the autoencoder fit."""
-        from braindiffuser.networks.vdvae import read_vdvae_config
-
-        read_vdvae_config(self.checkpoints["vdvae"], "vdvae")
-        check_diffusion(self.checkpoints["unet"], self.checkpoints["autoencoder"])
-
     def check_rows(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Check that latents fill layers of the VDVAE, and that tokens have the widths that the UNet takes."""
-        from braindiffuser.networks.vdvae import read_vdvae_config
-
+        """Check that the networks fit each other, latents fill layers of the VDVAE, and tokens are as wide as the UNet takes."""
+        ends = check_vdvae(self.checkpoints["vdvae"], "vdvae")
         for group, taken in check_diffusion(self.checkpoints["unet"], self.checkpoints["autoencoder"]).items():
             made = (shapes.get(group) or (taken,))[-1]
             if made != taken:
@@ -80,8 +70,6 @@ class BrainDiffuser(Generator):
                     f"unet names {self.checkpoints['unet']}, which takes {group} tokens of width {taken}, but the target {group} "
                     f"makes them {made} wide: {TOGETHER}"
                 )
-        layers = read_vdvae_config(self.checkpoints["vdvae"], "vdvae").latent_shapes
-        ends = [*accumulate(math.prod(layer) for layer in layers)]
         made = (shapes.get("latents") or (ends[0],))[-1]
         if made not in ends:
             raise ValueError(

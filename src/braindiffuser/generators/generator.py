@@ -120,7 +120,7 @@ class Generator(Part):
         """
 
     def check_rows(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Compare the features of the target groups with what the checkpoints take, before anything is computed; here nothing.
+        """Compare the checkpoints with each other and with the features of the target groups; here nothing.
 
         Args:
             shapes: target group → shape of a row of its features, for those where it is known.

@@ -27,7 +27,7 @@ from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.networks.catalogue import SCORING_NETWORKS, PublishedFile
 from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD, VIT_L14
 from braindiffuser.networks.downloads import check_file, find, remedy
-from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
+from braindiffuser.networks.tensor_files import check_fit, check_values, open_tensors, shapes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels."""
@@ -124,7 +124,7 @@ def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path:
         wanted = {name: own for name, own in network.state_dict().items() if not name.startswith(facts.unused)}
         found = {name: stored[name] for name in wanted.keys() & stored.keys()}
         check_fit(path, shapes(found), shapes(wanted))
-        check_finite(path, found, torch.float32)
+        check_values(path, found, torch.float32)
     except ValueError as error:
         raise DependencyError(f"{error}; delete that file and download {file.url}") from error
     network.load_state_dict(found, strict=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from braindiffuser.batches import lacks_memory
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, reason
 from braindiffuser.system_errors import is_of_the_system, naming
 
 Network = TypeVar("Network")
@@ -50,8 +50,8 @@ class NetworkCache:
                 if lacks_memory(error) or (is_of_the_system(error) and not isinstance(error, FileNotFoundError)):
                     raise  # the checkpoint is not to blame
                 raise RunError(
-                    f"the checkpoint {folder} cannot be used: {error}; if it is a published one, run `braindiffuser checkpoints "
-                    "--convert`, if it came with the package, install braindiffuser again"
+                    f"the checkpoint {folder} cannot be used: {reason(error, 2000)}; if it is a published one, run "
+                    "`braindiffuser checkpoints --convert`, if it came with the package, install braindiffuser again"
                 ) from error
         network: Network = self._loaded[key]
         return network

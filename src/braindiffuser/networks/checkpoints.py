@@ -18,8 +18,8 @@ from transformers import CLIPConfig, CLIPModel
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 from braindiffuser.files import replacing
-from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes, write_tensors
-from braindiffuser.networks.tokenizers import read_tokenizer
+from braindiffuser.networks.clip_tokenizer import read_tokenizer
+from braindiffuser.networks.tensor_files import check_fit, check_values, open_tensors, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.plain_data import read_json, write_json
@@ -105,7 +105,7 @@ def load_network(
     wanted = network.state_dict()
     check_fit(folder, shapes(open_tensors(path)), shapes(wanted))
     stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
-    check_finite(path, stored, dtype)
+    check_values(path, stored, dtype)
     network.load_state_dict(stored, assign=True)
     return network.eval().requires_grad_(False)
 

@@ -1,12 +1,14 @@
-"""Whether checkpoints fit each other, by their `config.json` alone: nothing is loaded."""
+"""Whether checkpoints fit each other, by their `config.json`, the tokenizer and the names of tensors; no network is loaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from braindiffuser.errors import reason
 from braindiffuser.networks.checkpoint_folders import read_config_of
 
 TOGETHER = "name checkpoints that were trained together"
@@ -35,7 +37,7 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
     Raises:
         ValueError: naming the entry, the folder and what does not fit.
     """
-    from braindiffuser.networks.tokenizers import read_tokenizer
+    from braindiffuser.networks.clip_tokenizer import read_tokenizer
 
     content = read_config_of("CLIP", folder, entry)
     try:
@@ -46,6 +48,34 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
         return {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
     except (OSError, ValueError) as error:
         raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
+
+
+def check_vdvae(folder: Path, entry: str) -> list[int]:
+    """Check that a checkpoint folder holds a VDVAE with the tensors that its config describes.
+
+    Returns:
+        How many latents the first layer has, the first two, and so on.
+
+    Raises:
+        ValueError: if they do not fit, or it is another network's; names the entry and the folder.
+    """
+    import torch
+
+    from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
+    from braindiffuser.networks.vdvae import VDVAEConfig
+
+    content = read_config_of("VDVAE", folder, entry)
+    try:
+        config = VDVAEConfig(**content)
+        with torch.device("meta"):
+            wanted = shapes(config.build().state_dict())
+    except Exception as error:  # of many kinds, for an arbitrary config
+        raise ValueError(f"{entry} names {folder}, whose config.json is not a VDVAE's ({reason(error)})") from error
+    try:
+        check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
+    except ValueError as error:
+        raise ValueError(f"{entry} names {folder}, whose config.json and tensors do not fit: {error}") from error
+    return [*accumulate(math.prod(layer) for layer in config.latent_shapes)]
 
 
 def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:

@@ -28,9 +28,9 @@ from braindiffuser.networks.checkpoints import (
     write_checkpoint,
 )
 from braindiffuser.networks.clip import VIT_L14
+from braindiffuser.networks.clip_tokenizer import read_tokenizer
 from braindiffuser.networks.config_checks import side_of_clip
-from braindiffuser.networks.tensor_files import check_finite, check_fit, open_tensors, shapes
-from braindiffuser.networks.tokenizers import read_tokenizer
+from braindiffuser.networks.tensor_files import check_fit, check_values, open_tensors, shapes
 from braindiffuser.networks.vdvae import IMAGENET64, VDVAEConfig
 from braindiffuser.networks.versatile import VersatileConfig, from_hub, from_original
 from braindiffuser.plain_data import write_json
@@ -173,7 +173,7 @@ def _fitting(
         shape = wanted.get(name, tensor).shape
         shaped[name] = tensor.reshape(shape) if _long_sides(tensor.shape) == _long_sides(shape) else tensor
     check_fit(source, shapes(shaped), shapes(wanted))
-    check_finite(source, shaped, dtype)
+    check_values(source, shaped, dtype)
     return shaped
 
 

@@ -108,7 +108,7 @@ def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
         )
 
 
-def check_finite(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
+def check_values(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
     """Check that no number of any tensor is NaN or infinite in `dtype`, and that most matrices hold different numbers.
 
     Layers that are still as they began may be zero, but files of which a part was never written are so too.

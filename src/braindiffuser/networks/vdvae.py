@@ -11,17 +11,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from braindiffuser.errors import reason
-from braindiffuser.networks.checkpoint_folders import read_config_of
-from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
 
 Noise = Sequence[Tensor] | torch.Generator | None
 """Randomness of a pass: standard normal noise for each layer, a generator to draw it from, or None for the mean."""
@@ -101,26 +96,6 @@ class VDVAEConfig(BaseModel):
     def build(self) -> VDVAE:
         """Make the network, untrained."""
         return VDVAE(self)
-
-
-def read_vdvae_config(folder: Path, entry: str) -> VDVAEConfig:
-    """Read the config of a VDVAE checkpoint folder, and compare it with the names and shapes of the folder's tensors.
-
-    Raises:
-        ValueError: if they do not fit, or it is another network's; names the entry and the folder.
-    """
-    content = read_config_of("VDVAE", folder, entry)
-    try:
-        config = VDVAEConfig(**content)
-        with torch.device("meta"):
-            wanted = shapes(config.build().state_dict())
-    except Exception as error:  # of many kinds, for an arbitrary config
-        raise ValueError(f"{entry} names {folder}, whose config.json is not a VDVAE's ({reason(error)})") from error
-    try:
-        check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
-    except ValueError as error:
-        raise ValueError(f"{entry} names a folder whose config.json and tensors do not fit: {error}") from error
-    return config
 
 
 IMAGENET64 = VDVAEConfig(

@@ -21,12 +21,8 @@ class CLIPText(Target):
 
     checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
 
-    def check_configs(self) -> None:
-        """Check that the checkpoint is CLIP with its own tokenizer."""
-        self.row_shape()
-
     def row_shape(self) -> tuple[int, ...]:
-        """Return (tokens of a caption, their width)."""
+        """Return (tokens of a caption, their width), if the checkpoint is CLIP with its own tokenizer."""
         return check_clip(self.checkpoints["checkpoint"], "checkpoint")["text"]
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:

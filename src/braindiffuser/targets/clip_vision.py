@@ -25,12 +25,8 @@ class CLIPVision(Target):
     )
     checkpoint: FolderPath = Field(description="Checkpoint folder of CLIP.")
 
-    def check_configs(self) -> None:
-        """Check that the checkpoint is CLIP with its own tokenizer."""
-        self.row_shape()
-
     def row_shape(self) -> tuple[int, ...]:
-        """Return (tokens of a picture, their width)."""
+        """Return (tokens of a picture, their width), if the checkpoint is CLIP with its own tokenizer."""
         return check_clip(self.checkpoints["checkpoint"], "checkpoint")["vision"]
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:

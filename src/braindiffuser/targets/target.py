@@ -125,5 +125,9 @@ class Target(Part):
         return None
 
     def row_shape(self) -> tuple[int, ...] | None:
-        """Return the shape of a stimulus' features, by the config of the checkpoint; None if it is not known before."""
+        """Return the shape of a stimulus' features, by the config of the checkpoint; None if it is not known before.
+
+        Raises:
+            ValueError: if the checkpoint does not fit; names the entry.
+        """
         return None

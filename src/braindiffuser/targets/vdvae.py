@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.networks.config_checks import check_vdvae
 from braindiffuser.part import FolderPath
 from braindiffuser.targets.target import Features, Stimuli, Target
 
@@ -31,21 +31,15 @@ class VDVAELatents(Target):
     )
     checkpoint: FolderPath = Field(description="Checkpoint folder of the VDVAE.")
 
-    def check_configs(self) -> None:
-        """Check that the network is the one that its config describes, and has `n_layers` layers."""
-        self.row_shape()
-
     def row_shape(self) -> tuple[int, ...]:
-        """Return (latents of the first layers,)."""
-        from braindiffuser.networks.vdvae import read_vdvae_config
-
+        """Return (latents of the first `n_layers` layers,), if the network is the one that its config describes."""
         folder = self.checkpoints["checkpoint"]
-        layers = read_vdvae_config(folder, "checkpoint").latent_shapes
-        if self.n_layers > len(layers):
+        ends = check_vdvae(folder, "checkpoint")
+        if self.n_layers > len(ends):
             raise ValueError(
-                f"n_layers is {self.n_layers}, but the network in {folder} has {len(layers)}: give {len(layers)} or fewer"
+                f"n_layers is {self.n_layers}, but the network in {folder} has {len(ends)}: give {len(ends)} or fewer"
             )
-        return (sum(math.prod(layer) for layer in layers[: self.n_layers]),)
+        return (ends[self.n_layers - 1],)
 
     def extract(self, stimuli: Stimuli, networks: NetworkCache, seed: int) -> Features:
         """Infer the latents of pictures."""

@@ -7,6 +7,7 @@ import pytest
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.networks import clip_tokenizer, tensor_files
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip
 from braindiffuser.networks.clip import text_tokens, tokenize, vision_tokens
@@ -60,7 +61,7 @@ def with_config(tmp_path, network, change, entries=None):
         (
             "vdvae",
             {"dec_blocks": "1x1,4m1,4x2,8m4,8x4,16m8,16x5"},
-            r"targets\.latents\.checkpoint .*tensors do not fit.* 26 of",
+            r"targets\.latents\.checkpoint names /.*, whose .*tensors do not fit.* 26 of",
         ),
         ("vdvae", {"dec_blocks": "1x1,4x1,4x2,8m4,8x4,16m8,16x4"}, "a block at 4 pixels .* does not mix in"),
         ("vdvae", {"dec_blocks": "1x1;4m1,4x2,8m4,8x4,16m8,16x4"}, "dec_blocks has '1x1;4m1', expected blocks such as"),
@@ -109,6 +110,17 @@ def test_latents_of_another_vdvae_are_refused(tmp_path):
         experiment.generator.check_rows({"latents": (latents[0] + 1,)})
     experiment.generator.check_rows({})
     experiment.generator.check_rows({"mine": (3,)})
+
+
+def test_files_are_opened_once_for_each_entry(monkeypatch):
+    read = []
+    for module, name in ((tensor_files, "open_tensors"), (clip_tokenizer, "read_tokenizer")):
+        reader = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda path, *rest, reader=reader: read.append(path.name) or reader(path, *rest)
+        )
+    check_configs(Experiment.load("demo"))
+    assert sorted(read) == 2 * ["model.safetensors"] + 2 * ["tokenizer.json"]
 
 
 def test_the_bundled_and_the_published_configs_fit(tmp_path):

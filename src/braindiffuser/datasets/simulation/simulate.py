@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from enum import IntEnum
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from braindiffuser.datasets.simulation import nsd_files as files
 from braindiffuser.datasets.simulation.scenes import Scene, compose_scenes
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RecordingError, reason
-from braindiffuser.files import replacing, state_of
+from braindiffuser.files import alone_in, replacing, state_of
 from braindiffuser.images import from_uint8
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
 from braindiffuser.plain_data import read_json, write_json
@@ -65,8 +66,8 @@ def _rng(config: SimulatedSubject, purpose: _Purpose, number: int) -> np.random.
     return np.random.default_rng([config.seed, purpose, number])
 
 
-def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent) -> Path:
-    """Write a simulated recording.
+def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent, *, is_locked: bool = False) -> Path:
+    """Write a simulated recording, while other processes are kept out.
 
     An interrupted simulation resumes from the files that it noted as written, and yields the same files.
 
@@ -74,6 +75,7 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
         folder: becomes the root of the recording (`nsddata`, `nsddata_betas`, … under it); made if it does not exist.
         config: what to simulate.
         progress: called as progress(label, done, total).
+        is_locked: whether the caller keeps other processes out.
 
     Returns:
         `folder`.
@@ -81,11 +83,18 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
     Raises:
         RecordingError: if `folder` holds a recording with other settings, one that was not simulated, or a file that was
             changed; or if the grid is too small for the voxels.
+        RunError: if another process works there.
         DependencyError: if the package with EfficientNet-Lite2's checkpoint is missing.
     """
     folder = Path(folder)
-    if is_complete(folder, config):
-        return folder
+    if not _is_complete(folder, config):
+        folder.mkdir(parents=True, exist_ok=True)
+        with nullcontext() if is_locked else alone_in(folder):
+            _write(folder, config, progress)
+    return folder
+
+
+def _write(folder: Path, config: SimulatedSubject, progress: Progress) -> None:
     _write_summary(folder, config, complete=False, written=_noted(folder))
     design = files.draw_design(
         config.n_shared,
@@ -105,10 +114,9 @@ def simulate(folder: Path, config: SimulatedSubject, progress: Progress = silent
     files.write_ncsnr(folder, config.subject, _session_paths(folder, config), design, brain)
     write_json(folder / FILES, _bytes_of_files(folder))
     _write_summary(folder, config, complete=True)
-    return folder
 
 
-def is_complete(folder: Path, config: SimulatedSubject) -> bool:
+def _is_complete(folder: Path, config: SimulatedSubject) -> bool:
     """Return whether a folder holds the whole recording.
 
     Raises:

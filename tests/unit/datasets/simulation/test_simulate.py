@@ -12,13 +12,15 @@ from scipy.io import loadmat
 
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
 from braindiffuser.datasets.nsd_layout import SIMULATED, held_out_ids, open_captions, open_nsd
+from braindiffuser.datasets.simulated import Simulated
 from braindiffuser.datasets.simulation import simulate as simulated
 from braindiffuser.datasets.simulation.brain import draw_brain
 from braindiffuser.datasets.simulation.nsd_files import draw_design
 from braindiffuser.datasets.simulation.scenes import load_scene_kit
 from braindiffuser.datasets.simulation.simulate import simulate
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.files import alone_in
 
 CONFIG = SimulatedSubject(
     n_train=120,
@@ -369,7 +371,7 @@ def test_a_folder_that_holds_foreign_files_is_refused(name, folder, tmp_path):
 
 
 def test_every_folder_of_a_recording_is_known(folder):
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*simulated.TOPS, SIMULATED.name])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*simulated.TOPS, SIMULATED.name, ".lock"])
 
 
 @pytest.mark.parametrize("content", ["", "the user's", "[]", "{}", '{"config": 3}'])
@@ -397,6 +399,13 @@ def test_a_file_that_was_changed_meanwhile_is_not_believed_when_a_simulation_res
     simulate(other, CONFIG, lambda *news: heard.append(news))
     assert arrays_of(other) == arrays_of(folder)
     assert (other / SIMULATED).read_bytes() == (folder / SIMULATED).read_bytes()
+
+
+def test_two_simulations_in_one_folder_are_refused_and_a_run_keeps_its_own_lock(tmp_path):
+    with alone_in(tmp_path), pytest.raises(RunError, match=f"another process works in {tmp_path}: wait"):
+        simulate(tmp_path, CONFIG)
+    Simulated(**CONFIG.model_dump()).make(tmp_path / "nsd", lambda *_: None)
+    assert not list((tmp_path / "nsd").rglob(".*"))
 
 
 def test_what_an_interrupted_simulation_noted_is_not_made_again(tmp_path, monkeypatch):

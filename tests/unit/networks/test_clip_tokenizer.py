@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from braindiffuser.networks.checkpoints import build_clip, load_clip, save_network
 from braindiffuser.networks.clip import mean_text_tokens
+from braindiffuser.networks.clip_tokenizer import MARKS, read_tokenizer
 from braindiffuser.networks.config_checks import check_clip
 from braindiffuser.networks.convert import convert_clip
-from braindiffuser.networks.tokenizers import MARKS, read_tokenizer
 
 WORDS = ["!", "a", "zebra", "in", "front", "of", "castle"]
 START, END = len(WORDS), len(WORDS) + 1

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from braindiffuser.errors import reason
 from braindiffuser.plain_data import read_json
 
-MARKS = (("<|startoftext|>", "<|endoftext|>"), ("<start>", "<end>"), ("<s>", "</s>"), ("[CLS]", "[SEP]"))
+MARKS = (("<|startoftext|>", "<|endoftext|>"), ("<start>", "<end>"))
 """What start and end token are called in tokenizers that do not say which ones they are."""
 
 
