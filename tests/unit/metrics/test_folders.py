@@ -7,7 +7,7 @@ from PIL import Image
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, match_names
+from braindiffuser.metrics.folders import evaluate_folders, match_names
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 
@@ -244,12 +244,3 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
     with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
         evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
-
-
-def test_scores_do_not_replace_the_file_that_the_table_is_printed_to(tmp_path, monkeypatch):
-    path = tmp_path / "out.json"
-    path.touch()
-    check_scores_file(path)
-    monkeypatch.setattr("os.fstat", lambda stream: path.stat())
-    with pytest.raises(RunError, match=r"out\.json is the file that this command prints to: name another file"):
-        check_scores_file(path)
