@@ -86,9 +86,8 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     for made in decode(fitted, rows, targets, responses, experiment.device, context.progress) or ():
         group, decoded = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(group, str) or group not in left:
-            raise RunError(
-                f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} twice, or without being asked for it"
-            )
+            how = "twice" if isinstance(group, str) and group in fitted else f"but was asked for {', '.join(fitted)}"
+            raise RunError(f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} {how}")
         if done:  # not before it is known that the next group is another one
             yield done
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)

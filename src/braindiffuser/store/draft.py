@@ -38,9 +38,9 @@ COLUMNS = 4096
 JOURNAL = "journal.jsonl"
 _HALF_BLOCK = re.compile(r".+\.[0-9a-f]{32}\.partial")
 """Names of blocks that zarr is writing."""
-OVERSHOOT = 0.5
-"""How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
-ROUNDING = 0.03
+OVERSHOOT = 0.01
+"""How far beyond [0, 1] pictures may go by rounding, which is clipped; values further outside raise."""
+LARGEST_ROUNDING = 0.03
 """Largest allowed rms rounding error, as a share of a column's standard deviation; 3 % lowers a correlation by 0.05 %."""
 ROUNDED_COLUMNS = 0.01
 """Share of the columns that may be rounded more."""
@@ -88,7 +88,7 @@ class Draft:
         self._write_journal()
 
     def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
-        """Return the key and the states that are noted: no key without a journal, "" and no states if it is damaged."""
+        """Return (key, states); (None, {}) without a journal, ("", {}) if it is damaged."""
         if not self._journal.is_file():
             return None, {}
         text = self._journal.read_text(encoding="utf-8", errors="replace")
@@ -378,7 +378,7 @@ def check_pictures(names: Sequence[str], pictures: Shaped[np.ndarray, " ..."]) -
             )
         if picture.min() < -OVERSHOOT or picture.max() > 1 + OVERSHOOT:
             raise RunError(
-                f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale it"
+                f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale or clip it"
             )
 
 
@@ -418,30 +418,30 @@ def _refuse_rounded(
     values: Shaped[np.ndarray, " ..."],
     reference: Shaped[np.ndarray, " ..."],
 ) -> None:
-    """Raise if rounding takes more than ROUNDING of the standard deviation of more than ROUNDED_COLUMNS of the columns.
+    """Raise if rounding takes more than LARGEST_ROUNDING of the standard deviation, in more than ROUNDED_COLUMNS of all.
 
     Columns are judged one by one, since each is decoded by itself. The standard deviation is that of reference rows; columns
     that differ by the noise of their computation alone count as constant. It is computed row by row, to save memory.
     """
     if len(reference) < FEWEST_ROWS:
         return
-    rounding, size, beyond, spread = np.zeros((4, *made.shape[1:]))
+    rounding, size, offset, spread = np.zeros((4, *made.shape[1:]))
     for row, own in zip(made, values, strict=True):
         rounding += np.square(np.subtract(row, own, dtype=np.float64)) / len(made)
     for row in reference:
         step = np.subtract(row, reference[0], dtype=np.float64)  # exactly 0 in columns that are constant
-        beyond += step / len(reference)
+        offset += step / len(reference)
         spread += np.square(step) / len(reference)
         size += np.square(row, dtype=np.float64) / len(reference)
-    spread -= np.square(beyond)
+    spread -= np.square(offset)
     computed_in = np.float32 if values.dtype == np.float16 else np.float64
     varies = spread > (NOISE * np.finfo(computed_in).eps) ** 2 * size
     shares = np.sqrt(rounding[varies] / spread[varies])
     worst = np.quantile(shares, 1 - ROUNDED_COLUMNS) if shares.size else 0
-    if worst > ROUNDING:
+    if worst > LARGEST_ROUNDING:
         raise RunError(
             f"{values.dtype} rounds {name} by {worst:.1%} of the standard deviation of a column, in rows {rows.start} to "
-            f"{rows.stop - 1}, expected {ROUNDING:.0%} or less: {_remedy(values.dtype)}"
+            f"{rows.stop - 1}, expected {LARGEST_ROUNDING:.0%} or less: {_remedy(values.dtype)}"
         )
 
 
