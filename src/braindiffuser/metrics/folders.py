@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
-from braindiffuser import images
-from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.images import SMALLEST_SIDE, PictureReader
+from braindiffuser.images import SMALLEST_SIDE, open_pictures
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
@@ -28,6 +25,8 @@ SUFFIXES = {
     ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".exr", ".hdr",
 }  # fmt: skip
 """Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
+ROOM = 2**30
+"""Bytes that 8-bit pictures of both folders may take in memory; further ones are read from disk each time."""
 
 
 def evaluate_folders(
@@ -63,13 +62,13 @@ def evaluate_folders(
     """
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
-    files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
-    _check_sizes({folder: images.common_size(paths) for folder, paths in files.items()}, seen, whole)
+    opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
+    _check_sizes({folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}, seen, whole)
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
         kept = whole.without(missing)
         rng = np.random.default_rng(seed)
-        scorer, pictures = Scorer(_open(files[seen]), kept, networks), _open(files[made])
+        scorer, pictures = Scorer(opened[seen], kept, networks), opened[made]
         features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
         final = scorer.score(pictures, features)
         shuffled = scorer.score(pictures.take(order), take(features, order))
@@ -134,7 +133,7 @@ def _examples(names: Sequence[str]) -> str:
     return f" (without a partner: {', '.join(map(repr, names[:3]))})" if names else ""
 
 
-def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Profile) -> None:
+def _check_sizes(sizes: Mapping[Path, tuple[int, ...]], seen: Path, profile: Profile) -> None:
     height, width = sizes[seen]
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
@@ -145,10 +144,3 @@ def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Pro
                 f"pictures of {folder} are {size[0]} × {size[1]} (height, width), and would be squashed: make the pictures of "
                 "both folders square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
             )
-
-
-def _open(paths: list[Path]) -> PictureReader:
-    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
-        return images.load_png([paths[number] for number in numbers])
-
-    return PictureReader(np.arange(len(paths)), read)

@@ -109,7 +109,7 @@ def extract_features(
         RunError: if features are not finite real numbers, one row for each picture, of one length and type for all pictures.
     """
     features: NetworkFeatures = {name: {} for name in profile.layers}
-    for rows in batch_slices(len(pictures)):
+    for rows in batch_slices(len(pictures)) if features else ():  # without a network nothing is read
         for name, layers in _features_of(pictures[rows], profile, networks).items():
             for layer, values in layers.items():
                 if layer not in features[name]:

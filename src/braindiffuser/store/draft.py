@@ -281,7 +281,7 @@ class Draft:
         if kind not in self._sizes:
             folder = Path(picture_name(kind, 0)).parent
             written = next((name for name in self.files if Path(name).parent == folder), None)
-            self._sizes[kind] = size if written is None else images.common_size([self.folder / written])
+            self._sizes[kind] = size if written is None else images.load_png([self.folder / written]).shape[-2:]
         if size != self._sizes[kind]:
             raise RunError(
                 f"pictures {kind} came as {size} (height, width), after others of {self._sizes[kind]}: draw all of one size"

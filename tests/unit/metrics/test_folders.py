@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from braindiffuser.images import load_png
 from braindiffuser.metrics.folders import evaluate_folders, match_names
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
+from braindiffuser.picture_files import read_picture
 
 N = 6
 
@@ -191,6 +194,22 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"0003\.png is damaged or cut short"):
         evaluate_folders(*folders, "demo", tmp_path)
+
+
+@pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 4)])
+def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
+    """The rest is read before anything is computed, for its size, and twice for scores; all scores are the same."""
+    expected, reads = evaluate_folders(*folders, profile, tmp_path, n_resamples=50), Counter()
+
+    def read(path):
+        reads[path] += 1
+        return read_picture(path)
+
+    monkeypatch.setattr("braindiffuser.metrics.folders.ROOM", room)
+    monkeypatch.setattr("braindiffuser.images.read_picture", read)
+    assert evaluate_folders(*folders, profile, tmp_path, n_resamples=50) == expected
+    assert len(reads) == 2 * N
+    assert max(reads.values()) == most
 
 
 def of_sizes(tmp_path, **sizes):
