@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braindiffuser.arrays import as_array
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.real_numbers import real_numbers
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.extract import STAGE as EXTRACT
 from braindiffuser.store.draft import Draft
@@ -105,14 +104,10 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 
 def _rows(experiment: Experiment, what: str, decoded: Any, n: int, side: tuple[int, ...]) -> Features:
-    """Return decoded features in the shape of their targets, if they are n rows of real numbers of that size."""
-    values = as_array(decoded)
-    fits = values.ndim > 1 and len(values) == n and values.size == n * math.prod(side)
-    if not fits or values.dtype.kind not in "fiu":
-        raise RunError(
-            f"{experiment.regression.kind} decoded {what} as {values.dtype} of shape {values.shape}, expected real numbers of "
-            f"shape {(n, *side)}, flattened or not"
-        )
+    """Return decoded features in the shape of their targets; they may come flattened."""
+    flat = (n, int(np.prod(side)))
+    shape = flat if getattr(decoded, "shape", ())[1:] == flat[1:] else (n, *side)
+    values = real_numbers(decoded, f"{experiment.regression.kind} decoded {what} as", shape)
     return values.reshape(n, *side)
 
 

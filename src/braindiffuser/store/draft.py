@@ -25,6 +25,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError, reason
 from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
+from braindiffuser.real_numbers import real_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,18 +184,15 @@ class Draft:
                 type rounds away differences between rows. Each block is judged by itself, the shorter last one beside the
                 block before it, so that interrupted arrays are judged like others.
         """
-        _refuse_odd(name, np.dtype(dtype), np.dtype(dtype))
+        truth = np.bool_ if np.dtype(dtype) == np.bool_ else None
+        real_numbers(np.empty(0, dtype), f"{name} came as", dtype=truth)
         array, missing = self._blocks(name, shape, dtype)
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
         for rows in missing:
-            made = np.asarray(make(rows))
-            _refuse_odd(name, made.dtype, array.dtype)
-            values = _as_stored(made, dtype)
-            if values.shape != (rows.stop - rows.start, *shape[1:]):
-                raise RunError(
-                    f"rows {rows.start} to {rows.stop - 1} of {name} came as {values.shape}, expected "
-                    f"{(rows.stop - rows.start, *shape[1:])}"
-                )
+            came = f"rows {rows.start} to {rows.stop - 1} of {name} came as"
+            made = real_numbers(make(rows), came, (rows.stop - rows.start, *shape[1:]), truth)
+            with np.errstate(over="ignore"):  # what overflows is refused by name
+                values = made.astype(dtype, copy=False)
             if not may_be_nan:
                 _refuse_infinite(name, rows, made, values)
                 if made.dtype != values.dtype:
@@ -358,18 +356,17 @@ def picture_name(kind: str, number: int) -> str:
     return f"reconstructions/{kind}/{number:04d}.png"
 
 
-def check_pictures(names: Sequence[str], pictures: Shaped[np.ndarray, " ..."]) -> None:
-    """Check pictures (n, 3, height, width) that a part has drawn, one for each name.
+def check_pictures(names: Sequence[str], drawn: Any) -> Pictures:
+    """Return what a part has drawn as an array, if it is pictures (n, 3, height, width), one for each name.
 
     Raises:
         RunError: if their shape is wrong, they are not floating-point numbers, a value is not finite, or one lies further than
             OVERSHOOT outside [0, 1].
     """
-    if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4 or 0 in pictures.shape[2:]:
-        which = names[0] if names else "of nothing"
-        raise RunError(f"pictures {which} … came as {pictures.shape}, expected ({len(names)}, 3, height, width)")
+    which = names[0] if names else "of nothing"
+    pictures = real_numbers(drawn, f"pictures {which} … came as", (len(names), 3, None, None))
     if pictures.dtype.kind != "f":
-        raise RunError(f"pictures {names[0]} … came as {pictures.dtype}, expected floating-point numbers from 0 to 1")
+        raise RunError(f"pictures {which} … came as {pictures.dtype}, expected floating-point numbers from 0 to 1")
     for name, picture in zip(names, pictures, strict=True):
         if not np.isfinite(picture).all():
             raise RunError(
@@ -380,23 +377,13 @@ def check_pictures(names: Sequence[str], pictures: Shaped[np.ndarray, " ..."]) -
             raise RunError(
                 f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale or clip it"
             )
+    return pictures
 
 
 def read_bundle(path: Path) -> dict[str, Shaped[np.ndarray, " ..."]]:
     """Read named arrays of one `.npz` file."""
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
-
-
-def _as_stored(values: Shaped[np.ndarray, " ..."], dtype: str) -> Shaped[np.ndarray, " ..."]:
-    with np.errstate(over="ignore"):  # what overflows is refused by name
-        return values.astype(dtype, copy=False)
-
-
-def _refuse_odd(name: str, came: np.dtype[Any], stored: np.dtype[Any]) -> None:
-    """Raise if values are not real numbers; truth values may be stored as such."""
-    if came.kind not in "fiu" and not came == stored == np.bool_:
-        raise RunError(f"{name} came as {came}, expected real numbers")
 
 
 def _refuse_infinite(
