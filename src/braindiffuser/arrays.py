@@ -1,11 +1,11 @@
 """Array types; shape names are the glossary's words. Checked in tests, free at run time."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
-__all__ = ["Betas", "Matrix", "Pictures", "RawPictures", "Responses", "Vector", "VoxelMask", "as_array"]
+__all__ = ["Betas", "Matrix", "Pictures", "RawPictures", "Responses", "Vector", "VoxelMask"]
 
 Pictures: TypeAlias = Float32[np.ndarray, "n 3 height width"]
 """Pictures in the one convention: float32 RGB in [0, 1]."""
@@ -18,11 +18,3 @@ Vector: TypeAlias = Float[np.ndarray, " length"]
 Betas: TypeAlias = Float32[np.ndarray, "n_trials n_voxels"]
 Responses: TypeAlias = Float32[np.ndarray, "n_stimuli n_voxels"]
 VoxelMask: TypeAlias = Bool[np.ndarray, "x y z"]
-
-
-def as_array(made: Any) -> np.ndarray:
-    """Return what a part made as an array; an empty object where it is none, such as rows of several lengths."""
-    try:
-        return np.asarray(made)
-    except (ValueError, TypeError, RuntimeError):
-        return np.empty((), object)

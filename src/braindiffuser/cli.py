@@ -401,7 +401,8 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     from rich.markdown import Markdown
 
     from braindiffuser.machine import check_device
-    from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, write_scores
+    from braindiffuser.metrics.folders import evaluate_folders
+    from braindiffuser.metrics.scores_file import check_scores_file, write_scores
     from braindiffuser.report.tables import FOLDERS, scores_markdown
 
     check_device(device)

@@ -6,13 +6,14 @@ channels last; networks that want another range rescale what they are given them
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, UInt8
 from PIL import Image
 
 from braindiffuser.arrays import Pictures, RawPictures
@@ -126,24 +127,34 @@ def load_png(paths: Sequence[Path]) -> Pictures:
         ValueError: if there is no file.
         RunError: if one cannot be read (see `picture_files`), or their sizes differ; the message names the first such file.
     """
-    raws = [read_picture(path) for path in paths]
-    _common_size(paths, [raw.shape[:2] for raw in raws])
-    return from_uint8(np.stack(raws))
+    return open_pictures(paths, room=sys.maxsize)[:]
 
 
-def common_size(paths: Sequence[Path]) -> tuple[int, int]:
-    """Return the common height and width of picture files; all are read, so that damaged ones are found.
+def open_pictures(paths: Sequence[Path], room: int) -> PictureReader:
+    """Read equally large picture files, so that damaged ones are found; further ones than fit are read again when asked for.
+
+    Args:
+        paths: of the files.
+        room: bytes that 8-bit pictures may take in memory.
 
     Raises:
         ValueError, RunError: as `load_png` does.
     """
-    return _common_size(paths, [read_picture(path).shape[:2] for path in paths])
-
-
-def _common_size(paths: Sequence[Path], sizes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
     if not paths:
         raise ValueError("expected at least one picture file, got none")
+    kept: list[UInt8[np.ndarray, "height width 3"]] = []
+    sizes: list[tuple[int, ...]] = []
+    for path in paths:
+        raw = read_picture(path)
+        sizes.append(raw.shape[:2])
+        if (len(kept) + 1) * raw.nbytes <= room:
+            kept.append(raw)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise RunError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width): make all of one size")
-    return sizes[0][0], sizes[0][1]
+
+    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
+        raws = [kept[number] if number < len(kept) else read_picture(paths[number]) for number in numbers]
+        return from_uint8(np.stack(raws))
+
+    return PictureReader(np.arange(len(paths)), read)

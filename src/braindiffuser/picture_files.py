@@ -17,6 +17,7 @@ import stat
 import warnings
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -64,15 +65,17 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    with Image.open(path, formats=FORMATS) as picture:
-        if picture.format == "PNG":
-            with Image.open(path, formats=("PNG",)) as other:
-                other.verify()  # the checksums, which reading pixels does not compare
+    with path.open("rb") as file:
+        picture = Image.open(file, formats=FORMATS)
+        is_png = picture.format == "PNG"
+        if is_png:
+            picture.verify()  # the checksums, which reading pixels does not compare
+            picture = Image.open(file, formats=FORMATS)
         n_frames = getattr(picture, "n_frames", 1)
         if n_frames > 1:
             raise RunError(f"{path} holds {n_frames} frames, expected one: save the one that is meant as 8-bit RGB PNG")
         picture.load()
-        if (picture.format == "PNG" and not _is_coded_srgb(path)) or not _is_srgb(picture):
+        if (is_png and not _is_coded_srgb(file)) or not _is_srgb(picture):
             raise RunError(
                 f"{path} says that its colours are not sRGB (by a profile, gamma or primaries): convert them, and {_AS_PNG}"
             )
@@ -130,9 +133,10 @@ def _stands_for_srgb(profile: bytes) -> bool:
     return int(np.abs(after - before).max()) <= LEVEL_TOLERANCE
 
 
-def _is_coded_srgb(path: Path) -> bool:
+def _is_coded_srgb(file: BinaryIO) -> bool:
     """Return whether the chunk cICP of a PNG file, which Pillow skips, is absent or stands for sRGB."""
-    _, found, code = path.read_bytes().partition(b"IDAT")[0].partition(b"cICP")
+    file.seek(0)
+    _, found, code = file.read().partition(b"IDAT")[0].partition(b"cICP")
     return not found or code[:4] == bytes((1, 13, 0, 1))
 
 

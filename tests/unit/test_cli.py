@@ -417,7 +417,7 @@ def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch)
     def fail(*_):
         raise OSError(28, "No space left on device", "scores.json")
 
-    monkeypatch.setattr("braindiffuser.metrics.folders.write_scores", fail)
+    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_scores", fail)
     result = score_to("scores.json")
     assert result.exit_code == 1
     assert "PixCorr" in words_of(result)

@@ -11,9 +11,9 @@ from braindiffuser.images import (
     PictureReader,
     PictureSource,
     batch_slices,
-    common_size,
     from_uint8,
     load_png,
+    open_pictures,
     resize,
     save_png,
     to_uint8,
@@ -130,13 +130,15 @@ def test_files_of_one_size_are_whole(rng, tmp_path):
     for path, width in zip(paths, (5, 5, 6, 5), strict=True):
         save_png(rng.random((1, 3, 4, width), dtype=np.float32), path)
     paths[3].write_bytes(paths[3].read_bytes()[:-40])
-    assert common_size(paths[:2]) == (4, 5)
+    for room in (0, 60, 120):
+        opened = open_pictures(paths[:2], room)
+        np.testing.assert_array_equal(opened[:], load_png(paths[:2]))
     with pytest.raises(RunError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\) .*: make all of one size"):
-        common_size(paths[:3])
+        open_pictures(paths[:3], 0)
     with pytest.raises(RunError, match=r"3\.png is damaged or cut short"):
-        common_size([paths[0], paths[3]])
+        open_pictures([paths[0], paths[3]], 0)
     with pytest.raises(ValueError, match="expected at least one picture file, got none"):
-        common_size([])
+        open_pictures([], 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH + 3])

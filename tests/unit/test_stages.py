@@ -333,4 +333,4 @@ def test_the_precision_of_targets_is_part_of_what_is_extracted(monkeypatch):
 )
 def test_features_that_are_not_rows_of_real_numbers_are_refused(features):
     with pytest.raises(RunError, match="expected real numbers"):
-        extract._checked(Experiment.load("demo").targets["latents"], "extract", features, 2)
+        extract._checked(Experiment.load("demo").targets["latents"], "extract", features, (2, None, ...))

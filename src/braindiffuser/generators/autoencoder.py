@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Pictures
+from braindiffuser.generators.finite import check_finite
 from braindiffuser.networks.versatile import Latents
 
 CODED_AT_A_TIME = 512 * 512
@@ -43,13 +45,17 @@ def to_latents(autoencoder: Autoencoder, pictures: Float[torch.Tensor, "n 3 rows
     return torch.cat([p.mean.float() for p in posteriors]), torch.cat([p.std.float() for p in posteriors])
 
 
-def to_pictures(autoencoder: Autoencoder, latents: Float[torch.Tensor, "n channels rows columns"]) -> Pictures:
-    """Pictures in [0, 1], float32, of unscaled latents; NaN where the autoencoder yields values that are not finite."""
+def to_pictures(
+    autoencoder: Autoencoder,
+    latents: Float[torch.Tensor, "n channels rows columns"],
+    picture_ids: Int[np.ndarray, " n"],
+) -> Pictures:
+    """Pictures in [0, 1], float32, of unscaled latents; raises RunError, with its id, at one that is not finite."""
     dtype = _dtype(autoencoder)
     portions = torch.split(latents, pictures_per_call(autoencoder))
     decoded = torch.cat([autoencoder.decode(portion.to(dtype)).sample.float() for portion in portions])
-    shown = torch.where(decoded.isfinite(), ((decoded + 1) / 2).clamp(0, 1), torch.nan)
-    made: Pictures = shown.cpu().numpy()
+    check_finite("autoencoder", decoded, picture_ids)
+    made: Pictures = ((decoded + 1) / 2).clamp(0, 1).cpu().numpy()
     return made
 
 

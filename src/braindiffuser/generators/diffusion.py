@@ -157,9 +157,7 @@ def reconstruct(
             callback=callback,
         )
     check_finite("dual-guided UNet", latents, picture_ids)
-    pictures = to_pictures(autoencoder, latents / scaling_factor)
-    check_finite("autoencoder", torch.from_numpy(pictures), picture_ids)
-    return pictures
+    return to_pictures(autoencoder, latents / scaling_factor, picture_ids)
 
 
 def _on(embeddings: Embeddings, device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:

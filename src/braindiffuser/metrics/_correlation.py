@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.arrays import Matrix, Vector
+from braindiffuser.real_numbers import real_numbers
 
 FeatureRows = Float[np.ndarray, "_ _"]
 """One feature vector per picture, (n, d); shapes are checked in the functions."""
@@ -61,10 +62,7 @@ def _check_pairs(seen: FeatureRows, made: FeatureRows) -> None:
             " (n, d), row k of one belonging to row k of the other"
         )
     for name, features in (("seen pictures", seen), ("reconstructions", made)):
-        if features.dtype.kind not in "fiu" or 0 in features.shape[1:]:
-            raise ValueError(
-                f"features of {name} came as {features.dtype} of shape {features.shape}, expected rows of real numbers"
-            )
+        real_numbers(features, f"features of {name} came as", (*features.shape[:1], None), error=ValueError)
         if not np.isfinite(features).all():
             row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
             raise ValueError(f"features of {name} hold a value that is not finite, first in row {row}")

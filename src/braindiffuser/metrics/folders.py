@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
-from braindiffuser import images
-from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.files import output
-from braindiffuser.images import SMALLEST_SIDE, PictureReader
+from braindiffuser.images import SMALLEST_SIDE, open_pictures
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
-from braindiffuser.system_errors import sentence
 
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".jfif",
-    ".apng",
-    ".avif",
-    ".heic",
-    ".heif",
-    ".jp2",
-    ".jxl",
-    ".ppm",
-    ".pgm",
-    ".tga",
-    ".exr",
-    ".hdr",
-)
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".apng",
+    ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".exr", ".hdr",
+}  # fmt: skip
 """Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
+ROOM = 2**30
+"""Bytes that 8-bit pictures of both folders may take in memory; further ones are read from disk each time."""
 
 
 def evaluate_folders(
@@ -87,13 +62,13 @@ def evaluate_folders(
     """
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
-    files = {folder: [names[folder] for names in pairs.values()] for folder in (seen, made)}
-    _check_sizes({folder: images.common_size(paths) for folder, paths in files.items()}, seen, whole)
+    opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
+    _check_sizes({folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}, seen, whole)
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
         kept = whole.without(missing)
         rng = np.random.default_rng(seed)
-        scorer, pictures = Scorer(_open(files[seen]), kept, networks), _open(files[made])
+        scorer, pictures = Scorer(opened[seen], kept, networks), opened[made]
         features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
         final = scorer.score(pictures, features)
         shuffled = scorer.score(pictures.take(order), take(features, order))
@@ -105,54 +80,6 @@ def evaluate_folders(
         "names": list(pairs),
         "per_image": {key: scores.tolist() for key, scores in final.items()},
     }
-
-
-def check_scores_file(path: Path) -> None:
-    """Check that `path` can be written and may be overwritten: no file, an empty one, or earlier scores of two folders.
-
-    Raises:
-        RunError: if it is a folder, a file that something else wrote (such as one of the pictures), named like a picture, or
-            cannot be written.
-    """
-    if path.is_dir():
-        raise RunError(f"--json {path} is a folder: name a file")
-    with suppress(OSError):  # a stream may be closed
-        if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
-            raise RunError(f"--json {path} is the file that this command prints to: name another file")
-    if path.is_file() and path.stat().st_size:
-        try:
-            earlier = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            earlier = None
-        if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
-            raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
-    if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & set(SUFFIXES):
-        raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
-    try:
-        _try_to_write(path)
-    except OSError as error:
-        raise RunError(f"--json {sentence(error, path)}") from error
-
-
-def _try_to_write(path: Path) -> None:
-    """Begin to write as `write_scores` will, and stop before anything is replaced."""
-    if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    with suppress(_Stopped):
-        if not path.exists() or path.is_file():
-            with output(path) as place:
-                place.touch()
-                raise _Stopped
-
-
-class _Stopped(Exception):  # noqa: N818 - no error
-    """Ends a trial."""
-
-
-def write_scores(scores: Mapping[str, Any], path: Path) -> None:
-    """Write what `evaluate_folders` returns as JSON."""
-    with output(path) as place:
-        place.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
@@ -206,7 +133,7 @@ def _examples(names: Sequence[str]) -> str:
     return f" (without a partner: {', '.join(map(repr, names[:3]))})" if names else ""
 
 
-def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Profile) -> None:
+def _check_sizes(sizes: Mapping[Path, tuple[int, ...]], seen: Path, profile: Profile) -> None:
     height, width = sizes[seen]
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
@@ -217,10 +144,3 @@ def _check_sizes(sizes: Mapping[Path, tuple[int, int]], seen: Path, profile: Pro
                 f"pictures of {folder} are {size[0]} × {size[1]} (height, width), and would be squashed: make the pictures of "
                 "both folders square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
             )
-
-
-def _open(paths: list[Path]) -> PictureReader:
-    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
-        return images.load_png([paths[number] for number in numbers])
-
-    return PictureReader(np.arange(len(paths)), read)

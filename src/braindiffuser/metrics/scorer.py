@@ -15,6 +15,7 @@ from braindiffuser.metrics._correlation import FeatureRows
 from braindiffuser.metrics._pixels import TOLERANCE, PictureBatch, check_range
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, Metric, PixelMetric
 from braindiffuser.metrics.profiles import Profile
+from braindiffuser.real_numbers import real_numbers
 
 NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
@@ -109,15 +110,17 @@ def extract_features(
         RunError: if features are not finite real numbers, one row for each picture, of one length and type for all pictures.
     """
     features: NetworkFeatures = {name: {} for name in profile.layers}
-    for rows in batch_slices(len(pictures)):
+    for rows in batch_slices(len(pictures)) if features else ():  # without a network nothing is read
         for name, layers in _features_of(pictures[rows], profile, networks).items():
-            for layer, values in layers.items():
-                if layer not in features[name]:
-                    width = np.shape(values)[1:] if np.ndim(values) == 2 else (0,)
-                    features[name][layer] = np.empty((len(pictures), *width), np.asarray(values).dtype)
-                place = features[name][layer][rows]
-                _check_features(name, layer, np.asarray(values), place, rows.start)
-                place[:] = values
+            for layer, made in layers.items():
+                found = features[name].get(layer)
+                width, dtype = (None, None) if found is None else (found.shape[1], found.dtype)
+                said, n = f"network {name} gave features {layer}", rows.stop - rows.start
+                values = real_numbers(made, f"{said} as", (n, width), dtype)
+                _check_finite(said, values, rows.start)
+                if found is None:
+                    features[name][layer] = np.empty((len(pictures), values.shape[1]), values.dtype)
+                features[name][layer][rows] = values
     return features
 
 
@@ -140,23 +143,11 @@ def _features_of(batch: PictureBatch, profile: Profile, networks: Mapping[str, F
     return features
 
 
-def _check_features(network: str, layer: str, values: np.ndarray, place: np.ndarray, start: int) -> None:
-    """Raise unless values are finite real numbers that fit their place among the features of all pictures."""
-    named = f"network {network} gave features {layer}"
-    if (
-        values.shape != place.shape
-        or values.dtype != place.dtype
-        or values.dtype.kind not in "fiu"
-        or 0 in values.shape[1:]
-    ):
-        raise RunError(
-            f"{named} as {values.dtype} of shape {values.shape}, expected real numbers: {len(place)} rows of one length and type "
-            "for all pictures"
-        )
+def _check_finite(said: str, values: FeatureRows, start: int) -> None:
     whole = np.isfinite(values).all(axis=1)
     if not whole.all():
         raise RunError(
-            f"{named} that are not finite, first of picture {start + int(np.argmin(whole))}: check its checkpoint and precision"
+            f"{said} that are not finite, first of picture {start + int(np.argmin(whole))}: check its checkpoint and precision"
         )
 
 

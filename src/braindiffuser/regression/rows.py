@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from braindiffuser.real_numbers import real_numbers
+
 
 @runtime_checkable
 class TargetArray(Protocol):
@@ -26,12 +28,6 @@ class TargetArray(Protocol):
 def n_columns(targets: TargetArray) -> int:
     """Count the targets of one stimulus."""
     return math.prod(targets.shape[1:])
-
-
-def check_real(name: str, values: Any) -> None:
-    """Raise ValueError if values are complex, text or anything else than real numbers."""
-    if values.dtype.kind not in "fiu":
-        raise ValueError(f"{name} came as {values.dtype}, expected real numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +50,7 @@ class TrainingRows:
 
     def __post_init__(self) -> None:
         """Check lengths and numbers."""
-        if self.responses.ndim != 2 or 0 in self.responses.shape:
-            raise ValueError(
-                f"responses are rows of at least one voxel, at least one; got shape {self.responses.shape}"
-            )
-        check_real("responses", self.responses)
+        real_numbers(self.responses, "responses came as", (None, None), error=ValueError)
         if not np.isfinite(self.responses).all():
             row = int(np.argmin(np.isfinite(self.responses).all(axis=1)))
             raise ValueError(f"responses hold a value that is not finite, first in row {row}")

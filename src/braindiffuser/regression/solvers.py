@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64
 
+from braindiffuser.real_numbers import real_numbers
 from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix, multiply
-from braindiffuser.regression.rows import check_real
 
 WELL_CONDITIONED = 1000.0
 """Condition number up to which float32 is precise enough."""
@@ -305,5 +305,5 @@ def _as_rows(gram: Gram, values: Float[np.ndarray, "n n_voxels"]) -> Float[torch
         raise ValueError(
             f"got responses of {values.shape[1]} voxels, expected the {gram.rows.shape[1]} that were fitted"
         )
-    check_real("responses", values)
+    real_numbers(values, "responses came as", error=ValueError)
     return torch.tensor(values, dtype=gram.rows.dtype, device=gram.rows.device)

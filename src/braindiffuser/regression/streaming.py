@@ -18,8 +18,9 @@ from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits
 
 from braindiffuser.progress import Progress, silent
+from braindiffuser.real_numbers import real_numbers
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.rows import TargetArray, check_real, n_columns
+from braindiffuser.regression.rows import TargetArray, n_columns
 
 COLUMNS_PER_BLOCK = 4096
 """Columns that are held at a time: 145 MB of 8,859 stimuli in float32."""
@@ -122,7 +123,7 @@ def _load(targets: TargetArray, chosen: slice, memory: torch.Tensor) -> Block:
     for start in range(0, n_rows, ROWS_AT_A_TIME):
         rows = values[start : start + ROWS_AT_A_TIME]
         read = np.require(targets[start : start + ROWS_AT_A_TIME, chosen], requirements=["C", "W"])
-        check_real("targets", read)
+        real_numbers(read, "targets came as", error=ValueError)
         rows.copy_(torch.from_numpy(read).view(rows.shape))
         if start == 0:
             shift = rows.mean(dim=0)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import as_array
 from braindiffuser.batches import Batches
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.real_numbers import Sides, real_numbers
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 from braindiffuser.targets.target import Features, Stimuli, Target
@@ -40,7 +40,7 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
             sides.add(shape[1:])
             _refuse_several(sides, target)
             if null is not None:
-                unconditional = _checked(target, "null", null, 1, shape[1:])
+                unconditional = _checked(target, "null", null, (1, *shape[1:]))
                 draft.fill(f"null/{group}", unconditional.shape, unconditional.__getitem__)
             draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
         _refuse_constant(draft, group)
@@ -57,23 +57,15 @@ def _features(
     def extract(chosen: slice) -> Features:
         stimuli = Stimuli(own[chosen], pictures, captions)
         made = target.extract(stimuli, context.networks, context.experiment.seed)
-        return _checked(target, "extract", made, len(stimuli.ids))
+        return _checked(target, "extract", made, (len(stimuli.ids), None, ...))
 
     parts = [features for _, features in batches.over(len(own), extract)]
     _refuse_several({part.shape[1:] for part in parts}, target)
     return np.concatenate(parts)
 
 
-def _checked(target: Target, method: str, made: Any, n: int, side: tuple[int, ...] | None = None) -> Features:
-    """Return what a method of a target made as an array, if it is n rows of real numbers, each of shape `side` (None: any)."""
-    values = as_array(made)
-    fits = values.ndim > 1 and len(values) == n and side in (None, values.shape[1:])
-    if values.dtype.kind not in "fiu" or not fits or 0 in values.shape:
-        rows = f"{n} rows, each of at least one" if side is None else f"shape {(n, *side)}"
-        raise RunError(
-            f"{type(target).__name__}.{method}() returned {values.dtype} of shape {values.shape}, expected real numbers: {rows}"
-        )
-    return values
+def _checked(target: Target, method: str, made: Any, shape: Sides) -> Features:
+    return real_numbers(made, f"{type(target).__name__}.{method}() returned", shape)
 
 
 def _refuse_several(sides: set[tuple[int, ...]], target: Target) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from braindiffuser.arrays import as_array
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.real_numbers import real_numbers
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.extract import STAGE as EXTRACT
 from braindiffuser.store.draft import Draft
@@ -86,9 +85,8 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     for made in decode(fitted, rows, targets, responses, experiment.device, context.progress) or ():
         group, decoded = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(group, str) or group not in left:
-            raise RunError(
-                f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} twice, or without being asked for it"
-            )
+            how = "twice" if isinstance(group, str) and group in fitted else f"but was asked for {', '.join(fitted)}"
+            raise RunError(f"decode of the regressor {experiment.regression.kind} gave {group!r:.60} {how}")
         if done:  # not before it is known that the next group is another one
             yield done
         _check_names(experiment, "decode", f"test sets of {group}", decoded, responses)
@@ -106,14 +104,10 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 
 def _rows(experiment: Experiment, what: str, decoded: Any, n: int, side: tuple[int, ...]) -> Features:
-    """Return decoded features in the shape of their targets, if they are n rows of real numbers of that size."""
-    values = as_array(decoded)
-    fits = values.ndim > 1 and len(values) == n and values.size == n * math.prod(side)
-    if not fits or values.dtype.kind not in "fiu":
-        raise RunError(
-            f"{experiment.regression.kind} decoded {what} as {values.dtype} of shape {values.shape}, expected real numbers of "
-            f"shape {(n, *side)}, flattened or not"
-        )
+    """Return decoded features in the shape of their targets; they may come flattened."""
+    flat = (n, int(np.prod(side)))
+    shape = flat if getattr(decoded, "shape", ())[1:] == flat[1:] else (n, *side)
+    values = real_numbers(decoded, f"{experiment.regression.kind} decoded {what} as", shape)
     return values.reshape(n, *side)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Pictures, as_array
+from braindiffuser.arrays import Pictures
 from braindiffuser.batches import Batches
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
@@ -124,9 +124,8 @@ def draw(
         if wanted is not None and wanted.isdisjoint(range(rows.start, rows.stop)):
             return None
         chosen = {group: features[group][rows] for group in groups}
-        made = as_array(drawn(chosen, ids[rows], None if start is None else start[rows]))
-        check_pictures([f"{variant} {number}" for number in range(rows.start, rows.stop)], made)
-        return made
+        names = [f"{variant} {number}" for number in range(rows.start, rows.stop)]
+        return check_pictures(names, drawn(chosen, ids[rows], None if start is None else start[rows]))
 
     for rows, made in Batches(generator.batch_size, context.progress).over(len(ids), draw_rows):
         if made is not None:

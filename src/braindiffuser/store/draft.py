@@ -25,6 +25,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError, reason
 from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
+from braindiffuser.real_numbers import real_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,9 +39,9 @@ COLUMNS = 4096
 JOURNAL = "journal.jsonl"
 _HALF_BLOCK = re.compile(r".+\.[0-9a-f]{32}\.partial")
 """Names of blocks that zarr is writing."""
-OVERSHOOT = 0.5
-"""How far beyond [0, 1] pictures of a generator may go. Pictures are clipped; values further outside raise."""
-ROUNDING = 0.03
+OVERSHOOT = 0.01
+"""How far beyond [0, 1] pictures may go by rounding, which is clipped; values further outside raise."""
+LARGEST_ROUNDING = 0.03
 """Largest allowed rms rounding error, as a share of a column's standard deviation; 3 % lowers a correlation by 0.05 %."""
 ROUNDED_COLUMNS = 0.01
 """Share of the columns that may be rounded more."""
@@ -88,7 +89,7 @@ class Draft:
         self._write_journal()
 
     def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
-        """Return the key and the states that are noted: no key without a journal, "" and no states if it is damaged."""
+        """Return (key, states); (None, {}) without a journal, ("", {}) if it is damaged."""
         if not self._journal.is_file():
             return None, {}
         text = self._journal.read_text(encoding="utf-8", errors="replace")
@@ -183,18 +184,15 @@ class Draft:
                 type rounds away differences between rows. Each block is judged by itself, the shorter last one beside the
                 block before it, so that interrupted arrays are judged like others.
         """
-        _refuse_odd(name, np.dtype(dtype), np.dtype(dtype))
+        truth = np.bool_ if np.dtype(dtype) == np.bool_ else None
+        real_numbers(np.empty(0, dtype), f"{name} came as", dtype=truth)
         array, missing = self._blocks(name, shape, dtype)
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
         for rows in missing:
-            made = np.asarray(make(rows))
-            _refuse_odd(name, made.dtype, array.dtype)
-            values = _as_stored(made, dtype)
-            if values.shape != (rows.stop - rows.start, *shape[1:]):
-                raise RunError(
-                    f"rows {rows.start} to {rows.stop - 1} of {name} came as {values.shape}, expected "
-                    f"{(rows.stop - rows.start, *shape[1:])}"
-                )
+            came = f"rows {rows.start} to {rows.stop - 1} of {name} came as"
+            made = real_numbers(make(rows), came, (rows.stop - rows.start, *shape[1:]), truth)
+            with np.errstate(over="ignore"):  # what overflows is refused by name
+                values = made.astype(dtype, copy=False)
             if not may_be_nan:
                 _refuse_infinite(name, rows, made, values)
                 if made.dtype != values.dtype:
@@ -281,7 +279,7 @@ class Draft:
         if kind not in self._sizes:
             folder = Path(picture_name(kind, 0)).parent
             written = next((name for name in self.files if Path(name).parent == folder), None)
-            self._sizes[kind] = size if written is None else images.common_size([self.folder / written])
+            self._sizes[kind] = size if written is None else images.load_png([self.folder / written]).shape[-2:]
         if size != self._sizes[kind]:
             raise RunError(
                 f"pictures {kind} came as {size} (height, width), after others of {self._sizes[kind]}: draw all of one size"
@@ -358,18 +356,17 @@ def picture_name(kind: str, number: int) -> str:
     return f"reconstructions/{kind}/{number:04d}.png"
 
 
-def check_pictures(names: Sequence[str], pictures: Shaped[np.ndarray, " ..."]) -> None:
-    """Check pictures (n, 3, height, width) that a part has drawn, one for each name.
+def check_pictures(names: Sequence[str], drawn: Any) -> Pictures:
+    """Return what a part has drawn as an array, if it is pictures (n, 3, height, width), one for each name.
 
     Raises:
         RunError: if their shape is wrong, they are not floating-point numbers, a value is not finite, or one lies further than
             OVERSHOOT outside [0, 1].
     """
-    if pictures.shape[:2] != (len(names), 3) or pictures.ndim != 4 or 0 in pictures.shape[2:]:
-        which = names[0] if names else "of nothing"
-        raise RunError(f"pictures {which} … came as {pictures.shape}, expected ({len(names)}, 3, height, width)")
+    which = names[0] if names else "of nothing"
+    pictures = real_numbers(drawn, f"pictures {which} … came as", (len(names), 3, None, None))
     if pictures.dtype.kind != "f":
-        raise RunError(f"pictures {names[0]} … came as {pictures.dtype}, expected floating-point numbers from 0 to 1")
+        raise RunError(f"pictures {which} … came as {pictures.dtype}, expected floating-point numbers from 0 to 1")
     for name, picture in zip(names, pictures, strict=True):
         if not np.isfinite(picture).all():
             raise RunError(
@@ -378,25 +375,15 @@ def check_pictures(names: Sequence[str], pictures: Shaped[np.ndarray, " ..."]) -
             )
         if picture.min() < -OVERSHOOT or picture.max() > 1 + OVERSHOOT:
             raise RunError(
-                f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale it"
+                f"picture {name} has values from {picture.min():.3g} to {picture.max():.3g}, expected 0 to 1: scale or clip it"
             )
+    return pictures
 
 
 def read_bundle(path: Path) -> dict[str, Shaped[np.ndarray, " ..."]]:
     """Read named arrays of one `.npz` file."""
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
-
-
-def _as_stored(values: Shaped[np.ndarray, " ..."], dtype: str) -> Shaped[np.ndarray, " ..."]:
-    with np.errstate(over="ignore"):  # what overflows is refused by name
-        return values.astype(dtype, copy=False)
-
-
-def _refuse_odd(name: str, came: np.dtype[Any], stored: np.dtype[Any]) -> None:
-    """Raise if values are not real numbers; truth values may be stored as such."""
-    if came.kind not in "fiu" and not came == stored == np.bool_:
-        raise RunError(f"{name} came as {came}, expected real numbers")
 
 
 def _refuse_infinite(
@@ -418,30 +405,30 @@ def _refuse_rounded(
     values: Shaped[np.ndarray, " ..."],
     reference: Shaped[np.ndarray, " ..."],
 ) -> None:
-    """Raise if rounding takes more than ROUNDING of the standard deviation of more than ROUNDED_COLUMNS of the columns.
+    """Raise if rounding takes more than LARGEST_ROUNDING of the standard deviation, in more than ROUNDED_COLUMNS of all.
 
     Columns are judged one by one, since each is decoded by itself. The standard deviation is that of reference rows; columns
     that differ by the noise of their computation alone count as constant. It is computed row by row, to save memory.
     """
     if len(reference) < FEWEST_ROWS:
         return
-    rounding, size, beyond, spread = np.zeros((4, *made.shape[1:]))
+    rounding, size, offset, spread = np.zeros((4, *made.shape[1:]))
     for row, own in zip(made, values, strict=True):
         rounding += np.square(np.subtract(row, own, dtype=np.float64)) / len(made)
     for row in reference:
         step = np.subtract(row, reference[0], dtype=np.float64)  # exactly 0 in columns that are constant
-        beyond += step / len(reference)
+        offset += step / len(reference)
         spread += np.square(step) / len(reference)
         size += np.square(row, dtype=np.float64) / len(reference)
-    spread -= np.square(beyond)
+    spread -= np.square(offset)
     computed_in = np.float32 if values.dtype == np.float16 else np.float64
     varies = spread > (NOISE * np.finfo(computed_in).eps) ** 2 * size
     shares = np.sqrt(rounding[varies] / spread[varies])
     worst = np.quantile(shares, 1 - ROUNDED_COLUMNS) if shares.size else 0
-    if worst > ROUNDING:
+    if worst > LARGEST_ROUNDING:
         raise RunError(
             f"{values.dtype} rounds {name} by {worst:.1%} of the standard deviation of a column, in rows {rows.start} to "
-            f"{rows.stop - 1}, expected {ROUNDING:.0%} or less: {_remedy(values.dtype)}"
+            f"{rows.stop - 1}, expected {LARGEST_ROUNDING:.0%} or less: {_remedy(values.dtype)}"
         )
 
 

@@ -1,5 +1,6 @@
 """Coding in portions bounds memory and changes nothing else."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -32,14 +33,14 @@ def test_one_published_picture_is_coded_at_a_time_and_more_smaller_ones(size, n)
     coder.config = None if size is None else type("Config", (), {"sample_size": size})
     assert pictures_per_call(coder) == n
     mean, _ = to_latents(coder, torch.rand(5, 3, 4, 4))
-    to_pictures(coder, mean)
+    to_pictures(coder, mean, np.arange(5))
     assert coder.portions == 2 * [min(n, 5 - start) for start in range(0, 5, n)]
 
 
 def test_decoding_undoes_encoding():
     pictures = torch.rand(3, 3, 4, 4)
     mean, std = to_latents(Bare(), pictures)
-    torch.testing.assert_close(torch.from_numpy(to_pictures(Bare(), mean)), pictures)
+    torch.testing.assert_close(torch.from_numpy(to_pictures(Bare(), mean, np.arange(3))), pictures)
     assert not std.any()
 
 
@@ -47,7 +48,7 @@ def test_decoding_undoes_encoding():
 def test_pictures_are_the_same_coded_alone(monkeypatch):
     autoencoder = load_autoencoder(BUNDLED / "demo" / "autoencoder")
     pictures = torch.rand(3, 3, 64, 64)
-    together = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16))
+    together = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16), np.arange(3))
     monkeypatch.setattr(coding, "CODED_AT_A_TIME", 1)
-    alone = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16))
+    alone = to_latents(autoencoder, pictures), to_pictures(autoencoder, torch.ones(3, 4, 16, 16), np.arange(3))
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)

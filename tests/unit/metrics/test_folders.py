@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,10 @@ from PIL import Image
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.metrics.folders import check_scores_file, evaluate_folders, match_names
+from braindiffuser.metrics.folders import evaluate_folders, match_names
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
+from braindiffuser.picture_files import read_picture
 
 N = 6
 
@@ -193,6 +196,22 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
         evaluate_folders(*folders, "demo", tmp_path)
 
 
+@pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 4)])
+def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
+    """The rest is read before anything is computed, for its size, and twice for scores; all scores are the same."""
+    expected, reads = evaluate_folders(*folders, profile, tmp_path, n_resamples=50), Counter()
+
+    def read(path):
+        reads[path] += 1
+        return read_picture(path)
+
+    monkeypatch.setattr("braindiffuser.metrics.folders.ROOM", room)
+    monkeypatch.setattr("braindiffuser.images.read_picture", read)
+    assert evaluate_folders(*folders, profile, tmp_path, n_resamples=50) == expected
+    assert len(reads) == 2 * N
+    assert max(reads.values()) == most
+
+
 def of_sizes(tmp_path, **sizes):
     for folder, (height, width) in sizes.items():
         write(tmp_path / folder, np.random.default_rng(0).integers(0, 256, (3, height, width, 3), np.uint8), "abc")
@@ -244,12 +263,3 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
     with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
         evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
-
-
-def test_scores_do_not_replace_the_file_that_the_table_is_printed_to(tmp_path, monkeypatch):
-    path = tmp_path / "out.json"
-    path.touch()
-    check_scores_file(path)
-    monkeypatch.setattr("os.fstat", lambda stream: path.stat())
-    with pytest.raises(RunError, match=r"out\.json is the file that this command prints to: name another file"):
-        check_scores_file(path)

@@ -192,5 +192,7 @@ def test_one_picture_has_no_distractor(seen):
     "odd", [np.ones((3, 2), complex), np.full((3, 2), "a"), np.ones((3, 0)), np.ones((3, 2), bool)]
 )
 def test_features_that_are_no_real_numbers_are_refused(odd):
-    with pytest.raises(ValueError, match=r"features of seen pictures came as .*, expected rows of real numbers"):
+    with pytest.raises(
+        ValueError, match=r"features of seen pictures came as .*, expected real numbers of shape \(3, any\)"
+    ):
         two_way_identification(odd, odd)

@@ -53,9 +53,13 @@ def test_errors_say_what_came_and_what_was_expected():
         TrainingRows(np.zeros((4, 2)), weights=np.ones(3))
     with pytest.raises(ValueError, match=r"stimuli must be 0 … 2, each at least once; got up to 3"):
         TrainingRows(np.zeros((4, 2)), np.array([0, 1, 3, 3]))
-    with pytest.raises(ValueError, match=r"rows of at least one voxel, at least one; got shape \(0, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"came as float\d+ of shape \(0, 2\), expected real numbers of shape \(any, any\)"
+    ):
         TrainingRows(np.zeros((0, 2)), np.zeros(0, int))
-    with pytest.raises(ValueError, match=r"rows of at least one voxel, at least one; got shape \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"came as float\d+ of shape \(4,\), expected real numbers of shape \(any, any\)"
+    ):
         TrainingRows(np.zeros(4))
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from braindiffuser import images
 from braindiffuser.errors import RunError
-from braindiffuser.store.draft import BLOCK, JOURNAL, Draft
+from braindiffuser.store.draft import BLOCK, JOURNAL, Draft, check_pictures
 from braindiffuser.store.results import Results
 
 SHAPE = (3 * BLOCK + 5, 2)
@@ -190,6 +190,27 @@ def test_usual_rounding_passes(draft, features):
     draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
 
 
+@pytest.mark.parametrize("n", [3, 4])
+def test_too_few_rows_are_not_judged(draft, n):
+    features = (3000 + 0.1 * NOISE[:n]).astype(np.float32)
+    if n < 4:
+        draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
+    else:
+        with pytest.raises(RunError, match="float16 rounds x by"):
+            draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
+
+
+@pytest.mark.parametrize("n_rounded", [1, 3])
+def test_one_column_in_a_hundred_may_be_rounded(draft, n_rounded):
+    features = np.random.default_rng(4).normal(size=(BLOCK, 200)).astype(np.float32)
+    features[:, :n_rounded] += 3000
+    if n_rounded < 2:
+        draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
+    else:
+        with pytest.raises(RunError, match="float16 rounds x by"):
+            draft.fill("x", features.shape, lambda rows: features[rows], dtype="float16")
+
+
 @pytest.mark.parametrize(("n", "last"), [(BLOCK, 0), (2 * BLOCK, BLOCK), (2 * BLOCK, 3), (BLOCK, 1), (0, 7)])
 @pytest.mark.parametrize("wide", [False, True])
 def test_rounding_is_judged_in_every_block_and_no_wide_column_hides_others(draft, n, last, wide):
@@ -223,10 +244,10 @@ def test_what_float16_holds_is_never_refused(tmp_path_factory, n, mean, scale, s
     "values", [np.ones(3, complex), np.array(["a", "b", "c"]), np.array([None, 1, 2]), np.ones(3, bool)]
 )
 def test_values_that_are_no_real_numbers_are_refused(draft, values):
-    with pytest.raises(RunError, match=rf"x came as {values.dtype}, expected real numbers"):
+    with pytest.raises(RunError, match=rf"x came as {values.dtype} of shape \(3,\), expected real numbers"):
         draft.fill("x", (3,), lambda rows: values[rows])
     if values.dtype != bool:
-        with pytest.raises(RunError, match=rf"y came as {values.dtype}, expected real numbers"):
+        with pytest.raises(RunError, match=rf"y came as {values.dtype} of shape .*, expected real numbers"):
             draft.write_array("y", values)
         assert draft.shape_of("y") is None
 
@@ -322,12 +343,21 @@ def test_a_picture_that_is_not_finite_is_refused_by_name(draft):
         draft.write_pictures("final", [7, 8], pictures)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0), (-0.02, 1.0), (0.0, 1.02), (-0.009, 1.009)])
+def test_pictures_may_leave_their_range_by_rounding_alone(low, high):
+    pictures = np.linspace(low, high, 12, dtype=np.float32).reshape(1, 3, 2, 2)
+    if low > -0.01 and high < 1.01:
+        check_pictures(["0007"], pictures)
+    else:
+        with pytest.raises(RunError, match=r"picture 0007 has values from .* to .*, expected 0 to 1: scale or clip it"):
+            check_pictures(["0007"], pictures)
+
+
 @pytest.mark.usefixtures("types_unchecked")
 @pytest.mark.parametrize("dtype", [complex, bool, np.uint8, "U1", object])
 def test_pictures_of_other_numbers_are_refused(draft, dtype):
-    with pytest.raises(
-        RunError, match=r"pictures reconstructions/final/0007\.png … came as .*, expected floating-point"
-    ):
+    expected = "floating-point" if dtype == np.uint8 else "real numbers"
+    with pytest.raises(RunError, match=rf"pictures reconstructions/final/0007\.png … came as .*, expected {expected}"):
         draft.write_pictures("final", [7], np.ones((1, 3, 2, 2)).astype(dtype))
 
 
@@ -445,7 +475,7 @@ def test_nothing_is_written_outside_the_draft(tmp_path, name):
 
 def test_rows_of_another_shape_are_told(tmp_path):
     draft = Draft(tmp_path / "draft", "key")
-    with pytest.raises(RunError, match=r"rows 0 to 3 of x came as \(1, 2\), expected \(4, 2\)"):
+    with pytest.raises(RunError, match=r"rows 0 to 3 of x came as float32 of shape \(1, 2\), expected .* \(4, 2\)"):
         draft.fill("x", (4, 2), lambda rows: np.ones((1, 2), np.float32))
 
 
