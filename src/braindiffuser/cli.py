@@ -413,13 +413,13 @@ def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None,
     _print(Markdown(scores_markdown(scores, FOLDERS)))
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
     notes = [
-        f"{folder}: {len(names)} pictures without a partner were left out, first {names[0]}"
-        for folder, names in unmatched.items()
+        f"{folder}: {len(names)} without a partner left out, first {names[0]}" for folder, names in unmatched.items()
     ]
     notes += [
         f"{network} is missing, so its metrics are left out: get {remedy}"
         for network, remedy in scores["missing"].items()
     ]
+    notes += scores["remarks"]
     for note in notes:
         console.print(note, style="yellow", soft_wrap=True, markup=False)
     if json_file is not None:

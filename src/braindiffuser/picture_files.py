@@ -34,6 +34,9 @@ SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
 COLOUR_TOLERANCE, LEVEL_TOLERANCE = 0.01, 3
 """How far gamma and chromaticities, or levels (of 255) of a colour profile, may lie from sRGB: programs round them."""
 
+DARKEST = 4095
+"""A picture of 16 bits without a higher level may be one of 8, 10 or 12 bits, which would be read as nearly black."""
+
 _AS_PNG = "save it as 8-bit RGB PNG"
 
 
@@ -87,6 +90,10 @@ def _levels(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width
     mode, clear = picture.mode, picture.info.get("transparency")
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):  # Pillow before 11 names it so
         levels = np.asarray(picture).astype(np.int64)
+        if 0 < levels.max() <= DARKEST:
+            raise RunError(
+                f"{path} has 16 bits, but levels of 0 to {levels.max()} only, so it is not known which one is white: {_AS_PNG}"
+            )
         is_clear = clear is not None and bool((levels == clear).any())
         rgb = np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     elif mode in ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBa"):

@@ -272,3 +272,15 @@ def test_a_file_that_is_cut_short_is_refused(form, kept, tmp_path):
     content = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)), form)
     with pytest.raises(RunError, match=r"a\.png is (damaged|cut short)"):
         read(tmp_path, content[: int(kept * len(content))])
+
+
+@pytest.mark.parametrize("highest", [255, 1023, 4080, 4095, 4096, 65535])
+def test_few_bits_in_a_file_of_sixteen_are_refused(tmp_path, highest):
+    """Programs save 8, 10 or 12 bits so; read as 16 they would be nearly black."""
+    levels = np.linspace(0, highest, 144).astype(np.uint16).reshape(12, 12)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    if highest > 4095:
+        read_picture(tmp_path / "a.png")
+    else:
+        with pytest.raises(RunError, match=rf"a\.png has 16 bits, but levels of 0 to {highest} only"):
+            read_picture(tmp_path / "a.png")

@@ -12,7 +12,7 @@ import numpy as np
 
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.images import SMALLEST_SIDE, open_pictures
+from braindiffuser.images import SMALLEST_SIDE, PictureSource, batch_slices, open_pictures
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.profiles import Profile
@@ -53,7 +53,8 @@ def evaluate_folders(
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
         another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its file; the metrics that need it are left out) and `unmatched` (folder → names).
+        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual) and
+        `unmatched` (folder → names).
 
     Raises:
         RunError: if the profile is unknown, names do not match, a picture cannot be read, or a folder's sizes differ, are too
@@ -63,6 +64,7 @@ def evaluate_folders(
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
     opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
+    remarks = _remarks(seen, made, opened[made])
     _check_sizes({folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}, seen, whole)
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
@@ -76,10 +78,28 @@ def evaluate_folders(
     return {
         **summarise(kept, sets, rng, n_resamples),
         "missing": missing,
+        "remarks": remarks,
         "unmatched": unmatched,
         "names": list(pairs),
         "per_image": {key: scores.tolist() for key, scores in final.items()},
     }
+
+
+def _remarks(seen: Path, made: Path, pictures: PictureSource) -> list[str]:
+    """Tell of reconstructions that are all one picture, or the stimuli themselves.
+
+    Raises:
+        RunError: if all are of one flat colour.
+    """
+    first = pictures[:1]
+    blocks = (pictures[rows] for rows in batch_slices(len(pictures)))
+    if all((block == first).all() for block in blocks):
+        if (first == first[..., :1, :1]).all():
+            raise RunError(
+                f"all pictures of {made} are of one flat colour, so there is nothing to score: draw them again"
+            )
+        return [f"all pictures of {made} are the same picture"]
+    return [f"{seen} and {made} are the same folder"] if seen.samefile(made) else []
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
@@ -120,13 +140,18 @@ def _pictures_of(folder: Path) -> dict[str, Path]:
             earlier = found.setdefault(_compared(path.stem), path)
             if earlier != path:
                 raise RunError(f"{folder} holds {earlier.name} and {path.name}: keep one of them")
+    if not found:
+        raise RunError(
+            f"{folder} itself holds no picture, which is known by its ending ({', '.join(sorted(SUFFIXES))}): name the folder "
+            "that does, or save them as PNG"
+        )
     return found
 
 
 def _compared(name: str) -> str:
-    """Return the form in which names are compared; digits after a decimal point keep their zeros."""
+    """Return the form in which names are compared; digits after a decimal point or comma keep their zeros."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
-    return re.sub(r"(?<!\d)(?<!\d\.)0+(?=\d)", "", folded)
+    return re.sub(r"(?<!\d)(?<!\d[.,])0+(?=\d)", "", folded)
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -51,10 +51,11 @@ class Profile(Settings):
                     f"metric {key} ({metric.kind}) has no bounds: declare them, for example bounds = (0.0, 1.0)"
                 )
             numbers = (*metric.bounds, *(() if metric.chance is None else (metric.chance,)))
-            if len(metric.bounds) != 2 or not all(map(isfinite, numbers)) or metric.bounds[0] >= metric.bounds[1]:
+            low, high = min(numbers), max(numbers)
+            if not all(map(isfinite, numbers)) or tuple(metric.bounds) != (low, high) or low == high:
                 raise ValueError(
                     f"metric {key} ({metric.kind}) has bounds {metric.bounds} and chance {metric.chance}: give finite numbers, "
-                    "and the smaller bound first; a score without bound can be turned into one that has them"
+                    "the smaller bound first and chance between them; a score without bound can be turned into one that has them"
                 )
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:

@@ -26,6 +26,7 @@ from braindiffuser.errors import RunError, reason
 from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
 from braindiffuser.real_numbers import real_numbers
+from braindiffuser.system_errors import naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +200,8 @@ class Draft:
                     whole = len(values) == array.chunks[0]
                     before = made if whole else np.asarray(array[rows.start - array.chunks[0] : rows.start])
                     _refuse_rounded(name, rows, made, values, before)
-            array[rows] = values
+            with naming(self.folder / f"arrays/{name}"):
+                array[rows] = values
             self.note(self._files_of_block(name, array, rows.start // array.chunks[0]))
             done += rows.stop - rows.start
             progress(label or name, done, shape[0])
@@ -424,7 +426,7 @@ def _refuse_rounded(
     computed_in = np.float32 if values.dtype == np.float16 else np.float64
     varies = spread > (NOISE * np.finfo(computed_in).eps) ** 2 * size
     shares = np.sqrt(rounding[varies] / spread[varies])
-    worst = np.quantile(shares, 1 - ROUNDED_COLUMNS) if shares.size else 0
+    worst = np.quantile(shares, 1 - ROUNDED_COLUMNS, method="higher") if shares.size else 0
     if worst > LARGEST_ROUNDING:
         raise RunError(
             f"{values.dtype} rounds {name} by {worst:.1%} of the standard deviation of a column, in rows {rows.start} to "

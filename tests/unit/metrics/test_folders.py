@@ -98,6 +98,7 @@ def test_folders_that_share_no_names_are_refused(folders, tmp_path):
         (["A", "b"], ["a", "B"]),
         (["a", "b"], ["a ", " b"]),
         (["noise 0.05", "noise 0.5"], ["noise 0.05", "noise 0.5"]),
+        (["s0,05", "s0,5"], ["s0,05", "s0,5"]),
     ],
 )
 def test_names_that_nearly_match_are_pairs(ours, theirs, tmp_path):
@@ -263,3 +264,32 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
     with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
         evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
+
+
+def test_reconstructions_of_one_flat_colour_are_refused(folders, tmp_path):
+    seen, made = folders
+    for path in made.iterdir():
+        Image.new("RGB", (64, 64), (7, 7, 7)).save(path)
+    with pytest.raises(RunError, match=r"all pictures of .*made are of one flat colour"):
+        evaluate_folders(seen, made, "pixels", n_resamples=20)
+
+
+def test_reconstructions_that_are_one_picture_or_the_stimuli_are_said(folders):
+    seen, made = folders
+    assert evaluate_folders(seen, made, "pixels", n_resamples=20)["remarks"] == []
+    assert evaluate_folders(seen, seen, "pixels", n_resamples=20)["remarks"] == [
+        f"{seen} and {seen} are the same folder"
+    ]
+    first, *others = sorted(made.iterdir())
+    for path in others:
+        path.write_bytes(first.read_bytes())
+    scores = evaluate_folders(seen, made, "pixels", n_resamples=20)
+    assert scores["remarks"] == [f"all pictures of {made} are the same picture"]
+
+
+def test_a_folder_without_pictures_says_which_endings_count(folders, tmp_path):
+    seen, _ = folders
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "0000.npy", np.zeros(3))
+    with pytest.raises(RunError, match=r"arrays itself holds no picture, which is known by its ending \(.*\.png"):
+        evaluate_folders(seen, tmp_path / "arrays", "pixels")
