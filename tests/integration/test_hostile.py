@@ -379,7 +379,7 @@ class Loud(fakes.Tracer):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("scale", "has values from 0 to .*, expected 0 to 1: scale it"),
+        ("scale", "has values from 0 to .*, expected 0 to 1: scale or clip it"),
         ("shape", r"came as float32 of shape \(3, 1, 16, 16\), expected real numbers of shape \(3, 3"),
     ],
 )

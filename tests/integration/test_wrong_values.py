@@ -72,7 +72,7 @@ class Odd(fakes.Code):
             "more": lambda rows: np.concatenate([rows, rows]),
             "constant": lambda rows: np.ones_like(rows),
             "by a hair": lambda rows: np.full_like(rows, 300) * (1 + 1e-7 * rows),
-            "ragged": lambda rows: [row[: 1 + k % 2] for k, row in enumerate(rows.tolist())],
+            "ragged": lambda rows: [*rows.tolist(), [1.0]],
             "none": lambda rows: None,
         }
         return (ODD | shaped)[self.how](rows)
