@@ -174,6 +174,7 @@ def test_what_has_none_is_refused_by_name(kind, tmp_path):
 @settings(deadline=None, max_examples=25)
 @given(arrays(np.uint16, (3, 4)))
 def test_16_bit_grey_is_rounded_to_the_nearest_of_256_levels(tmp_path_factory, levels):
+    levels[0, 0] = 65535  # so that all 16 bits are used
     found = read(tmp_path_factory.mktemp("grey"), png(levels, 0, 16))
     np.testing.assert_array_equal(found, in_three(np.rint(levels / 257).astype(np.uint8)))
 
