@@ -32,11 +32,11 @@ def expand(text: str) -> str:
     """
     if not text.strip():
         raise ValueError("is empty: name a folder or file")
-    replaced = _VARIABLE.sub(lambda found: os.environ.get(found["name"] or found["braced"], found[0]), text)
+    replaced = _VARIABLE.sub(lambda found: os.environ.get(found["name"] or found["braced"]) or found[0], text)
     unknown = _VARIABLE.search(replaced)
     if unknown:
         raise ValueError(
-            f"uses {unknown[0]}, and no environment variable of that name is set: set it, or write the path out"
+            f"uses {unknown[0]}, and no environment variable of that name is set, or it is empty: set it, or write the path out"
         )
     if "\0" in replaced:
         raise ValueError("holds a NUL character, which no path can: remove it")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import stat
 import warnings
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -75,7 +76,7 @@ def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             picture.verify()  # the checksums, which reading pixels does not compare
             picture = Image.open(file, formats=FORMATS)
         n_frames = getattr(picture, "n_frames", 1)
-        if n_frames > 1:
+        if n_frames > 1 and picture.format != "MPO":  # a camera's JPEG, whose further frames are previews
             raise RunError(f"{path} holds {n_frames} frames, expected one: save the one that is meant as 8-bit RGB PNG")
         picture.load()
         if (is_png and not _is_coded_srgb(file)) or not _is_srgb(picture):
@@ -83,7 +84,33 @@ def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:
                 f"{path} says that its colours are not sRGB (by a profile, gamma or primaries): convert them, and {_AS_PNG}"
             )
         _refuse_unusual_tiff(picture, path)
-        return _levels(ImageOps.exif_transpose(picture), path)
+        _check_deflate(picture, file)
+        levels = _levels(ImageOps.exif_transpose(picture), path)
+        if _has_16_bits(picture, file) and picture.mode[:3] == "RGB" and levels.max() <= DARKEST // 256:
+            raise RunError(f"{path} has 16 bits, but its levels do not use them: {_AS_PNG}")
+        return levels
+
+
+def _has_16_bits(picture: Image.Image, file: BinaryIO) -> bool:
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return 16 in picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
+    file.seek(24)  # of a PNG file, whose header has a fixed place
+    return picture.format == "PNG" and file.read(1) == b"\x10"
+
+
+def _check_deflate(picture: Image.Image, file: BinaryIO) -> None:
+    """Decompress a TIFF file's strips or tiles to their ends, where their checksums are; libtiff stops short of them."""
+    tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
+    if tags.get(TiffImagePlugin.COMPRESSION) not in (8, 32946):
+        return
+    starts = tags.get(TiffImagePlugin.STRIPOFFSETS) or tags[TiffImagePlugin.TILEOFFSETS]
+    sizes = tags.get(TiffImagePlugin.STRIPBYTECOUNTS) or tags[TiffImagePlugin.TILEBYTECOUNTS]
+    for start, size in zip(starts, sizes, strict=True):
+        file.seek(start)
+        unpacking = zlib.decompressobj()
+        unpacking.decompress(file.read(size))
+        if not unpacking.eof:
+            raise ValueError("a compressed strip has no end")
 
 
 def _levels(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width 3"]:

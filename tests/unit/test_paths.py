@@ -48,6 +48,7 @@ def test_variables_and_home_folders_are_replaced(text, found, monkeypatch):
         ("$NO_SUCH_LAB/nsd", r"uses \$NO_SUCH_LAB, and no environment variable of that name is set"),
         ("/a/${NO SUCH}/b", r"uses \$\{NO SUCH\}, and no"),
         ("$NESTED/b", r"uses \$NO_SUCH_LAB"),
+        ("$EMPTY/nsd", r"uses \$EMPTY, .* or it is empty"),
         ("~no_such_user/nsd", "begins with ~no_such_user, whose home folder is not known"),
         ("", "is empty"),
         (" ", "is empty"),
@@ -57,6 +58,7 @@ def test_variables_and_home_folders_are_replaced(text, found, monkeypatch):
 def test_what_cannot_be_replaced_is_named(text, words, monkeypatch):
     monkeypatch.delenv("NO_SUCH_LAB", raising=False)
     monkeypatch.setenv("NESTED", "/x/$NO_SUCH_LAB")
+    monkeypatch.setenv("EMPTY", "")
     with pytest.raises(ValueError, match=words):
         expand(text)
 

@@ -1,5 +1,6 @@
 """Laws of picture files: what is read has the pixels that were meant; all else is refused in a sentence that names the file."""
 
+import contextlib
 import io
 import os
 import socket
@@ -285,3 +286,29 @@ def test_few_bits_in_a_file_of_sixteen_are_refused(tmp_path, highest):
     else:
         with pytest.raises(RunError, match=rf"a\.png has 16 bits, but levels of 0 to {highest} only"):
             read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("bit", range(0, 8, 3))
+def test_damage_of_a_deflated_tiff_is_refused_or_gives_the_same_pixels(tmp_path, bit):
+    raw = np.random.default_rng(bit).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(raw).save(tmp_path / "whole.tif", compression="tiff_adobe_deflate")
+    content = (tmp_path / "whole.tif").read_bytes()
+    np.testing.assert_array_equal(read_picture(tmp_path / "whole.tif"), raw)
+    for place in range(8, len(content) - 200, 7):
+        changed = bytearray(content)
+        changed[place] ^= 1 << bit
+        (tmp_path / "a.tif").write_bytes(changed)
+        with contextlib.suppress(RunError):
+            np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), raw)
+
+
+def test_few_bits_in_colour_of_sixteen_are_refused(tmp_path):
+    content = png(np.full((12, 12, 3), 200, np.uint16), 2, 16)
+    with pytest.raises(RunError, match="has 16 bits, but its levels do not use them"):
+        read(tmp_path, content)
+
+
+def test_the_previews_of_a_cameras_file_are_left_out(tmp_path):
+    frames = [Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (200, 10)]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    assert np.abs(read_picture(tmp_path / "a.jpg").astype(int) - 200).max() <= 2

@@ -30,14 +30,16 @@ OUTLIER_DOUBTFUL, OUTLIER_HOPELESS = 100.0, 3000.0
 here."""
 OUTLIERS_DOUBTFUL = 0.001
 """Share of voxels with a beta beyond OUTLIER_DOUBTFUL."""
-EMPTY_USUAL, EMPTY_HOPELESS = 0.1, 0.5
-"""Share of voxels that are 0 in a trial, where usual trials have a smaller one."""
+EMPTY_HOPELESS = 0.3
+"""How much larger a trial's share of voxels that are 0 may be than another's, beside what chance allows."""
 TRIAL_HOPELESS = 100.0
 """Ratio between two trials of how far betas lie from the voxels' medians (mean over voxels)."""
 FEW_TRIALS = 10
 """Of fewer trials, more than half can lie close together by chance."""
 VOXELS_FOR_TRIALS = 8
 """Trials are compared over this many voxels that vary, or more."""
+BY_CHANCE = 1e-6
+"""Probability up to which something does not happen by chance."""
 VOXELS_OF_SAMPLE = 2000
 """Units of trials are compared over about this many voxels, which saves time."""
 
@@ -50,7 +52,7 @@ class SessionFacts(NamedTuple):
         std: (n_voxels,), likewise, ddof 1; 0 where a voxel does not vary.
         outlier: largest ratio, over voxels, of the furthest beta's distance from the median to the median distance.
         n_outliers: voxels in which it exceeds OUTLIER_DOUBTFUL.
-        sha256: of the betas.
+        sha256: of the betas, whatever the order of trials.
     """
 
     mean: Float[np.ndarray, " n_voxels"]
@@ -78,8 +80,12 @@ def describe(betas: Betas) -> SessionFacts:
         *column_statistics(betas),
         outlier=float(ratios.max(initial=1.0)),
         n_outliers=int(np.count_nonzero(ratios > OUTLIER_DOUBTFUL)),
-        sha256=hashlib.sha256(np.ascontiguousarray(betas).data).hexdigest(),
+        sha256=hashlib.sha256(b"".join(sorted(map(_digest, np.ascontiguousarray(betas))))).hexdigest(),
     )
+
+
+def _digest(trial: Float[np.ndarray, " n_voxels"]) -> bytes:
+    return hashlib.sha256(trial.data).digest()
 
 
 def outlier_ratios(betas: Betas) -> Float[np.ndarray, " n_voxels"]:
@@ -129,15 +135,17 @@ def check_session(
         voxel = int(np.argmax(outlier_ratios(betas)))
         trial = int(np.argmax(_distances(betas[:, voxel : voxel + 1])))
         raise RecordingError(
-            f"trial {trial}, counted from 0, is {betas[trial, voxel]:.3g} in a voxel whose median is "
-            f"{np.median(betas[:, voxel]):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
+            f"trial {trial}, counted from 0, is {betas[trial, voxel]:.3g} in voxel {voxel} of the analysed ones (C order), whose "
+            f"median is {np.median(betas[:, voxel]):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
             f"{OUTLIER_HOPELESS:g}: the file is damaged, or its model failed there"
         )
     if varying.shape[1] >= VOXELS_FOR_TRIALS:
         _check_units(varying)
     for session, other in earlier.items():
         if other.sha256 == facts.sha256:
-            raise RecordingError(f"its betas are those of session {session}: one of the two files is a copy")
+            raise RecordingError(
+                f"its betas are those of session {session}, perhaps in another order: one of them is a copy"
+            )
     _compare(facts, list(earlier.values()))
 
 
@@ -190,22 +198,26 @@ def _share_in_other_unit(facts: SessionFacts, others: Sequence[SessionFacts]) ->
 
 def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
     """Refuse trials without data, and equal betas of different stimuli."""
+    zeros = (varying == 0).mean(axis=1)
+    usual = float(np.median(zeros))
+    if usual ** varying.shape[1] > BY_CHANCE:  # sparse betas of few voxels: all may be 0, and two trials equal
+        return
     empty = np.flatnonzero((varying == varying[:, :1]).all(axis=1))
     if empty.size:
         raise RecordingError(
             f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is "
             f"{varying[empty[0], 0]:.3g}): they hold no data; leave the session out, or write the file again"
         )
-    zeros = (varying == 0).mean(axis=1)
-    lacking = np.flatnonzero(zeros > EMPTY_HOPELESS)
-    if lacking.size and np.median(zeros) < EMPTY_USUAL:
+    least, most = int(np.argmin(zeros)), int(np.argmax(zeros))
+    chance = 8 * np.sqrt(zeros[least] * (1 - zeros[least]) / varying.shape[1])
+    if zeros[most] - zeros[least] > EMPTY_HOPELESS + chance:
         raise RecordingError(
-            f"{lacking.size} trials are 0 in more than half of the voxels (trial {lacking[0]}, counted from 0, in "
-            f"{zeros[lacking[0]]:.0%}): they are incomplete; leave the session out, or write the file again"
+            f"betas of trial {most}, counted from 0, are 0 in {zeros[most]:.0%} of the voxels, those of trial {least} in "
+            f"{zeros[least]:.0%}: some trials are incomplete; leave the session out, or write the file again"
         )
     seen: dict[bytes, int] = {}
     for trial, row in enumerate(np.ascontiguousarray(varying)):
-        other = seen.setdefault(hashlib.sha256(row.data).digest(), trial)
+        other = seen.setdefault(_digest(row), trial)
         if stimulus_ids[other] != stimulus_ids[trial]:
             raise RecordingError(
                 f"trials {other} and {trial}, counted from 0, have equal betas in every voxel, but show different stimuli: one "

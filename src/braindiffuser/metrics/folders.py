@@ -139,7 +139,9 @@ def _pictures_of(folder: Path) -> dict[str, Path]:
         if path.suffix.strip().lower() in SUFFIXES and not path.name.startswith("."):
             earlier = found.setdefault(_compared(path.stem), path)
             if earlier != path:
-                raise RunError(f"{folder} holds {earlier.name} and {path.name}: keep one of them")
+                raise RunError(
+                    f"{folder} holds {earlier.name} and {path.name}, whose names are too much alike: rename one"
+                )
     if not found:
         raise RunError(
             f"{folder} itself holds no picture, which is known by its ending ({', '.join(sorted(SUFFIXES))}): name the folder "

@@ -96,6 +96,12 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
         ]
         values = np.concatenate(parts)
         drafts[group].fill(f"predictions/{group}", values.shape, values.__getitem__)
+        if drafts[group].is_constant(f"predictions/{group}"):
+            drafts[group].clear()
+            raise RunError(
+                f"predictions of {group} are the same for all test stimuli, so nothing was decoded: check the alphas of "
+                "regression, and that test responses differ"
+            )
         left.discard(group)
         done = group
     if done:

@@ -292,15 +292,14 @@ class Draft:
         return [number for number in range(n) if not self.holds(picture_name(kind, number))]
 
     def refuse_blank(self, kind: str, n: int) -> None:
-        """Raise RunError if pictures 0 … n − 1, two or more, are all of one and the same flat colour; they are deleted."""
-        paths = [self.folder / picture_name(kind, number) for number in range(n)]
-        colour = images.load_png(paths[:1])[..., :1, :1] if n > 1 else np.empty(0)
-        if n > 1 and all((images.load_png([path]) == colour).all() for path in paths):
+        """Raise RunError if more than half of pictures 0 … n − 1, two or more, are of one flat colour each; all are deleted."""
+        pictures = (images.load_png([self.folder / picture_name(kind, number)]) for number in range(n))
+        n_flat = sum(bool((picture == picture[..., :1, :1]).all()) for picture in pictures)
+        if 2 * n_flat > n > 1:
             self.clear()  # otherwise they would count as drawn, whatever is mended
-            levels = tuple(images.to_uint8(colour).ravel().tolist())
             raise RunError(
-                f"all {n} pictures {kind} are of one flat colour, red, green and blue {levels}: check the checkpoints of the "
-                "generator and the features that it draws from"
+                f"{n_flat} of {n} pictures {kind} are of one flat colour each: check the checkpoints of the generator and the "
+                "features that it draws from"
             )
 
     def write_image(self, name: str, image: Image.Image) -> None:

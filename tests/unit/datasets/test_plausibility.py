@@ -189,7 +189,7 @@ def test_a_single_beta_in_a_voxel_without_data_is_refused_too():
     betas = recorded()
     betas[1][:, 5] = 0
     betas[1][17, 5] = 1e30
-    refuse(betas, r"trial 17, counted from 0, is 1e\+30 in a voxel whose median is 0")
+    refuse(betas, r"trial 17, counted from 0, is 1e\+30 in voxel 5 of the analysed ones .C order., whose median is 0")
 
 
 @NORMALISATIONS
@@ -212,8 +212,8 @@ def test_a_session_of_which_most_was_never_written_is_refused():
 @pytest.mark.parametrize("n_trials", [N_TRIALS, 2])
 def test_a_copy_of_another_session_is_refused(n_trials):
     betas = recorded(n_trials=n_trials)
-    betas[3] = betas[1].copy()
-    refuse(betas, "its betas are those of session 1", "training")
+    betas[3] = betas[1][::-1].copy()
+    refuse(betas, "its betas are those of session 1, perhaps in another order", "training")
 
 
 def test_equal_betas_of_different_stimuli_are_refused_and_of_one_stimulus_are_not():
@@ -298,14 +298,23 @@ def test_an_incomplete_session_is_refused_wherever_it_stands(session):
     refuse(betas, "do not vary in it: the file is incomplete")
 
 
-@pytest.mark.parametrize(("share", "refused"), [(0.4, False), (0.6, True), (0.9, True)])
-def test_trials_that_are_incomplete_are_refused(share, refused):
-    betas = recorded()
-    betas[1][25:, : round(share * N_VOXELS)] = 0
+@pytest.mark.parametrize("n_trials", [1, 15, 39])
+@pytest.mark.parametrize(("share", "refused"), [(0.25, False), (0.4, True), (0.9, True)])
+def test_trials_that_are_incomplete_are_refused(share, refused, n_trials):
+    betas = {session: np.tile(own, 3) for session, own in recorded().items()}
+    for own in betas.values():
+        own += np.random.default_rng(1).normal(size=own.shape).astype(np.float32)
+    betas[1][N_TRIALS - n_trials :, : round(share * 3 * N_VOXELS)] = 0
     if refused:
-        refuse(betas, r"15 trials are 0 in more than half of the voxels \(trial 25")
+        refuse(betas, r"are 0 in (40|90)% of the voxels, those of trial \d+ in 0%: some trials are incomplete")
     else:
         accumulate(betas)
+
+
+@pytest.mark.parametrize("n_voxels", [8, 20, 60])
+def test_counts_of_few_voxels_pass(n_voxels):
+    rng = np.random.default_rng(4)
+    accumulate({1: rng.poisson(0.3, (N_TRIALS, n_voxels)).astype(np.float32)})
 
 
 def test_sparse_betas_are_not_incomplete():

@@ -116,7 +116,7 @@ def test_names_that_nearly_match_are_pairs(ours, theirs, tmp_path):
 def test_names_that_nearly_match_within_a_folder_are_refused(names, folders, tmp_path):
     other = write(tmp_path / "other", compose_scenes(2, seed=1)[0], names)
     for pair in ((folders[0], other), (other, folders[0])):
-        with pytest.raises(RunError, match=r"other holds .*\.png and .*\.png: keep one of them"):
+        with pytest.raises(RunError, match=r"other holds .*\.png and .*\.png, whose names .*: rename one"):
             match_names(*pair)
 
 
@@ -172,7 +172,7 @@ def test_a_missing_folder_is_named(folders, tmp_path):
 def test_two_pictures_of_one_name_are_refused(folders):
     seen, made = folders
     Image.open(made / "0000.png").save(made / "0000.jpg")
-    with pytest.raises(RunError, match=r"holds 0000\.jpg and 0000\.png: keep one"):
+    with pytest.raises(RunError, match=r"holds 0000\.jpg and 0000\.png, whose names are too much alike: rename one"):
         match_names(seen, made)
 
 
