@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
 from braindiffuser.images import SMALLEST_SIDE, PictureSource, batch_slices, open_pictures
@@ -91,15 +92,15 @@ def _remarks(seen: Path, made: Path, pictures: PictureSource) -> list[str]:
     Raises:
         RunError: if all are of one flat colour.
     """
-    first = pictures[:1]
-    blocks = (pictures[rows] for rows in batch_slices(len(pictures)))
-    if all((block == first).all() for block in blocks):
-        if (first == first[..., :1, :1]).all():
-            raise RunError(
-                f"all pictures of {made} are of one flat colour, so there is nothing to score: draw them again"
-            )
-        return [f"all pictures of {made} are the same picture"]
-    return [f"{seen} and {made} are the same folder"] if seen.samefile(made) else []
+    first: Pictures | None = None
+    for rows in batch_slices(len(pictures)):
+        block = pictures[rows]
+        first = block[:1] if first is None else first
+        if (block != first).any():
+            return [f"{seen} and {made} are the same folder"] if seen.samefile(made) else []
+    if first is not None and (first == first[..., :1, :1]).all():
+        raise RunError(f"all pictures of {made} are of one flat colour, so there is nothing to score: draw them again")
+    return [f"all pictures of {made} are the same picture"]
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
