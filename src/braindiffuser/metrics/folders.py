@@ -65,8 +65,11 @@ def evaluate_folders(
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
     pairs, unmatched = match_names(seen, made)
     opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
+    sizes = {folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}
+    _check_sizes(sizes, seen, whole)
     remarks = _remarks(seen, made, opened[made])
-    _check_sizes({folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}, seen, whole)
+    if sizes[seen] != sizes[made]:
+        remarks.append(f"pictures of {made} are resized from {sizes[made][0]} to {sizes[seen][0]} pixels")
     with needing_memory(device, lambda: "evaluate"):
         networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
         kept = whole.without(missing)

@@ -199,7 +199,7 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
 
 @pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 5)])
 def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
-    """The rest is read before anything is computed, for its size, once to see that they differ, and twice for scores; all scores are the same."""
+    """The rest is read before anything is computed, for sizes and differences, and twice for scores; scores are the same."""
     expected, reads = evaluate_folders(*folders, profile, tmp_path, n_resamples=50), Counter()
 
     def read(path):
@@ -285,6 +285,15 @@ def test_reconstructions_that_are_one_picture_or_the_stimuli_are_said(folders):
         path.write_bytes(first.read_bytes())
     scores = evaluate_folders(seen, made, "pixels", n_resamples=20)
     assert scores["remarks"] == [f"all pictures of {made} are the same picture"]
+
+
+def test_resizing_is_said(folders):
+    seen, made = folders
+    for path in made.iterdir():
+        with Image.open(path) as picture:
+            picture.resize((32, 32)).save(path)
+    (remark,) = evaluate_folders(seen, made, "pixels", n_resamples=20)["remarks"]
+    assert remark == f"pictures of {made} are resized from 32 to 64 pixels"
 
 
 def test_a_folder_without_pictures_says_which_endings_count(folders, tmp_path):
