@@ -102,7 +102,7 @@ def test_a_file_that_another_program_locks_is_not_to_be_downloaded_again(path):
     with write(path).open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(
-            RecordingError, match=r"stimuli\.hdf5 cannot be read or written: another program holds it open"
+            RecordingError, match=r"stimuli\.hdf5 cannot be read or written: another program holds it locked"
         ):
             StimulusPictures.open(path)
 

@@ -297,5 +297,5 @@ def test_a_score_outside_the_bounds_of_its_metric_is_told(seen, monkeypatch, wro
 def test_bounds_that_no_file_can_hold_are_told_before_anything_is_computed(monkeypatch, bounds, chance):
     monkeypatch.setattr(Brightness, "bounds", bounds)
     monkeypatch.setattr(Brightness, "chance", chance)
-    with pytest.raises(ValueError, match=r"metric brightness .* has bounds .*: give finite numbers, and the smaller"):
+    with pytest.raises(ValueError, match=r"metric brightness .* has bounds .*: give finite numbers, the smaller"):
         Profile(name="one", metrics={"brightness": Brightness()})
