@@ -50,7 +50,7 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
         read_tokenizer(folder / "tokenizer.json", text)
         _check_preprocessing(folder)
         return {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
 
 
@@ -62,7 +62,8 @@ def _check_preprocessing(folder: Path) -> None:
     stated = read_json(path) if path.exists() else {}
     for name, ours in {"image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}.items():
         theirs = stated.get(name, ours)
-        if not isinstance(theirs, list | tuple) or not np.allclose(np.array(theirs, np.float64), ours, atol=1e-4):
+        are_numbers = isinstance(theirs, list | tuple) and [type(x) for x in theirs] == [float] * 3
+        if not are_numbers or not np.allclose(theirs, ours, atol=1e-4):
             raise ValueError(
                 f"{path} says {name} {theirs}, but pictures are normalised with {list(ours)}: only CLIP models that take "
                 "these are supported"
