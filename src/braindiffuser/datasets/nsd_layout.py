@@ -40,6 +40,7 @@ STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
 SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
 """Extra files of a simulated recording."""
+_SESSION = re.compile(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)")
 BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
 SPACE = "func1pt8mm"
 
@@ -115,19 +116,20 @@ def open_nsd(
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
-        remarks=_remarks(chosen, n_planned) if sessions is None else (),
+        remarks=_remarks(folder, chosen, n_planned) if sessions is None else (),
     )
 
 
-def _remarks(recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
-    """Tell of sessions that are not on disk though later ones are."""
-    gaps = set(range(1, recorded[-1])) - set(recorded)
-    if not gaps:
-        return ()
-    which = f"session {ranges(gaps)}" if len(gaps) == 1 else f"sessions {ranges(gaps)}"
-    return (
-        f"No betas of {which} of {n_planned} are there, though of later ones: download them, unless this is intended.",
-    )
+def _remarks(folder: Path, recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
+    """Tell of sessions that are not on disk though later ones are, and of files that are not read."""
+    gaps, said = set(range(1, recorded[-1])) - set(recorded), []
+    if gaps:
+        which = f"{'session' if len(gaps) == 1 else 'sessions'} {ranges(gaps)} of {n_planned}"
+        said.append(f"No betas of {which} are there, though of later ones: download them, unless this is intended.")
+    others = sorted(path.name for path in folder.glob("betas_session*") if not _SESSION.fullmatch(path.name))
+    if others:
+        said.append(f"Not read: {', '.join(others[:6])}{' …' if len(others) > 6 else ''}.")
+    return tuple(said)
 
 
 def list_files(
@@ -341,7 +343,7 @@ def _mask_path(roi: Path, mask: str | Path) -> Path:
 
 def _sessions_on_disk(folder: Path) -> set[int]:
     paths = folder.iterdir() if folder.is_dir() else ()
-    found = (re.fullmatch(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)", path.name) for path in paths)
+    found = (_SESSION.fullmatch(path.name) for path in paths)
     return {number for match in found if match and _find_betas(folder, number := int(match[1]))}
 
 

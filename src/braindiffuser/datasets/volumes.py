@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ FRACTION = 1e-3
 """How far a label may lie from a whole number, as rounding of a stored number."""
 HALF_VOXEL = 0.5
 """Largest shift of one grid against another, in voxels; a larger one selects other voxels."""
+PADDING = 4096
+"""Zeros that may follow the data of a NIfTI file, in bytes."""
 _GZIP_LIMIT = 1040
 """Gzip makes nothing smaller by more than this factor."""
 
@@ -30,7 +33,7 @@ class NiftiFile:
     """An open NIfTI file.
 
     Attributes:
-        shape: of its array, (x, y, z) or (x, y, z, trial).
+        shape: of its array, (x, y, z) or (x, y, z, trial); further axes of length 1 are left out.
         affine: voxel coordinates to millimetres; None if the file does not say how it is oriented.
         data: values, read when a slice is taken; slices of a compressed file must be taken in ascending order.
     """
@@ -62,12 +65,21 @@ def open_nifti(path: Path, header_only: bool = False) -> Iterator[NiftiFile]:
             raise ValueError(f"its header tells of {end:,} bytes, more than it can hold")
         layout = image.shape, stored.dtype, stored.offset, stored.slope, stored.inter
         with gzip.open(path) if packed else path.open("rb") as stream:
-            yield NiftiFile(tuple(image.shape), _affine(image), ArrayProxy(stream, layout, mmap=False))
-            rest = end - stream.tell()
-            while not header_only and (block := stream.read(1 << 20)):
-                rest -= len(block)
-            if rest < 0:
-                raise ValueError(f"it holds {-rest:,} bytes more than its header tells of")
+            shape = *image.shape[:3], *(side for side in image.shape[3:] if side > 1)
+            yield NiftiFile(shape, _affine(image), ArrayProxy(stream, layout, mmap=False).reshape(shape))
+            if not header_only:
+                _read_to_end(stream, end)
+
+
+def _read_to_end(stream: io.BufferedIOBase, end: int) -> None:
+    """Read what is left of a file whose header tells of `end` bytes; a few zeros may follow."""
+    place, longer = stream.tell(), 0
+    while block := stream.read(1 << 20):
+        place += len(block)
+        beyond = block[max(0, len(block) - max(0, place - end)) :]
+        longer += len(beyond) if beyond.strip(b"\0") else 0
+    if longer or place - end > PADDING:
+        raise ValueError(f"it holds {place - end:,} bytes more than its header tells of")
 
 
 def _affine(image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"] | None:
@@ -101,8 +113,6 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
         raise RecordingError(f"{path} is missing; download it, or name another mask or ROI")
     with open_nifti(path) as file:
         values = np.asanyarray(file.data)
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
     if values.ndim != 3:
         raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
     known = np.where(np.isnan(values), -1.0, values)

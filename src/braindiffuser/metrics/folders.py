@@ -119,6 +119,7 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
             than half of those in the smaller folder.
     """
     files = {folder: _pictures_of(folder) for folder in (seen, made)}
+    _refuse_shifted(files)
     shared = files[seen].keys() & files[made].keys()
     alone = {
         folder: sorted(path.stem for key, path in found.items() if key not in shared) for folder, found in files.items()
@@ -133,6 +134,24 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
         )
     pairs = {files[seen][key].stem: {folder: found[key] for folder, found in files.items()} for key in shared}
     return dict(sorted(pairs.items())), {str(folder): names for folder, names in alone.items()}
+
+
+def _refuse_shifted(files: Mapping[Path, Mapping[str, Path]]) -> None:
+    """Raise RunError if names are consecutive numbers in both folders, but begin with different ones."""
+    numbers = {
+        folder: sorted(int(digits[0]) for name in found if (digits := re.findall(r"\d+", name)))
+        for folder, found in files.items()
+    }
+    if len(numbers) < 2:  # one folder given twice
+        return
+    (one, first), (other, second) = numbers.items()
+    whole = all(len(found) == len(files[folder]) > 0 for folder, found in numbers.items())
+    consecutive = all(found == list(range(found[0], found[0] + len(found))) for found in numbers.values() if found)
+    if whole and consecutive and len(first) == len(second) and first[0] != second[0]:
+        raise RunError(
+            f"names of {one} are numbers from {first[0]}, those of {other} from {second[0]}, so pairs would be shifted: give "
+            "each pair the same number"
+        )
 
 
 def _pictures_of(folder: Path) -> dict[str, Path]:

@@ -8,8 +8,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from braindiffuser.errors import reason
 from braindiffuser.networks.checkpoint_folders import read_config_of
+from braindiffuser.plain_data import read_json
 
 TOGETHER = "name checkpoints that were trained together"
 
@@ -45,9 +48,26 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
         width = _count(content, "projection_dim", 512)
         patches = _count(vision, "image_size", 224) // _count(vision, "patch_size", 32)
         read_tokenizer(folder / "tokenizer.json", text)
+        _check_preprocessing(folder)
         return {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
     except (OSError, ValueError) as error:
         raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
+
+
+def _check_preprocessing(folder: Path) -> None:
+    """Check that pictures are normalised as OpenAI's CLIP takes them, where a file beside the checkpoint says how."""
+    from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD
+
+    path = folder / "preprocessor_config.json"
+    stated = read_json(path) if path.exists() else {}
+    for name, ours in {"image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}.items():
+        theirs = stated.get(name, ours)
+        are_numbers = isinstance(theirs, list | tuple) and [type(x) for x in theirs] == [float] * 3
+        if not are_numbers or not np.allclose(theirs, ours, atol=1e-4):
+            raise ValueError(
+                f"{path} says {name} {theirs}, but pictures are normalised with {list(ours)}: only CLIP models that take "
+                "these are supported"
+            )
 
 
 def check_vdvae(folder: Path, entry: str) -> list[int]:

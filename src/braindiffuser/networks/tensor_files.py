@@ -16,6 +16,9 @@ from safetensors.torch import load_file
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 
+MOST_ZEROS = 0.3
+"""Share of zeros in the matrices of a network; layers that are still as they began are a few per cent."""
+
 Shapes: TypeAlias = Mapping[str, str]
 """Name of a tensor → its shape as text, then its dtype unless that is floating-point."""
 
@@ -116,18 +119,21 @@ def check_values(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch
     Raises:
         ValueError: naming the source and the first such tensor.
     """
-    constant: list[bool] = []
+    n_matrices = n_constant = n_values = n_zeros = 0
     for name, tensor in tensors.items():
         if tensor.is_floating_point():
             values = tensor.to(dtype)
             if not values.isfinite().all():
                 raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
             if values.numel() and sum(side > 1 for side in values.shape) > 1:
-                constant.append(bool((values == values.flatten()[0]).all()))
-    if 2 * sum(constant) > len(constant):
+                n_matrices += 1
+                n_constant += int((values == values.flatten()[0]).all())
+                n_values += values.numel()
+                n_zeros += int((values == 0).sum())
+    if 2 * n_constant > n_matrices or n_zeros > MOST_ZEROS * n_values:
         raise ValueError(
-            f"{source} was not written, or only in part: in {dtype}, {sum(constant)} of its {len(constant)} matrices hold the "
-            "same number throughout; download or save it again"
+            f"{source} was not written, or only in part: in {dtype}, {n_constant} of its {n_matrices} matrices hold the same "
+            f"number throughout, and {n_zeros / max(n_values, 1):.0%} of their numbers are 0; download or save it again"
         )
 
 

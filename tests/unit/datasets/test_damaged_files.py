@@ -192,3 +192,28 @@ def test_labels_that_are_whole_numbers_but_for_rounding_pass(tmp_path, noise):
     expected = LABELS.copy()
     expected[0, 0, 0] = -1
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("padding", "refused"), [(b"\0", False), (bytes(512), False), (bytes(5000), True), (b"\0" * 9 + b"x", True)]
+)
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_few_zeros_may_follow_the_data(folder, tmp_path, packed, padding, refused):
+    content = (folder / "plain.nii").read_bytes() + padding
+    path = tmp_path / ("betas.nii.gz" if packed else "betas.nii")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    if refused:
+        with pytest.raises(RecordingError, match="bytes more than its header tells of"):
+            read_betas(path, MASK)
+    else:
+        np.testing.assert_array_equal(read_betas(path, MASK), RIGHT)
+
+
+@pytest.mark.parametrize("axes", [(1,), (1, 1), ()])
+def test_axes_of_length_one_are_left_out(tmp_path, axes):
+    values = STORED.reshape(*SHAPE, *axes, N_TRIALS)
+    nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "betas.nii.gz")
+    assert inspect_betas(tmp_path / "betas.nii.gz").n_trials == N_TRIALS
+    np.testing.assert_array_equal(read_betas(tmp_path / "betas.nii.gz", MASK), RIGHT)
+    nib.save(nib.Nifti1Image(LABELS.reshape(*SHAPE, *axes), AFFINE), tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii.gz")[0], LABELS)

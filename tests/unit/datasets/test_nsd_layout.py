@@ -291,6 +291,12 @@ def test_a_session_missing_in_the_middle_is_said(damaged_tree):
     assert open_nsd(damaged_tree.root, 1).remarks == ()  # the last ones were not recorded yet
 
 
+@pytest.mark.parametrize("name", ["betas_session04.HDF5", "betas_session04.h5", "betas_session02.hdf5.part"])
+def test_files_that_are_not_read_are_said(damaged_tree, name):
+    (damaged_tree.betas_folder() / name).touch()
+    assert open_nsd(damaged_tree.root, 1).remarks == (f"Not read: {name}.",)
+
+
 def test_fewer_sessions_than_asked_for_are_said_with_what_to_write(damaged_tree):
     with pytest.raises(RecordingError, match="the design has 1 to 3"):
         open_nsd(damaged_tree.root, 1, sessions=37)

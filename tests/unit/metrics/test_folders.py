@@ -302,3 +302,22 @@ def test_a_folder_without_pictures_says_which_endings_count(folders, tmp_path):
     np.save(tmp_path / "arrays" / "0000.npy", np.zeros(3))
     with pytest.raises(RunError, match=r"arrays itself holds no picture, which is known by its ending \(.*\.png"):
         evaluate_folders(seen, tmp_path / "arrays", "pixels")
+
+
+@pytest.mark.parametrize(("first", "refused"), [(0, False), (1, True), (7, True)])
+def test_numbers_that_begin_elsewhere_are_not_paired_shifted(folders, tmp_path, first, refused):
+    """As where one program counts from 0 and the other from 1."""
+    seen, made = folders
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for number, path in enumerate(sorted(made.iterdir()), start=first):
+        (renamed / f"picture_{number}.png").write_bytes(path.read_bytes())
+    for path in sorted(seen.iterdir()):
+        path.rename(seen / f"picture_{path.name}")
+    if refused:
+        with pytest.raises(
+            RunError, match=rf"numbers from 0, those of .*renamed from {first}, so pairs would be shifted"
+        ):
+            evaluate_folders(seen, renamed, "pixels")
+    else:
+        evaluate_folders(seen, renamed, "pixels", n_resamples=20)

@@ -323,3 +323,22 @@ def test_a_file_of_which_a_part_was_never_written_is_told(tmp_path, name, share,
     rewrite(tmp_path / name, spoil)
     with pytest.raises(ValueError, match=r"model\.safetensors was not written, or only in part: .* of its .* matrices"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_whose_matrices_are_half_zero_is_told(tmp_path, name):
+    """As where the end of each, or of the file, was never written."""
+    config, build, load = NETWORKS[name]
+    torch.manual_seed(0)
+    save_network(tmp_path / name, build(config), config)
+    save_tokenizer(tmp_path / name)
+
+    def spoil(tensors):
+        for tensor in tensors.values():
+            if tensor.is_floating_point() and tensor.squeeze().ndim > 1:
+                flat = tensor.view(-1)
+                flat[len(flat) // 2 :] = 0
+
+    rewrite(tmp_path / name, spoil)
+    with pytest.raises(ValueError, match=r"was not written, or only in part: .* of their numbers are 0"):
+        load(tmp_path / name)

@@ -102,6 +102,29 @@ def test_configs_that_contradict_each_other_or_their_files_are_refused(tmp_path,
     assert "validation error" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("stated", "refused"),
+    [
+        ({"image_mean": [0.48145466, 0.4578275, 0.40821073]}, False),
+        ({"size": 224}, False),
+        ({"image_mean": [0.5, 0.5, 0.5]}, True),
+        ({"image_std": 0.5}, True),
+        ({"image_std": None}, True),
+    ],
+)
+def test_pictures_are_normalised_as_the_model_takes_them(tmp_path, stated, refused):
+    """Some CLIP models take other means than OpenAI's."""
+    folder = shutil.copytree(DEMO / "clip", tmp_path / "clip")
+    (folder / "preprocessor_config.json").write_text(json.dumps(stated))
+    if refused:
+        with pytest.raises(
+            ValueError, match=r"preprocessor_config\.json says image_(mean|std) .*, but pictures are normalised"
+        ):
+            check_clip(folder, "checkpoint")
+    else:
+        check_clip(folder, "checkpoint")
+
+
 def test_latents_of_another_vdvae_are_refused(tmp_path):
     experiment = with_config(tmp_path, "vdvae", {}, entries=("generator.vdvae",))
     check_configs(experiment)
