@@ -292,7 +292,14 @@ def test_a_score_outside_the_bounds_of_its_metric_is_told(seen, monkeypatch, wro
 
 @pytest.mark.parametrize(
     ("bounds", "chance"),
-    [((0.0, np.inf), None), ((1.0, 0.0), None), ((0.0, 1.0), np.nan), ((0.0,), None), ((2, 2), None), ((0.0, 1.0), 7.0)],
+    [
+        ((0.0, np.inf), None),
+        ((1.0, 0.0), None),
+        ((0.0, 1.0), np.nan),
+        ((0.0,), None),
+        ((2, 2), None),
+        ((0.0, 1.0), 7.0),
+    ],
 )
 def test_bounds_that_no_file_can_hold_are_told_before_anything_is_computed(monkeypatch, bounds, chance):
     monkeypatch.setattr(Brightness, "bounds", bounds)
