@@ -199,7 +199,7 @@ def _share_in_other_unit(facts: SessionFacts, others: Sequence[SessionFacts]) ->
 def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
     """Refuse trials without data, and equal betas of different stimuli."""
     zeros = (varying == 0).mean(axis=1)
-    usual = float(np.median(zeros))
+    usual = float(np.median(zeros[zeros < 1])) if (zeros < 1).any() else 0.0
     if usual ** varying.shape[1] > BY_CHANCE:  # sparse betas of few voxels: all may be 0, and two trials equal
         return
     empty = np.flatnonzero((varying == varying[:, :1]).all(axis=1))

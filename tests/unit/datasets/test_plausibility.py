@@ -162,10 +162,12 @@ def test_a_session_without_data_is_refused(normalisation, value):
 
 
 @NORMALISATIONS
-def test_trials_without_data_are_refused_with_their_number(normalisation):
+@pytest.mark.parametrize("n_trials", [1, 10, 20, 21, 38])
+def test_trials_without_data_are_refused_with_their_number(normalisation, n_trials):
     betas = recorded()
-    betas[3][30:] = 0
-    refuse(betas, r"10 trials have the same beta in every voxel \(trial 30", normalisation)
+    betas[3][N_TRIALS - n_trials :] = 0
+    words = rf"{n_trials} trials have the same beta in every voxel \(trial {N_TRIALS - n_trials}, counted"
+    refuse(betas, words, normalisation)
 
 
 @pytest.mark.parametrize("value", [1e30, -1e30, 3e38, 1e6])
