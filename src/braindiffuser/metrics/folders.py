@@ -90,7 +90,7 @@ def evaluate_folders(
 
 
 def _remarks(seen: Path, made: Path, pictures: PictureSource) -> list[str]:
-    """Tell of reconstructions that are all one picture, or the stimuli themselves.
+    """Tell of reconstructions that are all one picture, or of one folder given twice.
 
     Raises:
         RunError: if all are of one flat colour.
