@@ -281,7 +281,8 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
             said.append(f"Session {number} has {ratio:.2g} times the usual spread of betas: is it in the same unit?")
         elif differing > UNITS_DOUBTFUL:
             said.append(
-                f"In session {number}, {differing:.0%} of the voxels have {SPREAD_HOPELESS:g} times their usual spread, or a fraction like it."
+                f"In session {number}, {differing:.0%} of the voxels have {SPREAD_HOPELESS:g} times their usual spread, "
+                "or a fraction like it."
             )
         if away[number] > OFFSET_DOUBTFUL:
             said.append(
