@@ -53,7 +53,7 @@ def inspect_betas(path: Path) -> BetaShape:
             shape, affine = tuple(stored.shape)[::-1], None
     else:
         with open_nifti(path, header_only=True) as file:
-            shape, affine = file.shape, file.affine
+            shape, affine = _with_trials(file.shape), file.affine
             if file.data.dtype.kind == "u" and (file.data.slope, file.data.inter) == (1, 0):
                 raise RecordingError(f"{path}: betas are {file.data.dtype}, expected int16 or float32: write it again")
     if len(shape) != 4:
@@ -110,12 +110,18 @@ def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
 def _read_nifti(path: Path, voxel_mask: VoxelMask) -> Betas:
     """Read a few volumes at a time, forward only, so that nothing is decompressed twice."""
     with open_nifti(path) as file:
-        n_trials = file.shape[3]
+        *grid, n_trials = _with_trials(file.shape)
+        data = file.data.reshape((*grid, n_trials))
         betas = np.empty((n_trials, np.count_nonzero(voxel_mask)), np.float32)
         for start in range(0, n_trials, VOLUMES_PER_BLOCK):
-            volumes = np.asanyarray(file.data[..., start : start + VOLUMES_PER_BLOCK])
+            volumes = np.asanyarray(data[..., start : start + VOLUMES_PER_BLOCK])
             betas[start : start + VOLUMES_PER_BLOCK] = _to_percent(volumes[voxel_mask].T)
     return betas
+
+
+def _with_trials(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return (x, y, z, trial) of a NIfTI file; a single volume is one trial."""
+    return (*shape, 1) if len(shape) == 3 else shape
 
 
 def _to_percent(stored: Int[np.ndarray, "trials voxels"] | Float[np.ndarray, "trials voxels"]) -> Betas:

@@ -6,110 +6,45 @@ another unit, the same betas twice. What is only unusual is said on the page.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
 from braindiffuser.arrays import Betas
-from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics
+from braindiffuser.datasets.session_facts import (
+    FEW_TRIALS,
+    FEW_VOXELS,
+    OUTLIER_DOUBTFUL,
+    Distances,
+    SessionFacts,
+    digest,
+    distances_from_medians,
+    shares_of_zeros,
+)
 from braindiffuser.errors import RecordingError
 
 CONSTANT_DOUBTFUL, CONSTANT_HOPELESS = 0.02, 0.5
 """Share of voxels that do not vary in a session, of those that do in another."""
 SPREAD_DOUBTFUL, SPREAD_HOPELESS = 2.5, 30.0
-"""Ratio of a session's spread to the median of the sessions; percent signal change × 300 is a ratio of 300."""
+"""Ratio of a session's spread to that of the others; percent signal change × 300 is a ratio of 300."""
 UNITS_DOUBTFUL, UNITS_HOPELESS = 0.02, 0.2
 """Share of voxels whose standard deviation differs from that in the other sessions by more than SPREAD_HOPELESS."""
 OFFSET_DOUBTFUL, OFFSET_HOPELESS = 1.0, 30.0
 """Distance of a session's means from those of the other sessions, in standard deviations over trials (median over voxels)."""
-OUTLIER_DOUBTFUL, OUTLIER_HOPELESS = 100.0, 3000.0
-"""Furthest beta of a voxel from its median, over the median distance: 5 of 750 normal numbers, 67 or 2,000 standard deviations
-here."""
+OUTLIER_HOPELESS = 2000.0
+"""As OUTLIER_DOUBTFUL: 2,300 standard deviations of normal numbers."""
 OUTLIERS_DOUBTFUL = 0.001
 """Share of voxels with a beta beyond OUTLIER_DOUBTFUL."""
-EMPTY_HOPELESS = 0.3
+EMPTIED_DOUBTFUL, EMPTIED_HOPELESS = 0.02, 0.3
 """How much larger a trial's share of voxels that are 0 may be than another's, beside what chance allows."""
-TRIAL_HOPELESS = 100.0
-"""Ratio between two trials of how far betas lie from the voxels' medians (mean over voxels)."""
-FEW_TRIALS = 10
-"""Of fewer trials, more than half can lie close together by chance."""
-VOXELS_FOR_TRIALS = 8
-"""Trials are compared over this many voxels that vary, or more."""
+SIZES_DOUBTFUL, SIZES_HOPELESS = 10.0, 100.0
+"""How far betas of a trial lie from the voxels' medians: ratio to the median trial, or of that to this."""
+MOSTLY_TIED = 0.5
+"""Share of betas that equal their voxel's median, from which they are called sparse."""
 BY_CHANCE = 1e-6
-"""Probability up to which something does not happen by chance."""
-VOXELS_OF_SAMPLE = 2000
-"""Units of trials are compared over about this many voxels, which saves time."""
-
-
-class SessionFacts(NamedTuple):
-    """What is told of a session's betas.
-
-    Attributes:
-        mean: (n_voxels,), over trials, in the unit of the betas.
-        std: (n_voxels,), likewise, ddof 1; 0 where a voxel does not vary.
-        outlier: largest ratio, over voxels, of the furthest beta's distance from the median to the median distance.
-        n_outliers: voxels in which it exceeds OUTLIER_DOUBTFUL.
-        sha256: of the betas, whatever the order of trials.
-    """
-
-    mean: Float[np.ndarray, " n_voxels"]
-    std: Float[np.ndarray, " n_voxels"]
-    outlier: float
-    n_outliers: int
-    sha256: str
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over trials, median over the voxels that vary; 0 if none does."""
-        return float(np.median(self.std[self.std > 0])) if self.std.any() else 0.0
-
-    @property
-    def constant(self) -> Bool[np.ndarray, " n_voxels"]:
-        """True where a voxel does not vary."""
-        constant: Bool[np.ndarray, " n_voxels"] = self.std == 0
-        return constant
-
-
-def describe(betas: Betas) -> SessionFacts:
-    """Describe the betas of one session, (n_trials, n_voxels), of at least two trials."""
-    ratios = outlier_ratios(betas)
-    return SessionFacts(
-        *column_statistics(betas),
-        outlier=float(ratios.max(initial=1.0)),
-        n_outliers=int(np.count_nonzero(ratios > OUTLIER_DOUBTFUL)),
-        sha256=hashlib.sha256(b"".join(sorted(map(_digest, np.ascontiguousarray(betas))))).hexdigest(),
-    )
-
-
-def _digest(trial: Float[np.ndarray, " n_voxels"]) -> bytes:
-    return hashlib.sha256(trial.data).digest()
-
-
-def outlier_ratios(betas: Betas) -> Float[np.ndarray, " n_voxels"]:
-    """max |x − m| / median |x − m| of every voxel, where m is its median.
-
-    Where the denominator is 0 (more than half of the betas are equal), or there are few trials, it is at least the median
-    over voxels. 0 where a voxel does not vary at all.
-    """
-    usual, furthest = np.empty(betas.shape[1]), np.empty(betas.shape[1])
-    for start in range(0, betas.shape[1], COLUMNS_PER_BLOCK):
-        columns = slice(start, start + COLUMNS_PER_BLOCK)
-        distance = _distances(betas[:, columns])
-        usual[columns], furthest[columns] = np.median(distance, axis=0), distance.max(axis=0)
-    typical = float(np.median(usual[usual > 0])) if usual.any() else float(np.median(furthest)) or 1.0
-    weak = (usual == 0) | (len(betas) < FEW_TRIALS)
-    return furthest / np.where(weak, np.maximum(usual, typical), usual)
-
-
-def _distances(betas: Betas) -> Float[np.ndarray, "n_trials n_voxels"]:
-    """|x − m| with m the median of each voxel."""
-    values = betas.astype(np.float64)
-    values -= np.median(values, axis=0)
-    distances: Float[np.ndarray, "n_trials n_voxels"] = np.abs(values, out=values)
-    return distances
+"""How often, at most, what cannot be happens by chance."""
 
 
 def check_session(
@@ -128,25 +63,32 @@ def check_session(
     """
     if facts.constant.all():
         raise RecordingError("no analysed voxel varies over its trials: the file is empty, or was never written")
-    varying = betas[:, ~facts.constant]
-    if varying.shape[1] >= VOXELS_FOR_TRIALS:
-        _check_trials(varying, stimulus_ids)
+    voxels = np.flatnonzero(~facts.constant)
+    varying = betas[:, voxels]
+    _check_empty(varying, facts)
+    _check_copies(varying, stimulus_ids)
     if facts.outlier > OUTLIER_HOPELESS:
-        voxel = int(np.argmax(outlier_ratios(betas)))
-        trial = int(np.argmax(_distances(betas[:, voxel : voxel + 1])))
+        column = int(np.argmax(Distances.of(varying).ratios()))
+        voxel, values = voxels[column], varying[:, column]
+        trial = int(np.argmax(distances_from_medians(values[:, None])))
         raise RecordingError(
-            f"trial {trial}, counted from 0, is {betas[trial, voxel]:.3g} in voxel {voxel} of the analysed ones (C order), whose "
-            f"median is {np.median(betas[:, voxel]):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
+            f"trial {trial}, counted from 0, is {values[trial]:.3g} in voxel {voxel} of the analysed ones (C order), whose "
+            f"median is {np.median(values):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
             f"{OUTLIER_HOPELESS:g}: the file is damaged, or its model failed there"
         )
-    if varying.shape[1] >= VOXELS_FOR_TRIALS:
-        _check_units(varying)
+    if facts.sizes > SIZES_HOPELESS:
+        size = Distances.of(varying).of_trials
+        low, high = int(np.argmin(size)), int(np.argmax(size))
+        raise RecordingError(
+            f"betas of trial {high}, counted from 0, lie {size[high] / size[low]:.3g} times as far from the voxels' medians as "
+            f"those of trial {low}, expected less than {SIZES_HOPELESS:g} times: some trials are in another unit"
+        )
     for session, other in earlier.items():
-        if other.sha256 == facts.sha256:
+        if other.sha256 == facts.sha256 and (voxels.size >= FEW_VOXELS or facts.tied <= 1 / len(betas)):
             raise RecordingError(
                 f"its betas are those of session {session}, perhaps in another order: one of them is a copy"
             )
-    _compare(facts, list(earlier.values()))
+    _check_beside(facts, list(earlier.values()))
 
 
 def check_sessions(sessions: Mapping[int, SessionFacts]) -> None:
@@ -157,143 +99,165 @@ def check_sessions(sessions: Mapping[int, SessionFacts]) -> None:
     """
     for number, facts in sessions.items():
         try:
-            _compare(facts, list(sessions.values()))
+            _check_beside(facts, [other for key, other in sessions.items() if key != number])
         except RecordingError as error:
             raise RecordingError(f"session {number}: {error}") from error
 
 
-def _compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
-    """Refuse a session that is in another unit than others, or lacks most of their voxels."""
-    if not others:
-        return
-    usual = float(np.median([other.spread for other in others]))
-    ratio, differing = max(facts.spread / usual, usual / facts.spread), _share_in_other_unit(facts, others)
-    if ratio > SPREAD_HOPELESS or differing > UNITS_HOPELESS:
-        raise RecordingError(
-            f"its betas have a standard deviation of {facts.spread:.3g} (median over voxels), those of other sessions "
-            f"{usual:.3g}, and {differing:.0%} of the voxels differ by more than {SPREAD_HOPELESS:g} times: it or they are not "
-            "in the same unit (whole numbers are percent signal change × 300, fractional ones percent signal change), so convert "
-            "the one that is wrong"
-        )
-    offset = _offset(facts, others)
-    if offset > OFFSET_HOPELESS:
-        raise RecordingError(
-            f"its betas lie {offset:.0f} standard deviations away from those of other sessions (median over voxels), expected "
-            f"less than {OFFSET_HOPELESS:g}: something was added to it or to them"
-        )
-    lost = _lost(facts.constant, [other.constant for other in others])
-    if lost > CONSTANT_HOPELESS:
-        raise RecordingError(
-            f"{lost:.0%} of the voxels that vary in other sessions do not vary in it: the file is incomplete"
-        )
-
-
-def _share_in_other_unit(facts: SessionFacts, others: Sequence[SessionFacts]) -> float:
-    """Share of voxels whose σ is SPREAD_HOPELESS times the median of the others' σ or a fraction of it, of those that vary."""
-    std = np.median([other.std for other in others], axis=0)
-    varying = (std > 0) & (facts.std > 0)
-    ratio = facts.std[varying] / std[varying]
-    return float(((ratio > SPREAD_HOPELESS) | (ratio < 1 / SPREAD_HOPELESS)).mean()) if ratio.size else 0.0
-
-
-def _check_trials(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
-    """Refuse trials without data, and equal betas of different stimuli."""
-    zeros = (varying == 0).mean(axis=1)
-    usual = float(np.median(zeros[zeros < 1])) if (zeros < 1).any() else 0.0
-    if usual ** varying.shape[1] > BY_CHANCE:  # sparse betas of few voxels: all may be 0, and two trials equal
-        return
-    empty = np.flatnonzero((varying == varying[:, :1]).all(axis=1))
+def _check_empty(varying: Betas, facts: SessionFacts) -> None:
+    """Refuse trials without data in all voxels or in many."""
+    is_empty = (varying == varying[:, :1]).all(axis=1)
+    empty, others = np.flatnonzero(is_empty), varying[~is_empty]
     if empty.size:
-        raise RecordingError(
-            f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is "
-            f"{varying[empty[0], 0]:.3g}): they hold no data; leave the session out, or write the file again"
-        )
-    least, most = int(np.argmin(zeros)), int(np.argmax(zeros))
-    chance = 8 * np.sqrt(zeros[least] * (1 - zeros[least]) / varying.shape[1])
-    if zeros[most] - zeros[least] > EMPTY_HOPELESS + chance:
+        value = varying[empty[0], 0]
+        chance = np.prod((np.count_nonzero(others == value, axis=0) + 1) / (len(others) + 2))
+        if len(varying) * chance < BY_CHANCE:
+            raise RecordingError(
+                f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is {value:.3g}): they "
+                "hold no data; leave the session out, or write the file again"
+            )
+    zeros = shares_of_zeros(varying)
+    if zeros is not None and facts.emptied > EMPTIED_HOPELESS:
+        least, most = int(np.argmin(zeros)), int(np.argmax(zeros))
         raise RecordingError(
             f"betas of trial {most}, counted from 0, are 0 in {zeros[most]:.0%} of the voxels, those of trial {least} in "
             f"{zeros[least]:.0%}: some trials are incomplete; leave the session out, or write the file again"
         )
+
+
+def _check_copies(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) -> None:
+    """Refuse equal betas of different stimuli, unless chance makes trials equal."""
     seen: dict[bytes, int] = {}
+    copies = []
     for trial, row in enumerate(np.ascontiguousarray(varying)):
-        other = seen.setdefault(_digest(row), trial)
+        other = seen.setdefault(digest(row), trial)
         if stimulus_ids[other] != stimulus_ids[trial]:
-            raise RecordingError(
-                f"trials {other} and {trial}, counted from 0, have equal betas in every voxel, but show different stimuli: one "
-                "is a copy"
-            )
-
-
-def _check_units(varying: Betas) -> None:
-    """Refuse a session in which some trials are in another unit than others."""
-    step = max(1, varying.shape[1] // VOXELS_OF_SAMPLE)
-    size = _distances(varying[:, ::step]).mean(axis=1)
-    low, high = int(np.argmin(size)), int(np.argmax(size))
-    if len(size) >= FEW_TRIALS and 0 < TRIAL_HOPELESS * size[low] < size[high]:
+            copies.append((other, trial))
+    n_pairs = len(varying) * (len(varying) - 1) / 2
+    if copies and n_pairs * chance_of_equal_trials(varying[list(seen.values())]) < BY_CHANCE:
         raise RecordingError(
-            f"betas of trial {high}, counted from 0, lie {size[high] / size[low]:.3g} times as far from the voxels' medians as "
-            f"those of trial {low}, expected less than {TRIAL_HOPELESS:g} times: some trials are in another unit"
+            f"trials {copies[0][0]} and {copies[0][1]}, counted from 0, have equal betas in every voxel, but show different "
+            "stimuli: one is a copy"
         )
 
 
-def _lost(constant: Bool[np.ndarray, " n_voxels"], others: Sequence[Bool[np.ndarray, " n_voxels"]]) -> float:
-    """Share of voxels that are constant here, of those that vary in at least one other session."""
-    varying = ~np.logical_and.reduce(others)
-    return float(constant[varying].mean()) if varying.any() else 0.0
+def chance_of_equal_trials(betas: Betas) -> float:
+    """Π_v Σ_x p_v(x)², where p_v(x) is how often voxel v has the value x: how often two trials are equal in every voxel."""
+    counts = (np.unique(column, return_counts=True)[1] for column in betas.T)
+    return float(np.prod([((count / len(betas)) ** 2).sum() for count in counts]))
 
 
-def _offset(facts: SessionFacts, others: Sequence[SessionFacts]) -> float:
-    """|μ − median of the others' μ| / median of the others' σ, median over the voxels that vary; 0 if none does."""
-    std = np.median([other.std for other in others], axis=0)
+class Comparison(NamedTuple):
+    """A session beside others; two sessions differ from each other by the same.
+
+    Attributes:
+        spread: σ over that in the others, median over voxels.
+        differing: share of voxels in which that ratio is SPREAD_HOPELESS or more, or a fraction like it.
+        offset: |μ − that in the others| / σ, median over voxels.
+        lost: share of voxels that do not vary, of those that do in another.
+        few: whether too few trials were compared to doubt by them.
+    """
+
+    spread: float = 1.0
+    differing: float = 0.0
+    offset: float = 0.0
+    lost: float = 0.0
+    few: bool = False
+
+
+def compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> Comparison:
+    """Compare a session with others, which do not contain it.
+
+    μ and σ of the others are medians over sessions, with this one among them if there are two others or more; sessions of few
+    trials are left out where there are longer ones. Few trials, and sparse betas, tell nothing of single voxels; few trials of
+    few voxels tell nothing.
+    """
+    known = np.logical_or.reduce([~other.constant for other in others], initial=False)
+    lost = float(np.mean(facts.constant, where=known)) if np.any(known) else 0.0
+    others = [other for other in others if other.n_trials >= FEW_TRIALS] or others
+    everyone = [facts, *others]
+    among = others if len(others) == 1 else everyone
+    std, mean = (np.median([getattr(one, name) for one in among], axis=0) for name in ("std", "mean"))
     varying = (std > 0) & (facts.std > 0)
-    away = np.abs(facts.mean - np.median([other.mean for other in others], axis=0))[varying] / std[varying]
-    return float(np.median(away)) if away.size else 0.0
+    n_varying, few = np.count_nonzero(varying), min(one.n_trials for one in everyone) < FEW_TRIALS
+    if not n_varying or (few and n_varying < FEW_VOXELS):
+        return Comparison(lost=lost)
+    ratio = facts.std[varying] / std[varying]
+    scale = np.median([one.std for one in everyone], axis=0)[varying]
+    unsure = few or n_varying < FEW_VOXELS or max(one.tied for one in everyone) > MOSTLY_TIED
+    return Comparison(
+        spread=float(np.median(ratio)),
+        differing=0.0 if unsure else float(((ratio > SPREAD_HOPELESS) | (ratio < 1 / SPREAD_HOPELESS)).mean()),
+        offset=float(np.median(np.abs(facts.mean - mean)[varying] / scale)),
+        lost=lost,
+        few=few,
+    )
 
 
-def offsets(sessions: Mapping[int, SessionFacts]) -> dict[int, float]:
-    """Return how far each session's means lie from the median of all sessions, in standard deviations."""
-    return {number: _offset(facts, list(sessions.values())) for number, facts in sessions.items()}
-
-
-def shares_lost(sessions: Mapping[int, SessionFacts]) -> dict[int, float]:
-    """Return, for each session, the share of voxels that do not vary in it, of those that do in another."""
+def compare_sessions(sessions: Mapping[int, SessionFacts]) -> dict[int, Comparison]:
+    """Compare each session with the others."""
     return {
-        number: _lost(facts.constant, [other.constant for other in sessions.values()])
+        number: compare(facts, [other for key, other in sessions.items() if key != number])
         for number, facts in sessions.items()
     }
+
+
+def _check_beside(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
+    """Refuse a session that is in another unit than others, or lacks most of their voxels."""
+    found = compare(facts, others)
+    if max(found.spread, 1 / found.spread) > SPREAD_HOPELESS:
+        raise RecordingError(
+            f"its betas vary {found.spread:.3g} times as much as those of other sessions (median over voxels; their standard "
+            f"deviation is {facts.spread:.3g}): it or they are not in the same unit (whole numbers are percent signal change × "
+            "300, fractional ones percent signal change), so convert the one that is wrong"
+        )
+    if found.differing > UNITS_HOPELESS:
+        raise RecordingError(
+            f"in {found.differing:.0%} of the voxels, the standard deviation of its betas is more than {SPREAD_HOPELESS:g} times "
+            "that in other sessions, or less than a fraction like it: part of it or of them is damaged, or in another unit"
+        )
+    if found.offset > OFFSET_HOPELESS:
+        raise RecordingError(
+            f"its betas lie {found.offset:.0f} standard deviations away from those of other sessions (median over voxels), "
+            f"expected less than {OFFSET_HOPELESS:g}: something was added to it or to them"
+        )
+    if found.lost > CONSTANT_HOPELESS and facts.n_trials >= FEW_TRIALS and facts.tied < MOSTLY_TIED:
+        raise RecordingError(
+            f"{found.lost:.0%} of the voxels that vary in other sessions do not vary in it: the file is incomplete"
+        )
 
 
 def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
     """List what is unusual in the sessions of a recording, one sentence each."""
     if not sessions:
         return []
-    usual, said = float(np.median([facts.spread for facts in sessions.values()])), []
+    said = []
     empty = np.logical_and.reduce([facts.constant for facts in sessions.values()]).mean()
     if empty > CONSTANT_DOUBTFUL:
         said.append(
             f"{empty:.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
         )
-    away, lost = offsets(sessions), shares_lost(sessions)
+    last = list(sessions)[-1]
+    others = f"session {last}" if len(sessions) == 2 else "the other sessions"
+    for number, found in compare_sessions(sessions).items():
+        is_said = len(sessions) == 2 and number == last  # of two sessions, each differs from the other by the same
+        if not (is_said or found.few):
+            said += _doubts_beside(number, found, others)
+        if found.lost > CONSTANT_DOUBTFUL:
+            said.append(
+                f"In session {number}, {found.lost:.0%} of the voxels do not vary, though they do in other sessions."
+            )
     for number, facts in sessions.items():
-        ratio, differing = facts.spread / usual, _share_in_other_unit(facts, list(sessions.values()))
-        if not 1 / SPREAD_DOUBTFUL <= ratio <= SPREAD_DOUBTFUL:
-            said.append(f"Session {number} has {ratio:.2g} times the usual spread of betas: is it in the same unit?")
-        elif differing > UNITS_DOUBTFUL:
+        if facts.emptied > EMPTIED_DOUBTFUL:
             said.append(
-                f"In session {number}, {differing:.0%} of the voxels have {SPREAD_HOPELESS:g} times their usual spread, "
-                "or a fraction like it."
+                f"Some trials of session {number} are 0 in {facts.emptied:.0%} more of the voxels than others: are they complete?"
             )
-        if away[number] > OFFSET_DOUBTFUL:
+        if facts.sizes > SIZES_DOUBTFUL:
             said.append(
-                f"Betas of session {number} lie {away[number]:.1f} standard deviations away from those of the other sessions "
-                "(median over voxels); responses.normalisation: session takes that out."
+                f"Some trials of session {number} vary {facts.sizes:.2g} times as much as most, or as little: are they in the "
+                "same unit?"
             )
-        if lost[number] > CONSTANT_DOUBTFUL:
-            said.append(
-                f"In session {number}, {lost[number]:.0%} of the voxels do not vary, though they do in other sessions."
-            )
-    far = {k: facts for k, facts in sessions.items() if facts.n_outliers > OUTLIERS_DOUBTFUL * len(facts.std)}
+    far = {number: facts for number, facts in sessions.items() if facts.n_outliers > OUTLIERS_DOUBTFUL * len(facts.std)}
     if far:
         listed = ", ".join(f"{number} ({facts.n_outliers} voxels)" for number, facts in far.items())
         said.append(
@@ -302,19 +266,20 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
     return said
 
 
-def as_arrays(sessions: Mapping[int, SessionFacts]) -> dict[str, np.ndarray]:
-    """Return facts as arrays, one row per session in their order, to be stored."""
-    rows = list(sessions.values())
-    return {f"facts_{name}": np.array([getattr(facts, name) for facts in rows]) for name in SessionFacts._fields} | {
-        "facts_sessions": np.array(list(sessions), dtype=np.int64)
-    }
-
-
-def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[int, SessionFacts]:
-    """Return what `as_arrays` was given."""
-    columns = (arrays[f"facts_{name}"] for name in SessionFacts._fields)
-    rows = (
-        SessionFacts(mean, std, float(outlier), int(n_outliers), str(sha256))
-        for mean, std, outlier, n_outliers, sha256 in zip(*columns, strict=True)
-    )
-    return dict(zip(arrays["facts_sessions"].tolist(), rows, strict=True))
+def _doubts_beside(number: int, found: Comparison, others: str) -> list[str]:
+    said = []
+    if not 1 / SPREAD_DOUBTFUL <= found.spread <= SPREAD_DOUBTFUL:
+        said.append(
+            f"Betas of session {number} vary {found.spread:.2g} times as much as in {others}: is the unit the same?"
+        )
+    elif found.differing > UNITS_DOUBTFUL:
+        said.append(
+            f"In session {number}, {found.differing:.0%} of the voxels vary {SPREAD_HOPELESS:g} times as much as in {others}, or "
+            "as little."
+        )
+    if found.offset > OFFSET_DOUBTFUL:
+        said.append(
+            f"Betas of session {number} lie {found.offset:.1f} standard deviations away from those of {others} (median over "
+            "voxels); responses.normalisation: session takes that out."
+        )
+    return said

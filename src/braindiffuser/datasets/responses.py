@@ -13,15 +13,9 @@ from jaxtyping import Float, Float32, Int
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.noise_ceiling import CeilingEstimate, NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
-from braindiffuser.datasets.plausibility import (
-    SessionFacts,
-    as_arrays,
-    check_session,
-    check_sessions,
-    describe,
-    from_arrays,
-)
+from braindiffuser.datasets.plausibility import check_session, check_sessions
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.session_facts import SessionFacts, as_arrays, describe, from_arrays
 from braindiffuser.datasets.splits import Split, check_split, stimuli_of
 from braindiffuser.errors import RecordingError, RunError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def evaluate_folders(
     opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
     sizes = {folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}
     _check_sizes(sizes, seen, whole)
-    remarks = _remarks(seen, made, opened[made])
+    remarks = _remarks(opened)
     if sizes[seen] != sizes[made]:
         remarks.append(f"pictures of {made} are resized from {sizes[made][0]} to {sizes[seen][0]} pixels")
     with needing_memory(device, lambda: "evaluate"):
@@ -89,21 +89,33 @@ def evaluate_folders(
     }
 
 
-def _remarks(seen: Path, made: Path, pictures: PictureSource) -> list[str]:
-    """Tell of reconstructions that are all one picture, or of one folder given twice.
+def _remarks(opened: Mapping[Path, PictureSource]) -> list[str]:
+    """Tell of reconstructions that are all one picture, or equal to what was seen.
+
+    Args:
+        opened: the folder of what was seen and its pictures, then that of reconstructions, unless they are one folder.
 
     Raises:
         RunError: if all are of one flat colour.
     """
+    seen, made = next(iter(opened)), list(opened)[-1]
     first: Pictures | None = None
-    for rows in batch_slices(len(pictures)):
-        block = pictures[rows]
+    are_one, are_equal = True, True
+    for rows in batch_slices(len(opened[made])):
+        block = opened[made][rows]
         first = block[:1] if first is None else first
-        if (block != first).any():
-            return [f"{seen} and {made} are the same folder"] if seen.samefile(made) else []
-    if first is not None and (first == first[..., :1, :1]).all():
+        are_one = are_one and not (block != first).any()
+        are_equal = are_equal and np.array_equal(block, opened[seen][rows])
+        if not (are_one or are_equal):
+            return []
+    if are_one and first is not None and (first == first[..., :1, :1]).all():
         raise RunError(f"all pictures of {made} are of one flat colour, so there is nothing to score: draw them again")
-    return [f"all pictures of {made} are the same picture"]
+    said = [f"all pictures of {made} are the same picture"] if are_one else []
+    if seen.samefile(made):
+        said.append(f"{seen} and {made} are the same folder")
+    elif are_equal:
+        said.append(f"all pictures of {made} are equal to those of {seen}: is one a copy of the other?")
+    return said
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
@@ -137,21 +149,24 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
 
 
 def _refuse_shifted(files: Mapping[Path, Mapping[str, Path]]) -> None:
-    """Raise RunError if names are consecutive numbers in both folders, but begin with different ones."""
-    numbers = {
-        folder: sorted(int(digits[0]) for name in found if (digits := re.findall(r"\d+", name)))
-        for folder, found in files.items()
-    }
-    if len(numbers) < 2:  # one folder given twice
+    """Raise RunError if a number in the names is consecutive in both folders, but begins elsewhere."""
+    if len(files) < 2:  # one folder given twice
         return
-    (one, first), (other, second) = numbers.items()
-    whole = all(len(found) == len(files[folder]) > 0 for folder, found in numbers.items())
-    consecutive = all(found == list(range(found[0], found[0] + len(found))) for found in numbers.values() if found)
-    if whole and consecutive and len(first) == len(second) and first[0] != second[0]:
-        raise RunError(
-            f"names of {one} are numbers from {first[0]}, those of {other} from {second[0]}, so pairs would be shifted: give "
-            "each pair the same number"
-        )
+    (one, first), (other, second) = ((folder, _numbers(found)) for folder, found in files.items())
+    for here, there in zip(first, second, strict=False):
+        lengths = {len(numbers) for numbers in (here, there)}
+        whole = lengths == {len(found) for found in files.values()} and len(lengths) == 1
+        if whole and here[0] != there[0] and all(found[-1] - found[0] == len(found) - 1 for found in (here, there)):
+            raise RunError(
+                f"names of {one} are numbers from {here[0]}, those of {other} from {there[0]}, so pairs would be shifted: give "
+                "each pair the same number"
+            )
+
+
+def _numbers(names: Iterable[str]) -> list[list[int]]:
+    """Return the different first numbers of all names, ascending, then the second ones, as far as each name has them."""
+    found = [re.findall(r"\d+", name) for name in names]
+    return [sorted(set(map(int, numbers))) for numbers in zip(*found, strict=False)]
 
 
 def _pictures_of(folder: Path) -> dict[str, Path]:

@@ -8,8 +8,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from braindiffuser.errors import reason
 from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.plain_data import read_json
@@ -55,19 +53,32 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
 
 
 def _check_preprocessing(folder: Path) -> None:
-    """Check that pictures are normalised as OpenAI's CLIP takes them, where a file beside the checkpoint says how."""
+    """Check that pictures are scaled and normalised as OpenAI's CLIP takes them, where a file beside the checkpoint says how."""
     from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD
 
     path = folder / "preprocessor_config.json"
     stated = read_json(path) if path.exists() else {}
-    for name, ours in {"image_mean": PIXEL_MEAN, "image_std": PIXEL_STD}.items():
-        theirs = stated.get(name, ours)
-        are_numbers = isinstance(theirs, list | tuple) and [type(x) for x in theirs] == [float] * 3
-        if not are_numbers or not np.allclose(theirs, ours, atol=1e-4):
+    ours: dict[str, Any] = {
+        "image_mean": list(PIXEL_MEAN),
+        "image_std": list(PIXEL_STD),
+        "rescale_factor": 1 / 255,
+        "do_rescale": True,
+        "do_normalize": True,
+    }
+    for name, expected in ours.items():
+        theirs = stated.get(name, expected)
+        if not _is_about(theirs, expected):
             raise ValueError(
-                f"{path} says {name} {theirs}, but pictures are normalised with {list(ours)}: only CLIP models that take "
-                "these are supported"
+                f"{path} says {name} {theirs}, but pictures are prepared with {expected}: only CLIP models that take these are "
+                "supported"
             )
+
+
+def _is_about(found: Any, expected: Any) -> bool:
+    """Whether a number, or each of a list, is the expected one but for rounding."""
+    if isinstance(expected, list):
+        return isinstance(found, list) and len(found) == len(expected) and all(map(_is_about, found, expected))
+    return type(found) is type(expected) and math.isclose(found, expected, rel_tol=1e-3)
 
 
 def check_vdvae(folder: Path, entry: str) -> list[int]:

@@ -143,12 +143,12 @@ def _describe(
     context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses, n_chosen: int
 ) -> None:
     """Write the section on the recording, and report what is unusual."""
-    from braindiffuser.datasets.plausibility import doubts, offsets, shares_lost
+    from braindiffuser.datasets.plausibility import compare_sessions, doubts
     from braindiffuser.datasets.recording import ranges
     from braindiffuser.report.recording_section import recording_section
 
     unusual = [*recording.remarks, *doubts(responses.sessions)]
-    lost, away = shares_lost(responses.sessions), offsets(responses.sessions)
+    beside = compare_sessions(responses.sessions)
     if recording.missing_rois:
         unusual.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
     for sentence in unusual:
@@ -168,8 +168,8 @@ def _describe(
             "session": number,
             "n_trials": len(recording.trials_of(number)),
             "spread": own.spread,
-            "offset": away[number],
-            "lost": lost[number],
+            "offset": beside[number].offset,
+            "lost": beside[number].lost,
             "outlier": own.outlier,
         }
         for number, own in responses.sessions.items()

@@ -180,10 +180,14 @@ def test_another_grid_is_refused(damaged_tree, file_writers):
         open_nsd(damaged_tree.root, 1)
 
 
-def test_betas_that_are_flat_are_refused(damaged_tree, file_writers):
-    flat = damaged_tree.stored[1, 1][..., 0].astype(np.int16)
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [(np.s_[..., 0], "session01.nii.gz has 1 trials, but the design"), (np.s_[..., 0, 0], "has 2 axes; expected four")],
+)
+def test_betas_of_one_volume_are_one_trial(damaged_tree, file_writers, axes, words):
+    flat = damaged_tree.stored[1, 1][axes].astype(np.int16)
     file_writers[0](damaged_tree.betas_folder(NIFTI) / "betas_session01.nii.gz", flat)
-    with pytest.raises(RecordingError, match="has 3 axes; expected four"):
+    with pytest.raises(RecordingError, match=words):
         open_nsd(damaged_tree.root, 1, betas_version=NIFTI)
 
 

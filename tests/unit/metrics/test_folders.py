@@ -1,4 +1,6 @@
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,7 +282,12 @@ def test_reconstructions_that_are_one_picture_or_the_stimuli_are_said(folders):
     assert evaluate_folders(seen, seen, "pixels", n_resamples=20)["remarks"] == [
         f"{seen} and {seen} are the same folder"
     ]
+    copied = Path(shutil.copytree(seen, seen.parent / "copied"))
+    said = f"all pictures of {copied} are equal to those of {seen}: is one a copy of the other?"
+    assert evaluate_folders(seen, copied, "pixels", n_resamples=20)["remarks"] == [said]
     first, *others = sorted(made.iterdir())
+    (copied / first.name).write_bytes(first.read_bytes())
+    assert evaluate_folders(seen, copied, "pixels", n_resamples=20)["remarks"] == []
     for path in others:
         path.write_bytes(first.read_bytes())
     scores = evaluate_folders(seen, made, "pixels", n_resamples=20)
@@ -304,16 +311,17 @@ def test_a_folder_without_pictures_says_which_endings_count(folders, tmp_path):
         evaluate_folders(seen, tmp_path / "arrays", "pixels")
 
 
+@pytest.mark.parametrize("name", ["{}", "picture_{}", "sub01_{}", "2026-11-26_{}_seed7"])
 @pytest.mark.parametrize(("first", "refused"), [(0, False), (1, True), (7, True)])
-def test_numbers_that_begin_elsewhere_are_not_paired_shifted(folders, tmp_path, first, refused):
-    """As where one program counts from 0 and the other from 1."""
+def test_numbers_that_begin_elsewhere_are_not_paired_shifted(folders, tmp_path, first, refused, name):
+    """As where one program counts from 0 and the other from 1, wherever the number stands."""
     seen, made = folders
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     for number, path in enumerate(sorted(made.iterdir()), start=first):
-        (renamed / f"picture_{number}.png").write_bytes(path.read_bytes())
-    for path in sorted(seen.iterdir()):
-        path.rename(seen / f"picture_{path.name}")
+        (renamed / f"{name.format(number)}.png").write_bytes(path.read_bytes())
+    for number, path in enumerate(sorted(seen.iterdir())):
+        path.rename(seen / f"{name.format(f'{number:04}')}.png")
     if refused:
         with pytest.raises(
             RunError, match=rf"numbers from 0, those of .*renamed from {first}, so pairs would be shifted"
