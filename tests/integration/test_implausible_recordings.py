@@ -107,7 +107,7 @@ def test_what_is_unusual_stands_first_on_the_page(experiment, root, tmp_path):
     assert not section["appendix"]
     texts = [block["text"] for block in section["blocks"] if block["type"] == "text"]
     assert any("No betas of session 2 of" in text for text in texts)
-    assert any("times the usual spread" in text for text in texts)
+    assert any("vary 0.25 times as much as in session 3" in text for text in texts)
     assert set(texts) <= set(said)
     page = run.report().html
     assert page.index("No betas of session 2") < page.index("What was run")
