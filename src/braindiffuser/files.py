@@ -71,7 +71,8 @@ def output(path: Path) -> Iterator[Path]:
     """
     place = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
-        yield path
+        with naming(path):
+            yield path
     elif place.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     else:

@@ -53,6 +53,8 @@ def runtime(default: Any = ..., *, description: str, **limits: Any) -> Any:
 
 
 def _read_path(path: Any) -> Any:
+    if path is None:
+        raise ValueError('is empty: name a folder or file; a home folder is written in quotes, as "~"')
     if isinstance(path, Path):  # given from Python
         return Path(expand(str(path)))
     if not isinstance(path, str) or (path.strip() and is_bundled(path)):

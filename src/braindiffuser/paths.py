@@ -32,6 +32,10 @@ def expand(text: str) -> str:
     """
     if not text.strip():
         raise ValueError("is empty: name a folder or file")
+    if text != text.strip():
+        raise ValueError(f"begins or ends with a space or a line end ({text!r}): remove it")
+    if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        raise ValueError(f"is an address ({text}), and files are read from disk: write the path of a file or folder")
     replaced = _VARIABLE.sub(lambda found: os.environ.get(found["name"] or found["braced"]) or found[0], text)
     unknown = _VARIABLE.search(replaced)
     if unknown:

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.session_facts import (
+    COARSE,
     FEW_TRIALS,
     FEW_VOXELS,
     OUTLIER_DOUBTFUL,
@@ -21,7 +22,7 @@ from braindiffuser.datasets.session_facts import (
     SessionFacts,
     digest,
     distances_from_medians,
-    shares_of_zeros,
+    shares_of_one_value,
 )
 from braindiffuser.errors import RecordingError
 
@@ -33,14 +34,25 @@ UNITS_DOUBTFUL, UNITS_HOPELESS = 0.02, 0.2
 """Share of voxels whose standard deviation differs from that in the other sessions by more than SPREAD_HOPELESS."""
 OFFSET_DOUBTFUL, OFFSET_HOPELESS = 1.0, 30.0
 """Distance of a session's means from those of the other sessions, in standard deviations over trials (median over voxels)."""
-OUTLIER_HOPELESS = 2000.0
-"""As OUTLIER_DOUBTFUL: 2,300 standard deviations of normal numbers."""
+OUTLIER_HOPELESS, OUTLIER_OF_FEW = 2000.0, 1e6
+"""As OUTLIER_DOUBTFUL: 2,300 standard deviations of normal numbers; and where there are few trials, which tell less."""
 OUTLIERS_DOUBTFUL = 0.001
 """Share of voxels with a beta beyond OUTLIER_DOUBTFUL."""
-EMPTIED_DOUBTFUL, EMPTIED_HOPELESS = 0.02, 0.3
-"""How much larger a trial's share of voxels that are 0 may be than another's, beside what chance allows."""
-SIZES_DOUBTFUL, SIZES_HOPELESS = 10.0, 100.0
-"""How far betas of a trial lie from the voxels' medians: ratio to the median trial, or of that to this."""
+LARGEST = 1e12
+"""No unit of betas makes larger ones."""
+EMPTIED_DOUBTFUL, EMPTIED_HOPELESS, TRIALS_FOR_GAP = 0.02, 0.3, 20
+"""Gap between trials in their share of voxels with one value, beside what chance allows; and the trials that it takes to refuse:
+shares of sparse betas lie anywhere, but leave no gap where there are many trials."""
+COMMON = 0.5
+"""Share of voxels that have one value in a trial, from which others may have it in all; where trials are few, COARSE."""
+COPIED = 6
+"""Voxels in which two equal trials have a value that no third one has."""
+SIZES_DOUBTFUL, SIZES_HOPELESS = 5.0, 50.0
+"""How far betas of a trial lie from the voxels' medians: ratio of one trial to the next, in that order."""
+ALIKE_USUAL, ALIKE_DOUBTFUL = 0.6, 0.3
+"""Correlation over voxels of a session's spread with that of all, which is at least the one usually and below the other here."""
+VOXELS_OF_MEDIAN = 8
+"""Their median tells the unit even where trials are few."""
 MOSTLY_TIED = 0.5
 """Share of betas that equal their voxel's median, from which they are called sparse."""
 BY_CHANCE = 1e-6
@@ -65,9 +77,9 @@ def check_session(
         raise RecordingError("no analysed voxel varies over its trials: the file is empty, or was never written")
     voxels = np.flatnonzero(~facts.constant)
     varying = betas[:, voxels]
-    _check_empty(varying, facts)
+    _check_empty(betas, facts)
     _check_copies(varying, stimulus_ids)
-    if facts.outlier > OUTLIER_HOPELESS:
+    if facts.outlier > (OUTLIER_HOPELESS if len(betas) >= FEW_TRIALS else OUTLIER_OF_FEW):
         column = int(np.argmax(Distances.of(varying).ratios()))
         voxel, values = voxels[column], varying[:, column]
         trial = int(np.argmax(distances_from_medians(values[:, None])))
@@ -76,12 +88,18 @@ def check_session(
             f"median is {np.median(values):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
             f"{OUTLIER_HOPELESS:g}: the file is damaged, or its model failed there"
         )
-    if facts.sizes > SIZES_HOPELESS:
-        size = Distances.of(varying).of_trials
-        low, high = int(np.argmin(size)), int(np.argmax(size))
+    if facts.largest > LARGEST:
+        row, place = np.unravel_index(int(np.argmax(np.abs(betas))), betas.shape)
         raise RecordingError(
-            f"betas of trial {high}, counted from 0, lie {size[high] / size[low]:.3g} times as far from the voxels' medians as "
-            f"those of trial {low}, expected less than {SIZES_HOPELESS:g} times: some trials are in another unit"
+            f"trial {row}, counted from 0, is {betas[row, place]:.3g} in voxel {place} of the analysed ones (C order): the "
+            "file is damaged, or its model failed there"
+        )
+    if facts.sizes > SIZES_HOPELESS:
+        size = Distances.of(varying)
+        upper = np.flatnonzero(size.of_trials >= size.widest_ratio()[1] * (1 - 1e-9))
+        raise RecordingError(
+            f"{len(upper)} of {len(betas)} trials (first: trial {upper[0]}, counted from 0) vary {facts.sizes:.3g} times as much "
+            f"as all others, expected less than {SIZES_HOPELESS:g} times: some trials are in another unit"
         )
     for session, other in earlier.items():
         if other.sha256 == facts.sha256 and (voxels.size >= FEW_VOXELS or facts.tied <= 1 / len(betas)):
@@ -104,24 +122,28 @@ def check_sessions(sessions: Mapping[int, SessionFacts]) -> None:
             raise RecordingError(f"session {number}: {error}") from error
 
 
-def _check_empty(varying: Betas, facts: SessionFacts) -> None:
+def _check_empty(betas: Betas, facts: SessionFacts) -> None:
     """Refuse trials without data in all voxels or in many."""
+    varying = betas[:, ~facts.constant]
     is_empty = (varying == varying[:, :1]).all(axis=1)
     empty, others = np.flatnonzero(is_empty), varying[~is_empty]
     if empty.size:
         value = varying[empty[0], 0]
-        chance = np.prod((np.count_nonzero(others == value, axis=0) + 1) / (len(others) + 2))
-        if len(varying) * chance < BY_CHANCE:
+        equal = others == value
+        chance = np.prod((np.count_nonzero(equal, axis=0) + 1) / (len(others) + 2))
+        many = len(varying) >= TRIALS_FOR_GAP
+        shares_of_others = (equal if many else betas[~is_empty] == value).mean(axis=1)
+        if len(varying) * chance < BY_CHANCE and shares_of_others.max(initial=0.0) <= (COMMON if many else COARSE):
             raise RecordingError(
                 f"{empty.size} trials have the same beta in every voxel (trial {empty[0]}, counted from 0, is {value:.3g}): they "
                 "hold no data; leave the session out, or write the file again"
             )
-    zeros = shares_of_zeros(varying)
-    if zeros is not None and facts.emptied > EMPTIED_HOPELESS:
-        least, most = int(np.argmin(zeros)), int(np.argmax(zeros))
+    shares = shares_of_one_value(varying)
+    if shares is not None and len(varying) >= TRIALS_FOR_GAP and facts.emptied > EMPTIED_HOPELESS:
+        least, most = int(np.argmin(shares)), int(np.argmax(shares))
         raise RecordingError(
-            f"betas of trial {most}, counted from 0, are 0 in {zeros[most]:.0%} of the voxels, those of trial {least} in "
-            f"{zeros[least]:.0%}: some trials are incomplete; leave the session out, or write the file again"
+            f"betas of trial {most}, counted from 0, have one value in {shares[most]:.0%} of the voxels, those of trial {least} "
+            f"in {shares[least]:.0%}: some trials are incomplete; leave the session out, or write the file again"
         )
 
 
@@ -133,12 +155,18 @@ def _check_copies(varying: Betas, stimulus_ids: Int[np.ndarray, " n_trials"]) ->
         other = seen.setdefault(digest(row), trial)
         if stimulus_ids[other] != stimulus_ids[trial]:
             copies.append((other, trial))
+    if not copies:
+        return
+    different = varying[list(seen.values())]
     n_pairs = len(varying) * (len(varying) - 1) / 2
-    if copies and n_pairs * chance_of_equal_trials(varying[list(seen.values())]) < BY_CHANCE:
-        raise RecordingError(
-            f"trials {copies[0][0]} and {copies[0][1]}, counted from 0, have equal betas in every voxel, but show different "
-            "stimuli: one is a copy"
-        )
+    if n_pairs * chance_of_equal_trials(different) > BY_CHANCE:
+        return
+    for other, trial in copies:
+        if np.count_nonzero((different == varying[trial]).sum(axis=0) == 1) >= COPIED:
+            raise RecordingError(
+                f"trials {other} and {trial}, counted from 0, have equal betas in every voxel, but show different stimuli: one "
+                "is a copy"
+            )
 
 
 def chance_of_equal_trials(betas: Betas) -> float:
@@ -155,6 +183,7 @@ class Comparison(NamedTuple):
         differing: share of voxels in which that ratio is SPREAD_HOPELESS or more, or a fraction like it.
         offset: |μ − that in the others| / σ, median over voxels.
         lost: share of voxels that do not vary, of those that do in another.
+        alike: correlation over voxels of log σ with that in the others; 1 where it tells nothing.
         few: whether too few trials were compared to doubt by them.
     """
 
@@ -162,6 +191,7 @@ class Comparison(NamedTuple):
     differing: float = 0.0
     offset: float = 0.0
     lost: float = 0.0
+    alike: float = 1.0
     few: bool = False
 
 
@@ -180,16 +210,18 @@ def compare(facts: SessionFacts, others: Sequence[SessionFacts]) -> Comparison:
     std, mean = (np.median([getattr(one, name) for one in among], axis=0) for name in ("std", "mean"))
     varying = (std > 0) & (facts.std > 0)
     n_varying, few = np.count_nonzero(varying), min(one.n_trials for one in everyone) < FEW_TRIALS
-    if not n_varying or (few and n_varying < FEW_VOXELS):
+    sparse = max(one.tied for one in everyone) > MOSTLY_TIED
+    if n_varying < (FEW_VOXELS if sparse else VOXELS_OF_MEDIAN if few else 1):
         return Comparison(lost=lost)
     ratio = facts.std[varying] / std[varying]
     scale = np.median([one.std for one in everyone], axis=0)[varying]
-    unsure = few or n_varying < FEW_VOXELS or max(one.tied for one in everyone) > MOSTLY_TIED
+    unsure = few or sparse or n_varying < FEW_VOXELS
     return Comparison(
         spread=float(np.median(ratio)),
         differing=0.0 if unsure else float(((ratio > SPREAD_HOPELESS) | (ratio < 1 / SPREAD_HOPELESS)).mean()),
         offset=float(np.median(np.abs(facts.mean - mean)[varying] / scale)),
         lost=lost,
+        alike=1.0 if unsure else float(np.corrcoef(np.log(facts.std[varying]), np.log(std[varying]))[0, 1]),
         few=few,
     )
 
@@ -237,31 +269,44 @@ def doubts(sessions: Mapping[int, SessionFacts]) -> list[str]:
         said.append(
             f"{empty:.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
         )
+    compared = compare_sessions(sessions)
+    usual = float(np.median([found.alike for found in compared.values()]))
     last = list(sessions)[-1]
     others = f"session {last}" if len(sessions) == 2 else "the other sessions"
-    for number, found in compare_sessions(sessions).items():
+    for number, found in compared.items():
         is_said = len(sessions) == 2 and number == last  # of two sessions, each differs from the other by the same
         if not (is_said or found.few):
             said += _doubts_beside(number, found, others)
+        if len(sessions) > 2 and usual >= ALIKE_USUAL and found.alike < ALIKE_DOUBTFUL:
+            said.append(
+                f"Voxels of session {number} vary otherwise than in other sessions (correlation of spreads {found.alike:.2f}; "
+                f"usual {usual:.2f}): are they in the same order?"
+            )
         if found.lost > CONSTANT_DOUBTFUL:
             said.append(
                 f"In session {number}, {found.lost:.0%} of the voxels do not vary, though they do in other sessions."
             )
     for number, facts in sessions.items():
-        if facts.emptied > EMPTIED_DOUBTFUL:
-            said.append(
-                f"Some trials of session {number} are 0 in {facts.emptied:.0%} more of the voxels than others: are they complete?"
-            )
-        if facts.sizes > SIZES_DOUBTFUL:
-            said.append(
-                f"Some trials of session {number} vary {facts.sizes:.2g} times as much as most, or as little: are they in the "
-                "same unit?"
-            )
+        said += _doubts_within(number, facts)
     far = {number: facts for number, facts in sessions.items() if facts.n_outliers > OUTLIERS_DOUBTFUL * len(facts.std)}
     if far:
         listed = ", ".join(f"{number} ({facts.n_outliers} voxels)" for number, facts in far.items())
         said.append(
             f"Single betas lie more than {OUTLIER_DOUBTFUL:g} times as far from their voxel's median as usual: session {listed}."
+        )
+    return said
+
+
+def _doubts_within(number: int, facts: SessionFacts) -> list[str]:
+    said = []
+    if facts.emptied > EMPTIED_DOUBTFUL:
+        said.append(
+            f"Some trials of session {number} have one value in {facts.emptied:.0%} more of the voxels than others: are they "
+            "complete?"
+        )
+    if facts.sizes > SIZES_DOUBTFUL:
+        said.append(
+            f"Some trials of session {number} vary {facts.sizes:.2g} times as much as all others: are they in the same unit?"
         )
     return said
 

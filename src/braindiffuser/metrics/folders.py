@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
@@ -20,12 +21,15 @@ from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
+from braindiffuser.picture_files import read_picture
 
 SUFFIXES = {
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".apng",
     ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".exr", ".hdr",
 }  # fmt: skip
 """Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
+MOST_COMPARED, CLEARLY = 100, 3.0
+"""Pairs of pictures that are compared, where names may be shifted, and standard errors that tell their correlations apart."""
 ROOM = 2**30
 """Bytes that 8-bit pictures of both folders may take in memory; further ones are read from disk each time."""
 
@@ -67,7 +71,7 @@ def evaluate_folders(
     opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
     sizes = {folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}
     _check_sizes(sizes, seen, whole)
-    remarks = _remarks(opened)
+    remarks = [*_remarks(opened), *_shift(seen, made)]
     if sizes[seen] != sizes[made]:
         remarks.append(f"pictures of {made} are resized from {sizes[made][0]} to {sizes[seen][0]} pixels")
     with needing_memory(device, lambda: "evaluate"):
@@ -90,32 +94,95 @@ def evaluate_folders(
 
 
 def _remarks(opened: Mapping[Path, PictureSource]) -> list[str]:
-    """Tell of reconstructions that are all one picture, or equal to what was seen.
+    """Tell of folders that hold one picture many times, and of reconstructions that are equal to what was seen.
 
     Args:
         opened: the folder of what was seen and its pictures, then that of reconstructions, unless they are one folder.
 
     Raises:
-        RunError: if all are of one flat colour.
+        RunError: if most pictures of a folder are of one flat colour each.
     """
     seen, made = next(iter(opened)), list(opened)[-1]
-    first: Pictures | None = None
-    are_one, are_equal = True, True
+    n_flat, are_one, are_equal = dict.fromkeys(opened, 0), dict.fromkeys(opened, True), True
+    first: dict[Path, Pictures] = {}
     for rows in batch_slices(len(opened[made])):
-        block = opened[made][rows]
-        first = block[:1] if first is None else first
-        are_one = are_one and not (block != first).any()
-        are_equal = are_equal and np.array_equal(block, opened[seen][rows])
-        if not (are_one or are_equal):
-            return []
-    if are_one and first is not None and (first == first[..., :1, :1]).all():
-        raise RunError(f"all pictures of {made} are of one flat colour, so there is nothing to score: draw them again")
-    said = [f"all pictures of {made} are the same picture"] if are_one else []
+        blocks = {folder: pictures[rows] for folder, pictures in opened.items()}
+        for folder, block in blocks.items():
+            n_flat[folder] += int((block == block[..., :1, :1]).all(axis=(1, 2, 3)).sum())
+            are_one[folder] &= not (block != first.setdefault(folder, block[:1])).any()
+        are_equal = are_equal and np.array_equal(blocks[seen], blocks[made])
+    for folder, n in n_flat.items():
+        if 2 * n > len(opened[folder]):
+            raise RunError(
+                f"{n} of {len(opened[folder])} pictures of {folder} are of one flat colour each, so there is nothing to score: "
+                "make them again"
+            )
+    said = [f"all pictures of {folder} are the same picture" for folder, same in are_one.items() if same]
     if seen.samefile(made):
         said.append(f"{seen} and {made} are the same folder")
     elif are_equal:
         said.append(f"all pictures of {made} are equal to those of {seen}: is one a copy of the other?")
     return said
+
+
+def _shift(seen: Path, made: Path) -> list[str]:
+    """Tell whether a number in the names counts from elsewhere in one folder, as from 1 in place of 0.
+
+    Where names that differ by a constant pair up at least as many pictures as equal names, the pictures decide.
+
+    Raises:
+        RunError: if pictures whose names differ so resemble each other more: clearly, or at all where they pair up whole folders.
+    """
+    files, said = [_pictures_of(folder) for folder in (seen, made)], []
+    named = {files[0][name]: files[1][name] for name in files[0].keys() & files[1].keys()}
+    for offset, shifted in _shifted_pairs(*files):
+        if len(shifted) < max(2, len(named)) or len(named) == max(map(len, files)):
+            continue
+        chosen = [path for path in shifted if path in named][:MOST_COMPARED]
+        alike, as_named = (np.array([_likeness(path, pairs[path]) for path in chosen]) for pairs in (shifted, named))
+        more = alike - as_named
+        is_clear = len(more) > 1 and abs(more.mean()) > CLEARLY * more.std(ddof=1) / np.sqrt(len(more))
+        if len(more) and more.mean() > 0 and (is_clear or len(shifted) == max(map(len, files))):
+            first = next(iter(shifted))
+            raise RunError(
+                f"names of {made} count a number {offset:+d} from those of {seen} ({first.name}, {shifted[first].name}): "
+                f"pictures paired so correlate by {alike.mean():.2f}, those of equal names by {as_named.mean():.2f}, so give "
+                "each pair one name"
+            )
+        if len(shifted) > len(named) and not is_clear:
+            said.append(
+                f"names that differ by {offset:+d} would pair {len(shifted)} pictures of {made}, equal names pair {len(named)}: "
+                "is one folder counted from another number?"
+            )
+    return said
+
+
+def _shifted_pairs(seen: Mapping[str, Path], made: Mapping[str, Path]) -> Iterator[tuple[int, dict[Path, Path]]]:
+    """Yield offsets of one number in the names, and the pairs whose names differ by it alone."""
+    pieces = {name: re.split(r"(\d+)", name) for name in seen}
+    fields = min(
+        (len(piece) // 2 for piece in (*pieces.values(), *(re.split(r"(\d+)", name) for name in made))), default=0
+    )
+    for field in range(fields):
+        numbers = [sorted(int(re.findall(r"\d+", name)[field]) for name in names) for names in (seen, made)]
+        offsets = {1, -1, numbers[1][0] - numbers[0][0], numbers[1][-1] - numbers[0][-1]} - {0}
+        for offset in sorted(offsets, key=abs):
+            moved = {name: _moved(piece, 2 * field + 1, offset) for name, piece in pieces.items()}
+            yield offset, {seen[name]: made[other] for name, other in sorted(moved.items()) if other in made}
+
+
+def _moved(pieces: Sequence[str], place: int, offset: int) -> str:
+    return "".join([*pieces[:place], str(int(pieces[place]) + offset), *pieces[place + 1 :]])
+
+
+def _likeness(one: Path, other: Path) -> float:
+    """Correlation of two small pictures; 0 where one is flat."""
+    small = [
+        np.asarray(Image.fromarray(read_picture(path)).resize((16, 16)), np.float64).ravel() for path in (one, other)
+    ]
+    a, b = (values - values.mean() for values in small)
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0
 
 
 def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
@@ -131,7 +198,6 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
             than half of those in the smaller folder.
     """
     files = {folder: _pictures_of(folder) for folder in (seen, made)}
-    _refuse_shifted(files)
     shared = files[seen].keys() & files[made].keys()
     alone = {
         folder: sorted(path.stem for key, path in found.items() if key not in shared) for folder, found in files.items()
@@ -146,27 +212,6 @@ def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], di
         )
     pairs = {files[seen][key].stem: {folder: found[key] for folder, found in files.items()} for key in shared}
     return dict(sorted(pairs.items())), {str(folder): names for folder, names in alone.items()}
-
-
-def _refuse_shifted(files: Mapping[Path, Mapping[str, Path]]) -> None:
-    """Raise RunError if a number in the names is consecutive in both folders, but begins elsewhere."""
-    if len(files) < 2:  # one folder given twice
-        return
-    (one, first), (other, second) = ((folder, _numbers(found)) for folder, found in files.items())
-    for here, there in zip(first, second, strict=False):
-        lengths = {len(numbers) for numbers in (here, there)}
-        whole = lengths == {len(found) for found in files.values()} and len(lengths) == 1
-        if whole and here[0] != there[0] and all(found[-1] - found[0] == len(found) - 1 for found in (here, there)):
-            raise RunError(
-                f"names of {one} are numbers from {here[0]}, those of {other} from {there[0]}, so pairs would be shifted: give "
-                "each pair the same number"
-            )
-
-
-def _numbers(names: Iterable[str]) -> list[list[int]]:
-    """Return the different first numbers of all names, ascending, then the second ones, as far as each name has them."""
-    found = [re.findall(r"\d+", name) for name in names]
-    return [sorted(set(map(int, numbers))) for numbers in zip(*found, strict=False)]
 
 
 def _pictures_of(folder: Path) -> dict[str, Path]:

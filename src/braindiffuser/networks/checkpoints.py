@@ -39,8 +39,8 @@ class Clip:
 
 
 def build_clip(config: dict[str, Any]) -> CLIPModel:
-    """Make a CLIP model from transformers' config dictionary."""
-    return CLIPModel(CLIPConfig(**config))
+    """Make a CLIP model from transformers' config dictionary; its outputs are objects, whatever the config says."""
+    return CLIPModel(CLIPConfig(**{**config, "return_dict": True}))
 
 
 def build_autoencoder(config: dict[str, Any]) -> AutoencoderKL:
@@ -75,8 +75,10 @@ def load_clip(folder: Path) -> Clip:
     """
     path = _existing(folder, "tokenizer.json")
     model = load_network(folder, build_clip)
-    tokenizer, special = read_tokenizer(path, model.config.text_config.to_dict())
-    model.config.text_config.bos_token_id, model.config.text_config.eos_token_id = special
+    text = model.config.text_config
+    tokenizer, special = read_tokenizer(path, text.to_dict())
+    text.bos_token_id, text.eos_token_id = special
+    model.text_model.eos_token_id = special.end  # kept from the config when it was built
     return Clip(model, tokenizer)
 
 

@@ -41,11 +41,11 @@ def read_tokenizer(path: Path, text: Mapping[str, Any]) -> tuple[Tokenizer, Spec
         tokenizer = Tokenizer.from_str(content)
     except Exception as error:  # the library has no class of its own
         raise ValueError(f"{path} holds no tokenizer ({reason(error)})") from error
-    n_tokens, expected = 1 + max(tokenizer.get_vocab().values(), default=-1), text.get("vocab_size", 49408)
-    if n_tokens != expected:
+    ids, expected = set(tokenizer.get_vocab().values()), text.get("vocab_size", 49408)
+    if len(ids) != expected or max(ids, default=-1) >= expected:
         raise ValueError(
-            f"{path} has {n_tokens:,} tokens, but the text_config of config.json beside it says vocab_size {expected}: take both "
-            "files from the same model"
+            f"{path} has {len(ids):,} tokens, the last with number {max(ids, default=-1)}, but the text_config of config.json "
+            f"beside it says vocab_size {expected}: take both files from the same model"
         )
     padding = (tokenizer.padding or {}).get("pad_id")
     tokenizer.no_padding()
@@ -64,6 +64,11 @@ def _special_tokens(tokenizer: Tokenizer, text: Mapping[str, Any], path: Path) -
     if n_added == 2:
         ids = tokenizer.encode("").ids
         found = SpecialTokens(ids[0], ids[-1])
+        swapped = any((words[start], words[end]) == (found.end, found.start) for start, end in named)
+        if swapped:
+            raise ValueError(
+                f"{path} begins captions with {named[0][1]} and ends them with {named[0][0]}: it is damaged"
+            )
     elif n_added:
         raise ValueError(f"{path} adds {n_added} special tokens to a caption, but CLIP takes a start and an end token")
     elif named:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from braindiffuser.errors import reason
 from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.plain_data import read_json
 
+ROUNDING = 5e-3
+"""How far stated means may be rounded, as a share."""
 TOGETHER = "name checkpoints that were trained together"
 
 
@@ -38,47 +42,57 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
     Raises:
         ValueError: naming the entry, the folder and what does not fit.
     """
+    from braindiffuser.networks.checkpoints import build_clip
     from braindiffuser.networks.clip_tokenizer import read_tokenizer
 
     content = read_config_of("CLIP", folder, entry)
     try:
         text, vision = side_of_clip(content, "text"), side_of_clip(content, "vision")
         width = _count(content, "projection_dim", 512)
-        patches = _count(vision, "image_size", 224) // _count(vision, "patch_size", 32)
+        side, patch = _count(vision, "image_size", 224), _count(vision, "patch_size", 32)
+        if side % patch:
+            raise ValueError(
+                f"image_size {side} is no multiple of patch_size {patch}, so edges of pictures would be cut off"
+            )
+        patches = side // patch
         read_tokenizer(folder / "tokenizer.json", text)
         _check_preprocessing(folder)
-        return {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
+        shapes = {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
     except (OSError, ValueError) as error:
         raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
+    check_tensors(folder, entry, "CLIP model", lambda: build_clip(content))
+    return shapes
 
 
 def _check_preprocessing(folder: Path) -> None:
     """Check that pictures are scaled and normalised as OpenAI's CLIP takes them, where a file beside the checkpoint says how."""
     from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD
 
-    path = folder / "preprocessor_config.json"
-    stated = read_json(path) if path.exists() else {}
     ours: dict[str, Any] = {
         "image_mean": list(PIXEL_MEAN),
         "image_std": list(PIXEL_STD),
         "rescale_factor": 1 / 255,
-        "do_rescale": True,
-        "do_normalize": True,
+        "do_rescale": 1,
+        "do_normalize": 1,
     }
-    for name, expected in ours.items():
-        theirs = stated.get(name, expected)
-        if not _is_about(theirs, expected):
-            raise ValueError(
-                f"{path} says {name} {theirs}, but pictures are prepared with {expected}: only CLIP models that take these are "
-                "supported"
-            )
+    for path in (folder / "preprocessor_config.json", folder / "processor_config.json"):
+        content = read_json(path) if path.exists() else {}
+        nested = content.get("image_processor")
+        stated = {**content, **(nested if isinstance(nested, Mapping) else {})}
+        for name, expected in ours.items():
+            theirs = stated.get(name)
+            if theirs is not None and not _is_about(theirs, expected):
+                raise ValueError(
+                    f"{path} says {name} {theirs}, but pictures are prepared with {expected}: only CLIP models that take these "
+                    "are supported"
+                )
 
 
 def _is_about(found: Any, expected: Any) -> bool:
     """Whether a number, or each of a list, is the expected one but for rounding."""
     if isinstance(expected, list):
-        return isinstance(found, list) and len(found) == len(expected) and all(map(_is_about, found, expected))
-    return type(found) is type(expected) and math.isclose(found, expected, rel_tol=1e-3)
+        return isinstance(found, list | tuple) and len(found) == len(expected) and all(map(_is_about, found, expected))
+    return isinstance(found, int | float) and math.isclose(found, expected, rel_tol=ROUNDING)
 
 
 def check_vdvae(folder: Path, entry: str) -> list[int]:
@@ -90,23 +104,40 @@ def check_vdvae(folder: Path, entry: str) -> list[int]:
     Raises:
         ValueError: if they do not fit, or it is another network's; names the entry and the folder.
     """
-    import torch
-
-    from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
     from braindiffuser.networks.vdvae import VDVAEConfig
 
     content = read_config_of("VDVAE", folder, entry)
+    check_tensors(folder, entry, "VDVAE", lambda: VDVAEConfig(**content).build())
+    return [*accumulate(math.prod(layer) for layer in VDVAEConfig(**content).latent_shapes)]
+
+
+def check_tensors(folder: Path, entry: str, network: str, build: Callable[[], Any]) -> None:
+    """Check that a checkpoint's tensors are those of the network that its config describes; none is read.
+
+    Args:
+        folder: of the checkpoint.
+        entry: that names it.
+        network: what it should be, for the message.
+        build: makes the network.
+
+    Raises:
+        ValueError: if they do not fit; names the entry and the folder.
+    """
+    import torch
+
+    from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
+
     try:
-        config = VDVAEConfig(**content)
         with torch.device("meta"):
-            wanted = shapes(config.build().state_dict())
+            wanted = shapes(build().state_dict())
     except Exception as error:  # of many kinds, for an arbitrary config
-        raise ValueError(f"{entry} names {folder}, whose config.json is not a VDVAE's ({reason(error)})") from error
+        raise ValueError(
+            f"{entry} names {folder}, whose config.json is not that of a {network} ({reason(error)})"
+        ) from error
     try:
         check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
     except ValueError as error:
         raise ValueError(f"{entry} names {folder}, whose config.json and tensors do not fit: {error}") from error
-    return [*accumulate(math.prod(layer) for layer in config.latent_shapes)]
 
 
 def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:
@@ -122,6 +153,8 @@ def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:
     Raises:
         ValueError: naming an entry, its folder and what does not fit.
     """
+    from braindiffuser.networks.checkpoints import build_autoencoder, build_unet
+
     own = read_config_of("dual-guided UNet", unet, "unet")
     other = read_config_of("KL autoencoder", autoencoder, "autoencoder")
     try:
@@ -139,6 +172,8 @@ def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:
             f"unet names {unet}, which takes latents of {taken[0]} channels and {taken[1]} pixels a side, but the autoencoder "
             f"{autoencoder} makes {made[0]} channels and {made[1]:g} pixels: {TOGETHER}"
         )
+    check_tensors(unet, "unet", "dual-guided UNet", lambda: build_unet(own))
+    check_tensors(autoencoder, "autoencoder", "KL autoencoder", lambda: build_autoencoder(other))
     return widths
 
 
@@ -161,7 +196,7 @@ def _check_scaling(config: Mapping[str, Any]) -> None:
     scale = config.get("scaling_factor", 1.0)
     if type(scale) not in (int, float) or not 0 < scale < math.inf:
         raise ValueError(f"scaling_factor is {scale!r}, expected a number above 0")
-    unknown = [name for name in ("shift_factor", "latents_mean", "latents_std") if config.get(name)]
+    unknown = [name for name in ("shift_factor", "latents_mean", "latents_std") if np.any(config.get(name))]
     if unknown:
         raise ValueError(
             f"it gives {unknown[0]}, but only autoencoders with nothing but a scaling_factor are supported"

@@ -139,10 +139,14 @@ def _convert(conversion: Conversion, folder: Path) -> str:
     missing = _missing(conversion, folder)
     if missing:
         return f"not converted, missing {', '.join(missing)}"
+    from braindiffuser.networks.tensor_files import check_sums
+
     for path, file in conversion.sources.items():
         if file is not None:
             check_file(path, file)
     try:
+        for path in conversion.sources:
+            check_sums(path)
         conversion.make(folder / PRESET)
     except ValueError as error:
         raise DependencyError(f"{error}; delete that file and download it again") from error

@@ -272,7 +272,7 @@ def test_reconstructions_of_one_flat_colour_are_refused(folders, tmp_path):
     seen, made = folders
     for path in made.iterdir():
         Image.new("RGB", (64, 64), (7, 7, 7)).save(path)
-    with pytest.raises(RunError, match=r"all pictures of .*made are of one flat colour"):
+    with pytest.raises(RunError, match=rf"{N} of {N} pictures of .*made are of one flat colour each"):
         evaluate_folders(seen, made, "pixels", n_resamples=20)
 
 
@@ -324,8 +324,54 @@ def test_numbers_that_begin_elsewhere_are_not_paired_shifted(folders, tmp_path, 
         path.rename(seen / f"{name.format(f'{number:04}')}.png")
     if refused:
         with pytest.raises(
-            RunError, match=rf"numbers from 0, those of .*renamed from {first}, so pairs would be shifted"
+            RunError,
+            match=rf"renamed count a number \+{first} from those of .*seen \(.*, .*\)|of which 0 share a name",
         ):
             evaluate_folders(seen, renamed, "pixels")
     else:
         evaluate_folders(seen, renamed, "pixels", n_resamples=20)
+
+
+@pytest.mark.parametrize("folder", [0, 1])
+def test_flat_and_equal_pictures_are_told_of_either_folder(folders, folder):
+    paths = sorted(folders[folder].iterdir())
+    for number, path in enumerate(paths):
+        Image.new("RGB", (64, 64), (number, 7, 7)).save(path)
+    with pytest.raises(RunError, match=f"{N} of {N} pictures of .*{folders[folder].name} are of one flat colour each"):
+        evaluate_folders(*folders, "pixels", n_resamples=20)
+    for path in paths:
+        path.write_bytes(sorted(folders[1 - folder].iterdir())[0].read_bytes())
+    said = evaluate_folders(*folders, "pixels", n_resamples=20)["remarks"]
+    assert f"all pictures of {folders[folder]} are the same picture" in said
+
+
+@pytest.mark.parametrize(
+    ("seen_names", "made_names"),
+    [
+        ([f"{n}" for n in range(N)], [f"{n + 1}" for n in range(N - 1)]),
+        ([f"{10 * n}" for n in range(N)], [f"{10 * n + 10}" for n in range(N)]),
+        ([f"{n + n // 3}" for n in range(N)], [f"{n + n // 3 + 1}" for n in range(N)]),
+        ([f"s{n // 3}_t{n % 3}" for n in range(N)], [f"s{n // 3}_t{n % 3 + 1}" for n in range(N)]),
+        ([f"s{n // 3}_t{n % 3}" for n in range(N)], [f"s{n // 3 + 1}_t{n % 3}" for n in range(N)]),
+    ],
+)
+def test_shifted_numbers_are_known_by_the_pictures(folders, seen_names, made_names):
+    """Whether a picture lacks, numbers have gaps, or several stand in a name."""
+    for folder, names in zip(folders, (seen_names, made_names), strict=True):
+        for path, name in zip(sorted(folder.iterdir()), [*names, None], strict=False):
+            path.rename(folder / f"_{name}.png") if name else path.unlink()
+    for seen, made in zip(seen_names, made_names, strict=False):  # good reconstructions
+        (folders[1] / f"_{made}.png").write_bytes((folders[0] / f"_{seen}.png").read_bytes())
+    with pytest.raises(RunError, match="count a number"):
+        evaluate_folders(*folders, "pixels", n_resamples=20)
+
+
+def test_folders_that_overlap_are_scored_by_their_names(folders):
+    """As many each, but pairs of equal names are alike."""
+    seen, made = folders
+    (seen / f"{N - 1:04d}.png").unlink()
+    (made / "0000.png").unlink()
+    for path in made.iterdir():
+        if (seen / path.name).exists():
+            path.write_bytes((seen / path.name).read_bytes())
+    assert len(evaluate_folders(seen, made, "pixels", n_resamples=20)["names"]) == N - 2

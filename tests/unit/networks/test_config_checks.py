@@ -7,7 +7,7 @@ import pytest
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.networks import clip_tokenizer, tensor_files
+from braindiffuser.networks import clip_tokenizer, config_checks, tensor_files
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip
 from braindiffuser.networks.clip import text_tokens, tokenize, vision_tokens
@@ -96,7 +96,10 @@ def with_config(tmp_path, network, change, entries=None):
         ("autoencoder", {"latents_mean": [0.1] * 4}, "it gives latents_mean, but only"),
     ],
 )
-def test_configs_that_contradict_each_other_or_their_files_are_refused(tmp_path, network, change, words):
+def test_configs_that_contradict_each_other_or_their_files_are_refused(tmp_path, network, change, words, monkeypatch):
+    """Tensors, which another config contradicts too, are left aside, so that the first thing that is told can be seen."""
+    if network != "vdvae":
+        monkeypatch.setattr(config_checks, "check_tensors", lambda *given: None)
     with pytest.raises(RunError, match=words) as caught:
         check_configs(with_config(tmp_path, network, change))
     assert "validation error" not in str(caught.value)
@@ -109,7 +112,9 @@ def test_configs_that_contradict_each_other_or_their_files_are_refused(tmp_path,
         ({"size": 224}, False),
         ({"image_mean": [0.5, 0.5, 0.5]}, True),
         ({"image_std": 0.5}, True),
-        ({"image_std": None}, True),
+        ({"image_std": None}, False),
+        ({"image_std": [0.269, 0.261, 0.276], "do_rescale": 1}, False),
+        ({"image_processor": {"image_mean": [0.5, 0.5, 0.5]}}, True),
         ({"image_mean": [0.48145466, 0.4578275]}, True),
         ({"do_normalize": True, "do_rescale": True, "rescale_factor": 0.00392156862745098}, False),
         ({"do_normalize": False}, True),
@@ -146,11 +151,12 @@ def test_files_are_opened_once_for_each_entry(monkeypatch):
             module, name, lambda path, *rest, reader=reader: read.append(path.name) or reader(path, *rest)
         )
     check_configs(Experiment.load("demo"))
-    assert sorted(read) == 2 * ["model.safetensors"] + 2 * ["tokenizer.json"]
+    assert sorted(read) == 6 * ["model.safetensors"] + 2 * ["tokenizer.json"]
 
 
-def test_the_bundled_and_the_published_configs_fit(tmp_path):
+def test_the_bundled_and_the_published_configs_fit(tmp_path, monkeypatch):
     check_configs(Experiment.load("demo"))
+    monkeypatch.setattr(config_checks, "check_tensors", lambda *given: None)
     for name, content in {"unet": VERSATILE.model_dump(mode="json"), "autoencoder": dict(KL_F8)}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(content))
@@ -168,3 +174,55 @@ def test_shapes_that_are_read_from_a_config_are_those_of_the_features():
     assert {name: target.row_shape() for name, target in experiment.targets.items() if name != "latents"} == check_clip(
         DEMO / "clip", "x"
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "change", "words"),
+    [
+        ("unet", {"layers_per_block": 2}, r"generator\.unet names .* whose config.json and tensors do not fit"),
+        ("autoencoder", {"layers_per_block": 2}, r"generator\.autoencoder names .* tensors do not fit"),
+        ("clip", {"text_config": {"num_hidden_layers": 1}}, r"targets\.vision\.checkpoint names .* tensors do not fit"),
+        ("clip", {"vision_config": {"image_size": 70}}, "image_size 70 is no multiple of patch_size 16"),
+        ("unet", {"unknown": 2}, r"generator\.unet names .* is not that of a dual-guided UNet"),
+    ],
+)
+def test_tensors_are_compared_with_the_config_before_anything_is_computed(tmp_path, network, change, words):
+    with pytest.raises(RunError, match=words):
+        check_configs(with_config(tmp_path, network, change))
+
+
+@pytest.mark.parametrize("damage", ["fewer words", "one number twice", "end first"])
+def test_damaged_tokenizers_are_refused(tmp_path, damage):
+    folder = shutil.copytree(DEMO / "clip", tmp_path / "clip")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    words = content["model"]["vocab"]
+    if damage == "fewer words":
+        content["model"]["vocab"] = {word: number for word, number in words.items() if number % 3 or number > 220}
+    elif damage == "one number twice":
+        words["apple"] = words["apricot"]
+    else:
+        marks = [
+            [token["content"], token["id"]]
+            for token in content["added_tokens"]
+            if token["content"] in ("<start>", "<end>")
+        ]
+        content["post_processor"] = {
+            "type": "RobertaProcessing",
+            "sep": marks[0],
+            "cls": marks[1],
+            "trim_offsets": False,
+            "add_prefix_space": False,
+        }
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tokens, the last|begins captions with <end>"):
+        check_clip(folder, "checkpoint")
+
+
+@pytest.mark.parametrize("change", [{"text_config": {"eos_token_id": None}}, {"return_dict": False}])
+def test_entries_of_a_config_that_do_not_matter_do_no_harm(tmp_path, change):
+    import torch
+
+    with_config(tmp_path, "clip", change)
+    clip, expected = load_clip(tmp_path / "clip"), load_clip(DEMO / "clip")
+    tokens = [text_tokens(one.model, tokenize(one.model, one.tokenizer, ["a dog"])) for one in (clip, expected)]
+    assert torch.equal(*tokens)
