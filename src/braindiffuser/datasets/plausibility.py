@@ -73,6 +73,12 @@ def check_session(
     Raises:
         RecordingError: says what was found and what is usual.
     """
+    if facts.largest > LARGEST:
+        row, place = np.unravel_index(int(np.argmax(np.abs(betas))), betas.shape)
+        raise RecordingError(
+            f"trial {row}, counted from 0, is {betas[row, place]:.3g} in voxel {place} of the analysed ones (C order): the "
+            "file is damaged, or its model failed there"
+        )
     if facts.constant.all():
         raise RecordingError("no analysed voxel varies over its trials: the file is empty, or was never written")
     voxels = np.flatnonzero(~facts.constant)
@@ -87,12 +93,6 @@ def check_session(
             f"trial {trial}, counted from 0, is {values[trial]:.3g} in voxel {voxel} of the analysed ones (C order), whose "
             f"median is {np.median(values):.3g}, {facts.outlier:.3g} times as far away as usual, expected less than "
             f"{OUTLIER_HOPELESS:g}: the file is damaged, or its model failed there"
-        )
-    if facts.largest > LARGEST:
-        row, place = np.unravel_index(int(np.argmax(np.abs(betas))), betas.shape)
-        raise RecordingError(
-            f"trial {row}, counted from 0, is {betas[row, place]:.3g} in voxel {place} of the analysed ones (C order): the "
-            "file is damaged, or its model failed there"
         )
     if facts.sizes > SIZES_HOPELESS:
         size = Distances.of(varying)
