@@ -328,9 +328,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # of characters that it cannot show
     stop = _stop_once()
-    for number in (signal.SIGINT, signal.SIGTERM):  # clusters end a job by SIGTERM
+    for number in STOPPING:
         signal.signal(number, stop)
-    app()
+    try:
+        app()
+    finally:
+        for number in STOPPING:  # while the interpreter ends, one more would change the exit status
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _changes(
@@ -456,6 +460,8 @@ def _stoppable(then: str) -> Iterator[None]:
         sys.exit(128 + int((error.args or _received or (signal.SIGINT,))[-1]))
 
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that end a command: Ctrl-C, and how clusters end a job."""
 _received: list[int] = []
 """Signals that were received; a KeyboardInterrupt may be raised anew on its way, without its number."""
 
