@@ -538,7 +538,7 @@ def test_a_checkpoint_that_does_not_fit_its_entry_is_told_before_anything_is_com
     ("content", "words"),
     [
         ("{", "config.json cannot be used: .* is not JSON"),
-        ('{"dec_blocks": ""}', "config.json is not a VDVAE's"),
+        ('{"dec_blocks": ""}', "config.json is not that of a VDVAE"),
         (None, "cannot"),
     ],
 )
