@@ -30,6 +30,7 @@ from torch import nn
 from braindiffuser.arrays import Matrix, Pictures
 from braindiffuser.datasets.nsd_layout import open_stimuli
 from braindiffuser.datasets.recording import TRIAL_COLUMNS, Recording
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.machine import machine, versions
@@ -103,8 +104,8 @@ def recording(folder: Path) -> Recording:
     return Recording(
         subject="subj01",
         trials=pd.DataFrame(columns=list(TRIAL_COLUMNS)),
-        voxel_mask=np.ones((1, 2, 2), bool),
-        affine=np.eye(4),
+        voxels=Voxels(4),
+        unit="percent",
         roi_masks={},
         read_session=lambda session: np.empty((0, 4), np.float32),
         pictures=lambda ids: from_uint8(stimuli.pictures(ids)),

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from braindiffuser.datasets import Dataset, Folder, Recording
+from braindiffuser.datasets import Dataset, Folder, Recording, Voxels
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 from braindiffuser.part import runtime
@@ -61,14 +61,14 @@ class PlainFiles(Dataset):
             raise RecordingError(
                 f"trials.csv has {len(trials)} trials, betas.npy {len(betas)}: both numbers must be equal"
             )
-        trials["subject"], trials["trial"] = "subj01", np.arange(len(trials))
+        trials["subject"], trials["run"], trials["trial"] = "subj01", 1, np.arange(len(trials))
         trials["repeat"] = trials.groupby("stimulus_id").cumcount()
         return Recording(
             subject="subj01",
             trials=trials,
-            voxel_mask=np.ones((betas.shape[1], 1, 1), bool),  # voxels in a row: where they lie is not known
-            affine=np.eye(4),
+            voxels=Voxels(betas.shape[1]),  # where they lie is not known
             roi_masks={},
+            unit="percent",
             read_session=lambda session: np.array(betas[trials["session"] == session], np.float32),
             pictures=lambda ids: from_uint8(np.array(pictures[ids])),
             captions=lambda stimulus_id: tuple(captions[stimulus_id]),

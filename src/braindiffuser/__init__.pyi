@@ -1,4 +1,6 @@
+from .datasets.in_memory import recording as recording
 from .datasets.nsd_layout import open_nsd as open_nsd
+from .datasets.saved_recordings import save_recording as save_recording
 from .datasets.simulation.simulate import simulate as simulate
 from .datasets.simulation.subject import SimulatedSubject as SimulatedSubject
 from .experiment import Experiment as Experiment

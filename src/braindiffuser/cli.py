@@ -1,4 +1,4 @@
-"""The command line: one command per stage, `run` and `demo` for all of them, and `simulate`, `info` and `checkpoints`."""
+"""The command line: a command per stage, `run` and `demo` for all, and `check`, `export`, `fetch` and a few more."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from braindiffuser import __version__
 from braindiffuser.datasets.nsd import NSD
@@ -53,6 +53,22 @@ class _Commands(TyperGroup):
         """Run a command; Ctrl-C is one sentence."""
         with _stoppable("nothing was changed"):
             return super().invoke(ctx)
+
+
+class _Fetch(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read several values after one option: `--sessions 1 2` as `--sessions 1 --sessions 2`."""
+        repeated: list[str] = []
+        option, is_first = "", False
+        for given in args:
+            if given.startswith("-"):
+                option, is_first = given if given in ("--subjects", "--sessions", "--files") else "", True
+            elif option and not is_first:
+                repeated.append(option)
+            else:
+                is_first = False
+            repeated.append(given)
+        return super().parse_args(ctx, repeated)
 
 
 def _expanded(value: Any) -> Any:
@@ -262,6 +278,119 @@ def info(
         raise RunError("there is no standard output to print to: it was closed")
     with naming(OUTPUT):
         typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
+
+
+@app.command(
+    epilog="Example: **braindiffuser check mine.yaml**, then **braindiffuser run --config mine.yaml --out runs/mine**"
+)
+def check(
+    config: Annotated[str, typer.Argument(callback=_expanded, help="An experiment file, or a preset.")],
+    modules: With = None,
+) -> None:
+    """Open a recording, print what was understood of it and every doubt; reads neither betas nor pictures."""
+    from braindiffuser.recording_check import check_recording
+
+    import_modules(modules)
+    for line in check_recording(config, modules or ()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: **braindiffuser export runs/mine exported/mine**")
+def export(
+    run: Annotated[Path, typer.Argument(callback=_expanded, help="Folder of a finished run; it is not changed.")],
+    out: Annotated[
+        Path, typer.Argument(callback=_expanded, help="New folder to write to; one that holds other files is refused.")
+    ],
+    space: Annotated[
+        str | None,
+        typer.Option(
+            "--space",
+            help="Label of the space that voxels lie in, such as T1w, for names of maps; default: the one in the names of betas, "
+            "otherwise individual.",
+        ),
+    ] = None,
+    modules: With = None,
+) -> None:
+    """Write a run's noise ceilings and masks (NIfTI), responses and features (.npz, bdata) into a new folder."""
+    from braindiffuser.export.run_export import export_run
+
+    import_modules(modules)
+    with _stoppable(CONTINUES), _progress() as progress:
+        remarks = export_run(run, out, space, progress)
+    for line in (*remarks, f"{out} holds what was exported of {run}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(
+    cls=_Fetch,
+    epilog="Example: **braindiffuser fetch**, then "
+    "**braindiffuser fetch laion_fmri /data/laion --subjects sub-01 --sessions 1 2**",
+)
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="Name of a data set; without it, all are described.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(callback=_expanded, help="Folder to keep the files in; made if it does not exist.")
+    ] = None,
+    subjects: Annotated[list[str] | None, typer.Option("--subjects", help="Names of subjects.")] = None,
+    sessions: Annotated[
+        list[str] | None, typer.Option("--sessions", help="Numbers or ranges, such as 1 2 or 1-10; default: all.")
+    ] = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option("--files", help="Only some: design, regions, betas, stimuli, captions; default: all."),
+    ] = None,
+    accept_terms: Annotated[
+        str | None,
+        typer.Option("--accept-terms", help="The word that accepts the terms of the data set, instead of typing it."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come, and end.")] = False,
+) -> None:
+    """List open data sets, or download chosen subjects, sessions and files of one."""
+    from braindiffuser.open_data.fetch import Choice, describe, download, plan
+
+    if name is None:
+        _print("\n".join(describe()))
+        return
+    choice = Choice.of(name, subjects or (), sessions or (), files or ())
+    if folder is None:
+        _fail(f"name the folder to keep the files in, such as `braindiffuser fetch {name} /data/{name}`")
+    faults: list[str] = []
+    with _stoppable(f"{CONTINUES}; files that came whole are kept"):
+        if choice.data.files:
+            planned = plan(choice, folder)
+            _say(str(planned), f"licence: {choice.data.licence}", f"page: {choice.data.page}")
+            faults += planned.faults
+            if not dry_run and planned.wanted:
+                _accept(choice.data.terms, choice.data.word, accept_terms)
+                with _progress() as progress:
+                    faults += download(planned, folder, progress)
+        else:
+            faults.append(
+                f"nothing of {name} can be downloaded from here, since its address is not listed: get it by hand"
+            )
+    _say(*(f"to get by hand: {text}" for text in choice.data.by_hand))
+    if not dry_run:
+        _print(choice.experiment_file(folder.absolute()).rstrip())
+    if faults:
+        raise BrainDiffuserError("\n".join(faults))
+
+
+def _say(*lines: str) -> None:
+    """Print remarks, as they are, to the standard error."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _accept(terms: str, word: str, given: str | None) -> None:
+    """Have a person accept terms by typing a word, if there are any."""
+    if not terms:
+        return
+    _say(f"terms: {terms}")
+    if given is None:
+        with suppress(typer.Abort):
+            given = typer.prompt(f"Type {word} if you did", err=True)
+    if given is None or given.strip() != word:
+        _fail(f"the terms were not accepted, so nothing was downloaded: type {word}, or give --accept-terms {word}")
 
 
 @app.command(epilog="Example: **braindiffuser checkpoints**, then **braindiffuser checkpoints --download --convert**")

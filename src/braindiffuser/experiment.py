@@ -25,6 +25,7 @@ from pydantic import (
 
 from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.datasets.normalisation import Normalisation
 from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
@@ -32,6 +33,8 @@ from braindiffuser.part import Part, Seed, Settings, as_part, runtime
 from braindiffuser.paths import written_in
 from braindiffuser.plain_data import as_yaml, hash_json, read_yaml
 from braindiffuser.regression.regressor import Regressor
+from braindiffuser.splits.layout import Layout
+from braindiffuser.splits.split import Split
 from braindiffuser.targets.target import Target
 
 LARGEST_FILE = 10_000_000
@@ -59,6 +62,7 @@ def _writable(text: str) -> str:
 
 
 AnyDataset = Annotated[SerializeAsAny[Dataset], BeforeValidator(partial(as_part, Dataset))]
+AnySplit = Annotated[SerializeAsAny[Split], BeforeValidator(partial(as_part, Split))]
 AnyTarget = Annotated[SerializeAsAny[Target], BeforeValidator(partial(as_part, Target))]
 AnyRegressor = Annotated[SerializeAsAny[Regressor], BeforeValidator(partial(as_part, Regressor))]
 AnyGenerator = Annotated[SerializeAsAny[Generator], BeforeValidator(partial(as_part, Generator))]
@@ -68,10 +72,10 @@ AnyAnalysis = Annotated[SerializeAsAny[Analysis], BeforeValidator(partial(as_par
 class ResponsesConfig(Settings):
     """How betas become responses."""
 
-    normalisation: Literal["session", "training"] = Field(
+    normalisation: Normalisation = Field(
         "session",
-        description="How betas are z-scored, by training data alone. session: first betas in each session, then "
-        "averages; training (published): only averages.",
+        description="How betas are z-scored. session or run: each by its training trials, then averages; session-all-trials: "
+        "also by test trials where it holds no others; training (published): averages alone; none: not.",
     )
     rows: Literal["averages", "trials"] = Field(
         "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."
@@ -148,6 +152,7 @@ class Experiment(Settings):
     seed: Seed = Field(0, description="Seed of all randomness except that of a simulated recording (dataset.seed).")
     device: str = runtime("cpu", description="Where networks and regressions compute: cpu, cuda, cuda:1 and so on.")
     dataset: AnyDataset = Field(description="The recording: betas, pictures and captions of one subject.")
+    split: AnySplit = Field(Layout(), description="Which stimuli train and which test.")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="How betas become responses.")
     targets: dict[EntryName, AnyTarget] = Field(
         min_length=1, description="Target groups by name: what decoders predict."
@@ -197,6 +202,7 @@ class Experiment(Settings):
         """All parts by the dotted name of their entry; analyses by their label."""
         return {
             "dataset": self.dataset,
+            "split": self.split,
             **{f"targets.{name}": target for name, target in self.targets.items()},
             "regression": self.regression,
             "generator": self.generator,
@@ -209,6 +215,31 @@ class Experiment(Settings):
         """Checkpoint folders of all parts, by the dotted name of their entry."""
         parts = self.parts.items()
         return {f"{name}.{entry}": folder for name, part in parts for entry, folder in part.checkpoints.items()}
+
+    def without_captions(self) -> Experiment:
+        """Return the experiment without target groups that are made of captions, for recordings that have none.
+
+        Raises:
+            RunError: if the generator draws from such a group and has no form without.
+        """
+        of_captions = [name for name, target in self.targets.items() if "captions" in target.reads]
+        if not of_captions:
+            return self
+        try:
+            generator = self.generator.without(of_captions)
+        except ValueError as error:
+            raise RunError(f"the recording has no captions, and {error}, or give the recording captions") from error
+        named = self.pictures.ablations
+        left = named if not isinstance(named, tuple) else tuple(name for name in named if name in generator.ablations)
+        return Experiment(
+            **{name: getattr(self, name) for name in ("name", "seed", "device", "dataset", "split", "responses")},
+            targets={name: target for name, target in self.targets.items() if name not in of_captions},
+            regression=self.regression.without(of_captions),
+            generator=generator,
+            pictures=self.pictures.model_copy(update={"ablations": left}),
+            evaluation=self.evaluation,
+            analyses=self.analyses,
+        )
 
     @classmethod
     def load(cls, source: str | Path) -> Experiment:

@@ -1,7 +1,7 @@
 """Parts are the exchangeable pieces of an experiment: frozen configs whose methods do the work.
 
-There are six families: `Dataset`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each family is a folder of the
-package; its base class (`targets/target.py`) says what a part must do; every other file with a subclass is a kind:
+There are seven families: `Dataset`, `Split`, `Target`, `Regressor`, `Generator`, `Metric` and `Analysis`. Each family is a
+folder of the package; its base class (`targets/target.py`) says what a part must do; every other file with a subclass is a kind:
 
     targets:
       latents: {kind: vdvae, checkpoint: demo/vdvae}        # braindiffuser/targets/vdvae.py
@@ -187,21 +187,22 @@ def known_kinds(family: type[Part]) -> tuple[str, ...]:
     own = sys.modules[family.__module__]
     bases = {name for name, value in vars(own).items() if isinstance(value, type) and issubclass(value, family)}
     folder = Path(str(own.__file__)).parent
-    return tuple(
-        sorted(
-            path.stem
-            for path in folder.glob("*.py")
-            if path.name != Path(str(own.__file__)).name and bases & _bases_in(path.read_text(encoding="utf-8"))
-        )
-    )
+    sources = {path.stem: _bases_in(path.read_text("utf-8")) for path in folder.glob("*.py") if path.stem != "__init__"}
+    del sources[Path(str(own.__file__)).stem]
+    kinds: set[str] = set()
+    while (
+        found := {stem for stem, classes in sources.items() if any(bases & named for named in classes.values())} - kinds
+    ):
+        kinds |= found  # a class of another kind's class is a kind too
+        bases |= {name for stem in found for name, named in sources[stem].items() if bases & named}
+    return tuple(sorted(kinds))
 
 
-def _bases_in(source: str) -> set[str]:
-    """Return the names that classes of a source file derive from."""
+def _bases_in(source: str) -> dict[str, set[str]]:
+    """Return the classes of a source file, each with the names that it derives from."""
     return {
-        base.strip()
-        for bases in re.findall(r"^class \w+\(([^)]*)\):", source, re.MULTILINE)
-        for base in bases.split(",")
+        name: {base.strip() for base in bases.split(",")}
+        for name, bases in re.findall(r"^class (\w+)\(([^)]*)\):", source, re.MULTILINE)
     }
 
 

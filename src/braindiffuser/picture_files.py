@@ -16,9 +16,11 @@ import io
 import stat
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -27,6 +29,8 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 from braindiffuser.errors import RunError, reason
 from braindiffuser.system_errors import is_of_the_system, sentence
 
+Stream: TypeAlias = io.BufferedReader | io.BytesIO
+"""An open picture file, or its bytes."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 
 SRGB_GAMMA = 0.45455
@@ -48,57 +52,102 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         RunError: if it is no regular file, cannot be read, is damaged, has more pixels than Pillow considers safe, or what it
             holds has no one meaning as 8-bit RGB.
     """
-    try:
+    with _refusals(path):
         if not stat.S_ISREG(path.stat().st_mode):
             raise RunError(
                 f"{path} is a folder, a pipe or a device, expected a picture file: move it away, or rename it"
             )
+        with path.open("rb") as file:
+            return _read(file, path)
+
+
+def decode_picture(content: bytes, name: object, background: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """Read one picture from the bytes of its file, as `read_picture` does.
+
+    Args:
+        content: the bytes.
+        name: what messages call it.
+        background: grey level, 0 to 255, that transparent pixels are shown over; None refuses them.
+
+    Raises:
+        RunError: as `read_picture`.
+    """
+    with _refusals(name):
+        return _read(io.BytesIO(content), name, background)
+
+
+def size_of_picture(path: Path) -> tuple[int, int]:
+    """Return (height, width) as `read_picture` would, by reading the header alone.
+
+    Raises:
+        RunError: if it is no picture file.
+    """
+    with _refusals(path), path.open("rb") as file:
+        return _size(file)
+
+
+def size_of_encoded(content: bytes, name: object) -> tuple[int, int]:
+    """Return (height, width) as `decode_picture` would, by reading the header alone; errors as in `size_of_picture`."""
+    with _refusals(name):
+        return _size(io.BytesIO(content))
+
+
+@contextmanager
+def _refusals(name: object) -> Iterator[None]:
+    """Raise a RunError that names the picture for whatever Pillow or the system raises inside."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            return _read(path)
+            yield
     except (RunError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise RunError(f"{path} is damaged, or no picture of the formats {', '.join(FORMATS)}: {_AS_PNG}") from error
+        raise RunError(f"{name} is damaged, or no picture of the formats {', '.join(FORMATS)}: {_AS_PNG}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RunError(f"{path} is too large for a picture ({reason(error)}): make it smaller") from error
+        raise RunError(f"{name} is too large for a picture ({reason(error)}): make it smaller") from error
     except Exception as error:  # damaged files make Pillow raise errors of many kinds
         if is_of_the_system(error):
-            raise RunError(sentence(error, path)) from error
-        raise RunError(f"{path} is damaged or cut short ({reason(error)}): get it again, or {_AS_PNG}") from error
+            raise RunError(sentence(error, name)) from error
+        raise RunError(f"{name} is damaged or cut short ({reason(error)}): get it again, or {_AS_PNG}") from error
 
 
-def _read(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    with path.open("rb") as file:
+def _size(file: Stream) -> tuple[int, int]:
+    with Image.open(file, formats=FORMATS) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        width, height = picture.size
+        return (width, height) if turned else (height, width)
+
+
+def _read(file: Stream, name: object, background: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    picture = Image.open(file, formats=FORMATS)
+    is_png = picture.format == "PNG"
+    if is_png:
+        picture.verify()  # the checksums, which reading pixels does not compare
         picture = Image.open(file, formats=FORMATS)
-        is_png = picture.format == "PNG"
-        if is_png:
-            picture.verify()  # the checksums, which reading pixels does not compare
-            picture = Image.open(file, formats=FORMATS)
-        n_frames = getattr(picture, "n_frames", 1)
-        if n_frames > 1 and picture.format != "MPO":  # a camera's JPEG, whose further frames are previews
-            raise RunError(f"{path} holds {n_frames} frames, expected one: save the one that is meant as 8-bit RGB PNG")
-        picture.load()
-        if (is_png and not _is_coded_srgb(file)) or not _is_srgb(picture):
-            raise RunError(
-                f"{path} says that its colours are not sRGB (by a profile, gamma or primaries): convert them, and {_AS_PNG}"
-            )
-        _refuse_unusual_tiff(picture, path)
-        _check_deflate(picture, file)
-        levels = _levels(ImageOps.exif_transpose(picture), path)
-        if _has_16_bits(picture, file) and picture.mode[:3] == "RGB" and levels.max() <= DARKEST // 256:
-            raise RunError(f"{path} has 16 bits, but its levels do not use them: {_AS_PNG}")
-        return levels
+    n_frames = getattr(picture, "n_frames", 1)
+    if n_frames > 1 and picture.format != "MPO":  # a camera's JPEG, whose further frames are previews
+        raise RunError(f"{name} holds {n_frames} frames, expected one: save the one that is meant as 8-bit RGB PNG")
+    picture.load()
+    if (is_png and not _is_coded_srgb(file)) or not _is_srgb(picture):
+        raise RunError(
+            f"{name} says that its colours are not sRGB (by a profile, gamma or primaries): convert them, and {_AS_PNG}"
+        )
+    _refuse_unusual_tiff(picture, name)
+    _check_deflate(picture, file)
+    levels = _levels(ImageOps.exif_transpose(picture), name, background)
+    if _has_16_bits(picture, file) and picture.mode[:3] == "RGB" and levels.max() <= DARKEST // 256:
+        raise RunError(f"{name} has 16 bits, but its levels do not use them: {_AS_PNG}")
+    return levels
 
 
-def _has_16_bits(picture: Image.Image, file: BinaryIO) -> bool:
+def _has_16_bits(picture: Image.Image, file: Stream) -> bool:
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         return 16 in picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
     file.seek(24)  # of a PNG file, whose header has a fixed place
     return picture.format == "PNG" and file.read(1) == b"\x10"
 
 
-def _check_deflate(picture: Image.Image, file: BinaryIO) -> None:
+def _check_deflate(picture: Image.Image, file: Stream) -> None:
     """Decompress a TIFF file's strips or tiles to their ends, where their checksums are; libtiff stops short of them."""
     tags = picture.tag_v2 if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
     if tags.get(TiffImagePlugin.COMPRESSION) not in (8, 32946):
@@ -113,7 +162,7 @@ def _check_deflate(picture: Image.Image, file: BinaryIO) -> None:
             raise ValueError("a compressed strip has no end")
 
 
-def _levels(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width 3"]:
+def _levels(picture: Image.Image, path: object, background: int | None) -> UInt8[np.ndarray, "height width 3"]:
     mode, clear = picture.mode, picture.info.get("transparency")
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):  # Pillow before 11 names it so
         levels = np.asarray(picture).astype(np.int64)
@@ -126,6 +175,9 @@ def _levels(picture: Image.Image, path: Path) -> UInt8[np.ndarray, "height width
     elif mode in ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBa"):
         has_alpha = clear is not None or mode[-1] in "Aa"
         is_clear = has_alpha and bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
+        if is_clear and background is not None:
+            behind = Image.new("RGBA", picture.size, (background, background, background, 255))
+            picture, is_clear = Image.alpha_composite(behind, picture.convert("RGBA")), False
         rgb = np.asarray(picture.convert("RGBA").convert("RGB") if has_alpha else picture.convert("RGB"))
     else:
         raise RunError(f"{path} holds pixels of type {mode}, which can become RGB in more than one way: {_AS_PNG}")
@@ -167,14 +219,14 @@ def _stands_for_srgb(profile: bytes) -> bool:
     return int(np.abs(after - before).max()) <= LEVEL_TOLERANCE
 
 
-def _is_coded_srgb(file: BinaryIO) -> bool:
+def _is_coded_srgb(file: Stream) -> bool:
     """Return whether the chunk cICP of a PNG file, which Pillow skips, is absent or stands for sRGB."""
     file.seek(0)
     _, found, code = file.read().partition(b"IDAT")[0].partition(b"cICP")
     return not found or code[:4] == bytes((1, 13, 0, 1))
 
 
-def _refuse_unusual_tiff(picture: Image.Image, path: Path) -> None:
+def _refuse_unusual_tiff(picture: Image.Image, path: object) -> None:
     """Raise RunError at levels that Pillow would misread: with a sign, or 16-bit grey of fewer bits or with white as 0."""
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from braindiffuser.datasets.dataset import ROLES
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState, as_states, state_of
 from braindiffuser.progress import Progress
 from braindiffuser.store.checked_json import read_checked, write_checked
@@ -26,13 +27,16 @@ Digests: TypeAlias = dict[str, str]
 class RecordingHashes:
     """A recording's files by role, with hashes."""
 
-    def __init__(self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress) -> None:
+    def __init__(
+        self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress, keep: bool = True
+    ) -> None:
         """Load stored hashes; no file is read yet.
 
         Args:
             store: of the run.
             files: role → name → path, as `Dataset.files` lists them.
             progress: called as progress(label, files_done, n_files) while files are hashed.
+            keep: whether new hashes are kept in the run's folder.
 
         Raises:
             RunError: if a role is unknown.
@@ -40,7 +44,7 @@ class RecordingHashes:
         unknown = sorted(files.keys() - set(ROLES))
         if unknown:
             raise RunError(f"the dataset lists files of the role {unknown[0]}; known roles: {', '.join(ROLES)}")
-        self._store, self.files, self._progress = store, files, progress
+        self._store, self.files, self._progress, self._keep = store, files, progress, keep
         self._known = _read_known(store)
 
     def gone(self) -> list[str]:
@@ -59,7 +63,8 @@ class RecordingHashes:
             found[name] = state
         if found != known:
             self._known[role] = found
-            write_checked(self._store.folder / RECORDING, self._known)
+            if self._keep:
+                write_checked(self._store.folder / RECORDING, self._known)
 
     def digests(self, role: str) -> Digests:
         """Return the hashes of all files of a role."""
@@ -79,6 +84,13 @@ class RecordingHashes:
     def sizes(self, role: str) -> dict[str, int]:
         """Return the sizes of a role's files, without reading them."""
         return {name: path.stat().st_size for name, path in self.files.get(role, {}).items()}
+
+
+def recording_files(experiment: Experiment) -> dict[str, dict[str, Path]]:
+    """Return the files that a recording and its split are read from: role → name → path."""
+    files = {role: dict(named) for role, named in experiment.dataset.files().items()}
+    listed = {f"split/{name}": path for name, path in experiment.split.files().items() if path.is_file()}
+    return files | ({"design": files.get("design", {}) | listed} if listed else {})
 
 
 def _read_known(store: Store) -> dict[str, dict[str, FileState]]:

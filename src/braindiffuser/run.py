@@ -19,7 +19,7 @@ from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_p
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.recording_hashes import RecordingHashes
+from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import (
     check_checkpoints,
     check_configs,
@@ -53,7 +53,7 @@ class Run:
         self.results: Results = store
         self._store = store
         self._progress = progress
-        self._hashes = RecordingHashes(store, experiment.dataset.files(), progress)
+        self._hashes = RecordingHashes(store, recording_files(experiment), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
 
@@ -81,6 +81,8 @@ class Run:
         folder = Path(folder)
         store = Store(folder)
         experiment = experiment or stored_experiment(folder)
+        if not experiment.dataset.has_captions:
+            experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
         run = cls(experiment, store, progress)
@@ -261,7 +263,8 @@ class Run:
 
     @cached_property
     def _recording(self) -> Recording:
-        recording = self.experiment.dataset.open(self.results.folder / "nsd")
+        opened = self.experiment.dataset.open(self.results.folder / "nsd")
+        recording = self.experiment.split.divide(opened)
         of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
         if recording.captions is None and of_captions:
             raise RunError(

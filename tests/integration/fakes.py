@@ -19,6 +19,7 @@ from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.datasets.dataset import Dataset, Folder
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.splits import number_repeats
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.generators.generator import Draw, Generator, GroupFeatures, Variant
 from braindiffuser.metrics.metric import Citation, Description, FeatureMetric, FeatureNetwork, Label, PixelMetric
 from braindiffuser.networks.cache import NetworkCache
@@ -73,9 +74,8 @@ class Told(Dataset):
         n_voxels = int(mask.sum())
         return Recording(
             subject=self.subject,
-            trials=trials.assign(subject=self.subject, trial=np.arange(len(trials))),
-            voxel_mask=mask,
-            affine=np.eye(4),
+            trials=trials.assign(subject=self.subject, run=1, trial=np.arange(len(trials))),
+            voxels=Voxels.in_volume(mask, np.eye(4)),
             roi_masks={
                 "V1": np.arange(n_voxels) < 3,
                 "V2": np.arange(n_voxels) >= 3,
@@ -87,6 +87,7 @@ class Told(Dataset):
             pictures=partial(_pictures, self.root / "brightness.txt"),
             captions=None if captions is None else lambda stimulus_id: (captions[stimulus_id],),
             further_test_sets={"further": np.array(FURTHER_IDS)},
+            unit="percent",
             session_files=lambda session: (f"sessions/{session}.npy",),
         )
 

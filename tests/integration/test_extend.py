@@ -24,12 +24,14 @@ from braindiffuser.metrics.metric import Metric
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.run import Run
+from braindiffuser.splits.split import Split
 from braindiffuser.targets.target import Stimuli, Target
 
 ROOT = Path(__file__).parents[2]
 EXTEND = ROOT / "examples" / "extend"
 KINDS = {
     "dataset": ("PlainFiles", Dataset),
+    "split": ("ByName", Split),
     "target": ("ColourGrid", Target),
     "regressor": ("NearestNeighbours", Regressor),
     "generator": ("Mosaic", Generator),
@@ -442,7 +444,8 @@ def test_a_kind_alone_runs_no_code(tmp_path):
         "nothing:Anything": "nothing:Anything is in a module that is not imported",
         "this:Anything": "the module this has no class Anything",
         "antigravity:Anything": "antigravity:Anything is in a module that is not imported",
-        "os.path": "there is no kind os.path; known kinds: nsd, simulated, or module:Class of your own",
+        "os.path": "there is no kind os.path; known kinds: arrays, bdata, bids, bold5000, glmsingle, laion_fmri, nsd, "
+        "simulated, things, or module:Class of your own",
         "../nsd": "there is no kind ../nsd",
         ":": ": is in a module that is not imported",
         "": "there is no kind ;",

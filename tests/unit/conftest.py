@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 from pydantic import ValidationError
@@ -32,6 +32,8 @@ def leaves(config, place=(), runtime=False):
 
 
 def leaves_of_value(value, place, runtime, annotation):
+    if get_origin(annotation) is Literal and len(get_args(annotation)) == 1:
+        return  # there is no other value yet
     of_configs = isinstance(value, tuple) and any(isinstance(entry, Settings) for entry in value)
     if isinstance(value, Settings):
         yield from leaves(value, place, runtime)
@@ -53,9 +55,9 @@ def candidates(value, annotation):
     if isinstance(value, Path):
         return [value / "other"]
     if isinstance(value, dict):
-        return [{"further": {"kind": "pixcorr"}}, {"further": [3.0]}]
+        return [{"further": {"kind": "pixcorr"}}, {"further": [3.0]}, {"further": "a word"}]
     choices = [choice for part in (annotation, *get_args(annotation)) for choice in get_args(part)]
-    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, ()]
+    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, (), ("V1",)]
 
 
 def change(config, leaf):

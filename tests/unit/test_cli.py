@@ -26,7 +26,7 @@ from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
 runner = CliRunner()
-COMMANDS = ["demo", "run", *stages(), "simulate", "info", "checkpoints"]
+COMMANDS = ["demo", "run", *stages(), "check", "export", "fetch", "simulate", "info", "checkpoints"]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
 

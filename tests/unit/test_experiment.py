@@ -561,3 +561,24 @@ def test_flatten_leaves_no_mapping_but_empty_ones(content):
 
 def test_empty_mappings_stay_apart_from_nothing():
     assert flatten({"a": {"b": {}}, "c": None}) == {"a.b": {}, "c": None}
+
+
+def test_without_captions_no_group_is_made_of_them_and_the_rest_is_the_same():
+    demo = Experiment.load("demo").changed({"pictures": {"ablations": ["without_text", "without_low_level"]}})
+    without = demo.without_captions()
+    assert set(without.targets) == {"latents", "vision"}
+    assert set(without.regression.alphas) == {"latents", "vision"}
+    assert without.generator.kind == "brain_diffuser_vision"
+    assert without.pictures.ablations == ("without_low_level",)
+    shared = ("name", "seed", "dataset", "split", "responses", "evaluation", "analyses")
+    assert all(getattr(without, name) == getattr(demo, name) for name in shared)
+    assert without.generator.diffusion == demo.generator.diffusion
+    assert without.without_captions() is without
+    assert Experiment.model_validate(without.model_dump(mode="json")) == without
+
+
+def test_a_generator_that_draws_from_captions_alone_is_told():
+    with pytest.raises(RunError, match="the recording has no captions, and generator brain_diffuser draws from text"):
+        Experiment.load("demo").changed(
+            {"targets": {"vision": {"kind": "clip_text", "checkpoint": "demo/clip"}}}
+        ).without_captions()

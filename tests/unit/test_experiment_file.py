@@ -123,10 +123,7 @@ class Sided(Settings):
 
 def test_comments_say_what_else_there_is():
     text = commented_yaml(EXPERIMENTS["demo"])
-    assert (
-        "\n  # A simulated subject with known ground truth, in NSD's file layout. Other kinds: nsd.\n  kind: simulated"
-        in text
-    )
+    assert "\n  # A simulated subject with known ground truth, in NSD's file layout. Other kinds: arrays," in text
     assert "number of averaged\n  # trials.\n  weights: equal" in text
     assert "\n  - kind: roi_maximisation\n    # Name of the results" in text
     assert "    latents: [100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0, 100000.0]\n" in text

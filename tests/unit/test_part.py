@@ -13,14 +13,15 @@ from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from braindiffuser.analyses.analysis import Analysis
-from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.datasets.dataset import Dataset, Unit
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.metric import Metric
 from braindiffuser.part import Settings, _influences, as_part, is_runtime, kind_of, known_kinds, runtime
 from braindiffuser.regression.regressor import Regressor
+from braindiffuser.splits.split import Split
 from braindiffuser.targets.target import Target
 
-FAMILIES = (Dataset, Target, Regressor, Generator, Metric, Analysis)
+FAMILIES = (Dataset, Split, Target, Regressor, Generator, Metric, Analysis)
 KINDS = [(family, kind) for family in FAMILIES for kind in known_kinds(family)]
 NAMES = [f"{family.__module__.rpartition('.')[2]}.{kind}" for family, kind in KINDS]
 
@@ -29,7 +30,8 @@ def module_of(family, kind):
     return f"{family.__module__.rpartition('.')[0]}.{kind}"
 
 
-VALUES = {Path: "a/folder", str: "a name"}
+VALUES = {Path: "a/folder", str: "a name", Unit: "percent", int: 3}
+"""A valid value by its type; a list of files may be one path."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "timm", "sklearn", "skimage", "matplotlib")
 LIGHT_TOO = ("pandas", "scipy", "h5py", "nibabel", "zarr", "tokenizers")
 
@@ -88,7 +90,9 @@ def class_of(family, kind):
 def entries_of(family, kind):
     """The shortest mapping that a kind accepts."""
     fields = class_of(family, kind).model_fields.items()
-    return {"kind": kind} | {name: VALUES[field.annotation] for name, field in fields if field.is_required()}
+    return {"kind": kind} | {
+        name: VALUES.get(field.annotation, "a/file") for name, field in fields if field.is_required()
+    }
 
 
 def faults(error):
@@ -122,7 +126,7 @@ def test_an_empty_path_is_not_the_working_folder():
 
 def test_every_family_has_kinds():
     assert {family for family, _ in KINDS} == set(FAMILIES)
-    assert {"nsd", "simulated"} == set(known_kinds(Dataset))
+    assert {"nsd", "simulated", "arrays", "bold5000", "bdata", "things"} <= set(known_kinds(Dataset))
     assert {"clip_text", "clip_vision", "vdvae"} == set(known_kinds(Target))
 
 

@@ -1,5 +1,11 @@
+from .arrays import Arrays as Arrays
+from .bdata import BData as BData
+from .bids import BIDS as BIDS
+from .bold5000 import Bold5000 as Bold5000
 from .dataset import Dataset as Dataset
 from .dataset import Folder as Folder
+from .glmsingle import GLMsingle as GLMsingle
+from .laion_fmri import LaionFMRI as LaionFMRI
 from .nsd import NSD as NSD
 from .nsd_layout import open_nsd as open_nsd
 from .nsd_layout import open_stimuli as open_stimuli
@@ -12,3 +18,5 @@ from .rois import read_roi_masks as read_roi_masks
 from .simulated import Simulated as Simulated
 from .simulation.simulate import simulate as simulate
 from .simulation.subject import SimulatedSubject as SimulatedSubject
+from .things import Things as Things
+from .voxels import Voxels as Voxels

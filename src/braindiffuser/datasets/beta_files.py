@@ -21,15 +21,13 @@ from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.volumes import open_nifti
+from braindiffuser.datasets.volumes import open_nifti, read_volumes
 from braindiffuser.errors import RecordingError
 
 BETA_SCALE = 300.0
 """What NSD multiplies percent signal change by, to store it as int16."""
 SUFFIXES = (".hdf5", ".nii.gz", ".nii")
 """Formats in the order of preference: HDF5 has random access."""
-VOLUMES_PER_BLOCK = 16
-"""Trials of a NIfTI file that are held as whole volumes at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,17 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
     Raises:
         RecordingError: the file is damaged or cut short, or holds values that are not finite.
     """
-    betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else _read_nifti(path, voxel_mask)
+    betas = _read_hdf5(path, voxel_mask) if path.suffix == ".hdf5" else read_volumes(path, voxel_mask, _to_percent)
+    check_finite(betas, path)
+    return betas
+
+
+def check_finite(betas: Betas, path: object) -> None:
+    """Refuse betas that are not finite, with how many voxels and trials they are in.
+
+    Raises:
+        RecordingError: names the file.
+    """
     broken = ~np.isfinite(betas)
     trials, voxels = np.flatnonzero(broken.any(axis=1)), np.flatnonzero(broken.any(axis=0))
     if len(trials):
@@ -90,6 +98,12 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
             f"{path} has NaN or infinite betas in {len(voxels)} of {betas.shape[1]} analysed voxels, in {len(trials)} of "
             f"{len(betas)} trials (first: trial {trials[0]}, counted from 0): {remedy}"
         )
+
+
+def without_data(betas: Betas) -> Betas:
+    """Write 0, which stands for "no data", where a voxel is NaN in all trials of a session; other NaN stay."""
+    candidates = np.flatnonzero(np.isnan(betas[0]))  # a few voxels, of which no whole copy is made
+    betas[:, candidates[np.isnan(betas[:, candidates]).all(axis=0)]] = 0
     return betas
 
 
@@ -104,18 +118,6 @@ def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
             inside = voxel_mask[x, y, z]
             slab = stored[:, int(z), y, x].transpose(0, 2, 1)
             betas[:, columns[x, y, z][inside]] = _to_percent(slab[:, inside])
-    return betas
-
-
-def _read_nifti(path: Path, voxel_mask: VoxelMask) -> Betas:
-    """Read a few volumes at a time, forward only, so that nothing is decompressed twice."""
-    with open_nifti(path) as file:
-        *grid, n_trials = _with_trials(file.shape)
-        data = file.data.reshape((*grid, n_trials))
-        betas = np.empty((n_trials, np.count_nonzero(voxel_mask)), np.float32)
-        for start in range(0, n_trials, VOLUMES_PER_BLOCK):
-            volumes = np.asanyarray(data[..., start : start + VOLUMES_PER_BLOCK])
-            betas[start : start + VOLUMES_PER_BLOCK] = _to_percent(volumes[voxel_mask].T)
     return betas
 
 

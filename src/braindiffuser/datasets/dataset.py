@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 
 from braindiffuser.part import FolderPath, Part
 from braindiffuser.paths import absolute
@@ -20,8 +20,39 @@ ROLES = ("design", "regions", "betas", "stimuli", "captions")
 """Roles of a recording's files: design (which trial showed what), regions (masks and ROIs), betas, stimuli (pictures),
 captions."""
 
+Unit = Literal["percent", "z", "raw"]
+"""Unit of betas. `percent`: percent signal change; `z`: z-scored by whoever made them; `raw`: any other."""
+
 Folder = Annotated[FolderPath, AfterValidator(absolute)]
 """Folder; a relative path becomes absolute on reading, from the folder of the file that names it."""
+File = Folder
+"""File; likewise."""
+ArrayEntry = Annotated[str, AfterValidator(lambda entry: str(absolute(entry)))]
+"""Array in a file, `file` or `file:key`; likewise."""
+
+
+def _is_file(mask: str) -> bool:
+    return mask.endswith((".nii", ".nii.gz"))
+
+
+MaskEntry = Annotated[str, AfterValidator(lambda mask: str(absolute(mask)) if _is_file(mask) else mask)]
+"""Name of a mask, or a NIfTI file; the path of a file likewise becomes absolute."""
+
+
+def _sessions(given: Any) -> Any:
+    """Read a number of sessions, or a list of their numbers, which becomes ascending."""
+    numbers = given if isinstance(given, list | tuple) else [given]
+    if given is not None and not (numbers and all(type(number) is int and number > 0 for number in numbers)):
+        raise ValueError(
+            f"must be a number of sessions from 1, or a list of their numbers such as [1, 2, 4], but is {given}"
+        )
+    return tuple(sorted(set(given))) if isinstance(given, list | tuple) else given
+
+
+Sessions = Annotated[
+    PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None, BeforeValidator(_sessions)
+]
+"""How many sessions, from the first, or their numbers, ascending; None: all."""
 
 
 class Dataset(Part):
@@ -51,6 +82,11 @@ class Dataset(Part):
         {}, since its settings identify it.
         """
         return {}
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether stimuli have captions, by what can be told without reading betas or pictures."""
+        return True
 
     @property
     def folder(self) -> Path | None:

@@ -47,6 +47,24 @@ def noise_ceiling(
         return np.asarray(100.0 / (1.0 + np.mean(1.0 / repeats) / np.square(ncsnr, dtype=np.float64)))
 
 
+def ncsnr_of(
+    percent: Float[np.ndarray, " n_voxels"], n_repeats: int | Int[np.ndarray, " n_stimuli"]
+) -> Float[np.ndarray, " n_voxels"]:
+    """ncsnr = √(NC · mean(1/n) / (100 − NC)): the inverse of `noise_ceiling`, for ceilings that a recording brings.
+
+    Args:
+        percent: noise ceiling of every voxel, in [0, 100]; NaN where it is not known.
+        n_repeats: trials averaged into each response that it holds for, as in `noise_ceiling`.
+
+    Example:
+        >>> ncsnr_of(np.array([0.0, 75.0]), 3).tolist()
+        [0.0, 1.0]
+    """
+    repeats = np.atleast_1d(np.asarray(n_repeats, dtype=np.float64))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.sqrt(np.mean(1.0 / repeats) * percent / (100.0 - percent)))
+
+
 def summarise_regions(
     ceilings: Float[np.ndarray, " n_voxels"], roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
 ) -> dict[str, Any]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from jaxtyping import Float, Float32
 
+Normalisation = Literal["session", "training", "run", "session-all-trials", "none"]
+"""How betas become responses; equations in docs/concepts/normalisation.md. Stored by position: append, never reorder.
+
+- `session`: z-score each session by its training trials, which takes out drift between sessions; average over repeats; z-score by
+  the training responses.
+- `training`: average, then z-score by the training responses, as published.
+- `run`: as `session`, each run by its training trials.
+- `session-all-trials`: as `session`, and sessions without training trials by all their trials: test responses enter there.
+- `none`: average; neither centred nor scaled.
+"""
 COLUMNS_PER_BLOCK = 1024
 """Columns converted to float64 at a time."""
 ROUNDING = 1e-6

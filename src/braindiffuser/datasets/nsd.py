@@ -4,31 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
-from braindiffuser.datasets.dataset import Dataset, Folder
+from braindiffuser.datasets.dataset import Dataset, Folder, MaskEntry, Sessions
 from braindiffuser.part import runtime
-from braindiffuser.paths import absolute
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
-
-
-def _absolute(mask: str) -> str:
-    """Make the path of a mask file absolute, once; the name of a volume stays as it is."""
-    return str(absolute(mask)) if mask.endswith((".nii", ".nii.gz")) else mask
-
-
-def _sessions(given: Any) -> Any:
-    """Read a number of sessions, or a list of their numbers, which becomes ascending."""
-    numbers = given if isinstance(given, list | tuple) else [given]
-    if given is not None and not (numbers and all(type(number) is int and number > 0 for number in numbers)):
-        raise ValueError(
-            f"must be a number of sessions from 1, or a list of their numbers such as [1, 2, 4], but is {given}"
-        )
-    return tuple(sorted(set(given))) if isinstance(given, list | tuple) else given
 
 
 class NSD(Dataset):
@@ -38,15 +22,13 @@ class NSD(Dataset):
         description="Folder that holds nsddata, nsddata_betas and nsddata_stimuli; relative to the file that names it."
     )
     subject: PositiveInt = Field(1, description="Number of the subject, from 1; NSD has 8.")
-    sessions: Annotated[
-        PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None, BeforeValidator(_sessions)
-    ] = Field(
+    sessions: Sessions = Field(
         None,
         description="How many sessions, from the first, or a list of their numbers; null: all on disk. The paper used 37 of 40; "
         "subjects 3, 4, 6 and 8 of NSD have 32, 30, 32 and 30.",
     )
     betas_version: str = Field("betas_fithrf_GLMdenoise_RR", description="GLM that the betas come from.")
-    mask: Annotated[str, AfterValidator(_absolute)] = Field(
+    mask: MaskEntry = Field(
         "nsdgeneral",
         description="Mask of the analysed voxels: a volume of the subject's roi folder, or a NIfTI file "
         "(relative to the file that names it).",

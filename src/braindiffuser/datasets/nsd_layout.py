@@ -30,6 +30,7 @@ from braindiffuser.datasets.rois import read_roi_masks
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.datasets.volumes import check_grid, read_mask
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
 
@@ -105,10 +106,10 @@ def open_nsd(
     return Recording(
         subject=name,
         trials=design[design["session"].isin(files)].reset_index(drop=True),
-        voxel_mask=voxel_mask,
-        affine=affine,
+        voxels=Voxels.in_volume(voxel_mask, affine),
         roi_masks=roi_masks,
         read_session=partial(_read_session, files, voxel_mask),
+        unit="percent",
         missing_rois=missing,
         pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
         captions=lambda stimulus_id: open_captions(root).captions(stimulus_id),
@@ -236,7 +237,7 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
     shared, pattern = tables["sharedix"].ravel(), tables["stimpattern"]
     if not 1 <= subject <= len(own_pictures):
         raise RecordingError(f"{path} has the subjects 1 … {len(own_pictures)}, not {subject}")
-    trials_per_session = pattern.reshape(len(pattern), -1).sum(axis=1)
+    trials_per_run = (pattern if pattern.ndim > 2 else pattern[:, None]).sum(axis=-1)
     contradiction = next(_contradictions(image_numbers, own_pictures, shared, pattern), "")
     if contradiction:
         raise RecordingError(f"{path} contradicts itself: {contradiction}; download it again, or write it as NSD does")
@@ -244,7 +245,8 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "subject": f"subj{subject:02}",
-            "session": np.repeat(np.arange(1, len(pattern) + 1), trials_per_session),
+            "session": np.repeat(np.arange(1, len(pattern) + 1), trials_per_run.sum(axis=1)),
+            "run": np.repeat(np.tile(np.arange(1, pattern.shape[1] + 1), len(pattern)), trials_per_run.ravel()),
             "trial": np.arange(len(stimulus_ids)),
             "stimulus_id": stimulus_ids,
             "repeat": number_repeats(stimulus_ids),

@@ -240,8 +240,8 @@ def _check_beside(facts: SessionFacts, others: Sequence[SessionFacts]) -> None:
     if max(found.spread, 1 / found.spread) > SPREAD_HOPELESS:
         raise RecordingError(
             f"its betas vary {found.spread:.3g} times as much as those of other sessions (median over voxels; their standard "
-            f"deviation is {facts.spread:.3g}): it or they are not in the same unit (whole numbers are percent signal change × "
-            "300, fractional ones percent signal change), so convert the one that is wrong"
+            f"deviation is {facts.spread:.3g}): it or they are not in the same unit (in NSD's files, whole numbers are percent "
+            "signal change × 300, fractional ones percent signal change), so convert the one that is wrong"
         )
     if found.differing > UNITS_HOPELESS:
         raise RecordingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,33 @@ from pathlib import Path
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import RecordingError, reason
 from braindiffuser.system_errors import is_of_the_system, sentence
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files in a folder and below it, by name."""
+    return sorted(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+
+
+def find_below(folder: Path, name: str, what: str) -> Path:
+    """Return the one file of a name in a folder or below it.
+
+    Args:
+        folder: where to look.
+        name: of the file.
+        what: the file holds, for the message.
+
+    Raises:
+        RecordingError: there is none, or there are several.
+    """
+    found = [path for path in files_below(folder) if path.name == name]
+    if not found:
+        missing = "" if folder.is_dir() else ", which is no folder"
+        raise RecordingError(f"{name} is missing below {folder}{missing}: put it there; it holds {what}")
+    if len(found) > 1:
+        raise RecordingError(
+            f"{folder} holds several files {name} ({', '.join(str(path.relative_to(folder)) for path in found)}): keep one"
+        )
+    return found[0]
 
 
 @contextmanager

@@ -11,11 +11,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser.arrays import Betas, Pictures, VoxelMask
+from braindiffuser.arrays import Betas, Pictures
+from braindiffuser.datasets.dataset import Unit
 from braindiffuser.datasets.splits import check_split, stimuli_of
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
-TRIAL_COLUMNS = ("subject", "session", "trial", "stimulus_id", "repeat", "split")
+TRIAL_COLUMNS = ("subject", "session", "run", "trial", "stimulus_id", "repeat", "split")
+
+UNIT_NAMES = {"percent": "percent signal change", "z": "z units, as they came", "raw": "their own unit"}
+"""Unit → its name on the page."""
 
 
 def _no_pictures(stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
@@ -29,17 +34,20 @@ class Recording:
     Attributes:
         subject: name, such as "subj01".
         trials: one row per trial, in the order of the betas, with the columns
-            `subject`, `session` (as numbered on disk, ascending), `trial` (0-based, within subject),
+            `subject`, `session` (as numbered on disk, ascending), `run` (within session), `trial` (0-based, within subject),
             `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
-            `split` ("train" or "test").
-        voxel_mask: (x, y, z), True where a voxel is analysed. Column v of the betas is the v-th True in C order.
-        affine: (4, 4), voxel coordinates to millimetres; None if they are not known.
+            `split` ("train", "test", "out" for neither, or "" throughout if the recording does not say).
+        voxels: the analysed voxels, and where they lie.
         roi_masks: name → (n_voxels,) bool, relative to the analysed voxels; all False is legal.
-        read_session: session number → betas (n_trials_of_session, n_voxels), float32, percent signal change.
+        read_session: session number → betas (n_trials_of_session, n_voxels), float32.
+        unit: of the betas.
         missing_rois: names of regions that have no file.
         pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
+        stimuli: what is known of the stimuli, by id: the column `name`, and any others, such as a category; None if they have
+            numbers alone.
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
+        ncsnr: noise ceiling signal-to-noise ratio per voxel, where the recording brings one; None derives it from repeats.
         notes: name of a further test set → its title and what a reader should know of it, for the page.
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.
         simulated: True if no brain was recorded.
@@ -51,14 +59,16 @@ class Recording:
 
     subject: str
     trials: pd.DataFrame
-    voxel_mask: VoxelMask
-    affine: Float[np.ndarray, "4 4"] | None
+    voxels: Voxels
     roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]
     read_session: Callable[[int], Betas]
+    unit: Unit
     missing_rois: tuple[str, ...] = ()
     pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
+    stimuli: pd.DataFrame | None = None
     captions: Callable[[int], tuple[str, ...]] | None = None
     further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
+    ncsnr: Float[np.ndarray, " n_voxels"] | None = None
     notes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
     simulated: bool = False
@@ -71,9 +81,8 @@ class Recording:
             raise RecordingError(f"the trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}")
         if not self.trials["session"].is_monotonic_increasing:
             raise RecordingError("the trial table is not in order of sessions; sort it as the betas are stored")
-        check_split(self.trials)
-        if self.n_voxels == 0:
-            raise RecordingError("the analysis mask is empty; choose a mask with at least one voxel above 0")
+        if self.has_split:
+            check_split(self.trials)
         for name in self.further_test_sets:
             if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
                 raise RecordingError(
@@ -88,16 +97,22 @@ class Recording:
     @property
     def n_voxels(self) -> int:
         """Number of analysed voxels."""
-        return int(np.count_nonzero(self.voxel_mask))
+        return self.voxels.n
+
+    @property
+    def has_split(self) -> bool:
+        """Whether the recording says which stimuli train and which test."""
+        return bool((self.trials["split"] != "").any())
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names of the stimuli that were shown, by id; {} if they have numbers alone."""
+        return {} if self.stimuli is None else names_of(self.stimuli)
 
     @property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that stand for the subject, the grid and the analysed voxels."""
-        content = hashlib.sha256(f"{self.subject} {self.voxel_mask.shape}".encode())
-        content.update(np.packbits(self.voxel_mask).tobytes())
-        if self.affine is not None:
-            content.update(np.round(self.affine, 4).astype(np.float64).tobytes())
-        return content.hexdigest()[:16]
+        """Sixteen hexadecimal digits that stand for the subject and the analysed voxels."""
+        return hashlib.sha256(f"{self.subject} ".encode() + self.voxels.fingerprint).hexdigest()[:16]
 
     @property
     def test_sets(self) -> dict[str, Int[np.ndarray, " _"]]:
@@ -135,6 +150,11 @@ class Recording:
                 "(trials in the table, voxels in the mask)"
             )
         return betas
+
+
+def names_of(stimuli: pd.DataFrame) -> dict[int, str]:
+    """Return id → name of a table of stimuli."""
+    return dict(zip(stimuli.index.to_numpy(dtype=np.int64).tolist(), stimuli["name"].astype(str), strict=True))
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -1,10 +1,10 @@
-"""Responses: one row per stimulus, averaged over repeats and z-scored by the training set, in one pass over betas."""
+"""Responses: one row per stimulus, averaged over repeats and normalised (`Normalisation`), in one pass over betas."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,13 @@ from jaxtyping import Float, Float32, Int
 
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.noise_ceiling import CeilingEstimate, NoiseCeilingAccumulator
-from braindiffuser.datasets.normalisation import column_statistics, guard, standardise
+from braindiffuser.datasets.normalisation import Normalisation, column_statistics, guard, standardise
 from braindiffuser.datasets.plausibility import check_session, check_sessions
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.session_facts import SessionFacts, as_arrays, describe, from_arrays
 from braindiffuser.datasets.splits import Split, check_split, stimuli_of
+from braindiffuser.datasets.trial_normalisation import Z_SCORED_BY, check_normalisation, normalise_trials
 from braindiffuser.errors import RecordingError, RunError
-
-Normalisation = Literal["session", "training"]
-"""`training`: average raw betas, then z-score by the training responses, as published.
-`session`: z-score each session by its training trials first, which takes out drift between sessions, then the same."""
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -31,7 +28,8 @@ class SplitResponses:
     """What the decoders are fitted to and tested on.
 
     Attributes:
-        train: (n_train, n_voxels), mean 0 and standard deviation 1 (ddof 1) per voxel; 0 where a voxel never varies.
+        train: (n_train, n_voxels), mean 0 and standard deviation 1 (ddof 1) per voxel, 0 where a voxel never varies; with the
+            normalisation `none`, averages of betas as they are.
         test: (n_test, n_voxels), by the same mean and standard deviation.
         train_ids: 0-based stimulus ids of the rows, ascending.
         test_ids: likewise.
@@ -40,8 +38,9 @@ class SplitResponses:
         ncsnr: noise ceiling signal-to-noise ratio per voxel (see `noise_ceiling`); NaN if it is not known.
             Test trials enter it: report it, never choose voxels by it.
         training_ncsnr: the same from training trials alone; None unless it was asked for.
-        mean_: of the averaged training set before the last z-score; percent signal change, or z units after `session`.
-        std_: likewise, ddof 1; 1 where the voxel never varies.
+        mean_: of the averaged training set before the last z-score; in the unit of the betas, or in z units where trials were
+            z-scored; 0 with `none`.
+        std_: likewise, ddof 1; 1 where the voxel never varies, and with `none`.
         sessions: what is told of each session's betas, by its number.
     """
 
@@ -69,7 +68,8 @@ def average_responses(recording: Recording, normalisation: Normalisation = "sess
 class ResponseAccumulator:
     """Sums the betas of each stimulus, a session at a time and in any order; its state can be saved and resumed.
 
-    No test trial influences the training responses: all statistics come from training trials.
+    No test trial influences the training responses, whatever the normalisation. None influences another test response, except
+    with `session-all-trials` in sessions without training trials.
 
     Memory: per-stimulus sums, those of the noise ceiling (twice with `training_ceiling`), and a few copies
     of one session.
@@ -88,22 +88,22 @@ class ResponseAccumulator:
         Args:
             trials: `Recording.trials`: all trials to come.
             n_voxels: voxels per trial.
-            normalisation: "session" or "training".
+            normalisation: how betas are z-scored.
             training_ceiling: also estimate the noise ceiling from training trials alone.
             estimate: which pictures tell the noise, for noise ceilings.
 
         Raises:
             ValueError: unknown normalisation.
-            RecordingError: fewer than two training stimuli, or a stimulus in both splits.
+            RecordingError: fewer than two training stimuli, a stimulus in both splits, or a session or run with too few
+                training trials to z-score by.
         """
-        if normalisation not in get_args(Normalisation):
-            raise ValueError(f"normalisation must be one of {get_args(Normalisation)}, got {normalisation!r}")
         check_split(trials)
         self._trials = trials
         self._normalisation = normalisation
         self._stimuli = {split: stimuli_of(trials, split) for split in SPLITS}
         if len(self._stimuli["train"][0]) < 2:
             raise RecordingError("the trial table has fewer than 2 training stimuli; read more sessions")
+        check_normalisation(trials, normalisation)
         self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
         self._estimate = estimate
         self._noise = NoiseCeilingAccumulator(trials, n_voxels, estimate)
@@ -142,10 +142,7 @@ class ResponseAccumulator:
         facts = describe(betas)
         check_session(betas, facts, stimulus_ids, self._facts)
         self._facts[session] = facts
-        if self._normalisation == "session":
-            prepared = standardise(betas, *_training_statistics(session, betas[splits == "train"]))
-        else:
-            prepared = betas
+        prepared = normalise_trials(betas, rows, self._normalisation)
         self._noise.add(stimulus_ids, betas)
         if self._training_noise is not None:
             self._training_noise.add(stimulus_ids[splits == "train"], betas[splits == "train"])
@@ -157,7 +154,7 @@ class ResponseAccumulator:
         self._done.append(session)
 
     def finish(self) -> SplitResponses:
-        """Average and z-score the sums in place; the accumulator is unusable afterwards.
+        """Average and normalise the sums in place; the accumulator is unusable afterwards.
 
         Raises:
             RecordingError: sessions of the trial table have not been added, or one does not fit the others.
@@ -170,7 +167,7 @@ class ResponseAccumulator:
         self._finished = True
         for split in SPLITS:
             self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)
-        mean, std = column_statistics(self._sums["train"])
+        mean, std = self._last_statistics()
         train, test = (standardise(self._sums[split], mean, std, in_place=True) for split in SPLITS)
         return SplitResponses(
             train=train,
@@ -186,6 +183,13 @@ class ResponseAccumulator:
             sessions=dict(sorted(self._facts.items())),
         )
 
+    def _last_statistics(self) -> tuple[Float[np.ndarray, " n_voxels"], Float[np.ndarray, " n_voxels"]]:
+        """Return μ and σ that averages are z-scored by: those of the training set; 0 and 1 with `none`."""
+        if self._normalisation != "none":
+            return column_statistics(self._sums["train"])
+        n_voxels = self._sums["train"].shape[1]
+        return np.zeros(n_voxels), np.ones(n_voxels)
+
     def state(self) -> dict[str, np.ndarray]:
         """Return everything `from_state` needs. The arrays are live: store them before adding more."""
         self._refuse_if_finished()
@@ -195,7 +199,7 @@ class ResponseAccumulator:
             "sessions_done": np.array(self._done, dtype=np.int64),
             "normalisation": np.array(get_args(Normalisation).index(self._normalisation)),
             "estimate": np.array(get_args(CeilingEstimate).index(self._estimate)),
-            "trials": _fingerprint(self._trials),
+            **_fingerprints(self._trials, self._normalisation),
             **self._noise.state(),
             **as_arrays(self._facts),
             **({} if self._training_noise is None else _prefixed(self._training_noise.state())),
@@ -208,9 +212,10 @@ class ResponseAccumulator:
         Raises:
             RunError: the state was taken from another trial table.
         """
-        if not np.array_equal(state["trials"], _fingerprint(trials)):
-            raise RunError("the stored sums belong to another trial table; delete them and sum again")
         normalisation: Normalisation = get_args(Normalisation)[int(state["normalisation"])]
+        expected = _fingerprints(trials, normalisation)
+        if not all(np.array_equal(state[name], values) for name, values in expected.items()):
+            raise RunError("the stored sums belong to another trial table; delete them and sum again")
         estimate: CeilingEstimate = get_args(CeilingEstimate)[int(state["estimate"])]
         training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
         accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise), estimate)
@@ -248,22 +253,11 @@ def trial_responses(
     for session, betas in recording.sessions():
         trials = recording.trials_of(session)
         chosen = (trials["split"] == "train").to_numpy()
-        own = betas[chosen]
-        if normalisation == "session":
-            own = standardise(own, *_training_statistics(session, own))
+        own = normalise_trials(betas, trials, normalisation)[chosen]
         values[done : done + len(own)] = standardise(own, responses.mean_, responses.std_)
         rows.append(np.searchsorted(responses.train_ids, trials["stimulus_id"].to_numpy(dtype=np.int64)[chosen]))
         done += len(own)
     return values, np.concatenate(rows)
-
-
-def _training_statistics(session: int, betas: Betas) -> tuple[Float[np.ndarray, " v"], Float[np.ndarray, " v"]]:
-    if len(betas) < 2:
-        raise RecordingError(
-            f"session {session} has {len(betas)} training trials, too few to z-score by; "
-            "leave the session out, or use normalisation 'training'"
-        )
-    return column_statistics(betas)
 
 
 _TRAINING = "training_"
@@ -273,6 +267,9 @@ def _prefixed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{_TRAINING}{key}": values for key, values in state.items()}
 
 
-def _fingerprint(trials: pd.DataFrame) -> Int[np.ndarray, "n_trials 3"]:
+def _fingerprints(trials: pd.DataFrame, normalisation: Normalisation) -> dict[str, Int[np.ndarray, "n_trials ..."]]:
+    """Return the columns that sums depend on; runs count where they are z-scored."""
     is_test = (trials["split"] == "test").to_numpy(dtype=np.int64)
-    return np.column_stack([trials[["session", "stimulus_id"]].to_numpy(dtype=np.int64), is_test])
+    own = np.column_stack([trials[["session", "stimulus_id"]].to_numpy(dtype=np.int64), is_test])
+    runs = {"runs": trials["run"].to_numpy(dtype=np.int64)} if "run" in Z_SCORED_BY[normalisation] else {}
+    return {"trials": own, **runs}

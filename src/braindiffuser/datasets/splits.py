@@ -11,6 +11,8 @@ from jaxtyping import Int
 from braindiffuser.errors import RecordingError
 
 Split = Literal["train", "test"]
+OUT = "out"
+"""Trials of stimuli that neither train nor test."""
 
 
 def number_repeats(stimulus_ids: Int[np.ndarray, " n_trials"]) -> Int[np.ndarray, " n_trials"]:
@@ -59,17 +61,18 @@ def stimuli_of(
 
 
 def check_split(trials: pd.DataFrame) -> None:
-    """Raise unless every trial is `train` or `test` and every stimulus is on one side only.
+    """Raise unless every trial is `train`, `test` or `out`, and every stimulus is on one side only.
 
     Raises:
         RecordingError: naming the stimuli that straddle, or the unknown split.
     """
-    unknown = sorted(set(trials["split"]) - {"train", "test"})
+    unknown = sorted(set(trials["split"]) - {"train", "test", OUT})
     if unknown:
-        raise RecordingError(f"the trial table names the splits {unknown}; expected only 'train' and 'test'")
-    both = np.intersect1d(stimuli_of(trials, "train")[0], stimuli_of(trials, "test")[0])
+        raise RecordingError(f"the trial table names the splits {unknown}; expected only 'train', 'test' and 'out'")
+    pairs = trials[["stimulus_id", "split"]].drop_duplicates()
+    both = np.unique(pairs.loc[pairs["stimulus_id"].duplicated(), "stimulus_id"].to_numpy(dtype=np.int64))
     if both.size:
         raise RecordingError(
-            f"{both.size} stimuli are in both the train and the test split (first: {both[:5].tolist()}): "
+            f"{both.size} stimuli have more than one split (first: {both[:5].tolist()}): "
             "give all repeats of a stimulus the same split, or the test scores are worthless"
         )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int, Shaped
 from nibabel.arrayproxy import ArrayProxy
 
-from braindiffuser.arrays import VoxelMask
+from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError
 
@@ -24,6 +24,8 @@ HALF_VOXEL = 0.5
 """Largest shift of one grid against another, in voxels; a larger one selects other voxels."""
 PADDING = 4096
 """Zeros that may follow the data of a NIfTI file, in bytes."""
+VOLUMES_PER_BLOCK = 16
+"""Trials of a NIfTI file that are held as whole volumes at a time."""
 _GZIP_LIMIT = 1040
 """Gzip makes nothing smaller by more than this factor."""
 
@@ -66,9 +68,60 @@ def open_nifti(path: Path, header_only: bool = False) -> Iterator[NiftiFile]:
         layout = image.shape, stored.dtype, stored.offset, stored.slope, stored.inter
         with gzip.open(path) if packed else path.open("rb") as stream:
             shape = *image.shape[:3], *(side for side in image.shape[3:] if side > 1)
-            yield NiftiFile(shape, _affine(image), ArrayProxy(stream, layout, mmap=False).reshape(shape))
+            yield NiftiFile(shape, affine_of(image), ArrayProxy(stream, layout, mmap=False).reshape(shape))
             if not header_only:
                 _read_to_end(stream, end)
+
+
+def as_float32(stored: Shaped[np.ndarray, "n n_voxels"]) -> Float32[np.ndarray, "n n_voxels"]:
+    """Convert values to float32; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return stored.astype(np.float32)
+
+
+def read_volumes(
+    path: Path,
+    voxel_mask: VoxelMask,
+    convert: Callable[[Shaped[np.ndarray, "n n_voxels"]], Float32[np.ndarray, "n n_voxels"]] = as_float32,
+    volumes: Int[np.ndarray, " n"] | None = None,
+) -> Betas:
+    """Read the masked voxels of a NIfTI file with one volume per trial.
+
+    A few volumes are in memory at a time, and they are read forward only, so nothing is decompressed twice.
+
+    Args:
+        path: `.nii` or `.nii.gz`, whose grid is the mask's; a file of one volume has one trial.
+        voxel_mask: (x, y, z).
+        convert: values as stored (scaled by the header) → betas.
+        volumes: numbers of the volumes to read, from 0, each once, in the order wanted; None reads all.
+
+    Returns:
+        (n_trials, n_voxels), voxels in C order of the mask; values may be NaN.
+
+    Raises:
+        RecordingError: the file is missing, damaged or cut short, lies on another grid, or has no such volume.
+    """
+    places = np.ravel_multi_index(np.nonzero(voxel_mask), voxel_mask.shape, order="F")  # as NIfTI stores a volume
+    with open_nifti(path) as file:
+        if file.shape[:3] != voxel_mask.shape or len(file.shape) > 4:
+            raise RecordingError(f"{path} has shape {file.shape}; expected {voxel_mask.shape}, volume by volume")
+        n_stored = file.shape[3] if len(file.shape) > 3 else 1
+        data = file.data.reshape((*voxel_mask.shape, n_stored))
+        wanted = np.arange(n_stored) if volumes is None else volumes
+        order = np.argsort(wanted)
+        if len(wanted) and wanted[order[-1]] >= n_stored:
+            raise RecordingError(
+                f"{path} has {n_stored} volumes, so none with number {wanted[order[-1]]}, counted from 0"
+            )
+        betas = np.empty((len(wanted), len(places)), np.float32)
+        for start in range(0, n_stored, VOLUMES_PER_BLOCK):
+            first, last = np.searchsorted(wanted, [start, start + VOLUMES_PER_BLOCK], sorter=order)
+            rows = order[first:last]
+            if len(rows):
+                block = np.asanyarray(data[..., start : start + VOLUMES_PER_BLOCK])
+                within = [block[..., wanted[row] - start].ravel(order="F")[places] for row in rows]
+                betas[rows] = convert(np.stack(within))
+    return betas
 
 
 def _read_to_end(stream: io.BufferedIOBase, end: int) -> None:
@@ -82,7 +135,8 @@ def _read_to_end(stream: io.BufferedIOBase, end: int) -> None:
         raise ValueError(f"it holds {place - end:,} bytes more than its header tells of")
 
 
-def _affine(image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"] | None:
+def affine_of(image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"] | None:
+    """Return the affine of an image; None if it does not say how it is oriented."""
     if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
         return None
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -109,12 +163,12 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
     Raises:
         RecordingError: the file is missing, unreadable, not three-dimensional, or holds fractions, as resampling makes.
     """
-    if not path.is_file():
-        raise RecordingError(f"{path} is missing; download it, or name another mask or ROI")
-    with open_nifti(path) as file:
-        values = np.asanyarray(file.data)
-    if values.ndim != 3:
-        raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
+    values, affine = read_values(path)
+    return as_labels(values, path), affine
+
+
+def as_labels(values: Shaped[np.ndarray, "x y z"], path: object) -> Int[np.ndarray, "x y z"]:
+    """Return labels as integers; errors as in `read_labels`, which name `path`."""
     known = np.where(np.isnan(values), -1.0, values)
     with np.errstate(invalid="ignore"):  # infinity minus infinity
         broken = ~(np.abs(known - np.rint(known)) <= FRACTION) | (np.abs(known) > np.iinfo(np.int32).max)
@@ -123,7 +177,22 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "x y z"], Float[np.ndarray,
             f"{path} holds numbers that are no labels in {int(broken.sum()):,} voxels, such as {known[broken][0]:.4g}: "
             "expected whole numbers; resample with nearest neighbours, or choose a threshold and save 0 and 1"
         )
-    return np.rint(known).astype(np.int64), file.affine
+    return np.rint(known).astype(np.int64)
+
+
+def read_values(path: Path) -> tuple[Shaped[np.ndarray, "x y z"], Float[np.ndarray, "4 4"] | None]:
+    """Read one volume as it is stored, such as a map of R², and the affine; None if the file does not say how it is oriented.
+
+    Raises:
+        RecordingError: the file is missing, unreadable or not three-dimensional.
+    """
+    if not path.is_file():
+        raise RecordingError(f"{path} is missing; download it, or name another mask or ROI")
+    with open_nifti(path) as file:
+        values = np.asanyarray(file.data)
+    if values.ndim != 3:
+        raise RecordingError(f"{path} has shape {values.shape}; expected one volume (x, y, z)")
+    return values, file.affine
 
 
 def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"] | None]:
@@ -140,10 +209,10 @@ def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"] | None]:
 
 
 def check_grid(
-    path: Path,
+    path: object,
     shape: tuple[int, ...],
     affine: Float[np.ndarray, "4 4"] | None,
-    mask_path: Path,
+    mask_path: object,
     mask_shape: tuple[int, ...],
     mask_affine: Float[np.ndarray, "4 4"] | None,
 ) -> None:

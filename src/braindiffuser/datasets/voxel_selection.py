@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
 
@@ -50,8 +51,10 @@ def select_voxels(
     return chosen
 
 
-def check_regions(roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: Sequence[str]) -> None:
-    """Check that a recording has the regions of `responses.rois`.
+def check_regions(
+    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: Sequence[str], entry: str = "responses.rois"
+) -> None:
+    """Check that a recording has the regions that an entry names.
 
     Raises:
         RecordingError: naming those that it lacks, and those that it has.
@@ -59,9 +62,29 @@ def check_regions(roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: 
     unknown = sorted(set(rois) - set(roi_masks))
     if unknown:
         raise RecordingError(
-            f"there is no region {', '.join(unknown)}, which responses.rois names; this recording has "
-            f"{', '.join(sorted(roi_masks))}"
+            f"there is no region {', '.join(unknown)}, which {entry} names; this recording has "
+            f"{', '.join(sorted(roi_masks)) or 'none'}"
         )
+
+
+def keep_regions(
+    voxels: Voxels, roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], regions: Sequence[str]
+) -> tuple[Voxels, dict[str, Bool[np.ndarray, " _"]], Bool[np.ndarray, " n_voxels"]]:
+    """Keep the voxels of the regions that `dataset.regions` names, before any betas are read; an empty list keeps all.
+
+    Returns:
+        The kept voxels, all regions within them, and which of the voxels are kept, (n_voxels,).
+
+    Raises:
+        RecordingError: if there is no such region, or it holds no voxel.
+    """
+    chosen = np.ones(voxels.n, bool)
+    if regions:
+        check_regions(roi_masks, regions, "dataset.regions")
+        chosen = np.any([roi_masks[name] for name in regions], axis=0)
+        if not chosen.any():
+            raise RecordingError(f"dataset.regions names {', '.join(regions)}, which hold no voxel: name other regions")
+    return voxels.subset(chosen), {name: mask[chosen] for name, mask in roi_masks.items()}, chosen
 
 
 def selected_fingerprint(fingerprint: str, chosen: Bool[np.ndarray, " n_voxels"]) -> str:

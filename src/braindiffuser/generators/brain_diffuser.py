@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,6 +59,14 @@ class BrainDiffuser(Generator):
             if variant == "low_level"
             else self._open_diffusion(variant, null, networks, seed)
         )
+
+    def without(self, groups: Collection[str]) -> Generator:
+        """Return the generator that draws from latents and vision tokens alone, if text is left out."""
+        if not set(groups) & set(self.uses) or set(groups) - {"text"}:
+            return super().without(groups)
+        from braindiffuser.generators.brain_diffuser_vision import BrainDiffuserVision
+
+        return BrainDiffuserVision(**{name: getattr(self, name) for name in type(self).model_fields})
 
     def check_rows(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Check that the networks fit each other, latents fill layers of the VDVAE, and tokens are as wide as the UNet takes."""
@@ -133,12 +141,18 @@ class BrainDiffuser(Generator):
             networks.load(self.checkpoints["autoencoder"], load_autoencoder_there, dtype, offload),
             device,
         )
-        weight = VISION_WEIGHTS.get(variant, self.diffusion.vision_weight)
+        has_text = "text" in self.uses
+        weight = VISION_WEIGHTS.get(variant, self.diffusion.vision_weight) if has_text else 1.0
         config = self.diffusion.model_copy(update={"vision_weight": weight})
-        null_embeddings = Embeddings(null["vision"], null["text"])
+
+        def embeddings_of(features: GroupFeatures) -> Embeddings:
+            vision = features["vision"]
+            unused = np.zeros((len(vision), 1, 1), np.float32)  # at vision weight 1, text is not looked at
+            return Embeddings(vision, features["text"] if has_text else unused)
+
+        null_embeddings = embeddings_of(null)
 
         def draw(features: GroupFeatures, picture_ids: Int[np.ndarray, " n"], start: Pictures | None) -> Pictures:
-            embeddings = Embeddings(features["vision"], features["text"])
-            return reconstruct(pair, start, embeddings, null_embeddings, picture_ids, config, seed)
+            return reconstruct(pair, start, embeddings_of(features), null_embeddings, picture_ids, config, seed)
 
         return draw

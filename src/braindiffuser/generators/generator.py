@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -104,6 +104,17 @@ class Generator(Part):
     def default_ablations(self) -> tuple[str, ...]:
         """Names of the ablations that are drawn under `pictures.ablations: default`."""
         return tuple(name for name, variant in self.ablations.items() if self.variants[variant].by_default)
+
+    def without(self, groups: Collection[str]) -> Generator:
+        """Return a generator that does without some target groups, such as those made of captions where there are none.
+
+        Raises:
+            ValueError: if it draws from one of them.
+        """
+        needed = sorted(set(groups) & set(self.uses))
+        if needed:
+            raise ValueError(f"generator {self.kind} draws from {needed[0]}: choose one that does not")
+        return self
 
     @abstractmethod
     def open(self, variant: str, null: GroupFeatures, networks: NetworkCache, seed: int) -> Draw:

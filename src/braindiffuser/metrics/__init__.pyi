@@ -1,5 +1,13 @@
 from .correlation_distance import CorrelationDistance as CorrelationDistance
 from .folders import evaluate_folders as evaluate_folders
+from .folds import FoldDesign as FoldDesign
+from .folds import FoldScores as FoldScores
+from .folds import decode_in_folds as decode_in_folds
+from .folds import leave_pairs_out as leave_pairs_out
+from .folds import leave_pictures_out as leave_pictures_out
+from .folds import leave_repeats_out as leave_repeats_out
+from .folds import n_way_identification as n_way_identification
+from .folds import score_in_folds as score_in_folds
 from .inference import bootstrap_interval as bootstrap_interval
 from .inference import permutation_null as permutation_null
 from .inference import permutation_p_value as permutation_p_value

@@ -59,6 +59,10 @@ class Regressor(Part):
             ValueError: lists known groups.
         """
 
+    def without(self, groups: Collection[str]) -> Regressor:
+        """Return the regressor with no settings for some target groups, which are left out; default: unchanged."""
+        return self
+
     def check_rows(self, rows: str) -> None:
         """Check that the settings fit what decoders are fitted to; default: nothing to check.
 

@@ -68,6 +68,11 @@ class RidgeRegression(Regressor):
                 f"regression.alphas.{unknown[0]}: there is no such target group; known groups: {', '.join(names)}"
             )
 
+    def without(self, groups: Collection[str]) -> RidgeRegression:
+        """Return the regressor without the alphas of some groups."""
+        left = {name: alphas for name, alphas in self.alphas.items() if name not in groups}
+        return self.model_copy(update={"alphas": left})
+
     def check_rows(self, rows: str) -> None:
         """Refuse weights by repeats where rows are single trials."""
         if rows == "trials" and self.weighs_repeats:

@@ -22,7 +22,7 @@ def recording_section(
     """
     told = [Text(text=doubt, style="verdict") for doubt in doubts]
     table = Table(
-        caption="Betas of each session. Spread: standard deviation over trials, median over voxels, in percent signal change. "
+        caption="Betas of each session. Spread: standard deviation over trials, median over voxels, in the unit of the betas. "
         "Offset: distance of their mean from that of the other session, or from the median of more, in standard deviations. "
         "Voxels lost: those that do not vary, though they do in other sessions. Furthest beta: of any voxel from its median, "
         "over the third quartile of the distances (3 to 10 is usual, more where there are few trials).",

@@ -36,11 +36,13 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
+    split = experiment.split.influences(experiment.device)
     if unit == "responses":
         responses = experiment.responses.influences(experiment.device)
-        return {"dataset": experiment.dataset.influences_of("betas", experiment.device), "responses": responses}
+        dataset = experiment.dataset.influences_of("betas", experiment.device)
+        return {"dataset": dataset, "split": split, "responses": responses}
     if unit == "stimuli":
-        return {"dataset": experiment.dataset.influences_of("design", experiment.device)}
+        return {"dataset": experiment.dataset.influences_of("design", experiment.device), "split": split}
     return {"dataset": experiment.dataset.influences(experiment.device)}
 
 
@@ -49,7 +51,8 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 
 def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
-    return {"recording": (), "stimuli": ("design",), "responses": ("regions", "betas")}[unit]
+    pictures = ("stimuli",) if experiment.split.reads_pictures else ()
+    return {"recording": (), "stimuli": ("design", *pictures), "responses": ("regions", "betas")}[unit]
 
 
 def _roles_by_name(experiment: Experiment, unit: str) -> tuple[str, ...]:
@@ -116,6 +119,7 @@ def _check_stimuli(context: StageContext, recording: Recording, stimulus_ids: In
 
 
 def _average(context: StageContext, draft: Draft) -> None:
+    from braindiffuser.datasets.recording import TRIAL_COLUMNS
     from braindiffuser.datasets.responses import trial_responses
     from braindiffuser.datasets.voxel_selection import check_regions
 
@@ -134,9 +138,10 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_array("responses/test", responses.test[in_sets][:, chosen])
     draft.write_array("responses/n_repeats_train", responses.n_repeats_train)
     draft.write_array("responses/n_repeats_test", responses.n_repeats_test[in_sets])
-    draft.write_array("ncsnr", responses.ncsnr[chosen], may_be_nan=True)
+    ncsnr = responses.ncsnr if recording.ncsnr is None else recording.ncsnr
+    draft.write_array("ncsnr", ncsnr[chosen].astype(np.float32), may_be_nan=True)
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
-    draft.write_table("trials.csv", recording.trials)
+    draft.write_table("trials.csv", recording.trials[list(TRIAL_COLUMNS)])
 
 
 def _describe(
@@ -144,25 +149,23 @@ def _describe(
 ) -> None:
     """Write the section on the recording, and report what is unusual."""
     from braindiffuser.datasets.plausibility import compare_sessions, doubts
-    from braindiffuser.datasets.recording import ranges
+    from braindiffuser.datasets.recording_facts import facts_of, notes_on
+    from braindiffuser.datasets.trial_normalisation import normalisation_doubts, spread_doubts
     from braindiffuser.report.recording_section import recording_section
 
-    unusual = [*recording.remarks, *doubts(responses.sessions)]
+    normalisation = context.experiment.responses.normalisation
+    unusual = [
+        *notes_on(recording),
+        *normalisation_doubts(recording.trials, normalisation),
+        *doubts(responses.sessions),
+        *(spread_doubts(responses.train) if normalisation == "none" else ()),
+    ]
     beside = compare_sessions(responses.sessions)
-    if recording.missing_rois:
-        unusual.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
     for sentence in unusual:
         context.progress(sentence, 1, 1)
-    repeats = np.concatenate([responses.n_repeats_train, responses.n_repeats_test])
-    facts = {
-        "Subject": recording.subject,
-        "Sessions": ranges(recording.session_numbers),
-        "Trials": f"{len(recording.trials):,}",
-        "Stimuli": f"{len(responses.train_ids):,} for training, {len(responses.test_ids):,} for testing, "
-        f"shown {ranges(set(repeats.tolist()))} times",
-        "Voxels": f"{recording.n_voxels:,} analysed"
-        + (f", {n_chosen:,} of them chosen" if n_chosen < recording.n_voxels else ""),
-    }
+    chosen = f", {n_chosen:,} of them chosen" if n_chosen < recording.n_voxels else ""
+    facts = facts_of(recording)
+    facts["Voxels"] += chosen
     rows = [
         {
             "session": number,

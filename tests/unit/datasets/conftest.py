@@ -181,6 +181,7 @@ def make_trials(seed: int, n_sessions: int = 3, n_stimuli: int = 12, n_voxels: i
         {
             "subject": "subj01",
             "session": sessions[order],
+            "run": 1,
             "trial": np.arange(len(order)),
             "stimulus_id": stimulus_ids[order],
             "repeat": number_repeats(stimulus_ids[order]),

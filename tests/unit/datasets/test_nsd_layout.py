@@ -50,7 +50,7 @@ def test_betas_are_the_stored_integers_over_300_in_c_order(nsd_tree, version):
     for session, betas in recording.sessions():
         stored = nsd_tree.stored[2, session]
         assert betas.dtype == np.float32
-        for column, (x, y, z) in enumerate(np.argwhere(recording.voxel_mask)):
+        for column, (x, y, z) in enumerate(np.argwhere(recording.voxels.mask)):
             np.testing.assert_allclose(betas[:, column], stored[x, y, z] / 300, rtol=1e-6)
 
 
@@ -90,7 +90,7 @@ def test_a_mask_of_ones_own(nsd_tree, tmp_path, file_writers):
     mask[4, 5, 6] = 1
     file_writers[0](tmp_path / "mine.nii.gz", mask)
     recording = open_nsd(nsd_tree.root, 1, mask=tmp_path / "mine.nii.gz")
-    assert np.argwhere(recording.voxel_mask).tolist() == [[4, 5, 6]]
+    assert np.argwhere(recording.voxels.mask).tolist() == [[4, 5, 6]]
     assert open_nsd(nsd_tree.root, 1, mask="floc-faces").n_voxels == (nsd_tree.labels["floc-faces"] > 0).sum()
 
 
@@ -405,9 +405,9 @@ def test_an_origin_or_orientation_that_was_not_recorded_is_not_compared(damaged_
 def test_a_mask_without_orientation_opens(nsd_tree, tmp_path):
     nib.save(nib.Nifti1Image(nsd_tree.mask.astype(np.int16), None), tmp_path / "mask.nii.gz")
     recording = open_nsd(nsd_tree.root, 1, mask=tmp_path / "mask.nii.gz")
-    assert recording.affine is None
+    assert recording.voxels.affine is None
     assert recording.fingerprint != open_nsd(nsd_tree.root, 1).fingerprint
-    np.testing.assert_array_equal(recording.voxel_mask, nsd_tree.mask)
+    np.testing.assert_array_equal(recording.voxels.mask, nsd_tree.mask)
 
 
 # What a recording is known by

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
+from braindiffuser.splits.split import with_split
 
 
 @pytest.fixture
@@ -12,7 +14,14 @@ def recording(trials_factory):
     trials = trials_factory(1)
     mask = np.zeros((3, 2, 2), bool)
     mask[[0, 0, 1, 2, 2], [0, 1, 0, 1, 0], [1, 0, 0, 1, 0]] = True
-    return Recording("subj01", trials.table, mask, np.eye(4), {"V1": np.ones(5, bool)}, trials.betas.__getitem__)
+    return Recording(
+        "subj01",
+        trials.table,
+        Voxels.in_volume(mask, np.eye(4)),
+        {"V1": np.ones(5, bool)},
+        trials.betas.__getitem__,
+        "percent",
+    )
 
 
 def test_sessions_come_in_order_and_cover_all_trials(recording):
@@ -31,9 +40,9 @@ def test_a_region_of_another_length_is_refused(recording):
         replace(recording, roi_masks={"V2": np.ones(4, bool)})
 
 
-def test_an_empty_mask_is_refused(recording):
+def test_an_empty_mask_is_refused():
     with pytest.raises(RecordingError, match="analysis mask is empty"):
-        replace(recording, voxel_mask=np.zeros((3, 2, 2), bool), roi_masks={})
+        Voxels.in_volume(np.zeros((3, 2, 2), bool))
 
 
 def test_a_table_without_a_column_is_refused(recording):
@@ -49,20 +58,23 @@ def test_a_table_out_of_order_is_refused(recording):
 def test_leaking_stimuli_are_refused(recording):
     leaking = recording.trials.copy()
     leaking.loc[leaking.index[leaking["stimulus_id"] == 1][0], "split"] = "test"
-    with pytest.raises(RecordingError, match="both the train and the test split"):
+    with pytest.raises(RecordingError, match="1 stimuli have more than one split"):
         replace(recording, trials=leaking)
 
 
 def test_fingerprint_tells_voxels_grids_and_subjects_apart(recording):
     assert replace(recording, roi_masks={}).fingerprint == recording.fingerprint
-    mask = recording.voxel_mask.copy()
+    mask, affine = recording.voxels.mask.copy(), recording.voxels.affine
     mask[tuple(np.argwhere(mask)[0])] = False
     others = [
         replace(recording, subject="subj02"),
-        replace(recording, voxel_mask=mask, roi_masks={}),
-        replace(recording, affine=recording.affine + 1),
+        replace(recording, voxels=Voxels.in_volume(mask, affine), roi_masks={}),
+        replace(recording, voxels=Voxels.in_volume(recording.voxels.mask, affine + 1)),
+        replace(recording, voxels=Voxels(5)),
+        replace(recording, voxels=Voxels(5, coordinates=np.zeros((5, 3)))),
+        replace(recording, voxels=Voxels(5, coordinates=np.ones((5, 3)))),
     ]
-    assert len({recording.fingerprint, *(other.fingerprint for other in others)}) == 4
+    assert len({recording.fingerprint, *(other.fingerprint for other in others)}) == 7
 
 
 def test_betas_of_one_session_are_those_of_the_sessions(recording):
@@ -97,3 +109,15 @@ def test_pictures_and_captions_are_optional(recording):
     assert not recording.simulated
     with pytest.raises(RecordingError, match="opened without its pictures"):
         recording.pictures(np.array([0]))
+
+
+def test_stimuli_of_further_test_sets_never_train_whatever_the_split(recording):
+    ids = np.unique(recording.trials["stimulus_id"])
+    apart = replace(recording, further_test_sets={"held_out": ids[:2]})
+    divided = with_split(apart, ids[2:4].tolist(), "")
+    assert {name: found.tolist() for name, found in divided.test_sets.items()} == {
+        "test": ids[2:4].tolist(),
+        "held_out": ids[:2].tolist(),
+    }
+    without = with_split(apart, ids[2:4].tolist(), "", out=ids[:1].tolist())
+    assert without.test_sets["held_out"].tolist() == ids[:2].tolist()

@@ -1,14 +1,22 @@
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from braindiffuser.datasets.normalisation import Normalisation
 from braindiffuser.datasets.nsd_layout import open_nsd
+from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.responses import ResponseAccumulator, average_responses, trial_responses
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError, RunError
 
-NORMALISATIONS = ["session", "training"]
+NORMALISATIONS = get_args(Normalisation)
+Z_SCORED = [name for name in NORMALISATIONS if name != "none"]
+TEST_SESSION = 4
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
@@ -19,18 +27,62 @@ def summed(trials, normalisation, order=None):
     return accumulator.finish()
 
 
+def in_runs(trials, seed=0):
+    """The same trials, each session in two runs with two or more training trials each."""
+    rng, table = np.random.default_rng(seed), trials.table.copy()
+    for _, rows in table.groupby("session"):
+        training = rows.index[rows["split"] == "train"]
+        table.loc[rows.index, "run"] = rng.integers(1, 3, len(rows))
+        order = rng.permutation(training)
+        table.loc[order[: len(order) // 2], "run"], table.loc[order[len(order) // 2 :], "run"] = 1, 2
+    return replace(trials, table=table)
+
+
+def with_a_test_session(trials, seed=0, n_trials=8):
+    """The same trials, and a last session of test trials alone, of two known stimuli and two of its own."""
+    rng, known = (
+        np.random.default_rng(seed),
+        trials.table.loc[trials.table["split"] == "test", "stimulus_id"].unique()[:2],
+    )
+    ids = np.resize([*known, 200, 203], n_trials)
+    own = {
+        "subject": "subj01",
+        "session": TEST_SESSION,
+        "run": np.arange(n_trials) % 2 + 1,
+        "stimulus_id": ids,
+        "repeat": 0,
+    }
+    table = pd.concat([trials.table, pd.DataFrame({**own, "trial": 0, "split": "test"})], ignore_index=True)
+    betas = (3 * rng.normal(size=(n_trials, trials.n_voxels)) + 7).astype(np.float32)
+    return replace(trials, table=table, betas=trials.betas | {TEST_SESSION: betas})
+
+
+def drawn(factory, seed, normalisation):
+    """Trials that a normalisation takes: in two runs; with a session of test trials, unless it needs training trials there."""
+    trials = in_runs(factory(seed, n_stimuli=24), seed)
+    return trials if normalisation in ("session", "run") else with_a_test_session(trials, seed)
+
+
 def independent(trials, normalisation):
-    """The same by a table: z-score sessions by their training trials, average, z-score by the training rows."""
+    """The same by a table: z-score groups of trials by their reference trials, average, z-score by the training rows."""
     betas = pd.DataFrame(np.concatenate([betas for _, betas in sorted(trials.betas.items())]).astype(np.float64))
     is_train = trials.table["split"] == "train"
-    if normalisation == "session":
-        for session in trials.betas:
-            rows = trials.table["session"] == session
-            reference = betas[rows & is_train]
-            betas[rows] = (betas[rows] - reference.mean()) / reference.std(ddof=1)
+    columns = {"session": ["session"], "session-all-trials": ["session"], "run": ["session", "run"]}
+    for _, rows in trials.table.groupby(columns[normalisation]) if normalisation in columns else ():
+        reference = rows.index[is_train[rows.index]]
+        if normalisation == "session-all-trials" and reference.empty:
+            reference = rows.index
+        betas.loc[rows.index] = (betas.loc[rows.index] - betas.loc[reference].mean()) / betas.loc[reference].std(ddof=1)
     means = betas.groupby([trials.table["split"], trials.table["stimulus_id"]]).mean()
     train, test = means.loc["train"], means.loc["test"]
+    if normalisation == "none":
+        return train, test
     return (train - train.mean()) / train.std(ddof=1), (test - train.mean()) / train.std(ddof=1)
+
+
+def recording_of(trials):
+    """The trials as a recording in memory."""
+    return Recording("subj01", trials.table, Voxels(trials.n_voxels), {}, trials.betas.__getitem__, "raw")
 
 
 def assert_equal_responses(first, second, exactly=False):
@@ -43,7 +95,7 @@ def assert_equal_responses(first, second, exactly=False):
 @given(seed=st.integers(0, 10_000))
 @settings(deadline=None, max_examples=15)
 def test_one_pass_equals_an_independent_table(trials_factory, normalisation, seed):
-    trials = trials_factory(seed)
+    trials = drawn(trials_factory, seed, normalisation)
     responses = summed(trials, normalisation)
     train, test = independent(trials, normalisation)
     np.testing.assert_allclose(responses.train, train, **CLOSE)
@@ -55,9 +107,9 @@ def test_one_pass_equals_an_independent_table(trials_factory, normalisation, see
     assert responses.n_repeats_test.tolist() == counts[responses.test_ids].tolist()
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("normalisation", Z_SCORED)
 def test_training_responses_have_mean_zero_and_spread_one(trials_factory, normalisation):
-    train = summed(trials_factory(2), normalisation).train
+    train = summed(drawn(trials_factory, 2, normalisation), normalisation).train
     np.testing.assert_allclose(train.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(0, ddof=1), 1, rtol=1e-4)
 
@@ -66,8 +118,9 @@ def test_training_responses_have_mean_zero_and_spread_one(trials_factory, normal
 @given(seed=st.integers(0, 10_000))
 @settings(deadline=None, max_examples=10)
 def test_no_test_trial_influences_the_training_set(trials_factory, normalisation, seed):
-    trials = trials_factory(seed)
+    trials = drawn(trials_factory, seed, normalisation)
     before = summed(trials, normalisation)
+    before_trials, _ = trial_responses(recording_of(trials), before, normalisation)
     for session, betas in trials.betas.items():
         is_test = (trials.table.loc[trials.table["session"] == session, "split"] == "test").to_numpy()
         betas[is_test] = 5 * np.random.default_rng(seed).normal(size=(is_test.sum(), trials.n_voxels))
@@ -75,20 +128,86 @@ def test_no_test_trial_influences_the_training_set(trials_factory, normalisation
     np.testing.assert_array_equal(after.train, before.train)
     np.testing.assert_array_equal(after.mean_, before.mean_)
     np.testing.assert_array_equal(after.std_, before.std_)
+    np.testing.assert_array_equal(trial_responses(recording_of(trials), after, normalisation)[0], before_trials)
     assert not np.allclose(after.test, before.test)
+
+
+@pytest.mark.parametrize("with_test_session", [False, True])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=5)
+def test_a_test_response_depends_on_other_test_trials_only_in_sessions_of_test_trials(
+    trials_factory, normalisation, with_test_session, seed
+):
+    trials = in_runs(trials_factory(seed, n_stimuli=24), seed)
+    if with_test_session:
+        trials = with_a_test_session(trials, seed)
+        if normalisation in ("session", "run"):
+            with pytest.raises(RecordingError, match="session 4 has 0 training trials"):
+                summed(trials, normalisation)
+            return
+    before = summed(trials, normalisation)
+    changed = 200 if with_test_session else before.test_ids[0]
+    for session, betas in trials.betas.items():
+        betas[(trials.table.loc[trials.table["session"] == session, "stimulus_id"] == changed).to_numpy()] += 2
+    after = summed(trials, normalisation)
+    differ = after.test_ids[(after.test != before.test).any(axis=1)]
+    if normalisation == "session-all-trials" and with_test_session:
+        of_session = trials.table.loc[trials.table["session"] == TEST_SESSION, "stimulus_id"]
+        assert set(differ) == set(of_session)
+    else:
+        assert set(differ) == {changed}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_ceilings_are_the_same_whatever_the_normalisation(trials_factory, seed):
+    trials = in_runs(trials_factory(seed, n_stimuli=24), seed)
+    for name in NORMALISATIONS:
+        np.testing.assert_array_equal(summed(trials, name).ncsnr, summed(trials, "session").ncsnr)
+
+
+def test_choices_that_do_the_same_give_the_same_bytes(trials_factory):
+    trials = trials_factory(11)  # one run a session, each with training trials
+    for name in ("run", "session-all-trials"):
+        assert_equal_responses(summed(trials, name), summed(trials, "session"), exactly=True)
+    assert not np.allclose(summed(in_runs(trials), "run").train, summed(trials, "session").train, atol=0.1)
+
+
+def test_none_keeps_the_unit_of_the_betas(trials_factory):
+    trials = with_a_test_session(trials_factory(12))
+    before = summed(trials, "none")
+    for betas in trials.betas.values():
+        betas *= 4
+        betas += 32
+    after = summed(trials, "none")
+    np.testing.assert_allclose(after.train, 4 * before.train + 32, rtol=1e-5)
+    np.testing.assert_allclose(after.test, 4 * before.test + 32, rtol=1e-5)
+    assert not after.mean_.any()
+    assert (after.std_ == 1).all()
+
+
+def test_normalisation_by_runs_removes_drift_between_runs(trials_factory):
+    trials = in_runs(trials_factory(13, n_stimuli=24))
+    before = summed(trials, "run")
+    for session, betas in trials.betas.items():
+        runs = trials.table.loc[trials.table["session"] == session, "run"].to_numpy(dtype=np.float32)
+        betas *= (1 + runs)[:, None]
+        betas += 10 * (session + runs)[:, None]
+    assert_equal_responses(replace(summed(trials, "run"), ncsnr=before.ncsnr), before)
+    assert not np.allclose(summed(trials, "session").train, before.train, atol=0.1)
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 @given(order=st.permutations([1, 2, 3]))
 @settings(deadline=None, max_examples=6)
 def test_the_order_of_sessions_does_not_matter(trials_factory, normalisation, order):
-    trials = trials_factory(4)
+    trials = in_runs(trials_factory(4, n_stimuli=24))
     assert_equal_responses(summed(trials, normalisation, order), summed(trials, normalisation))
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_going_on_from_a_state_equals_one_go(trials_factory, normalisation, tmp_path):
-    trials = trials_factory(5)
+    trials = drawn(trials_factory, 5, normalisation)
     first = ResponseAccumulator(trials.table, trials.n_voxels, normalisation)
     first.add(1, trials.betas[1])
     np.savez(tmp_path / "state.npz", **first.state())
@@ -96,7 +215,7 @@ def test_going_on_from_a_state_equals_one_go(trials_factory, normalisation, tmp_
     with np.load(tmp_path / "state.npz") as stored:
         second = ResponseAccumulator.from_state(trials.table, stored)
     assert second.sessions_done == (1,)
-    for session in (2, 3):
+    for session in sorted(trials.betas)[1:]:
         second.add(session, trials.betas[session])
     assert_equal_responses(second.finish(), summed(trials, normalisation), exactly=True)
 
@@ -192,10 +311,36 @@ def test_too_few_training_trials_are_refused(trials_factory):
         ResponseAccumulator(only_test, trials.n_voxels)
     table = trials.table.assign(split=np.where(trials.table["stimulus_id"].isin([100, 101, 102]), "train", "test"))
     table = table[~((table["session"] == 3) & (table["split"] == "train"))]
-    accumulator = ResponseAccumulator(table, trials.n_voxels)
-    n_trials = int((table["session"] == 3).sum())
     with pytest.raises(RecordingError, match="session 3 has 0 training trials"):
-        accumulator.add(3, trials.betas[3][:n_trials])
+        ResponseAccumulator(table, trials.n_voxels)
+
+
+def test_sums_by_runs_belong_to_their_runs(trials_factory):
+    trials = in_runs(trials_factory(14, n_stimuli=24))
+    other = trials.table.assign(run=3 - trials.table["run"])
+    for name, is_refused in (("run", True), ("session", False)):
+        state = ResponseAccumulator(trials.table, trials.n_voxels, name).state()
+        if is_refused:
+            with pytest.raises(RunError, match="belong to another trial table"):
+                ResponseAccumulator.from_state(other, state)
+        else:
+            ResponseAccumulator.from_state(other, state)
+
+
+def test_stored_sums_keep_their_normalisation():
+    """Sums name it by position: choices are appended."""
+    assert NORMALISATIONS[:2] == ("session", "training")
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("seed", range(3))
+def test_single_trials_of_runs_and_test_sessions_average_to_the_responses(trials_factory, normalisation, seed):
+    trials = drawn(trials_factory, seed, normalisation)
+    responses = summed(trials, normalisation)
+    values, rows = trial_responses(recording_of(trials), responses, normalisation)
+    averages = np.stack([values[rows == row].mean(0) for row in range(len(responses.train))])
+    np.testing.assert_allclose(averages, responses.train, **CLOSE)
+    assert len(values) == responses.n_repeats_train.sum()
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)

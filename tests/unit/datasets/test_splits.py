@@ -42,7 +42,7 @@ def test_stimuli_of_a_split_are_sorted_and_counted():
 
 
 def test_a_stimulus_on_both_sides_is_refused():
-    with pytest.raises(RecordingError, match=r"1 stimuli are in both the train and the test split \(first: \[7\]\)"):
+    with pytest.raises(RecordingError, match=r"1 stimuli have more than one split \(first: \[7\]\)"):
         check_split(table([7, 3, 7], ["train", "train", "test"]))
 
 

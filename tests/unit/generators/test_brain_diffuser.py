@@ -276,3 +276,28 @@ def test_half_precision_counts_on_a_gpu_only():
     for variant in full.variants:
         same = full.influences_of(variant, "cuda:1") == half.influences_of(variant, "cuda:1")
         assert same == (variant == "low_level")
+
+
+# Without text
+
+
+def test_without_text_pictures_are_those_of_the_ablation_without_text(generator):
+    """Whatever the vision weight says: text is not there."""
+    rng = np.random.default_rng(2)
+    networks, config = NetworkCache(), load_unet(BUNDLED / "demo" / "unet").config
+    tokens = {name: rng.random((2, 5, getattr(config, f"{name}_dim")), np.float32) for name in ("vision", "text")}
+    null, start = {name: values[:1] for name, values in tokens.items()}, rng.random((2, 3, 64, 64), np.float32)
+    expected = generator.open("without_text", null, networks, 3)(tokens, IDS, start)
+    alone = generator.without({"text"})
+    assert alone.kind == "brain_diffuser_vision"
+    assert alone.uses == ("latents", "vision")
+    seen = {"vision": tokens["vision"]}
+    made = alone.open("full", {"vision": null["vision"]}, networks, 3)(seen, IDS, start)
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_a_generator_does_without_groups_that_it_does_not_draw_from(generator):
+    assert generator.without({"depth"}) is generator
+    for groups_left_out in ({"vision"}, {"text", "latents"}):
+        with pytest.raises(ValueError, match="generator brain_diffuser draws from"):
+            generator.without(groups_left_out)

@@ -219,7 +219,7 @@ def test_rois_use_minus_one_zero_and_labels_in_both_hemispheres(folder):
 
 def test_reader_finds_regions_where_the_truth_has_them(recording, voxels):
     analysed = voxels[voxels["nsdgeneral"] > 0]
-    assert np.array_equal(np.argwhere(recording.voxel_mask), analysed[["x", "y", "z"]])
+    assert np.array_equal(np.argwhere(recording.voxels.mask), analysed[["x", "y", "z"]])
     assert np.array_equal(recording.roi_masks["V2"], analysed["prf-visualrois"].isin([3, 4]))
     limits = {"ecc_0.5": (0, 0.5), "ecc_1": (0.5, 1), "ecc_2": (1, 2), "ecc_4": (2, 4), "ecc_4+": (4, np.inf)}
     for region, (lower, upper) in limits.items():
@@ -239,12 +239,12 @@ def test_dropouts_are_zero_in_their_session_only(folder, recording, voxels):
     analysed = voxels[voxels["nsdgeneral"] > 0].reset_index(drop=True)
     dropouts = analysed["dropout_session"].dropna()
     assert len(dropouts) == 2
-    shares = volume(folder, f"{FUNCTIONAL}/valid.nii.gz")[recording.voxel_mask]
+    shares = volume(folder, f"{FUNCTIONAL}/valid.nii.gz")[recording.voxels.mask]
     for session, betas in recording.sessions():
         dead = ~betas.any(axis=0)
         assert np.flatnonzero(dead).tolist() == dropouts.index[dropouts == session].tolist()
         valid = volume(folder, f"{FUNCTIONAL}/valid_session{session:02}.nii.gz")
-        assert np.array_equal(valid[recording.voxel_mask] == 0, dead)
+        assert np.array_equal(valid[recording.voxels.mask] == 0, dead)
     np.testing.assert_allclose(shares[dropouts.index], 0.8)
     assert (np.delete(shares, dropouts.index) == 1).all()
 
@@ -273,7 +273,7 @@ def test_measured_noise_ceiling_is_near_the_drawn_one(folder, recording, voxels)
     measured = volume(folder, f"{BETAS}/ncsnr.nii.gz")
     assert measured.dtype == np.float32
     analysed = voxels[voxels["nsdgeneral"] > 0]
-    ceiling = noise_ceiling(measured[recording.voxel_mask], 3)
+    ceiling = noise_ceiling(measured[recording.voxels.mask], 3)
     assert np.corrcoef(ceiling, analysed["noise_ceiling"])[0, 1] > 0.7  # 96 pictures, 3 trials
     assert abs(np.median(ceiling) - analysed["noise_ceiling"].median()) < 6
     blind = voxels[voxels["kind"] == "unresponsive"]

@@ -1,0 +1,329 @@
+"""Recordings of plain files: an array of betas with a table of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.datasets.array_files import SUFFIXES, ArrayFile, Rows, split_key
+from braindiffuser.datasets.beta_files import check_finite
+from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, first_trials, list_pictures, rows_named
+from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.recording import Recording, names_of
+from braindiffuser.datasets.tables import read_table
+from braindiffuser.datasets.trial_tables import EXAMPLE, STIMULUS_COLUMNS, trial_table
+from braindiffuser.datasets.volumes import read_mask
+from braindiffuser.datasets.voxels import Voxels
+from braindiffuser.errors import RecordingError
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.arrays import Arrays
+
+PLACES = ("x", "y", "z")
+
+
+Regions: TypeAlias = dict[str, Bool[np.ndarray, " n_voxels"]]
+PictureReader: TypeAlias = PictureFiles | PictureArray
+
+
+def open_arrays(config: Arrays) -> Recording:
+    """Open a recording of plain files; betas and pictures stay on disk until they are asked for.
+
+    Raises:
+        RecordingError: a file is missing or damaged, or does not fit the others.
+    """
+    betas, table = ArrayFile.open(config.responses), read_table(config.trials, example=EXAMPLE)
+    n_voxels = check_betas(betas, table, config.trials)
+    voxels, rois, ncsnr = _places(config, n_voxels, betas.shape[1:])
+    recording = recording_of(
+        betas,
+        table,
+        config.trials,
+        pictures=partial(_pictures, config),
+        said=captions_said(config.captions, table, config.trials),
+        subject=config.subject,
+        unit=config.unit,
+        voxels=voxels,
+        roi_masks=rois,
+        ncsnr=ncsnr,
+        simulated=config.simulated,
+    )
+    return replace(recording, session_files=lambda session: tuple(_under(betas.path)))
+
+
+def recording_of(
+    betas: Rows,
+    table: pd.DataFrame,
+    where: object,
+    *,
+    pictures: Callable[[pd.DataFrame, pd.DataFrame], PictureReader | None],
+    said: pd.DataFrame | None,
+    subject: str,
+    **known: Any,
+) -> Recording:
+    """Put a recording together from an array of betas and a table of trials that `check_betas` has compared.
+
+    Args:
+        betas: one row per trial.
+        table: of trials, as in `trial_table`; a column `test_set` names test stimuli that are scored separately.
+        where: what messages call the table.
+        pictures: (trials, stimuli) → reader of pictures; None if the recording has none.
+        said: captions, as in `captions_of`.
+        subject: its name.
+        known: further entries of `Recording`.
+
+    Raises:
+        RecordingError: they do not fit each other.
+    """
+    trials, stimuli = trial_table(table, subject, where)
+    last = int(trials["beta_index"].max())
+    if last >= betas.shape[0]:
+        raise RecordingError(
+            f"{where} names the beta {last}, counted from 0, but {betas.path} has {betas.shape[0]} rows"
+        )
+    reader = pictures(trials, stimuli)
+    if reader is not None:
+        known |= {"pictures": reader, "remarks": (*known.get("remarks", ()), *reader.remarks)}
+    return Recording(
+        subject=subject,
+        trials=trials,
+        read_session=lambda session: _read(betas, trials, session),
+        stimuli=stimuli,
+        captions=captions_of(stimuli, said),
+        further_test_sets=_test_sets(stimuli),
+        **known,
+    )
+
+
+def _test_sets(stimuli: pd.DataFrame) -> dict[str, Int[np.ndarray, " _"]]:
+    """Return name → ids of the further test sets that the column `test_set` names."""
+    if "test_set" not in stimuli:
+        return {}
+    groups = stimuli.dropna(subset=["test_set"]).groupby("test_set")
+    return {str(name): own.index.to_numpy(dtype=np.int64) for name, own in groups}
+
+
+def list_files(config: Arrays) -> dict[str, dict[str, Path]]:
+    """List the files of a recording by role, without opening any."""
+    path = split_key(config.pictures)[0]
+    stimuli = {path.name: path} if path.is_file() else list_pictures(path) | _elsewhere(config, path)
+    regions = {
+        path.name: path for path in (config.mask, config.voxels, config.rois) if path is not None and path.is_file()
+    }
+    listed = {
+        "design": {config.trials.name: config.trials},
+        "regions": regions,
+        "betas": _under(split_key(config.responses)[0]),
+        "stimuli": stimuli,
+        "captions": {config.captions.name: config.captions} if config.captions else {},
+    }
+    return {role: {name: path for name, path in files.items() if path.is_file()} for role, files in listed.items()}
+
+
+def _elsewhere(config: Arrays, folder: Path) -> dict[str, Path]:
+    """Return the pictures that the table names by paths which `list_pictures` does not find, such as through links."""
+    if not (folder.is_dir() and config.trials.is_file()):
+        return {}
+    table = read_table(config.trials, example=EXAMPLE)
+    column = next((name for name in STIMULUS_COLUMNS if name in table), None)
+    names = [] if column is None else table[column].dropna().astype(str).str.strip().unique().tolist()
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def _under(path: Path) -> dict[str, Path]:
+    """Return name → path of a file, or of all files of a zarr array."""
+    if not path.is_dir():
+        return {path.name: path}
+    return {other.relative_to(path.parent).as_posix(): other for other in sorted(path.rglob("*")) if other.is_file()}
+
+
+def check_betas(betas: Rows, table: pd.DataFrame, where: object) -> int:
+    """Return the number of columns of betas; further axes, such as channels and time points, are joined.
+
+    Args:
+        betas: one row per trial.
+        table: of trials.
+        where: what messages call the table.
+
+    Raises:
+        RecordingError: betas are no real numbers, or there is not one row of the table per row of the betas, nor a column
+            `beta_index`.
+    """
+    n_rows = len(table)
+    if len(betas.shape) < 2 or betas.dtype.kind not in "iuf":
+        raise RecordingError(
+            f"{betas.path} is {betas.dtype} {betas.shape}; expected real numbers of the shape (trials, voxels)"
+        )
+    if betas.shape[0] != n_rows and "beta_index" not in table:
+        hint = f" (its last axis has {n_rows}: transpose it)" if betas.shape[-1] == n_rows else ""
+        raise RecordingError(
+            f"{betas.path} has {betas.shape[0]} rows, but {where} has {n_rows}{hint}: write one row of the table per "
+            "row of the array, or a column beta_index that says which row, from 0, belongs to a trial"
+        )
+    if betas.shape[0] != n_rows and betas.shape[-1] == n_rows and len(betas.shape) == 2:
+        raise RecordingError(
+            f"{betas.path} has {betas.shape[0]} rows and {n_rows} columns, and {where} has {n_rows} rows: transpose the array, "
+            "so that a row is a trial"
+        )
+    return int(np.prod(betas.shape[1:]))
+
+
+def _read(betas: Rows, trials: pd.DataFrame, session: int) -> Betas:
+    rows = trials.loc[trials["session"] == session, "beta_index"].to_numpy()
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        found = betas.rows(rows).reshape(len(rows), -1).astype(np.float32)
+    check_finite(found, betas.path)
+    return found
+
+
+def _places(
+    config: Arrays, n_voxels: int, shape: Sequence[int]
+) -> tuple[Voxels, Regions, Float[np.ndarray, " n_voxels"] | None]:
+    """Return where voxels lie, the regions, and noise ceilings if there are any, from the files that are given."""
+    rois: Regions = {}
+    coordinates: Float[np.ndarray, "n_voxels 3"] | None = None
+    ncsnr: Float[np.ndarray, " n_voxels"] | None = None
+    if config.voxels is not None:
+        table = read_table(config.voxels)
+        if len(table) != n_voxels:
+            raise RecordingError(
+                f"{config.voxels} has {len(table)} rows, but betas have {n_voxels} columns: write one row for each"
+            )
+        if "ncsnr" in table:
+            ncsnr = _real_numbers(table, ["ncsnr"], config.voxels)[:, 0]
+            if not (ncsnr[~np.isnan(ncsnr)] >= 0).all() or np.isinf(ncsnr).any():
+                raise RecordingError(
+                    f"{config.voxels}: column ncsnr holds numbers below 0 or infinity; expected ratios from 0"
+                )
+        if set(PLACES) <= set(table):
+            coordinates = _real_numbers(table, list(PLACES), config.voxels)
+        rois |= {
+            str(name): column.to_numpy() > 0
+            for name, column in table.items()
+            if name not in (*PLACES, "ncsnr") and set(column.dropna().unique()) <= {0, 1}
+        }
+    if config.rois is not None:
+        rois |= _regions(config.rois, shape)
+    if config.mask is None:
+        return Voxels(n_voxels, coordinates=coordinates), rois, ncsnr
+    mask, affine = read_mask(config.mask)
+    check_columns(mask, config.mask, n_voxels)
+    return Voxels.in_volume(mask, affine), rois, ncsnr
+
+
+def _real_numbers(table: pd.DataFrame, columns: list[str], where: object) -> Float[np.ndarray, "rows columns"]:
+    try:
+        return table[columns].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RecordingError(f"{where}: columns {', '.join(columns)} hold other things than numbers") from error
+
+
+def check_columns(mask: VoxelMask, where: object, n_voxels: int) -> None:
+    """Raise RecordingError unless betas have one column per voxel of a mask."""
+    if np.count_nonzero(mask) != n_voxels:
+        raise RecordingError(f"{where} has {np.count_nonzero(mask)} voxels above 0, but betas have {n_voxels} columns")
+
+
+def _regions(path: Path, shape: Sequence[int]) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
+    with reading(path, ".npz file of regions"):
+        if not path.is_file():
+            raise RecordingError(f"{path} is missing; expected regions, each one truth value per column of the betas")
+        with np.load(path, allow_pickle=False) as stored:
+            given = dict(stored)
+    return {name: region_of(values, shape, f"{path}: region {name}") for name, values in given.items()}
+
+
+def region_of(values: np.ndarray, shape: Sequence[int], what: str) -> Bool[np.ndarray, " n_voxels"]:
+    """Return a region as one truth value per column of the betas.
+
+    Args:
+        values: 0 or 1, for each column, or for the first axes of a trial, such as each channel.
+        shape: of the betas of one trial.
+        what: region and where it comes from, for the message.
+
+    Raises:
+        RecordingError: it has another shape, or other values.
+    """
+    size = int(np.prod(shape))
+    if values.shape in ((size,), tuple(shape)):
+        whole = values.ravel()
+    elif values.shape == tuple(shape)[: values.ndim]:  # of channels, say, for all time points
+        whole = np.repeat(values.ravel(), size // values.size)
+    else:
+        whole = np.full(size, np.nan)
+    if not np.isin(whole, (0, 1)).all():
+        raise RecordingError(
+            f"{what} is {values.dtype} {values.shape}; expected 0 or 1 for each of the betas' columns, {tuple(shape)}"
+        )
+    return whole.astype(bool)
+
+
+def _pictures(config: Arrays, trials: pd.DataFrame, stimuli: pd.DataFrame) -> PictureReader:
+    path, _ = split_key(config.pictures)
+    if path.suffix.lower() in SUFFIXES:
+        return PictureArray.open(config.pictures, rows_named(names_of(stimuli), path, config.trials), config.side)
+    return PictureFiles.find(path, names_of(stimuli), first_trials(trials), config.side)
+
+
+def captions_said(path: Path | None, table: pd.DataFrame, where: object) -> pd.DataFrame | None:
+    """Read captions from a file of their own, or from the column `caption` of a table of trials or stimuli.
+
+    Args:
+        path: of the file, as in `read_captions`; None: there is none.
+        table: of trials or stimuli.
+        where: file of that table, for messages.
+
+    Returns:
+        The columns `stimulus` and `caption`, one row per caption; None if there are none.
+    """
+    if path is not None:
+        return read_captions(path)
+    return said_in(table, where).drop_duplicates() if "caption" in table else None
+
+
+def read_captions(path: Path) -> pd.DataFrame:
+    """Read a table of captions, one row per caption, with a column that names the stimulus.
+
+    Returns:
+        The columns `stimulus` and `caption`.
+
+    Raises:
+        RecordingError: it is missing or damaged, or lacks a column.
+    """
+    return said_in(read_table(path, ["caption"], "stim_file,caption\nscene_004.png,a red circle"), path)
+
+
+def said_in(table: pd.DataFrame, where: object) -> pd.DataFrame:
+    """Return the columns `stimulus` and `caption` of a table; raises RecordingError if no column names the stimulus."""
+    column = next((name for name in STIMULUS_COLUMNS if name in table), None)
+    if column is None:
+        raise RecordingError(f"{where} lacks a column that names the stimulus ({', '.join(STIMULUS_COLUMNS)})")
+    said = table[[column, "caption"]].dropna()
+    return said.set_axis(["stimulus", "caption"], axis=1)
+
+
+def captions_of(stimuli: pd.DataFrame, said: pd.DataFrame | None) -> Any:
+    """Return a reader of captions by stimulus id, for `Recording.captions`; None if there are no captions.
+
+    Raises:
+        RecordingError: a stimulus that was shown has none.
+    """
+    if said is None:
+        return None
+    by_name = said.assign(stimulus=said["stimulus"].astype(str).str.strip()).groupby("stimulus")["caption"].agg(tuple)
+    lacking = [name for name in stimuli["name"] if name not in by_name.index]
+    if lacking:
+        raise RecordingError(
+            f"{len(lacking)} of {len(stimuli)} stimuli have no caption (first: {lacking[0]!r}): write one for each, or leave all "
+            "out"
+        )
+    texts: Mapping[int, tuple[str, ...]] = {number: by_name[name] for number, name in names_of(stimuli).items()}
+    return texts.__getitem__

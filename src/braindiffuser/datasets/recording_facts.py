@@ -1,0 +1,62 @@
+"""What a reader understood of a recording, in words: for `check` and the page."""
+
+from __future__ import annotations
+
+from braindiffuser.datasets.recording import UNIT_NAMES, Recording, ranges
+from braindiffuser.datasets.splits import OUT, stimuli_of
+from braindiffuser.datasets.voxels import Voxels
+
+MOST_REGIONS = 20
+"""Regions that are listed by name."""
+
+
+def facts_of(recording: Recording) -> dict[str, str]:
+    """Describe a recording without reading betas or pictures: name → text."""
+    trials, train = recording.trials, stimuli_of(recording.trials, "train")[0]
+    repeats = trials.groupby("stimulus_id").size()
+    sets = {
+        name: f"{len(ids):,} {'for testing' if name == 'test' else name}" for name, ids in recording.test_sets.items()
+    }
+    out = trials.loc[trials["split"] == OUT, "stimulus_id"].nunique()
+    neither = [f"{out:,} in neither"] * bool(out)
+    return {
+        "Subject": recording.subject,
+        "Sessions": ranges(recording.session_numbers),
+        "Trials": f"{len(trials):,}",
+        "Stimuli": ", ".join([f"{len(train):,} for training", *sets.values(), *neither]),
+        "Repeats": f"each stimulus {ranges(set(repeats.tolist()))} times",
+        "Captions": "none" if recording.captions is None else "yes",
+        "Unit of betas": UNIT_NAMES[recording.unit],
+        "Voxels": f"{recording.n_voxels:,} analysed, {_place(recording.voxels)}",
+        "Regions": _regions(recording),
+        "Noise ceilings": _ceilings(recording, int((repeats > 1).sum())),
+    }
+
+
+def notes_on(recording: Recording) -> list[str]:
+    """List what a reader of the page should know of a recording, one sentence each."""
+    said = list(recording.remarks)
+    if recording.captions is None:
+        said.append("The recording has no captions, so no text is decoded: pictures are drawn by vision tokens alone.")
+    if recording.missing_rois:
+        said.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
+    return said
+
+
+def _place(voxels: Voxels) -> str:
+    if voxels.mask is not None:
+        grid = " × ".join(map(str, voxels.mask.shape))
+        return f"in a volume of {grid}" + ("" if voxels.affine is not None else " of unknown orientation")
+    return "at known places" if voxels.coordinates is not None else "no place is known"
+
+
+def _regions(recording: Recording) -> str:
+    listed = [f"{name} ({int(mask.sum()):,})" for name, mask in recording.roi_masks.items()]
+    more = f" and {len(listed) - MOST_REGIONS} more" if len(listed) > MOST_REGIONS else ""
+    return ", ".join(listed[:MOST_REGIONS]) + more if listed else "none"
+
+
+def _ceilings(recording: Recording, n_repeated: int) -> str:
+    if recording.ncsnr is not None:
+        return "as the recording gives them"
+    return f"from {n_repeated:,} repeated stimuli" if n_repeated else "not known, since no stimulus was shown twice"

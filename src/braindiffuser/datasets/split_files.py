@@ -1,0 +1,41 @@
+"""Files that list the stimuli of a split by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from braindiffuser.errors import RecordingError
+from braindiffuser.plain_data import read_json
+
+
+def read_sides(path: Path, variant: int = 0) -> tuple[Sequence[str] | None, Sequence[str]]:
+    """Read the names of the stimuli that train, None if the file does not say, and of those that test.
+
+    Args:
+        path: names of test stimuli, one a line; or `.json` with train_ids and test_ids, or with a list `variants` of such.
+        variant: which of the variants, from 0.
+
+    Raises:
+        RecordingError: the file is missing or no such list, or a name is on both sides.
+    """
+    if not path.is_file():
+        raise RecordingError(f"{path} is missing; expected the names of test stimuli, one a line")
+    if path.suffix.lower() != ".json":
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise RecordingError(f"{path} is no text in UTF-8: save it so") from error
+        return None, [line.strip() for line in lines if line.strip()]
+    try:
+        content = read_json(path)
+        sides = content["variants"][variant] if "variants" in content else content
+        train, test = ([str(name) for name in sides[side]] for side in ("train_ids", "test_ids"))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise RecordingError(
+            f'{path} is no split: expected {{"train_ids": [names], "test_ids": [names]}}, or a list of such variants'
+        ) from error
+    both = sorted(set(train) & set(test))
+    if both:
+        raise RecordingError(f"{path} lists {both[0]!r} as train and as test: let it stand on one side")
+    return train, test

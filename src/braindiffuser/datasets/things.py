@@ -1,0 +1,71 @@
+"""THINGS-fMRI as tables: betas with a row per voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt
+
+from braindiffuser.datasets.dataset import Dataset, File, Folder, Unit
+from braindiffuser.part import runtime
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.recording import Recording
+
+
+class Things(Dataset):
+    """One subject of THINGS-fMRI, in its form `betas_csv` (Hebart et al. 2023, doi 10.7554/eLife.82580)."""
+
+    root: Folder = runtime(
+        description="Folder that holds sub-01_ResponseData.h5, sub-01_StimulusMetadata.csv and sub-01_VoxelMetadata.csv, at any "
+        "depth; relative to the file that names it."
+    )
+    subject: PositiveInt = Field(1, description="Number of the subject, from 1; THINGS-fMRI has 3.")
+    unit: Unit = Field(description="Unit of the betas: percent (signal change), z, or raw (any other).")
+    regions: tuple[str, ...] = Field(
+        (),
+        description="Regions whose voxels are analysed, such as [V1, V2, IT]; none: all voxels of the table, the whole brain.",
+    )
+    pictures: Folder | None = runtime(
+        None, description="Folder of the pictures, at any depth below it; null: the folder images of root."
+    )
+    mask: File | None = runtime(
+        None,
+        description="NIfTI file of the brain mask whose voxels the table lists, so that maps can be written; null: places alone.",
+    )
+    captions: File | None = runtime(
+        None, description="Table with stim_file and caption, one row per caption; null: no captions."
+    )
+    side: PositiveInt | None = Field(
+        None,
+        description="Pixels a side that pictures are cropped and resized to; null: their shortest side, at most 512.",
+    )
+
+    def open(self, made: Path) -> Recording:
+        """Open the recording under `root`."""
+        from braindiffuser.datasets.things_layout import open_things
+
+        return open_things(self)
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        """List the files of this subject."""
+        from braindiffuser.datasets.things_layout import list_files
+
+        return list_files(self)
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether a table of captions is given; the layout has none."""
+        return self.captions is not None
+
+    @property
+    def folder(self) -> Path:
+        """The folder `root`."""
+        return self.root
+
+    def influences_of(self, role: str, device: str) -> dict[str, Any]:
+        """Return the entries that a role depends on: which stimuli were shown does not depend on regions or the unit."""
+        own = self.influences(device)
+        return own if role != "design" else {key: own[key] for key in ("kind", "subject", "side")}

@@ -1,0 +1,283 @@
+"""Laws of recordings in plain files."""
+
+import shutil
+
+import h5py
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from PIL import Image
+
+from braindiffuser.datasets import Arrays
+from braindiffuser.datasets.array_recordings import region_of
+from braindiffuser.errors import RecordingError
+
+N_TRIALS, N_VOXELS, N_STIMULI = 40, 24, 12
+
+
+@pytest.fixture(params=[0, 1])
+def lab(request, tmp_path):
+    """A folder of plain files, and what it holds."""
+    rng = np.random.default_rng(request.param)
+    betas = rng.normal(size=(N_TRIALS, N_VOXELS)).astype(np.float32)
+    shown = np.concatenate([np.arange(N_STIMULI), rng.integers(0, N_STIMULI, N_TRIALS - N_STIMULI)])
+    pictures = rng.integers(0, 256, (N_STIMULI, 16, 16, 3)).astype(np.uint8)
+    names = [f"scene_{number:02}.png" for number in range(N_STIMULI)]
+    (tmp_path / "pictures").mkdir()
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(tmp_path / "pictures" / name)
+    np.save(tmp_path / "responses.npy", betas)
+    table = pd.DataFrame(
+        {
+            "session": rng.permutation(np.arange(N_TRIALS) % 3 + 1),
+            "run": 1,
+            "stim_file": [names[number] for number in shown],
+            "split": np.where(shown % 4 == 0, "test", "train"),
+            "caption": [f"picture {number}" for number in shown],
+        }
+    )
+    table.to_csv(tmp_path / "trials.csv", index=False)
+    rois = {"V1": rng.random(N_VOXELS) < 0.3, "none": np.zeros(N_VOXELS, bool)}
+    np.savez(tmp_path / "rois.npz", **rois)
+    return {
+        "folder": tmp_path,
+        "betas": betas,
+        "shown": shown,
+        "pictures": pictures,
+        "names": names,
+        "table": table,
+        "rois": rois,
+    }
+
+
+def config(lab, **changes):
+    folder = lab["folder"]
+    given = {
+        "responses": str(folder / "responses.npy"),
+        "unit": "percent",
+        "trials": folder / "trials.csv",
+        "pictures": str(folder / "pictures"),
+        "rois": folder / "rois.npz",
+    }
+    return Arrays(**given | changes)
+
+
+def check(recording, lab):
+    """Whether the recording is what the folder holds, trial by trial."""
+    betas = np.concatenate([own for _, own in recording.sessions()])
+    for trial, row in recording.trials.iterrows():
+        index = row["beta_index"]
+        np.testing.assert_array_equal(betas[trial], lab["betas"][index])
+        assert recording.names[row["stimulus_id"]] == lab["table"]["stim_file"][index]
+        assert row["session"] == lab["table"]["session"][index]
+        assert row["split"] == lab["table"]["split"][index]
+    ids = np.array(sorted(recording.names))
+    shown = np.array([lab["names"].index(recording.names[number]) for number in ids])
+    np.testing.assert_array_equal(np.rint(255 * recording.pictures(ids)), lab["pictures"][shown].transpose(0, 3, 1, 2))
+
+
+def test_a_recording_is_what_the_files_hold(lab):
+    recording = config(lab).open(lab["folder"])
+    check(recording, lab)
+    assert {name: mask.tolist() for name, mask in recording.roi_masks.items()} == {
+        k: v.tolist() for k, v in lab["rois"].items()
+    }
+    assert recording.unit == "percent"
+    assert recording.captions(0) == ("picture 0",)
+    assert config(lab).has_captions
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "zarr", "float64", "beta_index"])
+def test_betas_come_in_any_array(lab, kind):
+    path = lab["folder"] / "betas"
+    entry = {
+        "npz": "betas.npz",
+        "h5": "betas.h5:all/betas",
+        "zarr": "betas.zarr",
+        "float64": "betas.npy",
+        "beta_index": "betas.npy",
+    }[kind]
+    if kind == "npz":
+        np.savez(path.with_suffix(".npz"), betas=lab["betas"])
+    elif kind == "h5":
+        with h5py.File(path.with_suffix(".h5"), "w") as file:
+            file["all/betas"], file["other"] = lab["betas"], 3
+    elif kind == "zarr":
+        zarr.save_array(path.with_suffix(".zarr"), lab["betas"])
+    elif kind == "float64":
+        np.save(path.with_suffix(".npy"), lab["betas"].astype(np.float64))
+    else:
+        order = np.random.default_rng(5).permutation(N_TRIALS + 3)
+        moved = np.zeros((N_TRIALS + 3, N_VOXELS), np.float32)
+        moved[order[:N_TRIALS]] = lab["betas"]
+        np.save(path.with_suffix(".npy"), moved)
+        lab["table"].assign(beta_index=order[:N_TRIALS]).to_csv(lab["folder"] / "trials.csv", index=False)
+    recording = config(lab, responses=str(lab["folder"] / entry)).open(lab["folder"])
+    if kind == "beta_index":
+        betas = np.concatenate([own for _, own in recording.sessions()])
+        rows = recording.trials["beta_index"].map({int(order[trial]): trial for trial in range(N_TRIALS)})
+        np.testing.assert_array_equal(betas, lab["betas"][rows])
+    else:
+        check(recording, lab)
+    assert set(recording.session_files(1)) <= set(config(lab, responses=str(lab["folder"] / entry)).files()["betas"])
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".csv"])
+def test_tables_of_any_kind(lab, suffix):
+    path = lab["folder"] / f"table{suffix}"
+    lab["table"].to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    check(config(lab, trials=path).open(lab["folder"]), lab)
+
+
+def test_pictures_may_be_an_array_whose_rows_the_table_counts(lab):
+    np.save(lab["folder"] / "all.npy", lab["pictures"])
+    table = lab["table"].assign(stim_file=lab["shown"])
+    table.to_csv(lab["folder"] / "rows.csv", index=False)
+    recording = config(lab, trials=lab["folder"] / "rows.csv", pictures=str(lab["folder"] / "all.npy")).open(
+        lab["folder"]
+    )
+    ids = np.array(sorted(recording.names))
+    rows = [int(recording.names[number]) for number in ids]
+    np.testing.assert_array_equal(np.rint(255 * recording.pictures(ids)), lab["pictures"][rows].transpose(0, 3, 1, 2))
+    with pytest.raises(
+        RecordingError, match=r"names the stimulus 'scene_.*', but .* is an array: write the picture's row"
+    ):
+        config(lab, pictures=str(lab["folder"] / "all.npy")).open(lab["folder"])
+
+
+def test_channels_and_time_points_are_columns(lab):
+    cube = lab["betas"].reshape(N_TRIALS, 6, 4)
+    np.save(lab["folder"] / "meg.npy", cube)
+    occipital = np.arange(6) < 2
+    np.savez(lab["folder"] / "groups.npz", occipital=occipital, late=np.broadcast_to(np.arange(4) > 1, (6, 4)))
+    recording = config(
+        lab, responses=str(lab["folder"] / "meg.npy"), rois=lab["folder"] / "groups.npz", unit="raw"
+    ).open(lab["folder"])
+    check(recording, lab)
+    np.testing.assert_array_equal(recording.roi_masks["occipital"], np.repeat(occipital, 4))
+    np.testing.assert_array_equal(recording.roi_masks["late"], np.tile(np.arange(4) > 1, 6))
+
+
+def test_voxels_lie_where_a_mask_or_a_table_says(lab):
+    assert config(lab).open(lab["folder"]).voxels.mask is None
+    mask = np.zeros((4, 4, 4), np.uint8)
+    mask.ravel()[:N_VOXELS] = 1
+    nib.save(nib.Nifti1Image(mask, np.diag([2, 2, 2, 1])), lab["folder"] / "mask.nii.gz")
+    np.testing.assert_array_equal(
+        config(lab, mask=lab["folder"] / "mask.nii.gz").open(lab["folder"]).voxels.mask, mask > 0
+    )
+    places = np.random.default_rng(0).normal(size=(N_VOXELS, 3))
+    table = pd.DataFrame(places, columns=["x", "y", "z"]).assign(V2=np.arange(N_VOXELS) % 2, ncsnr=0.3)
+    table.to_csv(lab["folder"] / "voxels.csv", index=False)
+    recording = config(lab, voxels=lab["folder"] / "voxels.csv").open(lab["folder"])
+    np.testing.assert_allclose(recording.voxels.coordinates, places)
+    assert set(recording.roi_masks) == {"V1", "V2", "none"}
+    np.testing.assert_array_equal(recording.roi_masks["V2"], np.arange(N_VOXELS) % 2 == 1)
+
+
+def test_captions_may_have_a_table_of_their_own_or_there_are_none(lab):
+    bare = lab["table"].drop(columns="caption")
+    bare.to_csv(lab["folder"] / "bare.csv", index=False)
+    without = config(lab, trials=lab["folder"] / "bare.csv")
+    assert not without.has_captions
+    assert without.open(lab["folder"]).captions is None
+    said = pd.DataFrame(
+        [(name, f"{text} {name}") for name in lab["names"] for text in ("a", "b")], columns=["stim_file", "caption"]
+    )
+    said.to_csv(lab["folder"] / "captions.csv", index=False)
+    own = config(lab, trials=lab["folder"] / "bare.csv", captions=lab["folder"] / "captions.csv")
+    assert own.has_captions
+    assert own.open(lab["folder"]).captions(3) == (f"a {lab['names'][3]}", f"b {lab['names'][3]}")
+    said.iloc[2:].to_csv(lab["folder"] / "captions.csv", index=False)
+    with pytest.raises(RecordingError, match=r"1 of 12 stimuli have no caption \(first: 'scene_00.png'\)"):
+        own.open(lab["folder"])
+
+
+def test_files_are_listed_by_role(lab):
+    listed = {role: set(named) for role, named in config(lab).files().items()}
+    assert listed["design"] == {"trials.csv"}
+    assert listed["betas"] == {"responses.npy"}
+    assert listed["regions"] == {"rois.npz"}
+    assert listed["stimuli"] == set(lab["names"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda lab: np.save(lab["folder"] / "responses.npy", lab["betas"][:-1]),
+            "has 39 rows, but .* has 40: write one row",
+        ),
+        (
+            lambda lab: np.save(lab["folder"] / "responses.npy", lab["betas"].T),
+            r"has 24 rows, but .* has 40 \(its last axis has 40: transpose",
+        ),
+        (lambda lab: np.save(lab["folder"] / "responses.npy", lab["betas"].astype(complex)), "expected real numbers"),
+        (lambda lab: (lab["folder"] / "responses.npy").unlink(), "responses.npy is missing"),
+        (
+            lambda lab: (lab["folder"] / "trials.csv").unlink(),
+            r"trials.csv is missing; .*, such as\nsession,run,stim_file,split",
+        ),
+        (
+            lambda lab: (lab["folder"] / "pictures" / "scene_03.png").unlink(),
+            r"shows 'scene_03.png', but .* holds no such picture",
+        ),
+        (lambda lab: shutil.rmtree(lab["folder"] / "pictures"), "pictures is no folder"),
+        (lambda lab: (lab["folder"] / "rois.npz").unlink(), "rois.npz is missing; expected regions"),
+        (
+            lambda lab: np.savez(lab["folder"] / "rois.npz", V1=np.ones(5)),
+            r"region V1 is float64 \(5,\); expected 0 or 1",
+        ),
+        (lambda lab: np.savez(lab["folder"] / "rois.npz", V1=np.full(N_VOXELS, 0.4)), "region V1 is float64"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(lab, damage, words):
+    damage(lab)
+    with pytest.raises(RecordingError, match=words):
+        config(lab).open(lab["folder"])
+
+
+def test_betas_that_are_not_finite_are_named(lab):
+    broken = lab["betas"].copy()
+    broken[5, 3] = np.nan
+    np.save(lab["folder"] / "responses.npy", broken)
+    with pytest.raises(RecordingError, match=r"responses\.npy has NaN or infinite betas in 1 of 24 analysed voxels"):
+        list(config(lab).open(lab["folder"]).sessions())
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (60,)])
+def test_regions_have_the_shape_of_a_trial(shape):
+    values = np.zeros(60, bool)
+    values[:7] = True
+    np.testing.assert_array_equal(region_of(values.reshape(shape), (6, 10), "V1"), values)
+    with pytest.raises(RecordingError, match=r"V1 is bool \(10, 6\); expected 0 or 1"):
+        region_of(values.reshape(10, 6), (6, 10), "V1")
+
+
+def test_transposed_betas_are_refused_also_with_an_index(lab):
+    lab["table"].assign(beta_index=np.arange(N_TRIALS)).to_csv(lab["folder"] / "trials.csv", index=False)
+    np.save(lab["folder"] / "responses.npy", lab["betas"].T)
+    with pytest.raises(RecordingError, match="transpose the array, so that a row is a trial"):
+        config(lab).open(lab["folder"])
+
+
+def test_pictures_that_are_read_are_listed_wherever_they_lie(lab, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "scene_00.png"
+    (lab["folder"] / "pictures" / "scene_00.png").rename(elsewhere)
+    table = lab["table"].replace({"stim_file": {"scene_00.png": str(elsewhere)}})
+    table.to_csv(lab["folder"] / "trials.csv", index=False)
+    assert elsewhere in config(lab).files()["stimuli"].values()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [("x", "left", "hold other things than numbers"), ("ncsnr", -1, "ncsnr holds numbers below 0")],
+)
+def test_tables_of_voxels_hold_numbers(lab, column, value, words):
+    table = pd.DataFrame({"x": 0.0, "y": 1.0, "z": 2.0, "ncsnr": 0.3}, index=range(N_VOXELS)).astype(object)
+    table.loc[3, column] = value
+    table.to_csv(lab["folder"] / "voxels.csv", index=False)
+    with pytest.raises(RecordingError, match=words):
+        config(lab, voxels=lab["folder"] / "voxels.csv").open(lab["folder"])

@@ -1,0 +1,255 @@
+"""BOLD5000's layout, written small."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from braindiffuser.datasets.bold5000 import Bold5000
+from braindiffuser.errors import RecordingError
+
+from .layouts_drawn import AFFINE, assert_equals, assert_files_are_listed, betas_of, draw, save_picture
+
+ZERO_ORIGIN = np.diag([2.0, 2.0, 2.0, 1.0])
+NAME = "CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-{:02}.nii.gz"
+
+
+def name_of(i):
+    return (f"scene{i}.jpg", f"COCO_train2014_{i:012}.jpg", f"n01440764_{i}.JPEG")[i % 3]
+
+
+def write(root, drawn):
+    """Write the layout; returns the names of the pictures."""
+    betas, stimuli, spm = root / "betas", root / "BOLD5000_Stimuli/Scene_Stimuli", root / "derivatives/spm/sub-CSI1"
+    for folder in (betas, stimuli, spm):
+        folder.mkdir(parents=True)
+    names = [name_of(i) for i in range(len(drawn.is_test))]
+    for i, picture in enumerate(drawn.pictures):
+        save_picture(stimuli / "Presented_Stimuli" / ("Scene", "COCO", "ImageNet")[i % 3] / names[i], picture)
+    for session in np.unique(drawn.session):
+        save(betas / NAME.format(session), drawn.volumes(np.flatnonzero(drawn.session == session)), ZERO_ORIGIN)
+    save(betas / "CSI1_brainmask.nii.gz", drawn.mask.astype(np.float32), ZERO_ORIGIN)
+    (betas / "CSI1_imgnames.txt").write_text("".join(f"{names[i]}\n" for i in drawn.stimulus))
+    listed = [name for name, test in zip(names, drawn.is_test, strict=True) if test]
+    (stimuli / "repeated_stimuli_113_list.txt").write_text("".join(f"{name}\n" for name in listed))
+    left = np.argwhere(drawn.mask)[:, 0] < 2
+    for region, truth in {"EarlyVis": drawn.rois["V1"], "LOC": drawn.rois["LOC"]}.items():
+        for side, half in (("LH", left), ("RH", ~left)):
+            volume = np.zeros(drawn.mask.shape, np.uint8)
+            volume[drawn.mask] = truth & half
+            save(spm / f"sub-CSI1_mask-{side}{region}.nii.gz", volume, AFFINE)
+    return names
+
+
+def save(path, volume, affine):
+    nib.save(nib.Nifti1Image(volume, affine), path)
+
+
+@pytest.fixture(params=[0, 1, 2])
+def layout(request, tmp_path):
+    drawn = draw(request.param)
+    return tmp_path, drawn, write(tmp_path, drawn)
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path, draw(0))
+    return tmp_path
+
+
+def find(root, name):
+    return next(root.rglob(name))
+
+
+def open_(root, **entries):
+    return Bold5000(root=root, **entries).open(root)
+
+
+def test_what_was_written_is_read(layout):
+    root, drawn, names = layout
+    recording = open_(root)
+    assert_equals(recording, drawn, names, {"EarlyVis": drawn.rois["V1"], "LOC": drawn.rois["LOC"]})
+    assert recording.unit == "percent"
+    assert recording.missing_rois == ("OPA", "PPA", "RSC")
+    assert recording.captions is None
+    np.testing.assert_array_equal(recording.voxels.mask, drawn.mask)
+    assert_files_are_listed(Bold5000(root=root))
+
+
+def test_an_origin_of_0_is_said_and_not_compared_with_that_of_regions(root):
+    assert any("origin is 0" in remark for remark in open_(root).remarks)
+
+
+@pytest.mark.parametrize(("kept", "drifted"), [("LHLOC", "LHLO"), ("RHLOC", "RHlo")])
+def test_names_of_regions_may_drift(layout, kept, drifted):
+    root, drawn, _ = layout
+    path = find(root, f"sub-CSI1_mask-{kept}.nii.gz")
+    path.rename(path.with_name(f"sub-CSI1_mask-{drifted}.nii.gz"))
+    np.testing.assert_array_equal(open_(root).roi_masks["LOC"], drawn.rois["LOC"])
+
+
+def test_a_doubled_letter_in_a_name_of_a_region_is_put_right(root):
+    path = find(root, "sub-CSI1_mask-LHLOC.nii.gz")
+    path.rename(path.with_name("sub-CSI1_mask-RHRRSC.nii.gz"))
+    recording = open_(root)
+    assert {"RSC", "LOC"} <= set(recording.roi_masks)
+    assert "The region RSC has a mask for the right hemisphere alone." in recording.remarks
+
+
+def test_two_masks_of_one_region_are_refused(root):
+    path = find(root, "sub-CSI1_mask-LHLOC.nii.gz")
+    path.with_name("sub-CSI1_mask-LHLO.nii.gz").write_bytes(path.read_bytes())
+    with pytest.raises(RecordingError, match="masks of the same region and hemisphere"):
+        open_(root)
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "message"),
+    [((2, 2, 2), AFFINE, "has the grid"), (None, np.diag([-1, 1, 1, 1]) @ AFFINE, "axes")],
+)
+def test_a_region_on_another_grid_is_refused(root, shape, affine, message):
+    path = find(root, "sub-CSI1_mask-LHLOC.nii.gz")
+    save(path, np.ones(shape or nib.load(path).shape, np.uint8), affine)
+    with pytest.raises(RecordingError, match=f"LHLOC.*{message}"):
+        open_(root)
+
+
+@pytest.mark.parametrize("typed", ["TYPEB-FITHRF", "TYBEB-FITHRF", "typeb-fithrf"])
+def test_types_are_matched_leniently(layout, typed):
+    root, drawn, _ = layout
+    for session in np.unique(drawn.session):
+        other = find(root, NAME.format(session)).with_name(f"CSI1_GLMbetas-{typed}_ses-{session:02}.nii.gz")
+        save(other, drawn.volumes(np.flatnonzero(drawn.session == session)) + 1, ZERO_ORIGIN)
+    brain = open_(root, betas="TYPEB")
+    np.testing.assert_allclose(betas_of(brain), drawn.betas + 1, rtol=1e-6)
+    np.testing.assert_array_equal(betas_of(open_(root)), drawn.betas)
+
+
+def test_lists_may_carry_the_prefix_of_repeated_pictures(layout):
+    root, drawn, names = layout
+    for name in ("CSI1_imgnames.txt", "repeated_stimuli_113_list.txt"):
+        path = find(root, name)
+        path.write_text("".join(f"rep_{line}\n" for line in path.read_text().split()))
+    assert_equals(open_(root), drawn, names, {})
+
+
+def test_pictures_of_the_list_that_were_not_shown_are_counted(root):
+    path = find(root, "repeated_stimuli_113_list.txt")
+    path.write_text(path.read_text() + "elsewhere.jpg\n")
+    assert any(remark.startswith("1 of 4 pictures of repeated_stimuli") for remark in open_(root).remarks)
+
+
+def test_without_the_list_of_repeated_pictures_the_split_is_not_known(root):
+    find(root, "repeated_stimuli_113_list.txt").unlink()
+    recording = open_(root)
+    assert not recording.has_split
+    assert any("repeated_stimuli_113_list.txt is not there" in remark for remark in recording.remarks)
+
+
+def test_a_list_of_other_pictures_is_refused(root):
+    find(root, "repeated_stimuli_113_list.txt").write_text("a.jpg\nb.jpg\n")
+    with pytest.raises(RecordingError, match=r"lists 2 pictures .* of which 0 were shown; names are such as"):
+        open_(root)
+
+
+def test_sessions_at_the_end_may_be_missing_and_that_is_said(layout):
+    root, drawn, names = layout
+    find(root, NAME.format(3)).unlink()
+    recording, kept = open_(root), drawn.session < 3
+    np.testing.assert_array_equal(betas_of(recording), drawn.betas[kept])
+    assert [recording.names[i] for i in recording.trials["stimulus_id"]] == [names[i] for i in drawn.stimulus[kept]]
+    assert any("recorded after session 2" in remark for remark in recording.remarks)
+
+
+def test_a_session_missing_between_others_is_refused(root):
+    find(root, NAME.format(2)).unlink()
+    with pytest.raises(RecordingError, match=r"sessions 1, 3 of CSI1, but not of 2.*_ses-02\.nii\.gz"):
+        open_(root)
+
+
+def test_fewer_names_than_trials_are_refused(root):
+    path = find(root, "CSI1_imgnames.txt")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(RecordingError, match="expected one name a line for each, such as COCO_train2014"):
+        open_(root)
+
+
+@pytest.mark.parametrize("name", ["CSI1_imgnames.txt", "CSI1_brainmask.nii.gz"])
+def test_a_missing_file_is_named(root, name):
+    find(root, name).unlink()
+    with pytest.raises(RecordingError, match=f"^{name} is missing below"):
+        open_(root)
+
+
+def test_missing_betas_are_named_with_an_example_and_the_types_that_are_there(root):
+    with pytest.raises(RecordingError, match=r"no betas TYPEC of CSI1.*CSI1_GLMbetas-TYPEC.*there are betas of TYPED"):
+        open_(root, betas="TYPEC")
+    with pytest.raises(RecordingError, match=r"no betas TYPED of CSI2; expected .*CSI2_GLMbetas-TYPED"):
+        open_(root, subject="CSI2")
+    with pytest.raises(RecordingError, match="is no folder"):
+        open_(root / "elsewhere")
+
+
+def test_missing_pictures_are_named(root):
+    find(root, "COCO_train2014_000000000001.jpg").unlink()
+    with pytest.raises(RecordingError, match=r"trial \d+, counted from 0, shows 'COCO_train2014_000000000001.jpg'"):
+        open_(root)
+    find(root, "Presented_Stimuli").rename(root / "other")
+    with pytest.raises(
+        RecordingError, match=r"no folder Presented_Stimuli.*such as Presented_Stimuli/COCO/COCO_train2014"
+    ):
+        open_(root)
+
+
+def test_a_session_that_is_there_twice_is_refused(root):
+    path = find(root, NAME.format(1))
+    save(path.with_name(path.name.removesuffix(".gz")), nib.load(path).get_fdata(dtype=np.float32), ZERO_ORIGIN)
+    with pytest.raises(RecordingError, match="several files of betas of session 1"):
+        open_(root)
+
+
+def test_integers_are_refused_since_their_unit_is_not_percent(root):
+    path = find(root, NAME.format(1))
+    save(path, (nib.load(path).get_fdata() * 300).astype(np.int16), ZERO_ORIGIN)
+    with pytest.raises(RecordingError, match="holds int16; expected float32, percent signal change"):
+        open_(root)
+
+
+def test_a_voxel_without_data_in_a_session_is_0_and_other_nan_are_refused(layout):
+    root, drawn, _ = layout
+    path, rows = find(root, NAME.format(1)), drawn.session == 1
+    volumes, (x, y, z) = drawn.volumes(np.flatnonzero(rows)), np.argwhere(drawn.mask)[2]
+    volumes[x, y, z] = np.nan
+    save(path, volumes, ZERO_ORIGIN)
+    betas = open_(root).betas_of(1)
+    assert (betas[:, 2] == 0).all()
+    np.testing.assert_array_equal(np.delete(betas, 2, axis=1), np.delete(drawn.betas[rows], 2, axis=1))
+    volumes[x, y, z, 1:] = 1
+    save(path, volumes, ZERO_ORIGIN)
+    with pytest.raises(RecordingError, match="NaN or infinite betas in 1 of"):
+        open_(root).betas_of(1)
+
+
+def test_regions_choose_the_voxels_that_are_read(layout):
+    root, drawn, _ = layout
+    recording, chosen = open_(root, regions=["LOC"]), drawn.rois["LOC"]
+    np.testing.assert_array_equal(betas_of(recording), drawn.betas[:, chosen])
+    assert recording.roi_masks["LOC"].all()
+    assert not recording.roi_masks["EarlyVis"].any()
+    np.testing.assert_array_equal(recording.voxels.mask[drawn.mask], chosen)
+    with pytest.raises(
+        RecordingError, match=r"no region V9, which dataset\.regions names; this recording has EarlyVis, LOC"
+    ):
+        open_(root, regions=["V9"])
+
+
+def test_captions_may_come_in_a_table(layout):
+    root, _, names = layout
+    path = root / "captions.csv"
+    path.write_text("stim_file,caption\n" + "".join(f"{name},picture {i}\n" for i, name in enumerate(names)))
+    part = Bold5000(root=root, captions=path)
+    recording = part.open(root)
+    assert part.has_captions
+    assert [recording.captions(number) for number in recording.names] == [
+        (f"picture {names.index(name)}",) for name in recording.names.values()
+    ]
+    assert not Bold5000(root=root).has_captions

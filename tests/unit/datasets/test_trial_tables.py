@@ -1,0 +1,136 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from braindiffuser.datasets.recording import TRIAL_COLUMNS
+from braindiffuser.datasets.trial_tables import choose_sessions, trial_table
+from braindiffuser.errors import RecordingError
+
+
+def rows(**columns):
+    return pd.DataFrame({"stim_file": ["b.png", "a.png", "b.png", "c.png"], **columns})
+
+
+def test_trials_are_numbered_and_stimuli_named():
+    trials, stimuli = trial_table(rows(session=[1, 1, 2, 2], split=["train", "test", "train", None]), "me", "t")
+    assert list(trials.columns) == [*TRIAL_COLUMNS, "beta_index"]
+    assert trials["stimulus_id"].tolist() == [1, 0, 1, 2]
+    assert trials["repeat"].tolist() == [0, 0, 1, 0]
+    assert trials["split"].tolist() == ["train", "test", "train", "out"]
+    assert trials["beta_index"].tolist() == trials["trial"].tolist() == [0, 1, 2, 3]
+    assert stimuli["name"].to_dict() == {0: "a.png", 1: "b.png", 2: "c.png"}
+
+
+@given(st.lists(st.integers(1, 3), min_size=4, max_size=4))
+@settings(deadline=None)
+def test_each_trial_keeps_its_beta_whatever_the_order_of_sessions(sessions):
+    given_rows = rows(session=sessions)
+    trials, stimuli = trial_table(given_rows, "me", "t")
+    assert trials["session"].is_monotonic_increasing
+    for _, trial in trials.iterrows():
+        assert given_rows["stim_file"].iloc[trial["beta_index"]] == stimuli["name"][trial["stimulus_id"]]
+        assert given_rows["session"].iloc[trial["beta_index"]] == trial["session"]
+
+
+def test_catch_trials_and_blanks_are_left_out_but_keep_their_betas():
+    table = rows(is_catch=[0, 1, 0, 0])
+    table.loc[3, "stim_file"] = np.nan
+    trials, _ = trial_table(table, "me", "t")
+    assert trials["beta_index"].tolist() == [0, 2]
+    trials, _ = trial_table(table.assign(beta_index=[7, 5, 3, 1]), "me", "t")
+    assert trials["beta_index"].tolist() == [7, 3]
+
+
+@pytest.mark.parametrize("form", ["{}", "ses-{:02}", "session {}", "{}.0"])
+def test_sessions_may_be_named(form):
+    trials, _ = trial_table(rows(session=[form.format(n) for n in (1, 2, 10, 10)]), "me", "t")
+    assert trials["session"].tolist() == [1, 2, 10, 10]
+
+
+def test_what_describes_a_stimulus_goes_with_it():
+    _, stimuli = trial_table(rows(category=["x", "y", "x", "z"], onset=[1, 2, 3, 4]), "me", "t")
+    assert stimuli["category"].tolist() == ["y", "x", "z"]
+    assert list(stimuli) == ["name", "category"]
+
+
+def test_ids_follow_a_list_of_names():
+    trials, stimuli = trial_table(rows(), "me", "t", names=["c.png", "never.png", "b.png", "a.png"])
+    assert trials["stimulus_id"].tolist() == [2, 3, 2, 0]
+    assert stimuli.index.tolist() == [0, 2, 3]
+    with pytest.raises(
+        RecordingError, match=r"t: trial 1, counted from 0, shows 'a.png', which is not among the stimuli"
+    ):
+        trial_table(rows(), "me", "t", names=["b.png", "c.png"])
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (
+            pd.DataFrame({"run": [1]}),
+            r"t lacks a column that says what was shown \(stim_file, stimulus, .*\); it has run; an example",
+        ),
+        (rows(session=[1, "x", 2, 2]), "column session holds 'x' in row 1, counted from 0; expected a number"),
+        (rows(session=[1, -2, 2, 2]), "column session holds '-2'"),
+        (rows(run=[1, 1.5, 2, 2]), "column run holds '1.5'"),
+        (rows(split=["train", "validate", "test", "test"]), "column split holds 'validate'; expected train, test"),
+        (rows(is_catch=[1, 1, 1, 1]), "no trial shows a stimulus"),
+        (rows(beta_index=[0, 1, 1, 2]), "two trials have the beta 1"),
+    ],
+)
+def test_a_table_that_cannot_be_understood_is_refused(table, words):
+    with pytest.raises(RecordingError, match=words):
+        trial_table(table, "me", "t")
+
+
+def test_sessions_are_chosen_among_those_there():
+    assert choose_sessions([3, 1, 2], None, "folder") == [1, 2, 3]
+    assert choose_sessions([3, 1, 2], 2, "folder") == [1, 2]
+    assert choose_sessions([3, 1, 2], [3, 1], "folder") == [1, 3]
+    with pytest.raises(
+        RecordingError,
+        match=r"folder has the sessions 1–3, but dataset.sessions asks for 4 too: write `sessions: \[1, 2, 3\]`",
+    ):
+        choose_sessions([3, 1, 2], 4, "folder")
+
+
+def test_an_index_of_betas_counts_through_all_sessions_unless_a_layout_says_otherwise():
+    table = rows(session=[1, 1, 2, 2], beta_index=[0, 1, 0, 1])
+    with pytest.raises(RecordingError, match="two trials have the beta 0, counted from 0: let column beta_index count"):
+        trial_table(table, "me", "t")
+    trials, _ = trial_table(table, "me", "t", by_session=True)
+    assert trials["beta_index"].tolist() == [0, 1, 0, 1]
+
+
+def test_catch_trials_need_no_beta():
+    trials, _ = trial_table(rows(is_catch=[0, 1, 0, 0], beta_index=[3, np.nan, 1, 0]), "me", "t")
+    assert trials["beta_index"].tolist() == [3, 1, 0]
+
+
+@pytest.mark.parametrize("column", ["session", "run"])
+@pytest.mark.parametrize("names", [["A1", "A1", "B1", "B1"], ["train-01", "train-02", "test-01", "test-02"]])
+def test_names_that_end_in_one_number_are_not_one_session(column, names):
+    with pytest.raises(RecordingError, match=rf"column {column} holds '.*' and '.*', which end in the same number"):
+        trial_table(rows(**{column: names}), "me", "t")
+
+
+@pytest.mark.parametrize("column", ["test_set", "groups"])
+def test_what_tests_and_folds_go_by_is_the_same_in_all_trials(column):
+    with pytest.raises(RecordingError, match=f"column {column} differs between trials of one stimulus"):
+        trial_table(rows(**{column: ["x", "y", "z", "y"]}), "me", "t")
+    _, stimuli = trial_table(rows(**{column: ["x", "y", "x", "z"]}), "me", "t")
+    assert stimuli[column].tolist() == ["y", "x", "z"]
+
+
+def test_several_subjects_and_splits_that_contradict_each_other_are_refused():
+    with pytest.raises(RecordingError, match="holds the subjects A, B: write one table"):
+        trial_table(rows(subject=["A", "A", "B", "B"]), "me", "t")
+    with pytest.raises(RecordingError, match="columns split and is_test contradict each other"):
+        trial_table(rows(split=["train", "test", "train", "train"], is_test=[1, 0, 1, 0]), "me", "t")
+
+
+def test_the_file_of_a_picture_comes_before_other_names():
+    _, stimuli = trial_table(rows(stimulus=[0, 1, 0, 0]), "me", "t")
+    assert stimuli["name"].tolist() == ["a.png", "b.png", "c.png"]

@@ -1,0 +1,218 @@
+"""Laws of fetching: only what is asked for comes, whole or not at all, and each file that does not come is named."""
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from braindiffuser.errors import RunError
+from braindiffuser.files import UNFINISHED
+from braindiffuser.open_data import fetch
+from braindiffuser.open_data.catalogue import Files as Kept
+from braindiffuser.open_data.catalogue import OpenData
+from braindiffuser.open_data.fetch import Choice, download, plan
+
+from .served import Served, refused, silent_server
+
+CONTENTS = {
+    f"{subject}/{name}": f"{subject} {name}".encode() * 50
+    for subject in ("a", "b")
+    for name in ("s01.bin", "s02.bin", "s03.bin", "roi/V1.nii", "roi/V2.nii", "roi/notes.txt")
+} | {"all/design.mat": b"design", "all/captions.csv": b"said"}
+
+
+@pytest.fixture
+def served():
+    return Served(dict(CONTENTS))
+
+
+@pytest.fixture
+def data(served, monkeypatch):
+    made = OpenData(
+        name="made",
+        holds="made up",
+        size="small",
+        licence="CC0",
+        page="https://example.org",
+        sessions={"a": 3, "b": 2},
+        files=(
+            Kept("design", served, ("all/design.mat",)),
+            Kept("regions", served, ("{subject}/roi/*.nii",)),
+            Kept("betas", served, ("{subject}/s{session:02}.bin",)),
+            Kept("captions", served, ("all/captions.csv",), needed=False),
+        ),
+        by_hand=(),
+        experiment=lambda folder, subject, sessions: {"kind": "none"},
+    )
+    monkeypatch.setattr(fetch, "ALL", (made,))
+    return made
+
+
+def get(folder, subjects=("a",), sessions=(), roles=(), progress=lambda *_: None):
+    planned = plan(Choice.of("made", subjects, sessions, roles), folder)
+    return [*planned.faults, *download(planned, folder, progress)]
+
+
+def kept(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.mark.parametrize(
+    ("subjects", "sessions", "roles", "expected"),
+    [
+        (["a"], ["2"], [], "all/design.mat all/captions.csv a/roi/V1.nii a/roi/V2.nii a/s02.bin"),
+        (["a"], ["1-2"], ["betas"], "a/s01.bin a/s02.bin"),
+        (["a"], [], ["betas"], "a/s01.bin a/s02.bin a/s03.bin"),
+        (["a", "b"], ["2", "3"], ["betas"], "a/s02.bin a/s03.bin b/s02.bin"),
+        (["b", "b"], [], ["regions", "design"], "all/design.mat b/roi/V1.nii b/roi/V2.nii"),
+    ],
+)
+def test_what_is_asked_for_comes_and_nothing_else(subjects, sessions, roles, expected, data, tmp_path):
+    assert get(tmp_path, subjects, sessions, roles) == []
+    assert kept(tmp_path) == {name: CONTENTS[name] for name in expected.split()}
+
+
+def test_a_plan_says_number_and_size_and_brings_nothing(data, served, tmp_path):
+    planned = plan(Choice.of("made", ["a"], ["1"], ["betas", "regions"]), tmp_path)
+    size = sum(len(CONTENTS[name]) for name in ("a/s01.bin", "a/roi/V1.nii", "a/roi/V2.nii"))
+    assert str(planned) == f"3 files, {size / 1e6:.1f} MB, would come"
+    assert kept(tmp_path) == {}
+    assert served.sent == []
+
+
+def test_whole_files_are_kept_and_only_the_others_come_again(data, served, tmp_path):
+    get(tmp_path)
+    whole = {name: (tmp_path / name).stat().st_mtime_ns for name in kept(tmp_path)}
+    (tmp_path / "a/s01.bin").write_bytes(b"cut short")
+    served.sent.clear()
+    planned = plan(Choice.of("made", ["a"], [], []), tmp_path)
+    assert [wanted.file.name for wanted in planned.missing] == ["a/s01.bin"]
+    assert f"{len(whole) - 1} more are here" in str(planned)
+    assert get(tmp_path) == []
+    assert served.sent == ["a/s01.bin"]
+    assert all((tmp_path / name).stat().st_mtime_ns == whole[name] for name in whole if name != "a/s01.bin")
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_changed_file_of_the_right_size_is_noticed_where_an_md5_is_stated(hashed, data, served, tmp_path):
+    get(tmp_path)
+    served.hashed = hashed
+    (tmp_path / "a/s01.bin").write_bytes(bytes(len(CONTENTS["a/s01.bin"])))
+    assert get(tmp_path) == []
+    assert ((tmp_path / "a/s01.bin").read_bytes() == CONTENTS["a/s01.bin"]) == hashed
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "held back"), (404, "taken away"), (416, "status 416")])
+def test_a_refused_file_is_named_and_the_rest_comes(status, said, data, served, tmp_path):
+    served.answers["a/s01.bin"] = refused(status)
+    (fault,) = get(tmp_path)
+    assert fault.startswith("a/s01.bin did not come")
+    assert said in fault
+    assert str(status) in fault
+    assert "a/s01.bin" not in kept(tmp_path)
+    assert {"a/s02.bin", "a/s03.bin", "all/design.mat"} < kept(tmp_path).keys()
+    assert not list(tmp_path.rglob(f"{UNFINISHED}*"))
+
+
+def test_refusals_of_both_kinds_are_told_apart(data, served, tmp_path):
+    served.answers |= {"a/s01.bin": refused(403), "a/s02.bin": refused(404)}
+    first, second = get(tmp_path)
+    assert "(403)" in first
+    assert "(404)" in second
+
+
+def test_what_is_needed_and_not_listed_is_named(data, served, tmp_path):
+    del served.contents["a/s02.bin"], served.contents["all/captions.csv"]
+    (fault,) = get(tmp_path)
+    assert fault.startswith("a/s02.bin is not in the listing")
+    assert data.page in fault
+    assert "a/s03.bin" in kept(tmp_path)
+
+
+def test_a_refused_listing_is_survived(data, served, tmp_path):
+    served.silences["a/roi/"] = refused(403)
+    (fault,) = get(tmp_path)
+    assert fault.startswith("a/roi/*.nii cannot be looked up")
+    assert "a/s01.bin" in kept(tmp_path)
+
+
+def test_damaged_content_is_not_kept(data, served, tmp_path):
+    listing = served.find
+    wrong = {"a/s01.bin": 1, "a/s02.bin": 0}  # of another size; of another MD5
+    served.find = lambda prefix: [
+        replace(file, size=file.size + wrong[file.name], md5="0" * 32) if file.name in wrong else file
+        for file in listing(prefix)
+    ]
+    faults = get(tmp_path)
+    assert [fault.partition(" ")[0] for fault in faults] == ["a/s01.bin", "a/s02.bin"]
+    assert all("damaged" in fault for fault in faults)
+    assert not wrong.keys() & kept(tmp_path).keys()
+
+
+def test_a_server_that_falls_silent_ends_it_and_the_next_time_goes_on(data, served, tmp_path):
+    served.answers["a/s02.bin"] = silent_server()
+    with pytest.raises(RunError, match=r"a/s02\.bin \(no answer\): the same command continues"):
+        get(tmp_path)
+    assert "a/s01.bin" in kept(tmp_path)
+    assert "a/s02.bin" not in kept(tmp_path)
+    served.answers.clear()
+    served.sent.clear()
+    assert get(tmp_path) == []
+    assert "a/s01.bin" not in served.sent
+    served.silences["all/design.mat"] = silent_server()
+    with pytest.raises(RunError, match="cannot be reached"):
+        get(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["a/roi/../../../V1.nii", "a/roi/..\\V1.nii", "a/roi/c:V1.nii"])
+def test_no_file_is_written_outside_the_folder(name, data, served, tmp_path):
+    served.contents[name] = b"no"
+    with pytest.raises(RunError, match="outside"):
+        get(tmp_path / "inner")
+    assert not (tmp_path / "V1.nii").exists()
+
+
+def test_too_little_room_is_said_before_anything_comes(data, served, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(RunError, match="has room for"):
+        get(tmp_path)
+    assert served.sent == []
+
+
+def test_a_folder_in_a_files_place_is_named(data, tmp_path):
+    (tmp_path / "a/s01.bin").mkdir(parents=True)
+    (fault,) = get(tmp_path)
+    assert "a/s01.bin is a folder" in fault
+
+
+def test_progress_only_grows_and_ends_at_the_whole(data, served, tmp_path):
+    served.contents["a/s01.bin"] = bytes(3_000_000)
+    told = []
+    get(tmp_path, progress=lambda label, done, total: told.append((done, total)))
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert set(totals) == {4}
+    assert set(done) >= {0, 3, 4}
+    assert done[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("other", ["a"], [], []), "choose one of made"),
+        (("made", ["c"], [], []), "has no subject c: choose with --subjects from a, b"),
+        (("made", [], [], []), "no subject is named"),
+        (("made", ["b"], ["3"], []), "session 3 is not public: b of made have 1 to 2"),
+        (("made", ["a"], ["0"], []), "0 is no session"),
+        (("made", ["a"], ["3-1"], []), "3-1 is no session"),
+        (("made", ["a"], [], ["brains"]), "no files of the kind brains: choose with --files from design"),
+    ],
+)
+def test_what_there_is_not_is_named_with_what_there_is(asked, said, data):
+    with pytest.raises(RunError, match=said):
+        Choice.of(*asked)
