@@ -117,8 +117,6 @@ def test_laion_fmri_comes_as_it_is_read_and_what_is_behind_an_agreement_by_hand(
     assert all((here.read_session(n) == there.read_session(n)).all() for n in (1, 2))
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_laion_fmri_comes_from_a_server_of_s3(tmp_path, monkeypatch):
     boto3, moto = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
     tree = imported("tests.unit.datasets.test_laion_fmri").write(tmp_path / "there", 1)
@@ -145,6 +143,7 @@ def test_laion_fmri_comes_from_a_server_of_s3(tmp_path, monkeypatch):
         assert result.exit_code == 0, result.stderr
         assert f"1 file, 0.0 MB, would come; {len(came)} more are here" in result.stderr
         assert everything(folder) == {*came, held}
+        owner.close()
     finally:
         server.stop()
 

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -123,10 +123,11 @@ class Bucket:
     def get(self, file: RemoteFile, path: Path, received: Received) -> None:
         """Write an object's content to `path`."""
         with _answers_of_s3(), path.open("wb") as out:
-            body = self._client().get_object(Bucket=self.name, Key=file.address)["Body"]
-            for chunk in body.iter_chunks(CHUNK):
-                out.write(chunk)
-                received(len(chunk))
+            answer = self._client().get_object(Bucket=self.name, Key=file.address)
+            with closing(answer["Body"]) as body:
+                for chunk in body.iter_chunks(CHUNK):
+                    out.write(chunk)
+                    received(len(chunk))
 
     def _client(self) -> Any:
         if not self._clients:
@@ -242,7 +243,10 @@ def _get_over_http(url: str, path: Path, received: Received) -> None:
     except Exception as error:  # of requests, urllib3 and pooch, of many kinds
         if lacks_memory(error):
             raise
-        status = getattr(getattr(error, "response", None), "status_code", None)
+        response = getattr(error, "response", None)
+        if response is not None:
+            response.close()  # pooch leaves that of a refusal open
+        status = getattr(response, "status_code", None)
         if isinstance(status, int) and 400 <= status < 500:
             raise RefusedError(status) from error
         if getattr(error, "filename", None) or "No space left on device" in str(error):

@@ -1,9 +1,11 @@
 """Servers, asked over real sockets: a bucket by moto's server where it is installed, and figshare's interface."""
 
+import gc
 import hashlib
 import json
 import sys
 import threading
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,10 +13,6 @@ import pytest
 from braindiffuser.errors import DependencyError
 from braindiffuser.open_data.servers import Article, Bucket, RefusedError, RemoteFile, UnreachableError
 
-pytestmark = [  # requests and moto leave sockets of answers that were refused to the garbage collection
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 CONTENT = bytes(range(256)) * 9000
 
 
@@ -43,6 +41,7 @@ def bucket():
     etag = owner.upload_part(**entry, PartNumber=1, Body=CONTENT)["ETag"]
     owner.complete_multipart_upload(**entry, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
     yield Bucket(name, "us-west-2", "ds1/", endpoint), owner
+    owner.close()
     server.stop()
 
 
@@ -158,6 +157,21 @@ def test_an_article_tells_refusals_apart(status, figshare, tmp_path):
     with pytest.raises(RefusedError) as refused:
         article.get(article.find("Subject1")[0], tmp_path / "file", print)
     assert refused.value.status == status
+
+
+def test_a_refusal_leaves_no_socket_open(figshare, tmp_path):
+    article, pages = figshare
+    pages["/files/1"] = (403, b"")
+
+    def ask():
+        with pytest.raises(RefusedError):
+            article.get(article.find("Subject1")[0], tmp_path / "file", print)
+
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        ask()
+        gc.collect()
+    assert [str(warning.message) for warning in unclosed] == []
 
 
 @pytest.mark.parametrize("answer", [(500, b""), (200, b"<html>"), (200, b'[{"name": "x"}]'), (200, b'{"a": 1}')])
