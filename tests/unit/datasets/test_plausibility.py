@@ -514,3 +514,61 @@ def test_few_trials_of_a_few_voxels_tell_another_unit(n_trials, n_voxels, unit, 
     betas = {k: own[:, :n_voxels] for k, own in recorded(n_trials=n_trials).items()}
     betas[2] = betas[2] * np.float32(unit) + np.float32(offset)
     refuse(betas, "not in the same unit|standard deviations away", "training")
+
+
+@pytest.mark.parametrize(("n_trials", "passes"), [(12, True), (40, False)])
+def test_most_voxels_of_a_short_sparse_session_may_not_vary(n_trials, passes):
+    """In 12 trials of which 3 % hold something, most voxels are 0 throughout; in a full session, they are not."""
+    rng = np.random.default_rng(5)
+    betas = {k: (own * (rng.random(own.shape) < 0.2)).astype(np.float32) for k, own in recorded(n_trials=200).items()}
+    short = rng.normal(size=(n_trials, N_VOXELS)).astype(np.float32)
+    betas[2] = short * (rng.random(short.shape) < 0.03) if passes else short
+    betas[2][:, 0 if passes else 20 :] *= passes
+    if passes:
+        assert 0.5 < compare_sessions(accumulate(betas, "training").sessions)[2].lost < 1
+    else:
+        refuse(betas, "67% of the voxels that vary in other sessions do not vary in it", "training")
+
+
+@pytest.mark.parametrize(("n_voxels", "refused"), [(3, False), (5, True)])
+def test_a_trial_of_zeros_may_be_chance_among_few_voxels(n_voxels, refused):
+    betas = {k: own[:, :n_voxels].copy() for k, own in recorded().items()}
+    betas[2][7] = 0
+    if refused:
+        refuse(betas, "1 trials have the same beta in every voxel .trial 7", "training")
+    else:
+        accumulate(betas, "training")
+
+
+@pytest.mark.parametrize(("n_voxels", "refused"), [(5, False), (6, True)])
+def test_equal_trials_are_copies_where_enough_voxels_say_so(n_voxels, refused):
+    betas = {k: own[:, :n_voxels].copy() for k, own in recorded(n_trials=100).items()}
+    betas[2][7] = betas[2][3]
+    if refused:
+        refuse(betas, "trials 3 and 7, counted from 0, have equal betas", "training")
+    else:
+        accumulate(betas, "training")
+
+
+@pytest.mark.parametrize(("n_trials", "said"), [(9, False), (10, True)])
+def test_few_trials_do_not_make_a_unit_doubtful(n_trials, said):
+    betas = recorded(n_trials=n_trials)
+    betas[2] *= np.float32(5)
+    found = doubts(accumulate(betas, "training").sessions)
+    assert any("times as much as in the other sessions" in sentence for sentence in found) == said
+
+
+@pytest.mark.parametrize(("share", "tells"), [(0.03, True), (0.1, False)])
+def test_how_far_trials_lie_from_medians_tells_nothing_of_sparse_betas(share, tells):
+    rng = np.random.default_rng(6)
+    betas = wide(n_sessions=1)[1]
+    betas[7] *= 20
+    betas[rng.random(betas.shape) < share] = 0
+    assert (describe(betas).sizes > 5) == tells
+
+
+@pytest.mark.parametrize(("n_voxels", "tells"), [(49, False), (50, True)])
+def test_shares_of_one_value_tell_nothing_of_few_voxels(n_voxels, tells):
+    betas = wide(n_voxels=n_voxels, n_sessions=1)[1]
+    betas[7, : n_voxels * 9 // 10] = 0
+    assert (describe(betas).emptied > 0.02) == tells
