@@ -5,9 +5,11 @@
 FOLDER holds scripts that each write one recording (`python NAME.py OUT`, `LAYOUT_SEED=n` draws another subject) with its truth in
 `truth.npz`. Printed per layout and seed: the largest difference between responses that a reader leads to and those averaged here
 from the truth, and whether stimuli, split, regions and captions are equal. A layout without captions has none to compare.
+A script that no reader is known for is printed with `reader` null.
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -71,8 +73,22 @@ def ways(name: str, folder: Path) -> dict[str, tuple[dict[str, Any], Split]]:
     return known.get(name, {})
 
 
-def compare(recording: Recording, truth: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Compare what a reader made of a recording with its truth, stimulus by stimulus."""
+def captions_written(folder: Path, truth: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """Return picture → all its captions by people, the best first: the truth has the best of each, LAION-fMRI's table all."""
+    best = dict(zip(map(str, truth["names"]), map(str, truth["captions"]), strict=True))
+    table = folder / "stimuli" / "task-images_desc-captions.csv"
+    if not table.is_file():
+        return {name: (caption,) for name, caption in best.items()}
+    with table.open(newline="", encoding="utf-8") as file:
+        human = [row for row in csv.DictReader(file) if row["source"] == "human"]
+    human.sort(key=lambda row: int(row["caption_idx"]))
+    return {name: tuple(row["caption"] for row in human if row["image_name"] == name) for name in best}
+
+
+def compare(
+    recording: Recording, truth: Mapping[str, np.ndarray], captions_of: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """Compare what a reader made of a recording with its truth, stimulus by stimulus, and with all captions of each."""
     responses = average_responses(recording, "training")
     names = [str(name) for name in truth["names"]]
     shown = {
@@ -91,8 +107,10 @@ def compare(recording: Recording, truth: Mapping[str, np.ndarray]) -> dict[str, 
     ]
     captions = None
     if recording.captions is not None:
-        first = {name: recording.captions(number)[0] for number, name in recording.names.items()}
-        captions = all(first[name] == truth["captions"][names.index(name)] for name in first)
+        read = {name: tuple(recording.captions(number)) for number, name in recording.names.items()}
+        captions = all(read[name] == captions_of.get(name) for name in read) and all(
+            read[name][0] == truth["captions"][names.index(name)] for name in read
+        )
     return {
         "max_abs_diff": float(difference),
         "stimuli_equal": {*shown["train"], *shown["test"]} == seen,
@@ -124,10 +142,11 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as place:
         for script in sorted(options.layouts.glob("*.py")):
+            if not ways(script.stem, options.layouts):
+                print(json.dumps({"layout": script.stem, "reader": None}), flush=True)
+                continue
             for seed in options.seeds:
                 folder = Path(place) / f"{script.stem}-{seed}"
-                if not ways(script.stem, folder):
-                    continue
                 variables = {**os.environ, "LAYOUT_SEED": str(seed)}
                 subprocess.run([sys.executable, str(script), str(folder)], check=True, env=variables, cwd=place)
                 with np.load(folder / "truth.npz") as stored:
@@ -135,7 +154,8 @@ def main() -> None:
                 for label, (entries, split) in ways(script.stem, folder).items():
                     dataset: Dataset = ANY.validate_python(entries)
                     recording = split.divide(dataset.open(folder))
-                    rows.append({"layout": script.stem, "reader": label, "seed": seed, **compare(recording, truth)})
+                    found = compare(recording, truth, captions_written(folder, truth))
+                    rows.append({"layout": script.stem, "reader": label, "seed": seed, **found})
                     print(json.dumps(rows[-1]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

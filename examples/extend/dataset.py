@@ -5,6 +5,8 @@
     FOLDER/pictures.npy    (n_stimuli, height, width, 3) uint8
     FOLDER/captions.json   one list of captions per stimulus
 
+Without captions, leave `captions` of the `Recording` out, and let the property `has_captions` of the class return False.
+
 This line of an experiment file reads it:
 
     dataset: {kind: dataset:PlainFiles, root: made-up, simulated: true}
@@ -68,7 +70,7 @@ class PlainFiles(Dataset):
             trials=trials,
             voxels=Voxels(betas.shape[1]),  # where they lie is not known
             roi_masks={},
-            unit="percent",
+            unit="percent",  # or "z", or "raw": never inferred
             read_session=lambda session: np.array(betas[trials["session"] == session], np.float32),
             pictures=lambda ids: from_uint8(np.array(pictures[ids])),
             captions=lambda stimulus_id: tuple(captions[stimulus_id]),

@@ -1,4 +1,4 @@
-"""The command line: a command per stage, `run` and `demo` for all, and `check`, `export`, `fetch` and a few more."""
+"""The command line: a command per stage, `run` and `demo` for all, and `check`, `folds`, `export`, `fetch` and a few more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -27,11 +27,10 @@ from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
 from braindiffuser.extensions import import_modules
 from braindiffuser.part import Settings
 from braindiffuser.paths import expand
+from braindiffuser.progress_bars import progress_bars
 from braindiffuser.system_errors import is_of_the_system, naming, sentence
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from braindiffuser.progress import Progress
     from braindiffuser.run import Run
 
@@ -110,7 +109,7 @@ Config = Annotated[
         "--config",
         "--preset",
         callback=_expanded,
-        help="An experiment file, or the name of a preset; default: the experiment stored in --out, otherwise demo.",
+        help="An experiment file, or the name of a preset; default: the experiment stored in --out; run then takes demo.",
     ),
 ]
 Nsd = Annotated[Path | None, _entry(NSD, "root", "--nsd", callback=_expanded)]
@@ -220,7 +219,8 @@ def _add_stage_commands() -> None:
     known = {info.callback.__name__ for info in app.registered_commands if info.callback}
     for number, stage in enumerate(stages().values(), start=1):
         if stage.name not in known:
-            example = f"Example: **braindiffuser {stage.name} --out runs/demo**"
+            begins = "" if stage.needs else "--config demo "
+            example = f"Example: **braindiffuser {stage.name} {begins}--out runs/demo**"
             app.command(stage.name, help=f"Stage {number}: {stage.does}.", epilog=example)(_stage_command(stage.name))
 
 
@@ -287,12 +287,45 @@ def check(
     config: Annotated[str, typer.Argument(callback=_expanded, help="An experiment file, or a preset.")],
     modules: With = None,
 ) -> None:
-    """Open a recording, print what was understood of it and every doubt; reads neither betas nor pictures."""
+    """Open a recording, print what was understood and what is unusual in its tables; betas and pictures are checked by run."""
     from braindiffuser.recording_check import check_recording
 
     import_modules(modules)
     for line in check_recording(config, modules or ()):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: **braindiffuser folds mine.yaml --out runs/mine-folds --shuffled 1**")
+def folds(
+    config: Annotated[str, typer.Argument(callback=_expanded, help="An experiment file whose split is `kind: folds`.")],
+    out: Annotated[
+        Path, typer.Option("--out", callback=_expanded, help="Folder for the runs of all folds, and their common page.")
+    ],
+    shuffled: Annotated[
+        int,
+        typer.Option(
+            "--shuffled",
+            min=0,
+            help="Also repeat everything this many times with training pictures exchanged before anything is fitted (the null).",
+        ),
+    ] = 0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Make one run for each of k folds, score inside folds, and write a common page."""
+    from rich.markdown import Markdown
+
+    from braindiffuser.fold_runs import run_folds
+    from braindiffuser.report.fold_sections import conditions_of
+    from braindiffuser.report.tables import scores_markdown
+
+    with _stoppable(CONTINUES), _progress() as progress:
+        import_modules(modules)
+        experiment = Experiment.load(config).changed(_changes(device=device))
+        joint = run_folds(experiment, out, shuffled, overwrite, progress)
+    _print(Markdown(scores_markdown(joint, conditions_of(joint))))
+    _print(f"Page: {out / 'index.html'}")
 
 
 @app.command(epilog="Example: **braindiffuser export runs/mine exported/mine**")
@@ -343,6 +376,9 @@ def fetch(
         str | None,
         typer.Option("--accept-terms", help="The word that accepts the terms of the data set, instead of typing it."),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace files that are here with another size or MD5 than listed.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come, and end.")] = False,
 ) -> None:
     """List open data sets, or download chosen subjects, sessions and files of one."""
@@ -358,12 +394,12 @@ def fetch(
     with _stoppable(f"{CONTINUES}; files that came whole are kept"):
         if choice.data.files:
             planned = plan(choice, folder)
-            _say(str(planned), f"licence: {choice.data.licence}", f"page: {choice.data.page}")
+            _say(planned.said(replace), f"licence: {choice.data.licence}", f"page: {choice.data.page}")
             faults += planned.faults
             if not dry_run and planned.wanted:
                 _accept(choice.data.terms, choice.data.word, accept_terms)
                 with _progress() as progress:
-                    faults += download(planned, folder, progress)
+                    faults += download(planned, folder, progress, replace)
         else:
             faults.append(
                 f"nothing of {name} can be downloaded from here, since its address is not listed: get it by hand"
@@ -503,12 +539,14 @@ def _open(
     from braindiffuser.run_folder import stored_experiment
     from braindiffuser.stages import stages
 
-    if stage is not None and stages()[stage].needs and not begun:
-        first = next(iter(stages()))
-        raise RunError(
-            f"{stage} needs {first} first, and {out} holds no run: name the folder of a run, or begin one with "
-            f"`braindiffuser {first}` or `braindiffuser run`"
-        )
+    if stage is not None and not begun:
+        first, needs = next(iter(stages())), stages()[stage].needs
+        if needs or config is None:
+            why = f"{stage} needs {first} first, and {out} holds no run" if needs else f"{out} holds no run"
+            raise RunError(
+                f"{why}: name the folder of a run, or begin one with `braindiffuser {first} --config FILE --out {out}` or "
+                "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
+            )
     return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
 
 
@@ -531,30 +569,17 @@ def _print_result(opened: Run) -> None:
 
 
 def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
-    from rich.markdown import Markdown
-
+    from braindiffuser.folder_scores import print_folder_scores
     from braindiffuser.machine import check_device
     from braindiffuser.metrics.folders import evaluate_folders
     from braindiffuser.metrics.scores_file import check_scores_file, write_scores
-    from braindiffuser.report.tables import FOLDERS, scores_markdown
 
     check_device(device)
     if json_file is not None:
         check_scores_file(json_file)
     with _stoppable("nothing was written; the same command begins again"):
         scores = evaluate_folders(seen, made, profile, device=device)
-    _print(Markdown(scores_markdown(scores, FOLDERS)))
-    unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
-    notes = [
-        f"{folder}: {len(names)} without a partner left out, first {names[0]}" for folder, names in unmatched.items()
-    ]
-    notes += [
-        f"{network} is missing, so its metrics are left out: get {remedy}"
-        for network, remedy in scores["missing"].items()
-    ]
-    notes += scores["remarks"]
-    for note in notes:
-        console.print(note, style="yellow", soft_wrap=True, markup=False)
+    print_folder_scores(scores, _print, console)
     if json_file is not None:
         write_scores(scores, json_file)
 
@@ -615,37 +640,8 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    from rich import progress as rich
-
-    columns = (
-        rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TimeElapsedColumn(),
-        rich.TimeRemainingColumn(),
-    )
-    forced = console.is_terminal and not console.file.isatty()  # FORCE_COLOR: a log takes colours, but no moving bars
-    bars = rich.Progress(*columns, console=console, disable=forced)
-    tasks: dict[str, TaskID] = {}
-
-    def report(label: str, done: int, total: int) -> None:
-        if done == total == 1 and label not in tasks:
-            bars.console.print(label, markup=False, highlight=False, soft_wrap=True)
-            return
-        if label not in tasks:
-            bars.start()
-            tasks[label] = bars.add_task(label, total=total)
-            if forced or not console.is_terminal:  # where no bar is drawn
-                console.print(f"{label}: {total}", markup=False, highlight=False, soft_wrap=True)
-        bars.update(tasks[label], completed=done, total=total)
-
-    try:
-        yield report
-    finally:
-        if tasks:  # without any, it would print an empty line
-            bars.stop()
+def _progress() -> AbstractContextManager[Progress]:
+    return progress_bars(console)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -29,13 +29,16 @@ from braindiffuser.datasets.normalisation import Normalisation
 from braindiffuser.errors import RunError
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
-from braindiffuser.part import Part, Seed, Settings, as_part, runtime
+from braindiffuser.part import Part, Seed, Settings, as_part, runtime, without_defaults
 from braindiffuser.paths import written_in
 from braindiffuser.plain_data import as_yaml, hash_json, read_yaml
 from braindiffuser.regression.regressor import Regressor
 from braindiffuser.splits.layout import Layout
 from braindiffuser.splits.split import Split
 from braindiffuser.targets.target import Target
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.recording import Recording
 
 LARGEST_FILE = 10_000_000
 """Bytes of the largest file that is read as an experiment."""
@@ -87,13 +90,22 @@ class ResponsesConfig(Settings):
         0.0,
         ge=0,
         lt=100,
-        description="Leave out voxels with a lower noise ceiling (percent, from training trials).",
+        description="Leave out voxels with a lower noise ceiling (percent).",
+    )
+    voxel_choice: Literal["inductive", "transductive"] = Field(
+        "inductive",
+        description="Which noise ceilings min_noise_ceiling goes by. inductive: of training trials; transductive: those that the "
+        "recording brings, in which test trials may be.",
     )
     noise_ceiling: Literal["pooled", "three-trials"] = Field(
         "pooled",
         description="Which pictures tell the noise of a voxel. pooled: all that were shown more than once; three-trials "
         "(published): those with exactly three trials.",
     )
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; `voxel_choice` only where it is not inductive."""
+        return without_defaults(self, super().influences(device), "voxel_choice")
 
 
 class PicturesConfig(Settings):
@@ -210,11 +222,28 @@ class Experiment(Settings):
             **{f"analyses.{analysis.label}": analysis for analysis in self.analyses},
         }
 
+    def recording(self, made: Path) -> Recording:
+        """Open the recording and divide its stimuli; the layout's own split is opened only if it is what divides them.
+
+        Args:
+            made: folder that the dataset's `make` wrote to; ignored unless it makes files.
+
+        Raises:
+            RecordingError: a file is missing, damaged, or does not fit the others, or stimuli cannot be divided so.
+        """
+        dataset = self.dataset if self.split.takes_layouts_own else self.dataset.without_split()
+        return self.split.divide(dataset.recording(made))
+
     @property
     def checkpoints(self) -> dict[str, Path]:
         """Checkpoint folders of all parts, by the dotted name of their entry."""
         parts = self.parts.items()
         return {f"{name}.{entry}": folder for name, part in parts for entry, folder in part.checkpoints.items()}
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether a target group is made of captions."""
+        return any("captions" in target.reads for target in self.targets.values())
 
     def without_captions(self) -> Experiment:
         """Return the experiment without target groups that are made of captions, for recordings that have none.
@@ -267,7 +296,7 @@ class Experiment(Settings):
             changes = {key: value for key, value in content.items() if key != "preset"}
             begun = cls.model_validate(_read_preset(preset))
             with own_paths:
-                return begun.changed(changes)
+                return begun._changed(changes)
         except ValidationError as error:
             raise RunError(f"{source} is not an experiment: {list_faults(error, str(source))}") from error
 
@@ -279,12 +308,18 @@ class Experiment(Settings):
                 one that was there; None removes an entry, so its default applies.
 
         Raises:
-            ValidationError: if an entry is unknown or out of range.
+            RunError: if an entry is unknown or out of range; the message lists all faults.
 
         Example:
             >>> Experiment.load("demo").changed({"responses": {"normalisation": "training"}}).responses.normalisation
             'training'
         """
+        try:
+            return self._changed(changes)
+        except ValidationError as error:
+            raise RunError(list_faults(error)) from error
+
+    def _changed(self, changes: Mapping[str, Any]) -> Experiment:
         return Experiment.model_validate(merged(self.model_dump(), changes))
 
     def to_yaml(self) -> str:

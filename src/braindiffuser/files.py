@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from braindiffuser.errors import RunError
-from braindiffuser.system_errors import naming, sentence
+from braindiffuser.system_errors import is_special, naming, sentence
 
 
 def _processes_known_here() -> str:
@@ -196,8 +196,10 @@ def state_of(path: Path, known: FileState | None = None) -> FileState:
         known: earlier state, returned without reading the file if size and both times agree (as git's index does).
 
     Raises:
-        OSError: if there is no such file, or it cannot be read.
+        OSError: if there is no such file, it cannot be read, or it is a pipe, a socket or a device.
     """
+    if is_special(path):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
     facts = path.stat()
     times = facts.st_mtime_ns, facts.st_ctime_ns
     if known is not None and (facts.st_size, *times) == (known.size, known.modified, known.changed):

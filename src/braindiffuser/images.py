@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 from PIL import Image
 
 from braindiffuser.arrays import Pictures, RawPictures
@@ -111,6 +111,12 @@ def resize(
         return pictures
     resized = [np.asarray(Image.fromarray(raw).resize((size, size), resample)) for raw in to_uint8(pictures)]
     return from_uint8(np.stack(resized)) if resized else np.zeros((0, 3, size, size), np.float32)
+
+
+def are_flat(pictures: Pictures) -> Bool[np.ndarray, " n"]:
+    """Return for each picture (3, height, width) whether it is of one colour throughout."""
+    flat: Bool[np.ndarray, " n"] = (pictures == pictures[..., :1, :1]).all(axis=(1, 2, 3))
+    return flat
 
 
 def save_png(picture: Pictures, path: Path) -> None:

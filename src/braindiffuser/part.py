@@ -113,6 +113,16 @@ class Settings(BaseModel):
         }
 
 
+def without_defaults(settings: Settings, influences: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return influences without the entries `names` where these have their defaults.
+
+    So an entry that is added later leaves the results of earlier versions as they are.
+    """
+    fields = type(settings).model_fields
+    dropped = [name for name in names if getattr(settings, name) == fields[name].get_default(call_default_factory=True)]
+    return {name: value for name, value in influences.items() if name not in dropped}
+
+
 def is_runtime(extra: Any) -> bool:
     """Return whether a field is declared runtime-only in its `json_schema_extra`."""
     return isinstance(extra, Mapping) and bool(extra.get(RUNTIME))

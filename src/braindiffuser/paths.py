@@ -52,7 +52,15 @@ def expand(text: str) -> str:
 
 def absolute(path: str | Path) -> Path:
     """Return an absolute path; a relative one counts from the folder of the file that names it, else from the working folder."""
-    return (_FOLDER.get() or Path.cwd()) / expand(str(path))
+    return without_parents((_FOLDER.get() or Path.cwd()) / expand(str(path)))
+
+
+def without_parents(path: Path) -> Path:
+    """Return an absolute path without `..`: what stands before is resolved, since it may be a link; the rest stays."""
+    if ".." not in path.parts:
+        return path
+    after = len(path.parts) - path.parts[::-1].index("..")
+    return Path(*path.parts[:after]).resolve().joinpath(*path.parts[after:])
 
 
 def resolve_beside(path: str) -> Path:

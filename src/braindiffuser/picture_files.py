@@ -14,24 +14,31 @@ from __future__ import annotations
 
 import io
 import stat
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from braindiffuser.errors import RunError, reason
+from braindiffuser.lfs_pointers import pointer_sentence
 from braindiffuser.system_errors import is_of_the_system, sentence
 
 Stream: TypeAlias = io.BufferedReader | io.BytesIO
 """An open picture file, or its bytes."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = {
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".apng",
+    ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".exr", ".hdr",
+}  # fmt: skip
+"""Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
 
 SRGB_GAMMA = 0.45455
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
@@ -41,6 +48,10 @@ COLOUR_TOLERANCE, LEVEL_TOLERANCE = 0.01, 3
 
 DARKEST = 4095
 """A picture of 16 bits without a higher level may be one of 8, 10 or 12 bits, which would be read as nearly black."""
+FEW_LEVELS = 8
+"""Fewer different levels may all be even by chance."""
+OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+"""Order of bytes → the other one, in Pillow's names."""
 
 _AS_PNG = "save it as 8-bit RGB PNG"
 
@@ -53,10 +64,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             holds has no one meaning as 8-bit RGB.
     """
     with _refusals(path):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise RunError(
-                f"{path} is a folder, a pipe or a device, expected a picture file: move it away, or rename it"
-            )
+        _refuse_others(path)
         with path.open("rb") as file:
             return _read(file, path)
 
@@ -82,8 +90,16 @@ def size_of_picture(path: Path) -> tuple[int, int]:
     Raises:
         RunError: if it is no picture file.
     """
-    with _refusals(path), path.open("rb") as file:
-        return _size(file)
+    with _refusals(path):
+        _refuse_others(path)
+        with path.open("rb") as file:
+            return _size(file)
+
+
+def _refuse_others(path: Path) -> None:
+    """Raise RunError for what is no regular file: a pipe would be waited for without end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise RunError(f"{path} is a folder, a pipe or a device, expected a picture file: move it away, or rename it")
 
 
 def size_of_encoded(content: bytes, name: object) -> tuple[int, int]:
@@ -102,6 +118,9 @@ def _refusals(name: object) -> Iterator[None]:
     except (RunError, MemoryError):
         raise
     except UnidentifiedImageError as error:
+        pointer = pointer_sentence(name) if isinstance(name, Path) else ""
+        if pointer:
+            raise RunError(pointer) from error
         raise RunError(f"{name} is damaged, or no picture of the formats {', '.join(FORMATS)}: {_AS_PNG}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RunError(f"{name} is too large for a picture ({reason(error)}): make it smaller") from error
@@ -134,10 +153,43 @@ def _read(file: Stream, name: object, background: int | None = None) -> UInt8[np
         )
     _refuse_unusual_tiff(picture, name)
     _check_deflate(picture, file)
-    levels = _levels(ImageOps.exif_transpose(picture), name, background)
-    if _has_16_bits(picture, file) and picture.mode[:3] == "RGB" and levels.max() <= DARKEST // 256:
-        raise RunError(f"{name} has 16 bits, but its levels do not use them: {_AS_PNG}")
+    if _has_16_bits(picture, file) and picture.mode in ("RGB", "RGBA"):
+        _refuse_fewer_bits(_colours_of_16_bits(picture, file), name)
+    return _levels(ImageOps.exif_transpose(picture), name, background)
+
+
+def _colours_of_16_bits(picture: Image.Image, file: Stream) -> Int[np.ndarray, "height width 3"]:
+    """Return the levels of 16 bits of which Pillow reads the upper bytes: read in the other order of bytes, it gives the lower.
+
+    Where it knows no other order, as for grey with alpha, the lower bytes are 0.
+    """
+    upper = np.asarray(picture)[..., :3].astype(np.int64) * 256
+    again: Any = Image.open(file, formats=FORMATS)
+    given = again.tile[0][3]
+    order = str(given if isinstance(given, str) else given[0]).removeprefix(f"{again.mode};")
+    if order not in OTHER_ORDER:
+        return upper
+    raw_mode = f"{again.mode};{OTHER_ORDER[order]}"
+    again.tile = [(*tile[:3], raw_mode if isinstance(given, str) else (raw_mode, *tile[3][1:])) for tile in again.tile]
+    levels: Int[np.ndarray, "height width 3"] = upper + np.asarray(again)[..., :3]
     return levels
+
+
+def _refuse_fewer_bits(levels: Int[np.ndarray, "height width ..."], name: object) -> None:
+    """Raise RunError where levels show that fewer than their 16 bits are used, so that white is not 65,535.
+
+    That is so if none is above DARKEST, the highest is a white of fewer bits, such as 16,383, or some high bits are 0
+    throughout and the lowest bit is too. What was made of 8 bits, times 257 or 256, has its white at 16 bits.
+    """
+    highest = int(levels.max())
+    if highest == 0 or highest >> 15 or not (levels % 257).any():
+        return
+    is_white = highest & (highest + 1) == 0
+    is_padded = not (levels & 1).any() and (levels % 256).any() and len(np.unique(levels)) >= FEW_LEVELS
+    if highest <= DARKEST or is_white or is_padded:
+        raise RunError(
+            f"{name} has 16 bits, but levels of 0 to {highest} only, so it is not known which one is white: {_AS_PNG}"
+        )
 
 
 def _has_16_bits(picture: Image.Image, file: Stream) -> bool:
@@ -166,10 +218,7 @@ def _levels(picture: Image.Image, path: object, background: int | None) -> UInt8
     mode, clear = picture.mode, picture.info.get("transparency")
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):  # Pillow before 11 names it so
         levels = np.asarray(picture).astype(np.int64)
-        if 0 < levels.max() <= DARKEST:
-            raise RunError(
-                f"{path} has 16 bits, but levels of 0 to {levels.max()} only, so it is not known which one is white: {_AS_PNG}"
-            )
+        _refuse_fewer_bits(levels, path)
         is_clear = clear is not None and bool((levels == clear).any())
         rgb = np.repeat(((levels + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     elif mode in ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBa"):

@@ -6,7 +6,7 @@ recording that was moved or copied is recognised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +19,10 @@ from braindiffuser.store.checked_json import read_checked, write_checked
 from braindiffuser.store.results import Store
 
 RECORDING = "recording.json"
+NAMES_OF = "names of "
+"""Prefix of a role of which a step depends on the names of files alone."""
+NAMES_SHOWN = 3
+"""Files of a role that messages name."""
 
 Digests: TypeAlias = dict[str, str]
 """Name of a file → SHA-256 of its content; empty where only the name counts."""
@@ -89,7 +93,9 @@ class RecordingHashes:
 def recording_files(experiment: Experiment) -> dict[str, dict[str, Path]]:
     """Return the files that a recording and its split are read from: role → name → path."""
     files = {role: dict(named) for role, named in experiment.dataset.files().items()}
-    listed = {f"split/{name}": path for name, path in experiment.split.files().items() if path.is_file()}
+    split = experiment.split
+    of_others = experiment.dataset.files_of_others() if split.reads_other_subjects else {}
+    listed = {f"split/{name}": path for name, path in {**split.files(), **of_others}.items() if path.is_file()}
     return files | ({"design": files.get("design", {}) | listed} if listed else {})
 
 
@@ -106,12 +112,19 @@ def differences(recorded: Mapping[str, Mapping[str, str]], now: Mapping[str, Map
 
     A missing file counts only if others of its role remain: deleting all betas keeps results valid.
     """
-    said = []
-    for role, digests in now.items():
-        before = recorded.get(role, {})
-        said += [f"{role}: {name} is gone" for name in before if digests and name not in digests]
-        said += [f"{role}: {name} is new" for name in digests if name not in before]
-        said += [
-            f"{role}: {name} was changed" for name, digest in digests.items() if before.get(name, digest) != digest
-        ]
+    said: list[str] = []
+    for key, digests in now.items():
+        before, role = recorded.get(key, {}), key.removeprefix(NAMES_OF)
+        said += _listed(role, [name for name in before if digests and name not in digests], "is gone", "are gone")
+        said += _listed(role, [name for name in digests if name not in before], "is new", "are new")
+        changed = [name for name, digest in digests.items() if before.get(name, digest) != digest]
+        said += _listed(role, changed, "was changed", "were changed")
     return said
+
+
+def _listed(role: str, names: Sequence[str], one: str, several: str) -> list[str]:
+    """Say of files what happened to them, by the first names and how many more there are."""
+    if not names:
+        return []
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return [f"{role}: {', '.join(names[:NAMES_SHOWN])}{more} {one if len(names) == 1 else several}"]

@@ -21,6 +21,7 @@ from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import (
+    check_captions,
     check_checkpoints,
     check_configs,
     check_folder,
@@ -29,6 +30,7 @@ from braindiffuser.run_folder import (
     stored_experiment,
 )
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
+from braindiffuser.stages.prepare import MADE
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results, Store
@@ -263,14 +265,8 @@ class Run:
 
     @cached_property
     def _recording(self) -> Recording:
-        opened = self.experiment.dataset.open(self.results.folder / "nsd")
-        recording = self.experiment.split.divide(opened)
-        of_captions = [name for name, target in self.experiment.targets.items() if "captions" in target.reads]
-        if recording.captions is None and of_captions:
-            raise RunError(
-                f"the recording has no captions, and targets {join_names(of_captions)} are made from them: remove these groups "
-                "and use a generator that does not draw from them, or give the recording captions"
-            )
+        recording = self.experiment.recording(self.results.folder / MADE)
+        check_captions(self.experiment, recording)
         return recording
 
     def _alone(self) -> AbstractContextManager[None]:

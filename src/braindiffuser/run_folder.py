@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import RunError
@@ -13,6 +14,9 @@ from braindiffuser.stages import stages
 from braindiffuser.store.results import Store
 from braindiffuser.system_errors import sentence
 from braindiffuser.targets.target import Target
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.recording import Recording
 
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
@@ -117,6 +121,17 @@ def check_configs(experiment: Experiment) -> None:
             raise RunError(f"{name}.{error}") from error
         except OSError as error:
             raise RunError(f"{name}: {sentence(error)}") from error
+
+
+def check_captions(experiment: Experiment, recording: Recording) -> None:
+    """Raise RunError if targets are made of captions that the recording does not have."""
+    of_captions = [name for name, target in experiment.targets.items() if "captions" in target.reads]
+    if recording.captions is None and of_captions:
+        raise RunError(
+            f"the recording has no captions, and targets {join_names(of_captions)} are made from them: remove these groups "
+            "and use a generator that does not draw from them, give the recording captions, or, if the dataset is a class of "
+            "yours, let its has_captions return False, which leaves text out"
+        )
 
 
 def check_links(folder: Path) -> None:

@@ -12,15 +12,13 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
 from braindiffuser.plain_data import hash_json
-from braindiffuser.recording_hashes import RecordingHashes, differences
+from braindiffuser.recording_hashes import NAMES_OF, RecordingHashes, differences
 from braindiffuser.stages import Step, stages
 from braindiffuser.store.results import Store
 
 State = Literal["finished", "damaged", "stale", "unfinished"]
 """finished: inputs unchanged, files intact. damaged: inputs unchanged, a file changed. stale: inputs changed. unfinished: no
 result, or to be recomputed."""
-
-_NAMES_OF = "names of "
 
 
 class StepStates:
@@ -99,7 +97,7 @@ class StepStates:
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
-            **{f"{_NAMES_OF}{role}": self._hashes.names(role) for role in names},
+            **{f"{NAMES_OF}{role}": self._hashes.names(role) for role in names},
             **{role: known_by(role) for role in stage.roles(self.experiment, step.unit)},
         }
 
@@ -164,7 +162,7 @@ class StepStates:
         """List the roles that the step was made from and that have no file any more."""
         record = self._store.record(str(step))
         recorded = record["contents"] if record else {}
-        read = dict.fromkeys(name.removeprefix(_NAMES_OF) for name, files in recorded.items() if files)
+        read = dict.fromkeys(name.removeprefix(NAMES_OF) for name, files in recorded.items() if files)
         return [role for role in read if not self._hashes.files.get(role)]
 
     def _is_current(self, step: Step, known: dict[Step, bool | None]) -> bool | None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TypeGuard
 
 _AGAIN = "then run the same command again"
@@ -45,6 +46,15 @@ _BY_LIBRARIES = re.compile(r"\(os error (\d+)\)|errno = (\d+), error message")
 """How libraries in Rust, such as safetensors, and HDF5 quote the operating system."""
 _CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
 """How numpy says that an array did not fit the disk; it does not tell the cause."""
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device, which a reader could wait for without end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False  # what is not there, which is said by whoever opens it
+    return not (S_ISREG(mode) or S_ISDIR(mode))
 
 
 def is_of_the_system(error: BaseException) -> TypeGuard[OSError]:

@@ -1,5 +1,6 @@
 """Recordings of a lab's own go the whole way to a page."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from braindiffuser.errors import BrainDiffuserError
+from braindiffuser.errors import BrainDiffuserError, RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.recording_check import WIDTH, check_recording
 from braindiffuser.run import Run
@@ -22,7 +23,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Pictures of any size, no captions, no split: five pictures were shown four times, the rest twice."""
+    """Pictures of any size, no captions, no split, odd names of regions: five pictures were shown four times, the rest twice."""
     folder, rng = tmp_path_factory.mktemp("lab"), np.random.default_rng(0)
     (folder / "pictures").mkdir()
     colours = rng.integers(0, 256, (N_STIMULI, 3)).astype(np.uint8)
@@ -37,9 +38,11 @@ def lab(tmp_path_factory):
         {"session": np.arange(len(shown)) // 35 + 1, "stim_file": [f"p{number:02}.png" for number in shown]}
     )
     table.to_csv(folder / "trials.csv", index=False)
+    np.savez(folder / "rois.npz", **{"patch 7": np.arange(N_VOXELS) < 20, "calcarine": np.arange(N_VOXELS) >= 50})
     (folder / "lab.yaml").write_text(
         "preset: demo\nname: lab\n"
-        "dataset: {kind: arrays, responses: responses.npy, unit: z, trials: trials.csv, pictures: pictures}\n"
+        "dataset: {kind: arrays, responses: responses.npy, unit: z, trials: trials.csv, pictures: pictures,\n"
+        "  rois: rois.npz, roi_aliases: {faces: patch 7, V1: [calcarine]}}\n"
     )
     return folder
 
@@ -56,7 +59,7 @@ def finished(lab, tmp_path_factory):
     return run, said
 
 
-def test_a_file_of_four_lines_goes_to_a_page(finished):
+def test_a_file_of_a_few_lines_goes_to_a_page(finished):
     run, said = finished
     page = (run.results.folder / "report" / "index.html").read_text()
     for sentence in (
@@ -67,7 +70,17 @@ def test_a_file_of_four_lines_goes_to_a_page(finished):
         assert sentence in page
         assert any(sentence in line for line in said)
     assert "z units, as they came" in page
+    assert any(f'<span class="name">p{number:02}.png</span>' in page for number in range(5))
     assert len(run.results.read_array("stimuli/test_ids")) == 5
+
+
+def test_regions_under_any_names_are_maximised(finished):
+    run, _ = finished
+    section = json.loads((run.results.folder / "sections" / "analyse.roi_maximisation.json").read_text())
+    groups = next(block["groups"] for block in section["blocks"] if "groups" in block)
+    assert [(group["name"], group["note"]) for group in groups] == [("faces", "20 voxels"), ("V1", "30 voxels")]
+    page = (run.results.folder / "report" / "index.html").read_text()
+    assert "The region V1 is calcarine (30 voxels)." in page
 
 
 def test_the_same_command_again_has_nothing_to_do(lab, finished):
@@ -99,10 +112,27 @@ def test_check_prints_what_was_understood_and_the_command(lab):
     assert told["Stimuli"] == "25 for training, 5 for testing"
     assert told["Repeats"] == "each stimulus 2, 4 times"
     assert told["Voxels"] == "80 analysed, no place is known"
-    assert told["Captions"] == told["Regions"] == "none"
+    assert told["Captions"] == "none"
+    assert told["Regions"] == "patch 7 (20), calcarine (30), faces (20), V1 (30)"
     assert told["Decoded"] == "latents, vision, drawn by brain_diffuser_vision"
-    assert sum(line.startswith("Note: ") for line in lines) == 3
+    assert sum(line.startswith("Note: ") for line in lines) == 5
     assert lines[-1] == f"Run it: braindiffuser run --config {lab / 'lab.yaml'} --out runs/lab"
+
+
+@pytest.mark.parametrize(
+    ("n_test", "words"), [(0, "no stimulus tests"), (1, "the test set test has one stimulus"), (2, None)]
+)
+def test_check_refuses_what_run_refuses_at_once(lab, n_test, words):
+    table = pd.read_csv(lab / "trials.csv")
+    names = sorted(table["stim_file"].unique())[:n_test]
+    table.assign(split=np.where(table["stim_file"].isin(names), "test", "train")).to_csv(lab / f"{n_test}.csv")
+    file = lab / f"{n_test}.yaml"
+    file.write_text((lab / "lab.yaml").read_text().replace("trials.csv", f"{n_test}.csv"))
+    if words is None:
+        assert list(check_recording(str(file)))[-1].startswith("Run it: ")
+    else:
+        with pytest.raises(RecordingError, match=words):
+            list(check_recording(str(file)))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +148,13 @@ def test_check_names_what_is_missing(lab, tmp_path, change, words):
     change(tmp_path / "lab")
     with pytest.raises(BrainDiffuserError, match=words):
         list(check_recording(str(tmp_path / "lab" / "lab.yaml")))
+
+
+def test_check_of_folds_names_the_command_for_all_of_them(lab):
+    (lab / "folds.yaml").write_text((lab / "lab.yaml").read_text() + "split: {kind: folds, n_folds: 5}\n")
+    *_, folds, one = check_recording(str(lab / "folds.yaml"), ["my.parts"])
+    assert folds == f"All folds: braindiffuser folds {lab / 'folds.yaml'} --with my.parts --out runs/lab-folds"
+    assert one.endswith(f"run --config {lab / 'folds.yaml'} --with my.parts --out runs/lab")
 
 
 def test_a_simulated_recording_has_nothing_to_check():

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import yaml
 import zarr
-from pydantic import ValidationError
 
 from braindiffuser import images
 from braindiffuser.analyses.analysis import Analysis
@@ -490,7 +489,7 @@ def test_a_class_that_is_not_finished_says_what_it_lacks(extensions, monkeypatch
         """Without `extract`."""
 
     monkeypatch.setattr(extensions["target"], "Half", Half, raising=False)
-    with pytest.raises(ValidationError, match="target:Half does not define extract"):
+    with pytest.raises(RunError, match="target:Half does not define extract"):
         Experiment.load("demo").changed({"targets": {"half": {"kind": "target:Half"}}})
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from braindiffuser.cli import app
 from braindiffuser.experiment import Experiment
 from braindiffuser.open_data import fetch
-from braindiffuser.open_data.catalogue import ALL, BOLD5000, GOD, LAION_FMRI, NSD
+from braindiffuser.open_data.catalogue import ALL, BOLD5000, GOD, LAION_FMRI, NSD, NSD_IMAGERY, NSD_SYNTHETIC
 
 ROOT = str(Path(__file__).parents[2])
 runner = CliRunner()
@@ -84,6 +84,33 @@ def test_nsd_comes_as_it_is_read_after_its_terms_are_accepted(tmp_path, monkeypa
             assert here.trials.equals(there.trials)
             assert all((here.read_session(n) == there.read_session(n)).all() for n in (1, 3))
     assert len(served.sent) == len(set(served.sent))
+
+
+@pytest.mark.parametrize(("data", "further", "sets"), [(NSD_SYNTHETIC, "synthetic", 1), (NSD_IMAGERY, "imagery", 3)])
+def test_further_experiments_of_nsd_come_as_they_are_read_after_its_terms(data, further, sets, tmp_path, monkeypatch):
+    tree = imported("tests.unit.datasets.conftest").write_nsd_tree(tmp_path / "there")
+    layout = imported("tests.unit.datasets.further_layout").write_further(tree.root, tree.mask.shape)
+    shutil.copytree(layout.by_cue, tree.root / "nsddata/experiments/nsdimagery/rawtargetimages")
+    for part in (NSD, data):
+        serve(part, tree.root, monkeypatch)
+        words = (part.name, "--subjects", "subj01")
+        if part is data:
+            refusal, _ = asked(tmp_path, *words, typed="no\n")
+            assert refusal.exit_code == 1
+            assert "Data Access Agreement" in refusal.stderr
+        sessions = ("--sessions", "1-3") if part is NSD else ()
+        result, folder = asked(tmp_path, *words, *sessions, "--accept-terms", "signed")
+        assert result.exit_code == 0, result.stderr
+    if further == "imagery":
+        shutil.copytree(layout.by_cue, folder / layout.by_cue.relative_to(tree.root))
+    assert files_read(result, folder) <= everything(folder)
+    experiment = Experiment.load(folder / "printed.yaml")
+    assert experiment.responses.normalisation == "training"
+    recording, there = (replace_root(experiment.dataset, root).open(root) for root in (folder, tree.root))
+    assert recording.trials.equals(there.trials)
+    assert len(recording.sets_apart) == sets
+    number = recording.apart[0]
+    assert (recording.betas_of(number) == there.betas_of(number)).all()
 
 
 def replace_root(dataset, root):

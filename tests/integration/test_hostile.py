@@ -785,7 +785,7 @@ def test_a_test_set_of_one_stimulus_is_told_before_any_session_is_read(root, tmp
     monkeypatch.setattr(Recording, "test_sets", property(lambda own: {**sets(own), "more": np.array([0])}))
     told = []
     run = Run.open(fake_experiment(root), tmp_path, progress=lambda *said: told.append(said[0]))
-    with pytest.raises(RunError, match="the test set more has one stimulus, and scores compare two or more"):
+    with pytest.raises(RecordingError, match="the test set more has one stimulus, but scores compare two or more"):
         run.do("prepare")
     assert not [label for label in told if "averaging" in label]
 

@@ -16,6 +16,7 @@ from fakes import fake_experiment, write_recording
 from kills import kill_at
 
 from braindiffuser import stages
+from braindiffuser.datasets.responses import ResponseAccumulator
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
@@ -595,6 +596,27 @@ def test_a_session_that_changes_while_the_run_works_is_noticed(root, tmp_path):
     reopen(tmp_path).run_all()
     Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
     assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("lacking", ["facts_incomplete", "facts_one_value", None])
+def test_partial_sums_of_an_earlier_version_are_made_again(root, finished, tmp_path, lacking):
+    """They lack facts that are checked now: that is said, and the results are the same."""
+    shutil.copytree(root, tmp_path / "recording")
+    state = ResponseAccumulator.state
+
+    def stop(label, done, total):
+        if (label, done) == ("averaging sessions", 1):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ResponseAccumulator, "state", lambda self: {k: v for k, v in state(self).items() if k != lacking})
+        with pytest.raises(KeyboardInterrupt):
+            reopen(tmp_path, progress=stop).run_all()
+    told = []
+    reopen(tmp_path, progress=lambda *said: told.append(said)).run_all()
+    assert any("Partial sums of an earlier version" in said[0] for said in told) == (lacking is not None)
+    assert any(said[:2] == ("averaging sessions", 1) for said in told) == (lacking is not None)
+    assert results(tmp_path / "run") == results(finished)
 
 
 def test_stimuli_that_change_while_the_run_works_are_noticed(root, tmp_path):

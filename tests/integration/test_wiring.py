@@ -227,7 +227,8 @@ def test_responses_to_test_stimuli_reach_neither_voxels_nor_decoders(root, tmp_p
     design = pd.read_csv(root / "design.csv")
     for path in (tmp_path / "recording" / "sessions").iterdir():
         betas, own = np.load(path), design[design["session"] == int(path.stem)]
-        betas[own["split"] == "test"] = np.random.default_rng(3).normal(size=betas[own["split"] == "test"].shape)
+        rng = np.random.default_rng([3, int(path.stem)])
+        betas[own["split"] == "test"] = rng.normal(size=betas[own["split"] == "test"].shape)
         np.save(path, betas)
     made = []
     for recording in (root, tmp_path / "recording"):

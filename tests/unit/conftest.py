@@ -49,7 +49,9 @@ def candidates(value, annotation):
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, tuple):
-        return [(other, *value[1:]) for other in (candidates(value[0], None) if value else ())] + [value[:-1], ("V1",)]
+        chosen = [(choice,) for part in get_args(annotation) for choice in get_args(part)]
+        others = [(other, *value[1:]) for other in (candidates(value[0], None) if value else ())]
+        return [*others, value[:-1], ("V1",), (7,), *chosen]
     if isinstance(value, int | float):
         return [value * 1.25, *(value + step for step in (0.1, *range(1, 700)))]
     if isinstance(value, Path):

@@ -26,7 +26,7 @@ from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
 runner = CliRunner()
-COMMANDS = ["demo", "run", *stages(), "check", "export", "fetch", "simulate", "info", "checkpoints"]
+COMMANDS = ["demo", "run", *stages(), "check", "folds", "export", "fetch", "simulate", "info", "checkpoints"]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
 
@@ -210,6 +210,36 @@ def test_a_run_is_scored_or_two_folders_but_not_both(arguments):
     assert "name either a run" in words_of(result)
 
 
+def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
+    came = []
+    entry = {"label": "PixCorr", "higher_is_better": True, "value": 0.25, "ci95": [0.125, 0.5]}
+    entry["baselines"], entry["baselines_ci95"] = {"shuffled_training": 0.0625}, {}
+
+    def instead(experiment, out, n_shuffled, overwrite, progress):
+        came.append((experiment, out, n_shuffled, overwrite))
+        return {"metrics": {"pixcorr": entry}}
+
+    monkeypatch.setattr("braindiffuser.fold_runs.run_folds", instead)
+    (tmp_path / "mine.yaml").write_text("preset: demo\nsplit: {kind: folds, n_folds: 3}\n")
+    command = ["folds", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "all")]
+    result = runner.invoke(app, [*command, "--shuffled", "4", "--device", "cuda:1", "--overwrite"])
+    assert result.exit_code == 0
+    experiment = Experiment.load(tmp_path / "mine.yaml")
+    assert came == [(experiment.changed({"device": "cuda:1"}), tmp_path / "all", 4, True)]
+    for printed in ("0.250", "[0.125 – 0.500]", "0.062", f"Page: {tmp_path / 'all' / 'index.html'}"):
+        assert printed in words_of(result)
+    assert runner.invoke(app, command).exit_code == 0
+    assert came[1] == (experiment, tmp_path / "all", 0, False)
+    assert runner.invoke(app, [*command, "--shuffled", "-1"]).exit_code == 2
+
+
+def test_folds_of_another_split_are_refused_in_a_sentence(tmp_path):
+    result = runner.invoke(app, ["folds", "demo", "--out", str(tmp_path / "all")])
+    assert result.exit_code == 1
+    assert "error: split is layout, and all folds are made of folds: write" in words_of(result)
+    assert not (tmp_path / "all").exists()
+
+
 # Classes of others
 
 
@@ -277,7 +307,7 @@ def test_a_module_that_fails_is_named_with_its_line(code, said, command, tmp_pat
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "at all")
-    result = runner.invoke(app, ["prepare", "--out", str(tmp_path / "link")])
+    result = runner.invoke(app, ["prepare", "--config", "demo", "--out", str(tmp_path / "link")])
     assert result.exit_code == 1
     assert "cannot be read or written" in words_of(result)
     assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -462,6 +492,8 @@ def test_scores_are_written_straight_to_what_is_no_file(folders):
     [
         (["run", "--config", "no-such-preset"], "there is no file no-such-preset and no preset of that name"),
         (["reconstruct"], "reconstruct needs prepare first"),
+        (["prepare"], "holds no run: name the folder of a run, or begin one with `braindiffuser prepare --config FILE"),
+        (["prepare", "--nsd", "/nsd"], "holds no run: name the folder of a run"),
         (["run", "--preset", "brain-diffuser"], "targets.latents.checkpoint names"),
         (["run", "--device", "abacus"], "there is no device 'abacus'"),
         (["evaluate", "--profile", "mine"], "error: evaluation: there is no profile mine, choose one of"),
@@ -741,8 +773,9 @@ def test_what_a_module_prints_or_where_it_goes_does_not_touch_the_command(tmp_pa
 STOPS = [
     (["run", "--out", "run"], "braindiffuser.run.Run.run_all", "the same command continues"),
     (["demo", "--out", "run"], "braindiffuser.run.Run.run_all", "the same command continues"),
-    (["prepare", "--out", "run"], "braindiffuser.run.Run.do", "the same command continues"),
+    (["prepare", "--config", "demo", "--out", "run"], "braindiffuser.run.Run.do", "the same command continues"),
     (["simulate", "sim"], "braindiffuser.datasets.simulation.simulate.simulate", "the same command continues"),
+    (["folds", "demo", "--out", "all"], "braindiffuser.fold_runs.run_folds", "the same command continues"),
     (
         ["evaluate", "seen", "made", "--profile", "pixels"],
         "braindiffuser.metrics.folders.evaluate_folders",

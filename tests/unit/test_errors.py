@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import braindiffuser
+from braindiffuser import errors
 from braindiffuser.datasets.beta_files import inspect_betas
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
 from braindiffuser.datasets.volumes import read_labels
@@ -209,6 +210,12 @@ def test_no_download_repeats_advice(advice, kind, tmp_path, monkeypatch):
 
 
 # All places where an error enters a message
+
+
+def test_errors_are_public_names_of_the_package():
+    for name in ("RecordingError", "RunError", "DependencyError"):
+        assert getattr(braindiffuser, name) is getattr(errors, name)
+
 
 OURS = {"BrainDiffuserError", "RunError", "RecordingError", "DependencyError", "ValidationError"}
 OURS_OR_OF_THE_SYSTEM = OURS | {"OSError", "ValueError", "RecursionError", "UnicodeEncodeError"}

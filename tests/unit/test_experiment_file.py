@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import Field, ValidationError
 
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.experiment_file import WIDTH, commented_yaml, experiment_schema, starting_file
 from braindiffuser.part import Settings
@@ -286,7 +287,7 @@ def test_the_schema_and_loading_agree(preset, value, valid):
             try:
                 loaded(file)
                 fault = ""
-            except ValidationError as error:
+            except (ValidationError, RunError) as error:
                 fault = str(error)
             if not any(words in fault for words in NOT_OF_ONE_ENTRY):
                 assert valid(file) == (not fault), (place, fault)

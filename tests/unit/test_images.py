@@ -10,6 +10,7 @@ from braindiffuser.images import (
     BATCH,
     PictureReader,
     PictureSource,
+    are_flat,
     batch_slices,
     from_uint8,
     load_png,
@@ -174,3 +175,12 @@ def test_values_that_are_not_finite_do_not_become_black_or_white(value):
     for convert in (to_uint8, lambda pictures: resize(pictures, 2)):
         with pytest.raises(RunError, match="picture 1 of 3 has values that are not finite"):
             convert(pictures)
+
+
+def test_a_picture_of_one_colour_is_flat_and_no_other():
+    pictures = np.zeros((4, 3, 5, 6), np.float32)
+    pictures[1] = np.float32([0.1, 0.2, 0.3])[:, None, None]
+    pictures[2, 2, 4, 5] = 1e-3
+    pictures[3] = np.linspace(0, 1, 6, dtype=np.float32)
+    assert are_flat(pictures).tolist() == [True, True, False, False]
+    assert are_flat(pictures[:0]).tolist() == []

@@ -12,6 +12,19 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.paths import absolute, expand, resolve_beside, written_in
 
+
+def test_parents_are_taken_out_of_paths_but_links_stay(tmp_path):
+    for folder in ("lab", "disk/nsd", "disk/other"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "nsd")
+    with written_in(tmp_path / "lab" / "mine.yaml"):
+        assert absolute("../disk/nsd") == tmp_path.resolve() / "disk" / "nsd"
+        assert absolute("../link") == tmp_path.resolve() / "link"
+        assert absolute("../link/../other") == tmp_path.resolve() / "disk" / "other"
+        assert absolute("..") == tmp_path.resolve()
+    assert absolute(tmp_path / "link") == tmp_path / "link"
+
+
 TEXT = st.text(alphabet="ab/.~$ {}_1é", min_size=1)
 
 
@@ -116,7 +129,7 @@ def test_paths_of_a_file_count_from_its_folder(lab):
 def test_a_whole_file_is_read_as_one_that_begins_from_a_preset(lab):
     content = Experiment.load("demo").model_dump(mode="json") | {"dataset": {"kind": "nsd", "root": "../nsd"}}
     (lab / "whole.yaml").write_text(yaml.safe_dump(content))
-    assert Experiment.load(lab / "whole.yaml").dataset.root == lab / ".." / "nsd"
+    assert Experiment.load(lab / "whole.yaml").dataset.root == lab.parent / "nsd"
 
 
 def test_names_of_a_preset_are_no_paths(lab):

@@ -172,6 +172,31 @@ def test_what_has_none_is_refused_by_name(kind, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def srgb_with_gamma(exponent):
+    """sRGB's profile with another exponent than 2.4, which moves levels by up to 2 (2.46), 4 (2.5) and 8 (2.6) of 255."""
+    return SRGB.replace(struct.pack(">i", round(2.4 * 65536)), struct.pack(">i", round(exponent * 65536)))
+
+
+@pytest.mark.parametrize(
+    ("content", "is_srgb"),
+    [
+        (png(RAW, 2, 8, chunk(b"gAMA", struct.pack(">I", 45455 + 900))), True),
+        (png(RAW, 2, 8, chunk(b"gAMA", struct.pack(">I", 45455 + 1100))), False),
+        (png(RAW, 2, 8, chunk(b"gAMA", struct.pack(">I", 45455 - 1100))), False),
+        (png(RAW, 2, 8, chunk(b"cHRM", struct.pack(">8I", *PRIMARIES["sRGB"][:7], 6900))), True),
+        (png(RAW, 2, 8, chunk(b"cHRM", struct.pack(">8I", *PRIMARIES["sRGB"][:7], 7100))), False),
+        (encoded(RGB, icc_profile=srgb_with_gamma(2.46)), True),
+        (encoded(RGB, icc_profile=srgb_with_gamma(2.5)), False),
+    ],
+)
+def test_other_colours_are_told_from_rounding(tmp_path, content, is_srgb):
+    if is_srgb:
+        np.testing.assert_array_equal(read(tmp_path, content), RAW)
+    else:
+        with pytest.raises(RunError, match="says that its colours are not sRGB"):
+            read(tmp_path, content)
+
+
 @settings(deadline=None, max_examples=25)
 @given(arrays(np.uint16, (3, 4)))
 def test_16_bit_grey_is_rounded_to_the_nearest_of_256_levels(tmp_path_factory, levels):
@@ -288,24 +313,83 @@ def test_few_bits_in_a_file_of_sixteen_are_refused(tmp_path, highest):
             read_picture(tmp_path / "a.png")
 
 
+BLOCKS = np.random.default_rng(7).integers(0, 256, (8, 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+"""Blocks of colour compress well, so that a flipped bit changes pixels where only the checksum tells."""
+
+
 @pytest.mark.parametrize("bit", range(0, 8, 3))
 def test_damage_of_a_deflated_tiff_is_refused_or_gives_the_same_pixels(tmp_path, bit):
-    raw = np.random.default_rng(bit).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    Image.fromarray(raw).save(tmp_path / "whole.tif", compression="tiff_adobe_deflate")
+    Image.fromarray(BLOCKS).save(tmp_path / "whole.tif", compression="tiff_adobe_deflate")
     content = (tmp_path / "whole.tif").read_bytes()
-    np.testing.assert_array_equal(read_picture(tmp_path / "whole.tif"), raw)
-    for place in range(8, len(content) - 200, 7):
+    np.testing.assert_array_equal(read_picture(tmp_path / "whole.tif"), BLOCKS)
+    for place in range(8, len(content) - 200, 3):
         changed = bytearray(content)
         changed[place] ^= 1 << bit
         (tmp_path / "a.tif").write_bytes(changed)
         with contextlib.suppress(RunError):
-            np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), raw)
+            np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), BLOCKS)
 
 
-def test_few_bits_in_colour_of_sixteen_are_refused(tmp_path):
-    content = png(np.full((12, 12, 3), 200, np.uint16), 2, 16)
-    with pytest.raises(RunError, match="has 16 bits, but its levels do not use them"):
-        read(tmp_path, content)
+def tiff(levels, order):
+    """Encode 16-bit RGB without compression, as one strip; `order` of bytes: < or >."""
+    height, width, _ = levels.shape
+    pixels = levels.astype(f"{order}u2").tobytes()
+    tags = {256: width, 257: height, 258: 16, 259: 1, 262: 2, 273: 8, 277: 3, 278: height, 279: len(pixels)}
+    entries = [struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    entries[2] = struct.pack(f"{order}HHII", 258, 3, 3, 8 + len(pixels))
+    directory = struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4)
+    where = 8 + len(pixels) + 6
+    begin = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, where)
+    return begin + pixels + struct.pack(f"{order}HHH", 16, 16, 16) + directory
+
+
+SIXTEEN = {
+    "grey PNG": lambda levels: png(levels[..., 0], 0, 16),
+    "grey TIFF": lambda levels: encoded(Image.fromarray(levels[..., 0]), "TIFF"),
+    "RGB PNG": lambda levels: png(levels, 2, 16),
+    "RGBA PNG": lambda levels: png(np.dstack([levels, np.full(levels.shape[:2], 65535)]), 6, 16),
+    "RGB TIFF <": lambda levels: tiff(levels, "<"),
+    "RGB TIFF >": lambda levels: tiff(levels, ">"),
+}
+MANY = np.random.default_rng(5).integers(0, 1 << 16, (12, 12, 3)).astype(np.uint16)
+FEW_BITS = {
+    "12 bits": MANY >> 4,
+    "14 bits with a white": np.where(MANY > 60000, 16383, MANY >> 2).astype(np.uint16),
+    "15 bits with a white": np.where(MANY > 60000, 32767, MANY >> 1).astype(np.uint16),
+    "12 bits in the upper ones of 14": (MANY >> 4) << 2,
+    "8 bits in the upper ones of 14": (MANY >> 8) << 6,
+    "12 bits, and one level of 4096": np.where(np.arange(3) == MANY[..., :1] % 3, 4096, (MANY >> 8) << 4).astype(
+        np.uint16
+    ),
+}
+DARK = {
+    "16 bits": (MANY >> 2) | 1,
+    "16 bits, evenly dark": np.full_like(MANY, 20000),
+    "8 bits times 257": (MANY >> 8) // 32 * 257,
+    "8 bits times 256": (MANY >> 8) // 4 * 256,
+    "black": np.zeros_like(MANY),
+}
+
+
+@pytest.mark.parametrize("form", SIXTEEN)
+@pytest.mark.parametrize("kind", FEW_BITS)
+def test_levels_that_show_fewer_bits_than_sixteen_are_refused(tmp_path, form, kind):
+    """Their white would be read as dark grey."""
+    with pytest.raises(
+        RunError, match=r"has 16 bits, but levels of 0 to \d+ only, so it is not known which one is white"
+    ):
+        read(tmp_path, SIXTEEN[form](FEW_BITS[kind]))
+
+
+@pytest.mark.parametrize("form", SIXTEEN)
+@pytest.mark.parametrize("kind", DARK)
+def test_dark_pictures_of_sixteen_bits_are_read(tmp_path, form, kind):
+    levels = DARK[kind]
+    if kind == "16 bits":
+        levels = levels - (levels == 16383) * np.uint16(2)
+    found = read(tmp_path, SIXTEEN[form](levels))
+    expected = levels if "RGB" in form else levels[..., :1].repeat(3, axis=2)
+    assert np.abs(found - expected / 257).max() < 1
 
 
 def test_the_previews_of_a_cameras_file_are_left_out(tmp_path):

@@ -165,8 +165,16 @@ def test_differences_are_listed_by_role_and_only_of_roles_that_count():
     assert differences(recorded, now) == [
         "betas: three is new",
         "betas: two was changed",
-        "names of betas: one is new",
+        "betas: one is new",
     ]
     assert differences(recorded, {}) == []
     assert differences(recorded, {"betas": {"one": "1"}}) == ["betas: two is gone"]
     assert differences(recorded, {"betas": {}}) == []  # deleted to save space
+
+
+def test_many_files_are_said_by_the_first_and_their_number():
+    before = {f"session{number:02}": "1" for number in range(8)}
+    (said,) = differences({"betas": before}, {"betas": {"session00": "1"}})
+    assert said == "betas: session01, session02, session03 and 4 more are gone"
+    (said,) = differences({"names of betas": before}, {"names of betas": {"session00": "1"}})
+    assert said.startswith("betas: session01, ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,12 +11,16 @@ from typing import Any, Protocol, runtime_checkable
 import h5py
 import numpy as np
 import zarr
+from scipy.io import whosmat
 
 from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
 
 HDF5 = (".h5", ".hdf5", ".hdf", ".mat")
 SUFFIXES = (".npy", ".npz", *HDF5, ".zarr")
+MOST_LINKS = 16
+"""Links to links that are followed; more lead in a circle."""
 
 
 def split_key(entry: str) -> tuple[Path, str]:
@@ -105,13 +111,20 @@ class ArrayFile:
         if not path.exists():
             raise RecordingError(f"{path} is missing; expected an array, one row per trial or picture")
         with reading(path, f"array ({path.suffix})"), _Opened(path) as arrays:
-            key = key or _only_key(arrays, path)
+            key = key.strip("/") or _only_key(arrays, path)
             array = arrays.get(key)
             if array is None:
                 raise RecordingError(f"{path} holds no array {key!r}; it holds {', '.join(arrays) or 'none'}")
             if not array.shape or not array.shape[0]:
                 raise RecordingError(f"{path} holds an array of the shape {array.shape}; expected rows")
             return cls(path, key, tuple(array.shape), np.dtype(array.dtype))
+
+    def check_written(self, numbers: np.ndarray | None = None) -> None:
+        """Refuse an array of HDF5 or zarr of which a chunk of some rows, or of any, is not there; as in `check_written`."""
+        with reading(self.path, f"array ({self.path.suffix})"), _Opened(self.path) as arrays:
+            array = arrays[self.key]
+            if isinstance(array, h5py.Dataset | zarr.Array):
+                check_written(array, self.path, numbers)
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
         """Read rows by their numbers, in the order asked for.
@@ -136,43 +149,132 @@ class _Opened:
         self._path = path
         self._file: Any = None
 
-    def __enter__(self) -> dict[str, Any]:
+    def __enter__(self) -> Mapping[str, Any]:
         suffix = self._path.suffix.lower()
         if suffix == ".npy":
+            with self._path.open("rb") as stream:
+                refuse_objects(stream, self._path)
             return {"": np.load(self._path, mmap_mode="r", allow_pickle=False)}
         if suffix == ".npz":
             self._file = np.load(self._path, allow_pickle=False)
-            return _Lazy(self._file, self._file.files)
+            return _Members(self._path, self._file)
         if suffix == ".zarr":
             node = zarr.open(self._path, mode="r")
             if isinstance(node, zarr.Array):
                 return {"": node}
-            return {name: node[name] for name in node.array_keys()}
+            found = {name: member for name, member in node.members(max_depth=None) if isinstance(member, zarr.Array)}
+            return dict(sorted(found.items()))
+        refuse_old_matlab(self._path)
         self._file = h5py.File(self._path, "r")
-        names: list[str] = []
-        self._file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
-        return _Lazy(self._file, names)
+        return _Datasets(self._path, self._file)
 
     def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self._file.close()
 
 
-class _Lazy(dict[str, Any]):
-    """Names of arrays, each read or opened when asked for."""
+class _Members(Mapping[str, Any]):
+    """Arrays of an .npz file, each read when asked for."""
 
-    def __init__(self, source: Any, names: list[str]) -> None:
-        super().__init__(dict.fromkeys(names))
-        self._source = source
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
 
     def __getitem__(self, name: str) -> Any:
-        return self._source[name]
+        if name not in self._file.files:
+            raise KeyError(name)
+        with self._file.zip.open(f"{name}.npy") as stream:
+            refuse_objects(stream, f"{self._path}: {name}")
+        return self._file[name]
 
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._source[name] if name in self else default
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
 
 
-def _only_key(arrays: dict[str, Any], path: Path) -> str:
+class _Datasets(Mapping[str, Any]):
+    """Arrays of an HDF5 file, each opened when asked for; links within the file are followed, links to other files refused."""
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self._path, self._file = path, file
+        self._names: list[str] = []
+        file.visititems(lambda name, node: self._names.append(name) if isinstance(node, h5py.Dataset) else None)
+
+    def __getitem__(self, name: str) -> Any:
+        found = self._follow(self._file, name, MOST_LINKS)
+        if not isinstance(found, h5py.Dataset):
+            raise KeyError(name)
+        if found.external or found.is_virtual:
+            raise RecordingError(
+                f"{self._path}: the values of {name} lie in other files, by which a recording is not known: copy them into one "
+                f"array, such as by h5py's file.create_dataset('copy', data=file[{name!r}][...])"
+            )
+        return found
+
+    def _follow(self, group: h5py.Group, name: str, n_left: int) -> Any:
+        """Return what lies at a path from a group; None if there is nothing, or links lead in a circle."""
+        node: Any = self._file if name.startswith("/") else group
+        for part in (part for part in name.split("/") if part not in ("", ".")):
+            link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
+            if isinstance(link, h5py.ExternalLink):
+                raise RecordingError(
+                    f"{self._path}: {part} is a link to the file {link.filename}, by which a recording is not known: name that "
+                    f"file itself, as {Path(link.filename).name}:{link.path.strip('/')}"
+                )
+            if isinstance(link, h5py.SoftLink):
+                node = self._follow(node, link.path, n_left - 1) if n_left else None
+            else:
+                node = None if link is None else node[part]
+        return node
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def refuse_objects(stream: io.BufferedIOBase, name: object) -> None:
+    """Raise RecordingError if a .npy file holds Python objects, which only a pickle can store; damaged files are left to numpy.
+
+    Args:
+        stream: of the file, at its begin.
+        name: what messages call it.
+    """
+    begin = stream.read(len(np.lib.format.MAGIC_PREFIX) + 2)
+    if begin[:1] == b"\x80":  # as pickle.dump begins
+        raise RecordingError(f"{name} is a pickle, which is never read: write the array with numpy.save, as numbers")
+    if begin[:-2] != np.lib.format.MAGIC_PREFIX or begin[-2] not in (1, 2):
+        return
+    read = np.lib.format.read_array_header_1_0 if begin[-2] == 1 else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        what = "one Python object, such as a dict" if shape == () else f"Python objects {shape}"
+        raise RecordingError(
+            f"{name} holds {what}, in a pickle, which is never read: stack what is inside into one array of numbers, and write "
+            "that with numpy.save; files of GLMsingle are read by kind: glmsingle"
+        )
+
+
+def refuse_old_matlab(path: Path) -> None:
+    """Raise RecordingError if a .mat file is of a version before 7.3, which is no HDF5 file; damaged files are left to h5py."""
+    if path.suffix.lower() != ".mat" or h5py.is_hdf5(path):
+        return
+    try:
+        held = whosmat(path)
+    except Exception:  # of a file that is none, whose errors are of many kinds
+        return
+    if not held or not all(name for name, _, _ in held):  # zeros pass as a file of version 4
+        return
+    names = ", ".join(f"{name} {shape}" for name, shape, _ in held[:4])
+    raise RecordingError(
+        f"{path} is a MATLAB file before version 7.3, which holds {names}: save it in MATLAB again, with -v7.3, "
+        "or write the array in Python with numpy.save, from what scipy.io.loadmat reads"
+    )
+
+
+def _only_key(arrays: Mapping[str, Any], path: Path) -> str:
     if len(arrays) != 1:
         raise RecordingError(
             f"{path} holds the arrays {', '.join(arrays) or 'none'}: write which one, as {path.name}:NAME"

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from braindiffuser.arrays import Betas, VoxelMask
-from braindiffuser.datasets.array_files import SUFFIXES, ArrayFile, Rows, split_key
-from braindiffuser.datasets.beta_files import check_finite
+from braindiffuser.datasets.array_files import SUFFIXES, ArrayFile, Rows, refuse_objects, split_key
+from braindiffuser.datasets.beta_kinds import check_kind
+from braindiffuser.datasets.noise_ceiling import check_ceilings
 from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, first_trials, list_pictures, rows_named
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
-from braindiffuser.datasets.tables import read_table
-from braindiffuser.datasets.trial_tables import EXAMPLE, STIMULUS_COLUMNS, trial_table
-from braindiffuser.datasets.volumes import read_mask
+from braindiffuser.datasets.region_columns import regions_in
+from braindiffuser.datasets.shared_stimuli import shown_to_all
+from braindiffuser.datasets.tables import read_table, truth_values
+from braindiffuser.datasets.trial_remarks import trial_remarks
+from braindiffuser.datasets.trial_tables import EXAMPLE, further_sets_of, stimulus_column, stimulus_names, trial_table
+from braindiffuser.datasets.volumes import mask_doubts, read_mask
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.arrays import Arrays
 
 PLACES = ("x", "y", "z")
-
+CAPTIONS_EXAMPLE = """stim_file,caption
+scene_004.png,a red circle"""
 
 Regions: TypeAlias = dict[str, Bool[np.ndarray, " n_voxels"]]
-PictureReader: TypeAlias = PictureFiles | PictureArray
+StimulusReader: TypeAlias = PictureFiles | PictureArray
 
 
 def open_arrays(config: Arrays) -> Recording:
@@ -40,9 +45,10 @@ def open_arrays(config: Arrays) -> Recording:
     Raises:
         RecordingError: a file is missing or damaged, or does not fit the others.
     """
-    betas, table = ArrayFile.open(config.responses), read_table(config.trials, example=EXAMPLE)
+    betas, whole = ArrayFile.open(config.responses), read_table(config.trials, example=EXAMPLE)
+    table, shown = own_rows(whole, config.subject, betas.shape[0], config.trials)
     n_voxels = check_betas(betas, table, config.trials)
-    voxels, rois, ncsnr = _places(config, n_voxels, betas.shape[1:])
+    voxels, rois, ncsnr, not_read = _places(config, n_voxels, betas.shape[1:])
     recording = recording_of(
         betas,
         table,
@@ -55,8 +61,63 @@ def open_arrays(config: Arrays) -> Recording:
         roi_masks=rois,
         ncsnr=ncsnr,
         simulated=config.simulated,
+        imagined=config.imagined,
+        split_remark=config.split_remark,
+        apart=config.apart,
+        remarks=(*_remarks(config.remarks), *not_read, *mask_doubts(config.mask)),
     )
-    return replace(recording, session_files=lambda session: tuple(_under(betas.path)))
+    shared = partial(shown_to_all, recording.names, shown, config.trials) if shown else None
+    return replace(recording, shared=shared, session_files=lambda session: tuple(_under(betas.path)))
+
+
+def _remarks(path: Path | None) -> tuple[str, ...]:
+    """Read the sentences of a text file, one a line; none if there is no file."""
+    if path is None:
+        return ()
+    with reading(path, "text in UTF-8"):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def own_rows(
+    table: pd.DataFrame, subject: str, n_betas: int, where: object
+) -> tuple[pd.DataFrame, dict[str, set[str]]]:
+    """Choose a subject's rows of a table of several subjects.
+
+    Args:
+        table: of trials; with one subject, or without a column `subject`, it stays as it is.
+        subject: whose rows to take.
+        n_betas: rows of the array of betas: as many as the subject has trials, or as the whole table has.
+        where: what messages call the table.
+
+    Returns:
+        The subject's trials, with `beta_index` where the array holds the betas of all subjects; and other subject → names of its
+        stimuli.
+
+    Raises:
+        RecordingError: there are several subjects, and not this one, or a trial is of none.
+    """
+    subjects = [] if "subject" not in table else sorted(map(str, table["subject"].dropna().unique()))
+    if len(subjects) < 2:
+        return table, {}
+    if subject not in subjects:
+        raise RecordingError(
+            f"{where} holds the subjects {', '.join(subjects[:4])}, but dataset.subject is {subject!r}: name one of them"
+        )
+    if table["subject"].isna().any():
+        row = int(table["subject"].isna().to_numpy().argmax())
+        raise RecordingError(f"{where}: column subject is empty in row {row}, counted from 0: write whose trial it is")
+    of_subject = table["subject"].astype(str)
+    own = table[of_subject == subject]
+    if n_betas == len(table) and "beta_index" not in table:
+        own = own.assign(beta_index=own.index)
+    column = stimulus_column(table, where)
+    named = table[column].where(~truth_values(table, "is_catch", where)) if "is_catch" in table else table[column]
+    return own, {
+        other: set(named[of_subject == other].dropna().astype(str).str.strip())
+        for other in subjects
+        if other != subject
+    }
 
 
 def recording_of(
@@ -64,7 +125,7 @@ def recording_of(
     table: pd.DataFrame,
     where: object,
     *,
-    pictures: Callable[[pd.DataFrame, pd.DataFrame], PictureReader | None],
+    pictures: Callable[[pd.DataFrame, pd.DataFrame], StimulusReader | None],
     said: pd.DataFrame | None,
     subject: str,
     **known: Any,
@@ -86,29 +147,28 @@ def recording_of(
     trials, stimuli = trial_table(table, subject, where)
     last = int(trials["beta_index"].max())
     if last >= betas.shape[0]:
+        from_one = last == betas.shape[0] and int(trials["beta_index"].min()) == 1
         raise RecordingError(
             f"{where} names the beta {last}, counted from 0, but {betas.path} has {betas.shape[0]} rows"
+            f"{': does beta_index count from 1? It counts from 0' if from_one else ''}"
         )
+    if isinstance(betas, ArrayFile):
+        betas.check_written(trials["beta_index"].to_numpy())
+    known |= {"remarks": (*known.get("remarks", ()), *unused_rows(table, betas, where))}
     reader = pictures(trials, stimuli)
+    known |= {"remarks": (*known.get("remarks", ()), *trial_remarks(table, trials, where))}
     if reader is not None:
-        known |= {"pictures": reader, "remarks": (*known.get("remarks", ()), *reader.remarks)}
+        known |= {"pictures": reader, "remarks": (*known["remarks"], *reader.remarks)}
+    known["remarks"] = tuple(dict.fromkeys(known["remarks"]))  # a saved recording brings those of the one it was
     return Recording(
         subject=subject,
         trials=trials,
-        read_session=lambda session: _read(betas, trials, session),
+        read_session=lambda session: _read(betas, trials, session, where),
         stimuli=stimuli,
         captions=captions_of(stimuli, said),
-        further_test_sets=_test_sets(stimuli),
+        further_test_sets=further_sets_of(stimuli),
         **known,
     )
-
-
-def _test_sets(stimuli: pd.DataFrame) -> dict[str, Int[np.ndarray, " _"]]:
-    """Return name → ids of the further test sets that the column `test_set` names."""
-    if "test_set" not in stimuli:
-        return {}
-    groups = stimuli.dropna(subset=["test_set"]).groupby("test_set")
-    return {str(name): own.index.to_numpy(dtype=np.int64) for name, own in groups}
 
 
 def list_files(config: Arrays) -> dict[str, dict[str, Path]]:
@@ -119,7 +179,7 @@ def list_files(config: Arrays) -> dict[str, dict[str, Path]]:
         path.name: path for path in (config.mask, config.voxels, config.rois) if path is not None and path.is_file()
     }
     listed = {
-        "design": {config.trials.name: config.trials},
+        "design": {path.name: path for path in (config.trials, config.remarks) if path is not None},
         "regions": regions,
         "betas": _under(split_key(config.responses)[0]),
         "stimuli": stimuli,
@@ -133,8 +193,7 @@ def _elsewhere(config: Arrays, folder: Path) -> dict[str, Path]:
     if not (folder.is_dir() and config.trials.is_file()):
         return {}
     table = read_table(config.trials, example=EXAMPLE)
-    column = next((name for name in STIMULUS_COLUMNS if name in table), None)
-    names = [] if column is None else table[column].dropna().astype(str).str.strip().unique().tolist()
+    names = stimulus_names(table[stimulus_column(table, config.trials)].dropna()).unique().tolist()
     return {name: folder / name for name in names if (folder / name).is_file()}
 
 
@@ -158,10 +217,11 @@ def check_betas(betas: Rows, table: pd.DataFrame, where: object) -> int:
             `beta_index`.
     """
     n_rows = len(table)
-    if len(betas.shape) < 2 or betas.dtype.kind not in "iuf":
+    if len(betas.shape) < 2:
         raise RecordingError(
             f"{betas.path} is {betas.dtype} {betas.shape}; expected real numbers of the shape (trials, voxels)"
         )
+    check_kind(betas.dtype, betas.path)
     if betas.shape[0] != n_rows and "beta_index" not in table:
         hint = f" (its last axis has {n_rows}: transpose it)" if betas.shape[-1] == n_rows else ""
         raise RecordingError(
@@ -176,19 +236,51 @@ def check_betas(betas: Rows, table: pd.DataFrame, where: object) -> int:
     return int(np.prod(betas.shape[1:]))
 
 
-def _read(betas: Rows, trials: pd.DataFrame, session: int) -> Betas:
-    rows = trials.loc[trials["session"] == session, "beta_index"].to_numpy()
+def unused_rows(table: pd.DataFrame, betas: Rows, where: object) -> tuple[str, ...]:
+    """Say which rows of an array of betas belong to no row of a table with `beta_index`."""
+    if "beta_index" not in table:
+        return ()
+    used = pd.to_numeric(table["beta_index"], errors="coerce").dropna().to_numpy()
+    unused = np.setdiff1d(np.arange(betas.shape[0]), used)
+    if not unused.size:
+        return ()
+    rows = f"{unused.size:,} of {betas.shape[0]:,} rows of {_short(betas.path)} belong to no row of {_short(where)}"
+    question = ": does beta_index count from 1? It counts from 0." if used.size and used.min() >= 1 else "."
+    return (f"{rows} (the first is row {unused[0]}, counted from 0){question}",)
+
+
+def _short(where: object) -> object:
+    return where.name if isinstance(where, Path) else where
+
+
+def _read(betas: Rows, trials: pd.DataFrame, session: int, where: object) -> Betas:
+    own = trials[trials["session"] == session]
     with np.errstate(over="ignore"):  # what overflows is refused by name
-        found = betas.rows(rows).reshape(len(rows), -1).astype(np.float32)
-    check_finite(found, betas.path)
+        found = betas.rows(own["beta_index"].to_numpy()).reshape(len(own), -1).astype(np.float32)
+    _check_rows(found, own, betas.path, where)
     return found
+
+
+def _check_rows(found: Betas, trials: pd.DataFrame, path: object, where: object) -> None:
+    """Refuse betas of a session that are not finite, with the first row of array and table."""
+    broken = ~np.isfinite(found)
+    rows = np.flatnonzero(broken.any(axis=1))
+    if not rows.size:
+        return
+    first, n_voxels = trials.iloc[rows[0]], int(broken.any(axis=0).sum())
+    raise RecordingError(
+        f"{path} has NaN or infinite betas in {n_voxels} of {found.shape[1]} analysed voxels, in {rows.size} of {len(found)} "
+        f"trials of session {first['session']} (first: row {first['beta_index']} of the array, which is row "
+        f"{first['table_row']} of {_short(where)}, both counted from 0): write 0 where a voxel has no data, or write them again"
+    )
 
 
 def _places(
     config: Arrays, n_voxels: int, shape: Sequence[int]
-) -> tuple[Voxels, Regions, Float[np.ndarray, " n_voxels"] | None]:
-    """Return where voxels lie, the regions, and noise ceilings if there are any, from the files that are given."""
+) -> tuple[Voxels, Regions, Float[np.ndarray, " n_voxels"] | None, tuple[str, ...]]:
+    """Return where voxels lie, the regions, noise ceilings if there are any, and remarks, from the files that are given."""
     rois: Regions = {}
+    said: tuple[str, ...] = ()
     coordinates: Float[np.ndarray, "n_voxels 3"] | None = None
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None
     if config.voxels is not None:
@@ -203,20 +295,20 @@ def _places(
                 raise RecordingError(
                     f"{config.voxels}: column ncsnr holds numbers below 0 or infinity; expected ratios from 0"
                 )
+            check_ceilings(ncsnr, n_voxels, f"{config.voxels}, column ncsnr")
         if set(PLACES) <= set(table):
             coordinates = _real_numbers(table, list(PLACES), config.voxels)
-        rois |= {
-            str(name): column.to_numpy() > 0
-            for name, column in table.items()
-            if name not in (*PLACES, "ncsnr") and set(column.dropna().unique()) <= {0, 1}
-        }
+        found, others = regions_in(table, lambda name: name in (*PLACES, "ncsnr"), config.voxels)
+        rois |= found
+        if others:
+            said = (f"Columns of {config.voxels.name} that are no regions are not read: {', '.join(others)}.",)
     if config.rois is not None:
         rois |= _regions(config.rois, shape)
     if config.mask is None:
-        return Voxels(n_voxels, coordinates=coordinates), rois, ncsnr
+        return Voxels(n_voxels, coordinates=coordinates), rois, ncsnr, said
     mask, affine = read_mask(config.mask)
     check_columns(mask, config.mask, n_voxels)
-    return Voxels.in_volume(mask, affine), rois, ncsnr
+    return Voxels.in_volume(mask, affine), rois, ncsnr, said
 
 
 def _real_numbers(table: pd.DataFrame, columns: list[str], where: object) -> Float[np.ndarray, "rows columns"]:
@@ -237,6 +329,9 @@ def _regions(path: Path, shape: Sequence[int]) -> dict[str, Bool[np.ndarray, " n
         if not path.is_file():
             raise RecordingError(f"{path} is missing; expected regions, each one truth value per column of the betas")
         with np.load(path, allow_pickle=False) as stored:
+            for name in stored.files:
+                with stored.zip.open(f"{name}.npy") as stream:
+                    refuse_objects(stream, f"{path}: {name}")
             given = dict(stored)
     return {name: region_of(values, shape, f"{path}: region {name}") for name, values in given.items()}
 
@@ -266,11 +361,11 @@ def region_of(values: np.ndarray, shape: Sequence[int], what: str) -> Bool[np.nd
     return whole.astype(bool)
 
 
-def _pictures(config: Arrays, trials: pd.DataFrame, stimuli: pd.DataFrame) -> PictureReader:
+def _pictures(config: Arrays, trials: pd.DataFrame, stimuli: pd.DataFrame) -> StimulusReader:
     path, _ = split_key(config.pictures)
     if path.suffix.lower() in SUFFIXES:
         return PictureArray.open(config.pictures, rows_named(names_of(stimuli), path, config.trials), config.side)
-    return PictureFiles.find(path, names_of(stimuli), first_trials(trials), config.side)
+    return PictureFiles.find(path, names_of(stimuli), first_trials(trials, config.trials), config.side)
 
 
 def captions_said(path: Path | None, table: pd.DataFrame, where: object) -> pd.DataFrame | None:
@@ -298,15 +393,12 @@ def read_captions(path: Path) -> pd.DataFrame:
     Raises:
         RecordingError: it is missing or damaged, or lacks a column.
     """
-    return said_in(read_table(path, ["caption"], "stim_file,caption\nscene_004.png,a red circle"), path)
+    return said_in(read_table(path, ["caption"], CAPTIONS_EXAMPLE), path)
 
 
 def said_in(table: pd.DataFrame, where: object) -> pd.DataFrame:
     """Return the columns `stimulus` and `caption` of a table; raises RecordingError if no column names the stimulus."""
-    column = next((name for name in STIMULUS_COLUMNS if name in table), None)
-    if column is None:
-        raise RecordingError(f"{where} lacks a column that names the stimulus ({', '.join(STIMULUS_COLUMNS)})")
-    said = table[[column, "caption"]].dropna()
+    said = table[[stimulus_column(table, where, CAPTIONS_EXAMPLE), "caption"]].dropna()
     return said.set_axis(["stimulus", "caption"], axis=1)
 
 
@@ -318,12 +410,13 @@ def captions_of(stimuli: pd.DataFrame, said: pd.DataFrame | None) -> Any:
     """
     if said is None:
         return None
-    by_name = said.assign(stimulus=said["stimulus"].astype(str).str.strip()).groupby("stimulus")["caption"].agg(tuple)
-    lacking = [name for name in stimuli["name"] if name not in by_name.index]
+    by_name = said.assign(stimulus=stimulus_names(said["stimulus"])).groupby("stimulus")["caption"].agg(tuple)
+    names = names_of(stimuli.assign(name=stimulus_names(stimuli["name"])))
+    lacking = [name for name in names.values() if name not in by_name.index]
     if lacking:
         raise RecordingError(
             f"{len(lacking)} of {len(stimuli)} stimuli have no caption (first: {lacking[0]!r}): write one for each, or leave all "
             "out"
         )
-    texts: Mapping[int, tuple[str, ...]] = {number: by_name[name] for number, name in names_of(stimuli).items()}
+    texts: Mapping[int, tuple[str, ...]] = {number: by_name[name] for number, name in names.items()}
     return texts.__getitem__

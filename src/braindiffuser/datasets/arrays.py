@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from braindiffuser.datasets.dataset import ArrayEntry, Dataset, File, Unit
 from braindiffuser.part import runtime
@@ -56,6 +56,21 @@ class Arrays(Dataset):
     )
 
     simulated: bool = Field(False, description="Whether no brain was recorded, which the page says.")
+    remarks: File | None = runtime(
+        None,
+        description="Text file of sentences, one a line, that `check` and the page say of the recording; null: none.",
+    )
+    split_remark: str = Field(
+        "", description="Where the split in the table comes from, which the page says unless another split is chosen."
+    )
+    imagined: tuple[str, ...] = Field(
+        (), description="Sets of the column test_set whose pictures were imagined, not seen."
+    )
+    apart: tuple[NonNegativeInt, ...] = Field(
+        (),
+        description="Sessions of other experiments: their trials belong to sets of the column test_set alone, and enter no noise "
+        "ceiling.",
+    )
 
     def open(self, made: Path) -> Recording:
         """Open the files."""
@@ -68,6 +83,15 @@ class Arrays(Dataset):
         from braindiffuser.datasets.array_recordings import list_files
 
         return list_files(self)
+
+    def leaving_out(self, others: Sequence[int]) -> str:
+        """Return what to write so that only some sessions are read, for messages."""
+        return f"write 1 for its trials in a column is_catch of {self.trials.name}"
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; those that say what is special of a recording only where they are given."""
+        own = super().influences(device)
+        return {name: own[name] for name in own if own[name] or name not in ("split_remark", "imagined", "apart")}
 
     @property
     def has_captions(self) -> bool:

@@ -84,8 +84,3 @@ class BData(Dataset):
         """Return all entries that results depend on: of files their names, since what they are named as decides what trains."""
         roles = {role: [path.name for path in getattr(self, role)] for role in ("responses", "test", "imagery")}
         return {**super().influences(device), **roles}
-
-    def influences_of(self, role: str, device: str) -> dict[str, Any]:
-        """Return the entries that a role depends on: which stimuli were shown does not depend on regions or the unit."""
-        own = self.influences(device)
-        return own if role != "design" else {key: own[key] for key in own if key not in ("regions", "unit")}

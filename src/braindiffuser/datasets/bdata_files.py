@@ -22,7 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas
+from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.region_columns import check_no_fractions
+from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
 
 BYTES_PER_READ = 1 << 26
@@ -51,7 +54,8 @@ class BDataFile:
         """Read the metadata.
 
         Raises:
-            RecordingError: the file is missing, unreadable, or has no matrix, no metadata, or other numbers of columns in them.
+            RecordingError: the file is missing, unreadable, has no matrix, no metadata, or other numbers of columns in them, or
+                marks a region by other numbers than 1 and 0.
         """
         if not path.is_file():
             raise RecordingError(f"{path} is missing; expected a file in the bdata format, such as Subject1.h5")
@@ -59,12 +63,17 @@ class BDataFile:
             matrix, metadata = (_item(file, name) for name in SPELLINGS)
             keys, values = metadata["key"][...], np.asarray(metadata["value"][...], dtype=np.float64)
             texts = [key.decode("utf-8") if isinstance(key, bytes) else str(key) for key in keys]
-            if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
+            if matrix.ndim != 2:
                 raise ValueError(f"its matrix is {matrix.dtype} {matrix.shape}, expected numbers (trials, columns)")
+            check_kind(matrix.dtype, path)
+            check_written(matrix, path)
             if values.shape != (len(texts), matrix.shape[1]):
                 raise ValueError(
                     f"metadata are {values.shape} for {len(texts)} keys and {matrix.shape[1]} columns, expected (keys, columns)"
                 )
+            for key, own in zip(texts, values, strict=True):
+                if key == "VoxelData" or key.startswith("ROI_"):
+                    check_no_fractions(own, f"{path}: {key}")
             return cls(path, matrix.shape[0], matrix.dtype, dict(zip(texts, values, strict=True)))
 
     @property

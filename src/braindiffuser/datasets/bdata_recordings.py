@@ -14,13 +14,14 @@ from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
 from braindiffuser.datasets.bdata_files import BDataFile
 from braindiffuser.datasets.bdata_stimuli import stimuli_of_rows
-from braindiffuser.datasets.beta_files import check_finite
-from braindiffuser.datasets.picture_sets import SUFFIXES, PictureFiles, first_trials, shown_pictures
+from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.trial_remarks import gaps
 from braindiffuser.datasets.trial_tables import trial_table
 from braindiffuser.datasets.voxel_selection import keep_regions
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
+from braindiffuser.picture_files import SUFFIXES
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.bdata import BData
@@ -65,10 +66,9 @@ def open_bdata(config: BData) -> Recording:
         captions=None if config.captions is None else _captions(config.captions, stimuli),
         further_test_sets={"imagery": ids} if len(ids) else {},
         notes={"imagery": IMAGERY_NOTE} if len(ids) else {},
-        session_files=lambda session: tuple(
-            sources[number].path.name for number in sorted(set(_rows_of(rows, trials, session)["source"]))
-        ),
-        remarks=(*remarks, *pictures.remarks),
+        imagined=("imagery",) if len(ids) else (),
+        session_files=lambda session: (sources[int(_rows_of(rows, trials, session)["source"].iloc[0])].path.name,),
+        remarks=(*remarks, *gaps(trials), *pictures.remarks),
     )
 
 
@@ -241,10 +241,5 @@ def _read_session(
     voxels: Bool[np.ndarray, " n_all_voxels"],
 ) -> Betas:
     own = _rows_of(rows, trials, session)
-    parts = []
-    for number, part in own.groupby("source", sort=True):
-        source = sources[int(str(number))]
-        betas = source.betas(part["row"].to_numpy(dtype=np.int64), voxels)
-        check_finite(betas, source.path)
-        parts.append(betas)
-    return np.concatenate(parts)
+    source = sources[int(own["source"].iloc[0])]  # files are sessions of their own (`_number_sessions`)
+    return source.betas(own["row"].to_numpy(dtype=np.int64), voxels)

@@ -20,12 +20,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.datasets.beta_kinds import check_kind
+from braindiffuser.datasets.checked_betas import check_finite
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.volumes import open_nifti, read_volumes
+from braindiffuser.datasets.volumes import check_grid, open_nifti, read_volumes
+from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
 
 BETA_SCALE = 300.0
 """What NSD multiplies percent signal change by, to store it as int16."""
+SLAB_BYTES = 1 << 25
+"""Most bytes of an HDF5 file of betas that are held beside the masked voxels; a row of voxels is read at least."""
 SUFFIXES = (".hdf5", ".nii.gz", ".nii")
 """Formats in the order of preference: HDF5 has random access."""
 
@@ -52,13 +57,25 @@ def inspect_betas(path: Path) -> BetaShape:
     else:
         with open_nifti(path, header_only=True) as file:
             shape, affine = _with_trials(file.shape), file.affine
-            if file.data.dtype.kind == "u" and (file.data.slope, file.data.inter) == (1, 0):
-                raise RecordingError(f"{path}: betas are {file.data.dtype}, expected int16 or float32: write it again")
+            check_kind(file.kind, path)
     if len(shape) != 4:
         raise RecordingError(
             f"{path} has {len(shape)} axes; expected four, (x, y, z, trial) or HDF5's (trial, z, y, x)"
         )
     return BetaShape(shape[:3], shape[3], affine)
+
+
+def inspect_on_grid(
+    path: Path, mask_path: Path, grid: tuple[int, ...], affine: Float[np.ndarray, "4 4"] | None
+) -> BetaShape:
+    """Read the header only, as `inspect_betas`, and compare its grid with that of the analysis mask.
+
+    Raises:
+        RecordingError: as `inspect_betas` and `check_grid`.
+    """
+    stored = inspect_betas(path)
+    check_grid(path, stored.grid, stored.affine, mask_path, grid, affine)
+    return stored
 
 
 def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
@@ -80,44 +97,21 @@ def read_betas(path: Path, voxel_mask: VoxelMask) -> Betas:
     return betas
 
 
-def check_finite(betas: Betas, path: object) -> None:
-    """Refuse betas that are not finite, with how many voxels and trials they are in.
-
-    Raises:
-        RecordingError: names the file.
-    """
-    broken = ~np.isfinite(betas)
-    trials, voxels = np.flatnonzero(broken.any(axis=1)), np.flatnonzero(broken.any(axis=0))
-    if len(trials):
-        remedy = (
-            "leave the session out, or write it again"
-            if len(voxels) > len(trials)
-            else "take these voxels out of the mask, or write 0 where a voxel has no data"
-        )
-        raise RecordingError(
-            f"{path} has NaN or infinite betas in {len(voxels)} of {betas.shape[1]} analysed voxels, in {len(trials)} of "
-            f"{len(betas)} trials (first: trial {trials[0]}, counted from 0): {remedy}"
-        )
-
-
-def without_data(betas: Betas) -> Betas:
-    """Write 0, which stands for "no data", where a voxel is NaN in all trials of a session; other NaN stay."""
-    candidates = np.flatnonzero(np.isnan(betas[0]))  # a few voxels, of which no whole copy is made
-    betas[:, candidates[np.isnan(betas[:, candidates]).all(axis=0)]] = 0
-    return betas
-
-
 def _read_hdf5(path: Path, voxel_mask: VoxelMask) -> Betas:
-    """Read slab by slab along z, each cut down to the box around its masked voxels."""
+    """Read slab by slab along z, each cut down to the box around its masked voxels, and to a few rows where it is large."""
     columns = np.full(voxel_mask.shape, -1)
     columns[voxel_mask] = np.arange(np.count_nonzero(voxel_mask))
     with _open_hdf5(path) as stored:
+        check_written(stored, path)
         betas = np.empty((stored.shape[0], np.count_nonzero(voxel_mask)), np.float32)
         for z in np.flatnonzero(voxel_mask.any(axis=(0, 1))):
-            x, y = (_span(np.any(voxel_mask[:, :, z], axis=other)) for other in (1, 0))
-            inside = voxel_mask[x, y, z]
-            slab = stored[:, int(z), y, x].transpose(0, 2, 1)
-            betas[:, columns[x, y, z][inside]] = _to_percent(slab[:, inside])
+            x, rows = (_span(np.any(voxel_mask[:, :, z], axis=other)) for other in (1, 0))
+            n_rows = max(1, SLAB_BYTES // (stored.shape[0] * (x.stop - x.start) * stored.dtype.itemsize))
+            for start in range(rows.start, rows.stop, n_rows):
+                y = slice(start, min(start + n_rows, rows.stop))
+                inside = voxel_mask[x, y, z]
+                slab = stored[:, int(z), y, x].transpose(0, 2, 1)
+                betas[:, columns[x, y, z][inside]] = _to_percent(slab[:, inside])
     return betas
 
 
@@ -140,8 +134,7 @@ def _open_hdf5(path: Path) -> Iterator[h5py.Dataset]:
         stored = file.get("betas")
         if not isinstance(stored, h5py.Dataset):
             raise ValueError(f"it has no dataset betas, but {', '.join(file) or 'nothing'}")
-        if stored.dtype.kind not in "if":
-            raise ValueError(f"betas are {stored.dtype}, expected int16 or float32")
+        check_kind(stored.dtype, path)
         yield stored
 
 

@@ -78,6 +78,12 @@ class BIDS(Dataset):
 
         return list_files(self)
 
+    def files_of_others(self) -> Mapping[str, Path]:
+        """List the tables of trials of the other subjects; none where several fit and no entry chooses, which `open` says."""
+        from braindiffuser.datasets.bids_recordings import files_of_others
+
+        return files_of_others(self)
+
     @property
     def has_captions(self) -> bool:
         """Whether there is a table of captions, or a column of them in the tables of trials."""

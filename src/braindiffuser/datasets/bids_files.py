@@ -61,7 +61,28 @@ def find_betas(config: BIDS) -> tuple[list[BetaFile], tuple[str, ...]]:
                 f"{one.file.path} and {other.file.path} are betas of the same trials by their names: move one away"
             )
     events = find(config.raw or config.root, ["events"], subject)
-    return [_with_tables(beta, events) for beta in betas], remarks
+    found = [_with_tables(beta, events) for beta in betas]
+    return found, (*remarks, *_without_betas(found, events, config))
+
+
+def _without_betas(betas: Sequence[BetaFile], events: Sequence[BIDSFile], config: BIDS) -> tuple[str, ...]:
+    """Say of which runs there are events, but no betas; those within a gap of the numbers are said as such."""
+    task = betas[0].file.label("task")
+    runs: dict[str, set[int]] = {}
+    for beta in betas:
+        runs.setdefault(beta.file.label("ses"), set()).add(_run(beta.file))
+    lost = set()
+    for table in events:
+        same_task = not task or not table.label("task") or table.label("task") == task
+        if table.extension != ".tsv" or not same_task or "derivatives" in table.path.parts:
+            continue
+        own = runs.get(table.label("ses"))
+        if own is None and config.sessions is None and table.label("ses"):
+            lost.add(f"sub-{table.label('sub')}_ses-{table.label('ses')}")
+        elif own and min(own) and _run(table) and _run(table) > max(own):
+            lost.add(_events_name(table).removesuffix("_events.tsv"))
+    named = ", ".join(sorted(lost)[:5]) + (" …" if len(lost) > 5 else "")
+    return (f"Events without betas, so that their trials are not there: {named}.",) if lost else ()
 
 
 def _choose(config: BIDS) -> tuple[list[BIDSFile], str]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from braindiffuser.datasets.dataset import Dataset, File, Folder
+from braindiffuser.datasets.dataset import Folder, FolderDataset
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
 
 
-class Bold5000(Dataset):
+class Bold5000(FolderDataset):
     """One subject of BOLD5000, release 2.0 (Chang et al. 2019, doi 10.1038/s41597-019-0052-3)."""
+
+    not_of_design: ClassVar[tuple[str, ...]] = (*FolderDataset.not_of_design, "betas")
 
     root: Folder = runtime(
         description="Folder that holds the betas, the stimuli and, for regions, the spm derivatives, at any depth; relative to "
@@ -29,13 +31,6 @@ class Bold5000(Dataset):
     regions: tuple[str, ...] = Field(
         (),
         description="Regions whose voxels are analysed, such as [EarlyVis, LOC]; none: all voxels of the brain mask.",
-    )
-    captions: File | None = runtime(
-        None, description="Table with stim_file and caption, one row per caption; null: no captions."
-    )
-    side: PositiveInt | None = Field(
-        None,
-        description="Pixels a side that pictures are cropped and resized to; null: their shortest side, at most 512.",
     )
 
     def open(self, made: Path) -> Recording:
@@ -50,17 +45,8 @@ class Bold5000(Dataset):
 
         return list_files(self)
 
-    @property
-    def has_captions(self) -> bool:
-        """Whether a table of captions is given; the layout has none."""
-        return self.captions is not None
+    def files_of_others(self) -> Mapping[str, Path]:
+        """List the tables of trials of the other subjects."""
+        from braindiffuser.datasets.bold5000_layout import tables_of_others
 
-    @property
-    def folder(self) -> Path:
-        """The folder `root`."""
-        return self.root
-
-    def influences_of(self, role: str, device: str) -> dict[str, Any]:
-        """Return the entries that a role depends on: which stimuli were shown depends on neither GLM nor regions."""
-        own = self.influences(device)
-        return own if role != "design" else {key: own[key] for key in ("kind", "subject", "side")}
+        return {f"{subject}/{path.name}": path for subject, path in tables_of_others(self).items()}

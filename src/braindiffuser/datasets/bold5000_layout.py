@@ -22,14 +22,25 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
-from braindiffuser.datasets.beta_files import check_finite, inspect_betas, without_data
+from braindiffuser.datasets.beta_files import inspect_on_grid
+from braindiffuser.datasets.checked_betas import without_data
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
-from braindiffuser.datasets.reading import files_below, find_below, reading
+from braindiffuser.datasets.reading import files_below, find_below, read_text
 from braindiffuser.datasets.recording import Recording, names_of, ranges
+from braindiffuser.datasets.shared_stimuli import shown_to_all
+from braindiffuser.datasets.trial_remarks import left_out
 from braindiffuser.datasets.trial_tables import trial_table
-from braindiffuser.datasets.volumes import check_grid, open_nifti, read_labels, read_mask, read_volumes
+from braindiffuser.datasets.volumes import (
+    check_grid,
+    mask_doubts,
+    open_nifti,
+    read_labels,
+    read_mask,
+    read_volumes,
+    value_doubts,
+)
 from braindiffuser.datasets.voxel_selection import keep_regions
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
@@ -40,8 +51,17 @@ if TYPE_CHECKING:
 REGIONS = ("EarlyVis", "LOC", "OPA", "PPA", "RSC")
 DRIFTED = {"lo": "LOC", "rrsc": "RSC", **{name.lower(): name for name in REGIONS}}
 """Names of regions as files spell them, in lower case → the region."""
+TRIALS_OF_RUN = 37
+LONG_SESSIONS = {
+    "CSI1": (1, 2, 3, 5, 7, 10, 15),
+    "CSI2": (1, 3, 4, 5, 11, 12, 14),
+    "CSI3": (1, 3, 5, 6, 7, 11, 15),
+    "CSI4": (1, 4, 9),
+}
+"""Sessions of ten runs, as published; all others have nine, and each run has TRIALS_OF_RUN trials."""
 TEST_LIST = "repeated_stimuli_113_list.txt"
 PICTURES = "Presented_Stimuli"
+OTHERS = re.compile(r"(\w+)_imgnames\.txt")
 SIDES = {"lh": "left", "rh": "right"}
 
 
@@ -61,20 +81,32 @@ def open_bold5000(config: Bold5000) -> Recording:
     trials, stimuli = trial_table(table.assign(**listed), config.subject, names_path)
     rois, roi_remarks = _read_rois(config, mask_path, mask, affine)
     voxels, rois, _ = keep_regions(Voxels.in_volume(mask, affine), rois, config.regions)
-    pictures = PictureFiles.find(_pictures_folder(config), names_of(stimuli), first_trials(trials), config.side)
+    shown = first_trials(trials, names_path)
+    pictures = PictureFiles.find(_pictures_folder(config), names_of(stimuli), shown, config.side)
     return Recording(
         subject=config.subject,
         trials=trials,
         voxels=voxels,
         roi_masks=rois,
-        read_session=lambda session: _read_session(sessions[session], voxels.unmask(np.ones(voxels.n, bool))),
+        read_session=lambda session: without_data(
+            read_volumes(sessions[session], voxels.unmask(np.ones(voxels.n, bool)))
+        ),
         unit="percent",
         missing_rois=tuple(name for name in REGIONS if name not in rois),
         pictures=pictures,
         stimuli=stimuli,
         captions=captions_of(stimuli, read_captions(config.captions) if config.captions else None),
+        shared=lambda: shown_to_all(names_of(stimuli), _shown_to_others(config), config.root),
+        split_remark=split_remark,
         session_files=lambda session: (_name(config, sessions[session]),),
-        remarks=(*late, *split_remark, *roi_remarks, *_place_remark(affine), *pictures.remarks),
+        remarks=(
+            *late,
+            *left_out(table, names_path),
+            *mask_doubts(mask_path),
+            *roi_remarks,
+            *_place_remark(affine),
+            *pictures.remarks,
+        ),
     )
 
 
@@ -100,6 +132,16 @@ def list_files(config: Bold5000) -> dict[str, dict[str, Path]]:
     }
     captions = config.captions if config.captions and config.captions.is_file() else None
     return {**listed, "captions": {captions.name: captions} if captions else {}}
+
+
+def tables_of_others(config: Bold5000) -> dict[str, Path]:
+    """Return subject → list of picture names of each other subject below the root."""
+    found = {match[1]: path for path in files_below(config.root) if (match := OTHERS.fullmatch(path.name))}
+    return {subject: path for subject, path in sorted(found.items()) if subject != config.subject}
+
+
+def _shown_to_others(config: Bold5000) -> dict[str, set[str]]:
+    return {subject: set(_read_names(path)) for subject, path in tables_of_others(config).items()}
 
 
 def _name(config: Bold5000, path: Path) -> str:
@@ -152,8 +194,7 @@ def _find_sessions(config: Bold5000) -> dict[int, Path]:
 
 def _count_trials(path: Path, mask_path: Path, mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None) -> int:
     """Return the number of trials of a session, from the header; its betas must be fractions on the mask's grid."""
-    header = inspect_betas(path)
-    check_grid(path, header.grid, header.affine, mask_path, mask.shape, affine)
+    header = inspect_on_grid(path, mask_path, mask.shape, affine)
     with open_nifti(path, header_only=True) as file:
         if file.data.dtype.kind != "f" and (file.data.slope, file.data.inter) == (1, 0):
             raise RecordingError(
@@ -164,9 +205,16 @@ def _count_trials(path: Path, mask_path: Path, mask: VoxelMask, affine: Float[np
 
 def _read_names(path: Path) -> list[str]:
     """Return the names of pictures in a list, without the prefix rep_ that lists of a run have."""
-    with reading(path, "list of picture names"):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [PurePath(line.strip()).name.removeprefix("rep_") for line in lines if line.strip()]
+    lines = read_text(path, "list of picture names").splitlines()
+    names = [PurePath(line.strip()).name.removeprefix("rep_") for line in lines]
+    while names and not names[-1]:
+        names.pop()
+    if "" in names:
+        raise RecordingError(
+            f"{path}: line {names.index('') + 1} is empty, so that later names would belong to other trials: write the name that "
+            "is missing, or remove the line"
+        )
+    return names
 
 
 def _table(names: Sequence[str], counts: Mapping[int, int], where: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -181,14 +229,42 @@ def _table(names: Sequence[str], counts: Mapping[int, int], where: Path) -> tupl
         {"session": np.repeat(list(counts), list(counts.values())), "stim_file": list(names[:n_trials])}
     )
     beyond = len(names) - n_trials
+    _check_counts(counts, len(names), where)
     said = f"{beyond:,} of {len(names):,} trials were recorded after session {max(counts)}, the last with betas."
     return table, (said,) if beyond else ()
 
 
-def _split(config: Bold5000, table: pd.DataFrame) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the column `split` by the list of repeated pictures; nothing where there is no list."""
+def _check_counts(counts: Mapping[int, int], n_names: int, where: Path) -> None:
+    """Refuse sessions that are cut short: the names of later sessions would shift.
+
+    A published list tells how many trials each session has. Of any other list, names beyond the last session are those of a
+    further one, which is not shorter than half of the shortest.
+    """
+    subject = where.name.partition("_")[0]
+    long = LONG_SESSIONS.get(subject, ())
+    n_sessions = {"CSI4": 9}.get(subject, 15)
+    expected = {session: TRIALS_OF_RUN * (10 if session in long else 9) for session in range(1, n_sessions + 1)}
+    published = bool(long) and n_names == sum(expected.values())
+    short = [session for session, n in counts.items() if published and n != expected.get(session, n)]
+    if short:
+        raise RecordingError(
+            f"session {short[0]} has {counts[short[0]]} volumes of betas, expected {expected[short[0]]}, for which {where} has "
+            "names: download it again"
+        )
+    beyond = n_names - sum(counts.values())
+    if not published and 0 < beyond < min(counts.values()) / 2:
+        said = ", ".join(f"{n} in session {session}" for session, n in counts.items())
+        raise RecordingError(
+            f"{where} names the pictures of {n_names} trials, but betas are of {beyond} fewer ({said}), too few for a further "
+            "session: a session lacks volumes, so that the names of later ones would shift; write its betas again, or remove the "
+            "names of trials without betas"
+        )
+
+
+def _split(config: Bold5000, table: pd.DataFrame) -> tuple[dict[str, np.ndarray], str]:
+    """Return the column `split` by the list of repeated pictures, and a remark; no column where there is no list."""
     if not any(path.name == TEST_LIST for path in files_below(config.root)):
-        return {}, (f"{TEST_LIST} is not there, so the recording does not say which pictures test.",)
+        return {}, f"{TEST_LIST} is not there, so the recording does not say which pictures test."
     path = find_below(config.root, TEST_LIST, "the pictures that test, one name a line")
     listed, shown = _read_names(path), table["stim_file"]
     wanted = {PurePath(name).stem for name in listed}
@@ -201,7 +277,7 @@ def _split(config: Bold5000, table: pd.DataFrame) -> tuple[dict[str, np.ndarray]
         )
     never = len(wanted) - n_test
     said = f"{never} of {len(wanted)} pictures of {TEST_LIST} were not shown in the sessions that are there."
-    return {"split": np.where(test, "test", "train")}, (said,) if never else ()
+    return {"split": np.where(test, "test", "train")}, said if never else ""
 
 
 def _roi_pattern(config: Bold5000) -> re.Pattern[str]:
@@ -229,13 +305,14 @@ def _read_rois(
     config: Bold5000, mask_path: Path, mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
 ) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
     """Read the regions within the mask, both hemispheres as one."""
-    rois, remarks = {}, []
+    rois, remarks = {}, list[str]()
     for region, sides in _find_rois(config).items():
         whole = np.zeros(mask.shape, bool)
         for path in sides.values():
             labels, roi_affine = read_labels(path)
             check_grid(path, labels.shape, roi_affine, mask_path, mask.shape, affine)
             whole |= labels > 0
+            remarks += value_doubts(labels, path)
         rois[region] = whole[mask]
         if len(sides) == 1:
             remarks.append(f"The region {region} has a mask for the {SIDES[next(iter(sides))]} hemisphere alone.")
@@ -268,9 +345,3 @@ def _place_remark(affine: Float[np.ndarray, "4 4"] | None) -> tuple[str, ...]:
         "The betas do not say where in space they lie (their origin is 0): regions are matched voxel by voxel, and maps carry no "
         "anatomical position.",
     )
-
-
-def _read_session(path: Path, voxel_mask: VoxelMask) -> Betas:
-    betas = without_data(read_volumes(path, voxel_mask))
-    check_finite(betas, path)
-    return betas

@@ -23,16 +23,24 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas, VoxelMask
-from braindiffuser.datasets.array_files import ArrayFile
+from braindiffuser.datasets.array_files import ArrayFile, refuse_old_matlab
 from braindiffuser.datasets.array_recordings import captions_of, captions_said
-from braindiffuser.datasets.beta_files import check_finite
+from braindiffuser.datasets.beta_kinds import check_kind
+from braindiffuser.datasets.glmsingle_design import check_against_matrices, read_matlab_matrices
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, list_pictures
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
 from braindiffuser.datasets.restricted_pickle import read_pickled_dict
 from braindiffuser.datasets.tables import read_table
-from braindiffuser.datasets.trial_tables import STIMULUS_COLUMNS, choose_sessions, trial_table
-from braindiffuser.datasets.volumes import as_float32, check_grid, read_labels, read_mask
+from braindiffuser.datasets.trial_remarks import trial_remarks
+from braindiffuser.datasets.trial_tables import (
+    choose_sessions,
+    further_sets_of,
+    stimulus_column,
+    stimulus_names,
+    trial_table,
+)
+from braindiffuser.datasets.volumes import as_float32, check_grid, mask_doubts, read_labels, read_mask, value_doubts
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -81,26 +89,35 @@ def open_glmsingle(config: GLMsingle) -> Recording:
     design = read_design(design_path)
     _check_unit(config, design, design_path)
     conditions = _read_conditions(config.conditions)
-    trials, stimuli = _trials(config, design, conditions)
+    trials, stimuli, left_out = _trials(config, design, conditions)
     mask, affine = (None, None) if config.mask is None else read_mask(config.mask)
     fit = partial(_fit, config, len(design.conditions), mask)
     stored = _open_betas(config.betas)
     if not isinstance(stored, _PickledBetas):
         fit(stored.shape)
     voxels = Voxels(int(fit(stored.shape).sum())) if mask is None else Voxels.in_volume(mask, affine)
-    pictures = PictureFiles.find(config.pictures, names_of(stimuli), first_trials(trials), config.side)
+    shown = first_trials(trials, f"{design_path}, stimorder")
+    rois, odd = _regions(config, mask, affine)
+    pictures = PictureFiles.find(config.pictures, names_of(stimuli), shown, config.side)
     return Recording(
         subject=config.subject,
         trials=trials,
         voxels=voxels,
-        roi_masks=_regions(config, mask, affine),
+        roi_masks=rois,
         read_session=partial(_read_session, stored, fit, trials),
         unit=config.unit,
         pictures=pictures,
         stimuli=stimuli,
         captions=captions_of(stimuli, captions_said(config.captions, conditions, config.conditions)),
+        further_test_sets=further_sets_of(stimuli),
         session_files=lambda session: (config.betas.name,),
-        remarks=(*_remarks(design, design_path, stored), *pictures.remarks),
+        remarks=(
+            *left_out,
+            *_remarks(design, design_path, stored),
+            *mask_doubts(config.mask),
+            *odd,
+            *pictures.remarks,
+        ),
     )
 
 
@@ -162,6 +179,7 @@ def read_design(path: Path) -> Design:
         raise RecordingError(
             f"{path} contradicts itself: sessionindicator has {len(session_of_run)} runs, but numtrialrun has {len(per_run)}"
         )
+    check_against_matrices(order, per_run, entries, int(path.suffix.lower() == MATLAB), path)
     run_of_session = pd.Series(session_of_run).groupby(session_of_run).cumcount().to_numpy() + 1
     percent = entries.get("wantpercentbold")
     return Design(
@@ -184,16 +202,18 @@ def _read_matlab_design(path: Path) -> dict[str, Any]:
     _check_matlab(path)
     with reading(path, "MATLAB file (v7.3)"), h5py.File(path, "r") as file:
         groups = [file, *(file[name] for name in ("params", "opt") if isinstance(file.get(name), h5py.Group))]
-        return {
+        numbers = {
             name: group[name][()].ravel()
             for group in groups
-            for name in ("stimorder", "numtrialrun", "sessionindicator", "wantpercentbold")
+            for name in ("stimorder", "numtrialrun", "sessionindicator", "wantpercentbold", "condcounts")
             if isinstance(group.get(name), h5py.Dataset)
         }
+        return {**numbers, "design": read_matlab_matrices(file, "design")}
 
 
 def _check_matlab(path: Path) -> None:
     if path.is_file() and not h5py.is_hdf5(path):
+        refuse_old_matlab(path)
         raise RecordingError(f"{path} is no MATLAB file of version 7.3, or cut short: save it in MATLAB with -v7.3")
 
 
@@ -224,10 +244,7 @@ def _check_unit(config: GLMsingle, design: Design, path: Path) -> None:
 def _read_conditions(path: Path) -> pd.DataFrame:
     """Read the table of conditions, by the number of the condition."""
     table = read_table(path, ["condition"], EXAMPLE)
-    if not any(name in table for name in STIMULUS_COLUMNS):
-        raise RecordingError(
-            f"{path} lacks the column stim_file; it has {', '.join(map(str, table.columns))}, such as\n{EXAMPLE}"
-        )
+    stimulus_column(table, path, EXAMPLE)
     numbers = pd.to_numeric(table["condition"], errors="coerce")
     if not (numbers == np.rint(numbers)).all():
         row = int(np.argmin(numbers == np.rint(numbers)))
@@ -242,8 +259,10 @@ def _read_conditions(path: Path) -> pd.DataFrame:
     return table.set_index(numbers.astype(np.int64)).drop(columns="condition")
 
 
-def _trials(config: GLMsingle, design: Design, conditions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join trials and conditions; return the tables of trials and stimuli of the chosen sessions."""
+def _trials(
+    config: GLMsingle, design: Design, conditions: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Join trials and conditions; return the tables of trials and stimuli of the chosen sessions, and remarks on them."""
     foreign = np.flatnonzero(~np.isin(design.conditions, conditions.index))
     if len(foreign):
         low, high = design.conditions.min(), design.conditions.max()
@@ -253,18 +272,24 @@ def _trials(config: GLMsingle, design: Design, conditions: pd.DataFrame) -> tupl
             "every condition by its number in stimorder, with n/a as stim_file if it shows no picture"
         )
     rows = conditions.loc[design.conditions].assign(
-        session=design.sessions, run=design.runs, beta_index=np.arange(len(design.conditions))
+        session=design.sessions,
+        run=design.runs,
+        beta_index=np.arange(len(design.conditions)),
+        table_row=np.arange(len(design.conditions)),
     )
-    column = next(name for name in STIMULUS_COLUMNS if name in conditions)
-    names = sorted(set(conditions[column].dropna().astype(str).str.strip()))
+    column = conditions[stimulus_column(conditions, config.conditions, EXAMPLE)]
+    names = sorted(set(stimulus_names(column.dropna())))
     chosen = choose_sessions(design.sessions.tolist(), config.sessions, _design_path(config))
-    return trial_table(rows[rows["session"].isin(chosen)], config.subject, config.conditions, names)
+    rows = rows[rows["session"].isin(chosen)]
+    trials, stimuli = trial_table(rows, config.subject, config.conditions, names)
+    return trials, stimuli, trial_remarks(rows, trials, config.conditions, config.sessions is None)
 
 
 def _regions(
     config: GLMsingle, mask: VoxelMask | None, affine: Float[np.ndarray, "4 4"] | None
-) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
-    found = {}
+) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
+    """Read the regions within the mask, and say which hold odd values."""
+    found, odd = {}, list[str]()
     for name, path in config.rois.items():
         if mask is None or config.mask is None:
             raise RecordingError(
@@ -273,7 +298,8 @@ def _regions(
         labels, own = read_labels(path)
         check_grid(path, labels.shape, own, config.mask, mask.shape, affine)
         found[name] = labels[mask] > 0
-    return found
+        odd += value_doubts(labels, path)
+    return found, tuple(odd)
 
 
 def _remarks(design: Design, path: Path, stored: _Hdf5Betas | _PickledBetas) -> tuple[str, ...]:
@@ -293,22 +319,19 @@ def _fit(config: GLMsingle, n_trials: int, mask: VoxelMask | None, shape: tuple[
             "stimorder: take TYPEB, TYPEC or TYPED, and the DESIGNINFO that was written with it"
         )
     is_matrix = shape[1:3] == (1, 1)
-    if mask is None and not is_matrix:
+    if is_matrix and (mask is None or np.count_nonzero(mask) == shape[0]):
+        return np.ones(shape[:3], bool)
+    if mask is None or config.mask is None:
         raise RecordingError(
             f"{config.betas} holds volumes {shape[:3]}, so a mask must say which voxels are analysed: write mask: FILE, such as "
             "mask: brain_mask.nii.gz"
         )
-    if is_matrix and (mask is None or np.count_nonzero(mask) == shape[0]):
-        return np.ones(shape[:3], bool)
-    assert mask is not None and config.mask is not None  # noqa: S101, PT018  for the type checker
     check_grid(config.betas, shape[:3], None, config.mask, mask.shape, None)
     return mask
 
 
 def _read_session(stored: _Hdf5Betas | _PickledBetas, fit: Fit, trials: pd.DataFrame, session: int) -> Betas:
-    betas = stored.read(fit, trials.loc[trials["session"] == session, "beta_index"].to_numpy())
-    check_finite(betas, stored.path)
-    return betas
+    return stored.read(fit, trials.loc[trials["session"] == session, "beta_index"].to_numpy())
 
 
 def _open_betas(path: Path) -> _Hdf5Betas | _PickledBetas:
@@ -325,13 +348,9 @@ def _open_betas(path: Path) -> _Hdf5Betas | _PickledBetas:
     if suffix == MATLAB:
         _check_matlab(path)
     array = ArrayFile.open(f"{path}:{'modelmd' if suffix == MATLAB else 'betasmd'}")
-    _check_kind(array.dtype, path)
+    check_kind(array.dtype, path)
+    array.check_written()
     return _Hdf5Betas(array, suffix == MATLAB)
-
-
-def _check_kind(dtype: np.dtype[Any], path: Path) -> None:
-    if dtype.kind not in "if":
-        raise RecordingError(f"{path} holds betas as {dtype}; expected real numbers, as GLMsingle writes them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,6 +419,6 @@ class _PickledBetas:
                 f"{self.path} lacks betasmd; it has {', '.join(map(str, entries)) or 'nothing'}: take TYPEB, TYPEC or TYPED as "
                 "GLMsingle wrote it"
             )
-        _check_kind(values.dtype, self.path)
+        check_kind(values.dtype, self.path)
         plain: np.ndarray = np.asarray(values)
         return plain

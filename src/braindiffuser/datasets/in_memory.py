@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.array_files import ArrayFile, HeldArray, Rows
 from braindiffuser.datasets.array_recordings import (
-    PictureReader,
     Regions,
+    StimulusReader,
     check_betas,
     check_columns,
     read_captions,
@@ -25,21 +25,24 @@ from braindiffuser.datasets.array_recordings import (
     region_of,
     said_in,
 )
+from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.dataset import Unit
 from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, first_trials, rows_named
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
 from braindiffuser.datasets.tables import read_table
-from braindiffuser.datasets.trial_tables import EXAMPLE, SPLITS, STIMULUS_COLUMNS, regions_named
-from braindiffuser.datasets.volumes import affine_of, as_labels, check_grid, open_nifti, read_volumes
+from braindiffuser.datasets.trial_tables import EXAMPLE, SPLITS, regions_named, stimulus_column, stimulus_names
+from braindiffuser.datasets.volumes import affine_of, as_labels, check_grid, open_nifti, read_volumes, value_doubts
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError, reason
 
 __all__ = ["recording"]
 
 Table: TypeAlias = pd.DataFrame | str | Path
-MIXING = ("standardize", "detrend", "high_pass", "low_pass")
-"""Settings of a masker by which a trial's betas depend on other trials."""
+MIXING = ("standardize", "detrend", "high_pass", "low_pass", "high_variance_confounds")
+"""Settings of a masker by which a trial's betas depend on other trials; what others do is tried out (`_is_mixed`)."""
+ROUNDING = 1e-4
+"""Largest difference, relative to the betas, that rounding explains."""
 
 
 def recording(  # noqa: PLR0913
@@ -54,6 +57,7 @@ def recording(  # noqa: PLR0913
     captions: Any = None,
     subject: str = "subject",
     split: Iterable[str] | None = None,
+    transductive: bool = False,
 ) -> Recording:
     """Put a recording together from what you hold; `save_recording` writes it as a folder that a run takes.
 
@@ -76,6 +80,8 @@ def recording(  # noqa: PLR0913
         subject: its name, as the page shows it.
         split: names of the stimuli that test, all others train; or "train", "test" or "out" for each trial; None: as the table
             says.
+        transductive: allow a masker that standardises, detrends or filters, which learns from test trials too. Whether it does is
+            told by its settings, and by whether a volume alone becomes what it becomes among all others.
 
     Raises:
         RecordingError: something does not fit; names the argument.
@@ -97,11 +103,14 @@ def recording(  # noqa: PLR0913
         where,
         pictures=lambda trials, stimuli: _pictures(pictures, trials, stimuli, where),
         said=_captions(captions, table, where),
-        subject=subject,
+        subject=str(subject),
         unit=unit,
         voxels=voxels,
         roi_masks=_regions(rois, betas.shape[1:], place),
-        remarks=_mixing(masker),
+        remarks=(
+            *_mixing(masker, responses, betas, transductive),
+            *(() if place is None else value_doubts(as_labels(place.values, place.name), place.name)),
+        ),
     )
 
 
@@ -136,12 +145,12 @@ class _Images:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
 
-    def rows(self, numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n n_voxels"]:
+    def rows(self, numbers: Int[np.ndarray, " n"]) -> np.ndarray:
         ascending, places = np.unique(numbers, return_inverse=True)
         if isinstance(self.image, Path):
             return read_volumes(self.image, self.mask, volumes=ascending)[places]
         with reading(Path(str(self.path)), "image of betas"):
-            read = [np.asanyarray(self.image.dataobj[..., int(number)])[self.mask] for number in ascending]
+            read = [_plain(self.image.dataobj[..., int(number)], self.path)[self.mask] for number in ascending]
         return np.stack(read)[places]
 
 
@@ -153,20 +162,37 @@ def _table(given: Table, argument: str, example: str) -> tuple[pd.DataFrame, str
     return read_table(Path(given), example=example), str(given)
 
 
+def _plain(given: Any, argument: object) -> np.ndarray:
+    """Return what is held as an array; raise RecordingError where it is masked, since numpy would ignore the mask."""
+    parts = given if isinstance(given, list | tuple) else [given]
+    n = sum(int(np.count_nonzero(np.ma.getmaskarray(part))) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if n:
+        raise RecordingError(
+            f"{argument} is a masked array, in which {n:,} values are masked: leave out the trials or voxels that hold them, or "
+            "give values for them, such as by its method filled"
+        )
+    return np.asarray(given)
+
+
 def _with_split(table: pd.DataFrame, split: Sequence[str], where: str) -> pd.DataFrame:
     """Return the table with a split that is given as words per trial, or as names of test stimuli."""
     if set(split) <= SPLITS.keys():
         if len(split) != len(table):
             raise RecordingError(f"split has {len(split)} entries, but {where} has {len(table)} rows: give one per row")
         return table.assign(split=split)
-    column = next((name for name in STIMULUS_COLUMNS if name in table), None)
-    names = pd.Series("", table.index) if column is None else table[column].astype(str).str.strip()
-    unknown = sorted({str(name) for name in split} - set(names))
-    if unknown and column is not None:
+    column = stimulus_column(table, where)
+    shown = table[column].notna().to_numpy(dtype=bool)
+    names, tests = stimulus_names(table[column][shown]), set(stimulus_names(pd.Series(split, dtype=object)))
+    unknown = sorted(tests - set(names))
+    if unknown:
         raise RecordingError(
             f"split names the stimulus {unknown[0]!r}, which {where} does not show: give names such as {names.iloc[0]!r}"
         )
-    return table.assign(split=np.where(names.isin([str(name) for name in split]), "test", "train"))
+    is_test = np.zeros(len(table), bool)
+    if "test_set" in table:
+        is_test |= table["test_set"].notna().to_numpy(dtype=bool)
+    is_test[shown] |= names.isin(tests).to_numpy(dtype=bool)
+    return table.assign(split=np.where(is_test, "test", "train"))
 
 
 def _is_image(given: Any) -> bool:
@@ -203,7 +229,7 @@ def _volume(given: Any, argument: str) -> _Volume:
         )
     image, name = _load(given, argument)
     with reading(Path(name), "image"):
-        values = np.asanyarray(image.dataobj)
+        values = _plain(image.dataobj, name)
         affine = _grid_affine(image)
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
@@ -218,17 +244,25 @@ def _responses(responses: Any, masker: Any, mask: Any) -> tuple[_Volume | None, 
     if not _is_image(responses):
         if isinstance(responses, str | Path):
             return place, ArrayFile.open(str(responses))
-        return place, HeldArray(np.asarray(responses), "responses")
+        return place, HeldArray(_plain(responses, "responses"), "responses")
     if place is None:
         raise RecordingError("responses are volumes, but no voxels are chosen: give a mask, or a fitted NiftiMasker")
     image, name = _load(responses, "responses")
     if len(image.shape) != 4:
         raise RecordingError(f"{name} has shape {image.shape}; expected (x, y, z, trial)")
+    check_kind(_kind_of(image), name)
     if masker is not None:
         return place, HeldArray(_transformed(masker, image), "masker.transform(responses)")
     mask_ = place.mask
     check_grid(name, image.shape[:3], _grid_affine(image), place.name, mask_.shape, place.affine)
     return place, _Images(_file_of(image) or image, mask_, int(image.shape[3]), name)
+
+
+def _kind_of(image: Any) -> np.dtype[Any]:
+    """Return the type of an image's values, scaled by its header."""
+    stored = image.dataobj
+    scaled = (getattr(stored, "slope", 1), getattr(stored, "inter", 0)) != (1, 0)
+    return np.dtype(np.float64 if scaled else stored.dtype)
 
 
 def _file_of(image: Any) -> Path | None:
@@ -255,20 +289,52 @@ def _place(masker: Any, mask: Any) -> _Volume | None:
 
 def _transformed(masker: Any, image: Any) -> Float[np.ndarray, "n_trials n_voxels"]:
     try:
-        return np.asarray(masker.transform(image))
+        return _plain(masker.transform(image), "masker.transform(responses)")
     except (ValueError, TypeError, OSError, AttributeError) as error:
         raise RecordingError(f"masker.transform(responses) fails ({reason(error)}): try it on its own") from error
 
 
-def _mixing(masker: Any) -> tuple[str, ...]:
-    """Say which settings of a masker learn from all trials, test trials included."""
-    used = [name for name in MIXING if getattr(masker, name, None) not in (None, False)]
+def _mixing(masker: Any, responses: Any, betas: Rows, transductive: bool) -> tuple[str, ...]:
+    """Say by what a masker learns from all trials, test trials included; refuse it unless that is asked for."""
+    used = ", ".join(name for name in MIXING if getattr(masker, name, None) not in (None, False))
+    if not used and masker is not None and _is_image(responses) and _is_mixed(masker, responses, betas):
+        used = "a volume alone becomes other betas than among all others"
     if not used:
         return ()
+    if not transductive:
+        raise RecordingError(
+            f"the masker changes betas by statistics of all trials, test trials included ({used}): switch that off, since "
+            "responses.normalisation does it from training trials alone, or say transductive=True"
+        )
     return (
-        f"The masker changed betas by statistics of all trials, test trials included ({', '.join(used)}): "
-        "scores may be too high.",
+        f"The masker changed betas by statistics of all trials, test trials included ({used}; transductive): scores may be too "
+        "high.",
     )
+
+
+def _is_mixed(masker: Any, responses: Any, betas: Rows) -> bool:
+    """Return whether a masker makes other betas of the first or the middle volume alone than of all volumes together.
+
+    A masker that fails for one volume needs others, so it counts as mixing.
+    """
+    n_trials = betas.shape[0]
+    for number in {0, n_trials // 2} if n_trials > 1 else ():
+        among = betas.rows(np.array([number]))
+        try:
+            alone = np.asarray(masker.transform(_one_volume(responses, number)), dtype=np.float64).reshape(among.shape)
+        except Exception:
+            return True
+        scale = np.sqrt(np.nanmean(np.square(among, dtype=np.float64)))
+        if not np.allclose(alone, among, rtol=ROUNDING, atol=ROUNDING * float(np.nan_to_num(scale)), equal_nan=True):
+            return True
+    return False
+
+
+def _one_volume(responses: Any, number: int) -> Any:
+    """Return one volume as an image (x, y, z, 1)."""
+    if isinstance(responses, list | tuple):
+        return _load(responses[number : number + 1], "responses")[0]
+    return _load(responses, "responses")[0].slicer[..., number : number + 1]
 
 
 def _regions(rois: Any, shape: Sequence[int], place: _Volume | None) -> Regions:
@@ -290,7 +356,7 @@ def _regions(rois: Any, shape: Sequence[int], place: _Volume | None) -> Regions:
 def _region(given: Any, what: str, shape: Sequence[int], place: _Volume | None) -> Bool[np.ndarray, " n_voxels"]:
     if _is_image(given):
         return _within(given, what, place) > 0
-    values = np.asarray(given)
+    values = _plain(given, what)
     if place is not None and values.shape == place.values.shape:
         values = values[place.mask]
     return region_of(values, shape, what)
@@ -323,14 +389,16 @@ def _captions(captions: Any, table: pd.DataFrame, where: str) -> pd.DataFrame | 
     return read_captions(Path(captions))
 
 
-def _pictures(given: Any, trials: pd.DataFrame, stimuli: pd.DataFrame, where: str) -> PictureReader | None:
+def _pictures(given: Any, trials: pd.DataFrame, stimuli: pd.DataFrame, where: str) -> StimulusReader | None:
     if given is None:
         return None
-    names, first = names_of(stimuli), first_trials(trials)
+    names, first = names_of(stimuli), first_trials(trials, where)
     if isinstance(given, str | Path):
         if Path(given).is_dir() and Path(given).suffix.lower() != ".zarr":
             return PictureFiles.find(Path(given), names, first, None)
         return PictureArray.open(str(given), rows_named(names, given, where), None)
     if isinstance(given, list | tuple) and all(isinstance(path, str | Path) for path in given):
         return PictureFiles.listed([Path(path) for path in given], names, first, None)
-    return PictureArray.open(HeldArray(np.asarray(given), "pictures"), rows_named(names, "pictures", where), None)
+    return PictureArray.open(
+        HeldArray(_plain(given, "pictures"), "pictures"), rows_named(names, "pictures", where), None
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -19,6 +19,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 class LaionFMRI(Dataset):
     """One subject of LAION-fMRI (github.com/ViCCo-Group/LAION-fMRI), whose brain data are open (CC0)."""
+
+    not_of_design: ClassVar[tuple[str, ...]] = (*Dataset.not_of_design, "ceilings")
 
     root: Folder = runtime(description="Folder that holds derivatives and stimuli; relative to the file that names it.")
     subject: str = Field(
@@ -72,6 +74,10 @@ class LaionFMRI(Dataset):
 
         return open_laion(self)
 
+    def without_split(self) -> LaionFMRI:
+        """Return the same without `split`, whose file is then not needed."""
+        return self.model_copy(update={"split": None})
+
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         """List the files of this subject under `root`, and the split's file."""
         from braindiffuser.datasets.laion_recordings import list_files
@@ -96,8 +102,3 @@ class LaionFMRI(Dataset):
         A mask file enters by name, since its content is hashed with the regions; the pool is the subject's own if it is null.
         """
         return {**super().influences(device), "mask": Path(self.mask).name, "pool": self.pool or self.subject}
-
-    def influences_of(self, role: str, device: str) -> dict[str, Any]:
-        """Return the entries that a role depends on: which stimuli were shown depends on neither mask, unit nor ceilings."""
-        own = self.influences(device)
-        return {key: own[key] for key in own if role != "design" or key not in ("mask", "unit", "ceilings")}

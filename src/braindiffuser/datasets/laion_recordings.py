@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of
-from braindiffuser.datasets.beta_files import check_finite, without_data
+from braindiffuser.datasets.beta_files import inspect_on_grid
+from braindiffuser.datasets.checked_betas import without_data
 from braindiffuser.datasets.laion_files import BUCKET, GATE, LaionFiles, choose_sessions, wanted_sessions
 from braindiffuser.datasets.laion_regions import (
     AnalysisMask,
@@ -26,8 +28,9 @@ from braindiffuser.datasets.laion_splits import divide, ood_sets, split_path, sp
 from braindiffuser.datasets.picture_sets import EncodedPictures
 from braindiffuser.datasets.recording import Recording, names_of
 from braindiffuser.datasets.tables import read_table
+from braindiffuser.datasets.trial_remarks import left_out
 from braindiffuser.datasets.trial_tables import trial_table
-from braindiffuser.datasets.volumes import check_grid, open_nifti, read_volumes
+from braindiffuser.datasets.volumes import read_volumes
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -42,6 +45,8 @@ shared_12rep_LAION_cluster_113_i0.jpg,LAION,shared,shared,12rep"""
 CAPTIONS = ("image_name", "caption_idx", "source", "caption")
 CAPTIONS_EXAMPLE = """image_name,caption_idx,source,caption
 shared_12rep_LAION_cluster_113_i0.jpg,1,human,a red circle"""
+SHARED = "unique_or_shared"
+"""Column of the metadata that says whether all subjects saw a picture."""
 GREY = 128
 """Grey level that transparent pictures were shown over."""
 
@@ -79,19 +84,29 @@ def open_laion(config: LaionFMRI) -> Recording:
         further_test_sets=sides.further,
         ncsnr=ncsnr,
         notes=sides.notes,
+        shared=partial(_shared, stimuli),
+        split_remark=" ".join(sides.remarks),
         session_files=lambda session: (files.name_of(files.betas(session)),),
         remarks=(
             *absent,
             *left_out,
             *mask.remarks,
             *regions.remarks,
-            *sides.remarks,
             *([ceilings] if ceilings else []),
             *_without_captions(files, config.captions),
             *([grey] if any(name.lower().endswith(".png") for name in names.values()) else []),
             *pictures.remarks,
         ),
     )
+
+
+def _shared(stimuli: pd.DataFrame) -> tuple[Int[np.ndarray, " n"], str]:
+    """Return the pictures of the shared pool, by the metadata or by their names: shared_… and unique_…."""
+    if SHARED in stimuli and stimuli[SHARED].notna().all():
+        is_shared, how = stimuli[SHARED].astype(str).str.strip().str.lower() == "shared", f"by the column {SHARED}"
+    else:
+        is_shared, how = stimuli["name"].str.startswith("shared_"), "by their names, shared_…"
+    return stimuli.index.to_numpy(dtype=np.int64)[is_shared.to_numpy(dtype=bool)], how
 
 
 def list_files(config: LaionFMRI) -> dict[str, dict[str, Path]]:
@@ -142,7 +157,7 @@ def _trials(
     known, tables, said = set(metadata["image_name"]), [], []
     for session in sessions:
         table = _trials_of(files, session, known)
-        n_volumes = _check_betas(files.betas(session), mask)
+        n_volumes = inspect_on_grid(files.betas(session), mask.path, mask.voxels.shape, mask.affine).n_trials
         last = int(table["beta_index"].max())
         if last >= n_volumes:
             raise RecordingError(
@@ -162,6 +177,7 @@ def _trials(
     trials, stimuli = trial_table(
         rows, files.subject, files.betas_folder, metadata["image_name"].tolist(), by_session=True
     )
+    said += left_out(rows, files.betas_folder)
     return trials, stimuli.join(metadata.drop(columns=["image_name", "name"], errors="ignore")), tuple(said)
 
 
@@ -202,22 +218,10 @@ def _numbers(column: pd.Series) -> pd.Series:
     return pd.to_numeric(column.astype(str).str.extract(r"^(?:[A-Za-z]+-)?(\d+)(?:\.0)?$", expand=False))
 
 
-def _check_betas(path: Path, mask: AnalysisMask) -> int:
-    """Return the number of volumes, if they lie on the mask's grid."""
-    with open_nifti(path, header_only=True) as file:
-        shape, affine = file.shape, file.affine
-    if len(shape) not in (3, 4):
-        raise RecordingError(f"{path} has shape {shape}; expected (x, y, z, trial)")
-    check_grid(path, shape[:3], affine, mask.path, mask.voxels.shape, mask.affine)
-    return shape[3] if len(shape) == 4 else 1
-
-
 def _read_session(files: LaionFiles, mask: AnalysisMask, trials: pd.DataFrame, session: int) -> Betas:
     """Read the betas of one session; a voxel that is NaN in all its trials has no data there, and is 0."""
     volumes = trials.loc[trials["session"] == session, "beta_index"].to_numpy()
-    betas = without_data(read_volumes(files.betas(session), mask.voxels, volumes=volumes))
-    check_finite(betas, files.betas(session))
-    return betas
+    return without_data(read_volumes(files.betas(session), mask.voxels, volumes=volumes))
 
 
 def _pictures(files: LaionFiles, names: Mapping[int, str], n_listed: int, side: int | None) -> EncodedPictures:

@@ -15,7 +15,8 @@ from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.laion_files import BUCKET, LaionFiles
 from braindiffuser.datasets.noise_ceiling import ncsnr_of
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.volumes import check_grid, read_labels, read_mask, read_values
+from braindiffuser.datasets.roi_aliases import united
+from braindiffuser.datasets.volumes import check_grid, mask_doubts, read_labels, read_mask, read_values, value_doubts
 from braindiffuser.errors import RecordingError
 from braindiffuser.plain_data import read_json
 
@@ -67,7 +68,8 @@ def open_mask(files: LaionFiles, mask: str) -> AnalysisMask:
         where = BUCKET if mask in ("R2mean", "anatomical") else "check its name"
         raise RecordingError(f"{path} is missing; dataset.mask names it (R2mean, anatomical, or a NIfTI file): {where}")
     if mask != "R2mean":
-        return AnalysisMask(path, *read_mask(path), _without_fit(files, path) if mask == "anatomical" else ())
+        said = _without_fit(files, path) if mask == "anatomical" else ()
+        return AnalysisMask(path, *read_mask(path), (*said, *mask_doubts(path)))
     voxels, affine = _fitted(path)
     if not voxels.any():
         raise RecordingError(f"{path} has no voxel above 0, so nothing would be analysed: download it again")
@@ -108,13 +110,15 @@ def read_regions(files: LaionFiles, mask: AnalysisMask) -> Regions:
     """Read all regions on the grid of the betas, and unite those that ROI maximisation asks for.
 
     Regions have their files' names without hyphens: `label-FFA-1` and `label-FFA1` are both FFA1. V1, V2, V3, V4 and LOC are
-    united from their parts; faces, words, places and bodies are all regions of a category.
+    united from their parts; faces, words, places and bodies are all regions of a category. `Dataset.roi_aliases` replaces any of
+    them.
 
     Raises:
         RecordingError: a file is damaged, lies on another grid, or two files of one name differ.
     """
     own: dict[str, Bool[np.ndarray, " n_voxels"]] = {}
     by_category: dict[str, list[str]] = {}
+    odd: list[str] = []
     for path in region_files(files):
         name = _label_of(path)
         labels, affine = read_labels(path)
@@ -123,25 +127,22 @@ def read_regions(files: LaionFiles, mask: AnalysisMask) -> Regions:
         if name in own and not np.array_equal(own[name], inside):
             raise RecordingError(f"{path} differs from another file of the region {name}: keep one of them")
         own[name] = inside
+        odd += value_doubts(labels, path)
         by_category.setdefault(path.parent.name, []).append(name)
     parts = {name: [part for part in wanted if part in own] for name, wanted in UNITED.items()}
     parts |= {name: by_category.get(folder, []) for name, folder in CATEGORIES.items()}
-    united = {name: np.any([own[part] for part in found], axis=0) for name, found in parts.items() if found}
     said = [
         f"{name} is {' and '.join(parts[name])} alone, since there is no file of its other part."
         for name, wanted in UNITED.items()
         if 0 < len(parts[name]) < len(wanted) and name not in own
     ]
-    masks = united | own
-    return Regions(masks, tuple(name for name in parts if name not in masks), tuple(said))
+    masks = united(own, parts) | own
+    return Regions(masks, tuple(name for name in parts if name not in masks), (*said, *odd))
 
 
 def _label_of(path: Path) -> str:
     """Return the name of a region, without hyphens."""
-    label = re.search(r"_label-(.+)_mask\.nii", path.name)
-    if label is None:  # as the pattern of `region_files` does not let happen
-        raise RecordingError(f"{path} names no region: expected …_label-NAME_mask.nii.gz")
-    return label[1].replace("-", "")
+    return path.name.partition("_label-")[2].rpartition("_mask.nii")[0].replace("-", "")
 
 
 def read_ceilings(

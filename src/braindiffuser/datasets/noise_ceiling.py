@@ -14,10 +14,16 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.datasets.normalisation import COLUMNS_PER_BLOCK, column_statistics, standardise
+from braindiffuser.errors import RecordingError
 
 CeilingEstimate = Literal["pooled", "three-trials"]
 """Which pictures tell the noise. `pooled`: all that were shown more than once; `three-trials`: those with exactly three trials,
 as NSD published it."""
+
+USUAL_MEDIAN, USUAL, SHARE_ABOVE = 3.0, 10.0, 0.01
+"""Ratios of signal to noise of single trials: median over voxels, and a ratio that no more than that share of voxels exceeds."""
+HOPELESS = 1000.0
+"""Ratio of signal to noise that no single trial has."""
 
 
 def noise_ceiling(
@@ -63,6 +69,43 @@ def ncsnr_of(
     repeats = np.atleast_1d(np.asarray(n_repeats, dtype=np.float64))
     with np.errstate(divide="ignore"):
         return np.asarray(np.sqrt(np.mean(1.0 / repeats) * percent / (100.0 - percent)))
+
+
+def check_ceilings(ncsnr: Float[np.ndarray, " _"], n_voxels: int, where: object = "noise ceilings (ncsnr)") -> None:
+    """Check noise ceilings that are handed in: one ratio of signal to noise per voxel, NaN where it is not known.
+
+    Args:
+        ncsnr: the ratios.
+        n_voxels: number of analysed voxels.
+        where: what messages call them, such as their file.
+
+    Raises:
+        RecordingError: another number of them, or one that is negative or above `HOPELESS` (infinite ones, of voxels without
+            noise, are legal).
+    """
+    if ncsnr.shape != (n_voxels,):
+        raise RecordingError(f"{where} have shape {ncsnr.shape}; expected ({n_voxels},), one per voxel")
+    wrong = (ncsnr < 0) | ((ncsnr > HOPELESS) & np.isfinite(ncsnr))
+    if wrong.any():
+        voxel = int(wrong.argmax())
+        raise RecordingError(
+            f"{where}: voxel {voxel}, counted from 0, has {ncsnr[voxel]:.4g}; expected ratios of signal to noise from 0 to "
+            f"{HOPELESS:g}: hand in √(signal variance / noise variance) of single trials, or leave them out"
+        )
+
+
+def ceiling_doubts(ncsnr: Float[np.ndarray, " n_voxels"]) -> list[str]:
+    """List what is unusual in noise ceilings that are handed in, as sentences for the page."""
+    known = ncsnr[np.isfinite(ncsnr)]
+    if np.isnan(ncsnr).all():
+        return ["The noise ceilings that the recording brings are NaN in every voxel, so none is known."]
+    if not known.size or not (np.median(known) > USUAL_MEDIAN or (known > USUAL).mean() > SHARE_ABOVE):
+        return []
+    return [
+        f"Noise ceilings (ncsnr) that the recording brings have the median {np.median(known):.3g} and the maximum "
+        f"{known.max():.3g}: {USUAL_MEDIAN:g} already means that {noise_ceiling(np.array([USUAL_MEDIAN]), 1)[0]:.0f} % of a "
+        "single trial's variance is signal, so are they ratios of signal to noise, and not percent?"
+    ]
 
 
 def summarise_regions(
@@ -137,7 +180,10 @@ class NoiseCeilingAccumulator:
         self._n_trials = 0
 
     def add(self, stimulus_ids: Int[np.ndarray, " n_trials"], betas: Float32[np.ndarray, "n_trials n_voxels"]) -> None:
-        """Add all trials of one session."""
+        """Add all trials of one session; fewer than two tell nothing of it, and count as without data."""
+        self._n_trials += len(betas)
+        if len(betas) < 2:
+            return
         mean, std = column_statistics(betas)
         zscored = standardise(betas, mean, std)
         for stimulus_id, trial in zip(stimulus_ids, zscored, strict=True):
@@ -146,7 +192,6 @@ class NoiseCeilingAccumulator:
                 self._sums[row] += trial
                 self._squares += np.square(trial, dtype=np.float64)
         self._trials_with_data += len(betas) * (std > 0)
-        self._n_trials += len(betas)
 
     def finish(self) -> Float32[np.ndarray, " n_voxels"]:
         """Return ncsnr of every voxel, ≥ 0; NaN everywhere if no picture was shown often enough."""

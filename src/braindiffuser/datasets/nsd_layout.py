@@ -23,13 +23,13 @@ from jaxtyping import Float, Int
 from scipy.io import loadmat
 
 from braindiffuser.arrays import Betas, VoxelMask
-from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
+from braindiffuser.datasets.beta_files import SUFFIXES, inspect_on_grid, read_betas
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, ranges
 from braindiffuser.datasets.rois import read_roi_masks
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.stimuli import StimulusCaptions, StimulusPictures
-from braindiffuser.datasets.volumes import check_grid, read_mask
+from braindiffuser.datasets.volumes import check_grid, mask_doubts, open_nifti, read_mask
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import from_uint8
@@ -37,11 +37,13 @@ from braindiffuser.images import from_uint8
 TOPS = ("nsddata", "nsddata_betas", "nsddata_stimuli")
 """Folders in the root of a recording."""
 DESIGN = Path("nsddata") / "experiments" / "nsd" / "nsd_expdesign.mat"
-STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 CAPTIONS = Path("annots") / "COCO_73k_annots_curated.npy"
+STIMULI = Path("nsddata_stimuli") / "stimuli" / "nsd" / "nsd_stimuli.hdf5"
 SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
 """Extra files of a simulated recording."""
 _SESSION = re.compile(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)")
+ORIENTED = ("ncsnr", "meanbeta", "R2", "HRFindex")
+"""Beginnings of the names of volumes that NSD puts beside the betas, on their grid."""
 BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
 SPACE = "func1pt8mm"
 
@@ -86,13 +88,18 @@ def open_nsd(
     """
     root, number = Path(root), _subject_number(subject)
     if not any((root / name).is_dir() for name in TOPS):
+        if not root.exists():
+            raise RecordingError(
+                f"{root} does not exist: name the folder that holds {TOPS[0]}, as dataset.root or --nsd"
+            )
         raise RecordingError(
             f"{root} holds none of {', '.join(TOPS)}: name the folder that does, as dataset.root or --nsd"
         )
     name = f"subj{number:02d}"
     design = read_design(root, number)
+    _check_subject(root, name)
     roi = functional_folder(root, number, space) / "roi"
-    mask_path = _mask_path(roi, mask)
+    mask_path = path_of_mask(roi, mask)
     voxel_mask, affine = read_mask(mask_path)
     folder = betas_folder(root, number, betas_version, space)
     n_planned = int(design["session"].max())
@@ -101,8 +108,9 @@ def open_nsd(
     for session, path in files.items():
         n_trials = int((design["session"] == session).sum())
         _check_betas(path, n_trials, mask_path, voxel_mask, affine)
-    roi_masks, missing = read_roi_masks(roi, mask_path, voxel_mask, affine, label_folder(root, number))
+    roi_masks, missing, odd = read_roi_masks(roi, mask_path, voxel_mask, affine, label_folder(root, number))
     _check_stimuli(root)
+    has_captions = (root / CAPTIONS).is_file()
     return Recording(
         subject=name,
         trials=design[design["session"].isin(files)].reset_index(drop=True),
@@ -112,13 +120,31 @@ def open_nsd(
         unit="percent",
         missing_rois=missing,
         pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
-        captions=lambda stimulus_id: open_captions(root).captions(stimulus_id),
-        session_files=lambda session: (_name_under(root, files[session]),),
+        captions=partial(_captions, root) if has_captions else None,
+        shared=lambda: (
+            np.unique(design.loc[design["split"] == "test", "stimulus_id"]),
+            f"by sharedix of {DESIGN.name}",
+        ),
+        session_files=lambda session: (name_under(root, files[session]),),
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
-        remarks=_remarks(folder, chosen, n_planned) if sessions is None else (),
+        remarks=(
+            *_check_orientation(folder, list(files.values()), mask_path, voxel_mask, affine),
+            *(_remarks(folder, chosen, n_planned) if sessions is None else ()),
+            *mask_doubts(mask_path),
+            *odd,
+            *(() if has_captions else (f"{CAPTIONS.as_posix()} is not there: {CAPTIONS_SOURCE}.",)),
+        ),
     )
+
+
+def _check_subject(root: Path, name: str) -> None:
+    """Raise RecordingError if files of other subjects are there, and none of this one."""
+    places = [path for top in TOPS[:2] for path in (root / top / "ppdata").glob("subj[0-9]*") if path.is_dir()]
+    there = sorted({path.name for path in places})
+    if there and name not in there:
+        raise RecordingError(f"{root} holds {', '.join(there)}, not {name}: choose dataset.subject, or download {name}")
 
 
 def _remarks(folder: Path, recorded: Sequence[int], n_planned: int) -> tuple[str, ...]:
@@ -155,15 +181,16 @@ def list_files(
     chosen = recorded if sessions is None else recorded & _asked_for(sessions)
     wanted = {
         "design": [root / DESIGN, root / SCENES, root / SIMULATED],
-        "regions": [_mask_path(roi, mask), *sorted(roi.glob("*.nii.gz")), *sorted(tables.glob("*.ctab"))],
+        "regions": [path_of_mask(roi, mask), *sorted(roi.glob("*.nii.gz")), *sorted(tables.glob("*.ctab"))],
         "betas": [found for number in sorted(chosen) if (found := _find_betas(betas, number))],
         "stimuli": [root / STIMULI],
         "captions": [root / CAPTIONS],
     }
-    return {role: {_name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()}
+    return {role: {name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()}
 
 
-def _name_under(root: Path, path: Path) -> str:
+def name_under(root: Path, path: Path) -> str:
+    """Return a file's name as records have it: its path below the root, or its own name if it lies elsewhere."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
@@ -204,6 +231,13 @@ def open_captions(root: Path | str) -> StimulusCaptions:
     return StimulusCaptions.open(Path(root) / CAPTIONS)
 
 
+CAPTIONS_SOURCE = "captions come from pscotti/naturalscenesdataset on Hugging Face"
+
+
+def _captions(root: Path, stimulus_id: int) -> tuple[str, ...]:
+    return open_captions(root).captions(stimulus_id)
+
+
 def _check_stimuli(root: Path) -> None:
     """Read the headers of pictures and captions where they are there; later steps need them."""
     n_pictures = open_stimuli(root).shape[0] if (root / STIMULI).exists() else None
@@ -232,7 +266,7 @@ def read_design(root: Path | str, subject: int) -> pd.DataFrame:
         RecordingError: the file is missing, unreadable or contradicts itself, or has no such subject.
     """
     path = Path(root) / DESIGN
-    tables = _load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
+    tables = load_integers(path, ("masterordering", "subjectim", "sharedix", "stimpattern"))
     image_numbers, own_pictures = tables["masterordering"].ravel(), np.atleast_2d(tables["subjectim"])
     shared, pattern = tables["sharedix"].ravel(), tables["stimpattern"]
     if not 1 <= subject <= len(own_pictures):
@@ -283,7 +317,16 @@ def _contradictions(
         yield f"stimpattern plans {pattern.sum()} trials, but masterordering lists {len(image_numbers)}"
 
 
-def _load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def load_integers(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read tables of whole numbers from a MATLAB file.
+
+    Args:
+        path: of the file.
+        names: of its variables.
+
+    Raises:
+        RecordingError: the file is missing or damaged, lacks a variable, or one holds anything else.
+    """
     if not path.is_file():
         raise RecordingError(f"{path} is missing; it lists what was shown, download it or check the root folder")
     with reading(path, "MATLAB file up to v7"):
@@ -318,16 +361,16 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
         raise RecordingError(
             f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz"
         )
+    there = {session for session in wanted & recorded if session <= n_planned}
+    instead = len(there) if isinstance(sessions, int) and there == set(range(1, len(there) + 1)) else sorted(there)
     beyond = sorted(session for session in wanted if not 1 <= session <= n_planned)
     if beyond:
         raise RecordingError(
             f"dataset.sessions is {sessions}, but there is no session {beyond[0]}: the design has 1 to {n_planned}, and betas of "
-            f"{ranges(recorded)} are there"
+            f"{ranges(recorded)} are there: write `sessions: {instead or 'null'}`"
         )
     missing = wanted - recorded
     if missing:
-        there = wanted & recorded
-        instead = len(there) if isinstance(sessions, int) and there == set(range(1, len(there) + 1)) else sorted(there)
         raise RecordingError(
             f"{folder} has betas of the sessions {ranges(recorded)}, but dataset.sessions asks for {ranges(missing)} too: "
             f"write `sessions: {instead or 'null'}`, or download them (betas_session{min(missing):02d}{SUFFIXES[0]} or .nii.gz …)"
@@ -339,7 +382,8 @@ def _asked_for(sessions: int | Sequence[int]) -> set[int]:
     return set(range(1, sessions + 1)) if isinstance(sessions, int) else {int(session) for session in sessions}
 
 
-def _mask_path(roi: Path, mask: str | Path) -> Path:
+def path_of_mask(roi: Path, mask: str | Path) -> Path:
+    """Return the file of a mask that is given by its name in the folder `roi`, or as a file."""
     return Path(mask) if str(mask).endswith((".nii", ".nii.gz")) else roi / f"{mask}.nii.gz"
 
 
@@ -350,20 +394,54 @@ def _sessions_on_disk(folder: Path) -> set[int]:
 
 
 def _find_betas(folder: Path, session: int) -> Path | None:
-    paths = (folder / f"betas_session{session:02d}{suffix}" for suffix in SUFFIXES)
+    return find_betas(folder, f"betas_session{session:02d}")
+
+
+def find_betas(folder: Path, stem: str) -> Path | None:
+    """Return the file of betas of that name, in the preferred format; None if there is none."""
+    paths = (folder / f"{stem}{suffix}" for suffix in SUFFIXES)
     return next((path for path in paths if path.is_file()), None)
 
 
 def _check_betas(
     path: Path, n_trials: int, mask_path: Path, voxel_mask: VoxelMask, affine: Float[np.ndarray, "4 4"] | None
 ) -> None:
-    stored = inspect_betas(path)
-    check_grid(path, stored.grid, stored.affine, mask_path, voxel_mask.shape, affine)
+    stored = inspect_on_grid(path, mask_path, voxel_mask.shape, affine)
     if stored.n_trials != n_trials:
         raise RecordingError(
             f"{path} has {stored.n_trials} trials, but the design has {n_trials} in that session; "
             "download the file again, or leave the session out of `sessions`"
         )
+
+
+def _check_orientation(
+    folder: Path,
+    betas: Sequence[Path],
+    mask_path: Path,
+    voxel_mask: VoxelMask,
+    affine: Float[np.ndarray, "4 4"] | None,
+) -> tuple[str, ...]:
+    """Compare the mask with the volumes beside betas in HDF5, which has no affine; say so where none has one.
+
+    Raises:
+        RecordingError: a volume lies on another grid, mirrored or shifted.
+    """
+    if not any(path.suffix == ".hdf5" for path in betas):
+        return ()
+    beside = [path for name in ORIENTED for path in sorted(folder.glob(f"{name}*.nii*"))]
+    for path in beside if affine is not None else ():
+        with open_nifti(path, header_only=True) as volume:
+            shape, own = volume.shape[:3], volume.affine
+        if own is not None:
+            check_grid(path, shape, own, mask_path, voxel_mask.shape, affine)
+            return ()
+    lacking = (
+        "the mask does not say it either" if affine is None else f"no volume beside them does ({ORIENTED[0]}.nii.gz)"
+    )
+    return (
+        f"Betas in HDF5 do not say how they are oriented, and {lacking}: whether the mask is mirrored or shifted against them "
+        "is not checked.",
+    )
 
 
 def _read_session(files: dict[int, Path], voxel_mask: VoxelMask, session: int) -> Betas:

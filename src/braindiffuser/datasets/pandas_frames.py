@@ -19,7 +19,9 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
 
 BYTES_PER_READ = 1 << 26
@@ -60,6 +62,17 @@ class PandasFrame:
                     "frame.to_hdf(path, key='ResponseData')"
                 )
             return cls(path, *_columns(frames[0]))
+
+    def check_betas(self, names: Sequence[str]) -> None:
+        """Refuse columns that are no betas: unsigned numbers, or what was never written.
+
+        Raises:
+            RecordingError: names the file.
+        """
+        with reading(self.path, "HDF5 file of a pandas table"), h5py.File(self.path, "r") as file:
+            for dataset in sorted({self.columns[name][0] for name in names}):
+                check_kind(file[dataset].dtype, self.path)
+                check_written(file[dataset], self.path)
 
     def column(self, name: str) -> Shaped[np.ndarray, " n_rows"]:
         """Read one column as it is stored.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import h5py
 import numpy as np
@@ -19,11 +20,10 @@ from braindiffuser.datasets.array_files import ArrayFile, Rows
 from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.images import SMALLEST_SIDE, from_uint8
-from braindiffuser.picture_files import decode_picture, read_picture, size_of_encoded, size_of_picture
+from braindiffuser.picture_files import SUFFIXES, decode_picture, read_picture, size_of_encoded, size_of_picture
 
 LARGEST_SIDE = 512
 """Pixels a side that pictures are resized to at most: what the published diffusion model draws."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
 def square(raw: UInt8[np.ndarray, "height width 3"], side: int) -> UInt8[np.ndarray, "{side} {side} 3"]:
@@ -53,16 +53,17 @@ class PictureFiles:
 
     @classmethod
     def find(
-        cls, folder: Path, names: Mapping[int, str], trials_of: Mapping[int, int], side: int | None
+        cls, folder: Path, names: Mapping[int, str], trials_of: Mapping[int, str], side: int | None
     ) -> PictureFiles:
         """Find the file of every stimulus, and read all sizes.
 
-        A name is a path below the folder, or, where only one file has it, the end of one, with or without its suffix.
+        A name is a path below the folder; or, where that leads to one file only, the end of such a path, or a path that ends in
+        one; with its suffix, without, or with that of another format.
 
         Args:
             folder: of the pictures.
             names: stimulus id → name.
-            trials_of: stimulus id → its first trial, counted from 0, for messages.
+            trials_of: stimulus id → its first trial, as `first_trials` describes it, for messages.
             side: pixels a side; None takes the shortest side of all pictures, at most LARGEST_SIDE.
 
         Raises:
@@ -70,15 +71,13 @@ class PictureFiles:
         """
         if not folder.is_dir():
             raise RecordingError(f"{folder} is no folder; expected the folder of the pictures that were shown")
-        by_end = _files_by_end(folder)
-        paths = {number: _find(folder, name, by_end, trials_of[number]) for number, name in names.items()}
+        paths = _find_all(folder, names, list_pictures(folder), trials_of)
         _refuse_shared(names, {number: path.resolve() for number, path in paths.items()}, folder)
-        sizes = Counter(_size(path) for path in paths.values())
-        return cls(paths, *_target(sizes, side))
+        return cls(paths, *_target_of_files(paths.values(), side))
 
     @classmethod
     def listed(
-        cls, files: Sequence[Path], names: Mapping[int, str], trials_of: Mapping[int, int], side: int | None
+        cls, files: Sequence[Path], names: Mapping[int, str], trials_of: Mapping[int, str], side: int | None
     ) -> PictureFiles:
         """Find every stimulus in a list of files: by the file's name, or, if all names are numbers, by its place from 0.
 
@@ -89,10 +88,10 @@ class PictureFiles:
             side: as in `find`.
 
         Raises:
-            RecordingError: a picture is not listed, listed several times by one name, or cannot be read.
+            RecordingError: a picture is not listed, listed several times by one name or asked for by two, or cannot be read.
         """
-        by_end = _by_ends(files)
-        if all(name.isdecimal() for name in names.values()) and not by_end.keys() & set(names.values()):
+        known = {end for path in files for end in (path.name, path.stem)}
+        if all(name.isdecimal() for name in names.values()) and not known & set(names.values()):
             last = max(map(int, names.values()))
             if last >= len(files):
                 raise RecordingError(
@@ -100,8 +99,11 @@ class PictureFiles:
                 )
             paths = {number: files[int(name)] for number, name in names.items()}
         else:
-            paths = {number: _find(None, name, by_end, trials_of[number]) for number, name in names.items()}
-        return cls(paths, *_target(Counter(_size(path) for path in paths.values()), side))
+            shared = os.path.commonpath([path.absolute().parent for path in files]) if files else ""
+            ends = {path.absolute().relative_to(shared).as_posix(): path for path in files}
+            paths = _find_all(None, names, ends, trials_of)
+        _refuse_shared(names, {number: path.resolve() for number, path in paths.items()}, LISTED)
+        return cls(paths, *_target_of_files(paths.values(), side))
 
     def __call__(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
         """Read pictures in the order asked for, (n, 3, side, side) in [0, 1].
@@ -157,12 +159,25 @@ class PictureArray:
             raise RecordingError(
                 f"{entry} holds {array.shape[0]} pictures, but trials show number {last}, counted from 0"
             )
+        if isinstance(array, ArrayFile):
+            array.check_written(np.array(sorted(row_of.values())))
         height, width = array.shape[1:3]
         return cls(array, row_of, *_target(Counter({(height, width): len(row_of)}), side))
 
     def __call__(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-        """Read pictures in the order asked for, (n, 3, side, side) in [0, 1]."""
-        raw = self.array.rows(np.array([self.row_of[int(number)] for number in stimulus_ids], dtype=np.int64))
+        """Read pictures in the order asked for, (n, 3, side, side) in [0, 1].
+
+        Raises:
+            RecordingError: the file cannot be read, or a picture is of one level throughout, as if it was never written.
+        """
+        rows = np.array([self.row_of[int(number)] for number in stimulus_ids], dtype=np.int64)
+        raw = self.array.rows(rows)
+        for row, picture in zip(rows, raw, strict=True):
+            if picture.min() == picture.max():
+                raise RecordingError(
+                    f"{self.array.path}: picture {row}, counted from 0, is {picture.min()} throughout, as if it was never "
+                    "written: write it again, or leave the trials of this stimulus out"
+                )
         return from_uint8(np.stack([square(picture, self.side) for picture in raw]))
 
 
@@ -283,10 +298,24 @@ class EncodedPictures:
             ]
 
 
-def first_trials(trials: pd.DataFrame) -> dict[int, int]:
-    """Return stimulus id → its first trial, counted from 0."""
+def first_trials(trials: pd.DataFrame, where: object = None, by_run: bool = False) -> dict[int, str]:
+    """Describe the first trial of each stimulus, for messages: stimulus id → "trials.csv: row 9, counted from 0,".
+
+    Args:
+        trials: of a recording; with the column `table_row` if `where` is given.
+        where: table whose rows the trials are; None names the trial by its number.
+        by_run: whether each run has a table of its own, below `where`.
+    """
     first = trials.drop_duplicates("stimulus_id")
-    return dict(zip(first["stimulus_id"].tolist(), first["trial"].tolist(), strict=True))
+    ids = first["stimulus_id"].tolist()
+    if where is None:
+        return {number: f"trial {trial}, counted from 0," for number, trial in zip(ids, first["trial"], strict=True)}
+    runs = [
+        f" of the table of session {s}, run {r}," if by_run else ""
+        for s, r in zip(first["session"], first["run"], strict=True)
+    ]
+    rows = zip(ids, first["table_row"], runs, strict=True)
+    return {number: f"{where}: row {row}, counted from 0,{run}" for number, row, run in rows}
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
@@ -303,43 +332,97 @@ def list_pictures(folder: Path) -> dict[str, Path]:
 
 def shown_pictures(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Return the picture files below a folder whose name, with or without its suffix, is among `names`, as `list_pictures`."""
-    wanted = {name for path in names for name in (Path(path).name, Path(path).stem)}
-    return {name: path for name, path in list_pictures(folder).items() if {path.name, path.stem} & wanted}
+    wanted = {_composed(name) for path in names for name in (_parts(path)[-1], Path(_parts(path)[-1]).stem)}
+    return {
+        name: path
+        for name, path in list_pictures(folder).items()
+        if {_composed(path.name), _composed(path.stem)} & wanted
+    }
 
 
-def _files_by_end(folder: Path) -> dict[str, list[Path]]:
-    """Return the picture files of a folder and those below it, by their names with and without suffix."""
-    return _by_ends(list_pictures(folder).values())
+LISTED = "the list of pictures"
+NAMES_SHOWN = 3
+"""Names of each side that a message shows where most pictures are not found."""
 
 
-def _by_ends(files: Iterable[Path]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in files:
-        for end in (path.name, path.stem):
-            found.setdefault(end, []).append(path)
-    return found
+def _find_all(
+    folder: Path | None, names: Mapping[int, str], files: Mapping[str, Path], trials_of: Mapping[int, str]
+) -> dict[int, Path]:
+    """Find the file of every stimulus.
+
+    Args:
+        folder: that is searched; None: a list of files.
+        names: stimulus id → name.
+        files: path below the folder, or below the folder that all listed files share → path.
+        trials_of: stimulus id → its first trial, as `first_trials` describes it.
+    """
+    by_stem: dict[str, list[tuple[str, Path]]] = {}
+    for end, path in files.items():
+        for stem in {path.stem, path.name}:
+            by_stem.setdefault(_composed(stem), []).append((_composed(end), path))
+    found = {number: _find(folder, name, by_stem, trials_of[number]) for number, name in names.items()}
+    missing = [number for number, path in found.items() if path is None]
+    if not missing:
+        return {number: path for number, path in found.items() if path is not None}
+    first, place = missing[0], folder or LISTED
+    said = f"{trials_of[first]} shows {names[first]!r}, but {place} holds no such picture"
+    if len(missing) <= max(1, len(names) / 2):
+        raise RecordingError(f"{said}: add it")
+    shown, there = (", ".join([*some][:NAMES_SHOWN]) for some in (map(names.__getitem__, missing), files))
+    raise RecordingError(
+        f"{said}, nor those of most others: {len(missing)} of {len(names)} names are not found ({shown} …), and it holds "
+        f"{there or 'none'}{' …' if len(files) > NAMES_SHOWN else ''}: write the names of files into the table, or give another "
+        "folder"
+    )
 
 
-def _find(folder: Path | None, name: str, by_end: Mapping[str, Sequence[Path]], trial: int) -> Path:
-    """Find a stimulus in a folder, or, if that is None, in a list of files."""
+def _composed(text: str) -> str:
+    """Return a text with composed accents (NFC): tables and file systems differ in how they store them."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    r"""Return the parts of a path that may have been written on Windows.
+
+    >>> _parts(r"C:\stim\a.png"), _parts("stim/a.png")
+    (('C:', 'stim', 'a.png'), ('stim', 'a.png'))
+    """
+    return PurePosixPath(name.replace("\\", "/")).parts or (name,)
+
+
+def _find(folder: Path | None, name: str, by_stem: Mapping[str, Sequence[tuple[str, Path]]], trial: str) -> Path | None:
+    """Find a stimulus: None if no file has its name; raise RecordingError if several have."""
     if folder is not None and (folder / name).is_file():
         return folder / name
-    found = [other for other in by_end.get(Path(name).name, ()) if f"/{other.as_posix()}".endswith(f"/{name}")]
-    stems = [
-        other for other in by_end.get(Path(name).name, ()) if other.with_suffix("").as_posix().endswith(f"/{name}")
-    ]
-    candidates, place = list(dict.fromkeys([*found, *stems])), folder or "the list of pictures"
-    if len(candidates) > 1:
-        shown = ", ".join(str(path.relative_to(folder) if folder else path) for path in candidates[:2])
-        raise RecordingError(
-            f"trial {trial}, counted from 0, shows {name!r}, but {place} holds several pictures of that name ({shown}): write "
-            "their paths into the table"
-        )
-    if not candidates:
-        raise RecordingError(
-            f"trial {trial}, counted from 0, shows {name!r}, but {place} holds no such picture: add it, or leave its trials out"
-        )
-    return candidates[0]
+    *above, last = _parts(_composed(name))
+    stem = Path(last).stem if Path(last).suffix.lower() in SUFFIXES else last
+    for wanted in dict.fromkeys((last, stem)):  # first the very suffix, then any
+        found = [
+            path
+            for end, path in by_stem.get(wanted, ())
+            if _is_tail(above, _parts(end)[:-1]) and (wanted == last or _composed(path.stem) == stem)
+        ]
+        if len(found) > 1:
+            shown = ", ".join(str(path.relative_to(folder) if folder else path) for path in found[:2])
+            raise RecordingError(
+                f"{trial} shows {name!r}, but {folder or LISTED} holds several pictures of that name "
+                f"({shown}): write their paths into the table"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _is_tail(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether the shorter path of folders is the end of the longer one."""
+    n = min(len(one), len(other))
+    return not n or tuple(one[-n:]) == tuple(other[-n:])
+
+
+def _target_of_files(paths: Iterable[Path], side: int | None) -> tuple[int, tuple[str, ...]]:
+    """Choose the side of all pictures, as `_target`, which names the smallest file."""
+    sizes = {path: _size(path) for path in paths}
+    return _target(Counter(sizes.values()), side, min(sizes, key=lambda path: min(sizes[path])).name)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -356,12 +439,12 @@ def _size_of(content: bytes, name: str) -> tuple[int, int]:
         raise RecordingError(str(error)) from error
 
 
-def _target(sizes: Mapping[tuple[int, int], int], side: int | None) -> tuple[int, tuple[str, ...]]:
-    """Choose the side of all pictures from their sizes (height, width), and say what is changed."""
+def _target(sizes: Mapping[tuple[int, int], int], side: int | None, smallest: str = "") -> tuple[int, tuple[str, ...]]:
+    """Choose the side of all pictures from their sizes (height, width), and say what is changed, by which smallest picture."""
     shortest = min(min(size) for size in sizes)
     if shortest < SMALLEST_SIDE:
         raise RecordingError(
-            f"a picture is {shortest} pixels wide or high; expected {SMALLEST_SIDE} or more, which SSIM takes"
+            f"{smallest or 'a picture'} is {shortest} pixels wide or high; expected {SMALLEST_SIDE} or more, which SSIM takes"
         )
     target = side or min(shortest, LARGEST_SIDE)
     said = []
@@ -371,5 +454,6 @@ def _target(sizes: Mapping[tuple[int, int], int], side: int | None) -> tuple[int
     if any(min(size) != target for size in sizes):
         low, high = min(map(min, sizes)), max(map(min, sizes))
         before = f"{low} pixels a side" if low == high else f"{low} to {high} pixels on their shorter side"
-        said.append(f"Pictures of {before} are resized to {target}.")
+        named = f" (the smallest is {smallest})" if smallest and low < high else ""
+        said.append(f"Pictures of {before} are resized to {target}{named}.")
     return target, tuple(said)

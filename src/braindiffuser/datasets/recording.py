@@ -12,13 +12,17 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Betas, Pictures
+from braindiffuser.datasets.checked_betas import checked_betas
 from braindiffuser.datasets.dataset import Unit
+from braindiffuser.datasets.noise_ceiling import check_ceilings
 from braindiffuser.datasets.splits import check_split, stimuli_of
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
 TRIAL_COLUMNS = ("subject", "session", "run", "trial", "stimulus_id", "repeat", "split")
 
+LONGEST_SUBJECT = 64
+"""Characters of a subject's name."""
 UNIT_NAMES = {"percent": "percent signal change", "z": "z units, as they came", "raw": "their own unit"}
 """Unit → its name on the page."""
 
@@ -42,19 +46,28 @@ class Recording:
         read_session: session number → betas (n_trials_of_session, n_voxels), float32.
         unit: of the betas.
         missing_rois: names of regions that have no file.
-        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1].
+        pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1]. Where it has an
+            attribute `paths` (id → file), equal files on both sides are found.
         stimuli: what is known of the stimuli, by id: the column `name`, and any others, such as a category; None if they have
             numbers alone.
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
         ncsnr: noise ceiling signal-to-noise ratio per voxel, where the recording brings one; None derives it from repeats.
         notes: name of a further test set → its title and what a reader should know of it, for the page.
+        shared: reads the ids of stimuli that every subject of the data set saw, and how that is known, as an end of a sentence;
+            None if the layout does not tell. A column `shared` of `stimuli` comes first (see `shared_stimuli`).
         session_files: session number → names of the files that its betas are read from, as the dataset lists them.
+        apart: sessions of other experiments than the one that decoders are fitted on: they hold trials of further test sets
+            alone, and enter no noise ceiling.
+        imagined: further test sets whose stimuli were imagined, not seen; they enter no noise ceiling.
         simulated: True if no brain was recorded.
+        split_remark: where the split comes from, a sentence or more for the page; a new split replaces it (`with_split`).
         remarks: sentences for the log and the page about what a reader might not expect, such as sessions that are not there.
 
     Raises:
-        RecordingError: a column is missing, a stimulus is in both splits, the mask is empty, or an ROI has another length.
+        RecordingError: the subject has no name that can be printed, a column is missing, a stimulus is in both splits, the mask
+            is empty, an ROI has another length, noise ceilings are no ratios, a session apart holds other trials than those of
+            further test sets, or a set that is imagined is no further test set.
     """
 
     subject: str
@@ -70,12 +83,20 @@ class Recording:
     further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None
     notes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    shared: Callable[[], tuple[Int[np.ndarray, " _"], str]] | None = None
     session_files: Callable[[int], tuple[str, ...]] = lambda session: ()
+    apart: tuple[int, ...] = ()
+    imagined: tuple[str, ...] = ()
     simulated: bool = False
+    split_remark: str = ""
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check table, mask and ROIs."""
+        """Check subject, table, mask and ROIs."""
+        if not (0 < len(self.subject) <= LONGEST_SUBJECT and self.subject.isprintable() and self.subject.strip()):
+            raise RecordingError(
+                f"the subject's name is {self.subject!r}; expected 1 to {LONGEST_SUBJECT} characters that can be printed"
+            )
         lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
         if lacking:
             raise RecordingError(f"the trial table lacks the columns {lacking}; expected {list(TRIAL_COLUMNS)}")
@@ -83,11 +104,37 @@ class Recording:
             raise RecordingError("the trial table is not in order of sessions; sort it as the betas are stored")
         if self.has_split:
             check_split(self.trials)
+        self._check_further_sets()
+        for name, mask in self.roi_masks.items():
+            if mask.shape != (self.n_voxels,):
+                raise RecordingError(
+                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel"
+                )
+
+    def _check_further_sets(self) -> None:
+        """Check names of further test sets, and what is said of them."""
         for name in self.further_test_sets:
             if name == "test" or not re.fullmatch(r"[a-z0-9_]{1,64}", name):
                 raise RecordingError(
                     f"{name!r} is not a valid name of a further test set: use up to 64 of a–z, 0–9, _, and not test"
                 )
+        unknown = [name for name in self.imagined if name not in self.further_test_sets]
+        if unknown:
+            raise RecordingError(
+                f"the test set {unknown[0]} is said to be imagined, but the further test sets are "
+                f"{', '.join(self.further_test_sets) or '(none)'}: name one of these"
+            )
+        if self.apart and not set(self.stimuli_apart) <= {
+            number for ids in self.further_test_sets.values() for number in ids.tolist()
+        }:
+            raise RecordingError(
+                f"sessions {ranges(self.apart)} are apart, but show stimuli of no further test set: name them in one"
+            )
+        self._check_voxels()
+
+    def _check_voxels(self) -> None:
+        if self.ncsnr is not None:
+            check_ceilings(self.ncsnr, self.n_voxels)
         for name, mask in self.roi_masks.items():
             if mask.shape != (self.n_voxels,):
                 raise RecordingError(
@@ -123,6 +170,18 @@ class Recording:
         return {name: found for name, found in {"test": rest, **apart}.items() if len(found)}
 
     @property
+    def stimuli_apart(self) -> list[int]:
+        """Ids of stimuli that enter no noise ceiling, ascending: those shown in sessions apart, and imagined ones."""
+        shown = self.trials.loc[self.trials["session"].isin(self.apart), "stimulus_id"]
+        imagined = [number for name in self.imagined for number in self.further_test_sets[name].tolist()]
+        return sorted({*map(int, shown), *imagined})
+
+    @property
+    def sets_apart(self) -> list[str]:
+        """Test sets whose stimuli enter no noise ceiling."""
+        return [name for name, ids in self.test_sets.items() if np.isin(ids, self.stimuli_apart).all()]
+
+    @property
     def session_numbers(self) -> tuple[int, ...]:
         """Sessions in the trial table, ascending."""
         return tuple(int(number) for number in self.trials["session"].unique())
@@ -137,19 +196,15 @@ class Recording:
             yield session, self.betas_of(session)
 
     def betas_of(self, session: int) -> Betas:
-        """Read the betas of one session.
+        """Read the betas of one session, (trials in the table, voxels in the mask), float32.
 
         Raises:
-            RecordingError: if the shape does not match table and mask.
+            RecordingError: as `checked_betas`; names the session and its files.
         """
-        betas = self.read_session(session)
-        expected = (len(self.trials_of(session)), self.n_voxels)
-        if betas.shape != expected:
-            raise RecordingError(
-                f"session {session} of {self.subject} has betas {betas.shape}; expected {expected} "
-                "(trials in the table, voxels in the mask)"
-            )
-        return betas
+        read, what = self.read_session(session), f"session {session} of {self.subject}"
+        if named := self.session_files(session):
+            what += f" ({', '.join(named[:3])}{' …' if named[3:] else ''})"
+        return checked_betas(read, what, (len(self.trials_of(session)), self.n_voxels))
 
 
 def names_of(stimuli: pd.DataFrame) -> dict[int, str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from braindiffuser.datasets.equal_pictures import equal_pictures
+from braindiffuser.datasets.noise_ceiling import ceiling_doubts
 from braindiffuser.datasets.recording import UNIT_NAMES, Recording, ranges
 from braindiffuser.datasets.splits import OUT, stimuli_of
 from braindiffuser.datasets.voxels import Voxels
@@ -29,18 +33,33 @@ def facts_of(recording: Recording) -> dict[str, str]:
         "Unit of betas": UNIT_NAMES[recording.unit],
         "Voxels": f"{recording.n_voxels:,} analysed, {_place(recording.voxels)}",
         "Regions": _regions(recording),
-        "Noise ceilings": _ceilings(recording, int((repeats > 1).sum())),
+        "Noise ceilings": _ceilings(recording, int((repeats.drop(recording.stimuli_apart, errors="ignore") > 1).sum())),
     }
 
 
 def notes_on(recording: Recording) -> list[str]:
     """List what a reader of the page should know of a recording, one sentence each."""
-    said = list(recording.remarks)
+    said = [
+        *recording.remarks,
+        *([recording.split_remark] if recording.split_remark else []),
+        *equal_pictures(recording),
+    ]
     if recording.captions is None:
         said.append("The recording has no captions, so no text is decoded: pictures are drawn by vision tokens alone.")
+    if recording.ncsnr is not None:
+        said += ceiling_doubts(recording.ncsnr)
     if recording.missing_rois:
-        said.append(f"Left out, since the recording has no file for them: {', '.join(recording.missing_rois)}.")
+        said.append(missing_regions(recording.missing_rois))
     return said
+
+
+def missing_regions(names: Iterable[str]) -> str:
+    """Say which regions have no file.
+
+    >>> missing_regions(["V1"])
+    'Left out, since the recording has no file for them: V1.'
+    """
+    return f"Left out, since the recording has no file for them: {', '.join(names)}."
 
 
 def _place(voxels: Voxels) -> str:
@@ -59,4 +78,5 @@ def _regions(recording: Recording) -> str:
 def _ceilings(recording: Recording, n_repeated: int) -> str:
     if recording.ncsnr is not None:
         return "as the recording gives them"
-    return f"from {n_repeated:,} repeated stimuli" if n_repeated else "not known, since no stimulus was shown twice"
+    known = f"estimated from the {n_repeated:,} stimuli that were shown more than once"
+    return known if n_repeated else "not known, since no stimulus was shown twice"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,6 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Float32, Int
 
 from braindiffuser.arrays import Betas
+from braindiffuser.datasets.checked_betas import checked_betas
 from braindiffuser.datasets.noise_ceiling import CeilingEstimate, NoiseCeilingAccumulator
 from braindiffuser.datasets.normalisation import Normalisation, column_statistics, guard, standardise
 from braindiffuser.datasets.plausibility import check_session, check_sessions
@@ -59,7 +60,9 @@ class SplitResponses:
 
 def average_responses(recording: Recording, normalisation: Normalisation = "session") -> SplitResponses:
     """Read every session of a recording once and return its responses."""
-    accumulator = ResponseAccumulator(recording.trials, recording.n_voxels, normalisation)
+    accumulator = ResponseAccumulator(
+        recording.trials, recording.n_voxels, normalisation, apart=recording.stimuli_apart
+    )
     for session, betas in recording.sessions():
         accumulator.add(session, betas)
     return accumulator.finish()
@@ -82,6 +85,7 @@ class ResponseAccumulator:
         normalisation: Normalisation = "session",
         training_ceiling: bool = False,
         estimate: CeilingEstimate = "pooled",
+        apart: Collection[int] = (),
     ) -> None:
         """Prepare the sums.
 
@@ -91,6 +95,7 @@ class ResponseAccumulator:
             normalisation: how betas are z-scored.
             training_ceiling: also estimate the noise ceiling from training trials alone.
             estimate: which pictures tell the noise, for noise ceilings.
+            apart: ids of stimuli that enter no noise ceiling (`Recording.stimuli_apart`).
 
         Raises:
             ValueError: unknown normalisation.
@@ -102,11 +107,12 @@ class ResponseAccumulator:
         self._normalisation = normalisation
         self._stimuli = {split: stimuli_of(trials, split) for split in SPLITS}
         if len(self._stimuli["train"][0]) < 2:
-            raise RecordingError("the trial table has fewer than 2 training stimuli; read more sessions")
+            raise RecordingError("the trial table has fewer than 2 training stimuli: give it more")
         check_normalisation(trials, normalisation)
         self._sums = {split: np.zeros((len(ids), n_voxels), np.float32) for split, (ids, _) in self._stimuli.items()}
         self._estimate = estimate
-        self._noise = NoiseCeilingAccumulator(trials, n_voxels, estimate)
+        self._apart = np.array(sorted(apart), np.int64)
+        self._noise = NoiseCeilingAccumulator(trials[~trials["stimulus_id"].isin(self._apart)], n_voxels, estimate)
         training = trials[trials["split"] == "train"]
         self._training_noise = NoiseCeilingAccumulator(training, n_voxels, estimate) if training_ceiling else None
         self._done: list[int] = []
@@ -126,24 +132,27 @@ class ResponseAccumulator:
             betas: (n_trials_of_session, n_voxels), in the order of the trial table.
 
         Raises:
-            RecordingError: the session is unknown or already in, or its betas have another shape or cannot be what was
-                recorded.
+            RecordingError: the session is unknown or already in, or its betas are no real numbers, have another shape, or
+                cannot be what was recorded.
         """
         self._refuse_if_finished()
         rows = self._trials[self._trials["session"] == session]
         expected = (len(rows), self._sums["train"].shape[1])
         if rows.empty or session in self._done:
             raise RecordingError(f"session {session} is {'already added' if len(rows) else 'not in the trial table'}")
-        if betas.shape != expected:
-            raise RecordingError(f"session {session} has betas {betas.shape}; expected (trials, voxels) = {expected}")
+        betas = checked_betas(betas, f"session {session}", expected)
         stimulus_ids, splits = rows["stimulus_id"].to_numpy(dtype=np.int64), rows["split"].to_numpy()
         if len(betas) < 2:
-            raise RecordingError(f"session {session} has a single trial, and two are needed: leave the session out")
-        facts = describe(betas)
-        check_session(betas, facts, stimulus_ids, self._facts)
+            raise RecordingError(f"session {session} has a single trial, and two are needed")
+        facts = describe(betas, stimulus_ids)
+        check_session(betas, facts, self._facts, self._normalisation)
         self._facts[session] = facts
         prepared = normalise_trials(betas, rows, self._normalisation)
-        self._noise.add(stimulus_ids, betas)
+        enters = ~np.isin(stimulus_ids, self._apart)
+        if enters.all():
+            self._noise.add(stimulus_ids, betas)
+        elif enters.any():
+            self._noise.add(stimulus_ids[enters], betas[enters])
         if self._training_noise is not None:
             self._training_noise.add(stimulus_ids[splits == "train"], betas[splits == "train"])
         for split in SPLITS:
@@ -163,7 +172,7 @@ class ResponseAccumulator:
         lacking = sorted(set(self._trials["session"].tolist()) - set(self._done))
         if lacking:
             raise RecordingError(f"sessions {lacking} have not been added; add them, or leave them out of the trials")
-        check_sessions(self._facts)
+        check_sessions(self._facts, self._normalisation)
         self._finished = True
         for split in SPLITS:
             self._sums[split] /= self._stimuli[split][1][:, None].astype(np.float32)
@@ -206,8 +215,10 @@ class ResponseAccumulator:
         }
 
     @classmethod
-    def from_state(cls, trials: pd.DataFrame, state: Mapping[str, np.ndarray]) -> ResponseAccumulator:
-        """Resume from `state`.
+    def from_state(
+        cls, trials: pd.DataFrame, state: Mapping[str, np.ndarray], apart: Collection[int] = ()
+    ) -> ResponseAccumulator:
+        """Resume from `state`, with the stimuli apart that it was begun with.
 
         Raises:
             RunError: the state was taken from another trial table.
@@ -218,7 +229,7 @@ class ResponseAccumulator:
             raise RunError("the stored sums belong to another trial table; delete them and sum again")
         estimate: CeilingEstimate = get_args(CeilingEstimate)[int(state["estimate"])]
         training_noise = {key.removeprefix(_TRAINING): state[key] for key in state if key.startswith(_TRAINING)}
-        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise), estimate)
+        accumulator = cls(trials, state["sums_train"].shape[1], normalisation, bool(training_noise), estimate, apart)
         accumulator._sums = {split: np.array(state[f"sums_{split}"]) for split in SPLITS}
         accumulator._done = [int(session) for session in state["sessions_done"]]
         accumulator._facts = from_arrays(state)

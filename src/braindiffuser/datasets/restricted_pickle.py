@@ -173,12 +173,14 @@ def _read_header(stream: IO[bytes]) -> None:
 
 def _load(stream: IO[bytes]) -> Any:
     """Load the pickle, after a look at its operations and their arguments."""
-    begin = stream.tell()
-    for number, (operation, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(stream)))):
+    begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
+    for number, (operation, argument, place) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(stream)))):
         if operation.name not in OPERATIONS:
             raise _ForbiddenError(_shown(f"{operation.name.lower()} {argument or ''}".strip()))
         if "PUT" in operation.name and int(argument or 0) > number:
             raise _ForbiddenError(f"a store of {argument} objects")
+        if operation.name == "FRAME" and int(argument or 0) > size - (place or 0):
+            raise EOFError(f"it tells of a frame of {argument:,} bytes where the file ends before")
     stream.seek(begin)
     return _Restricted(stream).load()
 

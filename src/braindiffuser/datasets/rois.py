@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import VoxelMask
-from braindiffuser.datasets.volumes import check_grid, read_labels
+from braindiffuser.datasets.reading import read_text
+from braindiffuser.datasets.volumes import check_grid, read_labels, value_doubts
 
 LABELS: Mapping[str, Mapping[int, str]] = {
     "prf-visualrois": {1: "V1v", 2: "V1d", 3: "V2v", 4: "V2d", 5: "V3v", 6: "V3d", 7: "hV4"},
@@ -45,11 +46,13 @@ MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
 """The 13 regions of Brain-Diffuser's ROI maximisation."""
 
 SUFFIX = ".nii.gz"
+MOST_LABELS = 30
+"""Labels of a collection without a table, at most; NSD's have up to seven."""
 
 
 def read_label_table(path: Path) -> dict[int, str]:
     """Read a FreeSurfer `.ctab`: lines `number name …`, separated by whitespace; label 0 and below are left out."""
-    rows = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
+    rows = (line.split() for line in read_text(path, "FreeSurfer table of labels").splitlines())
     return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdecimal() and int(row[0]) > 0}
 
 
@@ -59,7 +62,7 @@ def read_roi_masks(
     voxel_mask: VoxelMask,
     affine: Float[np.ndarray, "4 4"] | None,
     tables: Path | None = None,
-) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
+) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...], tuple[str, ...]]:
     """Read the published regions: V1–V4, five eccentricity bands, and one region per `floc-*` volume.
 
     Args:
@@ -70,7 +73,7 @@ def read_roi_masks(
         tables: folder of `.ctab` files, if any.
 
     Returns:
-        Region → mask, and the names of the regions that have no file.
+        Region → mask, the names of the regions that have no file, and a sentence for each volume whose values are no labels.
 
     Raises:
         RecordingError: a volume is unreadable or on another grid.
@@ -87,15 +90,27 @@ def read_roi_masks(
     }
     masks |= {name.removeprefix("floc-"): labels[name] > 0 for name in labels if name.startswith("floc-")}
     missing = tuple(region for region in (*RETINOTOPIC_REGIONS, *CATEGORY_REGIONS) if region not in masks)
-    return masks, missing
+    said = (value_doubts(own, folder / f"{name}{SUFFIX}", _known_numbers(name, tables)) for name, own in labels.items())
+    return masks, missing, tuple(sentence for own in said for sentence in own)
 
 
 def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) -> list[int]:
     """Look label names up in the collection's table; a name that the table lacks keeps its built-in number."""
-    path = None if tables is None else tables / f"{collection}.mgz.ctab"
-    own = read_label_table(path) if path is not None and path.is_file() else {}
-    number_of = {name: number for table in (LABELS[collection], own) for number, name in table.items()}
+    number_of = {name: number for number, name in LABELS[collection].items()} | _own_labels(collection, tables)
     return [number_of[name] for name in names]
+
+
+def _known_numbers(collection: str, tables: Path | None) -> set[int]:
+    """Return the numbers that labels of a collection may have; without a table, all that are small."""
+    listed = {*LABELS.get(collection, {}), *_own_labels(collection, tables).values()}
+    return listed or set(range(1, MOST_LABELS + 1))
+
+
+def _own_labels(collection: str, tables: Path | None) -> dict[str, int]:
+    """Read the numbers of a collection's labels by name, {} if it has no table."""
+    path = None if tables is None else tables / f"{collection}.mgz.ctab"
+    found = read_label_table(path) if path is not None and path.is_file() else {}
+    return {name: number for number, name in found.items()}
 
 
 def _labels_within(

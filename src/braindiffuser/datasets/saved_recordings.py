@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 
 from braindiffuser.datasets.picture_sets import LARGEST_SIDE
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.recording_facts import missing_regions
+from braindiffuser.datasets.shared_stimuli import COLUMN as SHARED
+from braindiffuser.datasets.shared_stimuli import shared_stimuli
 from braindiffuser.datasets.tables import MISSING
 from braindiffuser.datasets.trial_tables import STIMULUS_COLUMNS
 from braindiffuser.errors import RecordingError
@@ -37,12 +41,12 @@ def save_recording(recording: Recording, folder: str | Path) -> Path:
     | file | content |
     |---|---|
     | `responses.npy` | betas, float32 (n_trials, n_voxels), written a session at a time |
-    | `trials.csv` | `session`, `run`, `stim_file`, `split`, and what describes stimuli |
+    | `trials.csv` | `session`, `run`, `stim_file`, `split`, `test_set`, `shared`, and what describes stimuli |
     | `pictures/` | pictures as PNG, cropped and resized as the recording gives them |
     | `rois.npz` | regions, if any |
     | `mask.nii.gz` or `voxels.csv` | where voxels lie, if it is known; `voxels.csv` also holds noise ceilings |
     | `captions.csv` | captions, if any |
-    | `remarks.txt` | what its reader said of it, if anything |
+    | `remarks.txt` | what is remarked on it, if anything, one sentence a line, such as why its scores may be too high |
     | `recording.yaml` | the experiment file, written last |
 
     Args:
@@ -53,12 +57,16 @@ def save_recording(recording: Recording, folder: str | Path) -> Path:
         Path of `recording.yaml`.
 
     Raises:
-        RecordingError: the folder holds something already, the recording has no pictures, or a name cannot be that of a file.
+        RecordingError: the folder holds something already, the recording has no pictures, a name cannot be that of a file, or a
+            region's name cannot be printed.
     """
     root = Path(expand(str(folder)))
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RecordingError(f"{root} is there already and is not an empty folder: name a new one")
     files = _file_names(recording)
+    for name in recording.roi_masks:
+        if not name.isprintable():
+            raise RecordingError(f"the region {name!r} has a name that cannot be printed: rename it")
     with naming(root):
         root.mkdir(parents=True, exist_ok=True)
         _Writer(recording, root, files).write()
@@ -96,13 +104,41 @@ class _Writer:
         if self.recording.simulated:
             entries["simulated"] = True
         if self.recording.captions is not None:
-            self._write_captions()
+            self._write_captions(self.recording.captions)
             entries["captions"] = "captions.csv"
-        if self.recording.remarks:
-            (self.root / "remarks.txt").write_text("\n".join((*self.recording.remarks, "")), encoding="utf-8")
+        entries |= self._write_remarks()
         self._write_betas()
         content = {"preset": "demo", "name": self.root.resolve().name or "recording", "dataset": entries}
         (self.root / EXPERIMENT).write_text(as_yaml(content, default_flow_style=None, width=1 << 30), encoding="utf-8")
+
+    def _write_remarks(self) -> dict[str, Any]:
+        """Write what is remarked, on test sets and missing regions too; return the entries that say what is special."""
+        recording, entries = self.recording, dict[str, Any]()
+        sets = self._further_sets()
+        said = [
+            *recording.remarks,
+            *(f"{title} ({name}): {text}" for name, (title, text) in recording.notes.items() if name in sets),
+        ]
+        if recording.missing_rois:
+            said.append(missing_regions(recording.missing_rois))
+        if said:
+            lines = "".join(f"{' '.join(sentence.split())}\n" for sentence in said)
+            (self.root / "remarks.txt").write_text(lines, encoding="utf-8")
+            entries["remarks"] = "remarks.txt"
+        if recording.split_remark:
+            entries["split_remark"] = recording.split_remark
+        if set(recording.imagined) & sets.keys():
+            entries["imagined"] = [name for name in recording.imagined if name in sets]
+        if recording.apart:
+            entries["apart"] = list(recording.apart)
+        return entries
+
+    def _further_sets(self) -> dict[str, Int[np.ndarray, " _"]]:
+        """Return the further test sets; where there is a split, their stimuli that test, since others would contradict it."""
+        sets = dict(self.recording.further_test_sets)
+        if not self.recording.has_split:
+            return sets
+        return {name: own for name, own in self.recording.test_sets.items() if name in sets}
 
     def _write_betas(self) -> None:
         shape = len(self.recording.trials), self.recording.n_voxels
@@ -144,14 +180,23 @@ class _Writer:
         }
         for column in stimuli.columns.difference(sorted(taken), sort=False):
             table[column] = ids.map(stimuli[column])
-        set_of = {number: name for name, own in self.recording.further_test_sets.items() for number in own.tolist()}
+        if SHARED not in table and (shared := self._shared()) is not None:
+            table[SHARED] = ids.isin(shared).astype(int)
+        set_of = {number: name for name, own in self._further_sets().items() for number in own.tolist()}
         if set_of:
             table["test_set"] = ids.map(set_of)
         table.to_csv(self.root / "trials.csv", index=False)
 
-    def _write_captions(self) -> None:
-        assert self.recording.captions is not None  # noqa: S101
-        rows = [(name, text) for number, name in self.names.items() for text in self.recording.captions(number)]
+    def _shared(self) -> Int[np.ndarray, " _"] | None:
+        """Return the stimuli that every subject saw; None if nothing says so."""
+        try:
+            return shared_stimuli(self.recording)[0]
+        except RecordingError:
+            return None
+
+    def _write_captions(self, captions_of: Callable[[int], tuple[str, ...]]) -> None:
+        """Write all captions, the empty text as a space: nothing would be read as a missing value."""
+        rows = [(name, text or " ") for number, name in self.names.items() for text in captions_of(number)]
         pd.DataFrame(rows, columns=["stim_file", "caption"]).to_csv(self.root / "captions.csv", index=False)
 
     def _write_places(self) -> dict[str, str]:
@@ -194,7 +239,7 @@ def _file_names(recording: Recording) -> dict[int, str]:
         fault = next(_faults(name), None)
         if fault:
             raise RecordingError(f"the stimulus {name!r} cannot be a file of that name ({fault}): rename it")
-        other = seen.setdefault(_as_png(name).casefold(), name)
+        other = seen.setdefault(unicodedata.normalize("NFC", _as_png(name)).casefold(), name)
         if other != name:
             raise RecordingError(f"the stimuli {other!r} and {name!r} would be the same file: rename one")
     return names

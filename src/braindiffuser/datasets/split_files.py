@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from braindiffuser.datasets.reading import read_text
 from braindiffuser.errors import RecordingError
 from braindiffuser.plain_data import read_json
 
@@ -22,15 +23,12 @@ def read_sides(path: Path, variant: int = 0) -> tuple[Sequence[str] | None, Sequ
     if not path.is_file():
         raise RecordingError(f"{path} is missing; expected the names of test stimuli, one a line")
     if path.suffix.lower() != ".json":
-        try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise RecordingError(f"{path} is no text in UTF-8: save it so") from error
+        lines = read_text(path, "list of names").splitlines()
         return None, [line.strip() for line in lines if line.strip()]
     try:
         content = read_json(path)
         sides = content["variants"][variant] if "variants" in content else content
-        train, test = ([str(name) for name in sides[side]] for side in ("train_ids", "test_ids"))
+        train, test = (_names(sides[side]) for side in ("train_ids", "test_ids"))
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise RecordingError(
             f'{path} is no split: expected {{"train_ids": [names], "test_ids": [names]}}, or a list of such variants'
@@ -39,3 +37,9 @@ def read_sides(path: Path, variant: int = 0) -> tuple[Sequence[str] | None, Sequ
     if both:
         raise RecordingError(f"{path} lists {both[0]!r} as train and as test: let it stand on one side")
     return train, test
+
+
+def _names(given: object) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(name, str | int) for name in given):
+        raise TypeError("expected a list of names")
+    return [str(name) for name in given]

@@ -1,4 +1,4 @@
-"""Which stimuli train and which test: the test set is what all subjects saw, so no picture can be on both sides."""
+"""Which stimuli train and which test; a stimulus is on one side only."""
 
 from __future__ import annotations
 

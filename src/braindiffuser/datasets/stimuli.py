@@ -82,7 +82,7 @@ class StimulusPictures:
                 if not out[position].any() or _is_unwritten(brick, stimulus_id):
                     raise RecordingError(
                         f"{self.path}: stimulus {stimulus_id} is black throughout, or parts of it were never written: "
-                        "download the file again, or leave the trials of this stimulus out"
+                        "download the file again"
                     )
         return out
 
@@ -110,7 +110,7 @@ class StimulusCaptions:
             if not path.is_file():
                 raise RecordingError(
                     f"{path} is missing; it holds the captions (n_pictures, 5): download it "
-                    "(pscotti/naturalscenesdataset on Hugging Face), or leave the target group of captions out"
+                    "(pscotti/naturalscenesdataset on Hugging Face)"
                 )
             texts = np.load(path, mmap_mode="r", allow_pickle=False)
         if texts.ndim != 2 or texts.dtype.kind != "U":
@@ -135,7 +135,7 @@ class StimulusCaptions:
         texts = tuple(str(text) for text in row if text.strip())
         if not texts:
             raise RecordingError(
-                f"{self.path} has no caption of stimulus {stimulus_id}: write one, or leave the target group of captions out"
+                f"{self.path} has no caption of stimulus {stimulus_id}: write one, or move the file away to decode no text"
             )
         return texts
 

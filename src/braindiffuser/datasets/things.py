@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from braindiffuser.datasets.dataset import Dataset, File, Folder, Unit
+from braindiffuser.datasets.dataset import File, Folder, FolderDataset, Unit
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
 
 
-class Things(Dataset):
+class Things(FolderDataset):
     """One subject of THINGS-fMRI, in its form `betas_csv` (Hebart et al. 2023, doi 10.7554/eLife.82580)."""
 
     root: Folder = runtime(
@@ -35,13 +35,6 @@ class Things(Dataset):
         None,
         description="NIfTI file of the brain mask whose voxels the table lists, so that maps can be written; null: places alone.",
     )
-    captions: File | None = runtime(
-        None, description="Table with stim_file and caption, one row per caption; null: no captions."
-    )
-    side: PositiveInt | None = Field(
-        None,
-        description="Pixels a side that pictures are cropped and resized to; null: their shortest side, at most 512.",
-    )
 
     def open(self, made: Path) -> Recording:
         """Open the recording under `root`."""
@@ -55,17 +48,8 @@ class Things(Dataset):
 
         return list_files(self)
 
-    @property
-    def has_captions(self) -> bool:
-        """Whether a table of captions is given; the layout has none."""
-        return self.captions is not None
+    def files_of_others(self) -> Mapping[str, Path]:
+        """List the tables of trials of the other subjects."""
+        from braindiffuser.datasets.things_layout import tables_of_others
 
-    @property
-    def folder(self) -> Path:
-        """The folder `root`."""
-        return self.root
-
-    def influences_of(self, role: str, device: str) -> dict[str, Any]:
-        """Return the entries that a role depends on: which stimuli were shown does not depend on regions or the unit."""
-        own = self.influences(device)
-        return own if role != "design" else {key: own[key] for key in ("kind", "subject", "side")}
+        return {f"{subject}/{path.name}": path for subject, path in tables_of_others(self).items()}

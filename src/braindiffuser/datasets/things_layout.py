@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +20,18 @@ from jaxtyping import Bool, Float
 
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
-from braindiffuser.datasets.beta_files import check_finite
 from braindiffuser.datasets.noise_ceiling import ncsnr_of
 from braindiffuser.datasets.pandas_frames import PandasFrame
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
 from braindiffuser.datasets.reading import files_below, find_below
-from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.recording import Recording, names_of
+from braindiffuser.datasets.region_columns import regions_in
+from braindiffuser.datasets.shared_stimuli import shown_to_all
 from braindiffuser.datasets.splits import stimuli_of
 from braindiffuser.datasets.tables import read_table
+from braindiffuser.datasets.trial_remarks import trial_remarks
 from braindiffuser.datasets.trial_tables import trial_table
-from braindiffuser.datasets.volumes import read_mask
+from braindiffuser.datasets.volumes import mask_doubts, read_mask
 from braindiffuser.datasets.voxel_selection import keep_regions
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
@@ -39,6 +43,7 @@ TRIALS_EXAMPLE = """trial_type,session,run,subject_id,trial_id,stimulus,concept
 train,1,1,1,0,dog_01b.jpg,dog"""
 VOXELS_EXAMPLE = """voxel_id,voxel_x,voxel_y,voxel_z,nc_singletrial,nc_testset,V1
 0,12,40,31,4.2,22.5,1"""
+OTHERS = re.compile(r"(sub-\d+)_StimulusMetadata\.csv")
 PLACES = ("voxel_x", "voxel_y", "voxel_z")
 NO_REGIONS = ("voxel_id", "subject_id", *PLACES)
 NO_REGION_PREFIXES = ("nc_", "splithalf_", "prf-")
@@ -57,13 +62,14 @@ def open_things(config: Things) -> Recording:
     voxels_path = find_below(config.root, f"{stem}_VoxelMetadata.csv", f"a row per voxel, such as\n{VOXELS_EXAMPLE}")
     table = _read_trials(trials_path, betas)
     trials, stimuli = trial_table(table, stem, trials_path)
+    betas.check_betas([str(number) for number in trials["beta_index"]])
     voxel_table = _read_voxels(voxels_path, betas)
     voxels, rois, chosen = keep_regions(
-        _places(config, voxel_table, voxels_path), _regions(voxel_table), config.regions
+        _places(config, voxel_table, voxels_path), _regions(voxel_table, voxels_path), config.regions
     )
     n_repeats = stimuli_of(trials, "test")[1]
     ncsnr, ceiling_remarks = _ceilings(voxel_table, n_repeats, voxels_path)
-    pictures = _pictures(config, trials, stimuli)
+    pictures = _pictures(config, first_trials(trials, trials_path), stimuli)
     return Recording(
         subject=stem,
         trials=trials,
@@ -75,8 +81,15 @@ def open_things(config: Things) -> Recording:
         stimuli=stimuli,
         captions=captions_of(stimuli, read_captions(config.captions) if config.captions else None),
         ncsnr=None if ncsnr is None else ncsnr[chosen],
+        shared=lambda: shown_to_all(names_of(stimuli), _shown_to_others(config), config.root),
         session_files=lambda session: (_name(config, betas.path),),
-        remarks=(*_frame_remark(betas), *ceiling_remarks, *pictures.remarks),
+        remarks=(
+            *trial_remarks(table, trials, trials_path),
+            *_frame_remark(betas),
+            *mask_doubts(config.mask),
+            *ceiling_remarks,
+            *pictures.remarks,
+        ),
     )
 
 
@@ -100,6 +113,19 @@ def list_files(config: Things) -> dict[str, dict[str, Path]]:
         if extra is not None and extra.is_file():
             listed[role][extra.name] = extra
     return listed
+
+
+def tables_of_others(config: Things) -> dict[str, Path]:
+    """Return subject → table of trials of each other subject below the root."""
+    found = {match[1]: path for path in files_below(config.root) if (match := OTHERS.fullmatch(path.name))}
+    return {subject: path for subject, path in sorted(found.items()) if subject != f"sub-{config.subject:02}"}
+
+
+def _shown_to_others(config: Things) -> dict[str, set[str]]:
+    tables = {
+        subject: read_table(path, ["stimulus"], TRIALS_EXAMPLE) for subject, path in tables_of_others(config).items()
+    }
+    return {subject: set(table["stimulus"].dropna().astype(str).str.strip()) for subject, table in tables.items()}
 
 
 def _name(config: Things, path: Path) -> str:
@@ -153,15 +179,9 @@ def _read_voxels(path: Path, betas: PandasFrame) -> pd.DataFrame:
     return table.set_index(own).loc[ids].reset_index(drop=True)
 
 
-def _regions(table: pd.DataFrame) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
+def _regions(table: pd.DataFrame, path: Path) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
     """Return the columns of 0 and 1, and lFFA with rFFA as FFA too."""
-    rois = {
-        str(name): column.to_numpy() == 1
-        for name, column in table.items()
-        if name not in NO_REGIONS
-        and not str(name).startswith(NO_REGION_PREFIXES)
-        and set(column.dropna().unique()) <= {0, 1}
-    }
+    rois, _ = regions_in(table, lambda name: name in NO_REGIONS or name.startswith(NO_REGION_PREFIXES), path)
     pairs = {name[1:] for name in rois if name.startswith("l") and f"r{name[1:]}" in rois}
     return {**{name: rois[f"l{name}"] | rois[f"r{name}"] for name in sorted(pairs)}, **rois}
 
@@ -212,7 +232,7 @@ def _frame_remark(betas: PandasFrame) -> tuple[str, ...]:
     return () if betas.named else (said,)
 
 
-def _pictures(config: Things, trials: pd.DataFrame, stimuli: pd.DataFrame) -> PictureFiles:
+def _pictures(config: Things, trials_of: Mapping[int, str], stimuli: pd.DataFrame) -> PictureFiles:
     """Find pictures at CONCEPT/NAME where they lie so, and by their name elsewhere."""
     folder = _folder(config)
     if not folder.is_dir():
@@ -224,11 +244,9 @@ def _pictures(config: Things, trials: pd.DataFrame, stimuli: pd.DataFrame) -> Pi
     for number, row in stimuli.iterrows():
         nested = f"{row.get('concept')}/{row['name']}"
         names[int(str(number))] = nested if (folder / nested).is_file() else str(row["name"])
-    return PictureFiles.find(folder, names, first_trials(trials), config.side)
+    return PictureFiles.find(folder, names, trials_of, config.side)
 
 
 def _read_session(betas: PandasFrame, trials: pd.DataFrame, session: int, chosen: Bool[np.ndarray, " n_rows"]) -> Betas:
     names = [str(number) for number in trials.loc[trials["session"] == session, "beta_index"]]
-    found = np.ascontiguousarray(betas.read(names, chosen).T)
-    check_finite(found, betas.path)
-    return found
+    return np.ascontiguousarray(betas.read(names, chosen).T)

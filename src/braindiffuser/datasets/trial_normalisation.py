@@ -89,7 +89,7 @@ def check_normalisation(trials: pd.DataFrame, normalisation: Normalisation) -> N
     needed = "2 or more, or none," if normalisation == "session-all-trials" else "2 or more"
     raise RecordingError(
         f"{_named(lacking.index[0])} has {n} training trial{'' if n == 1 else 's'}{more}, and responses.normalisation "
-        f"{normalisation} z-scores by {needed} in each {unit}: choose {'; '.join(choices)}; or leave the session out"
+        f"{normalisation} z-scores by {needed} in each {unit}: choose {'; '.join(choices)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,9 +19,11 @@ STIMULUS_COLUMNS = ("stim_file", "stimulus", "image", "image_name", "label")
 EXAMPLE = """session,run,stim_file,split
 1,1,scene_004.png,train
 1,1,scene_017.png,test"""
-KEPT = ("test_set", "groups")
+KEPT = ("test_set", "groups", "shared")
 """Columns that must be the same in all trials of a stimulus, since tests and folds go by them."""
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "val": "test", "out": OUT}
+_DATE = r"^(?:[^\d.\-+]\D*)?(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
+"""A day as 2024-01-31, also as pandas writes it."""
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "out": OUT}
 """Words that a column `split` may hold."""
 
 
@@ -39,37 +42,35 @@ def trial_table(
         by_session: whether `beta_index` begins anew in each session.
 
     Returns:
-        Trials with `TRIAL_COLUMNS` and `beta_index`, in order of sessions: row of a trial's beta among those of the whole table,
-        or as the table gives it; and the stimuli that were shown, by id, with the column `name`.
+        Trials in order of sessions, with `TRIAL_COLUMNS`, `beta_index` (row of a trial's beta among those of the whole table, or
+        as the table gives it) and `table_row` (row of the trial among `rows`, from 0, or as they give it); and the stimuli that
+        were shown, by id, with the column `name`.
 
     Raises:
         RecordingError: a column is missing, holds no numbers where it should, or names a stimulus that there is not.
     """
-    column = next((name for name in STIMULUS_COLUMNS if name in rows), None)
-    if column is None:
-        raise RecordingError(
-            f"{where} lacks a column that says what was shown ({', '.join(STIMULUS_COLUMNS)}); it has "
-            f"{', '.join(map(str, rows.columns))}; an example is\n{EXAMPLE}"
-        )
+    column = stimulus_column(rows, where)
     table = rows.reset_index(drop=True)
     if "beta_index" not in table:
         table = table.assign(beta_index=np.arange(len(table)))
+    if "table_row" not in table:
+        table = table.assign(table_row=np.arange(len(table)))
     shown = table[column].notna().to_numpy(dtype=bool, copy=True)
     if "is_catch" in table:
         shown = shown & ~truth_values(table, "is_catch", where)
-    table = table[shown].reset_index(drop=True)
+    table = table[shown]  # keeps the numbers of rows, which messages name
     if table.empty:
         raise RecordingError(f"{where}: no trial shows a stimulus (column {column}), so nothing can be decoded")
     table = table.assign(beta_index=whole_numbers(table, "beta_index", where))
     _check_subject(table, where)
-    stimulus = table[column].astype(str).str.strip()
+    stimulus = stimulus_names(table[column])
     known = sorted(set(stimulus)) if names is None else list(names)
-    number_of = {name: number for number, name in enumerate(known)}
+    number_of = dict(zip(stimulus_names(pd.Series(known, dtype=object)), range(len(known)), strict=True))
     foreign = stimulus[~stimulus.isin(list(number_of))]
     if len(foreign):
         raise RecordingError(
-            f"{where}: trial {foreign.index[0]}, counted from 0, shows {foreign.iloc[0]!r}, which is not among the stimuli "
-            f"({known[0]!r} …)"
+            f"{where}: row {table['table_row'][foreign.index[0]]}, counted from 0, shows {foreign.iloc[0]!r}, which is not among "
+            f"the stimuli ({known[0]!r} …)"
         )
     twice = table[table.duplicated(["session", "beta_index"] if by_session else ["beta_index"])]
     if len(twice):
@@ -88,7 +89,63 @@ def trial_table(
     table = table.sort_values("session", kind="stable").reset_index(drop=True)
     table = table.assign(trial=np.arange(len(table)), repeat=number_repeats(table["stimulus_id"].to_numpy()))
     stimuli = _stimuli(table, column, known, where)
-    return table[[*TRIAL_COLUMNS, "beta_index"]], stimuli
+    _check_test_sets(table, stimuli, where)
+    return table[[*TRIAL_COLUMNS, "beta_index", "table_row"]], stimuli
+
+
+def _check_test_sets(table: pd.DataFrame, stimuli: pd.DataFrame, where: object) -> None:
+    """Raise RecordingError if stimuli of a further test set do not test by the column split, which would leave the set empty."""
+    if "test_set" not in stimuli or (table["split"] == "").all():
+        return
+    apart = table[table["stimulus_id"].isin(stimuli.index[stimuli["test_set"].notna()]) & (table["split"] != "test")]
+    if len(apart):
+        number, split = apart["stimulus_id"].iloc[0], apart["split"].iloc[0]
+        raise RecordingError(
+            f"{where}: {stimuli['name'][number]!r} belongs to the test set {stimuli['test_set'][number]}, but its split is "
+            f"{'empty' if split == OUT else split}: write test there, or leave its test_set empty"
+        )
+
+
+def further_sets_of(stimuli: pd.DataFrame) -> dict[str, Int[np.ndarray, " _"]]:
+    """Return name → ids of the further test sets that the column `test_set` of a table of stimuli names."""
+    if "test_set" not in stimuli:
+        return {}
+    groups = stimuli.dropna(subset=["test_set"]).groupby("test_set")
+    return {str(name): own.index.to_numpy(dtype=np.int64) for name, own in groups}
+
+
+def stimulus_names(values: pd.Series) -> pd.Series:
+    """Return stimuli as texts that can be compared, whatever program wrote them.
+
+    Numbers that pandas made fractional, since some rows of their column are empty, are whole again: 1.0 is "1". Letters with
+    accents are composed (NFC), since some systems store an accent as a character of its own.
+
+    Args:
+        values: without missing ones.
+
+    >>> stimulus_names(pd.Series([1.0, 12.0])).tolist()
+    ['1', '12']
+    """
+    texts = values.map(lambda value: unicodedata.normalize("NFC", str(value)).strip()).astype(object)
+    if len(texts) and texts.str.fullmatch(r"(?:0|[1-9]\d*)\.0").all():
+        return texts.str.removesuffix(".0")
+    return texts
+
+
+def stimulus_column(table: pd.DataFrame, where: object, example: str = EXAMPLE) -> str:
+    """Return the name of the column that says what was shown.
+
+    Raises:
+        RecordingError: there is none; shows the example.
+    """
+    found = next((name for name in STIMULUS_COLUMNS if name in table), None)
+    if found is None:
+        first, *others = STIMULUS_COLUMNS
+        raise RecordingError(
+            f"{where} lacks the column {first}; it has {', '.join(map(str, table.columns))}, expected what was shown under that "
+            f"name, or as {', '.join(others)}, such as\n{example}"
+        )
+    return found
 
 
 def _check_subject(table: pd.DataFrame, where: object) -> None:
@@ -102,7 +159,7 @@ def _check_subject(table: pd.DataFrame, where: object) -> None:
 
 def _told_apart(table: pd.DataFrame, column: str, where: object) -> np.ndarray:
     """Return the numbers of sessions or runs, as `whole_numbers`; raise RecordingError if two names have one number."""
-    numbers = whole_numbers(table, column, where)
+    numbers = whole_numbers(table.assign(**{column: _without_dashes(table[column])}), column, where)
     names = pd.Series(table[column].map(lambda value: str(value).strip().lower()))
     alike = pd.DataFrame(
         {"name": names.str.extract(r"^(.*?)\d+(?:\.0*)?$", expand=False), "number": numbers}
@@ -115,6 +172,12 @@ def _told_apart(table: pd.DataFrame, column: str, where: object) -> np.ndarray:
             f"{where}: column {column} holds {same[0]!r} and {same[1]!r}, which end in the same number: number them through"
         )
     return numbers
+
+
+def _without_dashes(values: pd.Series) -> pd.Series:
+    """Return a column in which days, such as 2024-01-31, are the numbers 20240131; other values stay."""
+    days = values.astype(str).str.strip().str.extract(_DATE)
+    return values.astype(object).where(days.isna().any(axis=1), days.fillna("").sum(axis=1))
 
 
 def choose_sessions(recorded: Iterable[int], wanted: int | Sequence[int] | None, where: object) -> list[int]:
@@ -150,10 +213,11 @@ def whole_numbers(table: pd.DataFrame, column: str, where: object) -> np.ndarray
     texts = table[column].map(lambda value: "" if pd.isna(value) else str(value).strip())
     found = texts.str.extract(r"^(?:[^\d.\-+]\D*)?(\d+)(?:\.0*)?$", expand=False)
     if found.isna().any():
-        row = int(np.argmax(found.isna()))
+        first = int(np.argmax(found.isna()))
+        day = ", or a day, such as 2024-01-31" if column in ("session", "run") else ""
         raise RecordingError(
-            f"{where}: column {column} holds {texts.iloc[row]!r} in row {row}, counted from 0; expected a number, or a name that "
-            "ends in one, such as ses-01"
+            f"{where}: column {column} holds {texts.iloc[first]!r} in row {found.index[first]}, counted from 0; expected a "
+            f"number, or a name that ends in one, such as ses-01{day}"
         )
     return found.astype(np.int64).to_numpy()
 
@@ -169,11 +233,16 @@ def regions_named(
         where: file of the table, for messages.
 
     Raises:
-        RecordingError: an index is no number.
+        RecordingError: an index is no number, or given twice.
     """
     table = table.dropna(subset=["index", "name"])
     table = table.assign(index=whole_numbers(table, "index", where))
     table = table[table["index"] > 0]
+    twice = table[table["index"].duplicated()]
+    if len(twice):
+        number = twice["index"].iloc[0]
+        names = " and ".join(map(repr, table.loc[table["index"] == number, "name"]))
+        raise RecordingError(f"{where} has two rows with the index {number} ({names}): write one for each label")
     return {str(name): np.isin(labels, own["index"].to_numpy()) for name, own in table.groupby("name", sort=False)}
 
 
@@ -196,7 +265,7 @@ def _split(table: pd.DataFrame, where: object) -> pd.Series | str:
 def _stimuli(table: pd.DataFrame, column: str, known: Sequence[str], where: object) -> pd.DataFrame:
     """List the stimuli that were shown, with the columns that describe them."""
     groups = table.groupby("stimulus_id")
-    own = {*TRIAL_COLUMNS, "beta_index", "onset", "duration", "is_catch", column}
+    own = {*TRIAL_COLUMNS, "beta_index", "table_row", "onset", "duration", "is_catch", "name", column}
     described = [name for name in table.columns if name not in own and (groups[name].nunique(dropna=False) == 1).all()]
     for name in (name for name in KEPT if name in table.columns and name not in described):
         if table[name].notna().any():
@@ -210,4 +279,6 @@ def _stimuli(table: pd.DataFrame, column: str, known: Sequence[str], where: obje
         else pd.DataFrame(index=pd.Index(np.unique(table["stimulus_id"]), name="stimulus_id"))
     )
     stimuli.insert(0, "name", [known[number] for number in stimuli.index])
+    stimuli.attrs["varying"] = tuple(str(name) for name in table.columns if name not in own and name not in described)
+    # which the column that split.groups names may be among
     return stimuli

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Float, Float32, Int, Shaped
 from nibabel.arrayproxy import ArrayProxy
 
 from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError
 
@@ -22,6 +24,8 @@ FRACTION = 1e-3
 """How far a label may lie from a whole number, as rounding of a stored number."""
 HALF_VOXEL = 0.5
 """Largest shift of one grid against another, in voxels; a larger one selects other voxels."""
+VALUES_SHOWN = 4
+"""Values of a mask that are listed, before the largest."""
 PADDING = 4096
 """Zeros that may follow the data of a NIfTI file, in bytes."""
 VOLUMES_PER_BLOCK = 16
@@ -43,6 +47,11 @@ class NiftiFile:
     shape: tuple[int, ...]
     affine: Float[np.ndarray, "4 4"] | None
     data: ArrayProxy
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """Type of the values, scaled by the header."""
+        return self.data.dtype if (self.data.slope, self.data.inter) == (1, 0) else np.dtype(np.float64)
 
 
 @contextmanager
@@ -105,6 +114,7 @@ def read_volumes(
     with open_nifti(path) as file:
         if file.shape[:3] != voxel_mask.shape or len(file.shape) > 4:
             raise RecordingError(f"{path} has shape {file.shape}; expected {voxel_mask.shape}, volume by volume")
+        check_kind(file.kind, path)
         n_stored = file.shape[3] if len(file.shape) > 3 else 1
         data = file.data.reshape((*voxel_mask.shape, n_stored))
         wanted = np.arange(n_stored) if volumes is None else volumes
@@ -206,6 +216,33 @@ def read_mask(path: Path) -> tuple[VoxelMask, Float[np.ndarray, "4 4"] | None]:
     if not mask.any():
         raise RecordingError(f"{path} has no voxel above 0, so nothing would be analysed; choose another mask")
     return mask, affine
+
+
+def mask_doubts(path: Path | None) -> tuple[str, ...]:
+    """Say which values count in a mask that `read_mask` reads, if they are not 0 and 1 alone; () without a mask."""
+    return () if path is None else value_doubts(read_labels(path)[0], path)
+
+
+def value_doubts(labels: Int[np.ndarray, ...], path: object, known: Collection[int] | None = None) -> tuple[str, ...]:
+    """Say which values of a mask or a label volume look like probabilities, such as percent.
+
+    Args:
+        labels: values of the volume.
+        path: its file.
+        known: labels that it may have; None: it is a mask, in which 1, or 255 alone, is usual.
+    """
+    values = np.unique(labels[labels > 0]).tolist()
+    usual = known or ({255} if values == [255] else {1})
+    if set(values) <= set(usual):
+        return ()
+    odd = [value for value in values if known is None or value not in usual]
+    shown = ", ".join(map(str, odd[:VALUES_SHOWN])) + (f" … {odd[-1]}" if len(odd) > VALUES_SHOWN else "")
+    what = "and every value above 0 counts" if known is None else f"though its labels are {min(usual)} to {max(usual)}"
+    name = path.name if isinstance(path, Path) else path
+    return (
+        f"{name} holds {'the value' if len(odd) == 1 else 'the values'} {shown}, {what}: if they are percent or levels of grey, "
+        "choose a threshold and save 0 and 1.",
+    )
 
 
 def check_grid(

@@ -1,20 +1,25 @@
-"""Selection of voxels by regions and a noise ceiling; test trials are never used."""
+"""Selection of voxels by regions and a noise ceiling, of training trials alone or as the recording brings it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from braindiffuser.datasets.noise_ceiling import noise_ceiling
+from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
+
+VoxelChoice: TypeAlias = Literal["inductive", "transductive"]
 
 
 def select_voxels(
     roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]],
-    training_ceilings: Float[np.ndarray, " n_voxels"],
+    ceilings: Float[np.ndarray, " n_voxels"],
     rois: Sequence[str] = (),
     min_noise_ceiling: float = 0.0,
 ) -> Bool[np.ndarray, " n_voxels"]:
@@ -22,8 +27,7 @@ def select_voxels(
 
     Args:
         roi_masks: region → mask over the analysed voxels.
-        training_ceilings: noise ceiling in percent, from training trials alone: with test trials, test responses would
-            influence the selection.
+        ceilings: noise ceiling in percent, from `selection_ceilings`.
         rois: regions; none takes every voxel.
         min_noise_ceiling: percent; 0 takes every voxel, also those whose ceiling is not known.
 
@@ -31,16 +35,18 @@ def select_voxels(
         RecordingError: if there is no such region, no ceiling is known, or no voxel is left.
     """
     check_regions(roi_masks, rois)
-    chosen = np.ones(len(training_ceilings), bool)
+    chosen = np.ones(len(ceilings), bool)
     if rois:
         chosen = np.any([roi_masks[name] for name in rois], axis=0)
     if min_noise_ceiling > 0:
-        if not np.isfinite(training_ceilings).any():
+        if not np.isfinite(ceilings).any():
             raise RecordingError(
-                "no noise ceiling is known, since no training stimulus has the trials that responses.noise_ceiling takes "
-                "(pooled: two or more; three-trials: three): set it to pooled, or leave out min_noise_ceiling"
+                "no noise ceiling of training trials is known, since no training stimulus has the trials that "
+                "responses.noise_ceiling takes (pooled: two or more; three-trials: three): set it to pooled, leave out "
+                "min_noise_ceiling, or write voxel_choice: transductive where the recording brings noise ceilings, in which test "
+                "trials may be"
             )
-        chosen &= np.nan_to_num(training_ceilings, nan=-1.0) >= min_noise_ceiling
+        chosen &= np.nan_to_num(ceilings, nan=-1.0) >= min_noise_ceiling
     if not chosen.any():
         limited = min_noise_ceiling > 0
         limit = f" with a noise ceiling of {min_noise_ceiling} % or more" if limited else ""
@@ -49,6 +55,56 @@ def select_voxels(
             f"none of {len(chosen)} voxels lies in {', '.join(rois) or 'the mask'}{limit}: choose {remedy}"
         )
     return chosen
+
+
+def selection_ceilings(
+    recording: Recording,
+    training_ncsnr: Float[np.ndarray, " n_voxels"] | None,
+    n_repeats: Int[np.ndarray, " n_train"],
+    choice: VoxelChoice,
+) -> tuple[Float[np.ndarray, " n_voxels"], str]:
+    """Return the noise ceilings that voxels are chosen by, in percent of a training response's variance.
+
+    Args:
+        recording: whose own noise ceilings are taken if `choice` is transductive.
+        training_ncsnr: of training trials alone; None: not known.
+        n_repeats: trials averaged into each training response.
+        choice: "inductive", by training trials alone, or "transductive", by what the recording brings.
+
+    Returns:
+        Ceilings, NaN where they are not known, and a sentence on which they are.
+
+    Raises:
+        RecordingError: the choice is transductive, but the recording brings no noise ceilings.
+    """
+    if choice == "transductive":
+        check_choice(recording, choice, 0.0)
+        assert recording.ncsnr is not None  # noqa: S101 checked
+        return noise_ceiling(recording.ncsnr, n_repeats), (
+            "Voxels are chosen by the noise ceilings that the recording brings, so test trials may have entered "
+            "(responses.voxel_choice: transductive)."
+        )
+    known = np.full(recording.n_voxels, np.nan) if training_ncsnr is None else noise_ceiling(training_ncsnr, n_repeats)
+    return known, "Voxels are chosen by noise ceilings of training trials alone."
+
+
+def check_choice(recording: Recording, choice: VoxelChoice, min_noise_ceiling: float) -> None:
+    """Check that a recording brings the noise ceilings that voxels are to be chosen by, before betas are read.
+
+    Raises:
+        RecordingError: the choice is transductive, but it brings none, or none is known in any voxel.
+    """
+    if choice != "transductive":
+        return
+    if recording.ncsnr is None:
+        raise RecordingError(
+            "responses.voxel_choice is transductive, but the recording brings no noise ceilings: leave voxel_choice out"
+        )
+    if min_noise_ceiling > 0 and np.isnan(recording.ncsnr).all():
+        raise RecordingError(
+            "responses.voxel_choice is transductive, but the noise ceilings that the recording brings are NaN in every voxel: "
+            "leave voxel_choice out, which goes by training trials, leave out min_noise_ceiling, or mend the noise ceilings"
+        )
 
 
 def check_regions(

@@ -69,7 +69,7 @@ def _columns(run: FinishedRun) -> tuple[dict[str, Float[np.ndarray, " n_rows"]],
     n_train, sets = len(run.ids("train")), run.test_sets
     pictures = _pictures(run)
     data_type = np.repeat([TRAINING, TEST], [n_train, len(sets)])
-    data_type[n_train:][sets == "imagery"] = IMAGERY
+    data_type[n_train:][np.isin(sets, run.recording.imagined)] = IMAGERY
     names, name_of_row = _numbered(pictures)
     all_sets, set_of_row = _numbered(np.concatenate([np.repeat("train", n_train), sets]))
     repeats = [run.results.read_array(f"responses/n_repeats_{side}") for side in ("train", "test")]

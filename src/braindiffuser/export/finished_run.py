@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.responses import ResponseAccumulator
-from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint
+from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint, selection_ceilings
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states, changed_files
@@ -22,6 +22,7 @@ from braindiffuser.progress import Progress
 from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.stages import Step, stages
+from braindiffuser.stages.prepare import MADE
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Results, Store
 
@@ -71,7 +72,7 @@ class FinishedRun:
             raise RunError(f"{folder} has no responses yet: run `braindiffuser prepare --out {folder}` first")
         steps = {group: (Step("extract", group), Step("fit", group)) for group in experiment.targets}
         groups = [group for group, own in steps.items() if all(_is_whole(step, states, store) for step in own)]
-        recording = experiment.split.divide(experiment.dataset.open(folder / "nsd"))
+        recording = experiment.recording(folder / MADE)
         _check_trials(recording, store)
         return cls(
             experiment,
@@ -158,17 +159,19 @@ def _check_trials(recording: Recording, results: Results) -> None:
 
 
 def _chosen_voxels(recording: Recording, experiment: Experiment, results: Results) -> Bool[np.ndarray, " n_analysed"]:
-    """Choose voxels as `prepare` did; ceilings of training trials are those of its stored sums.
+    """Choose voxels as `prepare` did; noise ceilings of training trials are those of its stored sums.
 
     Raises:
         RunError: they are not those that responses were written for.
     """
     config = experiment.responses
-    ceilings = np.full(recording.n_voxels, np.nan)
+    training_ncsnr, n_repeats = None, np.ones(1, np.int64)
     if config.min_noise_ceiling > 0:
-        averaged = ResponseAccumulator.from_state(recording.trials, results.read_bundle(SUMS)).finish()
-        if averaged.training_ncsnr is not None:
-            ceilings = noise_ceiling(averaged.training_ncsnr, averaged.n_repeats_train)
+        averaged = ResponseAccumulator.from_state(
+            recording.trials, results.read_bundle(SUMS), recording.stimuli_apart
+        ).finish()
+        training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
+    ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
     chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
     if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
         raise RunError(

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.images import SMALLEST_SIDE, PictureSource, batch_slices, open_pictures
+from braindiffuser.images import SMALLEST_SIDE, PictureSource, are_flat, batch_slices, open_pictures
 from braindiffuser.metrics.baselines import derangement
 from braindiffuser.metrics.feature_networks import load_networks
+from braindiffuser.metrics.paired_names import find_shift, list_pictures, match_names
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
-from braindiffuser.picture_files import read_picture
 
-SUFFIXES = {
-    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".apng",
-    ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".exr", ".hdr",
-}  # fmt: skip
-"""Of pictures. Those of formats that are not read take part too, so that they are refused by name and not overlooked."""
-MOST_COMPARED, CLEARLY = 100, 3.0
-"""Pairs of pictures that are compared, where names may be shifted, and standard errors that tell their correlations apart."""
 ROOM = 2**30
 """Bytes that 8-bit pictures of both folders may take in memory; further ones are read from disk each time."""
 
@@ -67,11 +57,12 @@ def evaluate_folders(
         DependencyError: if the file of a network is there but damaged.
     """
     whole, seen, made = Profile.load(profile), Path(seen), Path(made)
-    pairs, unmatched = match_names(seen, made)
+    named = list_pictures(seen), list_pictures(made)
+    pairs, unmatched = match_names(*named)
     opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
     sizes = {folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}
     _check_sizes(sizes, seen, whole)
-    remarks = [*_remarks(opened), *_shift(seen, made)]
+    remarks = [*_remarks(opened), *find_shift(*named)]
     if sizes[seen] != sizes[made]:
         remarks.append(f"pictures of {made} are resized from {sizes[made][0]} to {sizes[seen][0]} pixels")
     with needing_memory(device, lambda: "evaluate"):
@@ -108,7 +99,7 @@ def _remarks(opened: Mapping[Path, PictureSource]) -> list[str]:
     for rows in batch_slices(len(opened[made])):
         blocks = {folder: pictures[rows] for folder, pictures in opened.items()}
         for folder, block in blocks.items():
-            n_flat[folder] += int((block == block[..., :1, :1]).all(axis=(1, 2, 3)).sum())
+            n_flat[folder] += int(are_flat(block).sum())
             are_one[folder] &= not (block != first.setdefault(folder, block[:1])).any()
         are_equal = are_equal and np.array_equal(blocks[seen], blocks[made])
     for folder, n in n_flat.items():
@@ -123,124 +114,6 @@ def _remarks(opened: Mapping[Path, PictureSource]) -> list[str]:
     elif are_equal:
         said.append(f"all pictures of {made} are equal to those of {seen}: is one a copy of the other?")
     return said
-
-
-def _shift(seen: Path, made: Path) -> list[str]:
-    """Tell whether a number in the names counts from elsewhere in one folder, as from 1 in place of 0.
-
-    Where names that differ by a constant pair up at least as many pictures as equal names, the pictures decide.
-
-    Raises:
-        RunError: if pictures whose names differ so resemble each other more: clearly, or at all where they pair up whole folders.
-    """
-    files, said = [_pictures_of(folder) for folder in (seen, made)], []
-    named = {files[0][name]: files[1][name] for name in files[0].keys() & files[1].keys()}
-    for offset, shifted in _shifted_pairs(*files):
-        if len(shifted) < max(2, len(named)) or len(named) == max(map(len, files)):
-            continue
-        chosen = [path for path in shifted if path in named][:MOST_COMPARED]
-        alike, as_named = (np.array([_likeness(path, pairs[path]) for path in chosen]) for pairs in (shifted, named))
-        more = alike - as_named
-        is_clear = len(more) > 1 and abs(more.mean()) > CLEARLY * more.std(ddof=1) / np.sqrt(len(more))
-        if len(more) and more.mean() > 0 and (is_clear or len(shifted) == max(map(len, files))):
-            first = next(iter(shifted))
-            raise RunError(
-                f"names of {made} count a number {offset:+d} from those of {seen} ({first.name}, {shifted[first].name}): "
-                f"pictures paired so correlate by {alike.mean():.2f}, those of equal names by {as_named.mean():.2f}, so give "
-                "each pair one name"
-            )
-        if len(shifted) > len(named) and not is_clear:
-            said.append(
-                f"names that differ by {offset:+d} would pair {len(shifted)} pictures of {made}, equal names pair {len(named)}: "
-                "is one folder counted from another number?"
-            )
-    return said
-
-
-def _shifted_pairs(seen: Mapping[str, Path], made: Mapping[str, Path]) -> Iterator[tuple[int, dict[Path, Path]]]:
-    """Yield offsets of one number in the names, and the pairs whose names differ by it alone."""
-    pieces = {name: re.split(r"(\d+)", name) for name in seen}
-    fields = min(
-        (len(piece) // 2 for piece in (*pieces.values(), *(re.split(r"(\d+)", name) for name in made))), default=0
-    )
-    for field in range(fields):
-        numbers = [sorted(int(re.findall(r"\d+", name)[field]) for name in names) for names in (seen, made)]
-        offsets = {1, -1, numbers[1][0] - numbers[0][0], numbers[1][-1] - numbers[0][-1]} - {0}
-        for offset in sorted(offsets, key=abs):
-            moved = {name: _moved(piece, 2 * field + 1, offset) for name, piece in pieces.items()}
-            yield offset, {seen[name]: made[other] for name, other in sorted(moved.items()) if other in made}
-
-
-def _moved(pieces: Sequence[str], place: int, offset: int) -> str:
-    return "".join([*pieces[:place], str(int(pieces[place]) + offset), *pieces[place + 1 :]])
-
-
-def _likeness(one: Path, other: Path) -> float:
-    """Correlation of two small pictures; 0 where one is flat."""
-    small = [
-        np.asarray(Image.fromarray(read_picture(path)).resize((16, 16)), np.float64).ravel() for path in (one, other)
-    ]
-    a, b = (values - values.mean() for values in small)
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else 0.0
-
-
-def match_names(seen: Path, made: Path) -> tuple[dict[str, dict[Path, Path]], dict[str, list[str]]]:
-    """Pair the pictures of two folders by their names without suffix.
-
-    Names may differ in case, in zeros before a number, in spaces at their ends, and in how Unicode composes accents.
-
-    Returns:
-        Name in `seen` → {folder: file}, in alphabetical order, and for each folder the names that the other one lacks.
-
-    Raises:
-        RunError: if a folder does not exist or holds two pictures of one name, or they share fewer than two names, or fewer
-            than half of those in the smaller folder.
-    """
-    files = {folder: _pictures_of(folder) for folder in (seen, made)}
-    shared = files[seen].keys() & files[made].keys()
-    alone = {
-        folder: sorted(path.stem for key, path in found.items() if key not in shared) for folder, found in files.items()
-    }
-    if len(shared) < max(2, min(map(len, files.values())) / 2):
-        counts = " and ".join(
-            f"{folder} holds {len(found)} pictures{_examples(alone[folder])}" for folder, found in files.items()
-        )
-        raise RunError(
-            f"{counts}, of which {len(shared)} share a name; scores need two pairs or more, and half of the smaller folder: "
-            "give each pair the same file name"
-        )
-    pairs = {files[seen][key].stem: {folder: found[key] for folder, found in files.items()} for key in shared}
-    return dict(sorted(pairs.items())), {str(folder): names for folder, names in alone.items()}
-
-
-def _pictures_of(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise RunError(f"{folder} is not a folder of pictures")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.strip().lower() in SUFFIXES and not path.name.startswith("."):
-            earlier = found.setdefault(_compared(path.stem), path)
-            if earlier != path:
-                raise RunError(
-                    f"{folder} holds {earlier.name} and {path.name}, whose names are too much alike: rename one"
-                )
-    if not found:
-        raise RunError(
-            f"{folder} itself holds no picture, which is known by its ending ({', '.join(sorted(SUFFIXES))}): name the folder "
-            "that does, or save them as PNG"
-        )
-    return found
-
-
-def _compared(name: str) -> str:
-    """Return the form in which names are compared; digits after a decimal point or comma keep their zeros."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
-    return re.sub(r"(?<!\d)(?<!\d[.,])0+(?=\d)", "", folded)
-
-
-def _examples(names: Sequence[str]) -> str:
-    return f" (without a partner: {', '.join(map(repr, names[:3]))})" if names else ""
 
 
 def _check_sizes(sizes: Mapping[Path, tuple[int, ...]], seen: Path, profile: Profile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
@@ -34,14 +35,58 @@ def bootstrap_interval(
     >>> bootstrap_interval(np.full(10, 0.25), np.random.default_rng(0))
     (0.25, 0.25)
     """
+    _check_interval(per_picture, n_resamples, level)
+    n = len(per_picture)
+    means = np.array([per_picture[rng.integers(n, size=n)].mean() for _ in range(n_resamples)])
+    return _quantiles(means, level)
+
+
+def interval_inside_folds(
+    per_picture: Vector,
+    folds: Int[np.ndarray, " n"],
+    rng: np.random.Generator,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return a percentile bootstrap interval of the mean over pictures that are resampled inside folds.
+
+    Each resample draws, of every fold, as many pictures as it has, with replacement: folds stay as large as they are, and the
+    difference between them adds nothing to the interval.
+
+    Args:
+        per_picture: scores (n,).
+        folds: fold of each picture (n,).
+        rng: source of the draws.
+        n_resamples: number of resamples.
+        level: share of resamples that the interval holds, in (0, 1).
+
+    Returns:
+        Lower and upper end.
+
+    Raises:
+        ValueError: as in `bootstrap_interval`; if there is not one fold for each score.
+
+    >>> interval_inside_folds(np.array([0.0, 0, 1, 1]), np.array([3, 3, 7, 7]), np.random.default_rng(0))
+    (0.5, 0.5)
+    """
+    _check_interval(per_picture, n_resamples, level)
+    if folds.shape != per_picture.shape:
+        raise ValueError(f"got {len(folds)} folds for {len(per_picture)} scores, expected one for each")
+    inside = [per_picture[folds == fold] for fold in np.unique(folds)]
+    sums = [sum(float(own[rng.integers(len(own), size=len(own))].sum()) for own in inside) for _ in range(n_resamples)]
+    return _quantiles(np.array(sums) / len(per_picture), level)
+
+
+def _check_interval(per_picture: Vector, n_resamples: int, level: float) -> None:
     if per_picture.ndim != 1 or len(per_picture) == 0 or not np.isfinite(per_picture).all():
         raise ValueError(f"an interval needs finite scores, one for each picture, at least one; got {per_picture!r}")
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level}")
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1, such as 2000, got {n_resamples}")
-    n = len(per_picture)
-    means = np.array([per_picture[rng.integers(n, size=n)].mean() for _ in range(n_resamples)])
+
+
+def _quantiles(means: Vector, level: float) -> tuple[float, float]:
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import output
-from braindiffuser.metrics.folders import SUFFIXES
+from braindiffuser.picture_files import SUFFIXES
 from braindiffuser.system_errors import sentence
 
 

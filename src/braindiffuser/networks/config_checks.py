@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from braindiffuser.errors import reason
 from braindiffuser.networks.checkpoint_folders import read_config_of
 from braindiffuser.plain_data import read_json
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROUNDING = 5e-3
 """How far stated means may be rounded, as a share."""
@@ -60,7 +63,7 @@ def check_clip(folder: Path, entry: str) -> dict[str, tuple[int, int]]:
         shapes = {"text": (_count(text, "max_position_embeddings", 77), width), "vision": (patches**2 + 1, width)}
     except (OSError, ValueError) as error:
         raise ValueError(f"{entry} names {folder}, whose files do not fit: {error}") from error
-    check_tensors(folder, entry, "CLIP model", lambda: build_clip(content))
+    check_tensors(folder, entry, "CLIP model", build_clip, content)
     return shapes
 
 
@@ -107,32 +110,36 @@ def check_vdvae(folder: Path, entry: str) -> list[int]:
     from braindiffuser.networks.vdvae import VDVAEConfig
 
     content = read_config_of("VDVAE", folder, entry)
-    check_tensors(folder, entry, "VDVAE", lambda: VDVAEConfig(**content).build())
+    check_tensors(folder, entry, "VDVAE", lambda config: VDVAEConfig(**config).build(), content)
     return [*accumulate(math.prod(layer) for layer in VDVAEConfig(**content).latent_shapes)]
 
 
-def check_tensors(folder: Path, entry: str, network: str, build: Callable[[], Any]) -> None:
+def check_tensors(
+    folder: Path, entry: str, network: str, build: Callable[[dict[str, Any]], nn.Module], config: dict[str, Any]
+) -> None:
     """Check that a checkpoint's tensors are those of the network that its config describes; none is read.
 
     Args:
         folder: of the checkpoint.
         entry: that names it.
         network: what it should be, for the message.
-        build: makes the network.
+        build: makes the network from its config.
+        config: of the network.
 
     Raises:
         ValueError: if they do not fit; names the entry and the folder.
     """
     import torch
 
+    from braindiffuser.networks.checkpoints import build_empty
     from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
 
     try:
-        with torch.device("meta"):
-            wanted = shapes(build().state_dict())
-    except Exception as error:  # of many kinds, for an arbitrary config
+        with torch.device("meta"):  # buffers too
+            wanted = shapes(build_empty(build, config).state_dict())
+    except ValueError as error:
         raise ValueError(
-            f"{entry} names {folder}, whose config.json is not that of a {network} ({reason(error)})"
+            f"{entry} names {folder}, whose config.json is not that of a {network}: {reason(error)}"
         ) from error
     try:
         check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
@@ -172,8 +179,8 @@ def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:
             f"unet names {unet}, which takes latents of {taken[0]} channels and {taken[1]} pixels a side, but the autoencoder "
             f"{autoencoder} makes {made[0]} channels and {made[1]:g} pixels: {TOGETHER}"
         )
-    check_tensors(unet, "unet", "dual-guided UNet", lambda: build_unet(own))
-    check_tensors(autoencoder, "autoencoder", "KL autoencoder", lambda: build_autoencoder(other))
+    check_tensors(unet, "unet", "dual-guided UNet", build_unet, own)
+    check_tensors(autoencoder, "autoencoder", "KL autoencoder", build_autoencoder, other)
     return widths
 
 

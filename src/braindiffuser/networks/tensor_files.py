@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
+from braindiffuser.lfs_pointers import pointer_sentence
 
 MOST_ZEROS = 0.45
 """Share of zeros in the matrices of a network; untrained ones, of which some layers begin as zeros, have up to 0.41."""
@@ -33,6 +34,9 @@ def open_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    pointer = pointer_sentence(path)
+    if pointer:
+        raise ValueError(pointer)
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except Exception as error:  # of the libraries' many kinds, for arbitrary bytes

@@ -6,7 +6,7 @@ What is not known here is said to be so, with the place to look at. Sizes of dow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class OpenData:
         by_hand: what the reader needs besides, and where to get it.
         experiment: experiment(folder, subject, sessions) returns the entries of `dataset` in an experiment file; sessions are
             None if all were asked for.
+        responses: entries of `responses` in that file.
         terms: what a person must have done or read before the download; empty if nothing.
         word: to be typed as a sign that it was.
     """
@@ -61,6 +62,7 @@ class OpenData:
     files: tuple[Files, ...]
     by_hand: tuple[str, ...]
     experiment: Callable[[Path, str, list[int] | None], dict[str, Any]]
+    responses: Mapping[str, Any] = field(default_factory=dict)
     terms: str = ""
     word: str = ""
 
@@ -102,6 +104,67 @@ NSD = OpenData(
     terms="sign NSD's Data Access Agreement first: no part of the data may be passed on or sold, nobody may be identified again, "
     "and the paper and its grants are to be cited",
     word="signed",
+)
+
+_BESIDE_NSD = "NSD itself, in the same folder: braindiffuser fetch nsd"
+_LAST_SESSIONS = "sessions after those of NSD, which test and never train"
+
+
+def _with_further(name: str) -> Callable[[Path, str, list[int] | None], dict[str, Any]]:
+    return lambda folder, subject, sessions: NSD.experiment(folder, subject, sessions) | {"further": [name]}
+
+
+NSD_SYNTHETIC = replace(
+    NSD,
+    name="nsd_synthetic",
+    holds=f"NSD-synthetic: 744 trials of 284 pictures unlike photographs, for each of NSD's 8 people; {_LAST_SESSIONS}",
+    size="about 1 GB of betas a subject (1.8 mm); stimuli: the server's listing says it before a download",
+    sessions=dict.fromkeys(NSD.sessions, 0),
+    files=(
+        Files("design", _NSD_BUCKET, ("nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat",)),
+        Files(
+            "betas",
+            _NSD_BUCKET,
+            (
+                "nsddata_betas/ppdata/{subject}/func1pt8mm/nsdsyntheticbetas_fithrf_GLMdenoise_RR/"
+                "betas_nsdsynthetic.hdf5",
+            ),
+        ),
+        Files(
+            "stimuli",
+            _NSD_BUCKET,
+            (
+                "nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_stimuli.hdf5",
+                "nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_colorstimuli_{subject}.hdf5",
+            ),
+        ),
+    ),
+    by_hand=(_BESIDE_NSD,),
+    experiment=_with_further("synthetic"),
+    responses={"normalisation": "training"},
+)
+NSD_IMAGERY = replace(
+    NSD,
+    name="nsd_imagery",
+    holds=f"NSD-Imagery: 720 betas of pictures seen, attended or imagined, for each of NSD's 8 people; {_LAST_SESSIONS}",
+    size="about 1 GB of betas a subject (1.8 mm)",
+    sessions=dict.fromkeys(NSD.sessions, 0),
+    files=(
+        Files("design", _NSD_BUCKET, ("nsddata/bdata/nsdimagery/nsdimagery_{subject}_*.tsv",)),
+        Files(
+            "betas",
+            _NSD_BUCKET,
+            ("nsddata_betas/ppdata/{subject}/func1pt8mm/nsdimagerybetas_fithrf_GLMdenoise_RR/betas_nsdimagery.hdf5",),
+        ),
+        Files("stimuli", _NSD_BUCKET, ("nsddata/experiments/nsdimagery/rawtargetimages/*",), needed=False),
+    ),
+    by_hand=(
+        _BESIDE_NSD,
+        "a picture for each letter, such as nsddata_stimuli/stimuli/nsdimagery/by_cue/H.png: copy those of "
+        "nsddata/experiments/nsdimagery/rawtargetimages there, under the letter that stands for them",
+    ),
+    experiment=_with_further("imagery"),
+    responses={"normalisation": "training"},
 )
 
 _LAION_BUCKET = Bucket("laion-fmri", "us-west-2")
@@ -220,5 +283,5 @@ GOD = OpenData(
     word="read",
 )
 
-ALL = (NSD, LAION_FMRI, BOLD5000, THINGS, GOD)
+ALL = (NSD, NSD_SYNTHETIC, NSD_IMAGERY, LAION_FMRI, BOLD5000, THINGS, GOD)
 """All data sets, in the order in which they are listed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from braindiffuser.errors import RunError, reason
 from braindiffuser.files import alone_in, replacing
 from braindiffuser.open_data.catalogue import ALL, ROLES, OpenData
 from braindiffuser.open_data.servers import Received, RefusedError, RemoteFile, Server, UnreachableError
+from braindiffuser.open_data.whole_files import fault_of, is_whole, note_hash
 from braindiffuser.progress import Progress, silent
 
 _AGAIN = "the same command continues"
@@ -92,9 +92,9 @@ class Choice:
         """Return an experiment file that reads the first subject from `folder`."""
         sessions = list(self.sessions) if self.sessions else None
         dataset = self.data.experiment(folder, self.subjects[0], sessions)
-        text = yaml.safe_dump(
-            {"preset": "demo", "dataset": dataset}, sort_keys=False, default_flow_style=None, width=120
-        )
+        responses = {"responses": dict(self.data.responses)} if self.data.responses else {}
+        content = {"preset": "demo", "dataset": dataset, **responses}
+        text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=120)
         return (
             f"# Another subject in a file of its own: {', '.join(self.subjects[1:])}\n{text}"
             if self.subjects[1:]
@@ -141,12 +141,40 @@ class Plan:
     missing: tuple[Wanted, ...]
     faults: tuple[str, ...]
 
+    @property
+    def in_the_way(self) -> tuple[Wanted, ...]:
+        """Those of `missing` in whose place a file of another size is: it stays unless it is to be replaced."""
+        return tuple(each for each in self.missing if each.path.is_file())
+
+    @property
+    def new(self) -> tuple[Wanted, ...]:
+        """Those of `missing` in whose place there is no file."""
+        return tuple(each for each in self.missing if not each.path.is_file())
+
+    def said(self, replace: bool = False) -> str:
+        """Say how many files would come, how much, how many are here, and how many of these would be replaced.
+
+        Args:
+            replace: as in `download`.
+        """
+        here, coming = len(self.wanted) - len(self.missing), self.missing if replace else self.new
+        files = "file" if len(coming) == 1 else "files"
+        lines = [f"{len(coming):,} {files}, {_amount(_size(coming))}, would come"]
+        unchecked = sum(not each.file.md5 for each in self.wanted if each not in self.missing)
+        if here:
+            of_size = (
+                f" ({unchecked:,} without a listed MD5, so that only their size was compared)" if unchecked else ""
+            )
+            lines.append(f"{here:,} more are here{of_size}")
+        if self.in_the_way:
+            first = self.in_the_way[0].path
+            fate = "would be replaced" if replace else "would stay, unless you give --replace"
+            lines.append(f"{len(self.in_the_way):,} that are here with another size {fate} (such as {first})")
+        return "; ".join(lines)
+
     def __str__(self) -> str:
-        """Say how many files would come, and how much."""
-        here = len(self.wanted) - len(self.missing)
-        kept = f"; {here:,} more are here" if here else ""
-        files = "file" if len(self.missing) == 1 else "files"
-        return f"{len(self.missing):,} {files}, {_amount(_size(self.missing))}, would come{kept}"
+        """As `said`, where nothing is replaced."""
+        return self.said()
 
 
 def _size(files: Sequence[Wanted]) -> int:
@@ -199,15 +227,16 @@ def _has_size(wanted: Wanted) -> bool:
     return wanted.path.is_file() and wanted.path.stat().st_size == wanted.file.size
 
 
-def download(planned: Plan, folder: Path, progress: Progress = silent) -> list[str]:
+def download(planned: Plan, folder: Path, progress: Progress = silent, replace: bool = False) -> list[str]:
     """Download what is missing and check all that is asked for; a file gets its name only when it is whole.
 
-    Files that are here stay if their size, and their MD5 where the server states one, are right.
+    Files that are here stay. Those that are not what the server lists (`whole_files`) are named.
 
     Args:
         planned: of `plan`.
         folder: where files are kept; made if it does not exist.
         progress: called with megabytes.
+        replace: replace files of another size or MD5 by those that are listed.
 
     Returns:
         A sentence for each file that did not come.
@@ -217,7 +246,7 @@ def download(planned: Plan, folder: Path, progress: Progress = silent) -> list[s
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    need, free = _size(planned.missing), shutil.disk_usage(folder).free
+    need, free = _size(planned.missing if replace else planned.new), shutil.disk_usage(folder).free
     if need > free:
         raise RunError(
             f"{folder} has room for {_amount(free)}, but {_amount(need)} would come: free room, or choose fewer sessions"
@@ -235,11 +264,20 @@ def download(planned: Plan, folder: Path, progress: Progress = silent) -> list[s
                     "fetch, in MB", megabytes if before + came == total else (before + came) // 1_000_000, megabytes
                 )
 
-            if not _is_whole(wanted.path, wanted.file):
-                faults += _download(wanted, received)
+            if not is_whole(wanted.path, wanted.file):
+                keep = wanted.path.is_file() and not replace
+                faults += [_kept(wanted)] if keep else _download(wanted, received)
             done += wanted.file.size
             received(wanted.file.size - came)
     return faults
+
+
+def _kept(wanted: Wanted) -> str:
+    other = "content" if _has_size(wanted) else "size"
+    return (
+        f"{wanted.path} is here with another {other} than {wanted.server.where} lists, and was kept: give --replace to replace "
+        "it, or move it away"
+    )
 
 
 def _download(wanted: Wanted, received: Received) -> list[str]:
@@ -250,9 +288,9 @@ def _download(wanted: Wanted, received: Received) -> list[str]:
     try:
         with replacing(wanted.path) as beside:
             wanted.server.get(wanted.file, beside, received)
-            if not _is_whole(beside, wanted.file):
-                size = beside.stat().st_size
-                raise _DamagedError(f"{size:,} bytes came, expected {wanted.file.size:,} with the listed MD5")
+            if not is_whole(beside, wanted.file, came_now=True):
+                raise _DamagedError(_fault(beside, wanted.file))
+            note_hash(beside, wanted.file, wanted.path)
     except RefusedError as error:
         return [f"{name} did not come from {where}: {_refusal(error)}"]
     except _DamagedError as error:
@@ -262,6 +300,13 @@ def _download(wanted: Wanted, received: Received) -> list[str]:
             f"{where} stopped answering at {name} ({reason(error)}): {_AGAIN} and keeps what came"
         ) from error
     return []
+
+
+def _fault(path: Path, file: RemoteFile) -> str:
+    size = path.stat().st_size
+    if file.md5 or size != file.size:
+        return f"{size:,} bytes came, expected {file.size:,}{' with the listed MD5' if file.md5 else ''}"
+    return f"the server states no MD5, and {fault_of(path, PurePosixPath(file.name).name)}"
 
 
 class _DamagedError(Exception):
@@ -276,20 +321,10 @@ def _refusal(error: RefusedError) -> str:
     return f"the server answered with status {error.status}"
 
 
-def _is_whole(path: Path, file: RemoteFile) -> bool:
-    """Return whether a file has its size, and its MD5 where one is stated."""
-    if not path.is_file() or path.stat().st_size != file.size:
-        return False
-    if not file.md5:
-        return True
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == file.md5
-
-
 def describe() -> Iterator[str]:
     """Yield lines on all data sets: what, how large, on which terms, where."""
     for data in ALL:
-        yield f"{data.name:12}{data.holds}"
+        yield f"{data.name:15}{data.holds}"
         facts = {
             "size": data.size,
             "licence": data.licence,

@@ -7,7 +7,8 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -49,12 +50,14 @@ class RemoteFile:
         size: in bytes.
         md5: its MD5 in hexadecimal digits; empty if the server states none.
         address: of its content: a key of a bucket, or a URL.
+        etag: that of an upload in parts, such as "…-12"; empty for any other.
     """
 
     name: str
     size: int
     md5: str
     address: str
+    etag: str = ""
 
 
 @runtime_checkable
@@ -98,7 +101,6 @@ class Bucket:
     region: str
     folder: str = ""
     endpoint: str | None = None
-    _clients: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -106,16 +108,22 @@ class Bucket:
         return f"s3://{self.name}/{self.folder}".rstrip("/")
 
     def find(self, prefix: str) -> list[RemoteFile]:
-        """List the files whose names begin with `prefix`; an ETag that is no MD5 is left out."""
+        """List the files whose names begin with `prefix`, with the MD5, or the ETag of an upload in parts."""
         with _answers_of_s3():
-            pages = self._client().get_paginator("list_objects_v2")
+            pages = self._client.get_paginator("list_objects_v2")
             found = [
                 listed
                 for page in pages.paginate(Bucket=self.name, Prefix=self.folder + prefix)
                 for listed in page.get("Contents", ())
             ]
         return [
-            RemoteFile(each["Key"].removeprefix(self.folder), each["Size"], _md5(each.get("ETag", "")), each["Key"])
+            RemoteFile(
+                each["Key"].removeprefix(self.folder),
+                each["Size"],
+                _md5(each.get("ETag", "")),
+                each["Key"],
+                _of_parts(each.get("ETag", "")),
+            )
             for each in found
             if not each["Key"].endswith("/")
         ]
@@ -123,29 +131,26 @@ class Bucket:
     def get(self, file: RemoteFile, path: Path, received: Received) -> None:
         """Write an object's content to `path`."""
         with _answers_of_s3(), path.open("wb") as out:
-            answer = self._client().get_object(Bucket=self.name, Key=file.address)
+            answer = self._client.get_object(Bucket=self.name, Key=file.address)
             with closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(CHUNK):
                     out.write(chunk)
                     received(len(chunk))
 
+    @cached_property
     def _client(self) -> Any:
-        if not self._clients:
-            try:
-                import boto3
-                from botocore import UNSIGNED
-                from botocore.config import Config
-            except ImportError as error:
-                raise DependencyError(
-                    f"boto3 is needed for files in {self.where}: pip install 'braindiffuser[fetch]'"
-                ) from error
-            retries = {"max_attempts": 5, "mode": "standard"}
-            config = Config(signature_version=UNSIGNED, retries=retries, connect_timeout=20, read_timeout=60)
-            session = boto3.session.Session()
-            self._clients.append(
-                session.client("s3", region_name=self.region, endpoint_url=self.endpoint, config=config)
-            )
-        return self._clients[0]
+        try:
+            import boto3
+            from botocore import UNSIGNED
+            from botocore.config import Config
+        except ImportError as error:
+            raise DependencyError(
+                f"boto3 is needed for files in {self.where}: pip install 'braindiffuser[fetch]'"
+            ) from error
+        retries = {"max_attempts": 5, "mode": "standard"}
+        config = Config(signature_version=UNSIGNED, retries=retries, connect_timeout=20, read_timeout=60)
+        session = boto3.session.Session()
+        return session.client("s3", region_name=self.region, endpoint_url=self.endpoint, config=config)
 
 
 @dataclass(frozen=True)
@@ -193,6 +198,12 @@ def _md5(stated: str) -> str:
     """Return an MD5; empty for what is none, such as the ETag of an object that was uploaded in parts."""
     stated = stated.strip('"').lower()
     return stated if re.fullmatch("[0-9a-f]{32}", stated) else ""
+
+
+def _of_parts(stated: str) -> str:
+    """Return the ETag of an object that was uploaded in parts; empty for any other."""
+    stated = stated.strip('"').lower()
+    return stated if re.fullmatch("[0-9a-f]{32}-[1-9][0-9]{0,4}", stated) else ""
 
 
 @contextmanager

@@ -84,8 +84,7 @@ class RidgeRegression(Regressor):
         """Check that there is a training stimulus for each fold."""
         if n_stimuli < 2:
             raise RunError(
-                f"there are {n_stimuli} training stimuli, and decoders need two or more: give the recording more, or read more "
-                "sessions"
+                f"there are {n_stimuli} training stimuli, and decoders need two or more: give the recording more"
             )
         if n_stimuli < self.n_folds:
             raise RunError(

@@ -11,6 +11,7 @@ from .sections import Gallery as Gallery
 from .sections import GalleryRow as GalleryRow
 from .sections import Headline as Headline
 from .sections import Headlines as Headlines
+from .sections import Links as Links
 from .sections import PictureGroup as PictureGroup
 from .sections import PictureRef as PictureRef
 from .sections import Row as Row

@@ -55,8 +55,9 @@ MARKS: Mapping[str, Mark] = {
     "mean_image": Mark("baseline", "o", False),
     "random_train_image": Mark("baseline", "s", False),
     "shuffled_responses": Mark("baseline", "D", False),
+    "shuffled_training": Mark("baseline", "^", True),
 }
-"""Conditions that every method has."""
+"""Conditions that every method has; the last one over folds."""
 ABLATION_MARKS = (
     Mark("low-level", "s", True),
     Mark("diffusion", "D", True),

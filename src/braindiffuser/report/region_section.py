@@ -24,7 +24,11 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         kinds: kinds of the pictures, from left to right; picture k of each kind is the k-th region's.
     """
     if not facts["regions"]:
-        return no_regions_section(name, "The recording has no voxel in any of the regions that are maximised")
+        return no_regions_section(
+            name,
+            "The recording has no voxel in any of the regions that are maximised (faces, words, places, bodies, V1 and so on; "
+            "dataset.roi_aliases says which of its regions these are)",
+        )
     length = {
         "from-training": "was set to that of training targets",
         "as-published": "is the authors' constant",

@@ -47,6 +47,7 @@ class ScoredSet:
         headlines: keys of the metrics that are printed large; none: the first four.
         notes: what a reader must know of the metrics: title → text.
         heading: title and first paragraph; None: from the name.
+        names: stimulus id → name, of stimuli that have one.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ScoredSet:
     headlines: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     heading: tuple[str, str] | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -73,7 +75,7 @@ def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
     """Make the sections of all test sets; headlines show the scores of the first."""
     first = sets[0]
     ablations = [_ablations(first)] if first.ablations else []
-    return [_scores(first), *ablations, _gallery_section(first), *map(_further, sets[1:]), _how_to_read(first)]
+    return [_scores(first), *ablations, gallery_section(first), *map(_further, sets[1:]), _how_to_read(first)]
 
 
 def _scores(scored: ScoredSet) -> Section:
@@ -84,11 +86,11 @@ def _scores(scored: ScoredSet) -> Section:
         name="scores",
         title="Scores",
         blocks=(
-            Headlines(items=tuple(_headline(metrics[key]) for key in scored.headlines or list(metrics)[:4])),
+            Headlines(items=tuple(headline(metrics[key]) for key in scored.headlines or list(metrics)[:4])),
             Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
             Text(text=text),
-            _panels(scored.scores, compared, "scores", DOTS),
-            _table(scored.scores, compared, caption, "Reconstruction", chance=True),
+            panels(scored.scores, compared, "scores", DOTS),
+            scores_table(scored.scores, compared, caption, "Reconstruction", chance=True),
         ),
     )
 
@@ -111,8 +113,8 @@ def _ablations(scored: ScoredSet) -> Section:
         blocks=(
             *said,
             Text(text=note, style="note"),
-            _panels(scored.scores, conditions, "ablations"),
-            _table(
+            panels(scored.scores, conditions, "ablations"),
+            scores_table(
                 scored.scores,
                 conditions,
                 "The method without a part of it, and whole",
@@ -123,7 +125,8 @@ def _ablations(scored: ScoredSet) -> Section:
     )
 
 
-def _gallery_section(scored: ScoredSet) -> Section:
+def gallery_section(scored: ScoredSet) -> Section:
+    """Show the best, the median and the worst pictures of a test set by its ranking score, and all of them small."""
     ranking, tie = (
         scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
     )
@@ -150,8 +153,8 @@ def _further(scored: ScoredSet) -> Section:
         title=title,
         blocks=(
             Text(text=text.strip()),
-            _panels(scored.scores, scored.conditions, name),
-            _table(
+            panels(scored.scores, scored.conditions, name),
+            scores_table(
                 scored.scores,
                 scored.conditions,
                 caption,
@@ -201,7 +204,7 @@ def _how_to_read(scored: ScoredSet) -> Section:
     )
 
 
-def _headline(entry: Mapping[str, Any]) -> Headline:
+def headline(entry: Mapping[str, Any]) -> Headline:
     """Print a large number: value, interval, ceiling and the best of the baselines."""
     value, ceiling = estimate(entry, "reconstruction"), estimate(entry, "ceiling")
     baselines = [found for name in tables.BASELINES if (found := estimate(entry, name)) is not None]
@@ -219,7 +222,7 @@ def _value(entry: Mapping[str, Any], found: tables.Estimate | None) -> str:
     return format_score(entry, found.value if found else None)
 
 
-def _table(
+def scores_table(
     scores: Mapping[str, Any],
     conditions: Mapping[str, str],
     caption: str,
@@ -228,6 +231,16 @@ def _table(
     chance: bool = False,
     fold: str = "",
 ) -> Table:
+    """Print every metric under several conditions, with intervals where there are any.
+
+    Args:
+        scores: content of a scores file.
+        conditions: columns and how they are printed.
+        caption: what the table holds.
+        main: column that stands out.
+        chance: whether a column says the chance level.
+        fold: summary line; if given, the table is collapsed below it.
+    """
     rows = []
     for entry in scores["metrics"].values():
         found = [estimate(entry, condition) for condition in conditions]
@@ -238,15 +251,15 @@ def _table(
     return Table(caption=caption, corner="Metric", columns=columns, rows=tuple(rows), main=main, fold=fold)
 
 
-def _panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, note: str = "") -> Figures:
+def panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, note: str = "") -> Figures:
     """Draw one panel for each family of metrics that occurs."""
-    panels: list[Figure] = []
+    drawn: list[Figure] = []
     for number, family in enumerate(tables.FAMILIES):
         entries = [entry for entry in scores["metrics"].values() if tables.metric_family(entry) == family]
         if entries:
             svg = figures.metric_panel(entries, conditions, f"{name}-{number}")
-            panels.append(Figure(svg=svg, title=family, note="" if panels else note))
-    return Figures(figures=tuple(panels))
+            drawn.append(Figure(svg=svg, title=family, note="" if drawn else note))
+    return Figures(figures=tuple(drawn))
 
 
 def _gallery(scored: ScoredSet, n_each: int) -> Gallery:
@@ -271,7 +284,14 @@ def _gallery(scored: ScoredSet, n_each: int) -> Gallery:
 def _gallery_row(scored: ScoredSet, place: int, row: Mapping[Any, Any]) -> GalleryRow:
     metrics = scored.scores["metrics"]
     printed = {entry["label"]: format_score(entry, float(row[key])) for key, entry in metrics.items() if key in row}
-    return GalleryRow(number=int(row["number"]), stimulus_id=int(row["stimulus_id"]), place=int(place), scores=printed)
+    stimulus_id = int(row["stimulus_id"])
+    return GalleryRow(
+        number=int(row["number"]),
+        stimulus_id=stimulus_id,
+        name=scored.names.get(stimulus_id, ""),
+        place=int(place),
+        scores=printed,
+    )
 
 
 def _contact_sheet(scored: ScoredSet) -> ContactSheet:

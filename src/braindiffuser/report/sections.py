@@ -11,10 +11,10 @@ references, such as picture 7 of kind "final": they are read when the page is ma
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from xml.etree import ElementTree
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from braindiffuser.errors import reason
 from braindiffuser.part import Settings
@@ -33,6 +33,8 @@ REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((
 
 KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
 """Kind of picture, a folder's name, such as "final" or "seen"."""
+PagePath: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/)+[A-Za-z0-9_-]+\.html$")]
+"""Path of a page in a folder below, such as "fold-0/report/index.html"; leads nowhere else."""
 Word = TypeVar("Word")
 Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, stored in JSON.")]
 
@@ -156,8 +158,14 @@ class GalleryRow(Settings):
 
     number: int = Field(ge=0, description="Number of the test picture.")
     stimulus_id: int = Field(description="Stimulus id, from 0.")
+    name: str = Field("", description="Name of the stimulus, if it has one.")
     place: int = Field(description="Place in the ranking, from 1.")
     scores: dict[str, str] = Field(description="Label of each metric → score as printed.")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_name(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return stored if self.name else {key: value for key, value in stored.items() if key != "name"}
 
 
 class Gallery(Settings):
@@ -203,8 +211,15 @@ class Code(Settings):
     fold: str = Field(description="Summary line; the text is collapsed below it.")
 
 
+class Links(Settings):
+    """Links to other pages that lie in folders below this one."""
+
+    type: Tag[Literal["links"]] = "links"
+    links: dict[str, PagePath] = Field(description="Text → path of the page, relative to this one.")
+
+
 Block: TypeAlias = Annotated[
-    Text | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code,
+    Text | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code | Links,
     Field(discriminator="type"),
 ]
 

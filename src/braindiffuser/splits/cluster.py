@@ -58,17 +58,18 @@ class Cluster(Split):
             )
         clusters = find_clusters(features, self.n_clusters, self.seed)
         test, sizes = ids[clusters == self.test_cluster], ", ".join(map(str, np.bincount(clusters)))
-        if len(test) < 2 or len(ids) - len(test) < 2:
-            raise RecordingError(
-                f"cluster {self.test_cluster} has {len(test)} of {len(ids)} pictures (clusters have {sizes}), but scores compare "
-                "two or more, and decoders need two or more: choose another cluster or number of clusters"
-            )
         remark = (
             f"Split: {len(test)} of {len(ids)} stimuli test, cluster {self.test_cluster} of {self.n_clusters} (k-means of "
             f"{FEATURES[self.feature]}, seed {self.seed}; clusters have {sizes} stimuli). Test pictures are unlike training "
             "pictures in this feature."
         )
-        return with_split(recording, test.tolist(), remark)
+        return with_split(
+            recording,
+            test.tolist(),
+            remark,
+            chosen=f"cluster {self.test_cluster} (clusters have {sizes} stimuli)",
+            advice="choose another cluster or number of clusters",
+        )
 
 
 def thumbnails(recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 from pydantic import Field, model_validator
 
 from braindiffuser.errors import RecordingError
-from braindiffuser.part import Seed
+from braindiffuser.part import Seed, without_defaults
 from braindiffuser.splits.split import Split, divisible_stimuli, with_split
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Folds(Split):
     """Stimuli are shuffled and dealt into folds, of which one tests and the others train.
 
     All trials of a stimulus are in one fold. Scores belong to one fold: average them over folds, and never compare pictures of
-    different folds with each other (`braindiffuser.metrics.score_in_folds` says why).
+    different folds with each other (`braindiffuser.metrics.score_in_folds` says why). `braindiffuser folds` makes all folds.
     """
 
     n_folds: int = Field(ge=2, description="Number of folds.")
@@ -35,12 +36,21 @@ class Folds(Split):
         description="Column of the table of stimuli, such as category: stimuli with the same value share a fold. null: the "
         "column groups, if there is one.",
     )
+    shuffled: Seed | None = Field(
+        None,
+        description="Seed that exchanges training pictures before anything is fitted, so that scores are those of decoders that "
+        "learnt nothing (a null). null: none is exchanged.",
+    )
 
     @model_validator(mode="after")
     def _there(self) -> Folds:
         if self.fold >= self.n_folds:
             raise ValueError(f"fold is {self.fold}, but {self.n_folds} folds are counted from 0 to {self.n_folds - 1}")
         return self
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; `shuffled` only for a null."""
+        return without_defaults(self, super().influences(device), "shuffled")
 
     def divide(self, recording: Recording) -> Recording:
         """Deal stimuli into folds, each group as a whole."""
@@ -51,17 +61,32 @@ class Folds(Split):
             what = "stimuli" if n_groups == len(ids) else f"groups of {len(ids)} stimuli"
             raise RecordingError(f"split.n_folds is {self.n_folds}, but there are {n_groups} {what}: use fewer folds")
         test = ids[deal(groups, self.n_folds, self.seed) == self.fold]
-        if len(test) < 2 or len(ids) - len(test) < 2:
-            raise RecordingError(
-                f"fold {self.fold} of {self.n_folds} has {len(test)} of {len(ids)} stimuli, but scores compare two or more, and "
-                "decoders need two or more: use another number of folds"
-            )
         together = f"; {n_groups} groups are kept together" if n_groups < len(ids) else ""
         remark = (
             f"Split: {len(test)} of {len(ids)} stimuli test, fold {self.fold} (from 0) of {self.n_folds} by seed {self.seed}"
-            f"{together}. Average scores over folds; pictures of different folds are not comparable."
+            f"{together}. Average scores over folds (`braindiffuser folds`); pictures of different folds are not comparable."
         )
-        return with_split(recording, test.tolist(), remark)
+        divided = with_split(
+            recording,
+            test.tolist(),
+            remark,
+            chosen=f"fold {self.fold} of {self.n_folds}",
+            advice="use another number of folds",
+        )
+        return divided if self.shuffled is None else self._exchanged(divided, self.shuffled)
+
+    def _exchanged(self, divided: Recording, seed: int) -> Recording:
+        """Exchange training stimuli, so that their responses belong to others; trials of one stimulus stay trials of one."""
+        trials = divided.trials
+        shown, trains = trials["stimulus_id"].to_numpy(dtype=np.int64), (trials["split"] == "train").to_numpy()
+        exchanged, train = shown.copy(), np.unique(shown[trains])
+        order = np.random.default_rng([seed, self.fold]).permutation(len(train))
+        exchanged[trains] = train[order][np.searchsorted(train, shown[trains])]
+        remark = (
+            f"This is a null, no result: its {len(train)} training pictures were exchanged among their responses (seed {seed}) "
+            "before anything was fitted, so its scores are what decoders reach that learnt nothing."
+        )
+        return replace(divided, trials=trials.assign(stimulus_id=exchanged), remarks=(remark, *divided.remarks))
 
     def _groups(self, recording: Recording, ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Return the group of each stimulus, numbered from 0; by default each stimulus is its own."""
@@ -71,6 +96,11 @@ class Folds(Split):
         if table is None or name not in columns:
             if self.groups is None:
                 return np.arange(len(ids))
+            if self.groups in (() if table is None else table.attrs.get("varying", ())):
+                raise RecordingError(
+                    f"column {self.groups} of the table of trials, which split.groups names, differs between trials of one "
+                    "stimulus, or is empty in some: write the same in all of them"
+                )
             raise RecordingError(
                 f"split.groups is {name!r}, but the table of stimuli has the columns {', '.join(columns) or '(none)'}: name one "
                 "of them, with one value for all trials of a stimulus"

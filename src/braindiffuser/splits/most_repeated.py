@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveInt
 
-from braindiffuser.errors import RecordingError
-from braindiffuser.splits.split import Split, with_split
+from braindiffuser.splits.split import Split, divisible_stimuli, with_split
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
@@ -20,15 +19,14 @@ class MostRepeated(Split):
 
     def divide(self, recording: Recording) -> Recording:
         """Take the stimuli with enough trials."""
-        counts = recording.trials["stimulus_id"].value_counts()
+        ids = recording.trials["stimulus_id"]
+        counts = ids[ids.isin(divisible_stimuli(recording))].value_counts()
         often = counts.index[counts >= self.n_repeats]
-        if not 0 < len(often) < len(counts):
-            which = "no stimulus was" if not len(often) else "all stimuli were"
-            raise RecordingError(
-                f"split.n_repeats is {self.n_repeats}, but {which} shown so often ({counts.min()} to {counts.max()} times)"
-            )
+        shown = f" (stimuli were shown {counts.min()} to {counts.max()} times)" if len(counts) else ""
         return with_split(
             recording,
             often.tolist(),
             f"Split: the {len(often)} stimuli that were shown {self.n_repeats} times or more test.",
+            chosen=f"split.n_repeats {self.n_repeats}{shown}",
+            advice="use another n_repeats, or another split",
         )

@@ -65,7 +65,7 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
 
 
 def _run_data(context: StageContext, analysis: Analysis) -> RunData:
-    from braindiffuser.datasets.noise_ceiling import noise_ceiling
+    from braindiffuser.stages.prepare import ceilings_of_tests
 
     results = context.results
 
@@ -75,7 +75,7 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
     return RunData(
         subject=str(results.read_json("subject.json")["subject"]),
         rois=results.read_bundle("rois.npz"),
-        noise_ceiling=noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test")),
+        noise_ceiling=ceilings_of_tests(results),
         test_sets={name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()},
         responses=lambda split: results.read_array(f"responses/{split}"),
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),

@@ -31,15 +31,15 @@ def scores_name(test_set: str) -> str:
 
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
-    from braindiffuser.datasets.noise_ceiling import noise_ceiling, summarise_regions
+    from braindiffuser.datasets.noise_ceiling import summarise_regions
+    from braindiffuser.stages.prepare import ceilings_of_tests
 
     draft, results = drafts[""], context.results
     _copy_seen(context, draft)
     scores, per_image = _score(context)
     for name, summary in scores.items():
         draft.write_json(scores_name(name), summary)
-    ceilings = noise_ceiling(results.read_array("ncsnr"), results.read_array("responses/n_repeats_test"))
-    regions = summarise_regions(ceilings, results.read_bundle("rois.npz"))
+    regions = summarise_regions(ceilings_of_tests(results), results.read_bundle("rois.npz"))
     draft.write_json("noise_ceiling.json", regions)
     draft.write_table("per_image.csv", per_image)
     _write_sections(draft, context, scores, per_image, regions)
@@ -136,11 +136,9 @@ def _write_sections(
 ) -> None:
     from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
 
-    experiment, notes = context.experiment, context.open_recording().notes
-    kinds, variants = gallery_kinds(experiment), experiment.generator.variants
+    experiment, recording = context.experiment, context.open_recording()
+    kinds, ablations = gallery_kinds(experiment), ablation_labels(experiment)
     profile = experiment.evaluation.all_metrics().without(next(iter(scores.values()))["missing"])
-    drawn_by = {name: variants[variant] for name, variant in experiment.ablations.items()}
-    ablations = {name: variant.ablation_label or variant.label for name, variant in drawn_by.items()}
     sets = [
         ScoredSet(
             name=name,
@@ -150,7 +148,8 @@ def _write_sections(
             ablations=ablations,
             headlines=profile.headlines,
             notes=profile.notes,
-            heading=notes.get(name),
+            heading=recording.notes.get(name),
+            names=recording.names,
         )
         for name, summary in scores.items()
     ]
@@ -166,6 +165,13 @@ def gallery_kinds(experiment: Experiment) -> dict[str, str]:
     way = {kind_name(variant, "predictions"): generator.variants[variant].label for variant in generator.chain("full")}
     ceiling = {"from_true_features": "From true features"} if experiment.pictures.ceiling else {}
     return {"seen": "Seen", **way, **ceiling}
+
+
+def ablation_labels(experiment: Experiment) -> dict[str, str]:
+    """Return the name of each ablation that is drawn → its label."""
+    variants = experiment.generator.variants
+    drawn_by = {name: variants[variant] for name, variant in experiment.ablations.items()}
+    return {name: variant.ablation_label or variant.label for name, variant in drawn_by.items()}
 
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:

@@ -15,9 +15,11 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.batches import Batches
+from braindiffuser.datasets.plausible_pictures import picture_doubts
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.real_numbers import Sides, real_numbers
+from braindiffuser.report.sections import Section, Text
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
 from braindiffuser.targets.target import Features, Stimuli, Target
@@ -27,6 +29,7 @@ ARRAYS = {"train": "targets", "test": "truth"}
 
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
+    _look_at_pictures(context, drafts)
     for group, draft in drafts.items():
         target = context.experiment.targets[group]
         context.networks.keep(target.checkpoints.values())
@@ -45,6 +48,24 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
             draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
         _refuse_constant(draft, group)
         yield group
+
+
+def _look_at_pictures(context: StageContext, drafts: Mapping[str, Draft]) -> None:
+    """Check all pictures where targets read them; what is unusual is said, and on the page with the first such group."""
+    looking = [group for group, target in context.experiment.targets.items() if "stimuli" in target.reads]
+    if not drafts.keys() & set(looking):
+        return
+    ids = [context.results.read_array(f"stimuli/{split}_ids") for split in ARRAYS]
+    said = picture_doubts(context.open_recording(), np.concatenate(ids))
+    for sentence in said:
+        context.progress(sentence, 1, 1)
+    if said and looking[0] in drafts:
+        section = Section(
+            name="the-pictures",
+            title="The pictures",
+            blocks=tuple(Text(text=sentence, style="verdict") for sentence in said),
+        )
+        drafts[looking[0]].write_text("sections/extract.pictures.json", section.model_dump_json(indent=1) + "\n")
 
 
 def _features(
@@ -115,7 +136,7 @@ STAGE = Stage(
     name="extract",
     does="turn stimuli and captions into the features that decoders predict",
     reads="stimuli, captions",
-    writes=("arrays/targets/**", "arrays/truth/**", "arrays/null/**"),
+    writes=("arrays/targets/**", "arrays/truth/**", "arrays/null/**", "sections/extract.pictures.json"),
     needs=("prepare",),
     needs_of=_needs_of,
     influences=_influences,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +11,36 @@ import numpy as np
 from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
-from braindiffuser.images import SMALLEST_SIDE
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Int
+    from jaxtyping import Bool, Float
 
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.datasets.responses import ResponseAccumulator, SplitResponses
 
+NAMES_SHOWN = 3
+"""Files of a session that messages name."""
+MADE = "nsd"
+"""Folder of a recording that is made, in a run's folder."""
 SUMS = "sums.npz"
 """Partial sums to resume from."""
+
+
+def ceilings_of_tests(results: Results) -> Float[np.ndarray, " n_voxels"]:
+    """Return the noise ceilings of test responses, in percent of their variance, without those of test sets apart."""
+    from braindiffuser.datasets.noise_ceiling import noise_ceiling
+
+    repeats, apart = (
+        results.read_array("responses/n_repeats_test"),
+        results.read_json("subject.json").get("sets_apart", []),
+    )
+    if apart:
+        rows = [slice(*own) for name, own in results.read_json("test_sets.json").items() if name not in apart]
+        repeats = np.concatenate([repeats[own] for own in rows]) if rows else repeats
+    return noise_ceiling(results.read_array("ncsnr"), repeats)
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:
@@ -70,7 +88,7 @@ def _make_recording(context: StageContext, draft: Draft) -> None:
     """Generate the recording's files, each noted as finished; if one was damaged, all are generated again."""
     if draft.lost:
         draft.clear()
-    folder = draft.folder / "nsd"
+    folder = draft.folder / MADE
 
     def note() -> None:
         files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(UNFINISHED))
@@ -88,47 +106,35 @@ def _make_recording(context: StageContext, draft: Draft) -> None:
 def _list_stimuli(context: StageContext, draft: Draft) -> None:
     """Training stimuli ascending; test stimuli test set by test set."""
     from braindiffuser.datasets.splits import stimuli_of
-    from braindiffuser.errors import RunError
+    from braindiffuser.datasets.stimulus_checks import check_stimuli, used_stimuli
+    from braindiffuser.splits.split import check_sides
 
-    recording = context.open_recording()
+    recording, experiment = context.open_recording(), context.experiment
+    check_sides(recording, remedy=experiment.dataset.more_stimuli)
     train_ids, sets = stimuli_of(recording.trials, "train")[0], recording.test_sets
-    if not sets:
-        raise RunError("the recording has no test stimuli, so nothing could be scored: read more sessions")
-    single = [name for name, ids in sets.items() if len(ids) < 2]
-    if single:
-        raise RunError(
-            f"the test set {single[0]} has one stimulus, and scores compare two or more: give it more, or read more sessions"
-        )
-    _check_stimuli(context, recording, np.concatenate([train_ids, *sets.values()]))
+    check_stimuli(recording, used_stimuli(recording), experiment.reads_captions)
     ends = np.cumsum([len(ids) for ids in sets.values()]).tolist()
     draft.write_array("stimuli/train_ids", train_ids)
     draft.write_array("stimuli/test_ids", np.concatenate(list(sets.values())))
     rows = {name: [end - len(ids), end] for (name, ids), end in zip(sets.items(), ends, strict=True)}
     draft.write_json("test_sets.json", rows)
-    draft.write_json("subject.json", {"subject": recording.subject, "simulated": recording.simulated})
-
-
-def _check_stimuli(context: StageContext, recording: Recording, stimulus_ids: Int[np.ndarray, " n"]) -> None:
-    """Read one picture, and all captions if targets are made of them, so that faults are known before betas are read."""
-    side = recording.pictures(stimulus_ids.max()[None]).shape[-1]
-    if side < SMALLEST_SIDE:
-        raise RecordingError(f"stimuli are {side} pixels wide, expected {SMALLEST_SIDE} or more, which SSIM takes")
-    if recording.captions is not None and any("captions" in t.reads for t in context.experiment.targets.values()):
-        for stimulus_id in stimulus_ids:
-            recording.captions(int(stimulus_id))
+    facts: dict[str, Any] = {"subject": recording.subject, "simulated": recording.simulated}
+    apart = {"sets_apart": recording.sets_apart} if recording.sets_apart else {}
+    draft.write_json("subject.json", facts | apart)
 
 
 def _average(context: StageContext, draft: Draft) -> None:
     from braindiffuser.datasets.recording import TRIAL_COLUMNS
     from braindiffuser.datasets.responses import trial_responses
-    from braindiffuser.datasets.voxel_selection import check_regions
+    from braindiffuser.datasets.voxel_selection import check_choice, check_regions
 
     recording, config, results = context.open_recording(), context.experiment.responses, context.results
     check_regions(recording.roi_masks, config.rois)
+    check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
     responses = _accumulate(context, draft, recording).finish()
-    chosen = _choose_voxels(context, draft, recording, responses)
-    _describe(context, draft, recording, responses, int(chosen.sum()))
+    chosen, said = _choose_voxels(context, draft, recording, responses)
+    _describe(context, draft, recording, responses, (int(chosen.sum()), said))
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
         draft.write_array("responses/trials", trials[:, chosen])
@@ -145,22 +151,28 @@ def _average(context: StageContext, draft: Draft) -> None:
 
 
 def _describe(
-    context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses, n_chosen: int
+    context: StageContext,
+    draft: Draft,
+    recording: Recording,
+    responses: SplitResponses,
+    choice: tuple[int, tuple[str, ...]],
 ) -> None:
-    """Write the section on the recording, and report what is unusual."""
-    from braindiffuser.datasets.plausibility import compare_sessions, doubts
+    """Write the section on the recording, with the number of chosen voxels and how they were chosen; report what is unusual."""
+    from braindiffuser.datasets.plausibility import compare_sessions, doubts, unit_doubts
     from braindiffuser.datasets.recording_facts import facts_of, notes_on
     from braindiffuser.datasets.trial_normalisation import normalisation_doubts, spread_doubts
     from braindiffuser.report.recording_section import recording_section
 
-    normalisation = context.experiment.responses.normalisation
+    normalisation, (n_chosen, how) = context.experiment.responses.normalisation, choice
+    beside = compare_sessions(responses.sessions)
     unusual = [
         *notes_on(recording),
+        *how,
         *normalisation_doubts(recording.trials, normalisation),
-        *doubts(responses.sessions),
+        *unit_doubts(responses.sessions, recording.unit),
+        *doubts(responses.sessions, beside),
         *(spread_doubts(responses.train) if normalisation == "none" else ()),
     ]
-    beside = compare_sessions(responses.sessions)
     for sentence in unusual:
         context.progress(sentence, 1, 1)
     chosen = f", {n_chosen:,} of them chosen" if n_chosen < recording.n_voxels else ""
@@ -183,14 +195,14 @@ def _describe(
 
 def _choose_voxels(
     context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses
-) -> Bool[np.ndarray, " n_voxels"]:
-    from braindiffuser.datasets.noise_ceiling import noise_ceiling
-    from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint
+) -> tuple[Bool[np.ndarray, " n_voxels"], tuple[str, ...]]:
+    """Return the voxels that decoders are fitted to, and how they were chosen, if by noise ceilings."""
+    from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint, selection_ceilings
 
     config = context.experiment.responses
-    ceilings = np.full(recording.n_voxels, np.nan)
-    if responses.training_ncsnr is not None:
-        ceilings = noise_ceiling(responses.training_ncsnr, responses.n_repeats_train)
+    ceilings, said = selection_ceilings(
+        recording, responses.training_ncsnr, responses.n_repeats_train, config.voxel_choice
+    )
     chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
     facts = {
         "rois": list(config.rois),
@@ -200,7 +212,7 @@ def _choose_voxels(
         "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
     }
     draft.write_json("voxels.json", facts)
-    return chosen
+    return chosen, (said,) if config.min_noise_ceiling > 0 else ()
 
 
 def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
@@ -211,12 +223,16 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
         if session in accumulator.sessions_done:
             continue
         read += _hashes(context, recording, [session])
-        betas = recording.betas_of(session)
+        without = _leaving_out(context, recording, session)
+        try:
+            betas = recording.betas_of(session)
+        except RecordingError as error:
+            raise RecordingError(f"{error}{without}") from error
         try:
             accumulator.add(session, betas)
         except RecordingError as error:
-            named = ", ".join(recording.session_files(session))
-            raise RecordingError(f"session {session} ({named or recording.subject}): {error}") from error
+            named = _short_list(recording.session_files(session))
+            raise RecordingError(f"session {session} ({named or recording.subject}): {error}{without}") from error
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     if read != _hashes(context, recording, accumulator.sessions_done):
@@ -224,20 +240,44 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
     return accumulator
 
 
+def _leaving_out(context: StageContext, recording: Recording, session: int) -> str:
+    """Say how to leave a session out, if the reader has a way and others stay."""
+    others = [number for number in recording.session_numbers if number != session]
+    remedy = context.experiment.dataset.leaving_out(others) if others else ""
+    return f"; or leave the session out: {remedy}" if remedy else ""
+
+
+def _short_list(names: Sequence[str]) -> str:
+    """List the first names, and how many there are more."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
+
+
 def _resumed(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
     from braindiffuser.datasets.responses import ResponseAccumulator
 
     config = context.experiment.responses
+    by_ceiling = config.min_noise_ceiling > 0 and config.voxel_choice == "inductive"
+    new = ResponseAccumulator(
+        recording.trials,
+        recording.n_voxels,
+        config.normalisation,
+        by_ceiling,
+        config.noise_ceiling,
+        recording.stimuli_apart,
+    )
     if draft.holds(SUMS):
         state = draft.read_bundle(SUMS)
-        accumulator = ResponseAccumulator.from_state(recording.trials, state)
-        if state["files"].tolist() == _hashes(context, recording, accumulator.sessions_done):
-            return accumulator
+        if not {*new.state(), "files"} <= state.keys():
+            context.progress(
+                "Partial sums of an earlier version lack what is checked now: sessions are read again.", 1, 1
+            )
+        else:
+            accumulator = ResponseAccumulator.from_state(recording.trials, state, recording.stimuli_apart)
+            if state["files"].tolist() == _hashes(context, recording, accumulator.sessions_done):
+                return accumulator
     draft.clear()  # what was made of other sums
-    by_ceiling = config.min_noise_ceiling > 0
-    return ResponseAccumulator(
-        recording.trials, recording.n_voxels, config.normalisation, by_ceiling, config.noise_ceiling
-    )
+    return new
 
 
 def _hashes(context: StageContext, recording: Recording, sessions: Iterable[int]) -> list[str]:
@@ -254,7 +294,7 @@ STAGE = Stage(
     does="average betas over repeats and normalise them by the training set",
     reads="design, betas, ROIs",
     writes=(
-        "nsd/**",
+        f"{MADE}/**",
         "arrays/stimuli/**",
         "test_sets.json",
         "subject.json",

@@ -294,7 +294,7 @@ class Draft:
     def refuse_blank(self, kind: str, n: int) -> None:
         """Raise RunError if more than half of pictures 0 … n − 1, two or more, are of one flat colour each; all are deleted."""
         pictures = (images.load_png([self.folder / picture_name(kind, number)]) for number in range(n))
-        n_flat = sum(bool((picture == picture[..., :1, :1]).all()) for picture in pictures)
+        n_flat = sum(int(images.are_flat(picture).sum()) for picture in pictures)
         if 2 * n_flat > n > 1:
             self.clear()  # otherwise they would count as drawn, whatever is mended
             raise RunError(
@@ -425,7 +425,7 @@ def _refuse_rounded(
     computed_in = np.float32 if values.dtype == np.float16 else np.float64
     varies = spread > (NOISE * np.finfo(computed_in).eps) ** 2 * size
     shares = np.sqrt(rounding[varies] / spread[varies])
-    worst = np.quantile(shares, 1 - ROUNDED_COLUMNS, method="higher") if shares.size else 0
+    worst = np.sort(shares)[-1 - int(ROUNDED_COLUMNS * len(shares))] if shares.size else 0
     if worst > LARGEST_ROUNDING:
         raise RunError(
             f"{values.dtype} rounds {name} by {worst:.1%} of the standard deviation of a column, in rows {rows.start} to "

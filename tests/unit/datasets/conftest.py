@@ -131,6 +131,7 @@ def _write_betas(tree: Tree, subject: int, rng: np.random.Generator) -> None:
     """Percent signal change = the picture's response + the session's drift + noise, 0 outside the brain."""
     signal = rng.normal(size=(*GRID, N_OWN + 1))
     first = 0
+    write_nifti(tree.betas_folder(HDF5, subject) / "ncsnr.nii.gz", np.ones(GRID))
     for session, n_trials in enumerate(TRIALS_PER_SESSION, start=1):
         order = tree.masterordering[first : first + n_trials]
         percent = signal[..., order] + 0.5 * rng.normal(size=(*GRID, 1)) + rng.normal(size=(*GRID, n_trials))

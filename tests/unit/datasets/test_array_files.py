@@ -1,7 +1,10 @@
+import pickle
+
 import h5py
 import numpy as np
 import pytest
 import zarr
+from scipy.io import savemat
 
 from braindiffuser.datasets.array_files import ArrayFile
 from braindiffuser.errors import RecordingError
@@ -60,7 +63,91 @@ def test_damaged_and_missing_files_are_named(tmp_path, kind):
 
 def test_no_pickle_is_read(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(RecordingError, match=r"objects\.npy is damaged, cut short or no array"):
+    with pytest.raises(
+        RecordingError, match=r"objects\.npy holds Python objects \(1,\), in a pickle, which is never read"
+    ):
         ArrayFile.open(str(tmp_path / "objects.npy"))
+    np.save(tmp_path / "dict.npy", {"a": 1}, allow_pickle=True)
+    with pytest.raises(RecordingError, match=r"dict\.npy holds one Python object, such as a dict, .* kind: glmsingle"):
+        ArrayFile.open(str(tmp_path / "dict.npy"))
+    np.savez(tmp_path / "all.npz", numbers=VALUES, objects=np.array([{"a": 1}], dtype=object))
+    assert ArrayFile.open(f"{tmp_path}/all.npz:numbers").shape == VALUES.shape
+    with pytest.raises(RecordingError, match=r"all\.npz: objects holds Python objects"):
+        ArrayFile.open(f"{tmp_path}/all.npz:objects")
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(
+        RecordingError, match=r"pickle\.npy is a pickle, which is never read: write the array with numpy\.save"
+    ):
+        ArrayFile.open(str(tmp_path / "pickle.npy"))
     with pytest.raises(RecordingError, match=r"is no array: expected a file that ends in \.npy"):
         ArrayFile.open(str(tmp_path / "betas.pkl"))
+
+
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_matlab_files_before_hdf5_are_called_so(tmp_path, version):
+    savemat(tmp_path / "old.mat", {"betas": VALUES}, format=version)
+    with pytest.raises(
+        RecordingError,
+        match=r"old\.mat is a MATLAB file before version 7\.3, which holds betas \(9, 4\): save it in MATLAB",
+    ):
+        ArrayFile.open(str(tmp_path / "old.mat"))
+    for content in ((tmp_path / "old.mat").read_bytes()[:20], bytes(512)):
+        (tmp_path / "old.mat").write_bytes(content)
+        with pytest.raises(RecordingError, match=r"old\.mat is damaged, cut short or no array"):
+            ArrayFile.open(str(tmp_path / "old.mat"))
+
+
+@pytest.fixture
+def linked(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = VALUES
+    layout = h5py.VirtualLayout(VALUES.shape, VALUES.dtype)
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", VALUES.shape)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["group/betas"] = VALUES
+        file["hard"] = file["group/betas"]
+        file["soft"], file["folder"] = h5py.SoftLink("/group/betas"), h5py.SoftLink("group")
+        file["group/beside"] = h5py.SoftLink("./betas")
+        file["twice"], file["nowhere"] = h5py.SoftLink("/folder/beside"), h5py.SoftLink("/no")
+        file["one"], file["two"] = h5py.SoftLink("/two"), h5py.SoftLink("/one")
+        file["away"], file["leads_away"] = h5py.ExternalLink("other.h5", "/x"), h5py.SoftLink("/away")
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("raw", VALUES.shape, "f4", external=[(str(tmp_path / "raw.bin"), 0, VALUES.nbytes)])
+    return str(tmp_path / "all.h5")
+
+
+@pytest.mark.parametrize(
+    "key", ["group/betas", "/group/betas", "hard", "soft", "/soft", "folder/betas", "group/beside", "twice"]
+)
+def test_links_within_a_file_are_followed(linked, key):
+    rows = np.array([3, 1])
+    np.testing.assert_array_equal(ArrayFile.open(f"{linked}:{key}").rows(rows), VALUES[rows])
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("away", r"away is a link to the file other\.h5, by which .* name that file itself, as other\.h5:x"),
+        ("leads_away", r"away is a link to the file other\.h5"),
+        ("virtual", "the values of virtual lie in other files"),
+        ("raw", "the values of raw lie in other files"),
+        ("nowhere", "holds no array 'nowhere'; it holds group/betas"),
+        ("one", "holds no array 'one'"),
+        ("group", "holds no array 'group'"),
+        ("group/betas/x", "holds no array 'group/betas/x'"),
+    ],
+)
+def test_links_to_other_files_or_to_nothing_are_refused(linked, key, words):
+    """What lies elsewhere may change while the file that names it stays the same."""
+    with pytest.raises(RecordingError, match=words):
+        ArrayFile.open(f"{linked}:{key}")
+
+
+@pytest.mark.parametrize("key", ["deep/er/betas", "/deep/er/betas", ""])
+def test_arrays_in_groups_of_zarr_are_found(tmp_path, key):
+    group = zarr.open_group(tmp_path / "all.zarr", mode="w").create_group("deep").create_group("er")
+    group.create_array("betas", data=VALUES)
+    entry = f"{tmp_path}/all.zarr" + (f":{key}" if key else "")
+    np.testing.assert_array_equal(ArrayFile.open(entry).rows(np.array([2, 0])), VALUES[[2, 0]])
+    with pytest.raises(RecordingError, match="holds no array 'betas'; it holds deep/er/betas"):
+        ArrayFile.open(f"{tmp_path}/all.zarr:betas")

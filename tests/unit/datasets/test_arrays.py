@@ -1,5 +1,6 @@
 """Laws of recordings in plain files."""
 
+import re
 import shutil
 
 import h5py
@@ -243,8 +244,51 @@ def test_betas_that_are_not_finite_are_named(lab):
     broken = lab["betas"].copy()
     broken[5, 3] = np.nan
     np.save(lab["folder"] / "responses.npy", broken)
-    with pytest.raises(RecordingError, match=r"responses\.npy has NaN or infinite betas in 1 of 24 analysed voxels"):
+    session = lab["table"]["session"][5]
+    words = (
+        rf"responses\.npy has NaN or infinite betas in 1 of 24 analysed voxels, in 1 of \d+ trials of session {session} "
+        r"\(first: row 5 of the array, which is row 5 of trials\.csv, both counted from 0\)"
+    )
+    with pytest.raises(RecordingError, match=words):
         list(config(lab).open(lab["folder"]).sessions())
+
+
+def test_betas_that_are_not_finite_are_named_by_the_rows_of_array_and_table(lab):
+    """Where rows of the table stand in another order than the betas, and some of it are catch trials."""
+    order = np.random.default_rng(1).permutation(N_TRIALS)
+    table = lab["table"].assign(beta_index=order, is_catch=(np.arange(N_TRIALS) < 3).astype(int))
+    table.to_csv(lab["folder"] / "trials.csv", index=False)
+    broken = lab["betas"].copy()
+    broken[order[20], 3] = np.inf
+    np.save(lab["folder"] / "responses.npy", broken)
+    with pytest.raises(RecordingError, match=rf"row {order[20]} of the array, which is row 20 of trials\.csv"):
+        list(config(lab).open(lab["folder"]).sessions())
+
+
+@pytest.mark.parametrize(
+    ("first", "n_more", "said"),
+    [
+        (0, 0, None),
+        (
+            0,
+            2,
+            r"2 of 42 rows of responses\.npy belong to no row of trials\.csv \(the first is row 40, counted from 0\)\.",
+        ),
+        (
+            1,
+            1,
+            r"1 of 41 rows .*\(the first is row 0, counted from 0\): does beta_index count from 1\? It counts from 0\.",
+        ),
+    ],
+)
+def test_rows_that_no_trial_uses_are_said(lab, first, n_more, said):
+    index = np.arange(N_TRIALS) + first
+    catch = (index < 4).astype(int)  # whose rows are used, though they are left out
+    lab["table"].assign(beta_index=index, is_catch=catch).to_csv(lab["folder"] / "trials.csv", index=False)
+    np.save(lab["folder"] / "responses.npy", np.resize(lab["betas"], (N_TRIALS + n_more, N_VOXELS)))
+    remarks = [remark for remark in config(lab).open(lab["folder"]).remarks if not remark.startswith("Trials left out")]
+    assert len(remarks) == (said is not None)
+    assert all(re.fullmatch(said, remark) for remark in remarks)
 
 
 @pytest.mark.parametrize("shape", [(6, 10), (60,)])
@@ -273,7 +317,11 @@ def test_pictures_that_are_read_are_listed_wherever_they_lie(lab, tmp_path_facto
 
 @pytest.mark.parametrize(
     ("column", "value", "words"),
-    [("x", "left", "hold other things than numbers"), ("ncsnr", -1, "ncsnr holds numbers below 0")],
+    [
+        ("x", "left", "hold other things than numbers"),
+        ("ncsnr", -1, "ncsnr holds numbers below 0"),
+        ("ncsnr", 1e30, r"csv, column ncsnr: voxel \d+, counted"),
+    ],
 )
 def test_tables_of_voxels_hold_numbers(lab, column, value, words):
     table = pd.DataFrame({"x": 0.0, "y": 1.0, "z": 2.0, "ncsnr": 0.3}, index=range(N_VOXELS)).astype(object)
@@ -281,3 +329,23 @@ def test_tables_of_voxels_hold_numbers(lab, column, value, words):
     table.to_csv(lab["folder"] / "voxels.csv", index=False)
     with pytest.raises(RecordingError, match=words):
         config(lab, voxels=lab["folder"] / "voxels.csv").open(lab["folder"])
+
+
+def test_columns_of_voxels_that_are_no_regions_are_said_and_fractions_refused(lab):
+    path = lab["folder"] / "voxels.csv"
+    table = pd.DataFrame({"V2": np.arange(N_VOXELS) % 2, "size": np.arange(N_VOXELS) * 0.5})
+    table.to_csv(path, index=False)
+    recording = config(lab, voxels=path).open(lab["folder"])
+    assert "Columns of voxels.csv that are no regions are not read: size." in recording.remarks
+    table.assign(V2=table["V2"] * 0.4).to_csv(path, index=False)
+    with pytest.raises(RecordingError, match=r"voxels\.csv: column V2 holds 0\.4"):
+        config(lab, voxels=path).open(lab["folder"])
+
+
+def test_trials_and_sessions_that_are_not_there_are_said(lab):
+    table = lab["table"].assign(session=lab["table"]["session"].replace({2: 5}))
+    table.loc[3:5, "stim_file"] = None
+    table.to_csv(lab["folder"] / "trials.csv", index=False)
+    said = " ".join(config(lab).open(lab["folder"]).remarks)
+    assert f"Trials left out: 3 of {N_TRIALS}, since 3 show no stimulus" in said
+    assert "Sessions 2, 4 are not there" in said

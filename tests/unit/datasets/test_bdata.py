@@ -419,7 +419,7 @@ def test_values_that_are_not_finite_are_refused(one):
     one.matrix.betas = one.matrix.betas.copy()
     one.matrix.betas[0, 1] = np.nan
     one.matrix.write(one.path)
-    with pytest.raises(RecordingError, match=r"Subject1\.h5 has NaN or infinite betas in 1 of"):
+    with pytest.raises(RecordingError, match=r"Subject1\.h5\) has NaN or infinite betas in 1 of"):
         open_(one).betas_of(1)
 
 
@@ -442,3 +442,19 @@ def test_captions_may_come_in_a_table_by_the_names_of_pictures(layout):
     recording = open_(layout, captions=path)
     for number, name in recording.names.items():
         assert recording.captions(number) == (f"about {name.removesuffix(' (imagined)')}",)
+
+
+@pytest.mark.parametrize("key", ["ROI_V1", "VoxelData"])
+@pytest.mark.parametrize("value", [0.6, 0.9999])
+def test_regions_of_fractions_are_refused(one, key, value):
+    marked = one.matrix.metadata[key]
+    one.matrix.metadata[key] = np.where((marked == 1) & (np.arange(len(marked)) % 2 == 0), value, marked)
+    one.matrix.write(one.path)
+    with pytest.raises(RecordingError, match=rf"Subject1\.h5: {key} holds {value}"):
+        open_(one)
+
+
+def test_sessions_that_are_not_there_are_said(one):
+    one.matrix.columns["Session"] = np.where(one.drawn.session == 3, 5.0, one.drawn.session)
+    one.matrix.write(one.path)
+    assert "Sessions 3–4 are not there: see that the recording is complete." in open_(one).remarks

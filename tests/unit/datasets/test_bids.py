@@ -325,7 +325,7 @@ def test_atlases_that_do_not_fit_are_left_out_or_refused(truth):
     assert tuple(recording.roi_masks) == ROIS
     assert "no table of names): sub-01_space-T1w_dseg" in " ".join(recording.remarks)
     assert "another grid than the mask): sub-01_space-T1w_desc-coarse" in " ".join(recording.remarks)
-    assert opened(truth, atlases=["visual"]).remarks == ()
+    assert "tlas" not in " ".join(opened(truth, atlases=["visual"]).remarks)
     with pytest.raises(RecordingError, match=r"coarse_dseg.*has the grid"):
         opened(truth, atlases=["coarse"])
     with pytest.raises(RecordingError, match=r"no atlas 'other'.*there are .*coarse, visual"):
@@ -386,8 +386,14 @@ def test_a_missing_column_of_an_atlas_is_named(truth):
 
 def test_a_missing_picture_is_named_with_its_trial(truth):
     (truth.root / "stimuli" / truth.trials["name"][4]).unlink()
-    with pytest.raises(RecordingError, match=r"trial \d+, counted from 0, shows 'scene_\d\d\.png', but"):
+    name = truth.trials["name"][4]
+    with pytest.raises(
+        RecordingError, match=rf"row \d+, counted from 0, of the table of session .* shows '{name}'"
+    ) as said:
         opened(truth)
+    row, session, run = map(int, re.search(r"row (\d+), .* session (\d+), run (\d+)", str(said.value)).groups())
+    table = pd.read_csv(truth.events_path(session, run), sep="\t")
+    assert table["stim_file"][row] == name
 
 
 def test_the_unit_must_be_given(truth):
@@ -410,3 +416,97 @@ def test_the_example_is_a_recording_that_check_takes(tmp_path):
     assert command == f"Run it: braindiffuser run --config {tmp_path / example.name} --out runs/scenes"
     assert any(re.fullmatch(r"Stimuli +7 for training, 2 for testing", line) for line in facts)
     assert len(example.read_text(encoding="utf-8").splitlines()) <= 6
+
+
+def test_pictures_that_all_subjects_saw_are_told_by_the_tables_of_the_others(truth):
+    with pytest.raises(RecordingError, match="holds no table of trials of another subject"):
+        opened(truth).shared()
+    names = sorted(set(truth.trials["name"]))
+    for path in [truth.betas_path(1, 1), truth.events_path(1, 1)]:
+        other = Path(str(path).replace("sub-01", "sub-02"))
+        other.parent.mkdir(parents=True)
+        if path.suffix == ".tsv":
+            events = events_of(names[:3])
+            events.loc[events["trial_type"] == "catch", "stim_file"] = names[5]
+            write_table(other, events)
+        else:
+            save(other, volumes(truth, truth.of(1, 1)[:3]))
+    entries = {"subject": "01", "trial_types": ("scene",)}
+    recording = opened(truth, **entries)
+    ids, how = recording.shared()
+    assert {recording.names[number] for number in ids.tolist()} == set(names[:3])
+    assert "(sub-02)" in how
+    files = BIDS(root=truth.root, unit="z", **entries).files_of_others()
+    assert list(files) == ["sub-02/ses-01/func/sub-02_ses-01_task-scenes_run-1_events.tsv"]
+    assert not BIDS(root=truth.root, unit="z").files_of_others()  # which subject is not said, and open() says so
+
+
+def test_a_column_of_test_sets_is_honoured(truth):
+    names = sorted(truth.trials["name"].unique())
+    for session, run in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        path = truth.events_path(session, run)
+        table = pd.read_csv(path, sep="\t", na_values="n/a")
+        apart = table["stim_file"].isin(names[:2])
+        tests = apart | table["stim_file"].isin(names[2:5])
+        write_table(path, table.assign(split=np.where(tests, "test", "train"), test_set=np.where(apart, "odd", None)))
+    recording = opened(truth)
+    sets = {name: [recording.names[number] for number in ids] for name, ids in recording.test_sets.items()}
+    assert sets == {"test": names[2:5], "odd": names[:2]}
+
+
+def test_labels_without_a_name_are_said_and_an_index_twice_is_refused(truth):
+    table = Path(str(truth.atlas).replace(".nii.gz", ".tsv"))
+    write_table(table, pd.DataFrame({"index": [2, 3, 9], "name": ROIS}))
+    n = np.count_nonzero(truth.labels[truth.mask] == 1)
+    said = f"visual_dseg.nii.gz holds labels without a name in {table.name} (1): their {n} voxels are in no region."
+    assert said in " ".join(opened(truth).remarks)
+    write_table(table, pd.DataFrame({"index": [1, 2, 2], "name": ROIS}))
+    with pytest.raises(RecordingError, match=r"visual_dseg\.tsv has two rows with the index 2 \('V2' and 'LOC'\)"):
+        opened(truth)
+
+
+def test_an_atlas_of_fractions_is_refused(truth):
+    save(truth.atlas, (truth.labels * 0.5).astype(np.float32))
+    with pytest.raises(RecordingError, match=r"visual_dseg\.nii\.gz holds numbers that are no labels"):
+        opened(truth)
+
+
+def edit_events(truth, column, rows, value):
+    path = truth.events_path(1, 2)
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    shown = table.index[table["stim_file"] != "n/a"]
+    table.loc[shown[rows], column] = value
+    table.to_csv(path, sep="\t", index=False)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "n/a", "soon"])
+def test_onsets_that_are_no_times_are_refused(truth, value):
+    edit_events(truth, "onset", [1], value)
+    with pytest.raises(RecordingError, match=r"run-2_events\.tsv: column onset holds '.*'; expected seconds"):
+        opened(truth)
+
+
+def test_two_pictures_at_one_time_are_refused_and_one_shown_twice_is_not(truth):
+    edit_events(truth, "stim_file", [0, 2], "scene_01.png")
+    edit_events(truth, "onset", [0, 2], "160.0")
+    opened(truth)
+    edit_events(truth, "stim_file", [0], "scene_02.png")
+    with pytest.raises(RecordingError, match=r"run-2_events\.tsv: events with betas begin at one time .* at 160 s"):
+        opened(truth)
+
+
+def test_runs_and_sessions_without_betas_are_said(truth):
+    assert "not there" not in " ".join(opened(truth).remarks)
+    assert "Events without a beta, which show no picture: 6 of 24; they are left out." in opened(truth).remarks
+    kept = truth.betas_path(2, 1).read_bytes()
+    truth.betas_path(2, 1).unlink()
+    assert "Runs that are not there: run 1 of session 2" in " ".join(opened(truth).remarks)
+    truth.betas_path(2, 1).write_bytes(kept)
+    truth.betas_path(1, 2).unlink()
+    assert (
+        "Events without betas, so that their trials are not there: sub-01_ses-01_task-scenes_run-2."
+        in opened(truth).remarks
+    )
+    shutil.rmtree(truth.betas_path(2, 1).parent)
+    assert "trials are not there: sub-01_ses-01_task-scenes_run-2, sub-01_ses-02." in " ".join(opened(truth).remarks)
+    assert "ses-02" not in " ".join(opened(truth, sessions=[1]).remarks)

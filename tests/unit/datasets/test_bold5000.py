@@ -1,10 +1,14 @@
 """BOLD5000's layout, written small."""
 
+import re
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
 
 from braindiffuser.datasets.bold5000 import Bold5000
+from braindiffuser.datasets.bold5000_layout import LONG_SESSIONS, _check_counts
 from braindiffuser.errors import RecordingError
 
 from .layouts_drawn import AFFINE, assert_equals, assert_files_are_listed, betas_of, draw, save_picture
@@ -135,14 +139,14 @@ def test_lists_may_carry_the_prefix_of_repeated_pictures(layout):
 def test_pictures_of_the_list_that_were_not_shown_are_counted(root):
     path = find(root, "repeated_stimuli_113_list.txt")
     path.write_text(path.read_text() + "elsewhere.jpg\n")
-    assert any(remark.startswith("1 of 4 pictures of repeated_stimuli") for remark in open_(root).remarks)
+    assert open_(root).split_remark.startswith("1 of 4 pictures of repeated_stimuli")
 
 
 def test_without_the_list_of_repeated_pictures_the_split_is_not_known(root):
     find(root, "repeated_stimuli_113_list.txt").unlink()
     recording = open_(root)
     assert not recording.has_split
-    assert any("repeated_stimuli_113_list.txt is not there" in remark for remark in recording.remarks)
+    assert "repeated_stimuli_113_list.txt is not there" in recording.split_remark
 
 
 def test_a_list_of_other_pictures_is_refused(root):
@@ -191,8 +195,12 @@ def test_missing_betas_are_named_with_an_example_and_the_types_that_are_there(ro
 
 def test_missing_pictures_are_named(root):
     find(root, "COCO_train2014_000000000001.jpg").unlink()
-    with pytest.raises(RecordingError, match=r"trial \d+, counted from 0, shows 'COCO_train2014_000000000001.jpg'"):
+    with pytest.raises(
+        RecordingError, match=r"row \d+, counted from 0, shows 'COCO_train2014_000000000001.jpg'"
+    ) as said:
         open_(root)
+    row = int(re.search(r"row (\d+)", str(said.value))[1])
+    assert find(root, "CSI1_imgnames.txt").read_text().split()[row].endswith("COCO_train2014_000000000001.jpg")
     find(root, "Presented_Stimuli").rename(root / "other")
     with pytest.raises(
         RecordingError, match=r"no folder Presented_Stimuli.*such as Presented_Stimuli/COCO/COCO_train2014"
@@ -253,3 +261,66 @@ def test_captions_may_come_in_a_table(layout):
         (f"picture {names.index(name)}",) for name in recording.names.values()
     ]
     assert not Bold5000(root=root).has_captions
+
+
+def test_pictures_that_all_subjects_saw_are_told_by_their_lists(layout):
+    root, _, names = layout
+    part = Bold5000(root=root)
+    with pytest.raises(RecordingError, match="holds no table of trials of another subject"):
+        part.open(root).shared()
+    (root / "betas" / "CSI4_imgnames.txt").write_text("".join(f"rep_{name}\n" for name in names[2:]))
+    recording = part.open(root)
+    ids, how = recording.shared()
+    assert {recording.names[number] for number in ids.tolist()} == set(names[2:])
+    assert "(CSI4)" in how
+    assert list(part.files_of_others()) == ["CSI4/CSI4_imgnames.txt"]
+
+
+def cut(root, session, n):
+    path = find(root, NAME.format(session))
+    image = nib.load(path)
+    values = np.asanyarray(image.dataobj)[..., :-n]
+    path.unlink()
+    save(path, values, image.affine)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("session", [1, 2, 3])
+def test_a_session_that_lacks_volumes_never_shifts_the_names_of_later_ones(tmp_path, seed, session):
+    root, drawn = tmp_path, draw(seed)
+    drawn.session = np.sort(np.arange(len(drawn.session)) % 3) + 1
+    write(root, drawn)
+    cut(root, session, 1)
+    n = np.count_nonzero(drawn.session == session) - 1
+    with pytest.raises(
+        RecordingError, match=rf"betas are of 1 fewer \(.*{n} in session {session}.* names of later ones"
+    ):
+        open_(root)
+
+
+@pytest.mark.parametrize("subject", LONG_SESSIONS)
+def test_published_lists_tell_the_length_of_each_session(subject):
+    n_sessions = 9 if subject == "CSI4" else 15
+    counts = {session: 370 if session in LONG_SESSIONS[subject] else 333 for session in range(1, n_sessions + 1)}
+    n_names = {"CSI4": 3108}.get(subject, 5254)  # as published
+    where = Path(f"{subject}_imgnames.txt")
+    assert sum(counts.values()) == n_names
+    for last in counts:  # whatever was downloaded so far
+        there = {session: n for session, n in counts.items() if session <= last}
+        _check_counts(there, n_names, where)
+        for session in there:
+            with pytest.raises(
+                RecordingError, match=rf"^session {session} has {counts[session] - 2} volumes of betas, expected"
+            ):
+                _check_counts(there | {session: counts[session] - 2}, n_names, where)
+
+
+def test_an_empty_line_among_the_names_is_refused(root):
+    path = find(root, "CSI1_imgnames.txt")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, "", " "]))
+    open_(root)
+    lines[2] = ""
+    path.write_text("\n".join([*lines, "more.jpg"]))
+    with pytest.raises(RecordingError, match=r"imgnames\.txt: line 3 is empty"):
+        open_(root)

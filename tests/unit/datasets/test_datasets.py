@@ -1,16 +1,20 @@
 """Laws of datasets: one that lies somewhere is known by its files, one that makes its files by its settings."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from braindiffuser.datasets.dataset import ROLES
+from braindiffuser import datasets
+from braindiffuser.datasets.bold5000 import Bold5000
+from braindiffuser.datasets.dataset import ROLES, Dataset
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.nsd_layout import open_nsd
 from braindiffuser.datasets.simulated import Simulated
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
+from braindiffuser.datasets.things import Things
 
 SMALL = {"n_train": 20, "n_test": 4, "trials_per_session": 24, "n_early": 60, "n_higher": 40, "grid": (10, 12, 10)}
 
@@ -59,7 +63,7 @@ def test_sessions_are_a_number_or_a_list(made):
     assert listed.open(made).session_numbers == (2,)
     assert [Path(name).name for name in listed.files()["betas"]] == ["betas_session02.hdf5"]
     assert listed.influences("cpu")["sessions"] == [2]
-    for wrong in ([], 0, [0], [1, -1], "all"):
+    for wrong in ([], 0, [0], [1, -1], "all", [1, 2, 2]):
         with pytest.raises(ValidationError):
             NSD.model_validate({"kind": "nsd", "root": str(made), "sessions": wrong})
 
@@ -93,3 +97,68 @@ def test_a_mask_that_is_a_file_counts_by_its_content_not_its_place():
     here, there = (NSD(root="/data", mask=f"/{place}/my_mask.nii.gz").influences("cpu") for place in ("here", "there"))
     assert here == there
     assert here != NSD(root="/data").influences("cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "how_responses_are_made"),
+    [(Things, {"unit": "raw", "regions": ("V1",)}), (Bold5000, {"betas": "TYPEB", "regions": ("LOC",)})],
+)
+def test_which_stimuli_a_folder_shows_depends_on_the_subject_and_the_size_of_pictures_alone(
+    kind, how_responses_are_made
+):
+    given = {"root": "/data", "unit": "z"} if kind is Things else {"root": "/data"}
+    one = kind(**given)
+    assert one.folder == Path("/data")
+    assert not one.has_captions
+    assert kind(**given, captions="/data/said.csv").has_captions
+    for entry, value in how_responses_are_made.items():
+        other = one.model_copy(update={entry: value})
+        assert other.influences_of("design", "cpu") == one.influences_of("design", "cpu")
+        assert other.influences_of("betas", "cpu") != one.influences_of("betas", "cpu")
+    for change in ({"subject": 2 if kind is Things else "CSI2"}, {"side": 64}):
+        assert one.model_copy(update=change).influences_of("design", "cpu") != one.influences_of("design", "cpu")
+
+
+KINDS = [
+    kind for name in datasets.__all__ if isinstance(kind := getattr(datasets, name), type) and issubclass(kind, Dataset)
+]
+OF_RESPONSES = {
+    "unit": "raw",
+    "mask": Path("/data/other.nii.gz"),
+    "regions": ("V1",),
+    "roi_aliases": {"faces": ("OFA",)},
+    "betas_version": "other",
+    "ceilings": "12rep",
+}
+"""Entries that change responses in every kind that has them, but never what was shown."""
+
+
+def least_of(kind):
+    """A part with the entries that it needs."""
+    needed = {name for name, field in kind.model_fields.items() if field.is_required()}
+    return kind.model_validate({**dict.fromkeys(needed, "/data/x"), **{n: v for n, v in KNOWN.items() if n in needed}})
+
+
+KNOWN = {"unit": "percent", "subject": "sub-01"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        (kind, entry)
+        for kind in KINDS
+        if not inspect.isabstract(kind)
+        for entry in OF_RESPONSES
+        if entry in kind.model_fields
+    ],
+)
+def test_what_changes_responses_alone_leaves_what_was_shown_alone_in_every_kind(kind, entry):
+    one = least_of(kind)
+    other = one.model_copy(update={entry: OF_RESPONSES[entry]})
+    assert other.influences_of("design", "cpu") == one.influences_of("design", "cpu")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "side" in kind.model_fields])
+def test_the_size_of_pictures_is_a_part_of_what_was_shown_in_every_kind(kind):
+    one = least_of(kind)
+    assert one.model_copy(update={"side": 64}).influences_of("design", "cpu") != one.influences_of("design", "cpu")

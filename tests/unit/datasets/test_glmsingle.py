@@ -68,6 +68,15 @@ def write_betas(root: Path, betas: np.ndarray) -> None:
         file.write(b"MATLAB 7.3 MAT-file".ljust(128))
 
 
+def matrices_of(order, per_run, n_conditions) -> list[np.ndarray]:
+    """Return a matrix (time, conditions) per run, with an onset every third volume."""
+    matrices = []
+    for own in np.split(np.asarray(order), np.cumsum(per_run)[:-1]):
+        matrices.append(np.zeros((3 * len(own) + 4, n_conditions), np.uint8))
+        matrices[-1][3 * np.arange(len(own)), own] = 1
+    return matrices
+
+
 def write(root: Path, seed: int) -> Truth:
     rng = np.random.default_rng(seed)
     n_pictures = 8 + seed
@@ -86,7 +95,8 @@ def write(root: Path, seed: int) -> Truth:
     info = {
         "stimorder": [np.int64(number) for number in order],
         "numtrialrun": per_run,
-        "design": [np.zeros((3, 2), np.uint8)] * 4,
+        "design": matrices_of(order, per_run, n_pictures),
+        "condcounts": np.bincount(order, minlength=n_pictures).tolist(),
         "stimdur": 2.0,
         "params": {
             "sessionindicator": session_of_run[None],
@@ -252,6 +262,94 @@ def test_a_design_that_contradicts_itself_is_refused(truth, changes, message):
         truth.open()
 
 
+def permuted(order):
+    return np.random.default_rng(0).permutation(order)
+
+
+CONTRADICTIONS = {
+    "reversed": lambda order: order[::-1],
+    "permuted": permuted,
+    "swapped": lambda order: np.where(order == 1, 6, np.where(order == 6, 1, order)),
+    "shifted": lambda order: order + 1,
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+@pytest.mark.parametrize("said", ["design", "array of objects", "one array"])
+def test_an_order_that_is_not_that_of_the_design_matrices_is_refused(truth, name, said):
+    design = truth.info["design"]
+    if said == "one array":
+        longest = max(len(matrix) for matrix in design)
+        design = np.stack([np.pad(matrix, ((0, longest - len(matrix)), (0, 0))) for matrix in design])
+    elif said == "array of objects":
+        design = np.array([*design, None], dtype=object)[:-1]
+    truth.write_info(design=design, condcounts=None)
+    assert_found(truth, truth.open())
+    truth.write_info(design=design, condcounts=None, stimorder=list(CONTRADICTIONS[name](truth.conditions)))
+    with pytest.raises(
+        RecordingError, match=r"DESIGNINFO.npy contradicts itself: in trial \d+ of run \d, .* an onset of"
+    ):
+        truth.open()
+
+
+@pytest.mark.parametrize("name", ["swapped", "shifted"])
+def test_an_order_with_other_numbers_of_trials_than_stated_is_refused(truth, name):
+    order = truth.conditions.copy()
+    order[np.flatnonzero(order == 1)[0]] = 6  # so that 1 and 6 are not shown as often
+    counts = np.bincount(order).tolist()
+    truth.write_info(design=None, stimorder=list(order), condcounts=counts)
+    truth.open()
+    truth.write_info(design=None, stimorder=list(CONTRADICTIONS[name](order)), condcounts=counts)
+    with pytest.raises(RecordingError, match=r"stimorder has \d trials of condition \d, but condcounts, .* says \d"):
+        truth.open()
+
+
+def test_runs_of_other_lengths_than_their_matrices_are_refused(truth):
+    per_run = truth.info["numtrialrun"]
+    truth.write_info(numtrialrun=[per_run[0] - 1, per_run[1] + 1, *per_run[2:]])
+    with pytest.raises(RecordingError, match=r"gives run 1 6 trials, but its design matrix has 7 onsets"):
+        truth.open()
+
+
+@pytest.mark.parametrize("design", [None, [[1.0, 2.0]] * 4, [np.zeros(3)] * 4, [np.zeros((3, 2))] * 2, "words", 3])
+def test_designs_of_another_form_are_not_required(truth, design):
+    truth.write_info(design=design, condcounts=None)
+    assert_found(truth, truth.open())
+
+
+def write_cells(file, matrices, sparse):
+    """Write a cell array of matrices as MATLAB does."""
+    references = []
+    for number, matrix in enumerate(matrices):
+        name = f"#refs#/{number}"
+        if sparse:
+            group = file.create_group(name)
+            columns, rows = np.nonzero(matrix.T)
+            group.attrs["MATLAB_sparse"] = np.uint64(len(matrix))
+            group["jc"] = np.searchsorted(columns, np.arange(matrix.shape[1] + 1)).astype(np.uint64)
+            group["ir"], group["data"] = rows.astype(np.uint64), np.ones(len(rows))
+        else:
+            file[name] = matrix.T.astype(float)
+        references.append(file[name].ref)
+    file.create_dataset("design", data=np.array(references, dtype=h5py.ref_dtype)[None])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_matrices_of_matlab_are_compared_too(truth, sparse, name):
+    table = pd.read_csv(truth.root / "conditions.csv")
+    table.assign(condition=table["condition"] + 1).to_csv(truth.root / "conditions.csv", index=False)
+    write_matlab_design(truth, "opt")
+    path = truth.root / "DESIGNINFO.mat"
+    with h5py.File(path, "r+") as file:
+        write_cells(file, truth.info["design"], sparse)
+    assert_found(truth, truth.open(".mat", design=path))
+    with h5py.File(path, "r+") as file:
+        file["stimorder"][...] = CONTRADICTIONS[name](truth.conditions)[:, None] + 1.0
+    with pytest.raises(RecordingError, match=r"DESIGNINFO.mat contradicts itself: in trial .* an onset of condition"):
+        truth.open(".mat", design=path)
+
+
 def test_lists_of_lists_do_not_fill_the_memory(truth):
     nested = [0]
     for _ in range(60):
@@ -371,3 +469,23 @@ def test_a_design_of_an_older_matlab_is_named(tmp_path):
         RecordingError, match=r"no MATLAB file of version 7.3, or cut short: save it in MATLAB with -v7.3"
     ):
         read_design(tmp_path / "DESIGNINFO.mat")
+
+
+def test_a_column_of_test_sets_is_honoured(truth):
+    table = pd.read_csv(truth.root / "conditions.csv")
+    shown = sorted(set(truth.names))
+    sides = np.where(table["stim_file"].isin(shown[:4]), "test", "train")
+    sets = np.where(table["stim_file"].isin(shown[:2]), "odd", None)
+    table = table.drop(columns="is_test").assign(split=sides, test_set=sets)
+    table.to_csv(truth.root / "sets.csv", index=False)
+    recording = truth.open(conditions=truth.root / "sets.csv")
+    found = {name: [recording.names[number] for number in ids] for name, ids in recording.test_sets.items()}
+    assert found == {"test": shown[2:4], "odd": shown[:2]}
+
+
+def test_a_picture_that_is_missing_is_named_with_its_place_in_stimorder(truth):
+    gone = truth.names[5]
+    next(path for path in truth.root.rglob(gone)).unlink()
+    with pytest.raises(RecordingError, match=rf"stimorder: row \d+, counted from 0, shows '{gone}'") as said:
+        truth.open()
+    assert f"stimorder: row {truth.names.index(gone)}," in str(said.value)

@@ -192,12 +192,18 @@ def test_a_split_is_given_by_names_or_by_trials(held):
     assert set(build(held, split=names[:1]).test_sets["test"]) == {0}
 
 
-@pytest.mark.parametrize("setting", [{"standardize": "zscore_sample"}, {"detrend": True}, {"high_pass": 0.01}])
-def test_a_masker_that_mixes_trials_is_told(held, setting):
+@pytest.mark.parametrize(
+    "setting", [{"standardize": "zscore_sample"}, {"detrend": True}, {"high_variance_confounds": True}]
+)
+def test_a_masker_that_mixes_trials_is_refused_unless_asked_for(held, setting):
     plain = FakeMasker(held["mask"], standardize=False, detrend=False, high_pass=None)
     assert build(held, held["image"], masker=plain).remarks == ()
-    (remark,) = build(held, held["image"], masker=FakeMasker(held["mask"], **setting)).remarks
+    mixing = FakeMasker(held["mask"], **setting)
+    with pytest.raises(RecordingError, match=rf"test trials included \({next(iter(setting))}\): switch that off"):
+        build(held, held["image"], masker=mixing)
+    (remark,) = build(held, held["image"], masker=mixing, transductive=True).remarks
     assert next(iter(setting)) in remark
+    assert "transductive" in remark
 
 
 def shifted(held):
@@ -233,6 +239,47 @@ def test_what_does_not_fit_is_named(held, change, words):
         build(held, **change(held))
 
 
+class Hidden(FakeMasker):
+    """Has no settings that could be read; `mix` changes the betas (n_trials, n_voxels)."""
+
+    def __init__(self, mask, mix):
+        super().__init__(mask)
+        self._mix = mix
+
+    def transform(self, image):
+        return self._mix(super().transform(image))
+
+
+def needs_several(betas):
+    if len(betas) < 2:
+        raise ValueError("one volume has no spread")
+    return betas
+
+
+@pytest.mark.parametrize("form", ["image", "list"])
+@pytest.mark.parametrize(
+    ("mix", "mixes"),
+    [
+        (lambda betas: betas - betas.mean(axis=0), True),
+        (lambda betas: betas / betas.std(), True),
+        (lambda betas: betas - 0.05 * np.roll(betas, 1, axis=0), True),
+        (needs_several, True),
+        (lambda betas: betas * 2 + 1, False),
+        (lambda betas: betas - betas.mean(axis=1, keepdims=True), False),
+    ],
+)
+def test_a_masker_whose_settings_cannot_be_read_is_tried_out(held, mix, mixes, form):
+    masker, image = Hidden(held["mask"], mix), held["image"]
+    responses = image if form == "image" else nib.four_to_three(image)
+    if not mixes:
+        assert build(held, responses, masker=masker).remarks == ()
+        return
+    with pytest.raises(RecordingError, match=r"statistics of all trials.*a volume alone becomes other betas"):
+        build(held, responses, masker=masker)
+    (remark,) = build(held, responses, masker=masker, transductive=True).remarks
+    assert "transductive" in remark
+
+
 def test_a_real_masker(held):
     maskers = pytest.importorskip("nilearn.maskers")
     masker = maskers.NiftiMasker(mask_img=held["mask"], standardize=None).fit()
@@ -242,3 +289,73 @@ def test_a_real_masker(held):
     unfitted = maskers.NiftiMasker(mask_img=held["mask"])
     with pytest.raises(RecordingError, match=r"masker \(NiftiMasker\) has no mask_img_; expected a fitted"):
         build(held, finite, masker=unfitted)
+
+
+def masked(values):
+    values = np.ma.masked_array(values)
+    values[0, 1] = np.ma.masked
+    return values
+
+
+@pytest.mark.parametrize(
+    ("argument", "given"),
+    [
+        ("responses", lambda held: {"responses": masked(held["betas"])}),
+        ("responses", lambda held: {"responses": list(masked(held["betas"]))}),
+        ("pictures", lambda held: {"pictures": masked(held["pictures"])}),
+        ("rois: region V1", lambda held: {"rois": {"V1": np.ma.masked_equal(held["inside"] == 1, True)}}),
+        (
+            "rois: region V1",
+            lambda held: {
+                "rois": {"V1": nib.Nifti1Image(masked(np.ones(GRID, np.int16)), AFFINE)},
+                "mask": held["mask"],
+            },
+        ),
+    ],
+)
+def test_values_below_a_mask_are_not_taken(held, argument, given):
+    with pytest.raises(RecordingError, match=rf"{argument} is a masked array, in which [\d,]+ values are masked"):
+        build(held, **given(held))
+
+
+def test_a_masked_array_without_masked_values_is_an_array(held):
+    assert same(build(held, np.ma.masked_array(held["betas"])), build(held))
+
+
+@pytest.mark.parametrize("form", ["held", "csv"])
+def test_rows_of_pictures_may_be_fractional_where_some_trials_show_none(held, form):
+    numbers = held["table"]["stim_file"].str.extract(r"(\d+)", expand=False).astype(int).astype(str)
+    table = held["table"].assign(stim_file=numbers.astype(float), split=None)
+    table.loc[12, "stim_file"] = np.nan
+    table = table.drop(columns="split").drop(columns="caption")
+    given = {"pictures": held["pictures"], "captions": {number: f"p{number}" for number in range(N_STIMULI)}}
+    table.to_csv(held["folder"] / "numbers.csv", index=False)
+    trials = table if form == "held" else held["folder"] / "numbers.csv"
+    found = build(held, trials=trials, split=["1.0", "2.0"], **given)
+    expected = build(held, trials=table.assign(stim_file=numbers.where(numbers.index != 12)), split=["1", "2"], **given)
+    assert same(found, expected)
+    assert sum(map(len, found.test_sets.values())) == 2
+    with pytest.raises(
+        RecordingError, match=r"names the stimulus '0\.5', but pictures is an array: write the picture's row"
+    ):
+        build(held, trials=table.assign(stim_file=0.5), **given | {"captions": None})
+
+
+def test_a_test_set_tests_beside_the_names_that_are_given_and_waits_for_a_split(held):
+    table = held["table"].drop(columns="split")
+    table = table.assign(test_set=np.where(table["stim_file"].isin(held["names"][:2]), "imagery", None))
+    found = build(held, trials=table, split=held["names"][4:6])
+    assert {name: [found.names[n] for n in ids] for name, ids in found.test_sets.items()} == {
+        "test": held["names"][4:6],
+        "imagery": held["names"][:2],
+    }
+    waiting = build(held, trials=table)
+    assert not waiting.has_split
+    assert set(waiting.further_test_sets) == {"imagery"}
+
+
+def test_an_index_of_any_kind_does_not_matter(held):
+    odd = held["table"].drop(columns="split").set_axis([7] * N_TRIALS)
+    odd.iloc[3, odd.columns.get_loc("stim_file")] = None
+    plain = odd.reset_index(drop=True)
+    assert same(*(build(held, trials=table, split=held["names"][2:4]) for table in (odd, plain)))

@@ -14,15 +14,19 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from pydantic import ValidationError
 
 from braindiffuser.datasets.laion_fmri import LaionFMRI
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
 from braindiffuser.errors import RecordingError
+from braindiffuser.experiment import Experiment
 from braindiffuser.recording_check import check_recording
+from braindiffuser.splits.folds import Folds
 from braindiffuser.splits.layout import Layout
 from braindiffuser.splits.most_repeated import MostRepeated
+from braindiffuser.splits.shared import Shared
 
 GRID, SIDE, SUB = (6, 7, 5), 24, "sub-01"
 AFFINE = np.array([[1.8, 0, 0, -5.0], [0, 1.8, 0, -6], [0, 0, 1.8, -4], [0, 0, 0, 1]])
@@ -330,7 +334,7 @@ def test_nan_in_some_trials_is_refused(tree):
     values = image.dataobj[...]
     values[(*np.argwhere(tree.mask)[3], 2)] = np.nan
     save(values, tree.volumes(1))
-    with pytest.raises(RecordingError, match=r"statmap\.nii\.gz has NaN or infinite betas in 1 of"):
+    with pytest.raises(RecordingError, match=r"statmap\.nii\.gz\) has NaN or infinite betas in 1 of"):
         tree.open().betas_of(1)
 
 
@@ -386,7 +390,7 @@ def test_the_splits_file_is_a_part_of_the_identity_and_its_hash_is_said(tree):
     name = "splits/sub-01/tau.json"
     assert tree.files()["design"][name] == tree.split()
     digest = hashlib.sha256(tree.split().read_bytes()).hexdigest()
-    assert any(f"(SHA-256 of its file: {digest[:16]}…)" in said for said in tree.open().remarks)
+    assert f"(SHA-256 of its file: {digest[:16]}…)" in tree.open().split_remark
     assert "splits/pooled/tau.json" in tree.files(pool="pooled")["design"]
 
 
@@ -416,6 +420,19 @@ def test_without_any_splits_the_message_says_where_they_come_from(tree):
     assert "splits/sub-01/tau.json" not in tree.files()["design"]
 
 
+@pytest.mark.parametrize("split", [MostRepeated(n_repeats=12), Folds(n_folds=2), Shared()], ids=str)
+def test_the_splits_file_is_not_opened_where_another_split_divides(split, tree, tmp_path):
+    path = tmp_path / "mine.yaml"
+    dataset = {"kind": "laion_fmri", "root": str(tree.root), "subject": SUB}
+    path.write_text(yaml.safe_dump({"preset": "demo", "dataset": dataset, "split": split.model_dump(mode="json")}))
+    there = Experiment.load(path).recording(tmp_path)
+    assert not any("tau" in said or "neither side" in said for said in there.remarks)
+    shutil.rmtree(tree.root / "laion_fmri")
+    absent = Experiment.load(path).recording(tmp_path)
+    assert absent.trials["split"].tolist() == there.trials["split"].tolist()
+    assert names_of_set(absent, "ood") == set(OOD)
+
+
 @pytest.mark.parametrize("entries", [{"split": "tau2"}, {"pool": "sub-09"}])
 def test_a_split_that_is_not_there_is_named_with_those_that_are(entries, tree):
     with pytest.raises(
@@ -438,7 +455,7 @@ def test_ood_pictures_never_train_even_if_a_split_says_so(tree):
     write_split(tree.split(), [*OWN, *OOD[:2]], SHARED)
     recording = tree.open()
     assert names_in(recording, "train") == set(OWN)
-    assert any("trains on 2 out-of-distribution pictures" in said for said in recording.remarks)
+    assert "trains on 2 out-of-distribution pictures" in recording.split_remark
 
 
 @pytest.mark.parametrize("split", [Layout(), MostRepeated(n_repeats=12)])
@@ -758,3 +775,29 @@ def test_the_example_is_a_recording_that_check_takes(tmp_path):
     sets = f"{len(OWN)} for training, {len(SHARED)} for testing, {len(OOD)} ood"
     assert any(re.fullmatch(rf"Stimuli +{sets}", line) for line in facts)
     assert len(example.read_text(encoding="utf-8").splitlines()) <= 6
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_the_shared_pool_is_told_by_the_metadata_or_by_names(any_tree, column):
+    if not column:
+        pd.read_csv(any_tree.metadata).drop(columns="unique_or_shared").to_csv(any_tree.metadata, index=False)
+    recording = any_tree.open(split=None)
+    ids, how = recording.shared()
+    assert {recording.names[number] for number in ids.tolist()} == {*SHARED, *OOD}
+    assert ("unique_or_shared" in how) == column
+    divided = Shared().divide(recording)
+    assert names_of_set(divided, "test") == set(SHARED)
+    assert names_in(divided, "train") == set(OWN)
+
+
+def test_aliases_replace_what_is_united_by_default(any_tree):
+    part = LaionFMRI(root=any_tree.root, subject=SUB, split=None, roi_aliases={"faces": ["FFA-1"], "V1": ["laion-EVC"]})
+    own, aliased = part.open(Path()), part.recording(Path())
+    np.testing.assert_array_equal(own.roi_masks["faces"], any_tree.rois["FFA1"] | any_tree.rois["OFA"])
+    np.testing.assert_array_equal(aliased.roi_masks["faces"], any_tree.rois["FFA1"])
+    np.testing.assert_array_equal(aliased.roi_masks["V1"], any_tree.rois["laionEVC"])
+    np.testing.assert_array_equal(aliased.roi_masks["V4"], own.roi_masks["V4"])
+    assert any(
+        "The region faces is FFA1 (" in said and "own region of that name is not used" in said
+        for said in aliased.remarks
+    )

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling, summarise_regions
+from braindiffuser.datasets.noise_ceiling import (
+    NoiseCeilingAccumulator,
+    ceiling_doubts,
+    check_ceilings,
+    noise_ceiling,
+    summarise_regions,
+)
+from braindiffuser.errors import RecordingError
 
 
 def accumulate(trials, order=None, estimate="pooled"):
@@ -145,3 +152,39 @@ def test_three_trials_is_the_published_definition(trials_factory, seed):
 def test_both_estimates_are_equal_bit_for_bit_where_all_pictures_have_three_trials(trials_factory):
     trials = three_trial_recording(trials_factory, 1.0, 2.0, n_stimuli=50)
     np.testing.assert_array_equal(accumulate(trials), accumulate(trials, estimate="three-trials"))
+
+
+@pytest.mark.parametrize("n_trials", [0, 1])
+def test_a_session_of_fewer_than_two_trials_counts_as_without_data(trials_factory, n_trials):
+    trials = trials_factory(3)
+    few = NoiseCeilingAccumulator(trials.table, trials.n_voxels)
+    for session, betas in trials.betas.items():
+        few.add(trials.table.loc[trials.table["session"] == session, "stimulus_id"].to_numpy(), betas)
+    before = few.state()["n_trials"]
+    few.add(np.zeros(n_trials, np.int64), np.ones((n_trials, trials.n_voxels), np.float32))
+    assert few.state()["n_trials"] == before + n_trials
+    if not n_trials:
+        np.testing.assert_array_equal(few.finish(), accumulate(trials))
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1e30, 1001.0, -np.inf])
+def test_what_no_ratio_of_signal_to_noise_can_be_is_refused(wrong):
+    with pytest.raises(
+        RecordingError, match=r"noise ceilings \(ncsnr\): voxel 2, counted from 0, has .*expected ratios"
+    ):
+        check_ceilings(np.array([0.0, np.nan, wrong, 1.0]), 4)
+    with pytest.raises(RecordingError, match=r"have shape \(3,\); expected \(4,\)"):
+        check_ceilings(np.ones(3), 4)
+    check_ceilings(np.array([0.0, np.nan, np.inf, 2.0]), 4)
+
+
+def test_ceilings_in_percent_are_doubted_and_ratios_are_not():
+    rng = np.random.default_rng(0)
+    ratios = np.append(rng.gamma(2.0, 0.3, 500), [np.nan, np.inf, 12.0])
+    assert ceiling_doubts(ratios) == []
+    percent = noise_ceiling(ratios, 3)
+    (said,) = ceiling_doubts(percent)
+    assert "not percent?" in said
+    assert ceiling_doubts(np.full(5, np.nan)) == [
+        "The noise ceilings that the recording brings are NaN in every voxel, so none is known."
+    ]

@@ -1,4 +1,5 @@
 import gzip
+import re
 import shutil
 from functools import partialmethod
 
@@ -6,6 +7,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
@@ -13,7 +15,9 @@ from scipy.io import loadmat, savemat
 from braindiffuser.datasets.beta_files import read_betas
 from braindiffuser.datasets.nsd_layout import list_files, open_captions, open_nsd, open_stimuli, read_design
 from braindiffuser.errors import RecordingError
+from braindiffuser.splits import Shared
 
+AFFINE = np.array([[1.8, 0, 0, -9.9], [0, 1.8, 0, -8.1], [0, 0, 1.8, -6.3], [0, 0, 0, 1.0]])
 HDF5, NIFTI = "betas_fithrf_GLMdenoise_RR", "betas_fithrf"
 LENGTHS = (34, 26, 30)
 ROLES = ["design", "regions", "betas", "stimuli", "captions"]
@@ -94,6 +98,42 @@ def test_a_mask_of_ones_own(nsd_tree, tmp_path, file_writers):
     assert open_nsd(nsd_tree.root, 1, mask="floc-faces").n_voxels == (nsd_tree.labels["floc-faces"] > 0).sum()
 
 
+MIRRORED = AFFINE * [-1, 1, 1, 1] + np.array([[0, 0, 0, 2 * 9.9]] + 3 * [4 * [0]])
+
+
+def write_masks(tree, affine, flip=False):
+    """Write the mask and all regions of subject 1 with another affine."""
+    for name, volume in tree.labels.items():
+        values = (volume[::-1] if flip else volume).astype(np.float64)
+        nib.save(nib.Nifti1Image(values, affine), tree.roi_folder() / f"{name}.nii.gz")
+
+
+@pytest.mark.parametrize("beside", ["ncsnr.nii.gz", "meanbeta_session02.nii.gz", "R2.nii.gz"])
+@pytest.mark.parametrize(
+    ("affine", "words"),
+    [(MIRRORED, "has the axes"), (AFFINE + 1.8 * np.eye(4, k=3), "is shifted"), (np.eye(4), "has the axes")],
+)
+def test_masks_are_compared_with_volumes_beside_betas_in_hdf5(damaged_tree, file_writers, beside, affine, words):
+    (damaged_tree.betas_folder() / "ncsnr.nii.gz").unlink()
+    file_writers[0](damaged_tree.betas_folder() / beside, np.ones(damaged_tree.mask.shape))
+    assert open_nsd(damaged_tree.root, 1).remarks == ()
+    write_masks(damaged_tree, affine, flip=affine is MIRRORED)
+    with pytest.raises(RecordingError, match=f"{beside} {words}.*nsdgeneral"):
+        open_nsd(damaged_tree.root, 1)
+
+
+def test_a_mask_that_nothing_can_be_compared_with_is_said(damaged_tree):
+    (damaged_tree.betas_folder() / "ncsnr.nii.gz").rename(damaged_tree.root / "ncsnr.nii.gz")
+    (said,) = open_nsd(damaged_tree.root, 1).remarks
+    assert "whether the mask is mirrored or shifted against them is not checked" in said
+    assert open_nsd(damaged_tree.root, 1, betas_version=NIFTI).remarks == ()
+    (damaged_tree.root / "ncsnr.nii.gz").rename(damaged_tree.betas_folder() / "ncsnr.nii.gz")
+    for name, volume in damaged_tree.labels.items():
+        nib.save(nib.Nifti1Image(volume.astype(np.float64), None), damaged_tree.roi_folder() / f"{name}.nii.gz")
+    (said,) = open_nsd(damaged_tree.root, 1).remarks
+    assert "the mask does not say it either" in said
+
+
 def test_regions_come_along_and_missing_ones_are_named(damaged_tree):
     (damaged_tree.roi_folder() / "floc-faces.nii.gz").unlink()
     recording = open_nsd(damaged_tree.root, 1)
@@ -137,12 +177,25 @@ def test_missing_files_are_named_with_a_remedy(damaged_tree):
         open_nsd(root, 1)
 
 
-@pytest.mark.parametrize("inside", ["nsddata", "nsddata_betas/ppdata", "nowhere"])
+@pytest.mark.parametrize("inside", ["nsddata", "nsddata_betas/ppdata"])
 def test_a_root_that_is_another_folder_is_named(nsd_tree, inside):
     with pytest.raises(
         RecordingError, match="holds none of nsddata, nsddata_betas, nsddata_stimuli: name the folder that does"
     ):
         open_nsd(nsd_tree.root / inside, 1)
+
+
+def test_a_root_that_is_not_there_is_said_to_be_so(nsd_tree):
+    with pytest.raises(RecordingError, match="nowhere does not exist: name the folder that holds nsddata"):
+        open_nsd(nsd_tree.root / "nowhere", 1)
+
+
+def test_a_subject_that_is_not_there_is_named_with_those_that_are(damaged_tree):
+    for top in ("nsddata", "nsddata_betas"):
+        shutil.rmtree(damaged_tree.root / top / "ppdata" / "subj02")
+    with pytest.raises(RecordingError, match=r"holds subj01, not subj02: choose dataset\.subject"):
+        open_nsd(damaged_tree.root, 2)
+    assert open_nsd(damaged_tree.root, 1).subject == "subj01"
 
 
 @pytest.mark.parametrize("subject", [0, 3, "subj09"])
@@ -160,6 +213,16 @@ def test_a_name_that_is_no_subject_is_refused(nsd_tree):
 def test_sessions_beyond_the_design_are_refused(nsd_tree, sessions, words):
     with pytest.raises(RecordingError, match=words):
         open_nsd(nsd_tree.root, 1, sessions=sessions)
+
+
+@pytest.mark.parametrize(("sessions", "instead"), [(37, 3), ([2, 3, 9], [2, 3]), ([8], None)])
+def test_what_to_write_for_sessions_beyond_the_design_is_said_and_works(nsd_tree, sessions, instead):
+    with pytest.raises(RecordingError) as refused:
+        open_nsd(nsd_tree.root, 1, sessions=sessions)
+    written = yaml.safe_load(re.search("write `(sessions: [^`]*)`", str(refused.value))[1])
+    assert written == {"sessions": instead}
+    expected = (1, 2, 3) if instead is None else tuple(instead) if isinstance(instead, list) else (1, 2, 3)[:instead]
+    assert open_nsd(nsd_tree.root, 1, **written).session_numbers == expected
 
 
 @pytest.mark.parametrize("version", [HDF5, NIFTI])
@@ -455,3 +518,13 @@ def test_a_mask_of_ones_own_is_listed_by_its_name(nsd_tree, tmp_path, file_write
     file_writers[0](tmp_path / "mine.nii.gz", np.ones(nsd_tree.mask.shape))
     regions = list_files(nsd_tree.root, 1, None, HDF5, str(tmp_path / "mine.nii.gz"))["regions"]
     assert regions["mine.nii.gz"] == tmp_path / "mine.nii.gz"
+
+
+def test_shared_pictures_are_those_of_the_design_that_were_shown(nsd_tree):
+    for subject in (1, 2):
+        recording = open_nsd(nsd_tree.root, subject, sessions=2)
+        ids, how = recording.shared()
+        assert set(ids.tolist()) == set((nsd_tree.sharedix.ravel() - 1).tolist())
+        assert "sharedix" in how
+        divided = Shared().divide(recording)
+        assert divided.trials["split"].tolist() == recording.trials["split"].tolist()

@@ -1,8 +1,18 @@
+import unicodedata
+
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, rows_named, square
+from braindiffuser.datasets.picture_sets import (
+    PictureArray,
+    PictureFiles,
+    first_trials,
+    rows_named,
+    shown_pictures,
+    square,
+)
 from braindiffuser.errors import RecordingError
 
 RNG = np.random.default_rng(0)
@@ -16,7 +26,7 @@ def save(path, height=32, width=32):
 
 
 def find(folder, *names, side=None):
-    return PictureFiles.find(folder, dict(enumerate(names)), dict.fromkeys(range(len(names)), 4), side)
+    return PictureFiles.find(folder, dict(enumerate(names)), dict.fromkeys(range(len(names)), "t: row 4"), side)
 
 
 def test_pictures_of_one_size_come_as_they_are(tmp_path):
@@ -41,9 +51,7 @@ def test_a_picture_is_found_by_its_path_its_end_or_without_suffix(tmp_path, name
 def test_a_picture_that_is_missing_or_not_one_is_named_with_its_trial(tmp_path):
     save(tmp_path / "one" / "a.png")
     save(tmp_path / "two" / "a.png")
-    with pytest.raises(
-        RecordingError, match=r"trial 4, counted from 0, shows 'b\.png', but .* holds no such picture: add it"
-    ):
+    with pytest.raises(RecordingError, match=r"t: row 4 shows 'b\.png', but .* holds no such picture: add it"):
         find(tmp_path, "b.png")
     with pytest.raises(RecordingError, match=r"several pictures of that name \(one/a\.png, two/a\.png\)"):
         find(tmp_path, "a.png")
@@ -54,6 +62,58 @@ def test_a_picture_that_is_missing_or_not_one_is_named_with_its_trial(tmp_path):
         find(tmp_path, "c.png")
 
 
+@pytest.mark.parametrize(
+    "name", ["stim/a.png", "lab/deep/er/a.png", "er/a.jpg", "a.JPG", "stim/a", r"C:\stim\a.png", r"er\a.png", "./a.png"]
+)
+def test_a_name_may_have_folders_or_another_suffix(tmp_path, name):
+    save(tmp_path / "deep" / "er" / "a.png" if "er" in name else tmp_path / "a.png")
+    save(tmp_path / "b.png")
+    assert find(tmp_path, name, "b.png").paths[0].name == "a.png"
+    listed = PictureFiles.listed([*tmp_path.rglob("*.png")], {0: name, 1: "b"}, {0: "trial 4", 1: "trial 5"}, None)
+    assert listed.paths[0].name == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "words"),
+    [
+        (("a.png", "a.webp"), "a.jpg", r"several pictures of that name \(a\.png, a\.webp\)"),
+        (("one/a.png", "two/a.png"), "a.jpg", "several pictures"),
+        (("one/a.png", "b.png"), "two/a.png", "holds no such picture"),
+        (("one/a.png", "b.png"), "c/two/a.png", "holds no such picture"),
+        (("a1.png", "b.png"), "a.png", "holds no such picture"),
+        (("a.png", "b.png"), "a.001", "holds no such picture"),
+    ],
+)
+def test_no_picture_is_guessed(tmp_path, files, name, words):
+    for file in files:
+        save(tmp_path / file)
+    with pytest.raises(RecordingError, match=words):
+        find(tmp_path, name)
+
+
+def test_the_very_suffix_comes_before_others(tmp_path):
+    for file in ("a.png", "a.webp"):
+        save(tmp_path / file)
+    assert find(tmp_path, "stim/a.webp").paths[0].name == "a.webp"
+
+
+def test_where_most_names_fail_both_sides_are_shown(tmp_path):
+    for number in range(5):
+        save(tmp_path / f"p{number:02}.png")
+    words = r"holds no such picture, nor .*: 4 of 5 names are not found \(p0, p1, p2 …\), and it holds p00\.png, p01\.png, p02"
+    with pytest.raises(RecordingError, match=words):
+        find(tmp_path, "p0", "p1", "p2", "p3", "p04")
+    with pytest.raises(RecordingError, match="t: row 4 shows 'p1'"):
+        find(tmp_path, "p00", "p1", "p02", "p03", "p04")
+
+
+def test_pictures_of_names_as_they_are_found_are_among_those_that_are_hashed(tmp_path):
+    save(tmp_path / "deep" / "a.png")
+    for name in ("a", "a.jpg", "deep/a.png", r"C:\deep\a.png", "x/deep/a.jpg"):
+        found = find(tmp_path, name).paths[0]
+        assert found in shown_pictures(tmp_path, [name]).values()
+
+
 def test_sizes_that_differ_are_cropped_resized_and_said(tmp_path):
     raw = save(tmp_path / "wide.png", 32, 48)
     save(tmp_path / "large.jpg", 64, 64)
@@ -62,7 +122,7 @@ def test_sizes_that_differ_are_cropped_resized_and_said(tmp_path):
     np.testing.assert_array_equal(np.rint(255 * pictures(np.array([0])))[0], raw[:, 8:40].transpose(2, 0, 1))
     assert pictures.remarks == (
         "1 of 2 pictures are not square: the middle square of each is taken.",
-        "Pictures of 32 to 64 pixels on their shorter side are resized to 32.",
+        "Pictures of 32 to 64 pixels on their shorter side are resized to 32 (the smallest is wide.png).",
     )
     assert find(tmp_path, "wide.png", side=20)(np.array([0])).shape == (1, 3, 20, 20)
     save(tmp_path / "huge.png", 600, 700)
@@ -80,7 +140,7 @@ def test_the_square_is_the_middle_one(height, width):
 
 def test_pictures_that_ssim_cannot_take_are_refused(tmp_path):
     save(tmp_path / "a.png", 10, 30)
-    with pytest.raises(RecordingError, match="a picture is 10 pixels wide or high; expected 11 or more"):
+    with pytest.raises(RecordingError, match=r"a\.png is 10 pixels wide or high; expected 11 or more"):
         find(tmp_path, "a.png")
 
 
@@ -119,3 +179,46 @@ def test_a_picture_of_a_folder_of_another_name_is_no_other_picture(tmp_path):
     save(tmp_path / "11" / "a.png")
     with pytest.raises(RecordingError, match="holds no such picture"):
         find(tmp_path, "1/a.png")
+
+
+@pytest.mark.parametrize(("of_file", "of_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("name", ["\u00e9t\u00e9.png", "\u00e9t\u00e9", "d\u00e9j\u00e0/\u00e9t\u00e9.png"])
+def test_accents_are_the_same_however_they_are_stored(tmp_path, of_file, of_table, name):
+    path = tmp_path / unicodedata.normalize(of_file, "d\u00e9j\u00e0/\u00e9t\u00e9.png")
+    save(path)
+    asked = unicodedata.normalize(of_table, name)
+    assert find(tmp_path, asked).paths == {0: path}
+    assert PictureFiles.listed([path], {0: asked}, {0: "t"}, None).paths == {0: path}
+    assert list(shown_pictures(tmp_path, [asked]).values()) == [path]
+
+
+def test_of_two_files_of_one_stem_the_whole_name_decides(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        save(tmp_path / name)
+    assert find(tmp_path, "a.jpg", "a.png").paths == {0: tmp_path / "a.jpg", 1: tmp_path / "a.png"}
+    with pytest.raises(
+        RecordingError, match=r"shows 'a', but .* several pictures of that name \(a\.jpg, a\.png\): write their"
+    ):
+        find(tmp_path, "a")
+    with pytest.raises(RecordingError, match=r"shows 'a\.bmp', but .* holds several pictures of that name"):
+        find(tmp_path, "a.bmp")
+
+
+def test_two_names_of_one_file_are_refused_in_a_list_as_in_a_folder(tmp_path):
+    save(tmp_path / "a.png")
+    names, trials = {0: "a", 1: "a.png"}, {0: "t", 1: "t"}
+    with pytest.raises(RecordingError, match=r"'a' and 'a\.png' are one picture of the list of pictures: write one"):
+        PictureFiles.listed([tmp_path / "a.png"], names, trials, None)
+    with pytest.raises(RecordingError, match="are one picture of"):
+        PictureFiles.find(tmp_path, names, trials, None)
+
+
+def test_a_trial_is_described_by_its_row_in_the_users_table():
+    trials = pd.DataFrame(
+        {"stimulus_id": [7, 7, 3], "trial": [0, 1, 2], "table_row": [5, 2, 9], "session": [1, 1, 2], "run": [4, 4, 6]}
+    )
+    assert first_trials(trials) == {7: "trial 0, counted from 0,", 3: "trial 2, counted from 0,"}
+    assert first_trials(trials, "t.csv")[3] == "t.csv: row 9, counted from 0,"
+    assert first_trials(trials, "root", by_run=True)[7] == (
+        "root: row 5, counted from 0, of the table of session 1, run 4,"
+    )

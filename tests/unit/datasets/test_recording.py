@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.responses import average_responses
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 from braindiffuser.splits.split import with_split
@@ -29,10 +30,43 @@ def test_sessions_come_in_order_and_cover_all_trials(recording):
     assert sum(len(betas) for _, betas in recording.sessions()) == len(recording.trials)
 
 
-def test_betas_of_another_shape_are_refused(recording):
-    shrunk = replace(recording, read_session=lambda session: recording.read_session(session)[:-1])
-    with pytest.raises(RecordingError, match=r"session 1 of subj01 has betas .* expected"):
-        list(shrunk.sessions())
+def with_a_nan(betas):
+    changed = betas.copy()
+    changed[2, 3] = np.nan
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda betas: betas[:-1], r"betas of {what} came as float32 of shape .*, expected real numbers of shape"),
+        (with_a_nan, r"{what} has NaN or infinite betas in 1 of 5 analysed voxels.*first: trial 2"),
+        (lambda betas: betas.astype(np.float64) + 1e39, r"{what} has NaN or infinite betas in 5 of 5"),
+        (lambda betas: betas.astype(np.complex64), r"betas of {what} came as complex64"),
+        (lambda betas: betas > 0, r"betas of {what} came as bool"),
+        (lambda betas: betas.astype(np.uint8), r"betas of {what} came as uint8, which holds nothing below 0"),
+        (lambda betas: [*betas.tolist()[:1], [1.0]], r"betas of {what} came as no array"),
+    ],
+)
+def test_betas_of_any_reader_are_checked_and_named(recording, change, words):
+    own = replace(
+        recording,
+        read_session=lambda session: change(recording.read_session(session)),
+        session_files=lambda session: tuple(f"{session}-{letter}.npy" for letter in "abcd"),
+    )
+    what = r"session 2 of subj01 \(2-a\.npy, 2-b\.npy, 2-c\.npy …\)"
+    with pytest.raises(RecordingError, match=words.format(what=what)):
+        own.betas_of(2)
+    with pytest.raises(RecordingError, match=r"session 1 of subj01 \(1-a"):
+        average_responses(own)
+
+
+def test_betas_of_other_real_types_become_float32(recording):
+    own = replace(recording, read_session=lambda session: np.rint(recording.read_session(session) * 9).astype(np.int16))
+    for session, betas in own.sessions():
+        assert betas.dtype == np.float32
+        np.testing.assert_array_equal(betas, own.read_session(session))
+    assert np.isfinite(average_responses(own).train).all()
 
 
 def test_a_region_of_another_length_is_refused(recording):
@@ -121,3 +155,15 @@ def test_stimuli_of_further_test_sets_never_train_whatever_the_split(recording):
     }
     without = with_split(apart, ids[2:4].tolist(), "", out=ids[:1].tolist())
     assert without.test_sets["held_out"].tolist() == ids[:2].tolist()
+
+
+def test_sessions_apart_hold_further_test_sets_alone(recording):
+    ids = recording.trials_of(3)["stimulus_id"].unique()
+    split = recording.trials["split"].where(~recording.trials["stimulus_id"].isin(ids), "test")
+    further = {"first": np.sort(ids[:2]), "others": np.sort(ids[2:])}
+    apart = replace(recording, trials=recording.trials.assign(split=split), further_test_sets=further, apart=(3,))
+    assert apart.stimuli_apart == sorted(ids.tolist())
+    assert apart.sets_apart == ["first", "others"]
+    assert recording.sets_apart == replace(apart, apart=()).sets_apart == []
+    with pytest.raises(RecordingError, match="sessions 3 are apart, but show stimuli of no further test set"):
+        replace(apart, further_test_sets={"first": further["first"]})

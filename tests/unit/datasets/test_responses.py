@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_refused(trials_factory):
         accumulator.add(1, trials.betas[1])
     with pytest.raises(RecordingError, match="session 9 is not in the trial table"):
         accumulator.add(9, trials.betas[1])
-    with pytest.raises(RecordingError, match=r"session 2 has betas .* expected"):
+    with pytest.raises(RecordingError, match=r"betas of session 2 came as .* expected"):
         accumulator.add(2, trials.betas[2][1:])
     with pytest.raises(RecordingError, match=r"sessions \[2, 3\] have not been added"):
         accumulator.finish()
@@ -302,6 +302,25 @@ def test_an_accumulator_is_used_up_by_finishing(trials_factory):
     accumulator.finish()
     with pytest.raises(RuntimeError, match=r"finish\(\) was already called"):
         accumulator.finish()
+
+
+def test_stimuli_apart_enter_no_noise_ceiling_also_beside_others_of_their_session(trials_factory):
+    """As imagined ones do not: whatever their betas are, ceilings are those of the other trials alone."""
+    trials = trials_factory(11)
+    apart = trials.table.loc[trials.table["split"] == "test", "stimulus_id"].unique()[:2].tolist()
+    is_apart = trials.table["stimulus_id"].isin(apart).to_numpy()
+
+    def ncsnr(noise, left_out):
+        accumulator = ResponseAccumulator(trials.table, trials.n_voxels, "training", apart=left_out)
+        for session, betas in trials.betas.items():
+            own = is_apart[(trials.table["session"] == session).to_numpy()]
+            changed = betas + noise * own[:, None] * np.random.default_rng(session).normal(size=betas.shape)
+            accumulator.add(session, changed.astype(np.float32))
+        return accumulator.finish().ncsnr
+
+    np.testing.assert_array_equal(ncsnr(0, apart), ncsnr(3, apart))
+    assert not np.array_equal(ncsnr(0, []), ncsnr(3, []))
+    assert not np.array_equal(ncsnr(0, []), ncsnr(0, apart))
 
 
 def test_too_few_training_trials_are_refused(trials_factory):

@@ -6,6 +6,7 @@ import pickle
 import pickletools
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -263,3 +264,24 @@ def test_no_code_of_the_attacks_is_a_mistake():
         "REDUCE",
         "STOP",
     ]
+
+
+@pytest.mark.parametrize("length", [1 << 20, 1 << 40, (1 << 62) + 7, (1 << 64) - 1])
+def test_a_frame_longer_than_the_file_says_that_the_file_is_damaged(tmp_path, length):
+    path = save(tmp_path / "info.npy", contents(0))
+    whole = path.read_bytes()
+    place = whole.index(b"\x80\x04\x95") + 3  # protocol 4, frame
+    path.write_bytes(whole[:place] + length.to_bytes(8, "little") + whole[place + 8 :])
+    with pytest.raises(RecordingError, match=r"info\.npy is damaged"):
+        read_pickled_dict(path)
+
+
+def test_damaged_bytes_are_never_a_lack_of_memory(tmp_path):
+    path, rng = save(tmp_path / "info.npy", contents(1)), np.random.default_rng(0)
+    whole = path.read_bytes()
+    for _ in range(400):
+        changed = bytearray(whole)
+        changed[rng.integers(len(whole))] = rng.integers(256)
+        path.write_bytes(bytes(changed))
+        with suppress(RecordingError):
+            read_pickled_dict(path)

@@ -4,8 +4,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from braindiffuser.datasets.nsd_layout import open_nsd
 from braindiffuser.datasets.rois import read_label_table, read_roi_masks
-from braindiffuser.datasets.volumes import check_grid, read_labels, read_mask
+from braindiffuser.datasets.volumes import check_grid, mask_doubts, read_labels, read_mask
 from braindiffuser.errors import RecordingError
 
 AFFINE = np.diag([1.8, 1.8, 1.8, 1.0])
@@ -15,7 +16,7 @@ MASK = Path("mine.nii.gz")
 
 
 def test_regions_are_the_published_labels(nsd_tree):
-    masks, missing = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
+    masks, missing, _ = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
     assert missing == ()
     for number, region in enumerate(["V1", "V2", "V3"]):
         expected = np.isin(nsd_tree.labels["prf-visualrois"], [2 * number + 1, 2 * number + 2])[nsd_tree.mask]
@@ -29,7 +30,7 @@ def test_regions_are_the_published_labels(nsd_tree):
 
 
 def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
-    masks, _ = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
+    masks, _, _ = read_roi_masks(nsd_tree.roi_folder(), MASK, nsd_tree.mask, AFFINE)
     outside = nsd_tree.labels["floc-faces"][nsd_tree.mask] == -1
     assert outside.any()
     assert not any(mask[outside].any() for mask in masks.values())
@@ -38,7 +39,7 @@ def test_voxels_outside_cortex_are_in_no_region(nsd_tree):
 def test_missing_files_are_named_not_fatal(damaged_tree):
     (damaged_tree.roi_folder() / "floc-words.nii.gz").unlink()
     (damaged_tree.roi_folder() / "prf-visualrois.nii.gz").unlink()
-    masks, missing = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
+    masks, missing, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
     assert missing == ("V1", "V2", "V3", "V4", "words")
     assert not set(missing) & set(masks)
 
@@ -47,7 +48,7 @@ def test_a_category_of_ones_own_becomes_a_region(damaged_tree, file_writers):
     volume = np.full(damaged_tree.mask.shape, -1.0)
     volume[5, 4, 3] = 2
     file_writers[0](damaged_tree.roi_folder() / "floc-food.nii.gz", volume)
-    masks, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
+    masks, _, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)
     assert masks["food"].sum() == 1
 
 
@@ -56,10 +57,43 @@ def test_a_ctab_overrules_the_built_in_numbers(damaged_tree):
     ctab = damaged_tree.label_folder / "prf-visualrois.mgz.ctab"
     ctab.write_text("0  Unknown\n7 \t V1v\n6   V1d 10 20 30 0\n\n1 hV4\n")
     assert read_label_table(ctab) == {7: "V1v", 6: "V1d", 1: "hV4"}
-    masks, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE, damaged_tree.label_folder)
+    masks, _, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE, damaged_tree.label_folder)
     labels = damaged_tree.labels["prf-visualrois"][damaged_tree.mask]
     np.testing.assert_array_equal(masks["V1"], np.isin(labels, [6, 7]))
     np.testing.assert_array_equal(masks["V2"], np.isin(labels, [3, 4]))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0, 1), ""),
+        ((0, 255), ""),
+        ((-1, 0, 1), ""),
+        ((0, 73), "the value 73, and every value above 0 counts"),
+        ((0, 50, 100), "the values 50, 100, and every value above 0 counts"),
+        ((0, 85, 170, 255), "the values 85, 170, 255,"),
+        (tuple(range(0, 101, 10)), "the values 10, 20, 30, 40 … 100,"),
+    ],
+)
+def test_values_of_a_mask_that_may_be_probabilities_are_said(values, said, tmp_path):
+    volume = np.resize(np.array(values, np.int16), (4, 5, 6))
+    nib.save(nib.Nifti1Image(volume, AFFINE), tmp_path / "prob.nii.gz")
+    found = mask_doubts(tmp_path / "prob.nii.gz")
+    assert read_mask(tmp_path / "prob.nii.gz")[0].sum() == (volume > 0).sum()
+    assert len(found) == bool(said)
+    assert all(f"prob.nii.gz holds {said}" in sentence for sentence in found)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("floc-places", 73), ("prf-visualrois", 20), ("floc-food", 40)])
+def test_labels_that_a_collection_does_not_have_are_said(damaged_tree, file_writers, name, factor):
+    assert read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)[2] == ()
+    labels = damaged_tree.labels.get(name, damaged_tree.labels["floc-faces"])
+    file_writers[0](damaged_tree.roi_folder() / f"{name}.nii.gz", labels.astype(np.float64))
+    assert read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)[2] == ()
+    file_writers[0](damaged_tree.roi_folder() / f"{name}.nii.gz", np.clip(labels, 0, 9).astype(np.float64) * factor)
+    (said,) = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE)[2]
+    assert said.startswith(f"{name}.nii.gz holds the values {factor}, {2 * factor}")
+    assert open_nsd(damaged_tree.root, 1).remarks[-1] == said
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])

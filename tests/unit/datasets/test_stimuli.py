@@ -167,7 +167,7 @@ def test_captions_with_words_are_returned(captions):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (" ", "has no caption of stimulus 1: write one, or leave the target group of captions out"),
+        (" ", "has no caption of stimulus 1: write one, or move the file away to decode no text"),
         ("a cat\0s", "captions of stimulus 1 hold characters that stand for damaged text"),
         ("caf\ufffd", "captions of stimulus 1 hold characters that stand for damaged text"),
         (f"caf{chr(0xDCE9)}", "captions of stimulus 1 hold characters that stand for damaged text"),

@@ -306,7 +306,7 @@ def test_a_brain_mask_gives_the_volume(layout):
 def test_pictures_may_lie_elsewhere_in_one_folder(layout):
     for path in list((layout.root / "images").rglob("*.jpg")):
         path.rename(layout.root / path.name)
-    with pytest.raises(RecordingError, match=r"trial 0, counted from 0, shows|counted from 0, shows 'thing"):
+    with pytest.raises(RecordingError, match=r"StimulusMetadata\.csv: row \d+, counted from 0, shows 'thing"):
         open_(layout)
     assert_equals(open_(layout, pictures=layout.root), layout.drawn, layout.names, {})
 
@@ -329,3 +329,34 @@ def test_captions_may_come_in_a_table(layout):
     assert [recording.captions(number) for number in recording.names] == [
         (f"about {name}",) for name in recording.names.values()
     ]
+
+
+def test_pictures_that_all_subjects_saw_are_told_by_their_tables(layout):
+    part = Things(root=layout.root, unit="z")
+    with pytest.raises(RecordingError, match="holds no table of trials of another subject"):
+        part.open(layout.root).shared()
+    assert part.files_of_others() == {}
+    for number, names in ((2, layout.names[1:]), (3, layout.names[:-1])):
+        rows = pd.DataFrame({"trial_type": "train", "session": 1, "run": 1, "stimulus": [*names, None]})
+        rows.to_csv(layout.root / "betas_csv" / f"sub-{number:02}_StimulusMetadata.csv", index=False)
+    recording = part.open(layout.root)
+    ids, how = recording.shared()
+    assert {recording.names[number] for number in ids.tolist()} == set(layout.names[1:-1])
+    assert "(sub-02, sub-03)" in how
+    assert [path.name for path in part.files_of_others().values()] == [
+        "sub-02_StimulusMetadata.csv",
+        "sub-03_StimulusMetadata.csv",
+    ]
+
+
+def test_regions_of_fractions_are_refused(one):
+    one.voxels["V1"] *= 0.7
+    save(one)
+    with pytest.raises(RecordingError, match=r"VoxelMetadata\.csv: column V1 holds 0\.7"):
+        open_(one)
+
+
+def test_sessions_that_are_not_there_are_said(one):
+    one.trials["session"] = one.trials["session"].replace({2: 4, 3: 5})
+    save(one)
+    assert "Sessions 2–3 are not there: see that the recording is complete." in open_(one).remarks

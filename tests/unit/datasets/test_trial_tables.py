@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braindiffuser.datasets.recording import TRIAL_COLUMNS
-from braindiffuser.datasets.trial_tables import choose_sessions, trial_table
+from braindiffuser.datasets.trial_tables import choose_sessions, further_sets_of, stimulus_names, trial_table
 from braindiffuser.errors import RecordingError
 
 
@@ -15,7 +15,7 @@ def rows(**columns):
 
 def test_trials_are_numbered_and_stimuli_named():
     trials, stimuli = trial_table(rows(session=[1, 1, 2, 2], split=["train", "test", "train", None]), "me", "t")
-    assert list(trials.columns) == [*TRIAL_COLUMNS, "beta_index"]
+    assert list(trials.columns) == [*TRIAL_COLUMNS, "beta_index", "table_row"]
     assert trials["stimulus_id"].tolist() == [1, 0, 1, 2]
     assert trials["repeat"].tolist() == [0, 0, 1, 0]
     assert trials["split"].tolist() == ["train", "test", "train", "out"]
@@ -60,7 +60,7 @@ def test_ids_follow_a_list_of_names():
     assert trials["stimulus_id"].tolist() == [2, 3, 2, 0]
     assert stimuli.index.tolist() == [0, 2, 3]
     with pytest.raises(
-        RecordingError, match=r"t: trial 1, counted from 0, shows 'a.png', which is not among the stimuli"
+        RecordingError, match=r"t: row 1, counted from 0, shows 'a.png', which is not among the stimuli"
     ):
         trial_table(rows(), "me", "t", names=["b.png", "c.png"])
 
@@ -70,7 +70,7 @@ def test_ids_follow_a_list_of_names():
     [
         (
             pd.DataFrame({"run": [1]}),
-            r"t lacks a column that says what was shown \(stim_file, stimulus, .*\); it has run; an example",
+            r"t lacks the column stim_file; it has run, expected .* or as stimulus, .*, such as\nsession",
         ),
         (rows(session=[1, "x", 2, 2]), "column session holds 'x' in row 1, counted from 0; expected a number"),
         (rows(session=[1, -2, 2, 2]), "column session holds '-2'"),
@@ -133,4 +133,68 @@ def test_several_subjects_and_splits_that_contradict_each_other_are_refused():
 
 def test_the_file_of_a_picture_comes_before_other_names():
     _, stimuli = trial_table(rows(stimulus=[0, 1, 0, 0]), "me", "t")
+    assert stimuli["name"].tolist() == ["a.png", "b.png", "c.png"]
+
+
+def test_messages_name_rows_of_the_users_table_whatever_is_left_out():
+    table = rows(is_catch=[1, 0, 0, 0], session=[3, 2, "x", 1])
+    with pytest.raises(RecordingError, match="column session holds 'x' in row 2, counted from 0"):
+        trial_table(table, "me", "t")
+    with pytest.raises(RecordingError, match=r"t: row 3, counted from 0, shows 'c\.png'"):
+        trial_table(table.assign(session=1), "me", "t", names=["a.png", "b.png"])
+    trials, _ = trial_table(table.assign(session=[3, 2, 1, 1]), "me", "t")
+    assert trials["table_row"].tolist() == [2, 3, 1]
+
+
+@pytest.mark.parametrize("kind", [str, float, object])
+def test_numbers_that_pandas_made_fractional_are_whole_again(kind):
+    written = [str(value) if kind is str else value for value in (3.0, 12.0, 3.0)]
+    shown = pd.Series([written[0], np.nan, *written[1:]], dtype=float if kind is float else object)
+    _, stimuli = trial_table(pd.DataFrame({"stim_file": shown}), "me", "t")
+    assert stimuli["name"].tolist() == ["12", "3"]
+
+
+def test_other_numbers_and_names_stay_as_they_are():
+    for names in (["0012", "1.50", "2"], ["1.0", "1.0.png", "2"], ["00.0", "1.0", "2.0"]):
+        assert stimulus_names(pd.Series(names)).tolist() == names
+
+
+def test_accents_are_the_same_however_they_are_stored():
+    composed, split = "caf\u00e9.png", "cafe\u0301.png"
+    _, stimuli = trial_table(pd.DataFrame({"stim_file": [composed, split, "b.png"]}), "me", "t")
+    assert stimuli["name"].tolist() == ["b.png", composed]
+    trials, _ = trial_table(pd.DataFrame({"stim_file": [composed, "b.png"]}), "me", "t", names=["b.png", split])
+    assert trials["stimulus_id"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("column", ["session", "run"])
+@pytest.mark.parametrize("as_given", [str, "ses-{}".format, pd.Timestamp, "{} 00:00:00".format])
+def test_days_name_sessions_in_their_order(column, as_given):
+    days = [as_given(day) for day in ("2024-02-06", "2023-12-31", "2024-02-06", "2023-12-31")]
+    trials, _ = trial_table(rows(**{column: days}), "me", "t")
+    assert sorted(trials[column].unique()) == [20231231, 20240206]
+    assert trials.set_index("beta_index")[column][0] == 20240206
+
+
+@pytest.mark.parametrize("day", ["2024-13-06", "6.2.2024", "06/02/2024", "2024-02-06 10:30"])
+def test_days_that_can_be_read_in_two_ways_are_explained(day):
+    with pytest.raises(RecordingError, match=rf"column session holds '{day}' .* or a day, such as 2024-01-31"):
+        trial_table(rows(session=[day, 1, 1, 1]), "me", "t")
+    with pytest.raises(RecordingError, match="which end in the same number"):
+        trial_table(rows(session=["2024-02-06", "20240206", 1, 1]), "me", "t")
+
+
+@pytest.mark.parametrize(("split", "said"), [("train", "train"), (None, "empty")])
+def test_a_test_set_of_stimuli_that_do_not_test_is_refused(split, said):
+    table = rows(split=["train", split, "train", "test"], test_set=[None, "imagery", None, None])
+    with pytest.raises(
+        RecordingError, match=rf"t: 'a\.png' belongs to the test set imagery, but its split is {said}: write test"
+    ):
+        trial_table(table, "me", "t")
+    _, stimuli = trial_table(table.assign(split=["train", "test", "train", "test"]), "me", "t")
+    assert {name: ids.tolist() for name, ids in further_sets_of(stimuli).items()} == {"imagery": [0]}
+
+
+def test_a_column_of_the_users_that_is_called_name_does_no_harm():
+    _, stimuli = trial_table(rows(name=["x", "y", "x", "z"]), "me", "t")
     assert stimuli["name"].tolist() == ["a.png", "b.png", "c.png"]

@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
 from braindiffuser.datasets.bdata import BData
@@ -84,3 +85,19 @@ def test_imagined_stimuli_come_back_as_imagined(lab, run, tmp_path):
     rows = recording.trials["stimulus_id"].isin(recording.further_test_sets["imagery"]).to_numpy()
     start, stop = again.results.read_json("test_sets.json")["imagery"]
     np.testing.assert_array_equal(betas[rows], again.results.read_array("responses/test")[start:stop])
+
+
+@pytest.mark.parametrize("name", ["imagery", "imagery_imagination"])
+@pytest.mark.parametrize("imagined", [True, False])
+def test_what_was_imagined_is_told_by_the_recording_not_by_the_name_of_a_set(lab, name, imagined, tmp_path):
+    table = pd.read_csv(lab.root / "trials.csv")
+    test = sorted(set(table.loc[table["split"] == "test", "stim_file"]))
+    table["test_set"] = table["stim_file"].map(dict.fromkeys(test[:2], name))
+    table.to_csv(lab.root / "trials.csv", index=False)
+    lab.dataset |= {"imagined": [name]} if imagined else {}
+    prepare(lab, tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "out")
+    file = BDataFile.open(tmp_path / "out/bdata/responses.h5")
+    sets = [file.labels("test_set")[number] for number in file.column("test_set")]
+    kinds = set(zip(sets, file.column("DataType").tolist(), strict=True))
+    assert kinds == {("train", 1.0), ("test", 2.0), (name, 3.0 if imagined else 2.0)}

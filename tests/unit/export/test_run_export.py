@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from braindiffuser.cli import app
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.export.brain_maps import labels_of
 from braindiffuser.export.run_export import export_run
 
@@ -78,6 +78,41 @@ def test_voxels_chosen_by_their_ceiling_are_found_again(lab, tmp_path):
     assert np.isfinite(ceiling).sum() == n_chosen
     every = prepare(lab, tmp_path / "all").results.read_array("responses/train")
     np.testing.assert_array_equal(every[:, chosen[lab.mask]], run.results.read_array("responses/train"))
+
+
+def test_ceilings_that_the_recording_brings_choose_voxels_only_under_the_name_transductive(tmp_path):
+    lab = write_lab(tmp_path / "lab", volume=False)
+    given = np.random.default_rng(1).uniform(0, 3, lab.n)
+    given[0] = np.nan
+    pd.DataFrame({"ncsnr": given}).to_csv(lab.root / "voxels.csv", index=False, na_rep="n/a")
+    run = prepare(lab, tmp_path / "run", responses={"min_noise_ceiling": 60, "voxel_choice": "transductive"})
+    inductive = prepare(lab, tmp_path / "inductive", responses={"min_noise_ceiling": 60})
+    expected = np.nan_to_num(noise_ceiling(given, 3)) >= 60
+    assert 0 < expected.sum() < lab.n
+    every = prepare(lab, tmp_path / "all")
+    train = every.results.read_array("responses/train")
+    np.testing.assert_array_equal(run.results.read_array("responses/train"), train[:, expected])
+    said = [(r.results.folder / "sections/prepare.recording.json").read_text() for r in (run, every, inductive)]
+    words = "chosen by the noise ceilings that the recording brings, so test trials may have entered"
+    assert [words in text for text in said] == [True, False, False]
+    export_run(tmp_path / "run", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out/sub-07/func/sub-07_desc-chosen_voxels.tsv", sep="\t")
+    assert table["voxel"].tolist() == np.flatnonzero(expected).tolist()
+    pd.DataFrame({"ncsnr": given[::-1]}).to_csv(lab.root / "voxels.csv", index=False, na_rep="n/a")
+    again = prepare(lab, tmp_path / "again", responses={"min_noise_ceiling": 60})
+    np.testing.assert_array_equal(
+        again.results.read_array("responses/train"), inductive.results.read_array("responses/train")
+    )
+
+
+def test_a_recording_without_ceilings_cannot_choose_by_them(lab, tmp_path):
+    with pytest.raises(RecordingError, match="the recording brings no noise ceilings: leave voxel_choice out"):
+        prepare(lab, tmp_path / "run", responses={"min_noise_ceiling": 60, "voxel_choice": "transductive"})
+
+
+def test_without_such_ceilings_it_is_said_that_training_trials_choose(lab, tmp_path):
+    run = prepare(lab, tmp_path / "run", responses={"min_noise_ceiling": 60})
+    assert "ceilings of training trials alone" in (run.results.folder / "sections/prepare.recording.json").read_text()
 
 
 def test_the_space_is_named_by_whoever_knows_it(run, tmp_path):

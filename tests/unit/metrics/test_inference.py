@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import bootstrap
 
-from braindiffuser.metrics.inference import bootstrap_interval, permutation_null, permutation_p_value
+from braindiffuser.metrics.inference import (
+    bootstrap_interval,
+    interval_inside_folds,
+    permutation_null,
+    permutation_p_value,
+)
 from braindiffuser.metrics.two_way_identification import two_way_identification
 
 
@@ -115,3 +120,34 @@ def test_an_interval_needs_resamples(n):
 def test_an_interval_is_of_one_score_a_picture():
     with pytest.raises(ValueError, match="needs finite scores, one for each picture"):
         bootstrap_interval(np.ones((3, 2)), np.random.default_rng(0))
+
+
+class TestIntervalInsideFolds:
+    def test_pictures_of_one_fold_are_resampled_as_ever(self, rng):
+        per_picture = rng.normal(size=200)
+        inside = interval_inside_folds(per_picture, np.zeros(200, np.int64), rng, n_resamples=20_000)
+        assert inside == pytest.approx(bootstrap_interval(per_picture, rng, n_resamples=20_000), abs=0.01)
+
+    def test_what_folds_differ_by_adds_nothing(self, rng):
+        per_picture, folds = rng.normal(size=60), np.repeat(np.arange(3), 20)
+        low, high = interval_inside_folds(per_picture, folds, np.random.default_rng(1))
+        apart = per_picture + 100.0 * folds
+        moved = interval_inside_folds(apart, folds, np.random.default_rng(1))
+        assert moved == pytest.approx((low + 100, high + 100))
+        assert np.diff(bootstrap_interval(apart, np.random.default_rng(1))) > 20 * (high - low)
+
+    def test_covers_a_known_mean_at_about_the_nominal_rate(self, rng):
+        folds, covered = np.repeat([0, 1, 2], [20, 30, 50]), 0
+        for _ in range(300):
+            scores = rng.exponential(size=100) - 1 + 5.0 * folds
+            low, high = interval_inside_folds(scores, folds, rng, n_resamples=300, level=0.9)
+            covered += low <= (5 * 30 + 10 * 50) / 100 <= high
+        assert 0.83 < covered / 300 < 0.95
+
+    @pytest.mark.parametrize(
+        ("scores", "folds", "words"),
+        [([0.1], [0, 1], "got 2 folds for 1 scores"), ([np.nan], [0], "finite scores"), ([], [], "finite scores")],
+    )
+    def test_what_has_no_interval_is_refused(self, rng, scores, folds, words):
+        with pytest.raises(ValueError, match=words):
+            interval_inside_folds(np.array(scores, np.float64), np.array(folds, np.int64), rng)

@@ -135,3 +135,18 @@ def test_structure_is_measured_on_one_scale_alone(measure, odd):
             seen, made = (one(pictures) if callable(one) else one for one in pair)
         with pytest.raises(ValueError, match=r"pictures came as .*: give floating-point numbers in \[0, 1\]"):
             measure(seen, made)
+
+
+@pytest.mark.parametrize("measure", [ssim, ssim_column_mean])
+@pytest.mark.parametrize("beyond", [5e-4, 2e-3])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_thousandth_outside_the_range_is_rounding(measure, beyond, turned):
+    pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
+    odd = pictures.copy()
+    odd[0, 0, 0, 0] = 1 + beyond
+    odd = 1 - odd if turned else odd
+    if beyond < 1e-3:
+        assert np.isfinite(measure(pictures, odd)).all()
+    else:
+        with pytest.raises(ValueError, match=r"give floating-point numbers in \[0, 1\]"):
+            measure(pictures, odd)

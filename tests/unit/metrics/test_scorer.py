@@ -280,13 +280,13 @@ def test_a_network_that_tells_no_stimuli_apart_is_named(seen):
     assert score(seen, np.repeat(seen[:1], 8, axis=0), profile, {"rows": rows})["two_way"].mean() == 0.5
 
 
-@pytest.mark.parametrize("wrong", [-0.5, 1.5, 100.0])
+@pytest.mark.parametrize("wrong", [-0.5, -2e-3, 1 + 2e-3, 1.5, 100.0])
 def test_a_score_outside_the_bounds_of_its_metric_is_told(seen, monkeypatch, wrong):
     profile = Profile(name="one", metrics={"brightness": Brightness()})
     monkeypatch.setattr(Brightness, "compare", lambda *_: np.full(8, wrong))
     with pytest.raises(RunError, match=r"metric brightness gave scores from .*, but its bounds are 0 and 1: correct"):
         score(seen, seen, profile, {})
-    monkeypatch.setattr(Brightness, "compare", lambda *_: np.full(8, 1 + 1e-6))
+    monkeypatch.setattr(Brightness, "compare", lambda *_: np.full(8, 1 + 5e-4))
     assert score(seen, seen, profile, {})["brightness"].max() > 1
 
 

@@ -11,7 +11,7 @@ from braindiffuser.networks import clip_tokenizer, config_checks, tensor_files
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import load_clip
 from braindiffuser.networks.clip import text_tokens, tokenize, vision_tokens
-from braindiffuser.networks.config_checks import check_clip, check_diffusion
+from braindiffuser.networks.config_checks import check_clip, check_diffusion, check_tensors
 from braindiffuser.networks.convert import KL_F8, VERSATILE
 from braindiffuser.run_folder import check_configs
 
@@ -222,3 +222,19 @@ def test_entries_of_a_config_that_do_not_matter_do_no_harm(tmp_path, change):
     clip, expected = load_clip(tmp_path / "clip"), load_clip(DEMO / "clip")
     tokens = [text_tokens(one.model, tokenize(one.model, one.tokenizer, ["a dog"])) for one in (clip, expected)]
     assert torch.equal(*tokens)
+
+
+@pytest.mark.parametrize("error", [MemoryError("full"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_machine_without_memory_is_no_fault_of_the_config(error):
+    def build(config):
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        check_tensors(DEMO / "unet", "unet", "dual-guided UNet", build, {})
+
+
+def test_any_other_error_of_building_is_told_as_the_configs():
+    with pytest.raises(
+        ValueError, match=r"unet names .*, whose config\.json is not that of a UNet: .*KeyError: 'width'"
+    ):
+        check_tensors(DEMO / "unet", "unet", "UNet", lambda config: config["width"], {})

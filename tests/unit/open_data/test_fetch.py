@@ -49,16 +49,16 @@ def data(served, monkeypatch):
     return made
 
 
-def get(folder, subjects=("a",), sessions=(), roles=(), progress=lambda *_: None):
+def get(folder, subjects=("a",), sessions=(), roles=(), progress=lambda *_: None, replace=False):
     planned = plan(Choice.of("made", subjects, sessions, roles), folder)
-    return [*planned.faults, *download(planned, folder, progress)]
+    return [*planned.faults, *download(planned, folder, progress, replace)]
 
 
 def kept(folder):
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
@@ -88,7 +88,7 @@ def test_a_plan_says_number_and_size_and_brings_nothing(data, served, tmp_path):
 def test_whole_files_are_kept_and_only_the_others_come_again(data, served, tmp_path):
     get(tmp_path)
     whole = {name: (tmp_path / name).stat().st_mtime_ns for name in kept(tmp_path)}
-    (tmp_path / "a/s01.bin").write_bytes(b"cut short")
+    (tmp_path / "a/s01.bin").unlink()
     served.sent.clear()
     planned = plan(Choice.of("made", ["a"], [], []), tmp_path)
     assert [wanted.file.name for wanted in planned.missing] == ["a/s01.bin"]
@@ -99,12 +99,64 @@ def test_whole_files_are_kept_and_only_the_others_come_again(data, served, tmp_p
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_a_changed_file_of_the_right_size_is_noticed_where_an_md5_is_stated(hashed, data, served, tmp_path):
-    get(tmp_path)
+@pytest.mark.parametrize("wrong", [bytes, lambda n: b"x" * n, lambda n: b"<html>".ljust(n)])
+def test_a_changed_file_of_the_right_size_is_named_and_comes_again_if_asked_for(hashed, wrong, data, served, tmp_path):
     served.hashed = hashed
-    (tmp_path / "a/s01.bin").write_bytes(bytes(len(CONTENTS["a/s01.bin"])))
-    assert get(tmp_path) == []
-    assert ((tmp_path / "a/s01.bin").read_bytes() == CONTENTS["a/s01.bin"]) == hashed
+    get(tmp_path, roles=["betas"])
+    (tmp_path / "a/s01.bin").write_bytes(wrong(len(CONTENTS["a/s01.bin"])))
+    served.sent.clear()
+    (fault,) = get(tmp_path, roles=["betas"])
+    assert fault.endswith("was kept: give --replace to replace it, or move it away")
+    assert served.sent == []
+    assert get(tmp_path, roles=["betas"], replace=True) == []
+    assert (tmp_path / "a/s01.bin").read_bytes() == CONTENTS["a/s01.bin"]
+    assert served.sent == ["a/s01.bin"]
+
+
+@pytest.mark.parametrize("content", [bytes, lambda n: b"<html><title>log in".ljust(n)])
+def test_another_file_of_the_right_size_is_not_kept(content, data, served, tmp_path, monkeypatch):
+    served.hashed = False
+    send = served.get
+
+    def lie(file, path, received):
+        send(file, path, received)
+        if file.name == "a/s01.bin":
+            path.write_bytes(content(file.size))
+
+    monkeypatch.setattr(served, "get", lie)
+    (fault,) = get(tmp_path, roles=["betas"])
+    assert fault.startswith("a/s01.bin came damaged from")
+    assert "states no MD5, and it" in fault
+    assert "a/s01.bin" not in kept(tmp_path)
+
+
+@pytest.mark.parametrize("size", ["same", "larger", "smaller"])
+def test_a_file_that_is_not_the_listed_one_is_replaced_only_if_that_is_said(size, data, served, tmp_path):
+    right, path = CONTENTS["a/s01.bin"], tmp_path / "a/s01.bin"
+    mine = {"same": bytes(len(right)), "larger": b"mine" * len(right), "smaller": b"mine"}[size]
+    path.parent.mkdir()
+    path.write_bytes(mine)
+    planned = plan(Choice.of("made", ["a"], [], []), tmp_path)
+    assert [each.path for each in planned.in_the_way] == ([path] if size != "same" else [])
+    assert (
+        f"1 that are here with another size would stay, unless you give --replace (such as {path})" in str(planned)
+    ) == (size != "same")
+    faults = get(tmp_path)
+    assert [f"{path} is here with another" in fault for fault in faults] == [True]
+    assert path.read_bytes() == mine
+    assert "a/s01.bin" not in served.sent
+    assert kept(tmp_path).keys() == {name for name in CONTENTS if name[:2] != "b/" and not name.endswith("notes.txt")}
+    assert get(tmp_path, replace=True) == []
+    assert path.read_bytes() == right
+
+
+def test_files_that_are_kept_by_their_size_alone_are_counted(data, served, tmp_path):
+    get(tmp_path)
+    assert "without a listed MD5" not in str(plan(Choice.of("made", ["a"], [], []), tmp_path))
+    served.hashed = False
+    n = len(kept(tmp_path))
+    said = f"{n} more are here ({n} without a listed MD5, so that only their size was compared)"
+    assert said in str(plan(Choice.of("made", ["a"], [], []), tmp_path))
 
 
 @pytest.mark.parametrize(("status", "said"), [(403, "held back"), (404, "taken away"), (416, "status 416")])

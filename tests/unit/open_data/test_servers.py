@@ -51,6 +51,8 @@ def test_a_bucket_lists_names_below_its_folder_with_size_and_md5(bucket):
     first, second = here.find("sub-0")
     assert first == RemoteFile("sub-01/betas.bin", len(CONTENT), digest, "ds1/sub-01/betas.bin")
     assert (second.name, second.size, second.md5) == ("sub-02/betas.bin", len(CONTENT), "")
+    of_parts = hashlib.md5(bytes.fromhex(digest)).hexdigest()  # noqa: S324
+    assert (first.etag, second.etag) == ("", f"{of_parts}-1")
     assert here.find("sub-03") == []
 
 

@@ -81,6 +81,24 @@ def test_rounding_is_not_taken_for_spread():
     assert_array_equal(tiny.apply(np.array([[1.0 + 1e-15]])), [[1.0]])
 
 
+@pytest.mark.parametrize(
+    ("mean", "new_std", "std", "is_rounding"),
+    [
+        (100.0, 1e-3, 1.1e-5, True),
+        (100.0, 1e-3, 1.3e-5, False),
+        (0.0, 1.0, 1.1e-7, True),
+        (0.0, 1.0, 1.3e-7, False),
+        (1.0, 1.0, 1e-6, False),
+    ],
+)
+def test_rounding_is_what_float32_does_not_resolve_beside_the_mean_and_the_targets(mean, new_std, std, is_rounding):
+    own = [np.full(1, value) for value in (5.0, new_std, mean, std)]
+    calibrated = Calibration(own[0], own[1], prediction_mean=own[2], prediction_std=own[3]).apply(
+        (own[2] + own[3])[None]
+    )
+    assert_allclose(calibrated[0, 0], 5.0 + (0 if is_rounding else new_std), rtol=1e-9)
+
+
 @pytest.mark.usefixtures("types_unchecked")
 def test_errors_say_what_is_missing_or_unknown():
     with pytest.raises(ValueError, match="'inductive' needs prediction_mean, prediction_std"):

@@ -67,6 +67,7 @@ CONTENTS = [
     {"type": "facts", "facts": {"term": "meaning"}},
     {"type": "facts", "facts": {"term2": "explained"}, "style": "explained"},
     {"type": "code", "text": "a: 1", "fold": "file"},
+    {"type": "links", "links": {"other page": "fold-0/report/index.html"}},
 ]
 FIXED = {"type", "style", "svg", "kind"}
 """Entries whose values are no free text."""
@@ -75,11 +76,12 @@ FIXED = {"type", "style", "svg", "kind"}
 def replaced(content, replace, key=""):
     """Replace every free text of a block, the keys of mappings included."""
     if isinstance(content, dict):
-        free = key in ("scores", "facts", "rows")
+        free = key in ("scores", "facts", "rows", "links")
         return {replace(name) if free else name: replaced(entry, replace, name) for name, entry in content.items()}
     if isinstance(content, list):
         return [replaced(entry, replace) for entry in content]
-    return replace(content) if isinstance(content, str) and content and key not in FIXED else content
+    free = isinstance(content, str) and content and key not in FIXED and not content.endswith(".html")
+    return replace(content) if free else content
 
 
 def page_of(contents, read, header=HEADER, title="Title"):
@@ -326,7 +328,7 @@ def test_report_opens_in_the_browser(monkeypatch, tmp_path):
 
 
 def test_import_loads_neither_torch_nor_matplotlib():
-    names = ["page", "sections", "score_sections", "region_section", "run_section", "gallery"]
+    names = ["page", "sections", "score_sections", "fold_sections", "region_section", "run_section", "gallery"]
     loads = " and ".join(f"__import__('braindiffuser.report.{name}')" for name in names)
     code = f"{loads} and {{'torch', 'matplotlib'}} & set(__import__('sys').modules)"
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh_interpreter:

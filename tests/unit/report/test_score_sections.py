@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from html import unescape
@@ -9,7 +10,7 @@ from braindiffuser.report.figures import ABLATION_MARKS
 from braindiffuser.report.page import Header, render_page
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.score_sections import noise_ceiling_section, score_sections
-from braindiffuser.report.sections import ContactSheet, Facts, Figures, Gallery, Headlines, Table, Text
+from braindiffuser.report.sections import ContactSheet, Facts, Figures, Gallery, GalleryRow, Headlines, Table, Text
 from braindiffuser.report.tables import BASELINES, COMPARED
 
 HEADER = Header(experiment="demo", subject="subj01", simulated=True, version="0.1")
@@ -187,6 +188,22 @@ def test_gallery_rows_print_the_scores_of_their_picture(scored):
             for key, entry in test.scores["metrics"].items()
         }
         assert row.scores == expected
+
+
+def test_gallery_rows_name_their_stimulus_where_it_has_a_name(scored, coded):
+    bare = scored(15)
+    ids = bare.per_image["stimulus_id"].tolist()
+    named = replace(bare, names={number: f"scene <{number}>.png" for number in ids[:9]})
+    (gallery,) = blocks(by_name(score_sections([named]))["gallery"], Gallery)
+    rows = [row for own in gallery.rows.values() for row in own]
+    assert {row.name != "" for row in rows} == {True, False}
+    page = render_page(HEADER, score_sections([named]), coded)
+    for row in rows:
+        assert row.name == named.names.get(row.stimulus_id, "")
+        assert (f"scene &lt;{row.stimulus_id}&gt;.png" in page) == (row.stimulus_id in named.names)
+        stored = json.loads(row.model_dump_json())
+        assert ("name" in stored) == bool(row.name)  # so that sections of recordings without names stay as they are
+        assert GalleryRow.model_validate(stored) == row
 
 
 def test_gallery_without_the_stated_score_ranks_by_another_and_says_so(scored):

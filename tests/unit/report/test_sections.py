@@ -15,6 +15,7 @@ from braindiffuser.report.sections import (
     GalleryRow,
     Headline,
     Headlines,
+    Links,
     PictureGroup,
     PictureGroups,
     PictureRef,
@@ -46,6 +47,7 @@ BLOCKS = (
     ContactSheet(kinds={"seen": "Seen"}, strips=(Strip(number=3, stimulus_id=7, score="0.3"),), ranking="PixCorr"),
     Facts(facts={"Seed": "0"}, style="explained"),
     Code(text="a: 1\n", fold="YAML"),
+    Links(links={"Seed": "fold-0/report/index.html"}),
 )
 ANY_BLOCK = TypeAdapter(Block)
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -233,3 +235,27 @@ def test_whatever_matplotlib_draws_is_a_figure(draw):
     draw(canvas.add_subplot())
     svg = as_svg(canvas, "drawn", 'a "drawing" <of> url(https://x) \\ @import')
     assert Figure(svg=svg).svg == svg
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://example.org/index.html",
+        "//example.org/index.html",
+        "/etc/index.html",
+        "../index.html",
+        "fold-0/../../index.html",
+        "fold-0/.hidden/index.html",
+        "javascript:alert(1)/index.html",
+        "fold-0/report/index.html#x",
+        "fold-0/report/index.html?x=1",
+        "fold-0/report/run.exe",
+        "fold-0\\index.html",
+        "index.html",
+        "fold-0/index.html\n",
+        "",
+    ],
+)
+def test_links_lead_to_pages_in_folders_below_and_nowhere_else(path):
+    with pytest.raises(ValidationError, match="links"):
+        Links(links={"x": path})

@@ -1,14 +1,19 @@
+import contextlib
 import json
+import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.recording_facts import notes_on
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
-from braindiffuser.splits import Layout, Listed, MostRepeated
+from braindiffuser.splits import Cluster, Folds, Layout, Listed, MostRepeated, Shared
+from braindiffuser.splits.split import check_sides
 
 
 def recording(counts, split=""):
@@ -33,11 +38,11 @@ def test_the_layouts_own_split_is_kept():
 
 
 def test_stimuli_that_stand_out_by_their_repeats_test_and_it_is_said():
-    divided = Layout().divide(recording([2, 2, 2, 2, 5, 4, 2]))
-    assert sides(divided) == {0: "train", 1: "train", 2: "train", 3: "train", 4: "test", 5: "test", 6: "train"}
-    assert divided.remarks == (
+    divided = Layout().divide(recording([2, 2, 1, 2, 2, 5, 4, 2]))
+    assert sides(divided) == {n: "test" if n in (5, 6) else "train" for n in range(8)}
+    assert divided.split_remark == (
         "The recording does not say which stimuli test: the 2 that were shown 4 times or more are taken; the others were shown 2 "
-        "times or less.",
+        "times or less."
     )
 
 
@@ -56,8 +61,11 @@ def test_the_most_repeated_test():
         2: "test",
         3: "train",
     }
-    for n, words in ((9, "no stimulus was shown so often"), (1, "all stimuli were shown so often")):
-        with pytest.raises(RecordingError, match=rf"split.n_repeats is {n}, but {words} \(1 to 4 times\)"):
+    for n, words in ((9, "0 of 4 stimuli test and 4 train"), (1, "4 of 4 stimuli test and 0 train")):
+        with pytest.raises(
+            RecordingError,
+            match=rf"split.n_repeats {n} \(stimuli were shown 1 to 4 times\) lets {words}, .* use another",
+        ):
             MostRepeated(n_repeats=n).divide(recording([1, 3, 4, 2]))
 
 
@@ -66,18 +74,18 @@ def test_a_list_names_those_that_test(tmp_path):
     split = Listed(test=tmp_path / "test.txt")
     divided = split.divide(recording([1, 1, 1, 1]))
     assert sides(divided) == {0: "train", 1: "test", 2: "train", 3: "test"}
-    assert divided.remarks == ("Split: 2 test stimuli as listed in test.txt (1 others on the list were not shown).",)
+    assert divided.split_remark == "Split: 2 test stimuli as listed in test.txt (1 others on the list were not shown)."
     assert split.files() == {"test.txt": tmp_path / "test.txt"}
 
 
 @pytest.mark.parametrize("variants", [True, False])
 def test_a_list_may_name_both_sides(tmp_path, variants):
-    sides_of = {"train_ids": ["a.png"], "test_ids": ["b.png", "d.png"]}
+    sides_of = {"train_ids": ["a.png", "e.png"], "test_ids": ["b.png", "d.png"]}
     other = {"train_ids": ["b.png"], "test_ids": ["a.png", "c.png"]}
     (tmp_path / "s.json").write_text(json.dumps({"variants": [other, sides_of]} if variants else sides_of))
-    divided = Listed(test=tmp_path / "s.json", variant=int(variants)).divide(recording([1, 1, 1, 1]))
-    assert sides(divided) == {0: "train", 1: "test", 2: "out", 3: "test"}
-    assert divided.remarks[0].endswith("1 stimuli are on neither side.")
+    divided = Listed(test=tmp_path / "s.json", variant=int(variants)).divide(recording([1] * 5))
+    assert sides(divided) == {0: "train", 1: "test", 2: "out", 3: "test", 4: "train"}
+    assert divided.split_remark.endswith("1 stimuli are on neither side.")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +111,141 @@ def test_names_that_nearly_match_are_no_training_stimuli(tmp_path, name):
     (tmp_path / "t.txt").write_text(f"a.png\nc.png\n{name}\n")
     with pytest.raises(RecordingError, match=rf"lists '{name}', which was not shown, though 'b\.png' was"):
         Listed(test=tmp_path / "t.txt").divide(recording([1, 1, 1, 1]))
+
+
+def with_sets(counts, *ids):
+    own = recording(counts)
+    return replace(own, further_test_sets={"imagery": np.array(ids)})
+
+
+def test_further_test_sets_do_not_count_where_stimuli_stand_out_by_their_repeats():
+    divided = Layout().divide(with_sets([2, 2, 2, 2, 2, 2, 5, 5, 9, 9], 8, 9))
+    assert {name: ids.tolist() for name, ids in divided.test_sets.items()} == {"test": [6, 7], "imagery": [8, 9]}
+    with pytest.raises(
+        RecordingError, match="does not say which stimuli test beside those of imagery, and none stand out"
+    ):
+        Layout().divide(with_sets([2, 2, 2, 2, 9, 9], 4, 5))
+    with pytest.raises(RecordingError, match=r"all stimuli belong to further test sets \(imagery\), so none are left"):
+        Layout().divide(with_sets([2, 2], 0, 1))
+
+
+def test_the_most_repeated_are_counted_without_further_test_sets():
+    divided = MostRepeated(n_repeats=3).divide(with_sets([1, 3, 4, 2, 9, 9], 4, 5))
+    assert "the 2 stimuli that were shown 3 times or more" in divided.split_remark
+    assert {name: ids.tolist() for name, ids in divided.test_sets.items()} == {"test": [1, 2], "imagery": [4, 5]}
+    with pytest.raises(RecordingError, match=r"lets 0 of 4 stimuli test beside those of imagery and 4 train"):
+        MostRepeated(n_repeats=5).divide(with_sets([1, 3, 4, 2, 9, 9], 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ("abab", "2 test stimuli as listed in t.txt."),
+        ("abe", "2 test stimuli as listed in t.txt (1 others belong to further test sets, which test in any split)."),
+        (
+            "abeefx",
+            "(1 others on the list were not shown; 2 others belong to further test sets, which test in any split).",
+        ),
+    ],
+)
+def test_names_on_a_list_are_counted_once_and_by_what_they_are(tmp_path, listed, words):
+    (tmp_path / "t.txt").write_text("".join(f"{name}.png\n" for name in listed))
+    divided = Listed(test=tmp_path / "t.txt").divide(with_sets([1] * 6, 4, 5))
+    assert divided.split_remark.endswith(words)
+    assert {name: ids.tolist() for name, ids in divided.test_sets.items()} == {"test": [0, 1], "imagery": [4, 5]}
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [("ef", "lets 0 of 4 stimuli test"), ("abcdef", "lets 4 of 4 .* and 0 train"), ("aa", "lets 1 of 4 stimuli test")],
+)
+def test_lists_that_leave_too_few_on_a_side_are_refused_with_what_to_do(tmp_path, listed, words):
+    (tmp_path / "t.txt").write_text("".join(f"{name}.png\n" for name in listed))
+    with pytest.raises(
+        RecordingError, match=rf"t\.txt .*{words}.*: list more of those that should test, and leave others"
+    ):
+        Listed(test=tmp_path / "t.txt").divide(with_sets([1] * 6, 4, 5))
+
+
+@pytest.mark.parametrize("first", ["", "Split: tau."])
+def test_a_new_split_replaces_what_was_said_of_the_old_one(first):
+    own = replace(recording([3, 3, 1, 1, 1]), split_remark=first, remarks=("Other.",))
+    divided = MostRepeated(n_repeats=3).divide(own)
+    assert divided.remarks == ("Other.",)
+    assert divided.split_remark == "Split: the 2 stimuli that were shown 3 times or more test."
+    again = MostRepeated(n_repeats=2).divide(divided)
+    assert [said for said in notes_on(again) if "plit" in said] == [again.split_remark]
+
+
+@pytest.mark.parametrize(("of_list", "of_recording"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_the_same_however_they_are_stored(tmp_path, of_list, of_recording):
+    names = ["\u00e9.png", "\u00fc.png", "c.png", "d.png"]
+    own = recording([1, 1, 1, 1])
+    own = replace(own, stimuli=pd.DataFrame({"name": [unicodedata.normalize(of_recording, name) for name in names]}))
+    listed = "\n".join(unicodedata.normalize(of_list, name) for name in names[:2])
+    (tmp_path / "t.txt").write_text(listed, encoding="utf-8")
+    assert sides(Listed(test=tmp_path / "t.txt").divide(own)) == {0: "test", 1: "test", 2: "train", 3: "train"}
+
+
+@pytest.mark.parametrize(
+    ("split", "further", "words"),
+    [
+        (["train"] * 4, {}, "^no stimulus tests, but scores compare two or more"),
+        (["train", "train", "train", "test"], {}, "^the test set test has one stimulus, but"),
+        (["train", "test", "test", "test"], {}, "^1 stimuli train, but scores .* learn from two or more"),
+        (["train", "train", "test", "test"], {"apart": [2]}, "^the test set test has one stimulus, but"),
+        (
+            ["train", "train", "test", "test"],
+            {"apart": [2, 3]},
+            "^all test stimuli belong to further test sets .apart., none",
+        ),
+        (["train", "train", "test", "test"], {}, None),
+    ],
+)
+def test_two_stimuli_are_needed_to_train_and_in_every_test_set(split, further, words):
+    own = replace(
+        recording([1] * 4, split), further_test_sets={name: np.array(numbers) for name, numbers in further.items()}
+    )
+    refused = contextlib.nullcontext() if words is None else pytest.raises(RecordingError, match=words)
+    with refused:
+        check_sides(own)
+
+
+@pytest.mark.parametrize("split", [Folds(n_folds=2), Shared(), Listed, Cluster(n_clusters=2)], ids=str)
+def test_stimuli_on_neither_side_stay_there_and_it_is_said(tmp_path, split):
+    own = recording([1] * 8, ["out", "out", *["train"] * 5, "test"])
+    names = own.stimuli.assign(shared=[1, 0, 1, 1, 0, 0, 0, 0])
+    pictures = np.random.default_rng(0).uniform(size=(8, 3, 16, 16)).astype(np.float32)
+    pictures[:5] *= 0.1
+    own = replace(own, stimuli=names, pictures=lambda ids: pictures[ids])
+    if split is Listed:
+        (tmp_path / "test.txt").write_text("c.png\nd.png\n")
+        split = Listed(test=tmp_path / "test.txt")
+    divided = split.divide(own)
+    assert [number for number, side in sides(divided).items() if side == "out"] == [0, 1]
+    assert set(sides(divided).values()) == {"train", "test", "out"}
+    assert divided.split_remark.endswith(" 2 stimuli stay on neither side, as the recording says (split: out).")
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (["a", "c.png"], "lists 'a', which was not shown, though 'a.png' was"),
+        (["x", "y"], r"lists 2 training stimuli \(x, y …\), of which 0 were shown; names are such as 'a.png'"),
+        ([], "lists 0 training stimuli"),
+        ("abc", "is no split: expected"),
+        ({"a.png": 1, "c.png": 2}, "is no split: expected"),
+        ([["a.png"], "c.png"], "is no split: expected"),
+    ],
+)
+def test_names_of_training_stimuli_are_compared_as_those_that_test(tmp_path, train, words):
+    (tmp_path / "s.json").write_text(json.dumps({"train_ids": train, "test_ids": ["b.png", "d.png"]}))
+    with pytest.raises(RecordingError, match=words):
+        Listed(test=tmp_path / "s.json").divide(recording([1] * 5))
+
+
+def test_training_stimuli_that_were_not_shown_are_said(tmp_path):
+    content = {"train_ids": ["a.png", "c.png", "x.png"], "test_ids": ["b.png", "d.png"]}
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    divided = Listed(test=tmp_path / "s.json").divide(recording([1] * 4))
+    assert "1 training stimuli on the list were not shown" in divided.split_remark

@@ -1,0 +1,65 @@
+"""Regions as columns of a table of voxels: 1 where a voxel belongs to it, 0 where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Shaped
+
+from braindiffuser.errors import RecordingError
+
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+
+
+def regions_in(
+    table: pd.DataFrame, is_other: Callable[[str], bool], where: object
+) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
+    """Return the columns of 0 and 1 (or true and false), and the names of columns that are no regions.
+
+    Args:
+        table: one row per voxel; where a column is empty, the voxel does not belong to the region.
+        is_other: whether a column of this name is known to be none, whatever it holds.
+        where: file of the table, for messages.
+
+    Raises:
+        RecordingError: a column holds fractions between 0 and 1.
+    """
+    regions, not_read = {}, []
+    for name, column in table.items():
+        if is_other(str(name)):
+            continue
+        texts = column.map(lambda value: str(value).strip().lower())
+        values = pd.to_numeric(texts.map(_WORDS).where(texts.isin(list(_WORDS)), column), errors="coerce").to_numpy(
+            np.float64
+        )
+        if (np.isnan(values) & column.notna().to_numpy()).any() or not _may_be_region(values):
+            not_read.append(str(name))
+        else:
+            check_no_fractions(values, f"{where}: column {name}")
+            regions[str(name)] = values == 1
+    return regions, tuple(not_read)
+
+
+def check_no_fractions(values: Shaped[np.ndarray, " n"], what: str) -> None:
+    """Refuse a region whose values are not 0, 1 or NaN, as a resampled or probabilistic one holds.
+
+    Args:
+        values: of the region, NaN where it does not apply.
+        what: region and where it comes from, for the message.
+
+    Raises:
+        RecordingError: there are others.
+    """
+    others = values[~(np.isnan(values) | (values == 0) | (values == 1))]
+    if len(others):
+        raise RecordingError(
+            f"{what} holds {others[0]:.4g} in a place, and other such numbers in {len(others) - 1:,} more: a region is 1 or 0; "
+            "choose a threshold and write 1 and 0, or leave it out"
+        )
+
+
+def _may_be_region(values: Shaped[np.ndarray, " n"]) -> bool:
+    known = values[~np.isnan(values)]
+    return bool(len(known)) and bool(((known >= 0) & (known <= 1)).all())

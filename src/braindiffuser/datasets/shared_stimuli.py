@@ -1,0 +1,61 @@
+"""Which stimuli every subject of a data set saw, where tables or names say so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+from braindiffuser.datasets.tables import truth_values
+from braindiffuser.errors import RecordingError
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.recording import Recording
+
+COLUMN = "shared"
+"""Column of a table of trials or stimuli that says so: 1 or 0."""
+OTHERWISE = (
+    "add a column shared to the table of trials (1 where every subject saw the stimulus, else 0), or list the stimuli that test: "
+    "split: {kind: listed, test: FILE}"
+)
+
+
+def shared_stimuli(recording: Recording) -> tuple[Int[np.ndarray, " n"], str]:
+    """Return the ids of stimuli that every subject saw, and how that is known, as an end of a sentence.
+
+    A column `shared` comes first, then what the layout knows.
+
+    Raises:
+        RecordingError: nothing says so; tells what to write instead.
+    """
+    if recording.stimuli is not None and COLUMN in recording.stimuli:
+        chosen = truth_values(recording.stimuli, COLUMN, f"table of stimuli of {recording.subject}")
+        return recording.stimuli.index.to_numpy(dtype=np.int64)[chosen], "by the column shared"
+    if recording.shared is None:
+        raise RecordingError(f"the recording does not say which stimuli every subject saw: {OTHERWISE}")
+    return recording.shared()
+
+
+def shown_to_all(
+    names: Mapping[int, str], shown: Mapping[str, Collection[str]], where: object
+) -> tuple[Int[np.ndarray, " n"], str]:
+    """Compare a subject's stimuli with those of the others; returns as `shared_stimuli` does.
+
+    Args:
+        names: of the subject's stimuli, by id.
+        shown: another subject → names of its stimuli.
+        where: what holds the tables, for the message.
+
+    Raises:
+        RecordingError: there is no other subject.
+    """
+    if not shown:
+        raise RecordingError(
+            f"{where} holds no table of trials of another subject, so nothing says which stimuli every subject saw: put theirs "
+            f"beside it, or {OTHERWISE}"
+        )
+    ids = [number for number, name in sorted(names.items()) if all(name in others for others in shown.values())]
+    others = ", ".join(sorted(shown))
+    return np.array(ids, np.int64), f"by the tables of trials of the other subjects that are there ({others})"

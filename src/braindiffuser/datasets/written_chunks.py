@@ -1,0 +1,78 @@
+"""Whether all of an array was written: a chunk that is not there would read as the fill value, mostly 0, without a word.
+
+HDF5 and zarr keep no trace of a chunk that was never written or that was lost. zarr leaves out chunks that hold nothing but the
+fill value too, unless it is told not to; such a chunk looks the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import zarr
+from jaxtyping import Bool, Int
+
+from braindiffuser.errors import RecordingError
+
+
+def check_written(array: Any, path: Path, rows: Int[np.ndarray, " n"] | None = None) -> None:
+    """Refuse an array of which a chunk is not there.
+
+    Args:
+        array: h5py.Dataset or zarr.Array, of an open file.
+        path: of the file, or of the folder of a zarr store.
+        rows: along the first axis, that are to be read; None: all.
+
+    Raises:
+        RecordingError: a chunk that holds a part of these rows was never written, or was lost.
+    """
+    is_hdf5 = isinstance(array, h5py.Dataset)
+    if is_hdf5 and (array.chunks is None or array.is_virtual):
+        if array.size and not array.is_virtual and not array.id.get_storage_size():
+            raise RecordingError(
+                f"{path}: {array.name} was never written, and would read as {array.fillvalue}: write it again"
+            )
+        return
+    side = array.chunks if is_hdf5 else array.shards or array.chunks
+    grid = tuple(-(-length // chunk) for length, chunk in zip(array.shape, side, strict=True))
+    wanted = np.arange(grid[0]) if rows is None else np.unique(rows // side[0])
+    there = _hdf5_chunks(array, grid) if is_hdf5 else _zarr_chunks(array, path, grid, wanted)
+    lost = wanted[~there[wanted].reshape(len(wanted), -1).all(axis=1)]
+    if len(lost):
+        n_lost = int(np.count_nonzero(~there[wanted]))
+        first, last = int(lost[0]) * side[0], min(int(lost[0] + 1) * side[0], array.shape[0]) - 1
+        hint = (
+            ""
+            if is_hdf5
+            else ", with config={'write_empty_chunks': True} if chunks may hold nothing but the fill value"
+        )
+        raise RecordingError(
+            f"{path}: {n_lost:,} of {there[wanted].size:,} chunks of the array are not there, such as in rows {first} to {last}, "
+            f"counted from 0, and would read as the fill value: write or copy it again{hint}"
+        )
+
+
+def _hdf5_chunks(array: h5py.Dataset, grid: tuple[int, ...]) -> Bool[np.ndarray, ...]:
+    """Return which chunks have a place in the file."""
+    if array.id.get_num_chunks() >= np.prod(grid):
+        return np.ones(grid, bool)
+    there, side = np.zeros(grid, bool), array.chunks
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        there[tuple(start // length for start, length in zip(chunk.chunk_offset, side, strict=True))] = True
+
+    array.id.chunk_iter(note)
+    return there
+
+
+def _zarr_chunks(
+    array: zarr.Array[Any], path: Path, grid: tuple[int, ...], wanted: Int[np.ndarray, " n"]
+) -> Bool[np.ndarray, ...]:
+    """Return which chunks have a file; only those in the wanted places of the first axis are looked for."""
+    there = np.zeros(grid, bool)
+    for place in itertools.product(wanted.tolist(), *map(range, grid[1:])):
+        there[place] = (path / array.path / array.metadata.encode_chunk_key(place)).is_file()
+    return there

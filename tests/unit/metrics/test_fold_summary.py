@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+
+from braindiffuser.metrics.fold_summary import NULL, FoldOfSet, gather, join_folds
+from braindiffuser.metrics.folds import leave_pictures_out, score_in_folds
+from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.summary import ScoreSets, summarise
+from braindiffuser.metrics.two_way_identification import two_way_identification
+
+PROFILE = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})  # PixCorr and SSIM
+KEYS = tuple(PROFILE.metrics)
+
+
+def fold_of(ids, scores, ceiling=None, others=None, profile=PROFILE):
+    """What a run stores of one fold: the same scores in every metric."""
+    ids, scores = np.asarray(ids), np.asarray(scores, np.float64)
+    every = dict.fromkeys(profile.metrics, scores)
+    more = {name: {key: np.asarray(own, np.float64) for key in profile.metrics} for name, own in (others or {}).items()}
+    own_ceiling = None if ceiling is None else {key: np.asarray(ceiling, np.float64) for key in profile.metrics}
+    sets = ScoreSets(every, own_ceiling, more, {})
+    summary = summarise(profile, sets, np.random.default_rng(0), n_resamples=20)
+    return FoldOfSet(ids, every, json.loads(json.dumps(summary)))
+
+
+def joined(folds, nulls=(), **options):
+    return join_folds(folds, nulls, rng=np.random.default_rng(0), n_resamples=50, **options)
+
+
+def draw(rng, sizes):
+    """Folds of such sizes, of pictures in mixed order, with random scores."""
+    ids = np.split(rng.permutation(sum(sizes)), np.cumsum(sizes)[:-1])
+    return [
+        fold_of(own, rng.random(len(own)), rng.random(len(own)), {"mean_image": rng.random(len(own))}) for own in ids
+    ]
+
+
+def test_it_is_what_score_in_folds_finds_on_the_same_decoders():
+    rng = np.random.default_rng(0)
+    targets = rng.standard_normal((13, 6))
+    responses = targets @ rng.standard_normal((6, 9)) + 2 * rng.standard_normal((13, 9))
+    design = leave_pictures_out(np.arange(13), 4, rng)
+    stored = []
+
+    def score(seen, made):
+        scores = two_way_identification(seen, made)
+        stored.append(scores)
+        return scores
+
+    def least_squares(X, Y, queries):
+        return queries @ np.linalg.pinv(X) @ Y
+
+    expected = score_in_folds(responses, targets, design, least_squares, score, rng=rng)
+    folds = [fold_of(rows, scores) for rows, scores in zip(design.left_out, stored, strict=True)]
+    found = joined(folds)["metrics"]
+    np.testing.assert_allclose(gather(folds, "pixcorr").scores, expected.per_picture)
+    for entry in found.values():
+        assert entry["value"] == pytest.approx(expected.value)
+        assert entry["ci95"][0] <= entry["value"] <= entry["ci95"][1]
+        assert entry["folds"] == pytest.approx([scores.mean() for scores in stored])
+
+
+def test_pictures_weigh_the_same_whatever_the_size_of_their_fold():
+    rng = np.random.default_rng(1)
+    folds = draw(rng, (2, 7, 4))
+    found = joined(folds)
+    assert found["n_images"] == 13
+    for key, entry in found["metrics"].items():
+        sizes = [2, 7, 4]
+        values = [fold.summary["metrics"][key] for fold in folds]
+        assert entry["value"] == pytest.approx(np.concatenate([fold.per_picture[key] for fold in folds]).mean())
+        assert entry["ceiling"] == pytest.approx(np.average([one["ceiling"] for one in values], weights=sizes))
+        means = [one["baselines"]["mean_image"] for one in values]
+        assert entry["baselines"] == {"mean_image": pytest.approx(np.average(means, weights=sizes))}
+        assert entry["folds_ci95"] == [one["ci95"] for one in values]
+        assert "null" not in entry
+
+
+def test_a_picture_that_every_fold_tested_has_its_mean_over_folds():
+    folds = [fold_of([7, 3], [0.0, 1.0]), fold_of([3, 7], [0.5, 0.5])]
+    gathered = gather(folds, "ssim")
+    assert gathered.stimulus_ids.tolist() == [3, 7]
+    assert gathered.scores.tolist() == [0.75, 0.25]
+    assert gathered.folds.tolist() == [0, 0]
+    assert joined(folds)["n_images"] == 2
+
+
+def test_the_null_stands_beside_with_every_repetition():
+    rng = np.random.default_rng(2)
+    folds = [fold_of([0, 1], [0.9, 0.8]), fold_of([2, 3], [0.9, 1.0])]
+    nulls = [
+        [fold_of([0, 1], rng.random(2) / 2), fold_of([2, 3], rng.random(2) / 2)],
+        [fold_of([0, 1], [0.95, 0.95]), fold_of([2, 3], [0.9, 0.9])],
+        [fold_of([0, 1], rng.random(2) / 2), fold_of([2, 3], rng.random(2) / 2)],
+    ]
+    for key, entry in joined(folds, nulls)["metrics"].items():
+        values = [np.concatenate([fold.per_picture[key] for fold in null]).mean() for null in nulls]
+        assert entry["null"]["values"] == pytest.approx(values)
+        assert entry["null"]["p_value"] == 2 / 4  # one of three is better
+        assert entry["baselines"][NULL] == pytest.approx(np.mean(values))
+        low, high = entry["baselines_ci95"][NULL]
+        assert low <= entry["baselines"][NULL] <= high
+
+
+def test_of_distances_the_smaller_is_the_better():
+    folds, null = [fold_of([0, 1], [0.2, 0.2])], [fold_of([0, 1], [0.1, 0.1])]
+    found = joined(folds, [null])["metrics"]["ssim"]
+    assert found["null"]["p_value"] == 1 / 2
+    for fold in (*folds, *null):
+        fold.summary["metrics"]["ssim"]["higher_is_better"] = False
+    found = joined(folds, [null])["metrics"]["ssim"]
+    assert found["null"]["p_value"] == 1.0
+    worse = [fold_of([0, 1], [0.3, 0.3])]
+    worse[0].summary["metrics"]["ssim"]["higher_is_better"] = False
+    assert joined(folds, [worse])["metrics"]["ssim"]["null"]["p_value"] == 1 / 2
+
+
+def test_metrics_that_a_run_lacks_are_left_out():
+    fewer = PROFILE.model_copy(update={"metrics": {"ssim": PROFILE.metrics["ssim"]}, "headlines": ()})
+    folds = [fold_of([0, 1], [0.5, 0.5]), fold_of([2, 3], [0.5, 0.5], profile=fewer)]
+    assert list(joined(folds)["metrics"]) == ["ssim"]
+    assert list(joined(folds[:1], [[fold_of([0, 1], [0.5, 0.5], profile=fewer)]])["metrics"]) == ["ssim"]
+
+
+def test_other_pictures_make_no_null():
+    with pytest.raises(ValueError, match="a null scored other pictures"):
+        joined([fold_of([0, 1], [0.5, 0.5])], [[fold_of([0, 2], [0.5, 0.5])]])
+
+
+def test_the_same_scores_give_the_same_bytes():
+    folds = draw(np.random.default_rng(3), (3, 4))
+    assert json.dumps(joined(folds, [folds])) == json.dumps(joined(folds, [folds]))
+    assert json.dumps(joined(folds), allow_nan=False)
