@@ -111,7 +111,7 @@ def find_equal(own: TrialFacts, earlier: Mapping[int, TrialFacts]) -> EqualTrial
             if key in known:
                 places[key].append((int(facts.stimulus_ids[trial]), EqualPair(-1, session, trial)))
     n_stimuli = {key: len({stimulus for stimulus, _ in found}) for key, found in places.items()}
-    of_classes = [key for key in own.keys() if n_stimuli[key] > 2]  # noqa: SIM118
+    of_classes = [key for key in own.keys() if n_stimuli[key] > 2]  # noqa: SIM118  a method, no dict
     pairs: dict[bool, list[EqualPair]] = {True: [], False: []}
     for trial, key in enumerate(own.keys()):
         stimulus = int(own.stimulus_ids[trial])

@@ -140,7 +140,8 @@ def _check_betas(path: Path, experiment: FurtherExperiment, recording: Recording
 
 def _mask_of(recording: Recording) -> VoxelMask:
     mask = recording.voxels.mask
-    assert mask is not None  # noqa: S101 NSD's voxels lie in a volume
+    if mask is None:
+        raise RecordingError("the recording has no mask, expected voxels in a volume, as NSD's are")
     return mask
 
 

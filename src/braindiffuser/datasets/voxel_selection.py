@@ -78,9 +78,7 @@ def selection_ceilings(
         RecordingError: the choice is transductive, but the recording brings no noise ceilings.
     """
     if choice == "transductive":
-        check_choice(recording, choice, 0.0)
-        assert recording.ncsnr is not None  # noqa: S101 checked
-        return noise_ceiling(recording.ncsnr, n_repeats), (
+        return noise_ceiling(_own_ncsnr(recording), n_repeats), (
             "Voxels are chosen by the noise ceilings that the recording brings, so test trials may have entered "
             "(responses.voxel_choice: transductive)."
         )
@@ -96,15 +94,19 @@ def check_choice(recording: Recording, choice: VoxelChoice, min_noise_ceiling: f
     """
     if choice != "transductive":
         return
-    if recording.ncsnr is None:
-        raise RecordingError(
-            "responses.voxel_choice is transductive, but the recording brings no noise ceilings: leave voxel_choice out"
-        )
-    if min_noise_ceiling > 0 and np.isnan(recording.ncsnr).all():
+    if np.isnan(_own_ncsnr(recording)).all() and min_noise_ceiling > 0:
         raise RecordingError(
             "responses.voxel_choice is transductive, but the noise ceilings that the recording brings are NaN in every voxel: "
             "leave voxel_choice out, which goes by training trials, leave out min_noise_ceiling, or mend the noise ceilings"
         )
+
+
+def _own_ncsnr(recording: Recording) -> Float[np.ndarray, " n_voxels"]:
+    if recording.ncsnr is None:
+        raise RecordingError(
+            "responses.voxel_choice is transductive, but the recording brings no noise ceilings: leave voxel_choice out"
+        )
+    return recording.ncsnr
 
 
 def check_regions(
