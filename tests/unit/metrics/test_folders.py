@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
 from braindiffuser.metrics.folders import evaluate_folders
@@ -14,27 +13,12 @@ from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.picture_files import read_picture
 
-N = 6
+from .picture_folders import N, write
 
 
 @pytest.fixture(autouse=True)
 def no_cached_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-
-
-def write(folder, raw, names, suffix=".png"):
-    folder.mkdir(exist_ok=True)
-    for name, picture in zip(names, raw, strict=True):
-        Image.fromarray(picture).save(folder / f"{name}{suffix}")
-    return folder
-
-
-@pytest.fixture
-def folders(tmp_path):
-    raw, _ = compose_scenes(N, seed=5)
-    names = [f"{number:04d}" for number in range(N)]
-    made = raw // 2 + compose_scenes(N, seed=6)[0] // 2
-    return write(tmp_path / "seen", raw, names), write(tmp_path / "made", made, names)
 
 
 def test_scores_are_those_of_the_arrays(folders, tmp_path):

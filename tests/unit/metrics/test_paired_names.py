@@ -10,22 +10,7 @@ from braindiffuser.metrics import paired_names
 from braindiffuser.metrics.folders import evaluate_folders
 from braindiffuser.metrics.paired_names import find_shift, list_pictures, match_names
 
-N = 6
-
-
-def write(folder, raw, names, suffix=".png"):
-    folder.mkdir(exist_ok=True, parents=True)
-    for name, picture in zip(names, raw, strict=True):
-        Image.fromarray(picture).save(folder / f"{name}{suffix}")
-    return folder
-
-
-@pytest.fixture
-def folders(tmp_path):
-    raw, _ = compose_scenes(N, seed=5)
-    names = [f"{number:04d}" for number in range(N)]
-    made = raw // 2 + compose_scenes(N, seed=6)[0] // 2
-    return write(tmp_path / "seen", raw, names), write(tmp_path / "made", made, names)
+from .picture_folders import N, write
 
 
 def matched(seen, made):
