@@ -154,12 +154,11 @@ def recording_of(
         )
     if isinstance(betas, ArrayFile):
         betas.check_written(trials["beta_index"].to_numpy())
-    known |= {"remarks": (*known.get("remarks", ()), *unused_rows(table, betas, where))}
+    remarks = [*known.pop("remarks", ()), *unused_rows(table, betas, where), *trial_remarks(table, trials, where)]
     reader = pictures(trials, stimuli)
-    known |= {"remarks": (*known.get("remarks", ()), *trial_remarks(table, trials, where))}
     if reader is not None:
-        known |= {"pictures": reader, "remarks": (*known["remarks"], *reader.remarks)}
-    known["remarks"] = tuple(dict.fromkeys(known["remarks"]))  # a saved recording brings those of the one it was
+        known["pictures"] = reader
+        remarks += reader.remarks
     return Recording(
         subject=subject,
         trials=trials,
@@ -167,6 +166,7 @@ def recording_of(
         stimuli=stimuli,
         captions=captions_of(stimuli, said),
         further_test_sets=further_sets_of(stimuli),
+        remarks=tuple(dict.fromkeys(remarks)),  # a saved recording brings those of the one it was
         **known,
     )
 
@@ -291,10 +291,6 @@ def _places(
             )
         if "ncsnr" in table:
             ncsnr = _real_numbers(table, ["ncsnr"], config.voxels)[:, 0]
-            if not (ncsnr[~np.isnan(ncsnr)] >= 0).all() or np.isinf(ncsnr).any():
-                raise RecordingError(
-                    f"{config.voxels}: column ncsnr holds numbers below 0 or infinity; expected ratios from 0"
-                )
             check_ceilings(ncsnr, n_voxels, f"{config.voxels}, column ncsnr")
         if set(PLACES) <= set(table):
             coordinates = _real_numbers(table, list(PLACES), config.voxels)

@@ -162,10 +162,8 @@ class Plan:
         lines = [f"{len(coming):,} {files}, {_amount(_size(coming))}, would come"]
         unchecked = sum(not each.file.md5 for each in self.wanted if each not in self.missing)
         if here:
-            of_size = (
-                f" ({unchecked:,} without a listed MD5, so that only their size was compared)" if unchecked else ""
-            )
-            lines.append(f"{here:,} more are here{of_size}")
+            how = f" ({unchecked:,} without a listed MD5: a noted hash is compared, or they must open as a whole)"
+            lines.append(f"{here:,} more are here{how if unchecked else ''}")
         if self.in_the_way:
             first = self.in_the_way[0].path
             fate = "would be replaced" if replace else "would stay, unless you give --replace"

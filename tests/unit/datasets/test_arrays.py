@@ -319,7 +319,7 @@ def test_pictures_that_are_read_are_listed_wherever_they_lie(lab, tmp_path_facto
     ("column", "value", "words"),
     [
         ("x", "left", "hold other things than numbers"),
-        ("ncsnr", -1, "ncsnr holds numbers below 0"),
+        ("ncsnr", -1, r"column ncsnr: voxel 3, counted from 0, has -1; expected ratios"),
         ("ncsnr", 1e30, r"csv, column ncsnr: voxel \d+, counted"),
     ],
 )

@@ -150,12 +150,12 @@ def test_a_file_that_is_not_the_listed_one_is_replaced_only_if_that_is_said(size
     assert path.read_bytes() == right
 
 
-def test_files_that_are_kept_by_their_size_alone_are_counted(data, served, tmp_path):
+def test_files_without_a_listed_md5_are_counted(data, served, tmp_path):
     get(tmp_path)
     assert "without a listed MD5" not in str(plan(Choice.of("made", ["a"], [], []), tmp_path))
     served.hashed = False
     n = len(kept(tmp_path))
-    said = f"{n} more are here ({n} without a listed MD5, so that only their size was compared)"
+    said = f"{n} more are here ({n} without a listed MD5: a noted hash is compared, or they must open as a whole)"
     assert said in str(plan(Choice.of("made", ["a"], [], []), tmp_path))
 
 
