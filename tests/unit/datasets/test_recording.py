@@ -165,5 +165,8 @@ def test_sessions_apart_hold_further_test_sets_alone(recording):
     assert apart.stimuli_apart == sorted(ids.tolist())
     assert apart.sets_apart == ["first", "others"]
     assert recording.sets_apart == replace(apart, apart=()).sets_apart == []
+    imagined = replace(apart, apart=(), imagined=("first",))
+    assert imagined.stimuli_apart == further["first"].tolist()
+    assert imagined.sets_apart == ["first"]
     with pytest.raises(RecordingError, match="sessions 3 are apart, but show stimuli of no further test set"):
         replace(apart, further_test_sets={"first": further["first"]})
