@@ -145,9 +145,15 @@ def brighten(root):
     (root / "brightness.txt").write_text("7")
 
 
-@pytest.mark.parametrize(("change", "named"), [(add_noise, "betas: "), (brighten, "stimuli: ")])
-@pytest.mark.parametrize("moment", ["fold-1: ", "shuffled-0/fold-0: "])
-def test_runs_of_two_recordings_are_never_joined(tmp_path, change, named, moment):
+@pytest.mark.parametrize(
+    ("change", "named", "moment", "n_shuffled"),
+    [
+        (add_noise, "betas: ", "fold-1: ", 0),
+        (brighten, "stimuli: ", "fold-1: ", 0),
+        (add_noise, "betas: ", "shuffled-0/fold-0: ", 1),
+    ],
+)
+def test_runs_of_two_recordings_are_never_joined(tmp_path, change, named, moment, n_shuffled):
     root = write_recording(tmp_path / "told")
     split = {"kind": "folds", "n_folds": N_FOLDS, "seed": 2}
     own = fake_experiment(root, split=split, pictures={"ablations": []}, analyses=[])
@@ -159,11 +165,13 @@ def test_runs_of_two_recordings_are_never_joined(tmp_path, change, named, moment
 
     folder, of = tmp_path / "runs", moment.removesuffix(": ")
     with pytest.raises(RunError, match=rf"runs/{of} was made from other inputs than .*fold-0 \({named}.*--overwrite"):
-        run_folds(own, folder, 1, progress=between)
+        run_folds(own, folder, n_shuffled, progress=between)
     assert not changes
     assert not (folder / "scores.json").exists()
-    run_folds(own, folder, 1, overwrite=True)
-    records = [Store(path).record("prepare.responses")["contents"] for path in runs_in(folder)]
+    run_folds(own, folder, n_shuffled, overwrite=True)
+    records = [
+        Store(path).record("prepare.responses")["contents"] for path in runs_in(folder)[: N_FOLDS * (1 + n_shuffled)]
+    ]
     assert all(record == records[0] for record in records)
 
 
