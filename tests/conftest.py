@@ -5,7 +5,13 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from hypothesis import settings
 from safetensors.torch import load_file
+
+settings.register_profile(
+    "fixed", deadline=None, derandomize=True
+)  # the same examples each time, however slow the machine
+settings.load_profile("fixed")
 
 TINY_UNET = Path(__file__).parent / "reference" / "vectors" / "versatile_diffusion_tiny.safetensors"
 

@@ -274,8 +274,7 @@ def info(
 
     import_modules(modules)
     text = json.dumps(experiment_schema(), indent=2) if schema else starting_file(Experiment.load(config))
-    if sys.stdout is None:
-        raise RunError("there is no standard output to print to: it was closed")
+    _require_output()
     with naming(OUTPUT):
         typer.echo(text if sys.stdout.isatty() else text.encode())  # an experiment file is UTF-8, on every system
 
@@ -291,8 +290,9 @@ def check(
     from braindiffuser.recording_check import check_recording
 
     import_modules(modules)
+    _require_output()
     for line in check_recording(config, modules or ()):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _print(line)
 
 
 @app.command(epilog="Example: **braindiffuser folds mine.yaml --out runs/mine-folds --shuffled 1**")
@@ -377,7 +377,7 @@ def fetch(
         typer.Option("--accept-terms", help="The word that accepts the terms of the data set, instead of typing it."),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace files that are here with another size or MD5 than listed.")
+        bool, typer.Option("--replace", help="Replace files that are here and are not what the server lists.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come, and end.")] = False,
 ) -> None:
@@ -548,6 +548,11 @@ def _open(
                 "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
             )
     return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
+
+
+def _require_output() -> None:
+    if sys.stdout is None:
+        raise RunError("there is no standard output to print to: it was closed")
 
 
 def _print(content: Any) -> None:

@@ -11,6 +11,7 @@ runs/mine-folds/
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser import __version__
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import replacing
@@ -27,8 +29,7 @@ from braindiffuser.plain_data import read_json, write_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import differences
 from braindiffuser.run import Run
-from braindiffuser.run_folder import check_folder as check_folder_of_run
-from braindiffuser.run_folder import check_links, join_names
+from braindiffuser.run_folder import check_folder, check_links, join_names
 from braindiffuser.splits.folds import Folds
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scores_name
 from braindiffuser.step_states import flatten
@@ -108,20 +109,20 @@ def run_folds(
         progress: called as progress(label, done, total).
 
     Returns:
-        Content of `scores.json`: what `join_folds` returns for the test set; `test_sets` with the same of each further one;
-        `folds` and `nulls` with page, uid and number of pictures of each run; `seeds`, `missing`.
+        Content of `scores.json`: what `join_folds` returns for the test set; `test_sets` with the same of each further one, and
+        its `facts`; `folds` and `nulls` with page, uid and number of pictures of each run; `seeds`, `missing`.
 
     Raises:
         RunError: the split is another, the folder holds something else, or the recording changed between two runs; what a run
             raises.
     """
     folder, split = Path(folder), _split_of(experiment)
-    check_folder(folder)
+    check_folder_of_folds(folder)
     of_folds = [f"fold-{fold}" for fold in range(split.n_folds)]
     of_nulls = [[f"shuffled-{seed}/{path}" for path in of_folds] for seed in range(n_shuffled)]
     paths = [*of_folds, *(path for null in of_nulls for path in null)]
     for path in paths:  # before any is run
-        check_folder_of_run(folder / path, experiment)
+        check_folder(folder / path, experiment)
         check_links(folder / path)
     others = sorted(set(_runs_in(folder)) - set(paths))
     if others:
@@ -158,7 +159,7 @@ def run_folds(
     return joint
 
 
-def check_folder(folder: Path) -> None:
+def check_folder_of_folds(folder: Path) -> None:
     """Check that the runs of all folds may be kept in a folder.
 
     Raises:
@@ -269,6 +270,8 @@ def _join(folds: Sequence[FinishedFold], nulls: Sequence[Sequence[FinishedFold]]
         )
         for name in names
     }
+    for name, scores in sets.items():
+        scores |= {} if name == "test" else {"facts": _facts_of_further(name, folds)}
     runs = [*folds, *(fold for null in nulls for fold in null)]
     missing = dict.fromkeys(name for fold in runs for name in fold.results.read_json(SCORES)["missing"])
     return {
@@ -278,6 +281,22 @@ def _join(folds: Sequence[FinishedFold], nulls: Sequence[Sequence[FinishedFold]]
         "folds": [fold.facts for fold in folds],
         "nulls": [[fold.facts for fold in null] for null in nulls],
         "seeds": {"experiment": experiment.seed, "split": split.seed, "shuffled": list(range(len(nulls)))},
+    }
+
+
+def _facts_of_further(name: str, folds: Sequence[FinishedFold]) -> dict[str, Any]:
+    """Return what is known of a further test set: `heading` (title and note), `imagined`, `n_trained` and `trained_in`.
+
+    Its stimuli never train, but another stimulus may that shows the same picture, as who imagines has seen: `n_trained` is the
+    number of pictures whose file is equal to one that trained in any fold, `trained_in` the fewest and most folds of these.
+    """
+    subjects = [fold.results.read_json("subject.json") for fold in folds]
+    times = Counter(number for subject in subjects for number in subject.get("trained", {}).get(name, ()))
+    return {
+        "heading": subjects[0].get("notes", {}).get(name),
+        "imagined": name in subjects[0].get("imagined", ()),
+        "n_trained": len(times),
+        "trained_in": [min(times.values()), max(times.values())] if times else None,
     }
 
 
@@ -297,16 +316,28 @@ def _numbered(folds: Sequence[FinishedFold]) -> pd.DataFrame:
 def _write_page(path: Path, joint: Mapping[str, Any], folds: Sequence[FinishedFold], table: pd.DataFrame) -> None:
     from braindiffuser.report.fold_sections import fold_sections
     from braindiffuser.report.page import Header, Report, render_page
+    from braindiffuser.report.recording_section import joint_recording_section
 
     subject = folds[0].results.read_json("subject.json")
     header = Header(
         experiment=f"{folds[0].experiment.name}, {len(folds)} folds",
-        subject=str(subject["subject"]),
+        subject=given_name(str(subject["subject"])),
         simulated=bool(subject["simulated"]),
         version=__version__,
     )
+    first = joint_recording_section([_told(fold) for fold in folds])
     sections = fold_sections(joint, _scored(joint, folds[0].experiment, table))
-    Report(render_page(header, sections, _reader(folds, table))).save(path)
+    Report(render_page(header, [first, *sections] if first else sections, _reader(folds, table))).save(path)
+
+
+def _told(fold: FinishedFold) -> list[str]:
+    """Return what a reader of a fold's page should know: of its recording, and of steps that other versions made."""
+    from braindiffuser.machine import versions
+    from braindiffuser.report.recording_section import warnings_of
+    from braindiffuser.report.run_section import version_sentences
+    from braindiffuser.stages.report import read_sections
+
+    return [*warnings_of(read_sections(fold.results, fold.records)), *version_sentences(fold.records, versions())]
 
 
 def _scored(joint: Mapping[str, Any], experiment: Experiment, table: pd.DataFrame) -> ScoredSet:

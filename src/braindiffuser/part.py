@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from inspect import isabstract
@@ -335,6 +336,10 @@ def _reworded(fault: Any, settings: type[Settings]) -> InitErrorDetails:
         kind = "unknown_entry"
         if own:
             message = f"there is no such entry; known entries: {', '.join(settings.model_fields)}"
+            close = get_close_matches(str(fault["loc"][0]), settings.model_fields, 1, 0.8)
+            message += f"; did you mean {close[0]}?" if close else ""
+    if kind == "literal_error":
+        message = f"is {fault['input']!r}; expected {fault['msg'].removeprefix('Input should be ')}"
     if kind == "missing" and own:
         kind, message = "missing_entry", "is not given"
         description = settings.model_fields[fault["loc"][0]].description

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from braindiffuser.datasets.voxel_selection import check_choice, check_regions
-from braindiffuser.experiment import Experiment
+from braindiffuser.datasets.voxel_selection import check_choice, check_regions, choice_before_betas
+from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.run_folder import check_captions, check_checkpoints, check_configs
 
 WIDTH = 16
@@ -17,8 +17,9 @@ WIDTH = 16
 def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     """Open the recording of an experiment file and yield lines on it; what betas and pictures hold is checked when it is run.
 
-    Only headers are read of them, but for what opening needs: some 64 pictures of an array of encoded ones, the whole file of
-    GLMsingle's pickles, and all pictures where a split clusters them.
+    Of betas, only headers are read. One picture is read, and picture files of equal size are compared with each other. Opening
+    may need more: some 64 pictures of an array of encoded ones, the whole file of GLMsingle's pickles, and all pictures where a
+    split clusters them.
 
     Args:
         source: experiment file or preset.
@@ -39,15 +40,20 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
 
     experiment = Experiment.load(source)
     with_modules = [word for name in modules for word in ("--with", name)]
-    command = shlex.join(["braindiffuser", "run", "--config", source, *with_modules])
+    named = experiment.name not in preset_names() or not Path(source).is_file()
+    name = experiment.name if named else Path(source).stem
+
+    def command(*words: str, beside: str = "") -> str:
+        return shlex.join(["braindiffuser", *words, *with_modules, "--out", f"runs/{name}{beside}"])
+
     if experiment.dataset.makes_files:
         yield f"The recording is made when it is run ({experiment.dataset.kind}), so there is nothing to check."
-        yield f"Run it: {command} --out runs/{experiment.name}"
+        yield f"Run it: {command('run', '--config', source)}"
         return
     adapted = experiment if experiment.dataset.has_captions else experiment.without_captions()
     recording = adapted.recording(Path())
-    for name, text in facts_of(recording).items():
-        yield f"{name:<{WIDTH}}{text}"
+    for fact, text in facts_of(recording).items():
+        yield f"{fact:<{WIDTH}}{text}"
     files = {role: len(named) for role, named in adapted.dataset.files().items() if named}
     yield f"{'Files':<{WIDTH}}{', '.join(f'{n:,} {role}' for role, n in files.items())}"
     yield f"{'Decoded':<{WIDTH}}{', '.join(adapted.targets)}, drawn by {adapted.generator.kind}"
@@ -59,10 +65,16 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     check_stimuli(recording, used_stimuli(recording), adapted.reads_captions)
     check_normalisation(recording.trials, normalisation)
     adapted.regression.check_stimuli(len(stimuli_of(recording.trials, "train")[0]))
-    check_regions(recording.roi_masks, adapted.responses.rois)
-    check_choice(recording, adapted.responses.voxel_choice, adapted.responses.min_noise_ceiling)
+    yield f"{'Betas':<{WIDTH}}not read yet: what they hold is checked when the run begins"
+    config = adapted.responses
+    check_regions(recording.roi_masks, config.rois)
+    check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
+    chosen = choice_before_betas(
+        recording, config.rois, config.min_noise_ceiling, config.voxel_choice, config.noise_ceiling
+    )
+    yield f"{'Voxels chosen':<{WIDTH}}{chosen}"
     check_checkpoints(adapted)
     check_configs(adapted)
     if adapted.split.kind == "folds":
-        yield f"All folds: {shlex.join(['braindiffuser', 'folds', source, *with_modules])} --out runs/{adapted.name}-folds"
-    yield f"Run it: {command} --out runs/{adapted.name}"
+        yield f"All folds: {command('folds', source, beside='-folds')}"
+    yield f"Run it: {command('run', '--config', source)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,11 @@ def stored_experiment(folder: Path) -> Experiment:
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
         beside = folder / "experiment.yaml"
-        remedy = f"--config {beside}" if beside.is_file() else "name a preset or an experiment file"
-        raise RunError(f"{folder} holds no run yet, or its manifest.json is damaged: {remedy}")
+        begin = shlex.join(["--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)])
+        raise RunError(
+            f"{folder} holds no run yet, or its manifest.json is damaged: name the folder of a run, or begin one by "
+            f"`braindiffuser run {begin}`"
+        )
     return Experiment.model_validate(stored)
 
 

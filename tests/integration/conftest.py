@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 from braindiffuser.datasets.simulation.simulate import simulate
@@ -21,6 +22,19 @@ SUBJECT = SimulatedSubject(
     n_higher=120,
     grid=(12, 14, 10),
 )
+
+
+WITHOUT_CHECKS = ("test_run", "test_hostile", "test_fold_runs", "test_extend", "test_implausible_recordings")
+"""Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
+check them."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shapes_are_checked_once(request):
+    unchecked = request.module.__name__.rpartition(".")[2] in WITHOUT_CHECKS
+    jaxtyping.config.update("jaxtyping_disable", unchecked)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

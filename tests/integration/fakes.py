@@ -35,6 +35,8 @@ N = N_TEST + N_FURTHER
 FURTHER_IDS = range(N_TRAIN, N_TRAIN + N_FURTHER)
 TEST_IDS = [*range(N_TRAIN + N_FURTHER, N_TRAIN + N), *FURTHER_IDS]
 """Test stimuli in test order: the further set comes after the other, and has the smaller ids."""
+IMAGINED = ("Imagined circles", "They were imagined with closed eyes.")
+"""Title and note of the further set, where `imagined.txt` says that it was imagined."""
 GROUPS = {"a": 1, "b": 2}
 SOURCES = {"truth": 1, "predictions": 2}
 VARIANTS = {"rough": 1, "full": 2, "without_b": 3, "without_rough": 4}
@@ -71,6 +73,8 @@ class Told(Dataset):
         trials["repeat"] = number_repeats(trials["stimulus_id"].to_numpy())
         said = self.root / "captions.txt"
         captions = said.read_text().splitlines() if said.is_file() else None
+        told = self.root / "remarks.txt"
+        imagined = (self.root / "imagined.txt").is_file()
         n_voxels = int(mask.sum())
         return Recording(
             subject=self.subject,
@@ -87,13 +91,16 @@ class Told(Dataset):
             pictures=partial(_pictures, self.root / "brightness.txt"),
             captions=None if captions is None else lambda stimulus_id: (captions[stimulus_id],),
             further_test_sets={"further": np.array(FURTHER_IDS)},
+            imagined=("further",) if imagined else (),
+            notes={"further": IMAGINED} if imagined else {},
+            remarks=tuple(told.read_text().splitlines()) if told.is_file() else (),
             unit="percent",
             session_files=lambda session: (f"sessions/{session}.npy",),
         )
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         roles = {
-            "design": ["design.csv"],
+            "design": ["design.csv", "remarks.txt", "imagined.txt"],
             "regions": ["mask.npy"],
             "betas": [f"sessions/{path.name}" for path in sorted((self.root / "sessions").glob("*.npy"))],
             "stimuli": ["brightness.txt"],

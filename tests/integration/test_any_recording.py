@@ -1,13 +1,16 @@
 """Recordings of a lab's own go the whole way to a page."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from braindiffuser.cli import app
 from braindiffuser.errors import BrainDiffuserError, RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.recording_check import WIDTH, check_recording
@@ -70,6 +73,9 @@ def test_a_file_of_a_few_lines_goes_to_a_page(finished):
         assert sentence in page
         assert any(sentence in line for line in said)
     assert "z units, as they came" in page
+    assert "Pictures that a person looked at" in page
+    assert "<dt>Subject</dt><dd>has no name</dd>" in page
+    assert not re.search(r"subject subject|[Ss]ubject None|· subject|– subject", page)
     assert any(f'<span class="name">p{number:02}.png</span>' in page for number in range(5))
     assert len(run.results.read_array("stimuli/test_ids")) == 5
 
@@ -119,6 +125,13 @@ def test_check_prints_what_was_understood_and_the_command(lab):
     assert lines[-1] == f"Run it: braindiffuser run --config {lab / 'lab.yaml'} --out runs/lab"
 
 
+@pytest.mark.parametrize(("name", "out"), [("name: my first run\n", "'runs/my first run'"), ("", "runs/mine")])
+def test_the_command_can_be_pasted_and_its_folder_is_named_after_the_experiment_or_its_file(lab, name, out):
+    file = lab / "mine.yaml"
+    file.write_text((lab / "lab.yaml").read_text().replace("name: lab\n", name))
+    assert list(check_recording(str(file)))[-1] == f"Run it: braindiffuser run --config {file} --out {out}"
+
+
 @pytest.mark.parametrize(
     ("n_test", "words"), [(0, "no stimulus tests"), (1, "the test set test has one stimulus"), (2, None)]
 )
@@ -148,6 +161,66 @@ def test_check_names_what_is_missing(lab, tmp_path, change, words):
     change(tmp_path / "lab")
     with pytest.raises(BrainDiffuserError, match=words):
         list(check_recording(str(tmp_path / "lab" / "lab.yaml")))
+
+
+@pytest.mark.parametrize(
+    ("responses", "said"),
+    [
+        ("{}", "80 of 80 (all that are analysed)"),
+        ("{rois: [patch 7, V1]}", "50 of 80 (in patch 7, V1)"),
+        (
+            "{rois: [V1], min_noise_ceiling: 30, voxel_choice: transductive}",
+            " with a noise ceiling of 30 % or more, as the",
+        ),
+        (
+            "{rois: [V1], min_noise_ceiling: 5}",
+            "at most 30 of 80 (in V1); how many of them have a noise ceiling of 5 % or more",
+        ),
+    ],
+)
+def test_check_says_how_many_voxels_run_chooses_where_it_can_know(lab, tmp_path, responses, said):
+    """The number is that of the stage `prepare`; where betas decide, it is an upper limit and is called so."""
+    shutil.copytree(lab, tmp_path / "lab")
+    ncsnr = np.random.default_rng(1).uniform(0.1, 1.5, N_VOXELS)
+    pd.DataFrame({"ncsnr": ncsnr}).to_csv(tmp_path / "lab" / "voxels.csv", index=False)
+    file = tmp_path / "lab" / "lab.yaml"
+    file.write_text(
+        file.read_text().replace("rois: rois.npz", "rois: rois.npz, voxels: voxels.csv") + f"responses: {responses}\n"
+    )
+    (line,) = (line for line in check_recording(str(file)) if line.startswith("Voxels chosen"))
+    assert said in line
+    run = Run.open(Experiment.load(file), tmp_path / "run")
+    run.do("prepare")
+    n_chosen = run.results.read_json("voxels.json")["n_chosen"]
+    number = int(line[WIDTH:].removeprefix("at most ").split()[0])
+    assert 0 < n_chosen <= number < 81
+    if not line[WIDTH:].startswith("at most"):
+        assert number == n_chosen
+
+
+def test_check_refuses_a_choice_that_leaves_no_voxel(lab):
+    file = lab / "none.yaml"
+    for responses, words in {
+        "{min_noise_ceiling: 10, noise_ceiling: three-trials}": "no noise ceiling of training trials is known",
+        "{rois: [V9]}": "there is no region 'V9'",
+    }.items():
+        file.write_text((lab / "lab.yaml").read_text() + f"responses: {responses}\n")
+        with pytest.raises(RecordingError, match=words):
+            list(check_recording(str(file)))
+
+
+def test_check_prints_its_report_on_standard_output_and_refusals_on_the_other(lab):
+    """So `check FILE > report.txt` holds the report, and what is refused is seen."""
+    given = CliRunner().invoke(app, ["check", str(lab / "lab.yaml")])
+    assert (given.exit_code, given.stderr) == (0, "")
+    assert given.stdout.splitlines() == list(check_recording(str(lab / "lab.yaml")))
+    file = lab / "refused.yaml"
+    file.write_text((lab / "lab.yaml").read_text() + "responses: {rois: [V9]}\n")
+    refused = CliRunner().invoke(app, ["check", str(file)])
+    assert refused.exit_code == 1
+    assert refused.stdout.startswith("Subject")
+    assert "error" not in refused.stdout
+    assert refused.stderr.startswith("error: there is no region 'V9'")
 
 
 def test_check_of_folds_names_the_command_for_all_of_them(lab):

@@ -1,5 +1,6 @@
 """Laws of all folds as one command: ordinary runs that share nothing, scored inside folds, and a page from stored numbers."""
 
+import html
 import json
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import FURTHER_IDS, N_TEST, N_TRAIN, fake_experiment, levels, write_recording
+from fakes import FURTHER_IDS, IMAGINED, N_TEST, N_TRAIN, fake_experiment, levels, write_recording
 
 from braindiffuser.errors import RunError
-from braindiffuser.fold_runs import check_folder, run_folds
+from braindiffuser.fold_runs import check_folder_of_folds, run_folds
 from braindiffuser.images import load_png
+from braindiffuser.report.recording_section import warnings_of
+from braindiffuser.report.sections import Section
 from braindiffuser.run import Run
 from braindiffuser.store.results import Store
 
@@ -23,6 +26,8 @@ DEALT = [number for number in SEEN if number not in FURTHER_IDS]
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     root = write_recording(tmp_path_factory.mktemp("recordings") / "told")
+    (root / "remarks.txt").write_text("Half of the trials <were> lost.\nThe scanner was warm.\n")
+    (root / "imagined.txt").touch()
     split = {"kind": "folds", "n_folds": N_FOLDS, "seed": 2}
     return fake_experiment(root, split=split, pictures={"ablations": []}, analyses=[])
 
@@ -95,6 +100,29 @@ def test_the_page_links_all_runs_and_numbers_pictures_through(finished):
     for row in table.to_dict("records"):
         seen = load_png([folder / f"fold-{row['fold']}/reconstructions/seen/{row['number_in_fold']:04}.png"])[0]
         assert levels(seen)[0] == row["stimulus_id"] + 1
+
+
+def test_what_the_pages_of_folds_say_first_is_said_first_on_theirs(finished):
+    folder, _ = finished
+    page = (folder / "index.html").read_text()
+    before = html.unescape(page[: page.index('id="scores"')])
+    for path in runs_in(folder)[:N_FOLDS]:
+        (section,) = (path / "sections").glob("prepare.recording.json")
+        told = warnings_of([Section.model_validate_json(section.read_text())])
+        assert {"Half of the trials <were> lost.", "The scanner was warm."} < set(told)
+        assert all(sentence in before for sentence in told)
+    assert before.count("The scanner was warm.") == 1
+    assert "This is a null" not in page
+
+
+def test_a_set_of_imagined_pictures_has_its_title_and_says_that_they_may_have_trained(finished):
+    folder, joint = finished
+    facts = {"heading": list(IMAGINED), "imagined": True, "n_trained": 0, "trained_in": None}
+    assert joint["test_sets"]["further"]["facts"] == facts
+    assert "facts" not in joint
+    page = html.unescape((folder / "index.html").read_text())
+    own = page[page.index('id="test-set-further"') :]
+    assert all(text in own for text in (*IMAGINED, "trained on responses to seeing the very picture that was imagined"))
 
 
 def test_the_same_command_again_computes_nothing_and_writes_the_same(experiment, finished):
@@ -214,16 +242,16 @@ def test_only_folds_without_a_null_are_made(experiment, tmp_path, split, words):
 def test_what_is_there_is_never_replaced(finished, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="is a file"):
-        check_folder(tmp_path / "file")
+        check_folder_of_folds(tmp_path / "file")
     with pytest.raises(RunError, match="fold-0 holds a run: name another folder"):
-        check_folder(finished[0] / "fold-0")
+        check_folder_of_folds(finished[0] / "fold-0")
     for name in ("scores.json", "per_image.csv", "index.html"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text("{}")
         with pytest.raises(RunError, match=f"holds {name}, but no scores of folds.* move .*{name} away or delete it"):
-            check_folder(tmp_path / name)
-    check_folder(tmp_path / "new")
-    check_folder(finished[0])
+            check_folder_of_folds(tmp_path / name)
+    check_folder_of_folds(tmp_path / "new")
+    check_folder_of_folds(finished[0])
 
 
 def test_the_page_is_written_again_without_torch(experiment, finished, tmp_path):

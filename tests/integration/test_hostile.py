@@ -775,7 +775,9 @@ def test_a_region_that_the_recording_lacks_is_told_before_any_session_is_read(ro
     run = Run.open(
         fake_experiment(root, responses={"rois": ["V1", "V9"]}), tmp_path, progress=lambda *said: told.append(said[0])
     )
-    with pytest.raises(RecordingError, match=r"no region V9, which responses\.rois names; this recording has"):
+    with pytest.raises(
+        RecordingError, match=r"no region 'V9' \(closest: V[0-9, V]*\), which responses\.rois names; this recording has"
+    ):
         run.do("prepare")
     assert not [label for label in told if "averaging" in label]
 

@@ -335,6 +335,22 @@ def test_a_region_whose_voxels_do_not_vary_has_no_preferred_picture():
         assert told == [f"left out, since responses there do not vary: {', '.join(names[:n_still])}"] * (n_still > 0)
 
 
+def test_regions_are_drawn_whatever_their_spelling_unless_two_are_spelled_alike():
+    told, made = [], Projection(np.array([[3.0, 4.0], [1.0, 2.0]]), np.zeros(2), np.ones(2), np.ones(2))
+    data = SimpleNamespace(
+        is_linear=True,
+        rois={name: np.ones(2, bool) for name in ("v-1", "FACES", "v2", "V_2", "other")},
+        drawn_groups=("a",),
+        project=lambda patterns, groups: {"a": made} if len(patterns) == 2 else {},
+        predictions=lambda group: np.ones((4, 2)),
+        draw=lambda features, ids: {"full": features["a"]},
+        progress=lambda *said: told.append(said[0]),
+    )
+    outcome = ROIMaximisation().run(data)
+    assert [region["name"] for region in outcome.facts["regions"]] == ["faces", "V1"]
+    assert told == ["left out, since they are spelled alike: v2 and V_2"]
+
+
 # Scoring networks
 
 

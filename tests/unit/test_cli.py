@@ -623,9 +623,10 @@ def command(arguments, **environment):
     )
 
 
-def test_a_closed_output_is_said():
+@pytest.mark.parametrize("given", ["info", "check demo"])
+def test_a_closed_output_is_said(given):
     closed = subprocess.run(
-        ["/bin/sh", "-c", '"$0" -m braindiffuser info >&-', sys.executable], capture_output=True, check=False
+        ["/bin/sh", "-c", f'"$0" -m braindiffuser {given} >&-', sys.executable], capture_output=True, check=False
     )
     assert (closed.returncode, closed.stderr) == (1, b"error: there is no standard output to print to: it was closed\n")
 
@@ -641,7 +642,9 @@ def test_output_into_a_pipe_that_was_closed_is_no_success_and_no_traceback(argum
     assert (result.returncode, result.stderr) == (1, b"")
 
 
-@pytest.mark.parametrize("arguments", [["info"], ["info", "--schema"], ["checkpoints"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["info"], ["info", "--schema"], ["checkpoints"], ["--version"], ["check", "demo"]]
+)
 def test_output_that_cannot_be_written_is_said(arguments):
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(

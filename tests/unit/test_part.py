@@ -216,7 +216,8 @@ def test_all_faults_are_listed_at_their_places():
     told = faults(caught.value)
     assert set(told) == {"inner.number", "inner.nmuber", "many.1.wrod", "named.one.word", "batch_size", "uoter"}
     inner, outer = "known entries: number, word", "known entries: inner, many, named, batch_size"
-    assert told["inner.nmuber"] == told["many.1.wrod"] == f"there is no such entry; {inner}"
+    assert told["inner.nmuber"] == f"there is no such entry; {inner}; did you mean number?"
+    assert told["many.1.wrod"] == f"there is no such entry; {inner}"
     assert told["uoter"] == f"there is no such entry; {outer}"
 
 

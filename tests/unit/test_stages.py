@@ -4,6 +4,7 @@ import fnmatch
 import json
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder
 from braindiffuser.stages import Step, all_steps, extract, stages, stages_table
+from braindiffuser.stages.prepare import _leaving_out
 from braindiffuser.stages.reconstruct import kind_name, picture_kinds
 
 PRESETS = ("demo", "brain-diffuser")
@@ -334,3 +336,12 @@ def test_the_precision_of_targets_is_part_of_what_is_extracted(monkeypatch):
 def test_features_that_are_not_rows_of_real_numbers_are_refused(features):
     with pytest.raises(RunError, match="expected real numbers"):
         extract._checked(Experiment.load("demo").targets["latents"], "extract", features, (2, None, ...))
+
+
+@pytest.mark.parametrize(
+    ("session", "said"), [(2, "; or leave the session out: [1, 3]"), (4, ""), (1, "; or leave the session out: [2, 3]")]
+)
+def test_sessions_apart_are_none_that_a_list_of_sessions_names(types_unchecked, session, said):
+    dataset = SimpleNamespace(leaving_out=str)
+    context = SimpleNamespace(experiment=SimpleNamespace(dataset=dataset))
+    assert _leaving_out(context, SimpleNamespace(session_numbers=[1, 2, 3, 4], apart=(4,)), session) == said

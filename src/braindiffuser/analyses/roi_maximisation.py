@@ -50,13 +50,17 @@ class ROIMaximisation(Analysis):
 
     def run(self, data: RunData) -> Outcome:
         """Draw one picture for each region whose voxels respond; all use the same noise, so that they differ by region alone."""
+        from braindiffuser.datasets.region_names import alike, own_name
         from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
         if not data.is_linear:
             why = "Voxel patterns can only be decoded by linear decoders; this run's are not linear"
             return Outcome(no_regions_section(self.label, why))
-        masks = {name: data.rois[name] for name in MAXIMISED_REGIONS if name in data.rois}
+        masks = {name: data.rois[own] for name in MAXIMISED_REGIONS if (own := own_name(name, data.rois))}
         masks = {name: mask for name, mask in masks.items() if mask.any()}
+        several = [" and ".join(same) for name in MAXIMISED_REGIONS if len(same := alike(name, data.rois)) > 1]
+        if several:
+            data.progress(f"left out, since they are spelled alike: {', '.join(several)}", 1, 1)
         projected = data.project(roi_patterns(masks), data.drawn_groups) if masks else {}
         kept = np.array([any(made.values[k].any() for made in projected.values()) for k in range(len(masks))], bool)
         still = [name for name, varies in zip(masks, kept, strict=True) if not varies]

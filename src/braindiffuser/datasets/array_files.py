@@ -207,8 +207,9 @@ class _Datasets(Mapping[str, Any]):
             raise KeyError(name)
         if found.external or found.is_virtual:
             raise RecordingError(
-                f"{self._path}: the values of {name} lie in other files, by which a recording is not known: copy them into one "
-                f"array, such as by h5py's file.create_dataset('copy', data=file[{name!r}][...])"
+                f"{self._path}: the values of {name} may lie in other files (a virtual or an external array), and a recording is "
+                "identified by the content of its own: copy them into one array, such as by h5py's file.create_dataset('copy', "
+                f"data=file[{name!r}][...])"
             )
         return found
 
@@ -219,8 +220,9 @@ class _Datasets(Mapping[str, Any]):
             link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
             if isinstance(link, h5py.ExternalLink):
                 raise RecordingError(
-                    f"{self._path}: {part} is a link to the file {link.filename}, by which a recording is not known: name that "
-                    f"file itself, as {Path(link.filename).name}:{link.path.strip('/')}"
+                    f"{self._path}: {part} is a link to the file {link.filename}, and a recording is identified by the content "
+                    f"of its own files: name that file itself, as {link.filename}:{link.path.strip('/')} (beside "
+                    f"{self._path.name})"
                 )
             if isinstance(link, h5py.SoftLink):
                 node = self._follow(node, link.path, n_left - 1) if n_left else None

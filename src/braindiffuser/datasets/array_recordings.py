@@ -20,7 +20,9 @@ from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, firs
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
 from braindiffuser.datasets.region_columns import regions_in
+from braindiffuser.datasets.region_files import Place, read_each, read_region, region_of
 from braindiffuser.datasets.shared_stimuli import shown_to_all
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.datasets.tables import read_table, truth_values
 from braindiffuser.datasets.trial_remarks import trial_remarks
 from braindiffuser.datasets.trial_tables import EXAMPLE, further_sets_of, stimulus_column, stimulus_names, trial_table
@@ -102,7 +104,8 @@ def own_rows(
         return table, {}
     if subject not in subjects:
         raise RecordingError(
-            f"{where} holds the subjects {', '.join(subjects[:4])}, but dataset.subject is {subject!r}: name one of them"
+            f"{where} holds the subjects {', '.join(subjects[:4])}, but dataset.subject is "
+            f"{repr(subject) if given_name(subject) else 'not given'}: name one of them"
         )
     if table["subject"].isna().any():
         row = int(table["subject"].isna().to_numpy().argmax())
@@ -114,9 +117,7 @@ def own_rows(
     column = stimulus_column(table, where)
     named = table[column].where(~truth_values(table, "is_catch", where)) if "is_catch" in table else table[column]
     return own, {
-        other: set(named[of_subject == other].dropna().astype(str).str.strip())
-        for other in subjects
-        if other != subject
+        other: set(stimulus_names(named[of_subject == other].dropna())) for other in subjects if other != subject
     }
 
 
@@ -175,9 +176,11 @@ def list_files(config: Arrays) -> dict[str, dict[str, Path]]:
     """List the files of a recording by role, without opening any."""
     path = split_key(config.pictures)[0]
     stimuli = {path.name: path} if path.is_file() else list_pictures(path) | _elsewhere(config, path)
-    regions = {
-        path.name: path for path in (config.mask, config.voxels, config.rois) if path is not None and path.is_file()
-    }
+    regions = {path.name: path for path in (config.mask, config.voxels) if path is not None}
+    if isinstance(config.rois, Path):
+        regions[config.rois.name] = config.rois
+    for name, entry in config.rois.items() if isinstance(config.rois, dict) else ():
+        regions |= {f"rois/{name}/{inner}": path for inner, path in _under(split_key(entry)[0]).items()}
     listed = {
         "design": {path.name: path for path in (config.trials, config.remarks) if path is not None},
         "regions": regions,
@@ -280,7 +283,7 @@ def _places(
 ) -> tuple[Voxels, Regions, Float[np.ndarray, " n_voxels"] | None, tuple[str, ...]]:
     """Return where voxels lie, the regions, noise ceilings if there are any, and remarks, from the files that are given."""
     rois: Regions = {}
-    said: tuple[str, ...] = ()
+    said: list[str] = []
     coordinates: Float[np.ndarray, "n_voxels 3"] | None = None
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None
     if config.voxels is not None:
@@ -294,17 +297,29 @@ def _places(
             check_ceilings(ncsnr, n_voxels, f"{config.voxels}, column ncsnr")
         if set(PLACES) <= set(table):
             coordinates = _real_numbers(table, list(PLACES), config.voxels)
-        found, others = regions_in(table, lambda name: name in (*PLACES, "ncsnr"), config.voxels)
-        rois |= found
-        if others:
-            said = (f"Columns of {config.voxels.name} that are no regions are not read: {', '.join(others)}.",)
-    if config.rois is not None:
+        columns = regions_in(table, lambda name: name in (*PLACES, "ncsnr"))
+        rois |= columns.regions
+        if columns.others:
+            said.append(
+                f"Columns of {config.voxels.name} that are no regions are not read: {', '.join(columns.others)}."
+            )
+        if columns.fractions:
+            said.append(
+                f"Columns of {config.voxels.name} that hold fractions are not read: {', '.join(columns.fractions)}. A region is "
+                "1 or 0; if one of them is a region, choose a threshold and write 1 and 0."
+            )
+    place = None
+    if config.mask is not None:
+        place = Place(config.mask, *read_mask(config.mask))
+        check_columns(place.mask, config.mask, n_voxels)
+    if isinstance(config.rois, Path):
         rois |= _regions(config.rois, shape)
-    if config.mask is None:
-        return Voxels(n_voxels, coordinates=coordinates), rois, ncsnr, said
-    mask, affine = read_mask(config.mask)
-    check_columns(mask, config.mask, n_voxels)
-    return Voxels.in_volume(mask, affine), rois, ncsnr, said
+    elif config.rois:
+        found, odd = read_each(config.rois, partial(read_region, shape=shape, place=place))
+        rois |= found
+        said += odd
+    voxels = Voxels(n_voxels, coordinates=coordinates) if place is None else Voxels.in_volume(place.mask, place.affine)
+    return voxels, rois, ncsnr, tuple(said)
 
 
 def _real_numbers(table: pd.DataFrame, columns: list[str], where: object) -> Float[np.ndarray, "rows columns"]:
@@ -321,6 +336,11 @@ def check_columns(mask: VoxelMask, where: object, n_voxels: int) -> None:
 
 
 def _regions(path: Path, shape: Sequence[int]) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
+    if path.suffix.lower() != ".npz":
+        raise RecordingError(
+            f"{path} is no .npz file; expected one that holds all regions by name, or a file for each, such as "
+            f"`rois: {{V1: {path.name}}}`"
+        )
     with reading(path, ".npz file of regions"):
         if not path.is_file():
             raise RecordingError(f"{path} is missing; expected regions, each one truth value per column of the betas")
@@ -330,31 +350,6 @@ def _regions(path: Path, shape: Sequence[int]) -> dict[str, Bool[np.ndarray, " n
                     refuse_objects(stream, f"{path}: {name}")
             given = dict(stored)
     return {name: region_of(values, shape, f"{path}: region {name}") for name, values in given.items()}
-
-
-def region_of(values: np.ndarray, shape: Sequence[int], what: str) -> Bool[np.ndarray, " n_voxels"]:
-    """Return a region as one truth value per column of the betas.
-
-    Args:
-        values: 0 or 1, for each column, or for the first axes of a trial, such as each channel.
-        shape: of the betas of one trial.
-        what: region and where it comes from, for the message.
-
-    Raises:
-        RecordingError: it has another shape, or other values.
-    """
-    size = int(np.prod(shape))
-    if values.shape in ((size,), tuple(shape)):
-        whole = values.ravel()
-    elif values.shape == tuple(shape)[: values.ndim]:  # of channels, say, for all time points
-        whole = np.repeat(values.ravel(), size // values.size)
-    else:
-        whole = np.full(size, np.nan)
-    if not np.isin(whole, (0, 1)).all():
-        raise RecordingError(
-            f"{what} is {values.dtype} {values.shape}; expected 0 or 1 for each of the betas' columns, {tuple(shape)}"
-        )
-    return whole.astype(bool)
 
 
 def _pictures(config: Arrays, trials: pd.DataFrame, stimuli: pd.DataFrame) -> StimulusReader:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 
-from braindiffuser.datasets.dataset import ArrayEntry, Dataset, File, Unit
+from braindiffuser.datasets.dataset import ArrayEntry, Dataset, File, RegionName, Unit
+from braindiffuser.datasets.subject_names import UNNAMED
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
+
+
+RegionFiles = Annotated[
+    Annotated[File, Tag("file")] | Annotated[dict[RegionName, ArrayEntry], Tag("regions")],
+    Discriminator(lambda given: "regions" if isinstance(given, Mapping) else "file"),
+]
+"""A file of all regions, or region → its own file."""
 
 
 class Arrays(Dataset):
@@ -32,7 +40,10 @@ class Arrays(Dataset):
         "it counts from 0."
     )
     subject: str = Field(
-        "subject", min_length=1, max_length=64, description="Name of the subject, as the page shows it."
+        UNNAMED,
+        min_length=1,
+        max_length=64,
+        description=f"Name of the subject, as the page shows it; {UNNAMED}: it has none.",
     )
     mask: File | None = runtime(
         None,
@@ -43,8 +54,10 @@ class Arrays(Dataset):
         description="Table with one row per column of the betas: x, y, z (millimetres), ncsnr (noise ceiling), and regions as "
         "columns of 0 and 1; null: none.",
     )
-    rois: File | None = runtime(
-        None, description="Regions in an .npz file: NAME → one truth value per column of the betas; null: none."
+    rois: RegionFiles | None = runtime(
+        None,
+        description="Regions: an .npz file, NAME → one truth value per column of the betas, or a file each, such as "
+        "{V1: v1.nii.gz, V2: v2.npy} (0 and 1; NIfTI on the grid of the mask); null: none.",
     )
     captions: File | None = runtime(
         None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from braindiffuser.datasets.dataset import Dataset, File, Folder, Unit
+from braindiffuser.datasets.subject_names import UNNAMED
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ class BData(Dataset):
     )
     unit: Unit = Field(description="Unit of the betas: percent (signal change), z, or raw (any other).")
     subject: str = Field(
-        "subject", min_length=1, max_length=64, description="Name of the subject, as the page shows it."
+        UNNAMED,
+        min_length=1,
+        max_length=64,
+        description=f"Name of the subject, as the page shows it; {UNNAMED}: it has none.",
     )
     regions: tuple[str, ...] = Field(
         (), description="Regions whose voxels are analysed, such as [VC]; none: all voxels of the file."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
 from braindiffuser.datasets.bdata_files import BDataFile
 from braindiffuser.datasets.bdata_stimuli import stimuli_of_rows
+from braindiffuser.datasets.missing_files import Missing, fetch_command, lacking, refuse_missing
+from braindiffuser.datasets.picture_names import stem_of
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.trial_remarks import gaps
@@ -26,6 +29,8 @@ from braindiffuser.picture_files import SUFFIXES
 if TYPE_CHECKING:
     from braindiffuser.datasets.bdata import BData
 
+GOD = re.compile(r"Subject[1-5]\.h5")
+"""Files of Generic Object Decoding, as published."""
 TRAINING, TEST, IMAGERY = 1, 2, 3
 """What a trial is, by the column DataType."""
 IMAGINED = " (imagined)"
@@ -42,11 +47,12 @@ def open_bdata(config: BData) -> Recording:
     Raises:
         RecordingError: a file is missing or damaged, or does not fit the others.
     """
+    _refuse_missing(config)
     sources = [BDataFile.open(path) for path in _paths(config)]
     _check_same_voxels(sources)
     rows = pd.concat([_rows(config, number, source) for number, source in enumerate(sources)], ignore_index=True)
     rows = _number_sessions(rows)
-    rows, remarks = _join_imagery(rows, sources)
+    rows, remarks = _join_imagery(rows, sources, config.pictures)
     seen = sorted(set(rows.loc[rows["data_type"] != IMAGERY, "stim_file"].dropna()))
     imagined = sorted(set(rows.loc[rows["data_type"] == IMAGERY, "stim_file"]))
     columns = ["session", "run", "stim_file", "split", "picture", "beta_index"]
@@ -70,6 +76,22 @@ def open_bdata(config: BData) -> Recording:
         session_files=lambda session: (sources[int(_rows_of(rows, trials, session)["source"].iloc[0])].path.name,),
         remarks=(*remarks, *gaps(trials), *pictures.remarks),
     )
+
+
+def _refuse_missing(config: BData) -> None:
+    """Refuse a recording that lacks several of the files that are named, in one message."""
+    files = [(path, Missing(str(path), _where_from(path))) for path in _paths(config)]
+    files += [(config.pictures, Missing(str(config.pictures), "folder of pictures"))]
+    tables = {config.stimulus_table: "which picture an id stands for", config.captions: "captions"}
+    files += [(path, Missing(str(path), held)) for path, held in tables.items() if path is not None]
+    refuse_missing("the recording", lacking(config.pictures, files))
+
+
+def _where_from(path: Path) -> str:
+    """Say what a file of betas is, and how it is downloaded if it has the name of one of Generic Object Decoding."""
+    bare = Missing("", "", "betas")
+    command = fetch_command(path.parent, [bare], "god", path.stem) if GOD.fullmatch(path.name) else ""
+    return f"betas, in the bdata format{f': if it is of Generic Object Decoding, `{command}` downloads it' if command else ''}"
 
 
 def list_files(config: BData) -> dict[str, dict[str, Path]]:
@@ -105,11 +127,15 @@ def _check_same_voxels(sources: Sequence[BDataFile]) -> None:
 
 
 def _rows(config: BData, number: int, source: BDataFile) -> pd.DataFrame:
-    """Return a row per trial of one file: source, row, data_type, session, run, split, stim_file, picture."""
+    """Return a row per trial of one file: source, row, data_type, labelled, session, run, split, stim_file, picture.
+
+    `labelled`: whether names are labels of `stimulus_name`, which are names of pictures.
+    """
     data_type = _data_types(config, source)
     session = source.column("Session")
     run = source.column("Run")
     rows = pd.DataFrame({"source": number, "row": np.arange(source.n_rows), "data_type": data_type})
+    rows["labelled"] = config.stimulus_table is None and source.column("stimulus_id") is None
     rows["session"] = 1 if session is None else _whole(session, "Session", source)
     rows["run"] = 1 if run is None else _whole(run, "Run", source)
     rows["split"] = np.where(data_type == TRAINING, "train", "test")
@@ -156,14 +182,22 @@ def _number_sessions(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _join_imagery(rows: pd.DataFrame, sources: Sequence[BDataFile]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Give imagined trials stimuli of their own that show the test picture of their id; leave out those without one."""
+def _join_imagery(
+    rows: pd.DataFrame, sources: Sequence[BDataFile], folder: Path
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give imagined trials stimuli of their own that show the test picture of their id; leave out those without one.
+
+    A label of `stimulus_name` that names no test picture, but a file among the pictures, stands for that.
+    """
     rows = rows.assign(beta_index=np.arange(len(rows)))
     tested = rows[(rows["data_type"] == TEST) & rows["stim_file"].notna()].drop_duplicates("stim_file")
     picture_of = dict(zip(tested["stim_file"], tested["picture"], strict=True))
     of_category = tested.groupby(tested["stim_file"].str.split(".").str[0])["stim_file"].agg(list)
     imagery = rows["data_type"] == IMAGERY
     meant = rows.loc[imagery, "stim_file"].map(lambda name: _meant(name, picture_of, of_category))
+    labels = rows.loc[imagery & rows["labelled"], "stim_file"].dropna()
+    picture_of |= _with_files(set(labels) - set(picture_of), folder)
+    meant = meant.fillna(labels[labels.isin(list(picture_of))])
     joined = rows.assign(
         stim_file=rows["stim_file"].where(~imagery, meant + IMAGINED),
         picture=rows["picture"].where(~imagery, meant.map(picture_of)),
@@ -174,13 +208,19 @@ def _join_imagery(rows: pd.DataFrame, sources: Sequence[BDataFile]) -> tuple[pd.
     if lost.any():
         remarks.append(
             f"{int(lost.sum())} of {int(imagery.sum())} imagery trials are left out, since their ids name no picture of the test "
-            "set."
+            "set, nor a file among the pictures."
         )
     if nothing.any():
         remarks.append(f"Trials without the id of a stimulus are left out: {int(nothing.sum())}.")
     if len(sources) > 1:
         remarks.append("Sessions are counted through all files, in the order in which they are named.")
     return joined[~lost & ~nothing].reset_index(drop=True), tuple(remarks)
+
+
+def _with_files(labels: Collection[str], folder: Path) -> dict[str, str]:
+    """Return the labels whose picture is a file of a folder, or of one below it, each as its own picture."""
+    known = {stem_of(name) for name in shown_pictures(folder, labels)} if labels else set()
+    return {label: label for label in labels if stem_of(label) in known}
 
 
 def _meant(name: str | None, picture_of: dict[str, str], of_category: pd.Series) -> str | None:

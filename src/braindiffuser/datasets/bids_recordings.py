@@ -332,20 +332,25 @@ def _regions(
     said: dict[str, list[str]] = defaultdict(list)
     unnamed: list[str] = []
     for label, volume, table in find_atlases(config, beta):
+        fault = "no table of names"
         try:
             if table is None:
                 raise RecordingError(
                     f"{volume.path} has no table of names beside it, such as …_dseg.tsv with\n{NAMES_EXAMPLE}"
                 )
+            fault = "no volume that can be read"
             labels, affine = read_values(volume.path)
+            fault = "another grid than the mask"
             check_grid(volume.path, labels.shape, affine, mask.path, mask.voxels.shape, mask.affine)
+            fault = "values that are no labels"
+            own = as_labels(labels, volume.path)[mask.voxels]
+            fault = "a table of names that does not fit"
+            regions = _named(own, table.path)
         except RecordingError:
             if config.atlases is not None:
                 raise
-            said["no table of names" if table is None else "another grid than the mask"].append(volume.path.name)
+            said[fault].append(volume.path.name)
             continue
-        own = as_labels(labels, volume.path)[mask.voxels]
-        regions = _named(own, table.path)
         unnamed += _unnamed(own, regions, volume.path, table.path)
         if label in atlases and not _equal(atlases[label], regions):
             raise RecordingError(
@@ -387,12 +392,14 @@ def _equal(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bo
 def _united(atlases: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
     """Return the regions of all atlases, whose names must differ."""
     found: dict[str, Bool[np.ndarray, " n_voxels"]] = {}
-    for label, regions in atlases.items():
+    for regions in atlases.values():
         twice = sorted(regions.keys() & found.keys())
         if twice:
+            owners = [label for label, own in atlases.items() if twice[0] in own]
+            chosen = ", ".join(label for label in atlases if label not in owners[1:])
             raise RecordingError(
-                f"the region {twice[0]} is in two atlases ({', '.join(map(repr, atlases))}): choose one, such as "
-                f"atlases: [{label}]"
+                f"the region {twice[0]} is in several atlases ({', '.join(map(repr, owners))}): choose one of them, such as by "
+                f"atlases: [{chosen}]"
             )
         found |= regions
     return found

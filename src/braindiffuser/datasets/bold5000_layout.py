@@ -26,6 +26,7 @@ from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
 from braindiffuser.datasets.beta_files import inspect_on_grid
 from braindiffuser.datasets.checked_betas import without_data
+from braindiffuser.datasets.missing_files import Missing, numbered, refuse_missing
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
 from braindiffuser.datasets.reading import files_below, find_below, read_text
 from braindiffuser.datasets.recording import Recording, names_of, ranges
@@ -71,6 +72,9 @@ def open_bold5000(config: Bold5000) -> Recording:
     Raises:
         RecordingError: a file is missing or damaged, or does not fit the others.
     """
+    if config.root.is_dir():
+        is_public = config.subject in LONG_SESSIONS
+        refuse_missing(config.root, _missing(config), "bold5000" * is_public, config.subject, tables_of_others(config))
     sessions = _find_sessions(config)
     names_path = find_below(config.root, f"{config.subject}_imgnames.txt", "the picture of each trial, one name a line")
     mask_path = find_below(config.root, f"{config.subject}_brainmask.nii.gz", "the analysis mask")
@@ -108,6 +112,33 @@ def open_bold5000(config: Bold5000) -> Recording:
             *pictures.remarks,
         ),
     )
+
+
+def _missing(config: Bold5000) -> list[Missing]:
+    """List what is not there of a subject's files; they may lie anywhere below the root."""
+    names, absent = {path.name for path in files_below(config.root)}, []
+    (candidates, types), stem = (
+        _candidates(config),
+        f"{config.subject}_GLMbetas-{config.betas}-FITHRF-GLMDENOISE-RR_ses-",
+    )
+    gaps = tuple(sorted(set(range(1, max(candidates, default=1) + 1)) - candidates.keys()))
+    if gaps:
+        others = f"; there are betas of {', '.join(sorted(types))}" if types else ""
+        name = f"{stem}{numbered(gaps)}.nii.gz" if candidates else f"{stem}01.nii.gz, …"
+        role = "betas" if config.betas == "TYPED" else ""
+        absent.append(Missing(name, f"betas{others}", role, gaps if candidates else ()))
+    own = {
+        f"{config.subject}_imgnames.txt": ("the picture of each trial", "design"),
+        f"{config.subject}_brainmask.nii.gz": ("the analysis mask", "regions"),
+    }
+    absent += [Missing(name, *held) for name, held in own.items() if name not in names]
+    if not _pictures_folders(config):
+        absent.append(Missing(f"{PICTURES}/", "folder of pictures, of the stimuli that the authors' page leads to"))
+    if TEST_LIST not in names:
+        absent.append(Missing(TEST_LIST, "pictures that test", "design", needed=False))
+    if not _find_rois(config):
+        absent.append(Missing(f"sub-{config.subject}_mask-LHLOC.nii.gz, …", "regions", "regions", needed=False))
+    return absent
 
 
 def list_files(config: Bold5000) -> dict[str, dict[str, Path]]:

@@ -25,7 +25,8 @@ def checked_betas(read: Any, what: str, shape: tuple[int, int]) -> Betas:
     values = real_numbers(read, f"betas of {what} came as", shape, error=RecordingError)
     if values.dtype.kind == "u":
         raise RecordingError(
-            f"betas of {what} came as {values.dtype}, which holds nothing below 0, expected int16 or float32: write them again"
+            f"betas of {what} came as {values.dtype}, which holds nothing below 0, expected int16 or float32: write them again, "
+            "counts by astype('int32')"
         )
     with np.errstate(over="ignore"):  # what overflows is refused by name
         betas = values.astype(np.float32, copy=False)
@@ -43,7 +44,7 @@ def check_finite(betas: Betas, what: object) -> None:
     trials, voxels = np.flatnonzero(broken.any(axis=1)), np.flatnonzero(broken.any(axis=0))
     if len(trials):
         remedy = (
-            "leave the session out, or write it again"
+            "write them again"
             if len(voxels) > len(trials)
             else "take these voxels out of the mask, or write 0 where a voxel has no data"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,20 @@ class FurtherExperiment:
     remarks: tuple[str, ...]
 
 
-def require(path: Path, holds: str, fetched_as: str) -> Path:
+def fetch_of(root: Path, subject: int, fetched_as: str) -> str:
+    """Return the command that brings the files of an experiment."""
+    return shlex.join(["braindiffuser", "fetch", fetched_as, str(root), "--subjects", f"subj{subject:02}"])
+
+
+def require(path: Path, holds: str, fetched_as: str, root: Path, subject: int) -> Path:
     """Return the path of a file that is there.
 
     Args:
         path: of the file.
         holds: what is in it.
         fetched_as: name of the experiment in `braindiffuser fetch`.
+        root: below which it lies.
+        subject: number from 1.
 
     Raises:
         RecordingError: it is missing; says where it comes from.
@@ -58,7 +66,7 @@ def require(path: Path, holds: str, fetched_as: str) -> Path:
     if not path.is_file():
         name = fetched_as.removeprefix("nsd_")
         raise RecordingError(
-            f"{path} is missing; it holds {holds}: download it (braindiffuser fetch {fetched_as}), or leave {name} out of "
-            "dataset.further"
+            f"{path} is missing; it holds {holds}: download it by `{fetch_of(root, subject, fetched_as)}`, or leave "
+            f"{name} out of dataset.further"
         )
     return path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, PositiveInt
 
 from braindiffuser.datasets.dataset import Dataset, File, Folder, Sessions, Unit
+from braindiffuser.datasets.subject_names import UNNAMED
 from braindiffuser.part import runtime
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class GLMsingle(Dataset):
         description="Unit of the betas: percent (signal change), as GLMsingle writes; raw where wantpercentbold was off.",
     )
     subject: str = Field(
-        "subject", min_length=1, max_length=64, description="Name of the subject, as the page shows it."
+        UNNAMED,
+        min_length=1,
+        max_length=64,
+        description=f"Name of the subject, as the page shows it; {UNNAMED}: it has none.",
     )
     side: PositiveInt | None = Field(
         None,

@@ -30,6 +30,7 @@ from braindiffuser.datasets.glmsingle_design import check_against_matrices, read
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, list_pictures
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
+from braindiffuser.datasets.region_files import Place, read_each, region_in_volume
 from braindiffuser.datasets.restricted_pickle import read_pickled_dict
 from braindiffuser.datasets.tables import read_table
 from braindiffuser.datasets.trial_remarks import trial_remarks
@@ -40,7 +41,7 @@ from braindiffuser.datasets.trial_tables import (
     stimulus_names,
     trial_table,
 )
-from braindiffuser.datasets.volumes import as_float32, check_grid, mask_doubts, read_labels, read_mask, value_doubts
+from braindiffuser.datasets.volumes import as_float32, check_grid, mask_doubts, read_mask
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -289,17 +290,8 @@ def _regions(
     config: GLMsingle, mask: VoxelMask | None, affine: Float[np.ndarray, "4 4"] | None
 ) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
     """Read the regions within the mask, and say which hold odd values."""
-    found, odd = {}, list[str]()
-    for name, path in config.rois.items():
-        if mask is None or config.mask is None:
-            raise RecordingError(
-                f"{path} is a region, but no mask says where voxels lie: write mask: FILE, or leave rois out"
-            )
-        labels, own = read_labels(path)
-        check_grid(path, labels.shape, own, config.mask, mask.shape, affine)
-        found[name] = labels[mask] > 0
-        odd += value_doubts(labels, path)
-    return found, tuple(odd)
+    place = None if mask is None or config.mask is None else Place(config.mask, mask, affine)
+    return read_each(config.rois, partial(region_in_volume, place=place))
 
 
 def _remarks(design: Design, path: Path, stored: _Hdf5Betas | _PickledBetas) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from braindiffuser.datasets.array_recordings import (
     check_columns,
     read_captions,
     recording_of,
-    region_of,
     said_in,
 )
 from braindiffuser.datasets.beta_kinds import check_kind
@@ -30,6 +29,8 @@ from braindiffuser.datasets.dataset import Unit
 from braindiffuser.datasets.picture_sets import PictureArray, PictureFiles, first_trials, rows_named
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, names_of
+from braindiffuser.datasets.region_files import region_of
+from braindiffuser.datasets.subject_names import UNNAMED
 from braindiffuser.datasets.tables import read_table
 from braindiffuser.datasets.trial_tables import EXAMPLE, SPLITS, regions_named, stimulus_column, stimulus_names
 from braindiffuser.datasets.volumes import affine_of, as_labels, check_grid, open_nifti, read_volumes, value_doubts
@@ -55,7 +56,7 @@ def recording(  # noqa: PLR0913
     masker: Any = None,
     mask: Any = None,
     captions: Any = None,
-    subject: str = "subject",
+    subject: str | None = None,
     split: Iterable[str] | None = None,
     transductive: bool = False,
 ) -> Recording:
@@ -77,7 +78,7 @@ def recording(  # noqa: PLR0913
         mask: Niimg-like; its voxels above 0, in C order, are the columns of the betas. Not beside a masker.
         captions: name of a stimulus → text or texts, or a table, or its path, with `stim_file` and `caption`; None: the column
             `caption` of the trials, if any.
-        subject: its name, as the page shows it.
+        subject: its name, as the page shows it; None: it has none.
         split: names of the stimuli that test, all others train; or "train", "test" or "out" for each trial; None: as the table
             says.
         transductive: allow a masker that standardises, detrends or filters, which learns from test trials too. Whether it does is
@@ -103,7 +104,7 @@ def recording(  # noqa: PLR0913
         where,
         pictures=lambda trials, stimuli: _pictures(pictures, trials, stimuli, where),
         said=_captions(captions, table, where),
-        subject=str(subject),
+        subject=UNNAMED if subject is None else str(subject),
         unit=unit,
         voxels=voxels,
         roi_masks=_regions(rois, betas.shape[1:], place),

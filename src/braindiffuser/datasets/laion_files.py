@@ -23,6 +23,8 @@ from braindiffuser.errors import RecordingError
 
 BUCKET = "brain data are in the public bucket s3://laion-fmri, without an agreement"
 GATE = "pictures and their table come after an agreement, at https://laion-fmri.hebartlab.com/request"
+PUBLIC_SUBJECTS, PUBLIC_SESSIONS = ("sub-01", "sub-03", "sub-05", "sub-06", "sub-07"), 30
+"""Subjects whose brain data are in the bucket, and the sessions of each."""
 BETAS = Path("derivatives") / "glmsingle-tedana"
 SUFFIXES = (".nii.gz", ".nii")
 

@@ -15,7 +15,15 @@ from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of
 from braindiffuser.datasets.beta_files import inspect_on_grid
 from braindiffuser.datasets.checked_betas import without_data
-from braindiffuser.datasets.laion_files import BUCKET, GATE, LaionFiles, choose_sessions, wanted_sessions
+from braindiffuser.datasets.laion_files import (
+    BUCKET,
+    GATE,
+    PUBLIC_SESSIONS,
+    PUBLIC_SUBJECTS,
+    LaionFiles,
+    choose_sessions,
+    wanted_sessions,
+)
 from braindiffuser.datasets.laion_regions import (
     AnalysisMask,
     mask_path,
@@ -24,7 +32,8 @@ from braindiffuser.datasets.laion_regions import (
     read_regions,
     region_files,
 )
-from braindiffuser.datasets.laion_splits import divide, ood_sets, split_path, splits_folder
+from braindiffuser.datasets.laion_splits import PACKAGE, divide, ood_sets, split_path, splits_folder
+from braindiffuser.datasets.missing_files import Missing, lacking, numbered, refuse_missing
 from braindiffuser.datasets.picture_sets import EncodedPictures
 from braindiffuser.datasets.recording import Recording, names_of
 from braindiffuser.datasets.tables import read_table
@@ -58,6 +67,8 @@ def open_laion(config: LaionFMRI) -> Recording:
         RecordingError: a file is missing or damaged, or does not fit the others.
     """
     files = LaionFiles(config.root, config.subject)
+    if files.sessions:  # else the folder or the subject is wrong, which is said
+        _refuse_missing(files, config)
     sessions, absent = choose_sessions(files, config.sessions)
     mask = open_mask(files, config.mask)
     metadata = _metadata(files)
@@ -98,6 +109,36 @@ def open_laion(config: LaionFMRI) -> Recording:
             *pictures.remarks,
         ),
     )
+
+
+def _refuse_missing(files: LaionFiles, config: LaionFMRI) -> None:
+    """Refuse a recording that lacks files of the subject and of sessions; sessions alone are left to `choose_sessions`."""
+    by_session = []
+    wanted = wanted_sessions(files, config.sessions)
+    for path_of, holds, role in ((files.betas, "betas", "betas"), (files.trials, "which trial showed what", "design")):
+        numbers = [number for number in wanted if not path_of(number).is_file()]
+        if numbers:
+            public = tuple(number for number in numbers if number <= PUBLIC_SESSIONS)
+            name = files.name_of(path_of(numbers[0])).replace(f"ses-{numbers[0]:02}", f"ses-{numbered(numbers)}")
+            by_session.append(Missing(name, holds, role if public else "", public))
+    is_named = config.mask in ("R2mean", "anatomical")
+    whole = [
+        (mask_path(files, config.mask), Missing("", "mask of the analysed voxels", "regions" if is_named else "")),
+        (files.metadata, Missing("", f"names of all pictures; {GATE}")),
+        (files.pictures, Missing("", "pictures, likewise")),
+        (files.regions_folder, Missing("", "regions", "regions", needed=False)),
+    ]
+    if config.ceilings:
+        whole.append((files.ceilings(config.ceilings), Missing("", "noise ceilings, or ceilings: null", "regions")))
+    if config.captions:
+        whole.append((files.captions, Missing("", "captions", "captions", needed=False)))
+    absent = lacking(files.root, whole)
+    if config.split and splits_folder(config.root, config.splits) is None:
+        path = split_path(Path("splits"), config.pool or config.subject, config.split)
+        absent.append(Missing(path.as_posix(), f"the split; install {PACKAGE}, which ships it, or write split: null"))
+    if any(entry.needed for entry in absent):
+        name = "laion_fmri" if files.subject in PUBLIC_SUBJECTS else ""
+        refuse_missing(files.root, [*by_session, *absent], name, files.subject)
 
 
 def _shared(stimuli: pd.DataFrame) -> tuple[Int[np.ndarray, " n"], str]:

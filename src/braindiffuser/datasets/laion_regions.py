@@ -15,6 +15,7 @@ from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.laion_files import BUCKET, LaionFiles
 from braindiffuser.datasets.noise_ceiling import ncsnr_of
 from braindiffuser.datasets.reading import reading
+from braindiffuser.datasets.region_names import own_name
 from braindiffuser.datasets.roi_aliases import united
 from braindiffuser.datasets.volumes import check_grid, mask_doubts, read_labels, read_mask, read_values, value_doubts
 from braindiffuser.errors import RecordingError
@@ -129,7 +130,7 @@ def read_regions(files: LaionFiles, mask: AnalysisMask) -> Regions:
         own[name] = inside
         odd += value_doubts(labels, path)
         by_category.setdefault(path.parent.name, []).append(name)
-    parts = {name: [part for part in wanted if part in own] for name, wanted in UNITED.items()}
+    parts = {name: [found for part in wanted if (found := own_name(part, own))] for name, wanted in UNITED.items()}
     parts |= {name: by_category.get(folder, []) for name, folder in CATEGORIES.items()}
     said = [
         f"{name} is {' and '.join(parts[name])} alone, since there is no file of its other part."

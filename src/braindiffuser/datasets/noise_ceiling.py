@@ -1,7 +1,8 @@
 """The noise ceiling: how much of a voxel's variance any model of the stimuli could explain.
 
 Definition of Allen et al. (2022), "A massive 7T fMRI dataset …", Nature Neuroscience 25, Methods.
-It describes the recording, test trials included. Never choose voxels by it before fitting: test trials would leak in.
+It describes the recording, test trials included. Voxels that are chosen by it have seen test trials:
+`responses.voxel_choice: transductive` does so, and the page says it.
 """
 
 from __future__ import annotations
@@ -150,6 +151,15 @@ def signal_to_noise(
         return np.where(signal > 0, np.sqrt(signal / noise_variance), np.where(np.isnan(noise_variance), np.nan, 0.0))
 
 
+def tells_noise(n_repeats: Int[np.ndarray, " n_stimuli"], estimate: CeilingEstimate) -> Bool[np.ndarray, " n_stimuli"]:
+    """Return which pictures an estimate goes by, from the number of trials of each.
+
+    >>> tells_noise(np.array([1, 2, 3, 4]), "three-trials").tolist()
+    [False, False, True, False]
+    """
+    return n_repeats == 3 if estimate == "three-trials" else n_repeats > 1
+
+
 class NoiseCeilingAccumulator:
     """Computes ncsnr of every voxel in one pass over the sessions, in any order.
 
@@ -172,7 +182,7 @@ class NoiseCeilingAccumulator:
             estimate: which pictures tell the noise.
         """
         ids, n_repeats = np.unique(trials["stimulus_id"].to_numpy(dtype=np.int64), return_counts=True)
-        chosen = n_repeats == 3 if estimate == "three-trials" else n_repeats > 1
+        chosen = tells_noise(n_repeats, estimate)
         self._ids, self._n_repeats = ids[chosen], n_repeats[chosen]
         self._sums = np.zeros((len(self._ids), n_voxels), np.float32)
         self._squares = np.zeros(n_voxels)

@@ -18,8 +18,9 @@ from jaxtyping import Int
 from braindiffuser.arrays import Betas, Pictures, VoxelMask
 from braindiffuser.datasets import nsd_imagery, nsd_synthetic
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_betas, read_betas
-from braindiffuser.datasets.further_experiments import FurtherExperiment
+from braindiffuser.datasets.further_experiments import FurtherExperiment, fetch_of
 from braindiffuser.datasets.nsd_layout import (
+    BETAS_VERSION,
     betas_folder,
     find_betas,
     functional_folder,
@@ -28,6 +29,7 @@ from braindiffuser.datasets.nsd_layout import (
     path_of_mask,
     read_design,
 )
+from braindiffuser.datasets.picture_faults import PictureFaults
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.splits import number_repeats
 from braindiffuser.datasets.volumes import check_grid
@@ -121,9 +123,13 @@ def _betas(root: Path, subject: int, name: str, version: str) -> Path:
     folder, stem = _place_of_betas(root, subject, name, version)
     found = find_betas(folder, stem)
     if found is None:
+        public = version == BETAS_VERSION
+        remedy = (
+            f"download it by `{fetch_of(root, subject, f'nsd_{name}')}`" if public else "choose another betas_version"
+        )
         raise RecordingError(
-            f"{folder / stem}{SUFFIXES[0]} (or .nii.gz) is missing; it holds betas of the same GLM as {version}: download it "
-            f"(braindiffuser fetch nsd_{name}), choose another betas_version, or leave {name} out of dataset.further"
+            f"{folder / stem}{SUFFIXES[0]} (or .nii.gz) is missing; it holds betas of the same GLM as {version}: {remedy}, or "
+            f"leave {name} out of dataset.further"
         )
     return found
 
@@ -146,7 +152,7 @@ def _mask_of(recording: Recording) -> VoxelMask:
 
 
 def _tables(subject: str, n_trials: int, sessions: Sequence[_Session]) -> Iterator[pd.DataFrame]:
-    """Yield the trials of each session, with the columns of `Recording.trials`; trials are counted on from NSD's."""
+    """Yield the trials of each session, with the columns of `Recording.trials`; `trial` counts betas on from NSD's."""
     for session in sessions:
         ids = session.experiment.stimulus_ids
         yield pd.DataFrame(
@@ -186,11 +192,13 @@ def _pictures(
     readers = {0: recording.pictures, **{session.first_id // IDS: session.experiment.pictures for session in sessions}}
 
     def read(stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
-        out = np.empty((len(stimulus_ids), 3, side, side), np.float32)
+        out, faults = np.empty((len(stimulus_ids), 3, side, side), np.float32), PictureFaults()
         of_experiment = np.asarray(stimulus_ids) // IDS
         for place in np.unique(of_experiment).tolist():
             chosen = of_experiment == place
-            out[chosen] = readers[place](np.asarray(stimulus_ids)[chosen])
+            with faults.collecting("a picture"):
+                out[chosen] = readers[place](np.asarray(stimulus_ids)[chosen])
+        faults.refuse(len(out))
         return out
 
     return read

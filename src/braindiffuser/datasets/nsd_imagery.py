@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from braindiffuser.datasets.further_experiments import FurtherExperiment, require
+from braindiffuser.datasets.picture_faults import Fault, PictureFaults
 from braindiffuser.datasets.picture_sets import PictureFiles, list_pictures
 from braindiffuser.datasets.tables import read_table
 from braindiffuser.errors import RecordingError
@@ -92,7 +93,7 @@ def open_imagery(root: Path, subject: int, first_id: int, side: int) -> FurtherE
     names = dict(zip(ids.tolist(), known["cue"], strict=True))
     first = {
         number: f"trial {row} of NSD-Imagery, counted from 0,"
-        for number, row in zip(ids[::-1].tolist(), known["row"][::-1].tolist(), strict=True)
+        for number, row in zip(ids[::-1].tolist(), known.index[::-1].tolist(), strict=True)
     }
     pictures = PictureFiles.listed(
         list(pictures_of.values()), {number: pictures_of[cue].name for number, cue in names.items()}, first, side
@@ -120,7 +121,7 @@ def _read_events(root: Path, subject: int) -> pd.DataFrame:
     """Return a row per trial: kind ("vis", "att", "img"), cue, run from 1, the row of its beta, and n_betas of all runs."""
     parts, before = [], 0
     for number, (run, path) in enumerate(trial_files(root, subject).items(), start=1):
-        table = read_table(require(path, "the trials of a run", FETCHED_AS), [CUE], EXAMPLE)
+        table = read_table(require(path, "the trials of a run", FETCHED_AS, root, subject), [CUE], EXAMPLE)
         if table[CUE].isna().any():
             row = int(np.argmax(table[CUE].isna()))
             raise RecordingError(
@@ -140,12 +141,15 @@ def _pictures_by_cue(folder: Path, cues: list[str]) -> dict[str, Path]:
     Raises:
         RecordingError: fewer than two have one, or one has several.
     """
-    found: dict[str, Path] = {}
+    found, faults = dict[str, Path](), PictureFaults()
     for path in list_pictures(folder).values():
         if path.stem in found:
-            raise RecordingError(f"{folder} holds two pictures of the letter {path.stem}: keep one")
-        if path.stem in cues:
+            faults.found.append(
+                Fault(path.stem, f"{folder} holds two pictures of the letter {path.stem}: keep one", "two")
+            )
+        elif path.stem in cues:
             found[path.stem] = path
+    faults.refuse(len(found))
     if len(found) < 2:
         raise RecordingError(
             f"{folder} holds pictures of {len(found)} of the letters {', '.join(cues)}: make this folder and copy the picture "

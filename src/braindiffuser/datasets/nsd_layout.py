@@ -24,6 +24,7 @@ from scipy.io import loadmat
 
 from braindiffuser.arrays import Betas, VoxelMask
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_on_grid, read_betas
+from braindiffuser.datasets.missing_files import Missing, fetch_command, lacking, numbered, refuse_missing
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.recording import Recording, ranges
 from braindiffuser.datasets.rois import read_roi_masks
@@ -44,6 +45,9 @@ SCENES, SIMULATED = Path("truth") / "scenes.csv", Path("simulated.json")
 _SESSION = re.compile(r"betas_session(\d+)\.(?:hdf5|nii|nii\.gz)")
 ORIENTED = ("ncsnr", "meanbeta", "R2", "HRFindex")
 """Beginnings of the names of volumes that NSD puts beside the betas, on their grid."""
+PUBLIC_SESSIONS = (40, 40, 32, 30, 40, 32, 40, 30)
+"""Sessions of each of NSD's subjects."""
+PAGE = "https://naturalscenesdataset.org"
 BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
 SPACE = "func1pt8mm"
 
@@ -96,14 +100,22 @@ def open_nsd(
             f"{root} holds none of {', '.join(TOPS)}: name the folder that does, as dataset.root or --nsd"
         )
     name = f"subj{number:02d}"
-    design = read_design(root, number)
+    design = read_design(root, number) if (root / DESIGN).is_file() else None
     _check_subject(root, name)
+    n_planned = None if design is None else int(design["session"].max())
+    absent = _missing(root, number, sessions, (betas_version, space), mask, n_planned)
+    download = fetch_command(root, absent, _fetched_as(root, number), name)
+    refuse_missing(root, absent, _fetched_as(root, number), name)
+    if design is None or n_planned is None:
+        by = f" by `{download}`" if download else ""
+        raise RecordingError(
+            f"{root / DESIGN} is missing; it lists what was shown: download it{by}, or check the root folder"
+        )
     roi = functional_folder(root, number, space) / "roi"
     mask_path = path_of_mask(roi, mask)
     voxel_mask, affine = read_mask(mask_path)
     folder = betas_folder(root, number, betas_version, space)
-    n_planned = int(design["session"].max())
-    chosen = _choose_sessions(folder, sessions, n_planned)
+    chosen = _choose_sessions(folder, sessions, n_planned, download)
     files = {session: found for session in chosen if (found := _find_betas(folder, session))}
     for session, path in files.items():
         n_trials = int((design["session"] == session).sum())
@@ -137,6 +149,64 @@ def open_nsd(
             *(() if has_captions else (f"{CAPTIONS.as_posix()} is not there: {CAPTIONS_SOURCE}.",)),
         ),
     )
+
+
+def _fetched_as(root: Path, number: int) -> str:
+    """Return the name of the recording in `braindiffuser fetch`; "" if it is none of the eight of NSD."""
+    return "nsd" if 1 <= number <= len(PUBLIC_SESSIONS) and not (root / SIMULATED).is_file() else ""
+
+
+def _missing(
+    root: Path,
+    number: int,
+    sessions: int | Sequence[int] | None,
+    betas: tuple[str, str],
+    mask: str | Path,
+    n_planned: int | None,
+) -> list[Missing]:
+    """List what is not there of a subject's files.
+
+    Args:
+        root: as in `open_nsd`, as are `number`, `sessions` and `mask`.
+        number: of the subject.
+        sessions: those that are asked for.
+        betas: their version and space.
+        mask: of the analysed voxels.
+        n_planned: sessions of the design, beyond which none is missing; None if it is not there either.
+    """
+    (version, space), roi = betas, functional_folder(root, number, betas[1]) / "roi"
+    folder, has_regions = betas_folder(root, number, version, space), any(roi.glob("prf-*")) or any(roi.glob("floc-*"))
+    is_open = (version, space) == (BETAS_VERSION, SPACE)
+    recorded = _sessions_on_disk(folder)
+    asked = ({1} if not recorded else set()) if sessions is None else _asked_for(sessions)
+    wanted = {session for session in asked - recorded if n_planned is None or session <= n_planned}
+    absent = lacking(
+        root,
+        [
+            (root / DESIGN, Missing("", "which trial showed what", "design")),
+            (path_of_mask(roi, mask), Missing("", "mask of the analysed voxels", "regions" if space == SPACE else "")),
+        ],
+    )
+    if wanted:
+        numbers = "01, …" if sessions is None else numbered(wanted)
+        held = (
+            "betas" if is_open else f"betas, of another GLM or space than those that can be downloaded here: see {PAGE}"
+        )
+        place = f"{name_under(root, folder)}/betas_session{numbers}"
+        last = PUBLIC_SESSIONS[number - 1] if _fetched_as(root, number) else 0
+        public = tuple(session for session in sorted(wanted) if session <= last)
+        held += f"; NSD has 1 to {last} of this subject: write sessions: {last}" if last and max(wanted) > last else ""
+        absent.append(Missing(place, held, "betas" if is_open and public else "", () if sessions is None else public))
+    absent += lacking(
+        root,
+        [
+            (root / STIMULI, Missing("", "pictures", "stimuli")),
+            (root / CAPTIONS, Missing("", CAPTIONS_SOURCE, needed=False)),
+        ],
+    )
+    if not has_regions:
+        absent.append(Missing(f"{name_under(root, roi)}/prf-*, floc-*", "regions", "regions", needed=False))
+    return absent
 
 
 def _check_subject(root: Path, name: str) -> None:
@@ -352,14 +422,18 @@ def _subject_number(subject: int | str) -> int:
     return int(match[1])
 
 
-def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_planned: int) -> list[int]:
+def _choose_sessions(
+    folder: Path, sessions: int | Sequence[int] | None, n_planned: int, command: str = ""
+) -> list[int]:
+    by = f" by `{command}`" if command else ""
     if not folder.is_dir():
-        raise RecordingError(f"{folder} is missing; download these betas, or choose another betas_version")
+        raise RecordingError(f"{folder} is missing; download these betas{by}, or choose another betas_version")
     recorded = _sessions_on_disk(folder)
     wanted = recorded if sessions is None else _asked_for(sessions)
     if not (wanted and recorded):
         raise RecordingError(
             f"{folder} has no betas to read (sessions={sessions}); expected betas_session01.hdf5 or .nii.gz"
+            f"{f': download them{by}' if by else ''}"
         )
     there = {session for session in wanted & recorded if session <= n_planned}
     instead = len(there) if isinstance(sessions, int) and there == set(range(1, len(there) + 1)) else sorted(there)
@@ -374,6 +448,7 @@ def _choose_sessions(folder: Path, sessions: int | Sequence[int] | None, n_plann
         raise RecordingError(
             f"{folder} has betas of the sessions {ranges(recorded)}, but dataset.sessions asks for {ranges(missing)} too: "
             f"write `sessions: {instead or 'null'}`, or download them (betas_session{min(missing):02d}{SUFFIXES[0]} or .nii.gz …)"
+            f"{by}"
         )
     return sorted(wanted)
 

@@ -58,8 +58,10 @@ def open_synthetic(root: Path, subject: int, first_id: int, side: int) -> Furthe
     Raises:
         RecordingError: a file is missing or damaged, or the design contradicts itself or names pictures that there are not.
     """
-    design = require(root / DESIGN, "which trial showed what", FETCHED_AS)
-    brick = LinearPictures.open(*(require(path, "pictures", FETCHED_AS) for path in stimulus_files(root, subject)))
+    design = require(root / DESIGN, "which trial showed what", FETCHED_AS, root, subject)
+    brick = LinearPictures.open(
+        *(require(path, "pictures", FETCHED_AS, root, subject) for path in stimulus_files(root, subject))
+    )
     numbers, runs = _read_design(design, brick.shape[0])
     shown = np.unique(numbers)
     pictures = PictureArray.open(brick, {first_id + int(number) - 1: int(number) - 1 for number in shown}, side)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -17,8 +17,10 @@ from PIL import Image
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.datasets.array_files import ArrayFile, Rows
+from braindiffuser.datasets.picture_faults import Fault, PictureFaults
+from braindiffuser.datasets.picture_names import composed, is_tail, path_parts, without_suffix
 from braindiffuser.datasets.reading import reading
-from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.errors import RecordingError
 from braindiffuser.images import SMALLEST_SIDE, from_uint8
 from braindiffuser.picture_files import SUFFIXES, decode_picture, read_picture, size_of_encoded, size_of_picture
 
@@ -67,13 +69,12 @@ class PictureFiles:
             side: pixels a side; None takes the shortest side of all pictures, at most LARGEST_SIDE.
 
         Raises:
-            RecordingError: the folder or a picture is missing, a name fits several files, or a picture cannot be read.
+            RecordingError: the folder is missing.
+            RefusedPicturesError: pictures are missing, names fit several files, two fit one, or files are no pictures; names all.
         """
         if not folder.is_dir():
             raise RecordingError(f"{folder} is no folder; expected the folder of the pictures that were shown")
-        paths = _find_all(folder, names, list_pictures(folder), trials_of)
-        _refuse_shared(names, {number: path.resolve() for number, path in paths.items()}, folder)
-        return cls(paths, *_target_of_files(paths.values(), side))
+        return cls._found(folder, names, list_pictures(folder), trials_of, side)
 
     @classmethod
     def listed(
@@ -88,7 +89,8 @@ class PictureFiles:
             side: as in `find`.
 
         Raises:
-            RecordingError: a picture is not listed, listed several times by one name or asked for by two, or cannot be read.
+            RecordingError: names are numbers, and fewer files are listed.
+            RefusedPicturesError: as in `find`.
         """
         known = {end for path in files for end in (path.name, path.stem)}
         if all(name.isdecimal() for name in names.values()) and not known & set(names.values()):
@@ -97,26 +99,48 @@ class PictureFiles:
                 raise RecordingError(
                     f"pictures lists {len(files)} files, but trials show number {last}, counted from 0"
                 )
-            paths = {number: files[int(name)] for number, name in names.items()}
-        else:
-            shared = os.path.commonpath([path.absolute().parent for path in files]) if files else ""
-            ends = {path.absolute().relative_to(shared).as_posix(): path for path in files}
-            paths = _find_all(None, names, ends, trials_of)
-        _refuse_shared(names, {number: path.resolve() for number, path in paths.items()}, LISTED)
-        return cls(paths, *_target_of_files(paths.values(), side))
+            return cls._checked({number: files[int(name)] for number, name in names.items()}, names, LISTED, side, [])
+        shared = os.path.commonpath([path.absolute().parent for path in files]) if files else ""
+        ends = {path.absolute().relative_to(shared).as_posix(): path for path in files}
+        return cls._found(None, names, ends, trials_of, side)
+
+    @classmethod
+    def _found(
+        cls,
+        folder: Path | None,
+        names: Mapping[int, str],
+        files: Mapping[str, Path],
+        trials_of: Mapping[int, str],
+        side: int | None,
+    ) -> PictureFiles:
+        paths, faults = _find_all(folder, names, files, trials_of)
+        return cls._checked(paths, names, folder or LISTED, side, faults)
+
+    @classmethod
+    def _checked(
+        cls, paths: dict[int, Path], names: Mapping[int, str], where: object, side: int | None, lacking: list[Fault]
+    ) -> PictureFiles:
+        """Read the sizes of the pictures that were found, and refuse all that cannot be taken in one message."""
+        faults = PictureFaults()
+        faults.found += [*lacking, *_shared(names, {number: path.resolve() for number, path in paths.items()}, where)]
+        sizes = _sizes({path: path for path in paths.values()}, lambda path, _: size_of_picture(path), faults)
+        faults.found += [_too_small(path.name, min(size)) for path, size in sizes.items() if min(size) < SMALLEST_SIDE]
+        faults.refuse(len(names))
+        smallest = min(sizes, key=lambda path: min(sizes[path])).name
+        return cls(paths, *_target(Counter(sizes.values()), side, smallest))
 
     def __call__(self, stimulus_ids: Int[np.ndarray, " n"]) -> Pictures:
         """Read pictures in the order asked for, (n, 3, side, side) in [0, 1].
 
         Raises:
-            RecordingError: one cannot be read, or has no one meaning as RGB.
+            RefusedPicturesError: some cannot be read, or have no one meaning as RGB; names all of them.
         """
-        out = np.empty((len(stimulus_ids), self.side, self.side, 3), np.uint8)
+        out, faults = np.empty((len(stimulus_ids), self.side, self.side, 3), np.uint8), PictureFaults()
         for row, number in enumerate(stimulus_ids):
-            try:
-                out[row] = square(read_picture(self.paths[int(number)]), self.side)
-            except RunError as error:
-                raise RecordingError(str(error)) from error
+            path = self.paths[int(number)]
+            with faults.collecting(path):
+                out[row] = square(read_picture(path), self.side)
+        faults.refuse(len(out))
         return from_uint8(out)
 
 
@@ -168,16 +192,10 @@ class PictureArray:
         """Read pictures in the order asked for, (n, 3, side, side) in [0, 1].
 
         Raises:
-            RecordingError: the file cannot be read, or a picture is of one level throughout, as if it was never written.
+            RecordingError: the file cannot be read.
         """
         rows = np.array([self.row_of[int(number)] for number in stimulus_ids], dtype=np.int64)
         raw = self.array.rows(rows)
-        for row, picture in zip(rows, raw, strict=True):
-            if picture.min() == picture.max():
-                raise RecordingError(
-                    f"{self.array.path}: picture {row}, counted from 0, is {picture.min()} throughout, as if it was never "
-                    "written: write it again, or leave the trials of this stimulus out"
-                )
         return from_uint8(np.stack([square(picture, self.side) for picture in raw]))
 
 
@@ -197,18 +215,22 @@ def rows_named(names: Mapping[int, str], entry: object, where: object) -> dict[i
             raise RecordingError(
                 f"{where} names the stimulus {name!r}, but {entry} is an array: write the picture's row, counted from 0"
             )
-    rows = {number: int(name) for number, name in names.items()}
-    _refuse_shared(names, rows, entry)
+    rows, faults = {number: int(name) for number, name in names.items()}, PictureFaults()
+    faults.found += _shared(names, rows, entry)
+    faults.refuse(len(names))
     return rows
 
 
-def _refuse_shared(names: Mapping[int, str], places: Mapping[int, Hashable], where: object) -> None:
-    """Raise RecordingError if two names stand for one picture, which thus could train and test."""
+def _shared(names: Mapping[int, str], places: Mapping[int, Hashable], where: object) -> list[Fault]:
+    """List the names that stand for the picture of an earlier name, which thus could train and test."""
     first: dict[Hashable, str] = {}
+    faults = []
     for number, place in places.items():
         other = first.setdefault(place, names[number])
         if other != names[number]:
-            raise RecordingError(f"{other!r} and {names[number]!r} are one picture of {where}: write one name for it")
+            pair = f"{other!r} and {names[number]!r}"
+            faults.append(Fault.of(pair, f"{pair} are one picture of {where}: write one name for it"))
+    return faults
 
 
 LOOKED_AT = 64
@@ -252,6 +274,7 @@ class EncodedPictures:
 
         Raises:
             RecordingError: the file is missing or damaged, holds no such array, or has fewer pictures.
+            RefusedPicturesError: some of those that are looked at are no pictures; names them.
         """
         with reading(path, "HDF5 file of pictures"), h5py.File(path, "r") as file:
             array = file.get(key)
@@ -268,8 +291,10 @@ class EncodedPictures:
         every = -(-len(names) // LOOKED_AT)
         looked = sorted(names)[::every]
         opened = cls(path, key, n, names, background, 0, ())
-        sizes = Counter(_size_of(content, name) for content, name in opened._contents(looked))
-        target, remarks = _target(sizes, side)
+        contents, faults = {name: content for content, name in opened._contents(looked)}, PictureFaults()
+        sizes = _sizes(contents, size_of_encoded, faults)
+        faults.refuse(len(contents))
+        target, remarks = _target(Counter(sizes.values()), side)
         if remarks and every > 1:
             remarks = (*remarks, f"This is told by {len(looked)} of {len(names):,} pictures, evenly spread.")
         return cls(path, key, n, names, background, target, remarks)
@@ -278,14 +303,13 @@ class EncodedPictures:
         """Read pictures in the order asked for, (n, 3, side, side) in [0, 1].
 
         Raises:
-            RecordingError: one cannot be read, or has no one meaning as RGB; names it.
+            RefusedPicturesError: some cannot be read, or have no one meaning as RGB; names all of them.
         """
-        out = np.empty((len(stimulus_ids), self.side, self.side, 3), np.uint8)
+        out, faults = np.empty((len(stimulus_ids), self.side, self.side, 3), np.uint8), PictureFaults()
         for row, (content, name) in enumerate(self._contents(stimulus_ids.tolist())):
-            try:
+            with faults.collecting(name):
                 out[row] = square(decode_picture(content, name, self.background), self.side)
-            except RunError as error:
-                raise RecordingError(str(error)) from error
+        faults.refuse(len(out))
         return from_uint8(out)
 
     def _contents(self, rows: Sequence[int]) -> list[tuple[bytes, str]]:
@@ -332,11 +356,11 @@ def list_pictures(folder: Path) -> dict[str, Path]:
 
 def shown_pictures(folder: Path, names: Iterable[str]) -> dict[str, Path]:
     """Return the picture files below a folder whose name, with or without its suffix, is among `names`, as `list_pictures`."""
-    wanted = {_composed(name) for path in names for name in (_parts(path)[-1], Path(_parts(path)[-1]).stem)}
+    wanted = {composed(name) for path in names for name in (path_parts(path)[-1], Path(path_parts(path)[-1]).stem)}
     return {
         name: path
         for name, path in list_pictures(folder).items()
-        if {_composed(path.name), _composed(path.stem)} & wanted
+        if {composed(path.name), composed(path.stem)} & wanted
     }
 
 
@@ -347,8 +371,8 @@ NAMES_SHOWN = 3
 
 def _find_all(
     folder: Path | None, names: Mapping[int, str], files: Mapping[str, Path], trials_of: Mapping[int, str]
-) -> dict[int, Path]:
-    """Find the file of every stimulus.
+) -> tuple[dict[int, Path], list[Fault]]:
+    """Find the file of every stimulus, and list those that have none, or several.
 
     Args:
         folder: that is searched; None: a list of files.
@@ -359,84 +383,80 @@ def _find_all(
     by_stem: dict[str, list[tuple[str, Path]]] = {}
     for end, path in files.items():
         for stem in {path.stem, path.name}:
-            by_stem.setdefault(_composed(stem), []).append((_composed(end), path))
-    found = {number: _find(folder, name, by_stem, trials_of[number]) for number, name in names.items()}
-    missing = [number for number, path in found.items() if path is None]
-    if not missing:
-        return {number: path for number, path in found.items() if path is not None}
-    first, place = missing[0], folder or LISTED
-    said = f"{trials_of[first]} shows {names[first]!r}, but {place} holds no such picture"
+            by_stem.setdefault(composed(stem), []).append((composed(end), path))
+    place, paths, missing, faults = folder or LISTED, dict[int, Path](), list[int](), list[Fault]()
+    for number, name in names.items():
+        found = _find(folder, name, by_stem)
+        if len(found) == 1:
+            paths[number] = found[0]
+        elif found:
+            shown = ", ".join(str(path.relative_to(folder) if folder else path) for path in found[:2])
+            said = f"{place} holds several pictures of that name ({shown}): write their paths into the table"
+            faults.append(_of_trial(trials_of[number], name, said, "several"))
+        else:
+            missing.append(number)
+    return paths, [*_missing(missing, names, place, files, trials_of), *faults]
+
+
+def _missing(
+    missing: Sequence[int],
+    names: Mapping[int, str],
+    place: object,
+    files: Mapping[str, Path],
+    trials_of: Mapping[int, str],
+) -> list[Fault]:
+    """Return a fault for each name that is not found; if these are most, one that shows names of both sides."""
+    said = f"{place} holds no such picture"
     if len(missing) <= max(1, len(names) / 2):
-        raise RecordingError(f"{said}: add it")
+        return [_of_trial(trials_of[number], names[number], f"{said}: add it", "missing") for number in missing]
     shown, there = (", ".join([*some][:NAMES_SHOWN]) for some in (map(names.__getitem__, missing), files))
-    raise RecordingError(
-        f"{said}, nor those of most others: {len(missing)} of {len(names)} names are not found ({shown} …), and it holds "
+    said += (
+        f", nor those of most others: {len(missing)} of {len(names)} names are not found ({shown} …), and it holds "
         f"{there or 'none'}{' …' if len(files) > NAMES_SHOWN else ''}: write the names of files into the table, or give another "
         "folder"
     )
+    return [_of_trial(trials_of[missing[0]], names[missing[0]], said, "missing", len(missing))]
 
 
-def _composed(text: str) -> str:
-    """Return a text with composed accents (NFC): tables and file systems differ in how they store them."""
-    return unicodedata.normalize("NFC", text)
+def _of_trial(trial: str, name: str, said: str, kind: str, n: int = 1) -> Fault:
+    return Fault(f"{name!r} of {trial.rstrip(',')}", f"{trial} shows {name!r}, but {said}", kind, n)
 
 
-def _parts(name: str) -> tuple[str, ...]:
-    r"""Return the parts of a path that may have been written on Windows.
-
-    >>> _parts(r"C:\stim\a.png"), _parts("stim/a.png")
-    (('C:', 'stim', 'a.png'), ('stim', 'a.png'))
-    """
-    return PurePosixPath(name.replace("\\", "/")).parts or (name,)
-
-
-def _find(folder: Path | None, name: str, by_stem: Mapping[str, Sequence[tuple[str, Path]]], trial: str) -> Path | None:
-    """Find a stimulus: None if no file has its name; raise RecordingError if several have."""
+def _find(folder: Path | None, name: str, by_stem: Mapping[str, Sequence[tuple[str, Path]]]) -> list[Path]:
+    """Find the files that have the name of a stimulus."""
     if folder is not None and (folder / name).is_file():
-        return folder / name
-    *above, last = _parts(_composed(name))
-    stem = Path(last).stem if Path(last).suffix.lower() in SUFFIXES else last
+        return [folder / name]
+    *above, last = path_parts(composed(name))
+    stem = without_suffix(last)
     for wanted in dict.fromkeys((last, stem)):  # first the very suffix, then any
         found = [
             path
             for end, path in by_stem.get(wanted, ())
-            if _is_tail(above, _parts(end)[:-1]) and (wanted == last or _composed(path.stem) == stem)
+            if is_tail(above, path_parts(end)[:-1]) and (wanted == last or composed(path.stem) == stem)
         ]
-        if len(found) > 1:
-            shown = ", ".join(str(path.relative_to(folder) if folder else path) for path in found[:2])
-            raise RecordingError(
-                f"{trial} shows {name!r}, but {folder or LISTED} holds several pictures of that name "
-                f"({shown}): write their paths into the table"
-            )
         if found:
-            return found[0]
-    return None
+            return found
+    return []
 
 
-def _is_tail(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether the shorter path of folders is the end of the longer one."""
-    n = min(len(one), len(other))
-    return not n or tuple(one[-n:]) == tuple(other[-n:])
+Place = TypeVar("Place", bound=Hashable)
+Content = TypeVar("Content")
 
 
-def _target_of_files(paths: Iterable[Path], side: int | None) -> tuple[int, tuple[str, ...]]:
-    """Choose the side of all pictures, as `_target`, which names the smallest file."""
-    sizes = {path: _size(path) for path in paths}
-    return _target(Counter(sizes.values()), side, min(sizes, key=lambda path: min(sizes[path])).name)
+def _sizes(
+    contents: Mapping[Place, Content], size_of: Callable[[Content, Place], tuple[int, int]], faults: PictureFaults
+) -> dict[Place, tuple[int, int]]:
+    """Read the (height, width) of pictures, and take note of those that have none."""
+    sizes = {}
+    for name, content in contents.items():
+        with faults.collecting(name):
+            sizes[name] = size_of(content, name)
+    return sizes
 
 
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        return size_of_picture(path)
-    except RunError as error:
-        raise RecordingError(str(error)) from error
-
-
-def _size_of(content: bytes, name: str) -> tuple[int, int]:
-    try:
-        return size_of_encoded(content, name)
-    except RunError as error:
-        raise RecordingError(str(error)) from error
+def _too_small(name: str, side: int) -> Fault:
+    said = f"is {side} pixels wide or high; expected {SMALLEST_SIDE} or more, which SSIM takes"
+    return Fault.of(name, f"{name} {said}")
 
 
 def _target(sizes: Mapping[tuple[int, int], int], side: int | None, smallest: str = "") -> tuple[int, tuple[str, ...]]:

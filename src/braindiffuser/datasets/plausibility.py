@@ -281,8 +281,9 @@ def _check_against_others(facts: SessionFacts, others: Sequence[SessionFacts], n
     if found.offset > OFFSET_HOPELESS and not Z_SCORED_BY[normalisation]:
         raise RecordingError(
             f"its betas lie {found.offset:.0f} standard deviations away from those of other sessions (median over voxels), "
-            f"expected less than {OFFSET_HOPELESS:g}: something was added to it or to them, which "
-            "responses.normalisation: session takes out"
+            f"expected less than {OFFSET_HOPELESS:g}: something was added to it or to them, which a "
+            "normalisation by sessions takes out (responses.normalisation: session, or session-all-trials if a session has no "
+            "training trials)"
         )
     if found.lost > CONSTANT_DOUBTFUL and found.rounded > 0.5 and facts.n_trials >= FEW_TRIALS:
         raise RecordingError(
@@ -308,7 +309,8 @@ def doubts(sessions: Mapping[int, SessionFacts], compared: Mapping[int, Comparis
     empty = np.logical_and.reduce([facts.constant for facts in sessions.values()]).mean()
     if empty > CONSTANT_DOUBTFUL:
         said.append(
-            f"{empty:.0%} of the analysed voxels have no data in any session: is the mask that of this recording?"
+            f"{empty:.0%} of the analysed voxels do not vary in any session: are they outside of what was "
+            "recorded, as by the mask of another?"
         )
     compared = compare_sessions(sessions) if compared is None else compared
     usual = float(np.median([found.alike for found in compared.values()]))
@@ -401,12 +403,13 @@ def _doubts_beside(number: int, found: Comparison, others: str) -> list[str]:
     elif found.differing > UNITS_DOUBTFUL:
         said.append(
             f"In session {number}, {found.differing:.0%} of the voxels vary {SPREAD_HOPELESS:g} times as much as in {others}, or "
-            "as little."
+            "a fraction like it."
         )
     if found.offset > offset:
         said.append(
             f"Betas of session {number} lie {found.offset:.1f} standard deviations away from those of {others} (median over "
-            "voxels), which responses.normalisation: session or run takes out."
+            "voxels), which responses.normalisation: session or run takes out, or session-all-trials where a session has no "
+            "training trials."
         )
     if any(found.one_value):
         said.append(

@@ -16,6 +16,7 @@ from braindiffuser.datasets.checked_betas import checked_betas
 from braindiffuser.datasets.dataset import Unit
 from braindiffuser.datasets.noise_ceiling import check_ceilings
 from braindiffuser.datasets.splits import check_split, stimuli_of
+from braindiffuser.datasets.subject_names import of_subject
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -36,7 +37,7 @@ class Recording:
     """One subject's trials and voxels; betas are read a session at a time.
 
     Attributes:
-        subject: name, such as "subj01".
+        subject: name, such as "subj01"; UNNAMED of `subject_names` if it has none.
         trials: one row per trial, in the order of the betas, with the columns
             `subject`, `session` (as numbered on disk, ascending), `run` (within session), `trial` (0-based, within subject),
             `stimulus_id` (0-based), `repeat` (0-based showing of that stimulus to the subject) and
@@ -94,8 +95,9 @@ class Recording:
     def __post_init__(self) -> None:
         """Check subject, table, mask and ROIs."""
         if not (0 < len(self.subject) <= LONGEST_SUBJECT and self.subject.isprintable() and self.subject.strip()):
+            found = repr(self.subject) if self.subject.strip() else "empty"
             raise RecordingError(
-                f"the subject's name is {self.subject!r}; expected 1 to {LONGEST_SUBJECT} characters that can be printed"
+                f"the subject's name is {found}; expected 1 to {LONGEST_SUBJECT} characters that can be printed"
             )
         lacking = [column for column in TRIAL_COLUMNS if column not in self.trials]
         if lacking:
@@ -105,11 +107,7 @@ class Recording:
         if self.has_split:
             check_split(self.trials)
         self._check_further_sets()
-        for name, mask in self.roi_masks.items():
-            if mask.shape != (self.n_voxels,):
-                raise RecordingError(
-                    f"ROI {name} has shape {mask.shape}; expected ({self.n_voxels},), one value per analysed voxel"
-                )
+        self._check_voxels()
 
     def _check_further_sets(self) -> None:
         """Check names of further test sets, and what is said of them."""
@@ -130,7 +128,6 @@ class Recording:
             raise RecordingError(
                 f"sessions {ranges(self.apart)} are apart, but show stimuli of no further test set: name them in one"
             )
-        self._check_voxels()
 
     def _check_voxels(self) -> None:
         if self.ncsnr is not None:
@@ -201,7 +198,7 @@ class Recording:
         Raises:
             RecordingError: as `checked_betas`; names the session and its files.
         """
-        read, what = self.read_session(session), f"session {session} of {self.subject}"
+        read, what = self.read_session(session), f"session {session}{of_subject(self.subject)}"
         if named := self.session_files(session):
             what += f" ({', '.join(named[:3])}{' …' if named[3:] else ''})"
         return checked_betas(read, what, (len(self.trials_of(session)), self.n_voxels))

@@ -8,6 +8,7 @@ from braindiffuser.datasets.equal_pictures import equal_pictures
 from braindiffuser.datasets.noise_ceiling import ceiling_doubts
 from braindiffuser.datasets.recording import UNIT_NAMES, Recording, ranges
 from braindiffuser.datasets.splits import OUT, stimuli_of
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.datasets.voxels import Voxels
 
 MOST_REGIONS = 20
@@ -24,7 +25,7 @@ def facts_of(recording: Recording) -> dict[str, str]:
     out = trials.loc[trials["split"] == OUT, "stimulus_id"].nunique()
     neither = [f"{out:,} in neither"] * bool(out)
     return {
-        "Subject": recording.subject,
+        "Subject": given_name(recording.subject) or "has no name",
         "Sessions": ranges(recording.session_numbers),
         "Trials": f"{len(trials):,}",
         "Stimuli": ", ".join([f"{len(train):,} for training", *sets.values(), *neither]),

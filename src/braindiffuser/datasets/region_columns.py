@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,20 +14,28 @@ from braindiffuser.errors import RecordingError
 _WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
-def regions_in(
-    table: pd.DataFrame, is_other: Callable[[str], bool], where: object
-) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
-    """Return the columns of 0 and 1 (or true and false), and the names of columns that are no regions.
+class RegionColumns(NamedTuple):
+    """The columns of a table of voxels.
+
+    Attributes:
+        regions: name → True where a voxel belongs to it, (n_voxels,).
+        fractions: names of columns of numbers within [0, 1] that are not all 0 or 1, such as probabilities, R² or p values.
+        others: names of all other columns.
+    """
+
+    regions: dict[str, Bool[np.ndarray, " n_voxels"]]
+    fractions: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def regions_in(table: pd.DataFrame, is_other: Callable[[str], bool]) -> RegionColumns:
+    """Tell the columns of 0 and 1 (or true and false) from others.
 
     Args:
         table: one row per voxel; where a column is empty, the voxel does not belong to the region.
-        is_other: whether a column of this name is known to be none, whatever it holds.
-        where: file of the table, for messages.
-
-    Raises:
-        RecordingError: a column holds fractions between 0 and 1.
+        is_other: whether a column of this name is known to be none, whatever it holds; it is not listed.
     """
-    regions, not_read = {}, []
+    regions, fractions, others = {}, list[str](), list[str]()
     for name, column in table.items():
         if is_other(str(name)):
             continue
@@ -35,11 +44,12 @@ def regions_in(
             np.float64
         )
         if (np.isnan(values) & column.notna().to_numpy()).any() or not _may_be_region(values):
-            not_read.append(str(name))
-        else:
-            check_no_fractions(values, f"{where}: column {name}")
+            others.append(str(name))
+        elif np.isin(values[~np.isnan(values)], (0, 1)).all():
             regions[str(name)] = values == 1
-    return regions, tuple(not_read)
+        else:
+            fractions.append(str(name))
+    return RegionColumns(regions, tuple(fractions), tuple(others))
 
 
 def check_no_fractions(values: Shaped[np.ndarray, " n"], what: str) -> None:

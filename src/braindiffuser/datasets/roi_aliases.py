@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.region_names import own_name, regions_meant
 from braindiffuser.datasets.rois import MAXIMISED_REGIONS
-from braindiffuser.errors import RecordingError
 
-MOST_NAMES = 20
-"""Regions that a message lists by name."""
+ENTRY = "dataset.roi_aliases"
 
 
 def with_aliases(recording: Recording, aliases: Mapping[str, Sequence[str]]) -> Recording:
@@ -27,11 +26,12 @@ def with_aliases(recording: Recording, aliases: Mapping[str, Sequence[str]]) -> 
         aliases: name of a region → regions of the recording that it unites.
 
     Raises:
-        RecordingError: an alias names a region that the recording does not have.
+        RecordingError: aliases name regions that the recording does not have.
     """
     if not aliases:
         return recording
-    parts = {name: [_own_name(recording, name, part) for part in wanted] for name, wanted in aliases.items()}
+    meant = regions_meant({f"{ENTRY}.{name}": wanted for name, wanted in aliases.items()}, recording.roi_masks)
+    parts = {name: meant[f"{ENTRY}.{name}"] for name in aliases}
     made = united(recording.roi_masks, parts)
     said = [_remark(recording, name, parts[name], mask) for name, mask in made.items()]
     shared = {(a, b): int((made[a] & made[b]).sum()) for a, b in combinations(made, 2)}
@@ -51,25 +51,6 @@ def united(
     return {name: np.any([roi_masks[part] for part in own], axis=0) for name, own in parts.items() if own}
 
 
-def _own_name(recording: Recording, alias: str, part: str) -> str:
-    """Return the recording's name of a region: the one that is given, or the only one that differs in hyphens or case."""
-    if part in recording.roi_masks:
-        return part
-    alike = [name for name in recording.roi_masks if _plain(name) == _plain(part)]
-    if len(alike) == 1:
-        return alike[0]
-    known = sorted(recording.roi_masks)
-    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
-    raise RecordingError(
-        f"there is no region {part!r}, which dataset.roi_aliases.{alias} names; this recording has "
-        f"{', '.join(known[:MOST_NAMES]) or 'no regions'}{more}"
-    )
-
-
-def _plain(name: str) -> str:
-    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
-
-
 def _remark(recording: Recording, name: str, parts: Sequence[str], mask: Bool[np.ndarray, " n_voxels"]) -> str:
     """Describe a region in one line: its parts, its size, and what is unusual."""
     sizes = {part: int(recording.roi_masks[part].sum()) for part in parts}
@@ -81,7 +62,7 @@ def _remark(recording: Recording, name: str, parts: Sequence[str], mask: Bool[np
         *([f"no analysed voxel lies in {', '.join(empty)}"] if empty else []),
         *(
             []
-            if name in MAXIMISED_REGIONS
+            if own_name(name, MAXIMISED_REGIONS)
             else [f"ROI maximisation draws {', '.join(MAXIMISED_REGIONS)} alone, so not this one"]
         ),
     ]

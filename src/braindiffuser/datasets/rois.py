@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.reading import read_text
+from braindiffuser.datasets.region_names import own_name
 from braindiffuser.datasets.volumes import check_grid, read_labels, value_doubts
 
 LABELS: Mapping[str, Mapping[int, str]] = {
@@ -96,8 +97,9 @@ def read_roi_masks(
 
 def _numbers_of(names: tuple[str, ...], collection: str, tables: Path | None) -> list[int]:
     """Look label names up in the collection's table; a name that the table lacks keeps its built-in number."""
-    number_of = {name: number for number, name in LABELS[collection].items()} | _own_labels(collection, tables)
-    return [number_of[name] for name in names]
+    built_in, own = {name: number for number, name in LABELS[collection].items()}, _own_labels(collection, tables)
+    meant = {name: own_name(name, own) for name in names}
+    return [own[found] if found is not None else built_in[name] for name, found in meant.items()]
 
 
 def _known_numbers(collection: str, tables: Path | None) -> set[int]:

@@ -20,8 +20,7 @@ from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.recording_facts import missing_regions
 from braindiffuser.datasets.shared_stimuli import COLUMN as SHARED
 from braindiffuser.datasets.shared_stimuli import shared_stimuli
-from braindiffuser.datasets.tables import MISSING
-from braindiffuser.datasets.trial_tables import STIMULUS_COLUMNS
+from braindiffuser.datasets.tables import MISSING, STIMULUS_COLUMNS
 from braindiffuser.errors import RecordingError
 from braindiffuser.images import batch_slices, to_uint8
 from braindiffuser.paths import expand
@@ -36,7 +35,7 @@ FORBIDDEN = '<>:"|?*\\'
 
 
 def save_recording(recording: Recording, folder: str | Path) -> Path:
-    """Write a recording as plain files, and an experiment file of at most six lines that `braindiffuser check` and `run` take.
+    """Write a recording as plain files, and an experiment file that `braindiffuser check` and `run` take.
 
     | file | content |
     |---|---|
@@ -195,7 +194,7 @@ class _Writer:
             return None
 
     def _write_captions(self, captions_of: Callable[[int], tuple[str, ...]]) -> None:
-        """Write all captions, the empty text as a space: nothing would be read as a missing value."""
+        """Write all captions, the empty text as a space: an empty cell would be read as a missing value."""
         rows = [(name, text or " ") for number, name in self.names.items() for text in captions_of(number)]
         pd.DataFrame(rows, columns=["stim_file", "caption"]).to_csv(self.root / "captions.csv", index=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def read_sides(path: Path, variant: int = 0) -> tuple[Sequence[str] | None, Sequ
     """Read the names of the stimuli that train, None if the file does not say, and of those that test.
 
     Args:
-        path: names of test stimuli, one a line; or `.json` with train_ids and test_ids, or with a list `variants` of such.
+        path: names of test stimuli, one a line; or `.json` with a list of them, with train_ids and test_ids, or with a list
+            `variants` of such.
         variant: which of the variants, from 0.
 
     Raises:
@@ -26,12 +28,15 @@ def read_sides(path: Path, variant: int = 0) -> tuple[Sequence[str] | None, Sequ
         lines = read_text(path, "list of names").splitlines()
         return None, [line.strip() for line in lines if line.strip()]
     try:
+        if read_text(path, "list of names").lstrip().startswith("["):
+            return None, _names(json.loads(path.read_text(encoding="utf-8-sig")))
         content = read_json(path)
         sides = content["variants"][variant] if "variants" in content else content
         train, test = (_names(sides[side]) for side in ("train_ids", "test_ids"))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
         raise RecordingError(
-            f'{path} is no split: expected {{"train_ids": [names], "test_ids": [names]}}, or a list of such variants'
+            f'{path} is no split: expected {{"train_ids": [names], "test_ids": [names]}}, a list of such variants, or a list of '
+            "names that test"
         ) from error
     both = sorted(set(train) & set(test))
     if both:

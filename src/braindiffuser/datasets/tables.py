@@ -14,7 +14,10 @@ from braindiffuser.datasets.reading import read_text, reading, refuse_special
 from braindiffuser.errors import RecordingError
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-TEXTS = ("stimulus", "stim_file", "image", "image_name", "label", "caption", "test_set", "groups")
+STIMULUS_COLUMNS = ("stim_file", "stimulus", "image", "image_name", "label")
+"""Names of the column that says what was shown, of which the first that is there is taken. `nan` is a name there like any other,
+so that no trial is lost for it."""
+TEXTS = (*STIMULUS_COLUMNS, "caption", "test_set", "groups")
 """Columns whose values are texts even where all look like numbers, such as 0012."""
 KNOWN = (
     *TEXTS,
@@ -32,14 +35,12 @@ KNOWN = (
 """Columns that readers look for."""
 MISSING = ("n/a", "", "nan", "NaN")
 """How a table writes that it has no value."""
-NAMES = ("stimulus", "stim_file", "image", "image_name", "label")
-"""Columns that name stimuli, where `nan` is a name like any other, so that no trial is lost for it."""
 MISSING_NAMES = ("n/a", "")
 """How a table writes that a trial shows no stimulus."""
 
 
 def read_table(path: Path, required: Sequence[str] = (), example: str = "") -> pd.DataFrame:
-    """Read a table; texts stay texts, and `n/a` or nothing is a missing value.
+    """Read a table; texts stay texts; `n/a`, `nan` and empty cells are missing values, but `nan` names a stimulus.
 
     Args:
         path: `.csv`, `.tsv` or `.parquet`.
@@ -79,7 +80,9 @@ def _read_text(path: Path) -> pd.DataFrame:
         io.StringIO(text),
         sep=separator,
         keep_default_na=False,
-        na_values={name: list(MISSING_NAMES if known in NAMES else MISSING) for name, known in named.items()},
+        na_values={
+            name: list(MISSING_NAMES if known in STIMULUS_COLUMNS else MISSING) for name, known in named.items()
+        },
         index_col=False,
         usecols=range(len(named)),  # cells beyond the header are empty
         dtype={name: str for name, known in named.items() if known in TEXTS},

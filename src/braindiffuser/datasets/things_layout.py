@@ -20,12 +20,13 @@ from jaxtyping import Bool, Float
 
 from braindiffuser.arrays import Betas
 from braindiffuser.datasets.array_recordings import captions_of, read_captions
+from braindiffuser.datasets.missing_files import Missing, lacking, refuse_missing
 from braindiffuser.datasets.noise_ceiling import ncsnr_of
 from braindiffuser.datasets.pandas_frames import PandasFrame
 from braindiffuser.datasets.picture_sets import PictureFiles, first_trials, shown_pictures
 from braindiffuser.datasets.reading import files_below, find_below
 from braindiffuser.datasets.recording import Recording, names_of
-from braindiffuser.datasets.region_columns import regions_in
+from braindiffuser.datasets.region_columns import check_no_fractions, regions_in
 from braindiffuser.datasets.shared_stimuli import shown_to_all
 from braindiffuser.datasets.splits import stimuli_of
 from braindiffuser.datasets.tables import read_table
@@ -57,6 +58,7 @@ def open_things(config: Things) -> Recording:
         RecordingError: a file is missing or damaged, or does not fit the others.
     """
     stem = f"sub-{config.subject:02}"
+    refuse_missing(config.root, _missing(config, stem), there=tables_of_others(config))
     betas = PandasFrame.open(find_below(config.root, f"{stem}_ResponseData.h5", "betas, a row per voxel"))
     trials_path = find_below(config.root, f"{stem}_StimulusMetadata.csv", f"a row per trial, such as\n{TRIALS_EXAMPLE}")
     voxels_path = find_below(config.root, f"{stem}_VoxelMetadata.csv", f"a row per voxel, such as\n{VOXELS_EXAMPLE}")
@@ -91,6 +93,21 @@ def open_things(config: Things) -> Recording:
             *pictures.remarks,
         ),
     )
+
+
+def _missing(config: Things, stem: str) -> list[Missing]:
+    """List what is not there of a subject's files, of which none can be downloaded here."""
+    names = {path.name for path in files_below(config.root)}
+    holds = {
+        "ResponseData.h5": "betas",
+        "StimulusMetadata.csv": "which trial showed what",
+        "VoxelMetadata.csv": "voxels",
+    }
+    own = {f"{stem}_{end}": held for end, held in holds.items()}
+    tables = [Missing(name, held) for name, held in own.items() if name not in names]
+    given = {config.mask: "mask", config.captions: "captions"}
+    beside = [(path, Missing("", held)) for path, held in given.items() if path is not None]
+    return [*tables, *lacking(config.root, [(_folder(config), Missing("", "folder of pictures")), *beside])]
 
 
 def list_files(config: Things) -> dict[str, dict[str, Path]]:
@@ -181,7 +198,10 @@ def _read_voxels(path: Path, betas: PandasFrame) -> pd.DataFrame:
 
 def _regions(table: pd.DataFrame, path: Path) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
     """Return the columns of 0 and 1, and lFFA with rFFA as FFA too."""
-    rois, _ = regions_in(table, lambda name: name in NO_REGIONS or name.startswith(NO_REGION_PREFIXES), path)
+    columns = regions_in(table, lambda name: name in NO_REGIONS or name.startswith(NO_REGION_PREFIXES))
+    for name in columns.fractions:
+        check_no_fractions(table[name].to_numpy(np.float64), f"{path}: column {name}")
+    rois = columns.regions
     pairs = {name[1:] for name in rois if name.startswith("l") and f"r{name[1:]}" in rois}
     return {**{name: rois[f"l{name}"] | rois[f"r{name}"] for name in sorted(pairs)}, **rois}
 

@@ -1,16 +1,36 @@
-"""What a reader says of trials that are not there: those left out, and numbers of sessions and runs with gaps."""
+"""What a reader says of trials that are left out, and of numbers of sessions and runs: gaps, and those that stand for words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 import numpy as np
 import pandas as pd
 
-from braindiffuser.datasets.recording import ranges
-from braindiffuser.datasets.tables import truth_values
-from braindiffuser.datasets.trial_tables import STIMULUS_COLUMNS
+from braindiffuser.datasets.recording import TRIAL_COLUMNS, ranges
+from braindiffuser.datasets.tables import STIMULUS_COLUMNS, truth_values
+from braindiffuser.datasets.trial_tables import KEPT
 
+READ = (*TRIAL_COLUMNS, *STIMULUS_COLUMNS, *KEPT, "is_test", "is_catch", "beta_index", "caption")
+"""Columns that mean something to `trial_table` and to readers of captions."""
+OTHERS = (
+    *(
+        "table_row",
+        "name",
+        "onset",
+        "duration",
+        "trial_type",
+        "response_time",
+        "identifier",
+        "sample",
+        "value",
+        "HED",
+        "volume",
+    ),
+    *("subject_id", "trial_id", "concept", "condition", "index"),
+)
+"""Columns that readers add, or that tables of events usually have."""
 LARGEST_NUMBER = 1000
 """Sessions and runs with larger numbers are not counted but named, as by a date."""
 
@@ -18,7 +38,7 @@ LARGEST_NUMBER = 1000
 def trial_remarks(
     rows: pd.DataFrame, trials: pd.DataFrame, where: object, all_sessions: bool = True
 ) -> tuple[str, ...]:
-    """Say how many trials are left out, and which sessions and runs are not there.
+    """Say how many trials are left out, which sessions and runs are not there, and which columns mean nothing.
 
     Args:
         rows: what `trial_table` was given.
@@ -26,7 +46,43 @@ def trial_remarks(
         where: file of the table, for messages.
         all_sessions: whether all sessions were asked for; a choice of sessions has gaps on purpose.
     """
-    return (*left_out(rows, where), *gaps(trials, all_sessions))
+    return (
+        *left_out(rows, where),
+        *numbered_words(trials),
+        *gaps(trials, all_sessions),
+        *unread_columns([str(name) for name in rows.columns]),
+    )
+
+
+def unread_columns(names: Iterable[str]) -> tuple[str, ...]:
+    r"""Say which columns of a table of trials mean nothing, those apart that are nearly called as one that does.
+
+    >>> print(*unread_columns(["session", "stim_file", "beta_idx", "luminance"]), sep="\n")
+    Columns of the trials that are not read, though they are nearly called as one that is: beta_idx (beta_index).
+    Columns of the trials that only describe them: luminance.
+    """
+    unread = [name for name in names if name not in READ and name not in OTHERS]
+    close = {name: get_close_matches(name.casefold(), READ, 1, 0.6) for name in unread}
+    nearly = [f"{name} ({found[0]})" for name, found in close.items() if found]
+    others = [name for name, found in close.items() if not found]
+    said: tuple[str, ...] = ()
+    if nearly:
+        said += (
+            f"Columns of the trials that are not read, though they are nearly called as one that is: {', '.join(nearly)}.",
+        )
+    if others:
+        said += (f"Columns of the trials that only describe them: {', '.join(others)}.",)
+    return said
+
+
+def numbered_words(trials: pd.DataFrame) -> tuple[str, ...]:
+    """Say which numbers sessions and runs have that words name."""
+    return tuple(
+        f"{column.capitalize()}s are numbered in the order in which they come first in the table: "
+        f"{', '.join(f'{number} is {word}' for number, word in enumerate(words, start=1))}."
+        for column, words in trials.attrs.get("words", {}).items()
+        if words
+    )
 
 
 def left_out(rows: pd.DataFrame, where: object) -> tuple[str, ...]:

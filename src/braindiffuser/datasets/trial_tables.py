@@ -11,11 +11,9 @@ from jaxtyping import Bool, Int
 
 from braindiffuser.datasets.recording import TRIAL_COLUMNS, ranges
 from braindiffuser.datasets.splits import OUT, number_repeats
-from braindiffuser.datasets.tables import truth_values
+from braindiffuser.datasets.tables import STIMULUS_COLUMNS, truth_values
 from braindiffuser.errors import RecordingError
 
-STIMULUS_COLUMNS = ("stim_file", "stimulus", "image", "image_name", "label")
-"""Names of the column that says what was shown; the first that is there is taken."""
 EXAMPLE = """session,run,stim_file,split
 1,1,scene_004.png,train
 1,1,scene_017.png,test"""
@@ -43,8 +41,8 @@ def trial_table(
 
     Returns:
         Trials in order of sessions, with `TRIAL_COLUMNS`, `beta_index` (row of a trial's beta among those of the whole table, or
-        as the table gives it) and `table_row` (row of the trial among `rows`, from 0, or as they give it); and the stimuli that
-        were shown, by id, with the column `name`.
+        as the table gives it) and `table_row` (row of the trial among `rows`, from 0, or as they give it), whose `attrs["words"]`
+        are what `words_of` finds in the columns session and run; and the stimuli that were shown, by id, with the column `name`.
 
     Raises:
         RecordingError: a column is missing, holds no numbers where it should, or names a stimulus that there is not.
@@ -78,6 +76,7 @@ def trial_table(
             f"{where}: two trials have the beta {twice['beta_index'].iloc[0]}, counted from 0: let column beta_index count "
             f"{'through a session' if by_session else 'through all sessions'}, each once"
         )
+    words = {name: words_of(table[name]) for name in ("session", "run") if name in table}
     ids = stimulus.map(number_of).to_numpy(dtype=np.int64)
     table = table.assign(
         subject=subject,
@@ -90,7 +89,9 @@ def trial_table(
     table = table.assign(trial=np.arange(len(table)), repeat=number_repeats(table["stimulus_id"].to_numpy()))
     stimuli = _stimuli(table, column, known, where)
     _check_test_sets(table, stimuli, where)
-    return table[[*TRIAL_COLUMNS, "beta_index", "table_row"]], stimuli
+    trials = table[[*TRIAL_COLUMNS, "beta_index", "table_row"]]
+    trials.attrs["words"] = words
+    return trials, stimuli
 
 
 def _check_test_sets(table: pd.DataFrame, stimuli: pd.DataFrame, where: object) -> None:
@@ -157,8 +158,27 @@ def _check_subject(table: pd.DataFrame, where: object) -> None:
         )
 
 
+def words_of(values: pd.Series) -> list[str]:
+    """Return the words that name sessions or runs, in the order in which they come first; [] unless all are words without digits.
+
+    >>> words_of(pd.Series(["post", "pre", "Post"])), words_of(pd.Series(["ses-01", "pre"]))
+    (['post', 'pre'], [])
+    """
+    texts = values.map(lambda value: value.strip() if isinstance(value, str) else "")
+    if not texts.str.fullmatch(r"[^\d]*[^\W\d_][^\d]*").all():
+        return []
+    return texts.groupby(texts.str.casefold(), sort=False).first().tolist()
+
+
 def _told_apart(table: pd.DataFrame, column: str, where: object) -> np.ndarray:
-    """Return the numbers of sessions or runs, as `whole_numbers`; raise RecordingError if two names have one number."""
+    """Return the numbers of sessions or runs: as `whole_numbers`, or, of `words_of`, by the order in which they come first.
+
+    Raises:
+        RecordingError: two names have one number, or some are words and some are not.
+    """
+    words = {word.casefold(): number for number, word in enumerate(words_of(table[column]), start=1)}
+    if words:
+        return table[column].map(lambda value: words[value.strip().casefold()]).to_numpy(dtype=np.int64)
     numbers = whole_numbers(table.assign(**{column: _without_dashes(table[column])}), column, where)
     names = pd.Series(table[column].map(lambda value: str(value).strip().lower()))
     alike = pd.DataFrame(
@@ -214,7 +234,8 @@ def whole_numbers(table: pd.DataFrame, column: str, where: object) -> np.ndarray
     found = texts.str.extract(r"^(?:[^\d.\-+]\D*)?(\d+)(?:\.0*)?$", expand=False)
     if found.isna().any():
         first = int(np.argmax(found.isna()))
-        day = ", or a day, such as 2024-01-31" if column in ("session", "run") else ""
+        day = ", or a day, such as 2024-01-31, or words alone, such as pre and post"
+        day = day if column in ("session", "run") else ""
         raise RecordingError(
             f"{where}: column {column} holds {texts.iloc[first]!r} in row {found.index[first]}, counted from 0; expected a "
             f"number, or a name that ends in one, such as ses-01{day}"
@@ -271,7 +292,7 @@ def _stimuli(table: pd.DataFrame, column: str, known: Sequence[str], where: obje
         if table[name].notna().any():
             raise RecordingError(
                 f"{where}: column {name} differs between trials of one stimulus, or is empty in some: write the same in all of "
-                "them, or give the stimuli different names"
+                "them, or rename the column if it says something else"
             )
     stimuli = (
         groups[described].first()
@@ -279,6 +300,6 @@ def _stimuli(table: pd.DataFrame, column: str, known: Sequence[str], where: obje
         else pd.DataFrame(index=pd.Index(np.unique(table["stimulus_id"]), name="stimulus_id"))
     )
     stimuli.insert(0, "name", [known[number] for number in stimuli.index])
+    # for the message of `split.groups`, which may name one of these
     stimuli.attrs["varying"] = tuple(str(name) for name in table.columns if name not in own and name not in described)
-    # which the column that split.groups names may be among
     return stimuli

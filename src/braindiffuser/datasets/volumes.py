@@ -24,6 +24,8 @@ FRACTION = 1e-3
 """How far a label may lie from a whole number, as rounding of a stored number."""
 HALF_VOXEL = 0.5
 """Largest shift of one grid against another, in voxels; a larger one selects other voxels."""
+MOST_PARTS = 20
+"""Whole numbers 1, 2, … up to which are taken for labels of a mask's parts, and not for percent."""
 VALUES_SHOWN = 4
 """Values of a mask that are listed, before the largest."""
 PADDING = 4096
@@ -235,10 +237,12 @@ def value_doubts(labels: Int[np.ndarray, ...], path: object, known: Collection[i
     usual = known or ({255} if values == [255] else {1})
     if set(values) <= set(usual):
         return ()
+    name = path.name if isinstance(path, Path) else path
+    if known is None and values == list(range(1, len(values) + 1)) and len(values) <= MOST_PARTS:
+        return (f"{name} holds the labels 1 to {len(values)}, and every value above 0 counts.",)
     odd = [value for value in values if known is None or value not in usual]
     shown = ", ".join(map(str, odd[:VALUES_SHOWN])) + (f" … {odd[-1]}" if len(odd) > VALUES_SHOWN else "")
     what = "and every value above 0 counts" if known is None else f"though its labels are {min(usual)} to {max(usual)}"
-    name = path.name if isinstance(path, Path) else path
     return (
         f"{name} holds {'the value' if len(odd) == 1 else 'the values'} {shown}, {what}: if they are percent or levels of grey, "
         "choose a threshold and save 0 and 1.",

@@ -9,8 +9,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from braindiffuser.datasets.noise_ceiling import noise_ceiling
+from braindiffuser.datasets.noise_ceiling import CeilingEstimate, noise_ceiling, tells_noise
 from braindiffuser.datasets.recording import Recording
+from braindiffuser.datasets.region_names import regions_meant
+from braindiffuser.datasets.splits import stimuli_of
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -34,10 +36,10 @@ def select_voxels(
     Raises:
         RecordingError: if there is no such region, no ceiling is known, or no voxel is left.
     """
-    check_regions(roi_masks, rois)
+    own = check_regions(roi_masks, rois)
     chosen = np.ones(len(ceilings), bool)
-    if rois:
-        chosen = np.any([roi_masks[name] for name in rois], axis=0)
+    if own:
+        chosen = np.any([roi_masks[name] for name in own], axis=0)
     if min_noise_ceiling > 0:
         if not np.isfinite(ceilings).any():
             raise RecordingError(
@@ -86,6 +88,43 @@ def selection_ceilings(
     return known, "Voxels are chosen by noise ceilings of training trials alone."
 
 
+def choice_before_betas(
+    recording: Recording,
+    rois: Sequence[str],
+    min_noise_ceiling: float,
+    choice: VoxelChoice,
+    estimate: CeilingEstimate = "pooled",
+) -> str:
+    """Say how many voxels will be chosen, or, where noise ceilings of training trials decide, that only betas can tell.
+
+    Args:
+        recording: whose table tells which stimuli train, and which of them were shown more than once.
+        rois: as in `select_voxels`.
+        min_noise_ceiling: likewise.
+        choice: as in `selection_ceilings`.
+        estimate: which training stimuli noise ceilings are estimated from.
+
+    Raises:
+        RecordingError: as `select_voxels` and `selection_ceilings` will, as far as it can be told.
+    """
+    n_all, n_repeats = recording.n_voxels, stimuli_of(recording.trials, "train")[1]
+    among = f"in {', '.join(rois)}" if rois else "all that are analysed"
+    if min_noise_ceiling > 0 and choice == "inductive":
+        n_within = int(select_voxels(recording.roi_masks, np.zeros(n_all), rois).sum())
+        if not tells_noise(n_repeats, estimate).any():
+            select_voxels(recording.roi_masks, np.full(n_all, np.nan), rois, min_noise_ceiling)
+        return (
+            f"at most {n_within:,} of {n_all:,} ({among}); how many of them have a noise ceiling of {min_noise_ceiling:g} % or "
+            "more is not known before betas are read, since training trials tell"
+        )
+    ceilings = np.zeros(n_all)
+    if min_noise_ceiling > 0:
+        ceilings = selection_ceilings(recording, None, n_repeats, choice)[0]
+        among += f" with a noise ceiling of {min_noise_ceiling:g} % or more, as the recording gives it"
+    n_chosen = int(select_voxels(recording.roi_masks, ceilings, rois, min_noise_ceiling).sum())
+    return f"{n_chosen:,} of {n_all:,} ({among})"
+
+
 def check_choice(recording: Recording, choice: VoxelChoice, min_noise_ceiling: float) -> None:
     """Check that a recording brings the noise ceilings that voxels are to be chosen by, before betas are read.
 
@@ -111,18 +150,13 @@ def _own_ncsnr(recording: Recording) -> Float[np.ndarray, " n_voxels"]:
 
 def check_regions(
     roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: Sequence[str], entry: str = "responses.rois"
-) -> None:
-    """Check that a recording has the regions that an entry names.
+) -> tuple[str, ...]:
+    """Check that a recording has the regions that an entry names, and return the recording's own names of them.
 
     Raises:
         RecordingError: naming those that it lacks, and those that it has.
     """
-    unknown = sorted(set(rois) - set(roi_masks))
-    if unknown:
-        raise RecordingError(
-            f"there is no region {', '.join(unknown)}, which {entry} names; this recording has "
-            f"{', '.join(sorted(roi_masks)) or 'none'}"
-        )
+    return regions_meant({entry: rois}, roi_masks)[entry]
 
 
 def keep_regions(
@@ -138,8 +172,8 @@ def keep_regions(
     """
     chosen = np.ones(voxels.n, bool)
     if regions:
-        check_regions(roi_masks, regions, "dataset.regions")
-        chosen = np.any([roi_masks[name] for name in regions], axis=0)
+        own = check_regions(roi_masks, regions, "dataset.regions")
+        chosen = np.any([roi_masks[name] for name in own], axis=0)
         if not chosen.any():
             raise RecordingError(f"dataset.regions names {', '.join(regions)}, which hold no voxel: name other regions")
     return voxels.subset(chosen), {name: mask[chosen] for name, mask in roi_masks.items()}, chosen

@@ -7,6 +7,7 @@ fill value too, unless it is told not to; such a chunk looks the same.
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ import h5py
 import numpy as np
 import zarr
 from jaxtyping import Bool, Int
+from zarr.codecs import ShardingCodec
 
 from braindiffuser.errors import RecordingError
+
+USUAL_INDEX = ["BytesCodec", "Crc32cCodec"]
+"""Codecs of a shard's index as zarr writes it: little-endian integers, and a checksum."""
+CHECKSUM = 4
+"""Bytes of it."""
+NOT_THERE = np.iinfo(np.uint64).max
+"""In a shard's index, offset and length of a chunk that was never written."""
 
 
 def check_written(array: Any, path: Path, rows: Int[np.ndarray, " n"] | None = None) -> None:
@@ -36,7 +45,7 @@ def check_written(array: Any, path: Path, rows: Int[np.ndarray, " n"] | None = N
                 f"{path}: {array.name} was never written, and would read as {array.fillvalue}: write it again"
             )
         return
-    side = array.chunks if is_hdf5 else array.shards or array.chunks
+    side = array.chunks
     grid = tuple(-(-length // chunk) for length, chunk in zip(array.shape, side, strict=True))
     wanted = np.arange(grid[0]) if rows is None else np.unique(rows // side[0])
     there = _hdf5_chunks(array, grid) if is_hdf5 else _zarr_chunks(array, path, grid, wanted)
@@ -71,8 +80,39 @@ def _hdf5_chunks(array: h5py.Dataset, grid: tuple[int, ...]) -> Bool[np.ndarray,
 def _zarr_chunks(
     array: zarr.Array[Any], path: Path, grid: tuple[int, ...], wanted: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, ...]:
-    """Return which chunks have a file; only those in the wanted places of the first axis are looked for."""
+    """Return which chunks have a file, or a place in that of their shard; only wanted places of the first axis are looked for."""
     there = np.zeros(grid, bool)
+    if array.shards:
+        per_shard = tuple(shard // chunk for shard, chunk in zip(array.shards, array.chunks, strict=True))
+        others = (range(-(-length // n)) for length, n in zip(grid[1:], per_shard[1:], strict=True))
+        for place in itertools.product(np.unique(wanted // per_shard[0]).tolist(), *others):
+            block = tuple(slice(number * n, (number + 1) * n) for number, n in zip(place, per_shard, strict=True))
+            file = path / array.path / array.metadata.encode_chunk_key(place)
+            inside = tuple(map(slice, there[block].shape))  # a shard at the end reaches beyond the array
+            there[block] = _chunks_in_shard(file, per_shard, array)[inside]
+        return there
     for place in itertools.product(wanted.tolist(), *map(range, grid[1:])):
         there[place] = (path / array.path / array.metadata.encode_chunk_key(place)).is_file()
+    return there
+
+
+def _chunks_in_shard(file: Path, per_shard: tuple[int, ...], array: zarr.Array[Any]) -> Bool[np.ndarray, ...]:
+    """Return which chunks a shard holds, by its index: the offset and length of each, both 2⁶⁴ − 1 where it is not there.
+
+    An index that is stored in another way than zarr's usual one is not read; then all chunks count as there.
+    """
+    if not file.is_file():
+        return np.zeros(per_shard, bool)
+    sharding = next(
+        (codec for codec in getattr(array.metadata, "codecs", ()) if isinstance(codec, ShardingCodec)), None
+    )
+    if sharding is None or [type(codec).__name__ for codec in sharding.index_codecs] != USUAL_INDEX:
+        return np.ones(per_shard, bool)
+    n_bytes = 16 * int(np.prod(per_shard))
+    with file.open("rb") as opened:
+        if sharding.index_location.value == "end":
+            opened.seek(-(n_bytes + CHECKSUM), os.SEEK_END)
+        content = opened.read(n_bytes)
+    places = np.frombuffer(content, "<u8").reshape(*per_shard, 2)
+    there: Bool[np.ndarray, ...] = (places != NOT_THERE).any(axis=-1)
     return there

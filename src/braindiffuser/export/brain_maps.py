@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from braindiffuser.datasets.bids_names import parse
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.export.finished_run import FinishedRun
 from braindiffuser.export.written_files import Write, json_file, nifti_file, text_file
 
@@ -31,7 +32,7 @@ def map_files(run: FinishedRun, space: str) -> dict[str, Write]:
         run: finished.
         space: label of the space that voxels lie in.
     """
-    subject = label_of(run.recording.subject)
+    subject = label_of_subject(run.recording.subject)
     if run.recording.voxels.mask is None:
         return _table(run, f"sub-{subject}/func/sub-{subject}_desc-chosen_voxels")
     return _volumes(run, f"sub-{subject}/func/sub-{subject}_space-{label_of(space)}", space)
@@ -45,6 +46,15 @@ def label_of(text: str) -> str:
     """
     spelt = re.sub(r"(?<=\d)\.(?=\d)", "pt", text.removeprefix("sub-")).replace("+", "plus")
     return re.sub(r"[^0-9a-zA-Z]", "", spelt) or "x"
+
+
+def label_of_subject(name: str) -> str:
+    """Return the label of a subject; BIDS asks for one also where there is no name.
+
+    >>> label_of_subject("sub-01"), label_of_subject("subject")
+    ('01', 'unnamed')
+    """
+    return label_of(given_name(name) or "unnamed")
 
 
 def space_of(betas: Iterable[str]) -> str:

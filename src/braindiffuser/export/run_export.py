@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from braindiffuser import __version__
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.export.bdata_file import bdata_files
-from braindiffuser.export.brain_maps import map_files, space_of
+from braindiffuser.export.brain_maps import label_of_subject, map_files, space_of
 from braindiffuser.export.finished_run import FinishedRun
 from braindiffuser.export.named_arrays import array_files
 from braindiffuser.export.written_files import DESCRIPTION, UID, Write, check_folder, json_file, text_file, write_files
@@ -15,10 +16,11 @@ from braindiffuser.progress import Progress, silent
 
 BIDS_VERSION = "1.9.0"
 NO_VOLUME = "The recording has no volume, so a table with a row per voxel is written in place of NIfTI files."
+NO_NAME = "names of files have sub-unnamed, since BIDS asks for a label"
 README = """\
-Exported by braindiffuser {version} from the run "{name}" of subject {subject}.
+Exported by braindiffuser {version} from {run}, {subject}.
 
-sub-*/func/          noise ceilings and masks of voxels and regions, or a table with a row per voxel where there is no volume
+sub-{label}/func/{gap}noise ceilings and masks of voxels and regions, or a table with a row per voxel where there is no volume
 responses/*.npz      averaged, normalised responses to training and test stimuli, with names of stimuli
 features/*.npz       features of stimuli ("true") and those that were decoded from responses ("decoded")
 bdata/responses.h5   the same responses in Kamitani lab's format
@@ -53,20 +55,28 @@ def export_run(run: Path, out: Path, space: str | None = None, progress: Progres
     write_files(out, files, progress)
     if finished.uid != uid:
         raise RunError(f"{run} was changed while it was exported: run the same command again, into another folder")
-    return (*finished.remarks, *([NO_VOLUME] if finished.recording.voxels.mask is None else []))
+    said = [] if given_name(finished.recording.subject) else [f"The subject has no name: {NO_NAME}."]
+    return (*finished.remarks, *said, *([NO_VOLUME] if finished.recording.voxels.mask is None else []))
 
 
 def files_of(run: FinishedRun, space: str | None = None) -> dict[str, Write]:
     """Return all files of an export: name → what writes it; the description comes first."""
     label = space or space_of(run.experiment.dataset.files().get("betas", {}))
     description = {
-        "Name": f"braindiffuser: {run.experiment.name}",
+        "Name": ": ".join(filter(None, ["braindiffuser", run.experiment.name])),
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "braindiffuser", "Version": __version__, "Description": "braindiffuser export"}],
         UID: run.uid,
     }
-    readme = README.format(version=__version__, name=run.experiment.name, subject=run.recording.subject)
+    name, subject, own = run.experiment.name, given_name(run.recording.subject), label_of_subject(run.recording.subject)
+    readme = README.format(
+        version=__version__,
+        run=f'the run "{name}"' if name else "a run",
+        subject=f"of subject {subject}" if subject else f"of a subject without a name: {NO_NAME}",
+        label=own,
+        gap=" " * max(1, 11 - len(own)),
+    )
     return {
         DESCRIPTION: json_file(description),
         "README": text_file(readme),

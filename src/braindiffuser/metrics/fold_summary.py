@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,10 @@ def join_folds(
         n_resamples: number of resamples of each interval.
 
     Returns:
-        What `summarise` returns, for all folds together. Ceiling, baselines and ablations are means without intervals. The null
-        is the baseline `shuffled_training`, the mean over its repetitions, with an interval. Each metric also has `folds` and
-        `folds_ci95`, the value of each fold, and, if there is a null, `null` with the value of each repetition and `p_value`.
-        Metrics that not all runs have are left out.
+        What `summarise` returns, for all folds together; intervals end at the bounds of the metric. Ceiling, baselines and
+        ablations are means without intervals. The null is the baseline `shuffled_training`, the mean over its repetitions, with
+        an interval. Each metric also has `folds` and `folds_ci95`, the value of each fold, and, if there is a null, `null` with
+        the value of each repetition and `p_value`. Metrics that not all runs have are left out.
 
     Raises:
         ValueError: a repetition of the null scored other pictures than the folds.
@@ -93,8 +93,9 @@ def join_folds(
     runs = [*folds, *(fold for null in nulls for fold in null)]
     keys = [key for key in folds[0].summary["metrics"] if all(key in fold.summary["metrics"] for fold in runs)]
 
-    def interval(gathered: Gathered) -> list[float]:
-        return list(interval_inside_folds(gathered.scores, gathered.folds, np.random.default_rng(seed), n_resamples))
+    def interval(gathered: Gathered, bounds: Sequence[float]) -> list[float]:
+        ends = interval_inside_folds(gathered.scores, gathered.folds, np.random.default_rng(seed), n_resamples)
+        return [float(min(max(end, bounds[0]), bounds[1])) for end in ends]
 
     def joined(key: str) -> dict[str, Any]:
         own, entries = gather(folds, key), [fold.summary["metrics"][key] for fold in folds]
@@ -102,7 +103,7 @@ def join_folds(
         return {
             **{name: entries[0][name] for name in FACTS},
             "value": float(own.scores.mean()),
-            "ci95": interval(own),
+            "ci95": interval(own, entries[0]["bounds"]),
             **_means_of_others(entries, sizes),
             "folds": [entry["value"] for entry in entries],
             "folds_ci95": [entry["ci95"] for entry in entries],
@@ -134,12 +135,14 @@ def _means_of_others(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int])
     return {"ceiling": ceiling, "ceiling_ci95": None, **groups, "baselines_ci95": {}, "ablations_ci95": {}}
 
 
-def _add_null(entry: dict[str, Any], nulls: Sequence[Gathered], interval: Any) -> None:
+def _add_null(
+    entry: dict[str, Any], nulls: Sequence[Gathered], interval: Callable[[Gathered, Sequence[float]], list[float]]
+) -> None:
     """Add the null to a metric: as a baseline, each repetition, and how rarely it reaches the value."""
     values = np.array([null.scores.mean() for null in nulls])
     whole = Gathered(nulls[0].stimulus_ids, np.mean([null.scores for null in nulls], axis=0), nulls[0].folds)
     sign = 1.0 if entry["higher_is_better"] else -1.0
     entry["baselines"][NULL] = float(whole.scores.mean())
-    entry["baselines_ci95"][NULL] = interval(whole)
+    entry["baselines_ci95"][NULL] = interval(whole, entry["bounds"])
     p_value = permutation_p_value(sign * entry["value"], sign * values)
     entry["null"] = {"values": values.tolist(), "p_value": p_value}

@@ -7,7 +7,10 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
-from braindiffuser.metrics.two_way_identification import Direction, match_scores
+from braindiffuser.metrics.two_way_identification import TIE_DECIMALS, Direction, match_scores
+
+TIE = 10.0**-TIE_DECIMALS
+"""Mean scores that differ by less, absolutely or as a share, are tied: sums depend on the order of what is added."""
 
 
 def bootstrap_interval(
@@ -50,8 +53,21 @@ def interval_inside_folds(
 ) -> tuple[float, float]:
     """Return a percentile bootstrap interval of the mean over pictures that are resampled inside folds.
 
-    Each resample draws, of every fold, as many pictures as it has, with replacement: folds stay as large as they are, and the
-    difference between them adds nothing to the interval.
+    Each resample draws, of every fold F, as many pictures as it has, n_F, with replacement, from
+
+        y_i = m_F + √(n_F / (n_F − 1)) · (x_i − m_F),    m_F = 1/n_F Σ_{i∈F} x_i
+
+    Folds stay as large as they are, and the difference between them adds nothing to the interval. Scores are widened since
+    resamples of n pictures have (n − 1)/n of the variance that pictures have: √½ of the width would be left in folds of two
+    (Rao & Wu 1988, JASA 83, 231–241, for samples of strata).
+
+    A fold of one picture tells nothing of how scores vary inside it. All such folds are resampled together as one, and a single
+    one together with the smallest other fold; what they differ by is then part of the interval, which is too wide rather than
+    too narrow (collapsed strata: Cochran 1977, Sampling Techniques, section 5A.12).
+
+    Percentiles know nothing of Student's t: of few pictures the interval still covers less than `level` says. Of normal scores,
+    with a level of .95: .88 in 5 folds of two, .94 in 20 and .93 in 50 of them (without widening .80 in 20), .92 in 13 of three,
+    .93 in 10 of four, in 5 of eight and in 5 of twenty (simulated, a thousand times each).
 
     Args:
         per_picture: scores (n,).
@@ -61,20 +77,44 @@ def interval_inside_folds(
         level: share of resamples that the interval holds, in (0, 1).
 
     Returns:
-        Lower and upper end.
+        Lower and upper end; of one picture alone, both are its score. They may lie outside the range of the scores.
 
     Raises:
         ValueError: as in `bootstrap_interval`; if there is not one fold for each score.
 
-    >>> interval_inside_folds(np.array([0.0, 0, 1, 1]), np.array([3, 3, 7, 7]), np.random.default_rng(0))
-    (0.5, 0.5)
+    >>> interval_inside_folds(np.array([0.0, 1, 2, 10, 11, 12]), np.array([3, 3, 3, 7, 7, 7]), np.random.default_rng(0))
+    (5.18..., 6.81...)
     """
     _check_interval(per_picture, n_resamples, level)
     if folds.shape != per_picture.shape:
         raise ValueError(f"got {len(folds)} folds for {len(per_picture)} scores, expected one for each")
-    inside = [per_picture[folds == fold] for fold in np.unique(folds)]
-    sums = [sum(float(own[rng.integers(len(own), size=len(own))].sum()) for own in inside) for _ in range(n_resamples)]
-    return _quantiles(np.array(sums) / len(per_picture), level)
+    strata, sizes = _strata(folds)
+    scores = per_picture[np.argsort(strata, kind="stable")].astype(np.float64)
+    ends = np.cumsum(sizes)
+    first, size = np.repeat(ends - sizes, sizes), np.repeat(sizes, sizes)
+    means = np.repeat(np.add.reduceat(scores, ends - sizes) / sizes, sizes)
+    wide = means + np.sqrt(size / np.maximum(size - 1, 1)) * (scores - means)
+    drawn = np.array([wide[rng.integers(first, first + size)].mean() for _ in range(n_resamples)])
+    return _quantiles(drawn, level)
+
+
+def _strata(folds: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n_strata"]]:
+    """Number the groups of pictures that are resampled together from 0: folds, with those of one picture joined.
+
+    Returns:
+        Stratum of each picture, and the size of each stratum.
+
+    >>> _strata(np.array([5, 5, 7, 8]))[0].tolist(), _strata(np.array([5, 5, 5, 7, 7, 8]))[0].tolist()
+    ([1, 1, 0, 0], [1, 1, 1, 0, 0, 0])
+    """
+    _, fold, sizes = np.unique(folds, return_inverse=True, return_counts=True)
+    n_alone = int((sizes == 1).sum())
+    n_joined = 0 if n_alone == 0 else max(n_alone, 2)  # a single one is joined to the next in size
+    joined = np.isin(np.arange(len(sizes)), np.argsort(sizes, kind="stable")[:n_joined])
+    _, strata, of_strata = np.unique(
+        np.where(joined, -1, np.arange(len(sizes)))[fold], return_inverse=True, return_counts=True
+    )
+    return strata, of_strata
 
 
 def _check_interval(per_picture: Vector, n_resamples: int, level: float) -> None:
@@ -122,14 +162,18 @@ def permutation_null(
 def permutation_p_value(observed: float, null: Vector) -> float:
     """Return p = (1 + number of null scores ≥ observed) / (1 + number of null scores) (Phipson & Smyth 2010).
 
+    Scores that differ by less than 1e-10, absolutely or as a share of the observed one, are equal: means of the same scores
+    differ in their last bits by the order in which they were added.
+
     Raises:
         ValueError: if there is no null score, or a score is not finite: NaN would count as the most significant of all.
 
-    >>> permutation_p_value(0.9, np.array([0.4, 0.5, 0.6]))
-    0.25
+    >>> permutation_p_value(0.9, np.array([0.4, 0.5, 0.6])), permutation_p_value(0.3, np.array([0.1 + 0.2]))
+    (0.25, 1.0)
     """
     if len(null) == 0 or not np.isfinite([observed, *null]).all():
         raise ValueError(
             f"a p value needs finite scores, at least one under the null; got {observed!r} and {null!r:.100}"
         )
-    return float((1 + np.count_nonzero(null >= observed)) / (1 + len(null)))
+    as_good = (null > observed) | np.isclose(null, observed, rtol=TIE, atol=TIE)
+    return float((1 + np.count_nonzero(as_good)) / (1 + len(null)))

@@ -118,10 +118,17 @@ class Shift(NamedTuple):
     Attributes:
         offset: number in the second folder − number in the first.
         partners: picture of the second folder → of the first, in the order of their numbers.
+        n_equal: pairs that equal names make of the same pictures and others whose names differ in this number.
     """
 
     offset: int
     partners: Mapping[Path, Path]
+    n_equal: int
+
+    @property
+    def leaves_none_alone(self) -> bool:
+        """Whether it pairs as many pictures as equal names do: one that pairs fewer cannot be how the folders were counted."""
+        return len(self.partners) >= self.n_equal
 
 
 class Evidence(NamedTuple):
@@ -150,7 +157,7 @@ def find_shift(seen: NamedPictures, made: NamedPictures) -> list[str]:
         Sentences on what is possible but not clear, and on a clear shift where all names are equal.
 
     Raises:
-        RunError: numbers are clearly shifted, and some names lack a partner.
+        RunError: numbers are clearly shifted, by what pairs no fewer pictures than equal names do, and some names lack a partner.
     """
     named = {made.files[name]: seen.files[name] for name in seen.files.keys() & made.files.keys()}
     shifts, likeness = list(_shifts(seen.files, made.files)), likeness_of_files()
@@ -159,14 +166,17 @@ def find_shift(seen: NamedPictures, made: NamedPictures) -> list[str]:
     clear = [
         found for found in tried if found.alike >= LEAST_ALIKE and found.chance < _limit(found, len(tried), n_whole)
     ]
-    if clear and len(named) < n_whole:
-        raise RunError(_told(min(clear, key=_order), seen, made) + ": rename the files so that partners share a name")
+    counted_so = [found for found in clear if found.shift.leaves_none_alone]
+    if counted_so and len(named) < n_whole:
+        raise RunError(
+            _told(min(counted_so, key=_order), seen, made) + ": rename the files so that partners share a name"
+        )
     if clear:
         return [_told(min(clear, key=_order), seen, made) + ": is each reconstruction named after its stimulus?"]
     more = [found for found in tried if len(found.shift.partners) > len(named) and found.chance < 1 - CHANCE_OF_ONE]
     if not more:
         return []
-    offset, partners = max(more, key=lambda found: len(found.shift.partners)).shift
+    offset, partners, _ = max(more, key=lambda found: len(found.shift.partners)).shift
     return [
         f"names that differ by {offset:+d} would pair {len(partners)} pictures of {made.folder}, equal names pair {len(named)}: "
         "is one folder counted from another number?"
@@ -183,7 +193,7 @@ def _order(found: Evidence) -> tuple[float, float]:
 
 
 def _told(found: Evidence, seen: NamedPictures, made: NamedPictures) -> str:
-    offset, partners = found.shift
+    offset, partners, _ = found.shift
     second, first = next(iter(partners.items()))
     return (
         f"numbers in names of {made.folder} are {offset:+d} from those of {seen.folder} ({first.name}, {second.name}): paired "
@@ -226,9 +236,10 @@ def _shifts_of_field(
     n_smaller = min(len(everyone), sum(map(len, seen.values())))
     least = SUBSTANTIAL * n_smaller * len(sample) / max(1, len(everyone))
     offsets = [offset for offset, count in counts.items() if offset and count >= least]
+    n_equal = sum(number in seen.get(line, {}) for line, number in everyone)
     for offset in sorted(offsets, key=lambda offset: (-counts[offset], abs(offset), offset))[:MOST_OFFSETS]:
         pairs = ((made[line][number], seen.get(line, {}).get(number - offset)) for line, number in everyone)
-        yield Shift(offset, {path: partner for path, partner in pairs if partner is not None})
+        yield Shift(offset, {path: partner for path, partner in pairs if partner is not None}, n_equal)
 
 
 def _by_pattern(files: Mapping[str, Path]) -> dict[tuple[str, ...], dict[Numbers, Path]]:

@@ -234,7 +234,7 @@ def download(planned: Plan, folder: Path, progress: Progress = silent, replace: 
         planned: of `plan`.
         folder: where files are kept; made if it does not exist.
         progress: called with megabytes.
-        replace: replace files of another size or MD5 by those that are listed.
+        replace: replace files that are here and are not what the server lists.
 
     Returns:
         A sentence for each file that did not come.
@@ -271,6 +271,11 @@ def download(planned: Plan, folder: Path, progress: Progress = silent, replace: 
 
 
 def _kept(wanted: Wanted) -> str:
+    if _has_size(wanted) and wanted.file.etag and not fault_of(wanted.path):
+        return (
+            f"{wanted.path} cannot be compared with what {wanted.server.where} lists, since it came in parts of unknown size, or "
+            "with other content, and was kept: do nothing if you trust it, or give --replace to replace it"
+        )
     other = "content" if _has_size(wanted) else "size"
     return (
         f"{wanted.path} is here with another {other} than {wanted.server.where} lists, and was kept: give --replace to replace "

@@ -39,7 +39,7 @@ class Header:
 
     Attributes:
         experiment: name of the experiment.
-        subject: whom the responses came from, such as "subj01".
+        subject: whom the responses came from, such as "subj01"; "" if it has no name.
         simulated: True if no brain was recorded; the page then says so first.
         version: of this package.
     """

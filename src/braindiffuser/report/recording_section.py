@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from braindiffuser.report.sections import Cell, Facts, Row, Section, Table, Text
 
 NAME = "the-recording"
+SPLIT = "Split: "
+"""Beginning of the sentence on how stimuli were divided, which is no warning."""
 
 
 def recording_section(
@@ -37,6 +39,44 @@ def recording_section(
         blocks=(*told, Facts(facts=dict(facts)), *([table] if sessions else [])),
         appendix=not doubts,
     )
+
+
+def warnings_of(sections: Sequence[Section]) -> list[str]:
+    """Return what a page says first of its recording: the sentences of `recording_section`."""
+    own = [block for section in sections if section.name == NAME for block in section.blocks]
+    return [block.text for block in own if isinstance(block, Text) and block.style == "verdict"]
+
+
+def joint_recording_section(told: Sequence[Sequence[str]]) -> Section | None:
+    """Put what the pages of all folds say first together: each sentence once, with its folds where they differ.
+
+    Args:
+        told: sentences of each fold.
+
+    Returns:
+        A section that stands first, or in the appendix if folds only say how they were split; None if they say nothing.
+    """
+    folds: dict[str, list[int]] = {}
+    for number, sentences in enumerate(told):
+        for sentence in dict.fromkeys(sentences):
+            folds.setdefault(sentence, []).append(number)
+    if not folds:
+        return None
+    in_order = sorted(folds, key=lambda sentence: (sentence.startswith(SPLIT), len(folds[sentence]) < len(told)))
+    texts = [
+        Text(
+            text=_in_folds(sentence, folds[sentence], len(told)),
+            style="note" if sentence.startswith(SPLIT) else "verdict",
+        )
+        for sentence in in_order
+    ]
+    return Section(name=NAME, title="The recording", blocks=tuple(texts), appendix=in_order[0].startswith(SPLIT))
+
+
+def _in_folds(sentence: str, folds: Sequence[int], n_folds: int) -> str:
+    if len(folds) == n_folds:
+        return sentence
+    return f"In fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}: {sentence}"
 
 
 def _row(session: Mapping[str, int | float]) -> Row:

@@ -44,7 +44,7 @@ class Layout(Split):
             recording,
             often.tolist(),
             f"The recording does not say which stimuli test: the {len(often)} that were shown {least} times or more are taken; "
-            f"the others were shown {usual} times or less.",
+            f"the others were shown {usual} times or less. A column split (train, test) of the trials would say it.",
         )
 
 

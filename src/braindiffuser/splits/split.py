@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from braindiffuser.datasets.recording import Recording
 
-SMALLEST_SIDE = 2
+FEWEST_STIMULI = 2
 """Stimuli that test, and that train, at least: scores compare them, and decoders are fitted to them."""
 
 
@@ -72,8 +72,14 @@ def check_sides(recording: Recording, remedy: str = "choose another split") -> N
     from braindiffuser.datasets.splits import stimuli_of
 
     train, sets = stimuli_of(recording.trials, "train")[0], recording.test_sets
-    few = [f"the test set {name} has one stimulus" for name, ids in sets.items() if len(ids) < 2]
-    few += [f"{len(train)} stimuli train"] if len(train) < 2 else []
+    alone = [name for name, ids in sets.items() if name != "test" and len(ids) < 2]
+    if alone:
+        raise RecordingError(
+            f"the test set {alone[0]} has one stimulus, but scores compare two or more: give it more stimuli, or let it be no "
+            "test set of its own (column test_set, where there is a table); no split changes it"
+        )
+    few = [f"the test set {name} has one stimulus" for name, ids in sets.items() if len(ids) < FEWEST_STIMULI]
+    few += [f"{len(train)} stimuli train"] if len(train) < FEWEST_STIMULI else []
     few += [] if sets else ["no stimulus tests"]
     if sets and "test" not in sets:
         few.append(
@@ -126,7 +132,7 @@ def with_split(
     if out is None and len(outs):
         remark += f" {len(outs)} stimuli stay on neither side, as the recording says (split: out)."
     n_train = len(own) - len(tests) - len(outs)
-    if len(tests) < SMALLEST_SIDE or n_train < SMALLEST_SIDE:
+    if len(tests) < FEWEST_STIMULI or n_train < FEWEST_STIMULI:
         sets = ", ".join(recording.further_test_sets)
         raise RecordingError(
             f"{chosen} lets {len(tests)} of {len(own)} stimuli test{f' beside those of {sets}' if sets else ''} and {n_train} "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from braindiffuser.datasets.subject_names import of_subject
 from braindiffuser.errors import RecordingError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
@@ -119,8 +120,26 @@ def _list_stimuli(context: StageContext, draft: Draft) -> None:
     rows = {name: [end - len(ids), end] for (name, ids), end in zip(sets.items(), ends, strict=True)}
     draft.write_json("test_sets.json", rows)
     facts: dict[str, Any] = {"subject": recording.subject, "simulated": recording.simulated}
-    apart = {"sets_apart": recording.sets_apart} if recording.sets_apart else {}
-    draft.write_json("subject.json", facts | apart)
+    draft.write_json("subject.json", facts | _facts_of_further(recording))
+
+
+def _facts_of_further(recording: Recording) -> dict[str, Any]:
+    """Return what is known of further test sets; of each fact only if there is any.
+
+    `sets_apart` enter no noise ceiling, `imagined` were imagined, `notes` are title and text for the page, and `trained` lists
+    the stimuli whose picture file is equal to one that trains.
+    """
+    from braindiffuser.datasets.equal_pictures import trained_pictures
+
+    further = [name for name in recording.test_sets if name != "test"]
+    trained = trained_pictures(recording) if further else {}
+    facts = {
+        "sets_apart": recording.sets_apart,
+        "imagined": [name for name in recording.imagined if name in further],
+        "notes": {name: list(recording.notes[name]) for name in further if name in recording.notes},
+        "trained": {name: list(trained[name]) for name in further if name in trained},
+    }
+    return {name: known for name, known in facts.items() if known}
 
 
 def _average(context: StageContext, draft: Draft) -> None:
@@ -232,7 +251,8 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
             accumulator.add(session, betas)
         except RecordingError as error:
             named = _short_list(recording.session_files(session))
-            raise RecordingError(f"session {session} ({named or recording.subject}): {error}{without}") from error
+            which = f" ({named})" if named else of_subject(recording.subject)
+            raise RecordingError(f"session {session}{which}: {error}{without}") from error
         draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     if read != _hashes(context, recording, accumulator.sessions_done):
@@ -242,7 +262,9 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
 
 def _leaving_out(context: StageContext, recording: Recording, session: int) -> str:
     """Say how to leave a session out, if the reader has a way and others stay."""
-    others = [number for number in recording.session_numbers if number != session]
+    if session in recording.apart:  # is no session that a list of sessions chooses
+        return ""
+    others = [number for number in recording.session_numbers if number != session and number not in recording.apart]
     remedy = context.experiment.dataset.leaving_out(others) if others else ""
     return f"; or leave the session out: {remedy}" if remedy else ""
 

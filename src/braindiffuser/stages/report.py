@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from braindiffuser.arrays import Pictures
+from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import load_png
@@ -20,6 +21,7 @@ from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 
 def build_report(context: StageContext) -> Report:
@@ -41,7 +43,7 @@ def build_report(context: StageContext) -> Report:
     }
     header = Header(
         experiment=context.experiment.name,
-        subject=str(subject["subject"]),
+        subject=given_name(str(subject["subject"])),
         simulated=bool(subject["simulated"]),
         version=str(manifest["versions"]["braindiffuser"]),
     )
@@ -54,13 +56,13 @@ def build_report(context: StageContext) -> Report:
 
 def sections(context: StageContext) -> list[Section]:
     """Read the sections of the finished steps, in the order of stages; those of one step by the number in their name."""
-    names = [
-        name
-        for record in context.finished().values()
-        for name in sorted(record["files"])
-        if name.startswith("sections/")
-    ]
-    return [_read_section(context.results.path(name)) for name in names]
+    return read_sections(context.results, context.finished())
+
+
+def read_sections(results: Results, records: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+    """Read the sections that steps left, in the order of their records; those of one step by the number in their name."""
+    names = [name for record in records.values() for name in sorted(record["files"]) if name.startswith("sections/")]
+    return [_read_section(results.path(name)) for name in names]
 
 
 def _read_section(path: Path) -> Section:

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import zarr
 from PIL import Image
+from pydantic import ValidationError
 
 from braindiffuser.datasets import Arrays
-from braindiffuser.datasets.array_recordings import region_of
+from braindiffuser.datasets.region_files import region_of
 from braindiffuser.errors import RecordingError
+from braindiffuser.paths import written_in
 
 N_TRIALS, N_VOXELS, N_STIMULI = 40, 24, 12
 
@@ -204,6 +206,90 @@ def test_files_are_listed_by_role(lab):
     assert listed["stimuli"] == set(lab["names"])
 
 
+def region_in_a_file(lab, kind, values):
+    """Write a region, (n_voxels,), as one file; return its entry, and those that it needs beside it."""
+    folder, grid = lab["folder"], np.zeros((2, 4, 4), bool)
+    grid.ravel()[:N_VOXELS] = True
+    volume = np.zeros(grid.shape, np.uint8)
+    volume[grid] = values
+    nib.save(nib.Nifti1Image(grid.astype(np.uint8), np.eye(4)), folder / "mask.nii")
+    beside = {"mask": folder / "mask.nii"} if kind in ("nii.gz", "grid.npy") else {}
+    path = folder / f"own.{kind}"
+    if kind == "nii.gz":
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), path)
+    elif kind in ("npy", "grid.npy"):
+        np.save(path, volume if beside else values)
+    elif kind == "npz":
+        np.savez(path, alone=values)
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["a/V1"], file["b"] = values.astype(np.uint8), 3
+        return f"{path}:a/V1", beside
+    elif kind == "zarr":
+        zarr.save_array(path, values)
+    else:
+        path.write_text("\n".join(str(int(value)) for value in values))
+    return str(path), beside
+
+
+@pytest.mark.parametrize("kind", ["nii.gz", "grid.npy", "npy", "npz", "h5", "zarr", "txt"])
+def test_each_region_may_have_a_file(lab, kind):
+    values = lab["rois"]["V1"]
+    entry, beside = region_in_a_file(lab, kind, values)
+    np.save(lab["folder"] / "other.npy", ~values)
+    own = config(lab, rois={"V1": entry, "odd name": str(lab["folder"] / "other.npy")}, **beside)
+    masks = own.open(lab["folder"]).roi_masks
+    assert {name: mask.tolist() for name, mask in masks.items()} == {
+        "V1": values.tolist(),
+        "odd name": (~values).tolist(),
+    }
+    listed = own.files()["regions"]
+    assert "rois/odd name/other.npy" in listed
+    assert any(name.startswith("rois/V1/own.") for name in listed)
+
+
+def test_all_regions_that_cannot_be_read_are_in_one_message(lab):
+    folder = lab["folder"]
+    np.save(folder / "short.npy", np.ones(5))
+    np.save(folder / "good.npy", lab["rois"]["V1"])
+    (folder / "words.txt").write_text("1 0 left")
+    nib.save(nib.Nifti1Image(np.ones((2, 4, 3), np.uint8), np.eye(4)), folder / "v.nii")
+    names = {"a": "gone.npy", "b": "short.npy", "c": "words.txt", "d": "v.nii", "e": "good.npy", "f": "x.png"}
+    with pytest.raises(RecordingError) as caught:
+        config(lab, rois={name: str(folder / file) for name, file in names.items()}).open(folder)
+    said = str(caught.value)
+    assert said.startswith("dataset.rois names 5 files that cannot be used: a: ")
+    assert "gone.npy is missing; expected 0 or 1 for each column of the betas" in said
+    assert "short.npy is float64 (5,); expected 0 or 1 for each of the betas' columns, (24,)" in said
+    assert "words.txt holds 'left'; expected 0 and 1 alone" in said
+    assert "v.nii is a region, but no mask says where voxels lie" in said
+    assert "x.png is no region: expected a file that ends in .nii, .nii.gz, .npy" in said
+    assert "good" not in said
+    with pytest.raises(RecordingError, match=r"short\.npy is float64 .* \(dataset\.rois\.b\)$"):
+        config(lab, rois={"b": str(folder / "short.npy")}).open(folder)
+    np.save(folder / "part.npy", np.full(N_VOXELS, 0.5))
+    with pytest.raises(
+        RecordingError, match=r"part\.npy holds 0\.5, and other such values in \d+ more places; expected 0 and 1 alone"
+    ):
+        config(lab, rois={"b": str(folder / "part.npy")}).open(folder)
+
+
+def test_a_region_alone_is_no_file_of_all_regions(lab):
+    np.save(lab["folder"] / "V1.npy", lab["rois"]["V1"])
+    with pytest.raises(RecordingError, match=r"V1\.npy is no \.npz file; .* such as `rois: \{V1: V1\.npy\}`"):
+        config(lab, rois=lab["folder"] / "V1.npy").open(lab["folder"])
+
+
+def test_files_of_regions_are_written_as_any_path(lab):
+    with written_in(lab["folder"] / "mine.yaml"):
+        own = config(lab, rois={"V1": "masks/v1.npy", "V2": "h.h5:V2"})
+    assert own.rois == {"V1": f"{lab['folder']}/masks/v1.npy", "V2": f"{lab['folder']}/h.h5:V2"}
+    assert config(lab, rois={}).open(lab["folder"]).roi_masks == {}
+    for wrong in ({"V1": 3}, 3, ["a.npy"], {"": "a.npy"}):
+        with pytest.raises(ValidationError, match="rois"):
+            config(lab, rois=wrong)
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -231,7 +317,7 @@ def test_files_are_listed_by_role(lab):
             lambda lab: np.savez(lab["folder"] / "rois.npz", V1=np.ones(5)),
             r"region V1 is float64 \(5,\); expected 0 or 1",
         ),
-        (lambda lab: np.savez(lab["folder"] / "rois.npz", V1=np.full(N_VOXELS, 0.4)), "region V1 is float64"),
+        (lambda lab: np.savez(lab["folder"] / "rois.npz", V1=np.full(N_VOXELS, 0.4)), "region V1 holds 0.4, and"),
     ],
 )
 def test_files_that_do_not_fit_are_named(lab, damage, words):
@@ -331,15 +417,25 @@ def test_tables_of_voxels_hold_numbers(lab, column, value, words):
         config(lab, voxels=lab["folder"] / "voxels.csv").open(lab["folder"])
 
 
-def test_columns_of_voxels_that_are_no_regions_are_said_and_fractions_refused(lab):
+def test_numbers_of_columns_in_place_of_truth_values_are_known(lab):
+    np.savez(lab["folder"] / "rois.npz", V1=np.array([0, 3, 7]))
+    with pytest.raises(
+        RecordingError, match=r"region V1 is int64 \(3,\); expected 0 or 1 .*: if these are numbers of columns, write"
+    ):
+        config(lab, rois=lab["folder"] / "rois.npz").open(lab["folder"])
+
+
+def test_columns_of_voxels_that_are_no_regions_are_said(lab):
     path = lab["folder"] / "voxels.csv"
-    table = pd.DataFrame({"V2": np.arange(N_VOXELS) % 2, "size": np.arange(N_VOXELS) * 0.5})
-    table.to_csv(path, index=False)
+    places = np.arange(N_VOXELS)
+    pd.DataFrame({"V2": places % 2, "size": places * 0.5, "r2": places / N_VOXELS}).to_csv(path, index=False)
     recording = config(lab, voxels=path).open(lab["folder"])
+    assert "V2" in recording.roi_masks
+    assert not {"size", "r2"} & recording.roi_masks.keys()
     assert "Columns of voxels.csv that are no regions are not read: size." in recording.remarks
-    table.assign(V2=table["V2"] * 0.4).to_csv(path, index=False)
-    with pytest.raises(RecordingError, match=r"voxels\.csv: column V2 holds 0\.4"):
-        config(lab, voxels=path).open(lab["folder"])
+    assert "Columns of voxels.csv that hold fractions are not read: r2. A region is 1 or 0" in " ".join(
+        recording.remarks
+    )
 
 
 def test_trials_and_sessions_that_are_not_there_are_said(lab):

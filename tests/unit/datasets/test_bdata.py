@@ -1,5 +1,6 @@
 """Kamitani lab's bdata format, written small: Generic Object Decoding in one file, Deeprecon in two."""
 
+import shutil
 from types import SimpleNamespace
 
 import h5py
@@ -12,6 +13,7 @@ from braindiffuser.datasets.bdata_stimuli import picture_name
 from braindiffuser.errors import RecordingError
 from braindiffuser.splits.most_repeated import MostRepeated
 
+from .fetch_commands import fetched
 from .layouts_drawn import assert_equals, assert_files_are_listed, betas_of, draw, save_picture
 
 AXES = ("voxel_x", "voxel_y", "voxel_z")
@@ -195,6 +197,19 @@ def test_imagery_without_an_id_is_left_out_and_said(layout):
     assert len(recording.further_test_sets["imagery"]) == 1
     assert any(remark.startswith("2 of 3 imagery trials are left out") for remark in recording.remarks)
     assert betas_of(recording)[-1, 0] == 1
+
+
+def test_imagery_that_a_table_joins_to_a_training_picture_is_left_out(one):
+    """Only a label of the file itself names a picture that did not test."""
+    numbers = [np.flatnonzero(one.drawn.is_test == side)[0] for side in (True, False)]
+    imagine(one, [one.ids[number] for number in numbers])
+    table = one.root / "pictures.csv"
+    names = [f"{name},{picture_name(name)}.JPEG" for name in one.names]
+    table.write_text("\n".join(["stimulus_id,stim_file", *names]))
+    recording = open_(one, stimulus_table=table)
+    shown = [recording.names[i] for i in recording.further_test_sets["imagery"]]
+    assert shown == [f"{picture_name(one.names[numbers[0]])}.JPEG (imagined)"]
+    assert any(remark.startswith("1 of 2 imagery trials are left out") for remark in recording.remarks)
 
 
 def test_imagery_without_any_id_leaves_the_seen_trials_as_they_are(layout):
@@ -400,6 +415,18 @@ def test_a_file_without_a_part_of_the_format_is_named(one, lost):
         BDataFile.open(one.path)
 
 
+def test_all_missing_files_are_in_one_message(one):
+    one.matrix.write(one.path)
+    gone = [one.root / name for name in ("Subject3.h5", "mine.h5", "captions.csv")]
+    shutil.rmtree(one.root / "images")
+    with pytest.raises(RecordingError) as caught:
+        open_(one, responses=[one.path, *gone[:2]], captions=gone[2])
+    message = str(caught.value)
+    assert all(str(path) in message for path in (*gone, one.root / "images"))
+    assert message.startswith("the recording lacks")
+    assert fetched(message) == (str(one.root), ["Subject3.h5"])
+
+
 def test_missing_and_damaged_files_are_named(one):
     with pytest.raises(RecordingError, match=r"Subject1\.h5 is missing; expected a file in the bdata format"):
         open_(one)
@@ -429,7 +456,8 @@ def test_regions_choose_the_voxels_that_are_read(layout):
     np.testing.assert_array_equal(betas_of(recording), layout.drawn.betas[:, chosen])
     np.testing.assert_array_equal(recording.roi_masks["V1"], layout.drawn.rois["V1"][chosen])
     with pytest.raises(
-        RecordingError, match=r"no region V7, which dataset\.regions names; this recording has LOC, V1, VC"
+        RecordingError,
+        match=r"no region 'V7' \(closest: VC, V1\), which dataset\.regions names; this recording has LOC, V1, VC",
     ):
         open_(layout, regions=["V7"])
 

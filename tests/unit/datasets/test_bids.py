@@ -332,7 +332,7 @@ def test_atlases_that_do_not_fit_are_left_out_or_refused(truth):
         opened(truth, atlases=["other"])
     second = save(truth.root / "derivatives/sub-01_space-T1w_desc-second_dseg.nii.gz", truth.labels.astype(np.int16))
     write_table(Path(str(second).replace(".nii.gz", ".tsv")), pd.DataFrame({"index": [1], "name": ["V1"]}))
-    with pytest.raises(RecordingError, match="region V1 is in two atlases"):
+    with pytest.raises(RecordingError, match="region V1 is in several atlases"):
         opened(truth)
 
 
@@ -381,7 +381,7 @@ def test_a_missing_column_is_named(truth, column):
 def test_a_missing_column_of_an_atlas_is_named(truth):
     write_table(Path(str(truth.atlas).replace(".nii.gz", ".tsv")), pd.DataFrame({"index": [1, 2, 3]}))
     with pytest.raises(RecordingError, match=r"dseg\.tsv lacks the column name; it has index, such as\nindex\tname"):
-        opened(truth)
+        opened(truth, atlases=["visual"])
 
 
 def test_a_missing_picture_is_named_with_its_trial(truth):
@@ -460,15 +460,30 @@ def test_labels_without_a_name_are_said_and_an_index_twice_is_refused(truth):
     n = np.count_nonzero(truth.labels[truth.mask] == 1)
     said = f"visual_dseg.nii.gz holds labels without a name in {table.name} (1): their {n} voxels are in no region."
     assert said in " ".join(opened(truth).remarks)
+    for faulty in ({"index": [1, 2, 2], "name": ROIS}, {"ID": [1, 2, 3], "name": ROIS}, {"index": [], "name": []}):
+        write_table(table, pd.DataFrame(faulty))
+        said = f"Atlases that are not read (a table of names that does not fit): {truth.atlas.name}."
+        assert said in opened(truth).remarks
+        with pytest.raises(RecordingError, match=r"visual_dseg\.tsv"):
+            opened(truth, atlases=["visual"])
     write_table(table, pd.DataFrame({"index": [1, 2, 2], "name": ROIS}))
     with pytest.raises(RecordingError, match=r"visual_dseg\.tsv has two rows with the index 2 \('V2' and 'LOC'\)"):
-        opened(truth)
+        opened(truth, atlases=["visual"])
 
 
-def test_an_atlas_of_fractions_is_refused(truth):
+def test_an_atlas_of_fractions_is_refused_where_it_is_asked_for_and_said_elsewhere(truth):
+    label = next(iter(opened(truth).roi_masks))
     save(truth.atlas, (truth.labels * 0.5).astype(np.float32))
+    recording = opened(truth)
+    assert label not in recording.roi_masks
+    assert f"Atlases that are not read (values that are no labels): {truth.atlas.name}." in recording.remarks
     with pytest.raises(RecordingError, match=r"visual_dseg\.nii\.gz holds numbers that are no labels"):
-        opened(truth)
+        opened(truth, atlases=["visual"])
+
+
+def test_an_atlas_that_is_damaged_is_said_as_such(truth):
+    truth.atlas.write_bytes(truth.atlas.read_bytes()[:-9])
+    assert f"Atlases that are not read (no volume that can be read): {truth.atlas.name}." in opened(truth).remarks
 
 
 def edit_events(truth, column, rows, value):

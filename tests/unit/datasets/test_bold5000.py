@@ -1,6 +1,8 @@
 """BOLD5000's layout, written small."""
 
 import re
+import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +13,7 @@ from braindiffuser.datasets.bold5000 import Bold5000
 from braindiffuser.datasets.bold5000_layout import LONG_SESSIONS, _check_counts
 from braindiffuser.errors import RecordingError
 
+from .fetch_commands import fetched
 from .layouts_drawn import AFFINE, assert_equals, assert_files_are_listed, betas_of, draw, save_picture
 
 ZERO_ORIGIN = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -184,10 +187,35 @@ def test_a_missing_file_is_named(root, name):
         open_(root)
 
 
+@pytest.mark.parametrize("sessions", ["all", "first"])
+def test_all_missing_files_are_in_one_message_with_the_command_that_downloads_them(root, sessions):
+    gone = sorted(root.rglob("CSI1_GLMbetas*"))[: None if sessions == "all" else 1]
+    for path in (*gone, find(root, "CSI1_brainmask.nii.gz"), find(root, "CSI1_imgnames.txt")):
+        path.unlink()
+    shutil.rmtree(find(root, "Presented_Stimuli"))
+    with pytest.raises(RecordingError) as caught:
+        open_(root)
+    message, (folder, patterns) = str(caught.value), fetched(str(caught.value))
+    assert folder == str(root)
+    assert all(
+        name in message for name in ("CSI1_brainmask.nii.gz", "CSI1_imgnames.txt", "Presented_Stimuli/ (folder of")
+    )
+    assert ("--sessions 1 " in message) == (sessions == "first")
+    for name in (
+        "CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-01.nii.gz",
+        "CSI1_brainmask.nii.gz",
+        "CSI1_imgnames.txt",
+    ):
+        assert name in message
+        assert any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def test_missing_betas_are_named_with_an_example_and_the_types_that_are_there(root):
     with pytest.raises(RecordingError, match=r"no betas TYPEC of CSI1.*CSI1_GLMbetas-TYPEC.*there are betas of TYPED"):
         open_(root, betas="TYPEC")
-    with pytest.raises(RecordingError, match=r"no betas TYPED of CSI2; expected .*CSI2_GLMbetas-TYPED"):
+    with pytest.raises(
+        RecordingError, match=r"holds files of CSI1, and lacks CSI2_GLMbetas-TYPED.*: choose dataset\.subject"
+    ):
         open_(root, subject="CSI2")
     with pytest.raises(RecordingError, match="is no folder"):
         open_(root / "elsewhere")
@@ -245,7 +273,7 @@ def test_regions_choose_the_voxels_that_are_read(layout):
     assert not recording.roi_masks["EarlyVis"].any()
     np.testing.assert_array_equal(recording.voxels.mask[drawn.mask], chosen)
     with pytest.raises(
-        RecordingError, match=r"no region V9, which dataset\.regions names; this recording has EarlyVis, LOC"
+        RecordingError, match=r"no region 'V9', which dataset\.regions names; this recording has EarlyVis, LOC"
     ):
         open_(root, regions=["V9"])
 

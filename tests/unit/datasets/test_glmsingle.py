@@ -463,6 +463,14 @@ def test_volumes_need_a_mask(truth):
         truth.open(mask=None, rois={"V1": truth.root / "V1.nii"})
 
 
+def test_all_regions_that_are_missing_are_in_one_message(truth):
+    rois = {name: truth.root / f"{name}.nii" for name in ("gone", "V1", "lost")}
+    with pytest.raises(
+        RecordingError, match=r"names 2 files .*: gone: .*gone\.nii is missing; .*; lost: .*lost\.nii is"
+    ):
+        truth.open(rois=rois)
+
+
 def test_a_design_of_an_older_matlab_is_named(tmp_path):
     (tmp_path / "DESIGNINFO.mat").write_bytes(b"MATLAB 5.0 MAT-file" * 20)
     with pytest.raises(

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import h5py
@@ -27,6 +28,8 @@ from braindiffuser.splits.folds import Folds
 from braindiffuser.splits.layout import Layout
 from braindiffuser.splits.most_repeated import MostRepeated
 from braindiffuser.splits.shared import Shared
+
+from .fetch_commands import fetched
 
 GRID, SIDE, SUB = (6, 7, 5), 24, "sub-01"
 AFFINE = np.array([[1.8, 0, 0, -5.0], [0, 1.8, 0, -6], [0, 0, 1.8, -4], [0, 0, 0, 1]])
@@ -801,3 +804,28 @@ def test_aliases_replace_what_is_united_by_default(any_tree):
         "The region faces is FFA1 (" in said and "own region of that name is not used" in said
         for said in aliased.remarks
     )
+
+
+def test_all_missing_files_are_in_one_message_with_the_command_that_downloads_them(tree):
+    gone = [tree.metadata, tree.table(2), next(tree.root.rglob("*R2mean_statmap.nii.gz"))]
+    for path in gone:
+        path.unlink()
+    with pytest.raises(RecordingError) as caught:
+        tree.open()
+    message, (folder, patterns) = str(caught.value), fetched(str(caught.value))
+    assert folder == str(tree.root)
+    for path in gone:
+        name = path.relative_to(tree.root).as_posix()
+        assert name in message
+        assert path == tree.metadata or any(fnmatchcase(name, pattern) for pattern in patterns)
+    assert "come after an agreement, at https://" in message
+    assert message.endswith("--subjects sub-01 --sessions 2 --files design regions`, and put the others there")
+
+
+def test_a_split_that_is_not_found_is_in_the_same_message(tree):
+    tree.stimuli.unlink()
+    shutil.rmtree(tree.root / "laion_fmri")
+    with pytest.raises(
+        RecordingError, match=r"lacks .*stimuli\.h5 .*, splits/sub-01/tau\.json \(the split; install laion_fmri"
+    ):
+        tree.open()

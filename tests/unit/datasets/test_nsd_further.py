@@ -223,7 +223,7 @@ def test_files_that_are_read_are_listed(shared, name):
         (
             ("synthetic",),
             lambda own: own.synthetic_design,
-            "which trial showed what: download it .braindiffuser fetch nsd_synth",
+            "which trial showed what: download it by .braindiffuser fetch nsd_synth",
         ),
         (
             ("synthetic",),
@@ -262,7 +262,10 @@ def test_pictures_of_letters_are_asked_for(own):
         opened(own, ("imagery",))
     for name in ("H.png", "H.jpg", "V.png"):
         Image.fromarray(own.letters["H"]).save(own.by_cue / name)
-    with pytest.raises(RecordingError, match="holds two pictures of the letter H: keep one"):
+    with pytest.raises(RecordingError, match=r"holds two pictures of the letter H: keep one$"):
+        opened(own, ("imagery",))
+    Image.fromarray(own.letters["H"]).save(own.by_cue / "V.jpg")
+    with pytest.raises(RecordingError, match=r"2 of 2 .* two pictures of the letter H: keep one \(likewise V\)"):
         opened(own, ("imagery",))
 
 

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from braindiffuser.datasets import picture_sets
+from braindiffuser.datasets.picture_faults import RefusedPicturesError
 from braindiffuser.datasets.picture_sets import (
     PictureArray,
     PictureFiles,
@@ -222,3 +224,82 @@ def test_a_trial_is_described_by_its_row_in_the_users_table():
     assert first_trials(trials, "root", by_run=True)[7] == (
         "root: row 5, counted from 0, of the table of session 1, run 4,"
     )
+
+
+def bad(folder, content, *names):
+    for name in names:
+        (folder / name).write_bytes(content) if isinstance(content, bytes) else content.save(folder / name)
+
+
+def test_all_that_is_wrong_with_a_folder_is_one_message_by_reason(tmp_path):
+    """Names of no file, of several files and two of one; broken files and too small ones: nobody mends one at a time."""
+    for name in ("good.png", "twice.png", "twice.jpg", "one.png"):
+        save(tmp_path / name)
+    save(tmp_path / "small.png", 10, 30)
+    bad(tmp_path, b"no picture", "c0.png", "c1.png", "c2.png", "c3.png", "c4.png", "c5.png")
+    asked = ("good", "good.png", "m0", "m1", "twice", "small", "one", *(f"c{number}" for number in range(6)))
+    with pytest.raises(RefusedPicturesError) as refused:
+        find(tmp_path, *asked)
+    said = str(refused.value)
+    assert said.startswith("11 of 13 pictures cannot be taken: t: row 4 shows 'm0', but ")
+    for part in (
+        "holds no such picture: add it (likewise 'm1' of t: row 4)",
+        "t: row 4 shows 'twice', but ",
+        "'good' and 'good.png' are one picture of ",
+        "c0.png is damaged, or no picture of the formats",
+        f"(likewise {tmp_path}/c1.png, {tmp_path}/c2.png, {tmp_path}/c3.png and 2 more)",
+        "small.png is 10 pixels wide or high",
+    ):
+        assert part in said
+    assert "one.png" not in said
+    assert ". " not in said
+    with pytest.raises(RefusedPicturesError) as listed:
+        PictureFiles.listed([*tmp_path.iterdir()], dict(enumerate(asked)), dict.fromkeys(range(13), "t: row 4"), None)
+    assert len(listed.value.faults) == len(refused.value.faults) == 11
+
+
+def test_what_headers_do_not_tell_is_one_message_too_when_pictures_are_read(tmp_path):
+    clear = Image.new("RGBA", (16, 16), (9, 9, 9, 0))
+    dark = Image.fromarray(RNG.integers(0, 1000, (16, 16)).astype(np.uint16))
+    names = ["good.png", "a.png", "b.png", "c.png", "d.png", "e.png"]
+    save(tmp_path / "good.png", 16, 16)
+    bad(tmp_path, clear, "a.png", "b.png")
+    bad(tmp_path, dark, "c.png", "d.png")
+    raw = tmp_path / "e.png"
+    save(raw, 16, 16)
+    content = bytearray(raw.read_bytes())
+    content[-13] ^= 1  # of the checksum of the pixels
+    raw.write_bytes(content)
+    pictures = find(tmp_path, *names)
+    with pytest.raises(RefusedPicturesError) as refused:
+        pictures(np.arange(6))
+    said = str(refused.value)
+    assert said.startswith(f"5 of 6 pictures cannot be taken: {tmp_path}/a.png is transparent in places")
+    assert f"(likewise {tmp_path}/b.png); {tmp_path}/c.png has 16 bits, but levels of 0 to " in said
+    assert f"(likewise {tmp_path}/d.png); {tmp_path}/e.png is damaged or cut short" in said
+    with pytest.raises(RecordingError, match=r"^\S+/a\.png is transparent in places"):
+        pictures(np.array([0, 1]))
+    assert pictures(np.array([0])).shape == (1, 3, 16, 16)
+
+
+def test_headers_are_read_once_each_and_pixels_not_at_all(tmp_path, monkeypatch):
+    """A folder of thousands of files on a network is opened no slower for it, whether pictures are refused or not."""
+    looked = []
+    monkeypatch.setattr(picture_sets, "size_of_picture", lambda path: looked.append(path.name) or (32, 32))
+    monkeypatch.setattr(picture_sets, "read_picture", None)
+    for name in ("a.png", "b.png", "c.png"):
+        save(tmp_path / name)
+    find(tmp_path, "a", "b", "c")
+    assert sorted(looked) == ["a.png", "b.png", "c.png"]
+    with pytest.raises(RecordingError, match="shows 'm'"):
+        find(tmp_path, "a", "b", "c", "m")
+    assert len(looked) == 6
+
+
+def test_plain_pictures_of_an_array_are_read_like_files(tmp_path):
+    """Whether one may be meant is told by `picture_doubts`, whatever reads them."""
+    raw = RNG.integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+    raw[1] = 128
+    np.save(tmp_path / "p.npy", raw)
+    pictures = PictureArray.open(str(tmp_path / "p.npy"), {number: number for number in range(6)}, None)
+    np.testing.assert_allclose(pictures(np.array([1]))[0], 128 / 255, rtol=1e-6)

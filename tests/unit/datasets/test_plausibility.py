@@ -333,7 +333,7 @@ def test_voxels_without_data_in_every_session_are_not_lost():
     sessions = accumulate(betas).sessions
     assert {found.lost for found in compare_sessions(sessions).values()} == {0.0}
     assert doubts(sessions) == [
-        "50% of the analysed voxels have no data in any session: is the mask that of this recording?"
+        "50% of the analysed voxels do not vary in any session: are they outside of what was recorded, as by the mask of another?"
     ]
 
 
@@ -1003,7 +1003,7 @@ def test_the_limit_of_voxels_without_data_in_any_session(n_empty, said):
     betas = normal()
     for own in betas.values():
         own[:, :n_empty] = 0
-    assert any("no data in any session" in sentence for sentence in doubts(accumulate(betas).sessions)) == said
+    assert any("do not vary in any session" in sentence for sentence in doubts(accumulate(betas).sessions)) == said
 
 
 def test_one_sparse_session_makes_single_voxels_tell_nothing():

@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from braindiffuser.datasets.picture_faults import RefusedPicturesError
+from braindiffuser.datasets.picture_sets import PictureFiles
 from braindiffuser.datasets.plausible_pictures import picture_doubts
 from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.voxels import Voxels
@@ -70,3 +73,28 @@ def test_pictures_that_are_all_dim_are_said(factor, is_said):
     assert [sentence.startswith(f"No picture is brighter than {factor:.0%} of white") for sentence in said] == [
         True
     ] * is_said
+
+
+def test_what_is_wrong_in_several_batches_is_one_message(tmp_path):
+    """Seventy files are read in more than one batch; transparent ones of the first and last, and two flat colours."""
+    rng = np.random.default_rng(0)
+    for number in IDS:
+        picture = Image.fromarray(rng.integers(0, 256, (12, 12, 3)).astype(np.uint8))
+        if number in (5, 69):
+            picture.putalpha(0)
+        flat = {7: 40, 68: 40, 8: 90, 9: 90, 10: 90}.get(int(number))
+        (Image.new("RGB", (12, 12), (flat,) * 3) if flat else picture).save(tmp_path / f"p{number}.png")
+    names = {int(number): f"p{number}.png" for number in IDS}
+    files = PictureFiles.find(tmp_path, names, dict.fromkeys(names, "t"), None)
+    held = replace(recording(), pictures=files, stimuli=pd.DataFrame({"name": names}))
+    with pytest.raises(RefusedPicturesError) as refused:
+        picture_doubts(held, IDS)
+    said = str(refused.value)
+    assert said.startswith("7 of 70 pictures cannot be taken: ")
+    assert (
+        f"p5.png is transparent in places: put it on the background that was meant, and save it as 8-bit RGB PNG (likewise "
+        f"{tmp_path}/p69.png); the pictures of " in said
+    )
+    assert "(likewise p8.png, p9.png, p10.png: 90, 90, 90)" in said
+    usual = np.setdiff1d(IDS, [5, 69, 68, 9, 10])
+    assert len(picture_doubts(held, usual)) == 1

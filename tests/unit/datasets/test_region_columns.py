@@ -1,4 +1,4 @@
-"""Laws of regions as columns: 1 and 0 however they are written; fractions are refused, what is no region is named."""
+"""Laws of regions as columns: 1 and 0 however they are written; what is none is named, fractions apart."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ TRUTH = np.arange(6) % 3 == 1
 
 
 def read(**columns):
-    return regions_in(pd.DataFrame(columns), lambda name: name == "nc", "voxels.csv")
+    return regions_in(pd.DataFrame(columns), lambda name: name == "nc")
 
 
 @pytest.mark.parametrize(
@@ -27,23 +27,24 @@ def read(**columns):
     ],
 )
 def test_truth_values_are_regions(values):
-    regions, others = read(V1=values)
+    regions, *others = read(V1=values)
     np.testing.assert_array_equal(regions["V1"], TRUTH)
-    assert others == ()
+    assert others == [(), ()]
 
 
 @pytest.mark.parametrize("values", [[0.4] * 3 + [0.6] * 3, [0, 1, 1, 0, 0.999, 1], [0, 0, 1e-6, 0, 0, 0], ["0.5"] * 6])
-def test_fractions_are_refused(values):
-    with pytest.raises(RecordingError, match=r"voxels\.csv: column V1 holds .* a region is 1 or 0"):
-        read(V1=values)
-    assert read(nc=values) == ({}, ())
+def test_fractions_are_no_regions_and_named_apart(values):
+    found = read(V1=TRUTH, r2=values)
+    assert (list(found.regions), found.fractions, found.others) == (["V1"], ("r2",), ())
+    assert read(nc=values) == ({}, (), ())
 
 
 @pytest.mark.parametrize(
     "values", [[0, 1, 2, 0, 1, 2], ["a"] * 6, [-0.5, 0, 1, 0, 1, 0], [np.nan] * 6, ["1", "1", "maybe", "0", "0", "0"]]
 )
 def test_what_is_no_region_is_named(values):
-    assert read(V1=TRUTH, column=values)[1] == ("column",)
+    found = read(V1=TRUTH, column=values)
+    assert (list(found.regions), found.fractions, found.others) == (["V1"], (), ("column",))
 
 
 @pytest.mark.parametrize("value", [0.6, 0.9999, 2, -1, np.inf])

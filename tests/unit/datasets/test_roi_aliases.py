@@ -92,7 +92,10 @@ def test_a_replaced_region_is_the_new_one():
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():
-    words = r"no region 'FFA9', which dataset\.roi_aliases\.faces names; this recording has FFA1, FFA2, OFA, V4, none, patch 7"
+    words = (
+        r"no region 'FFA9' \(closest: FFA2, FFA1\), which dataset\.roi_aliases\.faces names; this recording has FFA1, FFA2, "
+        "OFA, V4, none, patch 7"
+    )
     with pytest.raises(RecordingError, match=words):
         with_aliases(recording(ODD), {"faces": ["FFA1", "FFA9"]})
     with pytest.raises(RecordingError, match="this recording has no regions"):

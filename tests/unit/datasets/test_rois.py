@@ -63,12 +63,21 @@ def test_a_ctab_overrules_the_built_in_numbers(damaged_tree):
     np.testing.assert_array_equal(masks["V2"], np.isin(labels, [3, 4]))
 
 
+def test_a_ctab_may_spell_names_otherwise(damaged_tree):
+    damaged_tree.label_folder.mkdir(parents=True)
+    (damaged_tree.label_folder / "prf-visualrois.mgz.ctab").write_text("7 v1-V\n6 V1D\n")
+    masks, _, _ = read_roi_masks(damaged_tree.roi_folder(), MASK, damaged_tree.mask, AFFINE, damaged_tree.label_folder)
+    labels = damaged_tree.labels["prf-visualrois"][damaged_tree.mask]
+    np.testing.assert_array_equal(masks["V1"], np.isin(labels, [6, 7]))
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         ((0, 1), ""),
         ((0, 255), ""),
         ((-1, 0, 1), ""),
+        ((0, 1, 2, 3), "the labels 1 to 3, and every value above 0 counts."),
         ((0, 73), "the value 73, and every value above 0 counts"),
         ((0, 50, 100), "the values 50, 100, and every value above 0 counts"),
         ((0, 85, 170, 255), "the values 85, 170, 255,"),

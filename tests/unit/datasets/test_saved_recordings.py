@@ -1,6 +1,7 @@
-"""Laws of recordings as folders: what was saved is read back, by a file of at most six lines."""
+"""Laws of recordings as folders: what was saved is read back, by the file that was written beside it."""
 
 import hashlib
+import re
 import shutil
 from collections import deque
 from dataclasses import fields, replace
@@ -17,6 +18,7 @@ from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.recording_facts import notes_on
 from braindiffuser.datasets.responses import average_responses
 from braindiffuser.datasets.shared_stimuli import shared_stimuli
+from braindiffuser.datasets.subject_names import UNNAMED
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import BrainDiffuserError, RecordingError
 from braindiffuser.experiment import Experiment
@@ -293,6 +295,22 @@ def test_a_subject_of_any_name_is_read_back(subject, tmp_path):
     file = braindiffuser.save_recording(put_together(subject=subject), tmp_path / "shared")
     assert read_back(file).subject == subject
     assert any(line.endswith(f" {subject}") for line in check_recording(str(file)))
+
+
+@pytest.mark.parametrize("given", [{}, {"subject": None}, {"subject": UNNAMED}])
+def test_a_subject_without_a_name_is_called_nothing(given, tmp_path):
+    """Neither None, nor a name that nobody gave, nor quotes around nothing."""
+    held = put_together(**{"subject": None} | given)
+    file = braindiffuser.save_recording(held, tmp_path / "shared")
+    assert read_back(file).subject == held.subject
+    (line,) = (line for line in check_recording(str(file)) if line.startswith("Subject"))
+    assert line.split(maxsplit=1) == ["Subject", "has no name"]
+    broken = replace(held, read_session=lambda session: np.full((1, 1), np.nan, np.float32))
+    with pytest.raises(RecordingError) as refused:
+        broken.betas_of(held.session_numbers[0])
+    assert not re.search(r"None|''|\bof subject|\(\)", str(refused.value))
+    with pytest.raises(RecordingError, match="the subject's name is empty; expected 1 to 64"):
+        replace(held, subject="")
 
 
 @pytest.mark.parametrize("subject", ["", " ", "a" * 65, "\ud800", "a\nb", "\0"])

@@ -1,5 +1,6 @@
 """THINGS-fMRI's tables, written small: `to_hdf` of pandas is written with h5py, as PyTables 3.10 stores it."""
 
+import shutil
 from types import SimpleNamespace
 
 import h5py
@@ -238,8 +239,19 @@ def test_a_missing_file_is_named(one, name):
         open_(one)
 
 
+def test_all_missing_files_are_in_one_message(one):
+    responses(one).unlink()
+    shutil.rmtree(one.root / "images")
+    with pytest.raises(
+        RecordingError, match=r"lacks sub-01_ResponseData\.h5 \(betas\), images \(folder .*, gone\.csv \(cap"
+    ):
+        open_(one, captions=one.root / "gone.csv")
+
+
 def test_another_subject_is_not_there(one):
-    with pytest.raises(RecordingError, match=r"^sub-02_ResponseData\.h5 is missing below"):
+    with pytest.raises(
+        RecordingError, match=r"holds files of sub-01, and lacks sub-02_ResponseData\.h5 .*: choose dataset"
+    ):
         open_(one, subject=2)
 
 

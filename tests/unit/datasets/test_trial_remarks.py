@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braindiffuser.datasets.trial_remarks import gaps, left_out, trial_remarks
+from braindiffuser.datasets.trial_remarks import gaps, left_out, trial_remarks, unread_columns
 from braindiffuser.datasets.trial_tables import trial_table
 
 
@@ -66,3 +66,26 @@ def test_trials_that_are_left_out_are_counted(n_empty, n_catch):
 def test_a_catch_trial_without_a_stimulus_counts_once():
     rows = pd.DataFrame({"stim_file": [None, "a", "b"], "is_catch": [1, 0, 0]})
     assert left_out(rows, "t")[0].startswith("Trials left out: 1 of 3, since 1 shows no stimulus")
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("ses", "session"),
+        ("runs", "run"),
+        ("beta_idx", "beta_index"),
+        ("is_cach", "is_catch"),
+        ("Split", "split"),
+        ("test_sett", "test_set"),
+    ],
+)
+def test_columns_that_are_nearly_called_as_one_that_is_read_are_said(column, meant):
+    (said,) = unread_columns(["stim_file", column])
+    assert said.endswith(f"nearly called as one that is: {column} ({meant}).")
+    rows = pd.DataFrame({"stim_file": ["a", "b"], column: [1, 2]})
+    assert said in trial_remarks(rows, trial_table(rows, "s", "t.csv")[0], "t.csv")
+
+
+def test_columns_that_only_describe_are_listed_and_those_that_are_read_are_not():
+    assert unread_columns(["session", "run", "stim_file", "split", "beta_index", "groups", "onset", "duration"]) == ()
+    assert unread_columns(["stim_file", "luminance"]) == ("Columns of the trials that only describe them: luminance.",)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from braindiffuser.datasets.recording import TRIAL_COLUMNS
+from braindiffuser.datasets.trial_remarks import numbered_words
 from braindiffuser.datasets.trial_tables import choose_sessions, further_sets_of, stimulus_names, trial_table
 from braindiffuser.errors import RecordingError
 
@@ -47,6 +48,29 @@ def test_catch_trials_and_blanks_are_left_out_but_keep_their_betas():
 def test_sessions_may_be_named(form):
     trials, _ = trial_table(rows(session=[form.format(n) for n in (1, 2, 10, 10)]), "me", "t")
     assert trials["session"].tolist() == [1, 2, 10, 10]
+
+
+@pytest.mark.parametrize("column", ["session", "run"])
+def test_sessions_named_by_words_are_numbered_in_the_order_in_which_they_come_first(column):
+    trials, _ = trial_table(rows(**{column: ["tuesday", "Monday", "tuesday ", "monday"]}), "me", "t")
+    numbers = trials.set_index("table_row")[column]
+    assert numbers.loc[[0, 1, 2, 3]].tolist() == [1, 2, 1, 2]
+    said = f"{column.capitalize()}s are numbered in the order in which they come first in the table: 1 is tuesday, 2 is Monday."
+    assert numbered_words(trials) == (said,)
+    assert numbered_words(trial_table(rows(**{column: ["day1", "day1", "day2", "day2"]}), "me", "t")[0]) == ()
+
+
+@pytest.mark.parametrize(
+    "sessions", [["pre", "ses-01", "pre", "pre"], ["pre", "post", "", "pre"], ["?", "!", "?", "!"]]
+)
+def test_words_beside_numbers_and_nothing_are_refused(sessions):
+    with pytest.raises(RecordingError, match=r"column session holds .* or words alone, such as pre and post"):
+        trial_table(rows(session=sessions), "me", "t")
+
+
+def test_words_of_trials_that_are_left_out_have_no_number():
+    trials, _ = trial_table(rows(session=["practice", "b", "a", "a"], is_catch=[1, 0, 0, 0]), "me", "t")
+    assert trials["session"].tolist() == [1, 2, 2]
 
 
 def test_what_describes_a_stimulus_goes_with_it():

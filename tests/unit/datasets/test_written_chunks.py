@@ -57,11 +57,29 @@ def test_a_chunk_that_is_not_there_is_refused_for_its_rows_alone(tmp_path, kind,
     lose(tmp_path, kind, place)
     first = place[0] * CHUNKS[0]
     own = np.arange(first, first + CHUNKS[0])
-    with pytest.raises(RecordingError, match=rf"1 of 10 chunks .* not there, such as in rows {first} to {first + 3},"):
+    lost, of_own, last = ("4 of 40", "2 of 4", first + 1) if kind == "zarr shards" else ("1 of 10", "1 of 2", first + 3)
+    with pytest.raises(RecordingError, match=rf"{lost} chunks .* not there, such as in rows {first} to {last},"):
         array.check_written()
-    with pytest.raises(RecordingError, match=r"1 of 2 chunks .* not there"):
+    with pytest.raises(RecordingError, match=rf"{of_own} chunks .* not there"):
         array.check_written(own[:1])
     array.check_written(np.setdiff1d(np.arange(20), own))
+
+
+@pytest.mark.parametrize("shape", [(20, 6, 4), (19, 7, 5)])
+@pytest.mark.parametrize("index_location", ["start", "end"])
+def test_a_chunk_that_a_shard_does_not_hold_is_refused_for_its_rows_alone(tmp_path, index_location, shape):
+    sharding = {"shape": CHUNKS, "index_location": index_location}
+    array = zarr.create_array(tmp_path / "array.zarr", shape=shape, chunks=(2, 3, 2), shards=sharding, dtype="float32")
+    values = np.random.default_rng(0).random(shape, dtype=np.float32) + 1
+    array[:10], array[12:] = values[:10], values[12:]
+    array[10:12, :3] = values[10:12, :3]
+    opened = ArrayFile.open(str(tmp_path / "array.zarr"))
+    with pytest.raises(RecordingError, match=r"chunks .* not there, such as in rows 10 to 11,"):
+        opened.check_written()
+    opened.check_written(np.setdiff1d(np.arange(shape[0]), [10, 11]))
+    array[10:12, 3:] = values[10:12, 3:]
+    opened.check_written()
+    np.testing.assert_array_equal(opened.rows(np.arange(shape[0])), values)
 
 
 @pytest.mark.parametrize("options", [{}, {"chunks": CHUNKS}])
@@ -97,16 +115,6 @@ def test_pictures_that_are_not_there_are_refused_when_they_are_opened(tmp_path, 
     np.testing.assert_allclose(shown(np.array([1]))[0], pictures[4].transpose(2, 0, 1) / 255, atol=1e-6)
     with pytest.raises(RecordingError, match=r"2 of 4 chunks .* such as in rows 5 to 5"):
         PictureArray.open(entry, {0: 0, 1: 5}, None)
-
-
-def test_a_picture_of_one_level_is_refused_when_it_is_read(tmp_path):
-    pictures = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
-    pictures[1] = 0
-    np.save(tmp_path / "p.npy", pictures)
-    shown = PictureArray.open(str(tmp_path / "p.npy"), {0: 0, 1: 1, 2: 2}, None)
-    shown(np.array([0, 2]))
-    with pytest.raises(RecordingError, match=r"p\.npy: picture 1, counted from 0, is 0 throughout"):
-        shown(np.array([2, 1]))
 
 
 def test_a_table_of_betas_that_was_never_written_is_refused(tmp_path):

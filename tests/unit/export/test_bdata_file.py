@@ -87,6 +87,45 @@ def test_imagined_stimuli_come_back_as_imagined(lab, run, tmp_path):
     np.testing.assert_array_equal(betas[rows], again.results.read_array("responses/test")[start:stop])
 
 
+@pytest.mark.parametrize("trains", [True, False])
+def test_imagined_stimuli_with_pictures_of_their_own_come_back(lab, trains, tmp_path):
+    """Their labels are those of no test picture: pictures of their own, or, in a bdata file, the picture that they share."""
+    table = pd.read_csv(lab.root / "trials.csv")
+    test = sorted(set(table.loc[table["split"] == "test", "stim_file"]))
+    table["test_set"] = table["stim_file"].map(dict.fromkeys(test[:2], "imagery"))
+    table.to_csv(lab.root / "trials.csv", index=False)
+    lab.dataset |= {"imagined": ["imagery"]}
+    run = prepare(lab, tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "out")
+    path, names = tmp_path / "out/bdata/responses.h5", test[:2]
+    if trains:  # as where what was imagined is the picture of a training stimulus
+        with h5py.File(path, "r+") as file:
+            labels = {file[f"vmap/stimulus_name/{key}"][()].decode(): key for key in file["vmap/stimulus_name"]}
+            train = sorted(set(table.loc[table["split"] == "train", "stim_file"]))
+            names = train[:2]
+            for own, seen in zip(test[:2], names, strict=True):
+                del file[f"vmap/stimulus_name/{labels[own]}"]
+                file[f"vmap/stimulus_name/{labels[own]}"] = seen
+    recording = read(tmp_path / "out", lab)
+    ids = recording.further_test_sets["imagery"]
+    assert recording.imagined == ("imagery",)
+    assert [recording.names[number] for number in ids] == [f"{name} (imagined)" for name in names]
+    betas = np.concatenate([values for _, values in recording.sessions()])
+    start, stop = run.results.read_json("test_sets.json")["imagery"]
+    rows = recording.trials["stimulus_id"].isin(ids).to_numpy()
+    np.testing.assert_array_equal(betas[rows], run.results.read_array("responses/test")[start:stop])
+    assert len(betas) == 16
+    own = run.recording()
+    id_of = {name: number for number, name in own.names.items()}
+    np.testing.assert_array_equal(recording.pictures(ids), own.pictures(np.array([id_of[name] for name in names])))
+    for name in names:
+        (lab.root / "pictures" / name).unlink()
+    if not trains:
+        left = read(tmp_path / "out", lab)
+        assert left.further_test_sets == {}
+        assert any(remark.startswith("2 of 2 imagery trials are left out") for remark in left.remarks)
+
+
 @pytest.mark.parametrize("name", ["imagery", "imagery_imagination"])
 @pytest.mark.parametrize("imagined", [True, False])
 def test_what_was_imagined_is_told_by_the_recording_not_by_the_name_of_a_set(lab, name, imagined, tmp_path):

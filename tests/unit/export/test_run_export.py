@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 
 import nibabel as nib
@@ -289,3 +290,27 @@ def test_a_recording_that_changed_is_refused(lab, run, tmp_path, name):
     with pytest.raises(RunError, match=rf"out of date .*{name}"):
         export_run(run.results.folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_subject_without_a_name_has_a_label_that_says_so(lab, tmp_path):
+    """BIDS asks for a label, so there is one, and it is told which."""
+    del lab.dataset["subject"]
+    prepare(lab, tmp_path / "run", name="")
+    remarks = export_run(tmp_path / "run", tmp_path / "out")
+    assert "The subject has no name: names of files have sub-unnamed, since BIDS asks for a label." in remarks
+    assert (tmp_path / "out" / "sub-unnamed" / "func").is_dir()
+    readme = (tmp_path / "out" / "README").read_text()
+    assert "from a run, of a subject without a name: names of files have sub-unnamed" in readme
+    assert json.loads((tmp_path / "out" / "dataset_description.json").read_text())["Name"] == "braindiffuser"
+    for path in (tmp_path / "out").rglob("*"):
+        assert not re.search("None|sub-subject|sub-x", path.name)
+        if path.suffix in (".json", ".tsv", "") and path.is_file():
+            assert not re.search(r'None|""\W|subject subject', path.read_text())
+
+
+def test_a_subject_with_a_name_keeps_it(lab, tmp_path):
+    prepare(lab, tmp_path / "run")
+    assert not any("no name" in line for line in export_run(tmp_path / "run", tmp_path / "out"))
+    readme = (tmp_path / "out" / "README").read_text()
+    assert 'from the run "lab", of subject sub-07.' in readme
+    assert "\nsub-07/func/         noise ceilings" in readme

@@ -132,3 +132,32 @@ def test_the_same_scores_give_the_same_bytes():
     folds = draw(np.random.default_rng(3), (3, 4))
     assert json.dumps(joined(folds, [folds])) == json.dumps(joined(folds, [folds]))
     assert json.dumps(joined(folds), allow_nan=False)
+
+
+def test_each_picture_is_resampled_inside_the_fold_that_tested_it():
+    """Folds that differ, and pictures of one that do not, leave no width; ids of the folds are mixed."""
+    folds = [fold_of([0, 3, 4], [0.2] * 3), fold_of([5, 1], [0.9] * 2), fold_of([2, 6], [0.5] * 2)]
+    for entry in joined(folds, [folds])["metrics"].values():
+        assert entry["ci95"] == pytest.approx([entry["value"]] * 2)
+        assert entry["baselines_ci95"][NULL] == pytest.approx([entry["value"]] * 2)
+    wide = [fold_of([0, 3], [0.1, 0.9]), fold_of([1, 2], [0.1, 0.9])]
+    for entry in joined(wide)["metrics"].values():
+        low, high = entry["ci95"]
+        assert low < 0.2
+        assert high > 0.8
+
+
+def test_intervals_end_at_the_bounds_of_the_metric():
+    """Widened scores of few pictures go beyond them."""
+    folds = [fold_of([0, 1], [-1.0, 1.0])]
+    for entry in joined(folds, [folds])["metrics"].values():
+        assert entry["bounds"] == entry["ci95"] == entry["baselines_ci95"][NULL] == [-1.0, 1.0]
+
+
+def test_the_same_scores_of_other_pictures_as_the_only_null_give_a_p_of_one():
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        scores = rng.integers(0, 12, 12) / 11  # two-way identification among twelve
+        null = [fold_of(np.arange(12), rng.permutation(scores))]
+        for entry in joined([fold_of(np.arange(12), scores)], [null])["metrics"].values():
+            assert entry["null"]["p_value"] == 1.0

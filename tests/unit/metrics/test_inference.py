@@ -110,6 +110,23 @@ def test_a_score_that_is_not_finite_has_no_p_value(observed):
             permutation_p_value(value, null)
 
 
+@settings(deadline=None)
+@given(arrays(np.float64, st.integers(1, 40), elements=st.floats(-1, 1)), st.sampled_from([1, 1e6]), st.integers(0, 99))
+def test_the_same_scores_in_another_order_are_as_good(scores, scale, seed):
+    """Means of the same numbers, added in other orders, differ in their last bits: on both sides of the observed one."""
+    own = scale * scores
+    others = np.array([np.sum(np.random.default_rng(seed + n).permutation(own).tolist()) / len(own) for n in range(5)])
+    mean = float(own.mean())
+    assert permutation_p_value(mean, others) == permutation_p_value(-mean, -others) == 1.0
+    assert permutation_p_value(mean, np.array([mean])) == 1.0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_one_comparison_in_many_is_no_tie(scale):
+    """Two-way identification among 10,000 pictures moves its mean by 1e-8 where one comparison changes."""
+    assert permutation_p_value(0.7 * scale, np.array([0.7 * scale * (1 - 1e-8)])) == 0.5
+
+
 @pytest.mark.parametrize("n", [0, -1])
 def test_an_interval_needs_resamples(n):
     with pytest.raises(ValueError, match=f"n_resamples must be at least 1, such as 2000, got {n}"):
@@ -143,6 +160,41 @@ class TestIntervalInsideFolds:
             low, high = interval_inside_folds(scores, folds, rng, n_resamples=300, level=0.9)
             covered += low <= (5 * 30 + 10 * 50) / 100 <= high
         assert 0.83 < covered / 300 < 0.95
+
+    @pytest.mark.parametrize(("size", "n_folds"), [(2, 20), (3, 13)])
+    def test_small_folds_are_covered_as_large_ones(self, rng, size, n_folds):
+        """Without widening, .80 and .88 are covered."""
+        folds, covered = np.repeat(np.arange(n_folds), size), 0
+        for _ in range(800):
+            low, high = interval_inside_folds(rng.normal(size=size * n_folds), folds, rng, n_resamples=150)
+            covered += low <= 0 <= high
+        assert 0.9 < covered / 800 < 0.97
+
+    @pytest.mark.parametrize("sizes", [(2, 2, 2), (2, 5, 9), (30,)])
+    def test_its_variance_is_that_of_a_mean_of_strata(self, rng, sizes):
+        folds = np.repeat(np.arange(len(sizes)), sizes)
+        scores = rng.normal(size=len(folds))
+        own = [scores[folds == fold] for fold in range(len(sizes))]
+        error = np.sqrt(sum(len(x) * x.var(ddof=1) for x in own)) / len(scores)
+        low, high = interval_inside_folds(scores, folds, rng, n_resamples=20_000, level=0.68268949)
+        assert high - low == pytest.approx(2 * error, rel=0.2 if max(sizes) < 5 else 0.05)
+
+    @pytest.mark.parametrize(("sizes", "as_if"), [((1,) * 9, (9,)), ((1, 2, 3, 4), (3, 3, 4)), ((1, 1, 6), (2, 6))])
+    def test_folds_of_one_picture_are_resampled_together(self, rng, sizes, as_if):
+        """A single one has no deviation of its own: it goes with the smallest other fold."""
+        scores = rng.normal(size=sum(sizes))
+        own, joined = (np.repeat(np.arange(len(each)), each) for each in (sizes, as_if))
+        found = [interval_inside_folds(scores, folds, np.random.default_rng(1)) for folds in (own, joined)]
+        assert found[0] == found[1]
+        assert found[0][0] < scores.mean() < found[0][1]
+
+    def test_one_picture_alone_has_no_width(self, rng):
+        assert interval_inside_folds(np.array([0.25]), np.array([3]), rng) == (0.25, 0.25)
+
+    def test_names_of_folds_do_not_matter(self, rng):
+        scores, folds, order = rng.normal(size=12), np.repeat([2, 9, 5], 4), rng.permutation(12)
+        low, high = interval_inside_folds(scores, folds, np.random.default_rng(1), 20_000)
+        assert interval_inside_folds(scores[order], -folds[order], rng, 20_000) == pytest.approx((low, high), abs=0.03)
 
     @pytest.mark.parametrize(
         ("scores", "folds", "words"),

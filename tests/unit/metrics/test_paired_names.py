@@ -274,6 +274,17 @@ def test_pictures_that_moved_among_equal_names_are_said_and_not_refused(tmp_path
     assert said.endswith(": is each reconstruction named after its stimulus?")
 
 
+def test_a_shift_that_pairs_fewer_pictures_than_equal_names_is_said_and_not_refused(tmp_path):
+    """As where a reconstruction resembles the picture before: the folders cannot have been counted so."""
+    rng = np.random.default_rng(0)
+    shown = noise(rng, 30)
+    drawn = [np.rint(0.2 * shown[n] + 0.8 * shown[n - 1]).astype(np.uint8) for n in range(27)]
+    folders = [write(tmp_path / "seen", shown, range(30)), write(tmp_path / "made", drawn, range(27))]
+    (said,) = find_shift(*map(list_pictures, folders))
+    assert "are +1 from those of" in said
+    assert said.endswith(": is each reconstruction named after its stimulus?")
+
+
 def test_many_pictures_are_compared_in_part(tmp_path, monkeypatch):
     """However many pictures and offsets there are, MOST_COMPARED pairs by each of MOST_OFFSETS are compared, and twice."""
     (tmp_path / "seen").mkdir()

@@ -11,7 +11,8 @@ from braindiffuser.files import UNFINISHED
 from braindiffuser.open_data import fetch
 from braindiffuser.open_data.catalogue import Files as Kept
 from braindiffuser.open_data.catalogue import OpenData
-from braindiffuser.open_data.fetch import Choice, download, plan
+from braindiffuser.open_data.fetch import Choice, Wanted, _kept, download, plan
+from braindiffuser.open_data.servers import RemoteFile
 
 from .served import Served, refused, silent_server
 
@@ -111,6 +112,15 @@ def test_a_changed_file_of_the_right_size_is_named_and_comes_again_if_asked_for(
     assert get(tmp_path, roles=["betas"], replace=True) == []
     assert (tmp_path / "a/s01.bin").read_bytes() == CONTENTS["a/s01.bin"]
     assert served.sent == ["a/s01.bin"]
+
+
+def test_a_file_that_may_have_come_in_other_parts_is_said_not_to_be_comparable(types_unchecked, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"whole")
+    wanted = Wanted(RemoteFile("a.bin", 5, "", "a.bin", "0" * 32 + "-3"), SimpleNamespace(where="there"), path)
+    assert "cannot be compared with what there lists" in _kept(wanted)
+    path.write_bytes(b"<html")
+    assert "another content" in _kept(wanted)
 
 
 @pytest.mark.parametrize("content", [bytes, lambda n: b"<html><title>log in".ljust(n)])

@@ -2,6 +2,7 @@ import pytest
 
 from braindiffuser.report.fold_sections import CONDITIONS, NULL, conditions_of, fold_sections, null_sentence
 from braindiffuser.report.page import Header, render_page
+from braindiffuser.report.recording_section import joint_recording_section, warnings_of
 from braindiffuser.report.sections import Links, Section, Table, Text
 from braindiffuser.report.tables import format_score
 
@@ -88,7 +89,7 @@ def test_without_a_null_the_page_says_how_to_get_one(joint):
 
 
 @pytest.mark.parametrize(
-    ("below", "words"), [(0.3, "on 4 of 4 metrics"), (0.005, "on 0 of 4 metrics"), (-0.3, "on 0 of")]
+    ("below", "words"), [(0.3, "On 4 of 4 metrics"), (0.005, "On 0 of 4 metrics"), (-0.3, "On 0 of")]
 )
 def test_the_verdict_follows_from_the_numbers(joint, below, words):
     scored = joint(null_below=below)
@@ -107,3 +108,59 @@ def test_they_make_a_page_and_come_back_from_json(joint, coded, outline):
     links = [attributes["href"] for tag, attributes in outline(page).tags if tag == "a"]
     assert [link for link in links if not link.endswith("/report/index.html")] == []
     assert len(links) == 9
+
+
+def texts_of(section):
+    return [block.text for block in section.blocks if isinstance(block, Text)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said", "unsaid"),
+    [
+        ({}, (), ("imagined", "same file")),
+        ({"imagined": True}, ("imagined, not seen",), ("same file",)),
+        (
+            {"n_trained": 4, "trained_in": [1, 2]},
+            ("4 of 9 pictures have the same file", "each in 1 to 2 of 3"),
+            ("imag",),
+        ),
+        ({"imagined": True, "n_trained": 9, "trained_in": [2, 2]}, ("9 of 9 pictures", "each in 2 of 3 folds"), ()),
+        ({"heading": ["Own title", "Own note."]}, ("Own note.",), ("imagined",)),
+    ],
+)
+def test_a_further_set_says_what_of_it_may_have_trained(joint, facts, said, unsaid):
+    scored = joint()
+    scored.scores["test_sets"]["imagery"]["facts"] = facts
+    (section,) = (one for one in fold_sections(scored.scores, scored) if one.name == "test-set-imagery")
+    text = " ".join(texts_of(section))
+    assert "whose responses no fold trained on" in text
+    assert all(words in text for words in said)
+    assert not any(words in text for words in unsaid)
+    assert section.title == facts.get("heading", ["Test set imagery"])[0]
+
+
+def test_the_smallest_p_that_repetitions_can_give_is_said(joint):
+    """With N repetitions it is 1/(1 + N)."""
+    for n, smallest in ((1, "0.5"), (2, "0.333"), (3, "0.25")):
+        scored = joint(n_nulls=n)
+        (table,) = (one for one in blocks(fold_sections(scored.scores, scored), Table) if one.columns[-1] == "p")
+        assert f"p is {smallest} at least" in table.caption
+
+
+def test_sentences_of_all_folds_come_once_and_those_of_some_name_them():
+    told = [
+        ["Split: fold 0", "Late: one", "Everywhere.", "Everywhere."],
+        ["Split: fold 1", "Everywhere.", "Late: one"],
+        ["Split: fold 2", "Everywhere.", "Only here."],
+    ]
+    section = joint_recording_section(told)
+    assert texts_of(section) == [
+        "Everywhere.",
+        "In folds 0, 1: Late: one",
+        "In fold 2: Only here.",
+        *(f"In fold {fold}: Split: fold {fold}" for fold in range(3)),
+    ]
+    assert not section.appendix
+    assert warnings_of([section]) == texts_of(section)[:3]
+    assert joint_recording_section([["Split: 0"], ["Split: 1"]]).appendix
+    assert joint_recording_section([[], []]) is None

@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 import webbrowser
 from concurrent.futures import ProcessPoolExecutor
 from html import unescape
@@ -29,6 +31,7 @@ from braindiffuser.report.sections import (
 )
 
 HEADER = Header(experiment="demo", subject="subj01", simulated=True, version="0.1")
+CHROMIUM = shutil.which("chromium")
 HOSTILE = '{}</style></title><script>alert(1)</script><!-- " onload="x" \' & &lt; {{{{ 7 * 7 }}}} $x_1$ {}'
 CONTENTS = [
     {"type": "text", "text": "words"},
@@ -339,3 +342,85 @@ def test_texts_and_facts_are_printed_in_order(coded, outline):
     blocks = Text(text="first"), Facts(facts={"second": "third"}), Text(text="fourth", style="verdict")
     texts = [text for text in outline(render_page(HEADER, [section("s", *blocks)], coded)).texts if text.strip()]
     assert texts[texts.index("first") :][:4] == ["first", "second", "third", "fourth"]
+
+
+@pytest.mark.parametrize("experiment", ["", "mine"])
+@pytest.mark.parametrize("simulated", [False, True])
+def test_a_subject_without_a_name_leaves_no_gap(coded, simulated, experiment):
+    header = Header(experiment=experiment, subject="", simulated=simulated, version="0.1")
+    page = page_of(CONTENTS, coded, header)
+    title = unescape(re.search(r"<title>(.*)</title>", page)[1])
+    assert title == (experiment or "Brain-Diffuser run") + " (simulated)" * simulated
+    (lead,) = re.findall(r'<p class="lead">(.*)</p>', page)
+    assert lead.startswith(
+        "Pictures that the simulated subject was shown" if simulated else "Pictures that a person looked"
+    )
+    above = re.findall(r'<p class="eyebrow">(.*)</p>', page)
+    assert above == (
+        [", ".join(filter(None, [experiment, "simulated" * simulated]))] if experiment or simulated else []
+    )
+
+
+def test_a_subject_with_a_name_is_named(coded):
+    page = page_of(CONTENTS, coded, HEADER)
+    for part in (
+        "<title>demo – subj01 (simulated)<",
+        '"eyebrow">demo · subj01, simulated<',
+        "subject subj01 was shown",
+    ):
+        assert part in page
+
+
+PHONE = """<body style="margin: 0"><iframe src="page.html" style="width: 390px; height: 3000px; border: 0"></iframe><script>
+document.querySelector("iframe").onload = (event) => {
+  const page = event.target.contentDocument;
+  page.querySelectorAll("details").forEach((one) => { one.open = true; });
+  const root = page.documentElement;
+  document.title = `${root.scrollWidth} of ${root.clientWidth}`;
+};
+</script></body>"""
+"""A window of a phone's width, which a browser without a screen cannot have itself; its title says how wide the page is."""
+
+
+def test_texts_wrap_and_tables_scroll_in_a_box_of_their_own(coded):
+    """Texts inherit it; tables alone keep words whole, since their box scrolls."""
+    style = page_of(CONTENTS, coded).split("<style>")[1].split("</style>")[0]
+    rules = dict(re.findall(r"^(body|table|caption|\.box) {([^}]*)}", style, re.MULTILINE))
+    assert "overflow-wrap: anywhere" in rules["body"]
+    assert "overflow-wrap: break-word" in rules["table"]
+    assert "overflow-wrap: anywhere" in rules["caption"]
+    assert "overflow-x: auto" in rules[".box"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look with")
+def test_no_text_makes_a_page_wider_than_a_phone(coded, tmp_path):
+    def long(text):
+        return "Wm" * 80 + text
+
+    wide = {
+        "type": "table",
+        "caption": "a caption of several words " * 12,
+        "corner": "corner",
+        "columns": [f"column {number}" for number in range(9)],
+        "rows": [{"label": "row", "cells": [{"value": "100.0 %", "interval": "[97.5 – 100.0 %]"}] * 9}],
+    }
+    header = Header(experiment=long(""), subject="s" * 64, simulated=False, version="0.1")
+    page = page_of([*(replaced(content, long) for content in CONTENTS), wide], coded, header, long("title"))
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    (tmp_path / "phone.html").write_text(PHONE, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom"]
+    seen = subprocess.run(
+        [
+            CHROMIUM,
+            *options,
+            f"--user-data-dir={tmp_path}/profile",
+            "--virtual-time-budget=5000",
+            (tmp_path / "phone.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    needed, there = re.search(r"<title>(\d+) of (\d+)</title>", seen.stdout).groups()
+    assert int(needed) <= int(there) <= 390

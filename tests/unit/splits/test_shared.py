@@ -1,5 +1,6 @@
 """Laws of the split by stimuli that every subject saw."""
 
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,33 @@ def test_shared_is_what_all_others_saw(shown):
     assert all(subject in how for subject in shown)
 
 
+SPELLINGS = {
+    "without suffix": lambda name: name.removesuffix(".png"),
+    "in folders": lambda name: f"stimuli/{name}",
+    "in folders of Windows": lambda name: rf"C:\stimuli\{name}",
+    "another format": lambda name: name.replace(".png", ".JPG"),
+    "decomposed": lambda name: unicodedata.normalize("NFD", name),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_names_are_compared_as_those_of_pictures_are(spelling):
+    names = {3: "é1.png", 5: "é2.png", 8: "a/é3.png", 9: "é4.png"}
+    shown = {"b": {spelling("é1.png"), "é2.png", "é7.png"}, "c": {"é1.png", spelling("é2.png"), spelling("é4.png")}}
+    assert shown_to_all(names, shown, "t.csv")[0].tolist() == [3, 5]
+    assert shown_to_all(names, {"b": {"b/é3.png", "é1.gif.old", "x1.png"}}, "t.csv")[0].tolist() == []
+
+
+def test_the_very_name_comes_before_others_and_what_may_be_two_is_refused():
+    names = {0: "a.png", 1: "a.jpg", 2: "x/b.png", 3: "y/b.png"}
+    assert shown_to_all(names, {"b": {"a.jpg", "z/x/b.jpg"}}, "t.csv")[0].tolist() == [1, 2]
+    assert shown_to_all(names, {"b": {"z/a.jpg"}}, "t.csv")[0].tolist() == [1]
+    with pytest.raises(
+        RecordingError, match=r"t\.csv: 'b', which other saw, may be 'x/b\.png' or 'y/b\.png'.*write their"
+    ):
+        shown_to_all(names, {"other": {"b"}}, "t.csv")
+
+
 @pytest.fixture(params=["one array for all", "an array of the subject"])
 def lab(request, tmp_path):
     """A table of three subjects: pictures 0 to 3 were seen by all, the others by one or two."""
@@ -100,8 +128,21 @@ def test_a_table_of_several_subjects_says_what_all_saw(lab, tmp_path):
     assert {divided.names[number] for number in stimuli_that_test(divided)} == {
         f"{number:02}.png" for number in range(4)
     }
-    with pytest.raises(RecordingError, match=r"holds the subjects a, b, c, but dataset.subject is 'subject'"):
+    with pytest.raises(RecordingError, match=r"holds the subjects a, b, c, but dataset.subject is not given: name"):
         Arrays.model_validate({key: value for key, value in part.items() if key != "subject"}).open(tmp_path)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_numbers_that_a_program_wrote_as_fractions_are_the_same_pictures(lab, tmp_path, own):
+    part = lab[0]
+    table = pd.read_csv(tmp_path / "trials.csv", dtype=str)
+    for path in (tmp_path / "pictures").iterdir():
+        path.rename(path.with_name(f"{int(path.stem)}.png"))
+    whole = table["stim_file"].str.removesuffix(".png").astype(int).astype(str)
+    table["stim_file"] = whole.where((table["subject"] == "a") != own, whole + ".0")
+    table.to_csv(tmp_path / "trials.csv", index=False)
+    divided = Shared().divide(Arrays.model_validate(part).open(tmp_path))
+    assert {divided.names[number] for number in stimuli_that_test(divided)} == set("0123")
 
 
 def test_a_trial_of_no_subject_is_refused_among_those_of_several(lab, tmp_path):

@@ -42,7 +42,7 @@ def test_stimuli_that_stand_out_by_their_repeats_test_and_it_is_said():
     assert sides(divided) == {n: "test" if n in (5, 6) else "train" for n in range(8)}
     assert divided.split_remark == (
         "The recording does not say which stimuli test: the 2 that were shown 4 times or more are taken; the others were shown 2 "
-        "times or less."
+        "times or less. A column split (train, test) of the trials would say it."
     )
 
 
@@ -74,7 +74,10 @@ def test_a_list_names_those_that_test(tmp_path):
     split = Listed(test=tmp_path / "test.txt")
     divided = split.divide(recording([1, 1, 1, 1]))
     assert sides(divided) == {0: "train", 1: "test", 2: "train", 3: "test"}
-    assert divided.split_remark == "Split: 2 test stimuli as listed in test.txt (1 others on the list were not shown)."
+    assert (
+        divided.split_remark
+        == "Split: 2 test stimuli as listed in test.txt (1 others on the list were not shown: never.png)."
+    )
     assert split.files() == {"test.txt": tmp_path / "test.txt"}
 
 
@@ -92,7 +95,7 @@ def test_a_list_may_name_both_sides(tmp_path, variants):
     ("content", "words"),
     [
         (None, "is missing; expected the names of test stimuli"),
-        ("x\ny\n", r"lists 2 test stimuli \(x, y …\), of which 0 were shown; names are such as 'a.png'"),
+        ("x\ny\n", r"lists 2 test stimuli \(x, y …\), of which none was shown; names are such as 'a.png'"),
         ('{"train_ids": ["a.png"], "test_ids": ["a.png", "b.png"]}', "lists 'a.png' as train and as test"),
         ('{"test_ids": ["a.png"]}', "is no split: expected"),
         ("{", "is no split: expected"),
@@ -106,11 +109,74 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, content, words):
         Listed(test=path).divide(recording([1, 1, 1, 1]))
 
 
-@pytest.mark.parametrize("name", ["b", "B.png", "b.jpg"])
+@pytest.mark.parametrize("name", ["B", "B.png", "b.jpg"])
 def test_names_that_nearly_match_are_no_training_stimuli(tmp_path, name):
     (tmp_path / "t.txt").write_text(f"a.png\nc.png\n{name}\n")
     with pytest.raises(RecordingError, match=rf"lists '{name}', which was not shown, though 'b\.png' was"):
         Listed(test=tmp_path / "t.txt").divide(recording([1, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("name", ["1443530.099999", "other/b.png", "x"])
+def test_names_that_differ_in_more_than_case_and_suffix_are_no_near_ones(tmp_path, name):
+    own = recording([1, 1, 1, 1])
+    own = replace(own, stimuli=pd.DataFrame({"name": ["1443530.022568", "in/b.png", "c.png", "d.png"]}))
+    (tmp_path / "t.txt").write_text(f"c.png\nd.png\n{name}\n")
+    assert "were not shown" in Listed(test=tmp_path / "t.txt").divide(own).split_remark
+
+
+def named(*names):
+    own = recording([1] * len(names))
+    return replace(own, stimuli=pd.DataFrame({"name": names}))
+
+
+SCENES = ("images/img_001.png", "images/img_002.png", "images/img_003.png", "images/img_004.png")
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ("img_001", "img_003"),
+        ("img_001.png", "img_003.png"),
+        ("images/img_001", "/data/images/img_003.png"),
+        (r"C:\stim\images\img_001.png", "img_003"),
+        ("stim_file", "img_001", "img_003"),
+        ("img_001", "images/img_001.png", "img_003"),
+    ],
+)
+def test_folders_and_suffixes_may_be_left_out(tmp_path, listed):
+    (tmp_path / "t.txt").write_text("\n".join(listed))
+    (tmp_path / "t.json").write_text(json.dumps(listed))
+    for name in ("t.txt", "t.json"):
+        divided = Listed(test=tmp_path / name).divide(named(*SCENES))
+        assert sides(divided) == {0: "test", 1: "train", 2: "test", 3: "train"}
+        assert "not shown" not in divided.split_remark
+        assert ("with a suffix or without one (" in divided.split_remark) == any(
+            not line.endswith(".png") for line in listed if line != "stim_file"
+        )
+
+
+def test_names_may_have_a_suffix_that_those_of_the_recording_lack(tmp_path):
+    (tmp_path / "t.txt").write_text("a.png\nb.jpg\n")
+    assert sides(Listed(test=tmp_path / "t.txt").divide(named("a", "b", "c", "d")))[1] == "test"
+
+
+def test_all_doubtful_names_are_in_one_message_and_the_very_name_is_none(tmp_path):
+    own = named("x/a.png", "y/a.png", "b.png", "c.jpg", "c.png", "d.png")
+    (tmp_path / "t.txt").write_text("a\nB.png\nc\nd\nnever\n")
+    with pytest.raises(RecordingError) as caught:
+        Listed(test=tmp_path / "t.txt").divide(own)
+    assert str(caught.value).removeprefix(f"{tmp_path / 't.txt'} lists ") == (
+        "'a', which may be 'x/a.png' or 'y/a.png', and 'c', which may be 'c.jpg' or 'c.png', and 'B.png', which was not shown, "
+        "though 'b.png' was: write names as the recording does"
+    )
+    (tmp_path / "t.txt").write_text("x/a\nb.png\nc.jpg\n")
+    assert [n for n, side in sides(Listed(test=tmp_path / "t.txt").divide(own)).items() if side == "test"] == [0, 2, 3]
+
+
+def test_one_stimulus_under_two_names_is_on_one_side(tmp_path):
+    (tmp_path / "s.json").write_text(json.dumps({"train_ids": ["a.png", "c.png"], "test_ids": ["a", "b", "d"]}))
+    with pytest.raises(RecordingError, match=r"lists 'a\.png' as train and as test"):
+        Listed(test=tmp_path / "s.json").divide(recording([1] * 5))
 
 
 def with_sets(counts, *ids):
@@ -144,7 +210,7 @@ def test_the_most_repeated_are_counted_without_further_test_sets():
         ("abe", "2 test stimuli as listed in t.txt (1 others belong to further test sets, which test in any split)."),
         (
             "abeefx",
-            "(1 others on the list were not shown; 2 others belong to further test sets, which test in any split).",
+            "(1 others on the list were not shown: x.png; 2 others belong to further test sets, which test in any split).",
         ),
     ],
 )
@@ -193,7 +259,11 @@ def test_accents_are_the_same_however_they_are_stored(tmp_path, of_list, of_reco
         (["train"] * 4, {}, "^no stimulus tests, but scores compare two or more"),
         (["train", "train", "train", "test"], {}, "^the test set test has one stimulus, but"),
         (["train", "test", "test", "test"], {}, "^1 stimuli train, but scores .* learn from two or more"),
-        (["train", "train", "test", "test"], {"apart": [2]}, "^the test set test has one stimulus, but"),
+        (
+            ["train", "train", "test", "test"],
+            {"apart": [2]},
+            "^the test set apart has one stimulus, .* no split changes it",
+        ),
         (
             ["train", "train", "test", "test"],
             {"apart": [2, 3]},
@@ -230,8 +300,8 @@ def test_stimuli_on_neither_side_stay_there_and_it_is_said(tmp_path, split):
 @pytest.mark.parametrize(
     ("train", "words"),
     [
-        (["a", "c.png"], "lists 'a', which was not shown, though 'a.png' was"),
-        (["x", "y"], r"lists 2 training stimuli \(x, y …\), of which 0 were shown; names are such as 'a.png'"),
+        (["A", "c.png"], "lists 'A', which was not shown, though 'a.png' was"),
+        (["x", "y"], r"lists 2 training stimuli \(x, y …\), of which none was shown; names are such as 'a.png'"),
         ([], "lists 0 training stimuli"),
         ("abc", "is no split: expected"),
         ({"a.png": 1, "c.png": 2}, "is no split: expected"),
@@ -248,4 +318,4 @@ def test_training_stimuli_that_were_not_shown_are_said(tmp_path):
     content = {"train_ids": ["a.png", "c.png", "x.png"], "test_ids": ["b.png", "d.png"]}
     (tmp_path / "s.json").write_text(json.dumps(content))
     divided = Listed(test=tmp_path / "s.json").divide(recording([1] * 4))
-    assert "1 training stimuli on the list were not shown" in divided.split_remark
+    assert "1 training stimuli on the list were not shown: x.png." in divided.split_remark
