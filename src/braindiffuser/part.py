@@ -339,6 +339,7 @@ def _reworded(fault: Any, settings: type[Settings]) -> InitErrorDetails:
             close = get_close_matches(str(fault["loc"][0]), settings.model_fields, 1, 0.8)
             message += f"; did you mean {close[0]}?" if close else ""
     if kind == "literal_error":
+        kind = "unknown_word"  # outer settings reword what inner ones did not
         message = f"is {fault['input']!r}; expected {fault['msg'].removeprefix('Input should be ')}"
     if kind == "missing" and own:
         kind, message = "missing_entry", "is not given"

@@ -589,3 +589,9 @@ def test_entries_that_came_later_are_influences_only_where_they_are_set():
     """So the finished runs of earlier versions, whose records lack them, stay up to date."""
     assert "voxel_choice" not in ResponsesConfig().influences("cpu")
     assert ResponsesConfig(voxel_choice="transductive").influences("cpu")["voxel_choice"] == "transductive"
+
+
+def test_a_word_that_is_none_of_those_expected_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("preset: demo\nresponses: {normalisation: zscore}\n")
+    with pytest.raises(RunError, match=r"responses\.normalisation: is 'zscore'; expected 'session', 'training'"):
+        Experiment.load(tmp_path / "mine.yaml")

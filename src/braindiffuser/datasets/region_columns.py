@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float64, Shaped
 
 from braindiffuser.errors import RecordingError
 
@@ -19,12 +19,13 @@ class RegionColumns(NamedTuple):
 
     Attributes:
         regions: name → True where a voxel belongs to it, (n_voxels,).
-        fractions: names of columns of numbers within [0, 1] that are not all 0 or 1, such as probabilities, R² or p values.
+        fractions: columns of numbers within [0, 1] that are not all 0 or 1, such as probabilities, R² or p values: name → values,
+            NaN where a cell is empty, (n_voxels,).
         others: names of all other columns.
     """
 
     regions: dict[str, Bool[np.ndarray, " n_voxels"]]
-    fractions: tuple[str, ...]
+    fractions: dict[str, Float64[np.ndarray, " n_voxels"]]
     others: tuple[str, ...]
 
 
@@ -35,7 +36,7 @@ def regions_in(table: pd.DataFrame, is_other: Callable[[str], bool]) -> RegionCo
         table: one row per voxel; where a column is empty, the voxel does not belong to the region.
         is_other: whether a column of this name is known to be none, whatever it holds; it is not listed.
     """
-    regions, fractions, others = {}, list[str](), list[str]()
+    regions, fractions, others = {}, {}, list[str]()
     for name, column in table.items():
         if is_other(str(name)):
             continue
@@ -48,8 +49,8 @@ def regions_in(table: pd.DataFrame, is_other: Callable[[str], bool]) -> RegionCo
         elif np.isin(values[~np.isnan(values)], (0, 1)).all():
             regions[str(name)] = values == 1
         else:
-            fractions.append(str(name))
-    return RegionColumns(regions, tuple(fractions), tuple(others))
+            fractions[str(name)] = values
+    return RegionColumns(regions, fractions, tuple(others))
 
 
 def check_no_fractions(values: Shaped[np.ndarray, " n"], what: str) -> None:

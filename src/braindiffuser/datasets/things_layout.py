@@ -199,8 +199,8 @@ def _read_voxels(path: Path, betas: PandasFrame) -> pd.DataFrame:
 def _regions(table: pd.DataFrame, path: Path) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
     """Return the columns of 0 and 1, and lFFA with rFFA as FFA too."""
     columns = regions_in(table, lambda name: name in NO_REGIONS or name.startswith(NO_REGION_PREFIXES))
-    for name in columns.fractions:
-        check_no_fractions(table[name].to_numpy(np.float64), f"{path}: column {name}")
+    for name, values in columns.fractions.items():
+        check_no_fractions(values, f"{path}: column {name}")
     rois = columns.regions
     pairs = {name[1:] for name in rois if name.startswith("l") and f"r{name[1:]}" in rois}
     return {**{name: rois[f"l{name}"] | rois[f"r{name}"] for name in sorted(pairs)}, **rois}

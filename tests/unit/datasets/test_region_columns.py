@@ -29,14 +29,14 @@ def read(**columns):
 def test_truth_values_are_regions(values):
     regions, *others = read(V1=values)
     np.testing.assert_array_equal(regions["V1"], TRUTH)
-    assert others == [(), ()]
+    assert others == [{}, ()]
 
 
 @pytest.mark.parametrize("values", [[0.4] * 3 + [0.6] * 3, [0, 1, 1, 0, 0.999, 1], [0, 0, 1e-6, 0, 0, 0], ["0.5"] * 6])
 def test_fractions_are_no_regions_and_named_apart(values):
     found = read(V1=TRUTH, r2=values)
-    assert (list(found.regions), found.fractions, found.others) == (["V1"], ("r2",), ())
-    assert read(nc=values) == ({}, (), ())
+    assert (list(found.regions), list(found.fractions), found.others) == (["V1"], ["r2"], ())
+    assert read(nc=values) == ({}, {}, ())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_fractions_are_no_regions_and_named_apart(values):
 )
 def test_what_is_no_region_is_named(values):
     found = read(V1=TRUTH, column=values)
-    assert (list(found.regions), found.fractions, found.others) == (["V1"], (), ("column",))
+    assert (list(found.regions), found.fractions, found.others) == (["V1"], {}, ("column",))
 
 
 @pytest.mark.parametrize("value", [0.6, 0.9999, 2, -1, np.inf])

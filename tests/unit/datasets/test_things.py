@@ -361,8 +361,10 @@ def test_pictures_that_all_subjects_saw_are_told_by_their_tables(layout):
     ]
 
 
-def test_regions_of_fractions_are_refused(one):
-    one.voxels["V1"] *= 0.7
+@pytest.mark.parametrize("as_words", [False, True])
+def test_regions_of_fractions_are_refused(one, as_words):
+    fractions = one.voxels["V1"] * 0.7
+    one.voxels["V1"] = fractions.astype(object).where(fractions > 0, "false") if as_words else fractions
     save(one)
     with pytest.raises(RecordingError, match=r"VoxelMetadata\.csv: column V1 holds 0\.7"):
         open_(one)
