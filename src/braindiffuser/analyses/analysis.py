@@ -14,8 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from braindiffuser.arrays import Pictures
+from braindiffuser.analyses.run_decoders import RunDecoders
+from braindiffuser.arrays import Pictures, Vector
+from braindiffuser.datasets.voxel_maps import VoxelMap
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.generators.generator import GroupFeatures
+from braindiffuser.images import PictureSource
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
 from braindiffuser.report.sections import Section
@@ -42,6 +46,17 @@ class RunData:
             pictures by variant, `full` and those it starts from; only if the analysis `draws`.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
         progress: to be called as progress(label, done, total).
+        seed: of the experiment.
+        device: where networks and regressions compute.
+        decoders: returns the run's decoders with what they were fitted to, if it needs `fit`.
+        voxels: returns the chosen voxels and where they lie, if it `reads` "regions".
+        stimuli: "train" or "test" → table of what the recording says of the stimuli, indexed by id in the order of
+            `stimulus_ids`, such as a category; without a column where it says nothing. If it `reads` "design".
+        seen: "train" or "test" → their pictures, read when asked for; if it `reads` "stimuli".
+        made: kind, such as "final" → pictures of all test stimuli, if it needs `reconstruct`.
+        score: score(pictures, name) → scores picture by picture of the pictures of one test set, by the key of each metric of the
+            run's profile whose network is here; if it `scores`.
+        metrics: key → what is known of each metric, as in `scores.json`; if it `scores`.
     """
 
     subject: str
@@ -59,6 +74,15 @@ class RunData:
     draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
     per_image: Callable[[], Any]
     progress: Progress
+    seed: int
+    device: str
+    decoders: Callable[[], RunDecoders]
+    voxels: Callable[[], Voxels]
+    stimuli: Callable[[str], Any]
+    seen: Callable[[str], PictureSource]
+    made: Callable[[str], PictureSource]
+    score: Callable[[PictureSource, str], Mapping[str, Vector]]
+    metrics: Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -70,11 +94,16 @@ class Outcome:
         pictures: kind → pictures (n, 3, height, width), stored as `reconstructions/<kind>/NNNN.png`; kinds begin with the
             analysis' label and an underscore.
         facts: numbers and words, stored as `analyses/<label>.json`.
+        maps: name → numbers over the chosen voxels, stored below `analyses/<label>/` as NIfTI with names of BIDS derivatives, or
+            as a table where voxels lie in no volume; if the analysis `reads` "regions".
+        tables: name → table, stored as `analyses/<label>/<name>.csv`.
     """
 
     section: Section
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, VoxelMap] = field(default_factory=dict)
+    tables: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Analysis(Part):
@@ -84,6 +113,11 @@ class Analysis(Part):
     """Stages whose results it asks for."""
     draws: ClassVar[bool] = False
     """Whether it calls the generator."""
+    scores: ClassVar[bool] = False
+    """Whether it scores pictures by the run's profile."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """What it reads of the recording itself: "design" (what is known of the stimuli), "stimuli" (pictures), "regions" (places of
+    voxels)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
         "", description="Name of the results; needed if a kind is used twice. '' takes the kind's name."

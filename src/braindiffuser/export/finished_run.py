@@ -12,8 +12,6 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
 from braindiffuser.datasets.recording import Recording
-from braindiffuser.datasets.responses import ResponseAccumulator
-from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint, selection_ceilings
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states, changed_files
@@ -22,11 +20,9 @@ from braindiffuser.progress import Progress
 from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.stages import Step, stages
-from braindiffuser.stages.prepare import MADE
+from braindiffuser.stages.prepare import MADE, chosen_voxels
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Results, Store
-
-SUMS = "sums.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +74,7 @@ class FinishedRun:
             experiment,
             store,
             recording,
-            _chosen_voxels(recording, experiment, store),
+            chosen_voxels(experiment, recording, store),
             tuple(groups),
             (*prepared, *(step for group in groups for step in steps[group])),
             tuple(
@@ -156,26 +152,3 @@ def _check_trials(recording: Recording, results: Results) -> None:
             f"the recording has other trials than those in {results.path('trials.csv')}: run `braindiffuser run --out "
             f"{results.folder}` first"
         )
-
-
-def _chosen_voxels(recording: Recording, experiment: Experiment, results: Results) -> Bool[np.ndarray, " n_analysed"]:
-    """Choose voxels as `prepare` did; noise ceilings of training trials are those of its stored sums.
-
-    Raises:
-        RunError: they are not those that responses were written for.
-    """
-    config = experiment.responses
-    training_ncsnr, n_repeats = None, np.ones(1, np.int64)
-    if config.min_noise_ceiling > 0:
-        averaged = ResponseAccumulator.from_state(
-            recording.trials, results.read_bundle(SUMS), recording.stimuli_apart
-        ).finish()
-        training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
-    ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
-    chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
-    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
-        raise RunError(
-            f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
-            f"{results.folder}` first"
-        )
-    return chosen

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from braindiffuser import __version__
+from braindiffuser.datasets.bids_labels import label_of_subject, space_of
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.export.bdata_file import bdata_files
-from braindiffuser.export.brain_maps import label_of_subject, map_files, space_of
+from braindiffuser.export.brain_maps import map_files
 from braindiffuser.export.finished_run import FinishedRun
 from braindiffuser.export.named_arrays import array_files
 from braindiffuser.export.written_files import DESCRIPTION, UID, Write, check_folder, json_file, text_file, write_files

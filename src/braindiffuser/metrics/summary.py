@@ -81,7 +81,7 @@ def summarise(
 
     metrics = {
         key: {
-            **_facts(metric),
+            **facts_of(metric),
             "value": float(score_sets.final[key].mean()),
             "ci95": interval(score_sets.final[key]),
             "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[key].mean()),
@@ -94,7 +94,8 @@ def summarise(
     return {"profile": profile.name, "n_images": n_images, "metrics": metrics}
 
 
-def _facts(metric: Metric) -> dict[str, Any]:
+def facts_of(metric: Metric) -> dict[str, Any]:
+    """Return what is known of a metric, as `scores.json` says it."""
     return {
         "label": metric.label,
         "description": metric.description,

@@ -6,27 +6,35 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
+from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
+from braindiffuser.images import PictureReader
 from braindiffuser.stages import Stage, StageContext, Step, stages
+from braindiffuser.stages.evaluate import RunScorers, available_scoring, scoring_checkpoints
 from braindiffuser.stages.fit import read_decoder, training_rows
 from braindiffuser.stages.reconstruct import LESS_MEMORY, draw
 from braindiffuser.store.draft import Draft
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from braindiffuser.datasets.voxels import Voxels
 
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for analysis in context.experiment.analyses:
         if analysis.label in drafts:
-            _write(drafts[analysis.label], analysis.label, _run_analysis(context, analysis))
+            _write(context, drafts[analysis.label], analysis, _run_analysis(context, analysis))
             yield analysis.label
 
 
@@ -41,8 +49,9 @@ def _run_analysis(context: StageContext, analysis: Analysis) -> Outcome:
     return outcome
 
 
-def _write(draft: Draft, label: str, outcome: Outcome) -> None:
+def _write(context: StageContext, draft: Draft, analysis: Analysis, outcome: Outcome) -> None:
     """Write what an analysis left; its section gets a name that no section of a stage has."""
+    label = analysis.label
     foreign = [kind for kind in outcome.pictures if not re.fullmatch(rf"{re.escape(label)}_[a-z0-9_-]+", kind)]
     if foreign:
         raise RunError(f"analysis {label} leaves pictures {foreign[0]}: give them a name that begins with {label}_")
@@ -51,8 +60,31 @@ def _write(draft: Draft, label: str, outcome: Outcome) -> None:
         draft.refuse_blank(kind, len(pictures))
     if outcome.facts:
         draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
+    for name, content in _map_files(context, analysis, outcome).items():
+        draft.write_bytes(f"analyses/{label}/{name}", content)
+    for name, table in outcome.tables.items():
+        draft.write_table(f"analyses/{label}/{name}.csv", table)
     section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
+
+
+def _map_files(context: StageContext, analysis: Analysis, outcome: Outcome) -> Mapping[str, bytes]:
+    """Return name → content of the files of an outcome's maps."""
+    if not outcome.maps:
+        return {}
+    from braindiffuser.datasets.bids_labels import space_of
+    from braindiffuser.datasets.voxel_maps import map_files
+
+    if "regions" not in analysis.reads:
+        raise RunError(
+            f'analysis {analysis.label} leaves maps, which its class must declare: "regions" among its `reads`'
+        )
+    recording = context.open_recording()
+    names = (name for session in recording.session_numbers for name in recording.session_files(session))
+    try:
+        return map_files(outcome.maps, _voxels(context), recording.subject, space_of(names))
+    except ValueError as error:
+        raise RunError(f"analysis {analysis.label}: {error}") from error
 
 
 def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, function: Any) -> Any:
@@ -67,16 +99,25 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
 def _run_data(context: StageContext, analysis: Analysis) -> RunData:
     from braindiffuser.stages.prepare import ceilings_of_tests
 
-    results = context.results
+    experiment, results = context.experiment, context.results
+    sets = {name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()}
 
     def needing(stage: str, what: str, function: Any) -> Any:
         return _declared(analysis, stage in analysis.needs, what, f'"{stage}" among its `needs`', function)
+
+    def reading(role: str, what: str, function: Any) -> Any:
+        return _declared(analysis, role in analysis.reads, what, f'"{role}" among its `reads`', function)
+
+    def scoring(what: str, function: Any) -> Any:
+        return _declared(analysis, analysis.scores, what, "`scores = True`", function)
+
+    scorers = RunScorers(context, sets)
 
     return RunData(
         subject=str(results.read_json("subject.json")["subject"]),
         rois=results.read_bundle("rois.npz"),
         noise_ceiling=ceilings_of_tests(results),
-        test_sets={name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()},
+        test_sets=sets,
         responses=lambda split: results.read_array(f"responses/{split}"),
         stimulus_ids=lambda split: results.read_array(f"stimuli/{split}_ids"),
         predictions=needing("fit", "predictions", lambda group: results.read_array(f"predictions/{group}")),
@@ -88,7 +129,52 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
         draw=_declared(analysis, analysis.draws, "pictures", "`draws = True`", partial(_draw, context)),
         per_image=needing("evaluate", "scores", lambda: results.read_table("per_image.csv")),
         progress=context.progress,
+        seed=experiment.seed,
+        device=experiment.device,
+        decoders=needing("fit", "decoders", partial(_decoders, context)),
+        voxels=reading("regions", "places of voxels", partial(_voxels, context)),
+        stimuli=reading("design", "what is known of stimuli", partial(_stimuli, context)),
+        seen=reading("stimuli", "pictures that were seen", partial(_seen, context)),
+        made=needing("reconstruct", "reconstructions", partial(_made, context)),
+        score=scoring("scores of pictures", scorers.score),
+        metrics=scoring("metrics", scorers.metrics),
     )
+
+
+def _decoders(context: StageContext) -> RunDecoders:
+    experiment, results = context.experiment, context.results
+    groups = tuple(experiment.targets)
+    return RunDecoders(
+        experiment.regression,
+        {group: read_decoder(results, group) for group in groups},
+        training_rows(experiment, results),
+        {group: results.open_array(f"targets/{group}") for group in groups},
+        experiment.device,
+        context.progress,
+    )
+
+
+def _voxels(context: StageContext) -> Voxels:
+    """Return the voxels that decoders are fitted to, as the recording places them; raises what `chosen_voxels` raises."""
+    from braindiffuser.stages.prepare import chosen_voxels
+
+    recording = context.open_recording()
+    return recording.voxels.subset(chosen_voxels(context.experiment, recording, context.results))
+
+
+def _stimuli(context: StageContext, split: str) -> pd.DataFrame:
+    import pandas as pd
+
+    known, ids = context.open_recording().stimuli, context.results.read_array(f"stimuli/{split}_ids")
+    return pd.DataFrame(index=ids) if known is None else known.reindex(ids)
+
+
+def _seen(context: StageContext, split: str) -> PictureReader:
+    return PictureReader(context.results.read_array(f"stimuli/{split}_ids"), context.open_recording().pictures)
+
+
+def _made(context: StageContext, kind: str) -> PictureReader:
+    return context.results.open_pictures(kind, len(context.results.read_array("stimuli/test_ids")))
 
 
 def _project(
@@ -142,29 +228,42 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
         "regression.linear": experiment.regression.linear,
         "generator.uses": list(experiment.generator.uses),
     }
-    if not analysis.draws:
-        return own
-    drawn = experiment.generator.influences(experiment.device)
-    return {**own, "seed": experiment.seed, "generator": drawn}
+    if analysis.scores:
+        own["evaluation"] = experiment.evaluation.influences(experiment.device)
+    if analysis.draws:
+        own |= {"seed": experiment.seed, "generator": experiment.generator.influences(experiment.device)}
+    return own
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
     analysis = _analysis(experiment, unit)
     own = {f"analyses.{unit}.{name}": folder for name, folder in analysis.checkpoints.items()}
     drawn = experiment.generator.checkpoints if analysis.draws else {}
-    return own | {f"generator.{name}": folder for name, folder in drawn.items()}
+    scored = scoring_checkpoints(experiment) if analysis.scores else {}
+    return own | {f"generator.{name}": folder for name, folder in drawn.items()} | dict(scored)
+
+
+def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    analysis = _analysis(experiment, unit)
+    return ("stimuli",) if analysis.scores and "stimuli" not in analysis.reads else analysis.reads
+
+
+def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
+    return available_scoring(experiment) if _analysis(experiment, unit).scores else ()
 
 
 STAGE = Stage(
     name="analyse",
     does="run the analyses, such as the preferred picture of each ROI",
     reads="decoders, predictions, truth, responses, ROIs, scores",
-    writes=("analyses/*.json", "sections/analyse.*.json", "reconstructions/**"),
+    writes=("analyses/**", "sections/analyse.*.json", "reconstructions/**"),
     needs=("prepare", "extract", "fit", "reconstruct", "evaluate"),
     needs_of=_needs_of,
     influences=_influences,
     compute=_compute,
     units=_units,
+    roles=_roles,
     checkpoints=_checkpoints,
+    available=_available,
     less_memory=LESS_MEMORY,
 )

@@ -6,11 +6,13 @@ Each test set is scored separately. Metrics whose network's checkpoint is not on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from braindiffuser.arrays import Vector
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
@@ -21,6 +23,8 @@ from braindiffuser.store.draft import Draft
 if TYPE_CHECKING:
     import pandas as pd
 
+    from braindiffuser.metrics.metric import FeatureNetwork
+    from braindiffuser.metrics.profiles import Profile
     from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
     from braindiffuser.metrics.summary import PerPicture, ScoreSets
 
@@ -127,6 +131,48 @@ def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.rand
     )
 
 
+class RunScorers:
+    """Scores pictures against the stimuli of a run's test sets, whose features are computed once."""
+
+    def __init__(self, context: StageContext, test_sets: Mapping[str, slice]) -> None:
+        """Remember the run; networks are loaded when the first pictures are scored."""
+        self._context, self._sets = context, test_sets
+        self._scorers: dict[str, Scorer] = {}
+
+    def score(self, pictures: PictureSource, test_set: str = "test") -> Mapping[str, Vector]:
+        """Score pictures (n, 3, height, width) of one test set, in its order: key of each metric → scores (n,).
+
+        Metrics whose network is not on this machine are left out.
+
+        Raises:
+            RunError: what `Scorer` raises.
+        """
+        if test_set not in self._scorers:
+            from braindiffuser.metrics.scorer import Scorer
+
+            profile, networks = self._loaded
+            ids = self._context.results.read_array("stimuli/test_ids")[self._sets[test_set]]
+            seen = PictureReader(ids, self._context.open_recording().pictures)
+            self._scorers[test_set] = Scorer(seen, profile, networks)
+        return self._scorers[test_set].score(pictures)
+
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what is known of each metric, by its key, as `scores.json` says it."""
+        from braindiffuser.metrics.summary import facts_of
+
+        return {key: facts_of(metric) for key, metric in self._loaded[0].metrics.items()}
+
+    @cached_property
+    def _loaded(self) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
+        from braindiffuser.metrics.feature_networks import load_networks
+        from braindiffuser.networks.checkpoint_folders import downloads_folder
+
+        experiment = self._context.experiment
+        whole = experiment.evaluation.all_metrics()
+        networks, missing = load_networks(whole, downloads_folder(), experiment.device)
+        return whole.without(missing), networks
+
+
 def _write_sections(
     draft: Draft,
     context: StageContext,
@@ -188,7 +234,8 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     return (*made, Step("prepare", "stimuli"), Step("prepare", "responses"), *RECONSTRUCT.steps(experiment))
 
 
-def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
+def scoring_checkpoints(experiment: Experiment) -> dict[str, Path]:
+    """Return the checkpoint folders that scores depend on, by the name of their entry."""
     from braindiffuser.metrics.feature_networks import bundled_checkpoints
 
     whole = experiment.evaluation.all_metrics()
@@ -200,8 +247,8 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
     return own | {f"evaluation.{name}": folder for name, folder in bundled_checkpoints(whole.layers).items()}
 
 
-def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
-    """Scoring networks whose files are on this machine."""
+def available_scoring(experiment: Experiment) -> tuple[str, ...]:
+    """Return the scoring networks whose files are on this machine."""
     from braindiffuser.metrics.feature_networks import available_networks
 
     return available_networks(experiment.evaluation.all_metrics().layers)
@@ -224,6 +271,6 @@ STAGE = Stage(
     influences=_influences,
     compute=_compute,
     roles=lambda experiment, unit: ("stimuli",),
-    checkpoints=_checkpoints,
-    available=_available,
+    checkpoints=lambda experiment, unit: scoring_checkpoints(experiment),
+    available=lambda experiment, unit: available_scoring(experiment),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.datasets.subject_names import of_subject
-from braindiffuser.errors import RecordingError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
 from braindiffuser.stages import Stage, StageContext, Step
@@ -42,6 +42,32 @@ def ceilings_of_tests(results: Results) -> Float[np.ndarray, " n_voxels"]:
         rows = [slice(*own) for name, own in results.read_json("test_sets.json").items() if name not in apart]
         repeats = np.concatenate([repeats[own] for own in rows]) if rows else repeats
     return noise_ceiling(results.read_array("ncsnr"), repeats)
+
+
+def chosen_voxels(experiment: Experiment, recording: Recording, results: Results) -> Bool[np.ndarray, " n_analysed"]:
+    """Choose voxels as this stage did; noise ceilings of training trials are those of its stored sums.
+
+    Raises:
+        RunError: they are not those that responses were written for.
+    """
+    from braindiffuser.datasets.responses import ResponseAccumulator
+    from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint, selection_ceilings
+
+    config = experiment.responses
+    training_ncsnr, n_repeats = None, np.ones(1, np.int64)
+    if config.min_noise_ceiling > 0:
+        averaged = ResponseAccumulator.from_state(
+            recording.trials, results.read_bundle(SUMS), recording.stimuli_apart
+        ).finish()
+        training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
+    ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
+    chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
+    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
+        raise RunError(
+            f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
+            f"{results.folder}` first"
+        )
+    return chosen
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

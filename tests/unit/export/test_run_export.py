@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from braindiffuser.cli import app
+from braindiffuser.datasets.bids_labels import labels_of
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
 from braindiffuser.errors import RecordingError, RunError
-from braindiffuser.export.brain_maps import labels_of
 from braindiffuser.export.run_export import export_run
 
 from .conftest import AFFINE, prepare, write_lab
