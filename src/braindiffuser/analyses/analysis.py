@@ -19,7 +19,7 @@ from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.datasets.voxel_maps import VoxelMap
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.generators.generator import GroupFeatures
-from braindiffuser.images import PictureSource
+from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
 from braindiffuser.report.sections import Section
@@ -79,8 +79,8 @@ class RunData:
     decoders: Callable[[], RunDecoders]
     voxels: Callable[[], Voxels]
     stimuli: Callable[[str], Any]
-    seen: Callable[[str], PictureSource]
-    made: Callable[[str], PictureSource]
+    seen: Callable[[str], PictureReader]
+    made: Callable[[str], PictureReader]
     score: Callable[[PictureSource, str], Mapping[str, Vector]]
     metrics: Callable[[], Mapping[str, Mapping[str, Any]]]
 

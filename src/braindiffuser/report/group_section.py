@@ -1,0 +1,131 @@
+"""The section on groups of pictures: scores group by group, and whether variants differ by other amounts in some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from braindiffuser.report.score_sections import panels
+from braindiffuser.report.sections import Cell, Row, Section, Table, Text
+from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
+
+ALPHA = 0.05
+"""Level of a p value from which on an interaction is called one."""
+
+
+def group_section(name: str, facts: Mapping[str, Any]) -> Section:
+    """Show scores by group and the interactions of group and variant.
+
+    Args:
+        name: of the section.
+        facts: "column", "reference" (a group), "variants" (two kinds of pictures), "groups" (name → number of pictures),
+            "left_out" (value → pictures), and "metrics": key → facts of the metric, "means" (kind → group → value, low, high)
+            and "interactions" (group → "value", "ci95", "p_value").
+    """
+    first, second = facts["variants"]
+    groups, reference, metrics = facts["groups"], facts["reference"], facts["metrics"]
+    sizes = ", ".join(f"{group} ({n})" for group, n in groups.items())
+    text = (
+        f"Test pictures by {facts['column']}: {sizes}. Every picture was scored among all test pictures, and the scores were "
+        "averaged group by group, so candidates of two-way identification are the same for all groups."
+    )
+    left = ", ".join(f"{value}: {n}" for value, n in facts["left_out"].items())
+    said = [Text(text=f"Left out, since a group needs two pictures or more: {left}.", style="note")] if left else []
+    blocks = [Text(text=line, style="verdict") for line in interaction_sentences(facts)]
+    scores = {"metrics": {key: _as_conditions(entry, first) for key, entry in metrics.items()}}
+    conditions = {group: f"{group} ({n})" for group, n in groups.items()}
+    tables = [_means(facts, kind) for kind in (first, second)]
+    others = [group for group in groups if group != reference]
+    if others:
+        explained = (
+            f"Interaction: how far {_printed(first)} is from {_printed(second)} in a group, less the same in {reference}. A "
+            "group that is easy for both cancels. Where the generator's training pictures resemble a group, its pictures gain in that "
+            "group from the whole method alone. p: share of exchanges of the group labels over pictures that give as large a "
+            "value, of either sign; it is not corrected for the number of metrics."
+        )
+        tables.append(_interactions(facts, others))
+        said.append(Text(text=explained, style="note"))
+    figures = panels(scores, conditions, f"{name}-groups")
+    return Section(
+        name=name,
+        title=f"Scores by {facts['column']}",
+        blocks=(*blocks, Text(text=text), figures, *tables, *said),
+    )
+
+
+def interaction_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each group: on which metrics the two variants differ there by other amounts than in the reference."""
+    first, second = map(_printed, facts["variants"])
+    said = []
+    for group in facts["groups"]:
+        if group == facts["reference"]:
+            continue
+        found = [
+            (entry, entry["interactions"][group])
+            for entry in facts["metrics"].values()
+            if entry["interactions"][group]["p_value"] <= ALPHA
+        ]
+        gains = [entry["label"] for entry, each in found if (each["value"] > 0) == entry["higher_is_better"]]
+        losses = [entry["label"] for entry, each in found if entry["label"] not in gains]
+        n = len(facts["metrics"])
+        if not found:
+            said.append(
+                f"{group}: no interaction is shown (p > {ALPHA:g} on all {n} metrics): {first} gains over {second} as much as in "
+                f"{facts['reference']}, as far as these pictures tell."
+            )
+            continue
+        parts = [f"more on {', '.join(gains)}"] * bool(gains) + [f"less on {', '.join(losses)}"] * bool(losses)
+        said.append(
+            f"{group}: {first} gains over {second} {' and '.join(parts)} than in {facts['reference']} (p ≤ {ALPHA:g}, "
+            f"{len(found)} of {n} metrics)."
+        )
+    return said
+
+
+def _as_conditions(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return a metric's entry in which each group is a condition of a panel."""
+    means = entry["means"][kind]
+    own = {group: found[0] for group, found in means.items()}
+    return {**entry, "baselines": {}, "ablations": own, "ablations_ci95": {g: m[1:] for g, m in means.items()}}
+
+
+def _means(facts: Mapping[str, Any], kind: str) -> Table:
+    rows = [
+        Row(
+            label=metric_label(entry),
+            cells=tuple(_cell(entry, Estimate(*own)) for own in entry["means"][kind].values()),
+        )
+        for entry in facts["metrics"].values()
+    ]
+    return Table(
+        caption=f"Mean and 95 % interval over pictures of each group: {_printed(kind)}",
+        corner="Metric",
+        columns=tuple(facts["groups"]),
+        rows=tuple(rows),
+        fold=f"The numbers of {_printed(kind)} as a table",
+    )
+
+
+def _interactions(facts: Mapping[str, Any], others: list[str]) -> Table:
+    rows = []
+    for entry in facts["metrics"].values():
+        found = [entry["interactions"][group] for group in others]
+        cells = []
+        for each in found:
+            cells += [_cell(entry, Estimate(each["value"], *each["ci95"])), Cell(value=f"{each['p_value']:.3g}")]
+        rows.append(Row(label=metric_label(entry), cells=tuple(cells)))
+    columns = [column for group in others for column in (f"{group} − {facts['reference']}", "p")]
+    return Table(
+        caption=f"Interaction of group and variant ({' − '.join(map(_printed, facts['variants']))}), with 95 % intervals",
+        corner="Metric",
+        columns=tuple(columns),
+        rows=tuple(rows),
+    )
+
+
+def _cell(entry: Mapping[str, Any], found: Estimate) -> Cell:
+    return Cell(value=format_score(entry, found.value), interval=format_interval(entry, found))
+
+
+def _printed(kind: str) -> str:
+    return {"final": "the whole method", "low_level": "the low level alone"}.get(kind, kind.replace("_", " "))
