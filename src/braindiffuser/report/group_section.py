@@ -39,9 +39,9 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
     if others:
         explained = (
             f"Interaction: how far {_printed(first)} is from {_printed(second)} in a group, less the same in {reference}. A "
-            "group that is easy for both cancels. Where the generator's training pictures resemble a group, its pictures gain in that "
-            "group from the whole method alone. p: share of exchanges of the group labels over pictures that give as large a "
-            "value, of either sign; it is not corrected for the number of metrics."
+            "group that is easy for both cancels. Where the generator's training pictures resemble a group, its pictures gain in "
+            "that group from the whole method alone. p: share of exchanges of the group labels over pictures that give as large "
+            "a value, of either sign; it is not corrected for the number of metrics."
         )
         tables.append(_interactions(facts, others))
         said.append(Text(text=explained, style="note"))
