@@ -1,0 +1,197 @@
+"""Which runs a reproduction makes: one for each subject and split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
+from braindiffuser.part import known_kinds
+from braindiffuser.plain_data import read_yaml
+from braindiffuser.splits.split import Split
+
+FIGURES = ("decoder_accuracy", "voxel_weights", "roi_maximisation")
+"""Analyses behind the paper's figures, which every run makes."""
+SUBJECTS: Mapping[str, tuple[str, ...]] = {"nsd": ("1", "2", "5", "7"), "simulated": ("1", "2", "3", "4")}
+"""Kind of dataset → subjects, where none are given: the paper's for NSD."""
+FOLDS = 5
+"""LAION-fMRI's splits by clusters and at random come in five, numbered from 0."""
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class NamedSplit:
+    """A split with the name that its folders and columns have.
+
+    Attributes:
+        name: of it.
+        together: name of what it is averaged with, such as cluster_k5 of its five folds; its own name if it stands alone.
+        changes: of an experiment.
+    """
+
+    name: str
+    together: str
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run.
+
+    Attributes:
+        subject: name of the subject, as its folder has it.
+        split: of it.
+        experiment: to run.
+    """
+
+    subject: str
+    split: NamedSplit
+    experiment: Experiment
+
+    @property
+    def folder(self) -> str:
+        """Path of the run, below the folder of all runs."""
+        return f"{self.subject}/{self.split.name}"
+
+
+def plan(
+    experiments: Sequence[Experiment],
+    subjects: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    n_ablated: int | None = None,
+) -> list[PlannedRun]:
+    """List the runs of a reproduction, subject by subject.
+
+    Args:
+        experiments: one, whose dataset's entry `subject` is set to each subject; or one for each subject.
+        subjects: names or numbers; none: those of the paper for NSD, else that of each experiment.
+        splits: each as `named_splits` reads it; none: that of the experiment. The first one is the replication.
+        n_ablated: test pictures that are drawn without a part of the method; None: as the experiment says.
+
+    Raises:
+        RunError: there are several experiments and subjects, the dataset has no entry `subject`, a split is unknown, or two
+            subjects have one name.
+    """
+    if len(experiments) > 1 and subjects:
+        raise RunError("several experiment files are given, each for one subject, so leave --subjects out")
+    if len(experiments) > 1:
+        own = [(name, each) for each in experiments for name in [_own_name(each)]]
+    else:
+        own = _of_subjects(experiments[0], subjects)
+    names = [name for name, _ in own]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RunError(f"two subjects are called {twice[0]}: name each subject once")
+    return [
+        PlannedRun(name, split, _changed(experiment, name, split, n_ablated))
+        for name, experiment in own
+        for split in named_splits(experiment, splits)
+    ]
+
+
+def _of_subjects(experiment: Experiment, subjects: Sequence[str]) -> list[tuple[str, Experiment]]:
+    dataset = experiment.dataset
+    wanted = tuple(subjects) or SUBJECTS.get(dataset.kind, ())
+    field = type(dataset).model_fields.get("subject")
+    if not wanted:
+        return [(_own_name(experiment), experiment)]
+    if field is None:
+        raise RunError(
+            f"the dataset {dataset.kind} has no entry `subject` that --subjects could set: give one experiment file for each "
+            "subject, as --config a.yaml --config b.yaml"
+        )
+    made = []
+    for subject in wanted:
+        value: Any = int(subject) if field.annotation is int and subject.isdecimal() else subject
+        each = experiment.changed({"dataset": {"subject": value}})
+        made.append((_own_name(each), each))
+    return made
+
+
+def _own_name(experiment: Experiment) -> str:
+    """Return the name of a subject's folder: "subj01" of subject 1, as NSD writes it, or its own name."""
+    subject = getattr(experiment.dataset, "subject", None)
+    name = f"subj{subject:02d}" if isinstance(subject, int) else str(subject or experiment.name)
+    return _as_folder(name)
+
+
+def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSplit]:
+    """Read the names of splits.
+
+    A dataset with an entry `split`, such as laion_fmri, takes the names of its own splits; `cluster_k5` and `random` stand for
+    all five of their kind, which are averaged. Any dataset takes a kind of split with its entries:
+    `cluster:n_clusters=5,test_cluster=0`.
+
+    Raises:
+        RunError: a text is neither.
+
+    >>> [split.name for split in named_splits(Experiment.load("demo"), ["layout", "cluster:n_clusters=5,test_cluster=0"])]
+    ['layout', 'cluster-n_clusters-5-test_cluster-0']
+    """
+    if not wanted:
+        return [NamedSplit(experiment.split.kind, experiment.split.kind, {})]
+    found = [split for text in wanted for split in _read(experiment, text)]
+    names = [split.name for split in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RunError(f"the split {twice[0]} is named twice: name each once")
+    return found
+
+
+def _read(experiment: Experiment, text: str) -> list[NamedSplit]:
+    kind, colon, entries = text.partition(":")
+    if kind in known_kinds(Split):
+        changes = {"split": {"kind": kind, **_entries(text, entries)}}
+        name = _as_folder(text)
+        return [NamedSplit(name, name, changes)]
+    if "split" not in type(experiment.dataset).model_fields or colon:
+        raise RunError(
+            f"there is no split {text}; known kinds: {', '.join(known_kinds(Split))}, with entries such as "
+            "cluster:n_clusters=5,test_cluster=0"
+        )
+    several = re.fullmatch(r"cluster_k\d+|random", text) is not None
+    names = [f"{text}_{number}" for number in range(FOLDS)] if several else [text]
+    return [NamedSplit(_as_folder(name), _as_folder(text), _own_split(name)) for name in names]
+
+
+def _own_split(name: str) -> dict[str, Any]:
+    """Return the changes that take one of the dataset's own splits."""
+    return {"dataset": {"split": name}, "split": {"kind": "layout"}}
+
+
+def _entries(text: str, entries: str) -> dict[str, Any]:
+    pairs = [pair.partition("=") for pair in entries.split(",")] if entries else []
+    odd = [name for name, sign, _ in pairs if not sign or not name.strip()]
+    if odd:
+        raise RunError(f"{text} is no split: write its entries as kind:entry=value,entry=value")
+    try:
+        return {name.strip(): read_yaml(value.encode()) for name, _, value in pairs}
+    except ValueError as error:
+        raise RunError(f"{text} is no split: {error}") from error
+
+
+def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated: int | None) -> Experiment:
+    """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
+    there = [analysis.kind for analysis in experiment.analyses]
+    added = [{"kind": kind} for kind in FIGURES if kind in known_kinds(Analysis) and kind not in there]
+    own = [analysis.model_dump() for analysis in experiment.analyses]
+    pictures: dict[str, Any] = {"ablations": "all"}
+    if n_ablated is not None:
+        pictures["n_ablated"] = n_ablated
+    changes: dict[str, Any] = {
+        "name": f"{experiment.name}, {subject}, {split.name}",
+        "pictures": pictures,
+        "analyses": [*own, *added],
+    }
+    return experiment.changed({**split.changes, **changes})
+
+
+def _as_folder(text: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+    if not name or len(name) > LONGEST_NAME:
+        raise RunError(f"{text!r} cannot name a folder: use up to {LONGEST_NAME} letters, digits, _ and -")
+    return name
