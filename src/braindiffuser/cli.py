@@ -54,14 +54,18 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
 
 
-class _Fetch(TyperCommand):
+SEVERAL = ("--subjects", "--sessions", "--files", "--splits", "--config")
+"""Options after which several values may stand."""
+
+
+class _SeveralValues(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read several values after one option: `--sessions 1 2` as `--sessions 1 --sessions 2`."""
         repeated: list[str] = []
         option, is_first = "", False
         for given in args:
             if given.startswith("-"):
-                option, is_first = given if given in ("--subjects", "--sessions", "--files") else "", True
+                option, is_first = given if given in SEVERAL else "", True
             elif option and not is_first:
                 repeated.append(option)
             else:
@@ -328,6 +332,63 @@ def folds(
     _print(f"Page: {out / 'index.html'}")
 
 
+@app.command(
+    cls=_SeveralValues,
+    epilog="Example: **braindiffuser reproduce --nsd /data/nsd --subjects 1 2 5 7 --out runs/paper**; "
+    "**braindiffuser reproduce --config laion.yaml --subjects sub-01 sub-03 --splits random_0 tau cluster_k5 ood "
+    "--out runs/laion**; **braindiffuser reproduce --preset study --out runs/study** (four simulated subjects). Interrupted? "
+    "The same command resumes.",
+)
+def reproduce(
+    out: Annotated[Path, typer.Option("--out", callback=_expanded, help="Folder for all runs, and their common page.")],
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config",
+            "--preset",
+            help="An experiment file or a preset, whose subject is changed; or one file for each subject; default: "
+            "brain-diffuser with --nsd, else study.",
+        ),
+    ] = None,
+    nsd: Nsd = None,
+    subjects: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subjects", help="Names or numbers of subjects; default: 1 2 5 7 of NSD, 1 2 3 4 of simulated ones."
+        ),
+    ] = None,
+    splits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--splits",
+            help="Splits, the replication first: names of the dataset's own, such as random_0 tau cluster_k5, or a kind with its "
+            "entries, such as cluster:n_clusters=5,test_cluster=0; default: that of the experiment.",
+        ),
+    ] = None,
+    ablated: Annotated[
+        int | None,
+        typer.Option(
+            "--ablated", min=2, help="Draw ablations of this many test pictures only; default: as the experiment says."
+        ),
+    ] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Do the whole paper: runs of several subjects and splits, its five findings beside the original's numbers, and a page."""
+    from braindiffuser.reproduction.reproduce import PAGE, print_findings
+    from braindiffuser.reproduction.reproduce import reproduce as run_all
+
+    with _stoppable(CONTINUES), _progress() as progress:
+        import_modules(modules)
+        sources = config or ["brain-diffuser" if nsd is not None else "study"]
+        changes = _changes(nsd, device=device)
+        experiments = [Experiment.load(_expanded(source)).changed(changes) for source in sources]
+        found = run_all(experiments, out, subjects or (), splits or (), ablated, overwrite, progress)
+    print_findings(found, _print)
+    _print(f"Page: {out / PAGE}")
+
+
 @app.command(epilog="Example: **braindiffuser export runs/mine exported/mine**")
 def export(
     run: Annotated[Path, typer.Argument(callback=_expanded, help="Folder of a finished run; it is not changed.")],
@@ -355,7 +416,7 @@ def export(
 
 
 @app.command(
-    cls=_Fetch,
+    cls=_SeveralValues,
     epilog="Example: **braindiffuser fetch**, then "
     "**braindiffuser fetch laion_fmri /data/laion --subjects sub-01 --sessions 1 2**",
 )

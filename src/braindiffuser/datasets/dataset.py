@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, WithJsonSchema
 
+from braindiffuser.errors import RecordingError
 from braindiffuser.part import FolderPath, Part, runtime
 from braindiffuser.paths import absolute
 from braindiffuser.progress import Progress
@@ -124,6 +125,18 @@ class Dataset(Part):
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Generate the files (if `makes_files`); resumes after an interruption."""
+
+    def made_at(self, folder: Path) -> Dataset:
+        """Return the dataset that reads what `make` wrote to a folder, if it makes files; several runs can then share them.
+
+        Raises:
+            RecordingError: it makes files, and does not say which dataset reads them.
+        """
+        if self.makes_files:
+            raise RecordingError(
+                f"{self.kind} makes files, but its class does not say which dataset reads them: define made_at"
+            )
+        return self
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         """Return role (of `ROLES`) → name → path; names are relative, so moving the folder keeps them.

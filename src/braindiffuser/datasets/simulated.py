@@ -25,6 +25,12 @@ class Simulated(SimulatedSubject, Dataset):
         settings = {name: getattr(self, name) for name in SimulatedSubject.model_fields}
         simulate(folder, SimulatedSubject(**settings), progress, is_locked=True)  # as the whole run is
 
+    def made_at(self, folder: Path) -> Dataset:
+        """Return what reads the simulated files as those of NSD."""
+        from braindiffuser.datasets.nsd import NSD
+
+        return NSD(root=folder, subject=self.subject, roi_aliases=self.roi_aliases)
+
     def open(self, made: Path) -> Recording:
         """Open what was simulated."""
         from braindiffuser.datasets.nsd_layout import open_nsd

@@ -138,7 +138,7 @@ def gallery_section(scored: ScoredSet) -> Section:
     return Section(
         name="gallery",
         title="Best, median and worst",
-        blocks=(Text(text=text), _gallery(scored, 4), _contact_sheet(scored)),
+        blocks=(Text(text=text), gallery_of(scored, 4), _contact_sheet(scored)),
     )
 
 
@@ -162,7 +162,7 @@ def _further(scored: ScoredSet) -> Section:
                 chance=True,
                 fold="The same numbers as a table",
             ),
-            _gallery(scored, 1),
+            gallery_of(scored, 1),
             _contact_sheet(scored),
         ),
     )
@@ -262,7 +262,7 @@ def panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, 
     return Figures(figures=tuple(drawn))
 
 
-def _gallery(scored: ScoredSet, n_each: int) -> Gallery:
+def gallery_of(scored: ScoredSet, n_each: int) -> Gallery:
     """Describe the gallery's rows: for best, median and worst each picture's place and scores."""
     ranked = tables.rank_images(scored.scores, scored.per_image)
     ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
