@@ -27,6 +27,7 @@ from braindiffuser.experiment import EvaluationConfig, Experiment, list_faults
 from braindiffuser.extensions import import_modules
 from braindiffuser.part import Settings
 from braindiffuser.paths import expand
+from braindiffuser.plain_data import read_entries
 from braindiffuser.progress_bars import progress_bars
 from braindiffuser.system_errors import is_of_the_system, naming, sentence
 
@@ -214,6 +215,48 @@ def evaluate(
         _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
     else:
         _fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
+
+
+@app.command(
+    epilog="Example: **braindiffuser analyse --out runs/demo** runs the analyses of the experiment; "
+    "**braindiffuser analyse voxel_weights --out runs/demo** adds one; "
+    "**braindiffuser analyse picture_groups --set column=category --out runs/demo** with an entry."
+)
+def analyse(
+    out: Out,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Kind of a further analysis, or name of one of the experiment; default: all of its own."),
+    ] = None,
+    entries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Entry of the analysis, as entry=value; repeatable. `braindiffuser info --schema` lists them."
+        ),
+    ] = None,
+    config: Config = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Stage 6: run the analyses, such as the preferred picture of each ROI; with NAME a further one, for the page too."""
+    if name is None:
+        if entries:
+            _fail(
+                "--set gives an entry of one analysis: name it, as in `braindiffuser analyse picture_groups --set column=kind`"
+            )
+        _run(out, config, overwrite, "analyse", _changes(device=device), modules)
+        return
+    with _stoppable(CONTINUES), _progress() as progress:
+        import_modules(modules)
+        opened = _open(out, config, overwrite, "analyse", progress, _changes(device=device))
+        from braindiffuser.run import Run
+
+        experiment = opened.experiment.with_analysis(name, read_entries(entries or ()))
+        opened = Run.open(experiment, out, overwrite, progress)
+        opened.do("analyse")
+        opened.do("report")
+    _print_result(opened)
 
 
 def _add_stage_commands() -> None:

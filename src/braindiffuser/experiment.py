@@ -270,6 +270,30 @@ class Experiment(Settings):
             analyses=self.analyses,
         )
 
+    def with_analysis(self, name: str, entries: Mapping[str, Any] | None = None) -> Experiment:
+        """Return the experiment with one analysis more, or with other entries of one that it has.
+
+        Args:
+            name: label of an analysis of the experiment, or a kind.
+            entries: of the analysis; those of an analysis that is there already are merged into its own.
+
+        Raises:
+            RunError: if there is no such kind, or an entry is unknown or out of range.
+
+        Example:
+            >>> demo = Experiment.load("demo").with_analysis("roi_maximisation", {"lengths": "as-published"})
+            >>> [analysis.lengths for analysis in demo.analyses]
+            ['as-published']
+        """
+        own = [(analysis.label, analysis.model_dump()) for analysis in self.analyses]
+        there = [place for place, (label, _) in enumerate(own) if label == name]
+        changed = [content for _, content in own]
+        if there:
+            changed[there[0]] = merged(changed[there[0]], entries or {})
+        else:
+            changed.append({"kind": name, **(entries or {})})
+        return self.changed({"analyses": changed})
+
     @classmethod
     def load(cls, source: str | Path) -> Experiment:
         """Read an experiment from a YAML file, or a bundled preset by its name.

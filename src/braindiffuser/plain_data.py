@@ -6,12 +6,13 @@ import codecs
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from braindiffuser.errors import reason
+from braindiffuser.errors import RunError, reason
 from braindiffuser.files import replacing
 
 
@@ -46,6 +47,27 @@ def write_json(path: Path, content: Any) -> None:
     """Write content as JSON, whole or not at all."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_entries(texts: Iterable[str]) -> dict[str, Any]:
+    """Read entries that are written as `entry=value`, with values in YAML.
+
+    Raises:
+        RunError: one has no entry or no sign, or its value is no YAML.
+
+    >>> read_entries(["column=category", "regions=[V1, V2]", "n_samples=4"])
+    {'column': 'category', 'regions': ['V1', 'V2'], 'n_samples': 4}
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise RunError(f"{text!r} is no entry: write entry=value, such as column=category")
+        try:
+            found[name.strip()] = read_yaml(value.encode())
+        except ValueError as error:
+            raise RunError(f"{text!r} is no entry: {error}") from error
+    return found
 
 
 def read_yaml(content: bytes) -> Any:

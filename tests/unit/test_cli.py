@@ -26,7 +26,19 @@ from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
 runner = CliRunner()
-COMMANDS = ["demo", "run", *stages(), "check", "folds", "export", "fetch", "simulate", "info", "checkpoints"]
+COMMANDS = [
+    "demo",
+    "run",
+    *stages(),
+    "check",
+    "folds",
+    "reproduce",
+    "export",
+    "fetch",
+    "simulate",
+    "info",
+    "checkpoints",
+]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
 

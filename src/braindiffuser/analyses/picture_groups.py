@@ -69,9 +69,9 @@ class PictureGroups(Analysis):
         reference = self._reference(groups)
         kinds = {kind: data.made(kind).take(rows) for kind in self.variants}
         scores = {}
-        for done, (kind, pictures) in enumerate(kinds.items()):
-            data.progress(f"scoring groups of pictures: {kind}", done, len(kinds))
+        for done, (kind, pictures) in enumerate(kinds.items(), start=1):
             scores[kind] = data.score(pictures, "test")
+            data.progress("scoring groups of pictures", done, len(kinds))
         metrics = data.metrics()
         rng = np.random.default_rng([data.seed, len(values)])
         means = {

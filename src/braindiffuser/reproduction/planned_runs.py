@@ -11,7 +11,7 @@ from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.part import known_kinds
-from braindiffuser.plain_data import read_yaml
+from braindiffuser.plain_data import read_entries
 from braindiffuser.splits.split import Split
 
 FIGURES = ("decoder_accuracy", "voxel_weights", "roi_maximisation")
@@ -145,7 +145,7 @@ def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSpl
 def _read(experiment: Experiment, text: str) -> list[NamedSplit]:
     kind, colon, entries = text.partition(":")
     if kind in known_kinds(Split):
-        changes = {"split": {"kind": kind, **_entries(text, entries)}}
+        changes = {"split": {"kind": kind, **read_entries(entries.split(",") if entries else ())}}
         name = _as_folder(text)
         return [NamedSplit(name, name, changes)]
     if "split" not in type(experiment.dataset).model_fields or colon:
@@ -161,17 +161,6 @@ def _read(experiment: Experiment, text: str) -> list[NamedSplit]:
 def _own_split(name: str) -> dict[str, Any]:
     """Return the changes that take one of the dataset's own splits."""
     return {"dataset": {"split": name}, "split": {"kind": "layout"}}
-
-
-def _entries(text: str, entries: str) -> dict[str, Any]:
-    pairs = [pair.partition("=") for pair in entries.split(",")] if entries else []
-    odd = [name for name, sign, _ in pairs if not sign or not name.strip()]
-    if odd:
-        raise RunError(f"{text} is no split: write its entries as kind:entry=value,entry=value")
-    try:
-        return {name.strip(): read_yaml(value.encode()) for name, _, value in pairs}
-    except ValueError as error:
-        raise RunError(f"{text} is no split: {error}") from error
 
 
 def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated: int | None) -> Experiment:
