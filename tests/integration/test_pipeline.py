@@ -149,14 +149,14 @@ def test_the_first_stages_network_is_gone_before_the_seconds_come(stage, finishe
     first, order = [], []
     load_vdvae, load_unet = weights.load_vdvae, weights.load_unet
 
-    def load_first(folder):
-        network = load_vdvae(folder)
+    def load_first(folder, device):
+        network = load_vdvae(folder, device)
         first.append(weakref.ref(network))
         return network
 
-    def load_second(folder, dtype):
+    def load_second(folder, *rest):
         order.append([network() for network in first])
-        return load_unet(folder, dtype)
+        return load_unet(folder, *rest)
 
     monkeypatch.setattr(weights, "load_vdvae", load_first)
     monkeypatch.setattr(weights, "load_unet", load_second)
@@ -168,7 +168,9 @@ def test_the_first_stages_network_is_gone_before_the_seconds_come(stage, finishe
 def test_one_clip_serves_both_groups(experiment, tmp_path, monkeypatch):
     loaded, load_network = [], weights.load_network
     monkeypatch.setattr(
-        weights, "load_network", lambda folder, *rest: (loaded.append(folder.name), load_network(folder, *rest))[1]
+        weights,
+        "load_network",
+        lambda folder, *rest, **named: (loaded.append(folder.name), load_network(folder, *rest, **named))[1],
     )
     begun(experiment, tmp_path, "prepare", "extract")
     assert sorted(loaded) == ["clip", "vdvae"]

@@ -106,7 +106,7 @@ class BrainDiffuser(Generator):
         from braindiffuser.generators.low_level import reconstruct_low_level
         from braindiffuser.networks.checkpoints import build_autoencoder, build_empty, load_vdvae, read_config
 
-        network = networks.load(self.checkpoints["vdvae"], load_vdvae).to(networks.device)
+        network = networks.load_to_device(self.checkpoints["vdvae"], load_vdvae)
         autoencoder = networks.load(
             self.checkpoints["autoencoder"],
             lambda folder: build_empty(build_autoencoder, read_config(folder)),
@@ -128,13 +128,14 @@ class BrainDiffuser(Generator):
         from braindiffuser.networks.checkpoints import load_autoencoder, load_unet
 
         device, offload = networks.device, self.diffusion.offload
+        waits_on = "cpu" if offload else device
         dtype = getattr(torch, self.diffusion.dtype_on(str(device)))
 
         def load_unet_there(folder: Path) -> Any:
-            return place(load_unet(folder, dtype), device, offload)
+            return place(load_unet(folder, dtype, waits_on), device, offload)
 
         def load_autoencoder_there(folder: Path) -> Any:
-            return place(load_autoencoder(folder, dtype), device, offload)
+            return place(load_autoencoder(folder, dtype, waits_on), device, offload)
 
         pair = DiffusionNetworks(
             networks.load(self.checkpoints["unet"], load_unet_there, dtype, offload),

@@ -14,7 +14,7 @@ def place(network: Network, device: torch.device | str, offload: bool = False) -
     """Put a network where it computes.
 
     Args:
-        network: lies in main memory.
+        network: lies on the device already, or in main memory, where an offloaded one stays.
         device: where it computes.
         offload: leave it in main memory; each layer goes to the device when it is run and comes back afterwards. Slower,
             with the same results.

@@ -143,8 +143,7 @@ def load_clip_demo(device: str = "cpu") -> FeatureNetwork:
     from braindiffuser.networks.checkpoints import load_clip
     from braindiffuser.targets.clip_tokens import embed_pictures
 
-    clip = load_clip(checkpoint_folder(DEMO_CLIP))
-    clip.model.to(device)
+    clip = load_clip(checkpoint_folder(DEMO_CLIP), device)
 
     def clip_demo(pictures: Pictures) -> dict[str, Matrix]:
         """Compute the embedding of pictures resized to the network's size."""

@@ -25,9 +25,10 @@ from braindiffuser.errors import DependencyError
 from braindiffuser.images import resize
 from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.networks.catalogue import SCORING_NETWORKS, PublishedFile
+from braindiffuser.networks.checkpoints import build_empty
 from braindiffuser.networks.clip import PIXEL_MEAN, PIXEL_STD, VIT_L14
 from braindiffuser.networks.downloads import check_file, find, remedy
-from braindiffuser.networks.tensor_files import check_fit, check_values, open_tensors, shapes
+from braindiffuser.networks.tensor_files import Shapes, check_fit, load_checked, open_tensors, shapes
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of ImageNet's channels."""
@@ -106,28 +107,50 @@ def load_published_networks(
         if path is None:
             missing[name] = remedy(file, folder)
         else:
-            network = facts.build()
-            fill(network, facts, file, path)
+            network = _empty(facts)
+            fill(network, facts, file, path, device)
             loaded[name] = feature_network(network, facts, device, batch_size)
     return loaded, missing
 
 
-def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path: Path) -> None:
-    """Load all tensors of a network from its file except `unused`; the file must fit strictly.
+def _empty(facts: PublishedNetwork) -> nn.Module:
+    """Make a network whose parameters take no memory."""
+    return build_empty(lambda _: facts.build(), {})
+
+
+def fill(network: nn.Module, facts: PublishedNetwork, file: PublishedFile, path: Path, device: str = "cpu") -> None:
+    """Load all tensors of a network from its file except `unused`, which become 0; the file must fit strictly.
+
+    Tensors are read one by one, each to the device.
+
+    Args:
+        network: to be filled; its parameters may be on torch's meta device.
+        facts: of the network.
+        file: that the tensors are published in.
+        path: of that file on this machine.
+        device: where the network runs.
 
     Raises:
         DependencyError: if the file is truncated or holds other tensors; the message names it.
     """
     check_file(path, file)
+    own = network.state_dict()
+    wanted = {name: tensor for name, tensor in own.items() if not name.startswith(facts.unused)}
     try:
-        stored = {name.removeprefix("module."): tensor for name, tensor in open_tensors(path).items()}
-        wanted = {name: own for name, own in network.state_dict().items() if not name.startswith(facts.unused)}
-        found = {name: stored[name] for name in wanted.keys() & stored.keys()}
-        check_fit(path, shapes(found), shapes(wanted))
-        check_values(path, found, torch.float32)
+        names, found = _names_and_shapes(path, wanted)
+        check_fit(path, found, shapes(wanted))
+        loaded = load_checked(path, {names[name]: wanted[name].dtype for name in wanted}, device, torch.float32)
     except ValueError as error:
         raise DependencyError(f"{error}; delete that file and download {file.url}") from error
-    network.load_state_dict(found, strict=False)
+    unused = {name: torch.zeros_like(own[name], device=device) for name in own.keys() - wanted.keys()}
+    network.load_state_dict({name: loaded[names[name]] for name in wanted} | unused, assign=True)
+
+
+def _names_and_shapes(path: Path, wanted: Collection[str]) -> tuple[dict[str, str], Shapes]:
+    """Return our name of each wanted tensor that a file holds → its name there; and their shapes."""
+    stored = open_tensors(path)
+    names = {ours: name for name in stored if (ours := name.removeprefix("module.")) in wanted}
+    return names, shapes({ours: stored[name] for ours, name in names.items()})
 
 
 def feature_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,23 @@ class NetworkCache:
                 ) from error
         network: Network = self._loaded[key]
         return network
+
+    def load_to_device(self, folder: Path, load: Callable[[Path, str], Network]) -> Network:
+        """Return the network of a checkpoint folder, loading it straight to `device` if this is the first time.
+
+        Args:
+            folder: of the checkpoint.
+            load: makes the network from the folder and the device, such as `checkpoints.load_vdvae`; cached as by `load`.
+
+        Raises:
+            RunError: as `load`.
+        """
+
+        @wraps(load)  # the same name, so the same entry of the cache
+        def load_there(folder: Path) -> Network:
+            return load(folder, self.device)
+
+        return self.load(folder, load_there)
 
     def keep(self, folders: Collection[Path]) -> None:
         """Release all networks but these folders'."""

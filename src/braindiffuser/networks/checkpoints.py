@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -19,15 +18,12 @@ from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 from braindiffuser.files import replacing
 from braindiffuser.networks.clip_tokenizer import read_tokenizer
-from braindiffuser.networks.tensor_files import check_fit, check_values, open_tensors, shapes, write_tensors
+from braindiffuser.networks.tensor_files import check_fit, load_checked, open_tensors, shapes, write_tensors
 from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 from braindiffuser.networks.versatile import DualGuidedUNet, VersatileConfig
 from braindiffuser.plain_data import read_json, write_json
 
 Network = TypeVar("Network", bound=nn.Module)
-
-TENSORS_AT_A_TIME = 32
-"""Tensors read per opening; reopening releases mapped memory."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,9 @@ def build_autoencoder(config: dict[str, Any]) -> AutoencoderKL:
     return AutoencoderKL.from_config(config)
 
 
-def load_vdvae(folder: Path) -> VDVAE:
-    """Load a VDVAE checkpoint folder, in float32 and evaluation mode."""
-    return load_network(folder, lambda config: VDVAEConfig(**config).build())
+def load_vdvae(folder: Path, device: torch.device | str = "cpu") -> VDVAE:
+    """Load a VDVAE checkpoint folder to a device, in float32 and evaluation mode."""
+    return load_network(folder, lambda config: VDVAEConfig(**config).build(), device=device)
 
 
 def build_unet(config: dict[str, Any]) -> DualGuidedUNet:
@@ -58,23 +54,25 @@ def build_unet(config: dict[str, Any]) -> DualGuidedUNet:
     return DualGuidedUNet(VersatileConfig(**config))
 
 
-def load_unet(folder: Path, dtype: torch.dtype = torch.float32) -> DualGuidedUNet:
-    """Load a dual-guided UNet checkpoint folder, in `dtype` and evaluation mode."""
-    return load_network(folder, build_unet, dtype)
+def load_unet(folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> DualGuidedUNet:
+    """Load a dual-guided UNet checkpoint folder to a device, in `dtype` and evaluation mode."""
+    return load_network(folder, build_unet, dtype, device)
 
 
-def load_autoencoder(folder: Path, dtype: torch.dtype = torch.float32) -> AutoencoderKL:
-    """Load a KL autoencoder checkpoint folder, in `dtype` and evaluation mode."""
-    return load_network(folder, build_autoencoder, dtype)
+def load_autoencoder(
+    folder: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> AutoencoderKL:
+    """Load a KL autoencoder checkpoint folder to a device, in `dtype` and evaluation mode."""
+    return load_network(folder, build_autoencoder, dtype, device)
 
 
-def load_clip(folder: Path) -> Clip:
-    """Load a CLIP checkpoint folder (also `tokenizer.json`), in float32 and evaluation mode.
+def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
+    """Load a CLIP checkpoint folder (also `tokenizer.json`) to a device, in float32 and evaluation mode.
 
     Start and end token are those of the tokenizer.
     """
     path = _existing(folder, "tokenizer.json")
-    model = load_network(folder, build_clip)
+    model = load_network(folder, build_clip, device=device)
     text = model.config.text_config
     tokenizer, special = read_tokenizer(path, text.to_dict())
     text.bos_token_id, text.eos_token_id = special
@@ -83,19 +81,24 @@ def load_clip(folder: Path) -> Clip:
 
 
 def load_network(
-    folder: Path, build: Callable[[dict[str, Any]], Network], dtype: torch.dtype = torch.float32
+    folder: Path,
+    build: Callable[[dict[str, Any]], Network],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> Network:
     """Build a network from `config.json` and fill it strictly from `model.safetensors`.
 
-    Main memory holds one copy of the tensors, in `dtype`: the network is built without any, and tensors are read one by one.
+    The network is built without tensors, and they are read one by one, each to the device. So a network for a GPU is never whole
+    in main memory, and one for the CPU is there once, in `dtype`.
 
     Args:
         folder: of the checkpoint.
         build: makes the network from the content of `config.json`.
         dtype: of all stored floating-point tensors; buffers that are not stored keep their own.
+        device: where the network computes.
 
     Returns:
-        The network, in evaluation mode and without gradients, on the CPU.
+        The network, in evaluation mode and without gradients.
 
     Raises:
         FileNotFoundError: if the folder lacks one of the two files.
@@ -106,10 +109,9 @@ def load_network(
     path = _existing(folder, "model.safetensors")
     wanted = network.state_dict()
     check_fit(folder, shapes(open_tensors(path)), shapes(wanted))
-    stored = _read_tensors(path, {name: dtype if t.is_floating_point() else t.dtype for name, t in wanted.items()})
-    check_values(path, stored, dtype)
-    network.load_state_dict(stored, assign=True)
-    return network.eval().requires_grad_(False)
+    dtypes = {name: dtype if tensor.is_floating_point() else tensor.dtype for name, tensor in wanted.items()}
+    network.load_state_dict(load_checked(path, dtypes, device, dtype), assign=True)
+    return network.to(device).eval().requires_grad_(False)  # buffers that are not stored move too
 
 
 def build_empty(
@@ -149,16 +151,6 @@ def build_empty(
         ) from error
     finally:
         handle.remove()
-
-
-def _read_tensors(path: Path, dtypes: Mapping[str, torch.dtype]) -> dict[str, torch.Tensor]:
-    """Copy tensors out of a file, `TENSORS_AT_A_TIME` per opening; reopening releases mapped memory."""
-    names, tensors = list(dtypes), {}
-    for start in range(0, len(names), TENSORS_AT_A_TIME):
-        with safe_open(path, framework="pt") as file:
-            for name in names[start : start + TENSORS_AT_A_TIME]:
-                tensors[name] = file.get_tensor(name).to(dtypes[name], copy=True)
-    return tensors
 
 
 def save_network(folder: Path, network: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 from braindiffuser.lfs_pointers import pointer_sentence
 
+BYTES_AT_A_TIME = 2**28
+"""Bytes of a file that are read per opening; reopening releases mapped memory."""
 MOST_ZEROS = 0.45
 """Share of zeros in the matrices of a network; untrained ones, of which some layers begin as zeros, have up to 0.41."""
 
@@ -115,30 +118,117 @@ def check_fit(source: Path, found: Shapes, wanted: Shapes) -> None:
         )
 
 
-def check_values(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
-    """Check that no number of any tensor is NaN or infinite in `dtype`, and that most matrices hold different numbers.
+def each_tensor(path: Path, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield tensors of a file one by one, with little of it in memory at a time.
 
-    Layers that are still as they began may be zero, but files of which a part was never written are so too.
+    Args:
+        path: of a file that `open_tensors` opens.
+        names: of the tensors.
+
+    Yields:
+        Name and tensor. It lies in the mapped file: copy it before the next is taken.
+    """
+    if path.suffix != ".safetensors":
+        opened = open_tensors(path)
+        yield from ((name, opened[name]) for name in names)
+        return
+    left = list(names)
+    while left:
+        n_bytes = 0
+        with safe_open(path, framework="pt") as file:
+            while left and n_bytes < BYTES_AT_A_TIME:
+                tensor = file.get_tensor(name := left.pop(0))
+                n_bytes += tensor.nbytes
+                yield name, tensor
+                del tensor  # otherwise the mapping outlives this opening
+
+
+class ValueCheck:
+    """Checks the numbers of a file's tensors, one tensor after the other.
+
+    No number may be NaN or infinite, and most matrices must hold different numbers: layers that are still as they began may be
+    zero, but files of which a part was never written are so too.
+    """
+
+    def __init__(self, source: Path, dtype: torch.dtype) -> None:
+        """Begin.
+
+        Args:
+            source: of the tensors; named in errors.
+            dtype: in which numbers must be finite.
+        """
+        self._source, self._dtype = source, dtype
+        self._n_matrices = self._n_constant = self._n_values = self._n_zeros = 0
+
+    def add(self, name: str, tensor: torch.Tensor) -> None:
+        """Check one tensor and count its zeros.
+
+        Raises:
+            ValueError: if a number is not finite; names the tensor.
+        """
+        if not tensor.is_floating_point():
+            return
+        values = tensor.to(self._dtype)
+        if not values.isfinite().all():
+            raise ValueError(
+                f"{self._source} holds numbers that are NaN or infinite in {self._dtype}, in the tensor {name}"
+            )
+        if values.numel() and sum(side > 1 for side in values.shape) > 1:
+            self._n_matrices += 1
+            self._n_constant += int((values == values.flatten()[0]).all())
+            self._n_values += values.numel()
+            self._n_zeros += int((values == 0).sum())
+
+    def finish(self) -> None:
+        """Check what all tensors together hold.
+
+        Raises:
+            ValueError: if most matrices are constant, or too many numbers are 0.
+        """
+        if 2 * self._n_constant > self._n_matrices or self._n_zeros > MOST_ZEROS * self._n_values:
+            raise ValueError(
+                f"{self._source} was not written, or only in part: in {self._dtype}, {self._n_constant} of its "
+                f"{self._n_matrices} matrices hold the same number throughout, and "
+                f"{self._n_zeros / max(self._n_values, 1):.0%} of their numbers are 0; download or save it again"
+            )
+
+
+def check_values(source: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
+    """Check the numbers of all tensors, as `ValueCheck` does.
 
     Raises:
-        ValueError: naming the source and the first such tensor.
+        ValueError: naming the source and the first tensor with a number that is not finite in `dtype`.
     """
-    n_matrices = n_constant = n_values = n_zeros = 0
+    check = ValueCheck(source, dtype)
     for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            values = tensor.to(dtype)
-            if not values.isfinite().all():
-                raise ValueError(f"{source} holds numbers that are NaN or infinite in {dtype}, in the tensor {name}")
-            if values.numel() and sum(side > 1 for side in values.shape) > 1:
-                n_matrices += 1
-                n_constant += int((values == values.flatten()[0]).all())
-                n_values += values.numel()
-                n_zeros += int((values == 0).sum())
-    if 2 * n_constant > n_matrices or n_zeros > MOST_ZEROS * n_values:
-        raise ValueError(
-            f"{source} was not written, or only in part: in {dtype}, {n_constant} of its {n_matrices} matrices hold the same "
-            f"number throughout, and {n_zeros / max(n_values, 1):.0%} of their numbers are 0; download or save it again"
-        )
+        check.add(name, tensor)
+    check.finish()
+
+
+def load_checked(
+    path: Path, dtypes: Mapping[str, torch.dtype], device: torch.device | str, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Read tensors one by one, check them, and put each on a device before the next is read.
+
+    So main memory holds `BYTES_AT_A_TIME` of the file and one tensor, not the network, unless that stays there.
+
+    Args:
+        path: of the file.
+        dtypes: name of each tensor → dtype that it is wanted in.
+        device: where it is wanted.
+        dtype: in which numbers must be finite.
+
+    Raises:
+        ValueError: what `ValueCheck` raises.
+    """
+    check, made = ValueCheck(path, dtype), {}
+    for name, tensor in each_tensor(path, dtypes):
+        values = tensor.to(dtypes[name], copy=True)
+        check.add(name, values)
+        made[name] = values.to(device)
+        del tensor, values
+    check.finish()
+    return made
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:

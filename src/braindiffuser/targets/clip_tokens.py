@@ -69,9 +69,7 @@ def embed_pictures(clip: Clip, pictures: Pictures) -> Float32[np.ndarray, "n dim
 
 def load_clip_on(networks: NetworkCache, folder: Path) -> Clip:
     """Load a CLIP checkpoint folder to the device of a cache, once."""
-    clip = networks.load(folder, load_clip)
-    clip.model.to(networks.device)
-    return clip
+    return networks.load_to_device(folder, load_clip)
 
 
 def _pixels(clip: Clip, pictures: Pictures) -> torch.Tensor:

@@ -46,5 +46,5 @@ class VDVAELatents(Target):
         from braindiffuser.networks.checkpoints import load_vdvae
         from braindiffuser.targets.vdvae_latents import extract_latents
 
-        network = networks.load(self.checkpoints["checkpoint"], load_vdvae).to(networks.device)
+        network = networks.load_to_device(self.checkpoints["checkpoint"], load_vdvae)
         return extract_latents(network, stimuli.pictures(), stimuli.ids, self, seed)

@@ -35,6 +35,9 @@ class FakeNetworks(NetworkCache):
         self.asked[folder.name] = settings
         return network
 
+    def load_to_device(self, folder, load):
+        return self.load(folder, load).to(self.device)
+
 
 @pytest.fixture
 def generator():

@@ -52,6 +52,15 @@ def test_other_folders_loaders_and_settings_are_other_networks(networks):
     assert networks.load(ONE, load, "half") is loaded[3]
 
 
+def test_a_loader_that_takes_the_device_shares_its_entry():
+    def load_on(folder, device="cpu"):
+        return folder, device
+
+    networks = NetworkCache("cuda:1")
+    assert networks.load_to_device(ONE, load_on) == (ONE, "cuda:1")
+    assert networks.load(ONE, load_on) is networks.load_to_device(ONE, load_on)
+
+
 def test_loaders_of_one_name_in_two_modules_are_two(networks):
     def of_another_module(folder):
         return Network(folder)

@@ -1,6 +1,7 @@
 """Checkpoint folders: what is written is read back, and what does not fit is named."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from braindiffuser.files import UNFINISHED
-from braindiffuser.networks import checkpoints
+from braindiffuser.networks import checkpoints, tensor_files
 from braindiffuser.networks.checkpoint_folders import hash_checkpoint
 from braindiffuser.networks.checkpoints import (
     build_autoencoder,
@@ -342,3 +344,57 @@ def test_a_file_whose_matrices_are_half_zero_is_told(tmp_path, name):
     rewrite(tmp_path / name, spoil)
     with pytest.raises(ValueError, match=r"was not written, or only in part: .* of their numbers are 0"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_loaded_to_the_device_with_their_constants(tmp_path, name):
+    config, build, _ = NETWORKS[name]
+    save_network(tmp_path, build(config), config)
+    loaded = load_network(tmp_path, build, device="meta")
+    assert {tensor.device.type for tensor in (*loaded.parameters(), *loaded.buffers())} == {"meta"}
+
+
+class Copies(TorchDispatchMode):
+    """Counts the bytes of copies of tensors in main memory that are alive at a time; views of a mapped file are none."""
+
+    def __init__(self):
+        super().__init__()
+        self.alive, self.peak = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten._to_copy.default and made.device.type == "cpu":
+            self.alive += made.nbytes
+            self.peak = max(self.peak, self.alive)
+            weakref.finalize(made, self._free, made.nbytes)
+        return made
+
+    def _free(self, n_bytes):
+        self.alive -= n_bytes
+
+
+def test_a_network_for_another_device_is_never_whole_in_main_memory(tmp_path):
+    def layers(config):
+        return torch.nn.Sequential(*(torch.nn.Linear(256, 256, bias=False) for _ in range(24)))
+
+    torch.manual_seed(0)
+    save_network(tmp_path, layers({}), {})
+    peaks = {}
+    for device in ("cpu", "meta"):
+        with Copies() as copies:
+            load_network(tmp_path, layers, device=device)
+        peaks[device] = copies.peak / (4 * 256 * 256)  # in tensors of the network
+    assert peaks == {"cpu": 24, "meta": 1}
+
+
+def test_the_portions_in_which_a_file_is_read_change_nothing(folder, monkeypatch):
+    whole = load_vdvae(folder).state_dict()
+    monkeypatch.setattr(tensor_files, "BYTES_AT_A_TIME", 1)
+    for name, tensor in load_vdvae(folder).state_dict().items():
+        assert torch.equal(tensor, whole[name])
+
+
+def test_a_checkpoint_with_a_broken_number_is_refused_for_any_device(folder):
+    rewrite(folder, lambda tensors: tensors[sorted(tensors)[-1]].fill_(float("nan")))
+    with pytest.raises(ValueError, match="holds numbers that are NaN or infinite"):
+        load_vdvae(folder, "meta")

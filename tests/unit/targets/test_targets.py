@@ -113,9 +113,9 @@ def test_one_clip_serves_two_groups(stimuli, monkeypatch):
 
     loaded = []
 
-    def counting(folder):
+    def counting(folder, device):
         loaded.append(folder)
-        return load_clip(folder)
+        return load_clip(folder, device)
 
     monkeypatch.setattr(module, "load_clip", counting)
     networks = NetworkCache()
