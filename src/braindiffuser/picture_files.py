@@ -17,7 +17,7 @@ import stat
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -235,6 +235,14 @@ def _levels(picture: Image.Image, path: object, background: int | None) -> UInt8
     return rgb
 
 
+def _interop(picture: Image.Image) -> Mapping[int, Any]:
+    """Return what EXIF says of interoperability; nothing where it has no such part, which some versions of Pillow raise for."""
+    try:
+        return picture.getexif().get_ifd(ExifTags.IFD.Interop)
+    except KeyError:
+        return {}
+
+
 def _is_srgb(picture: Image.Image) -> bool:
     """Return whether colours are sRGB by what a file says of them; if it says nothing, they are."""
     info = picture.info
@@ -244,7 +252,7 @@ def _is_srgb(picture: Image.Image) -> bool:
         return True
     said = info.get("gamma", SRGB_GAMMA), *info.get("chromaticity", ())
     pairs = zip(said, (SRGB_GAMMA, *SRGB_CHROMATICITIES), strict=False)
-    is_adobe = picture.getexif().get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex) == "R03"
+    is_adobe = _interop(picture).get(ExifTags.Interop.InteropIndex) == "R03"
     return not is_adobe and all(abs(one - other) <= COLOUR_TOLERANCE for one, other in pairs)
 
 

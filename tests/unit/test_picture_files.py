@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from braindiffuser.errors import RunError
 from braindiffuser.picture_files import read_picture
@@ -396,3 +396,18 @@ def test_the_previews_of_a_cameras_file_are_left_out(tmp_path):
     frames = [Image.fromarray(np.full((16, 16, 3), level, np.uint8)) for level in (200, 10)]
     frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
     assert np.abs(read_picture(tmp_path / "a.jpg").astype(int) - 200).max() <= 2
+
+
+def test_versions_of_pillow_that_raise_where_there_is_no_interoperability_read_pictures(tmp_path, monkeypatch):
+    """Pillow 11 and others raise KeyError for a part of EXIF that a file does not have."""
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.full((4, 4, 3), 7, np.uint8)).save(path)
+    original = Image.Exif.get_ifd
+
+    def raising(self, tag):
+        if tag == ExifTags.IFD.Interop:
+            raise KeyError(tag)
+        return original(self, tag)
+
+    monkeypatch.setattr(Image.Exif, "get_ifd", raising)
+    assert (read_picture(path) == 7).all()
