@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo study test check format clean
 
 demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.html
 	$(BIN)/braindiffuser demo --out runs/demo
+
+study: $(STAMP)  ## four simulated subjects, two splits: the paper's five findings, write runs/study/index.html
+	$(BIN)/braindiffuser reproduce --preset study --splits layout cluster:n_clusters=6,test_cluster=3 --ablated 20 --out runs/study
 
 test: $(STAMP)  ## all tests, in as many processes as WORKERS says, each with one thread
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
