@@ -138,7 +138,6 @@ def open_nsd(
             f"by sharedix of {DESIGN.name}",
         ),
         session_files=lambda session: (name_under(root, files[session]),),
-        stimuli=_scenes(root),
         further_test_sets={"held_out": held_out_ids(root)},
         notes={"held_out": HELD_OUT},
         simulated=(root / SIMULATED).is_file(),
@@ -290,15 +289,6 @@ def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:
         if scenes["stimulus_id"].tolist() != list(range(open_stimuli(root).shape[0])):
             raise ValueError("it does not list every stimulus once, in order")
     return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
-
-
-def _scenes(root: Path) -> pd.DataFrame | None:
-    """Read what is known of simulated stimuli, such as the category of their object, by id; None for others."""
-    path = root / SCENES
-    if not path.exists():
-        return None
-    with reading(path, "list of scenes"):
-        return pd.read_csv(path, index_col="stimulus_id", keep_default_na=False).drop(columns="split")
 
 
 def open_stimuli(root: Path | str) -> StimulusPictures:

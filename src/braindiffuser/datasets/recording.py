@@ -49,8 +49,8 @@ class Recording:
         missing_rois: names of regions that have no file.
         pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1]. Where it has an
             attribute `paths` (id → file), equal files on both sides are found.
-        stimuli: what is known of the stimuli, by id: the column `name` where they have names, and any others, such as a category;
-            None if they have numbers alone.
+        stimuli: what is known of the stimuli, by id: the column `name`, and any others, such as a category; None if they have
+            numbers alone.
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
         ncsnr: noise ceiling signal-to-noise ratio per voxel, where the recording brings one; None derives it from repeats.
@@ -151,7 +151,7 @@ class Recording:
     @property
     def names(self) -> dict[int, str]:
         """Names of the stimuli that were shown, by id; {} if they have numbers alone."""
-        return {} if self.stimuli is None or "name" not in self.stimuli else names_of(self.stimuli)
+        return {} if self.stimuli is None else names_of(self.stimuli)
 
     @property
     def fingerprint(self) -> str:

@@ -39,7 +39,7 @@ class Listed(Split):
 
     def divide(self, recording: Recording) -> Recording:
         """Find the listed stimuli by their names."""
-        if not recording.names:
+        if recording.stimuli is None:
             raise RecordingError(
                 "stimuli of this recording have no names, so no list can name them: choose another split"
             )
