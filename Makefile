@@ -11,7 +11,8 @@ demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.h
 	$(BIN)/braindiffuser demo --out runs/demo
 
 study: $(STAMP)  ## four simulated subjects, two splits: the paper's five findings, write runs/study/index.html
-	$(BIN)/braindiffuser reproduce --preset study --splits layout cluster:n_clusters=6,test_cluster=3 --ablated 20 --out runs/study
+	$(BIN)/braindiffuser reproduce --config examples/study.yaml --subjects 1 2 3 4 \
+		--splits layout cluster:n_clusters=12,test_cluster=5 --ablated 20 --out runs/study
 
 test: $(STAMP)  ## all tests, in as many processes as WORKERS says, each with one thread
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile

@@ -157,6 +157,7 @@ def do(stage: str, folder: Path) -> None:
         hashes=hashes,
         networks=NetworkCache(),
         progress=silent,
+        settings=lambda step: {},
     )
     draft = store.draft(stage, "benchmark")
     for _ in stages()[stage].compute(context, {"": draft}):

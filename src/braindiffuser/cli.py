@@ -135,6 +135,15 @@ With = Annotated[
     ),
 ]
 
+Shared = Annotated[
+    Path | None,
+    typer.Option(
+        "--shared",
+        callback=_expanded,
+        help="Folder of features that runs of one recording share, made if it does not exist: each stimulus is extracted once.",
+    ),
+]
+
 console = Console(stderr=True)
 CONTINUES = "the same command continues"
 OUTPUT = "the standard output"
@@ -167,8 +176,9 @@ def _stage_command(stage: str | None) -> Callable[..., None]:
         device: Device = None,
         overwrite: Overwrite = False,
         modules: With = None,
+        shared: Shared = None,
     ) -> None:
-        _run(out, config, overwrite, stage, _changes(nsd, subject, device), modules)
+        _run(out, config, overwrite, stage, _changes(nsd, subject, device), modules, shared)
 
     return command
 
@@ -249,11 +259,15 @@ def analyse(
         return
     with _stoppable(CONTINUES), _progress() as progress:
         import_modules(modules)
-        opened = _open(out, config, overwrite, "analyse", progress, _changes(device=device))
-        from braindiffuser.run import Run
-
-        experiment = opened.experiment.with_analysis(name, read_entries(entries or ()))
-        opened = Run.open(experiment, out, overwrite, progress)
+        own = read_entries(entries or ())
+        opened = _open(
+            out,
+            config,
+            overwrite,
+            "analyse",
+            progress,
+            lambda given: given.changed(_changes(device=device)).with_analysis(name, own),
+        )
         opened.do("analyse")
         opened.do("report")
     _print_result(opened)
@@ -379,7 +393,7 @@ def folds(
     cls=_SeveralValues,
     epilog="Example: **braindiffuser reproduce --nsd /data/nsd --subjects 1 2 5 7 --out runs/paper**; "
     "**braindiffuser reproduce --config laion.yaml --subjects sub-01 sub-03 --splits random_0 tau cluster_k5 ood "
-    "--out runs/laion**; **braindiffuser reproduce --preset study --out runs/study** (four simulated subjects). Interrupted? "
+    "--out runs/laion**; **braindiffuser reproduce --preset demo --out runs/study** (four simulated subjects). Interrupted? "
     "The same command resumes.",
 )
 def reproduce(
@@ -390,7 +404,7 @@ def reproduce(
             "--config",
             "--preset",
             help="An experiment file or a preset, whose subject is changed; or one file for each subject; default: "
-            "brain-diffuser with --nsd, else study.",
+            "brain-diffuser with --nsd, else demo.",
         ),
     ] = None,
     nsd: Nsd = None,
@@ -424,12 +438,55 @@ def reproduce(
 
     with _stoppable(CONTINUES), _progress() as progress:
         import_modules(modules)
-        sources = config or ["brain-diffuser" if nsd is not None else "study"]
+        sources = config or ["brain-diffuser" if nsd is not None else "demo"]
         changes = _changes(nsd, device=device)
         experiments = [Experiment.load(_expanded(source)).changed(changes) for source in sources]
         found = run_all(experiments, out, subjects or (), splits or (), ablated, overwrite, progress)
     print_findings(found, _print)
     _print(f"Page: {out / PAGE}")
+
+
+@app.command(epilog="Example: **braindiffuser study runs/subj01 runs/subj02 runs/subj05 runs/subj07 --out runs/study**")
+def study(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of finished runs, one of each subject; they are not changed.")
+    ],
+    out: Annotated[Path, typer.Option("--out", callback=_expanded, help="Folder for the study and its page.")],
+    average: Annotated[
+        bool,
+        typer.Option(
+            "--average/--no-average",
+            help="Average predicted features over subjects, draw pictures of them, and score these.",
+        ),
+    ] = True,
+    permutations: Annotated[
+        int,
+        typer.Option(
+            "--permutations", min=0, help="Permutations of test pictures within each subject, for prevalence; 0: none."
+        ),
+    ] = 1000,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Put finished runs of several subjects together: means, intervals over pictures and over subjects, and a page."""
+    from rich.markdown import Markdown
+
+    from braindiffuser.study.study import run_study, scores_markdown
+
+    with _stoppable(CONTINUES), _progress() as progress:
+        import_modules(modules)
+        joint = run_study(
+            [_expanded(run) for run in runs],
+            out,
+            average=average,
+            n_permutations=permutations,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    _print(Markdown(scores_markdown(joint)))
+    _print(f"Page: {out / 'index.html'}")
 
 
 @app.command(epilog="Example: **braindiffuser export runs/mine exported/mine**")
@@ -623,10 +680,11 @@ def _run(
     stage: str | None,
     choices: dict[str, Any] | None = None,
     modules: list[str] | None = None,
+    shared: Path | None = None,
 ) -> None:
     with _stoppable(CONTINUES), _progress() as progress:
         import_modules(modules)
-        opened = _open(out, config, overwrite, stage, progress, choices or {})
+        opened = _open(out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared)
         if stage is None:
             opened.run_all()
         else:
@@ -635,10 +693,16 @@ def _run(
 
 
 def _open(
-    out: Path, config: str | None, overwrite: bool, stage: str | None, progress: Progress, choices: dict[str, Any]
+    out: Path,
+    config: str | None,
+    overwrite: bool,
+    stage: str | None,
+    progress: Progress,
+    change: Callable[[Experiment], Experiment],
+    shared: Path | None = None,
 ) -> Run:
     begun = (out / "manifest.json").exists() or (out / "steps").exists()
-    given = None if begun and config is None else Experiment.load(config or "demo").changed(choices)
+    given = None if begun and config is None else change(Experiment.load(config or "demo"))
     from braindiffuser.run import Run
     from braindiffuser.run_folder import stored_experiment
     from braindiffuser.stages import stages
@@ -651,7 +715,7 @@ def _open(
                 f"{why}: name the folder of a run, or begin one with `braindiffuser {first} --config FILE --out {out}` or "
                 "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
             )
-    return Run.open(given or stored_experiment(out).changed(choices), out, overwrite, progress)
+    return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared)
 
 
 def _require_output() -> None:

@@ -84,7 +84,8 @@ class ResponsesConfig(Settings):
         "averages", description="What decoders are fitted to: averages over a picture's repeats, or single trials."
     )
     rois: tuple[str, ...] = Field(
-        (), description="Regions whose voxels are used, such as [V1, V2]; [] uses the whole mask."
+        (),
+        description="Regions whose voxels are used, as expressions such as [V1-V3, faces & !V4]; [] uses the whole mask.",
     )
     min_noise_ceiling: float = Field(
         0.0,
@@ -120,6 +121,15 @@ class PicturesConfig(Settings):
         description="Ablations to draw: default (the generator's own choice), all (published, Table 2), or a list of names; "
         "[] for none.",
     )
+    n_ablated: int | None = Field(
+        None,
+        ge=2,
+        description="How many pictures of each test set the ablations are drawn for and compared on, evenly spaced; null: all.",
+    )
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; `n_ablated` only where it is given."""
+        return without_defaults(self, super().influences(device), "n_ablated")
 
 
 class EvaluationConfig(Settings):

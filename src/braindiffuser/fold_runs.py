@@ -3,6 +3,7 @@
 runs/mine-folds/
   fold-0 … fold-4             a run each, whose test set is that fold
   shuffled-0/fold-0 … fold-4  the same with training pictures exchanged before anything is fitted
+  shared                      features of the stimuli, extracted once for all runs
   scores.json                 means over pictures that were scored inside their folds, with the null beside them
   per_image.csv               scores of every picture, with its fold and its number there
   index.html                  the page
@@ -29,11 +30,12 @@ from braindiffuser.plain_data import read_json, write_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import differences
 from braindiffuser.run import Run
-from braindiffuser.run_folder import check_folder, check_links, join_names
+from braindiffuser.run_folder import check_folder, check_links, check_pool_folder, join_names
 from braindiffuser.splits.folds import Folds
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scores_name
 from braindiffuser.step_states import flatten
 from braindiffuser.store.results import Store
+from braindiffuser.study.members import told_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from braindiffuser.store.results import Results
 
 SCORES, PER_IMAGE, PAGE = "scores.json", "per_image.csv", "index.html"
+SHARED = "shared"
+"""Folder of features that all runs share."""
 SPLIT = "split: {kind: folds, n_folds: 5}"
 """Example for messages."""
 OWN_SETTINGS = ("split.fold", "split.shuffled", "pictures.", "name")
@@ -98,8 +102,8 @@ def run_folds(
 ) -> dict[str, Any]:
     """Run every fold that is not finished, put their scores together, and write the page.
 
-    Each fold is an ordinary run, which goes on where it was stopped; finished ones are read. Folds share nothing: targets are
-    extracted in each.
+    Each fold is an ordinary run, which goes on where it was stopped; finished ones are read. Folds share nothing but the features
+    of their stimuli, which are extracted once: each run has the bytes that it would have alone.
 
     Args:
         experiment: its split is `Folds`; `fold` does not matter.
@@ -124,6 +128,7 @@ def run_folds(
     for path in paths:  # before any is run
         check_folder(folder / path, experiment)
         check_links(folder / path)
+    check_pool_folder(folder / SHARED, experiment)
     others = sorted(set(_runs_in(folder)) - set(paths))
     if others:
         progress(
@@ -135,7 +140,7 @@ def run_folds(
         def tell(label: str, done: int, total: int) -> None:
             progress(f"{path}: {label}", done, total)
 
-        run = Run.open(experiment.changed(changes), folder / path, overwrite, tell)
+        run = Run.open(experiment.changed(changes), folder / path, overwrite, tell, folder / SHARED)
         run.run_all()
         store = Store(folder / path)
         records = {str(step): store.record(str(step)) or {} for step in run.steps()}
@@ -325,19 +330,9 @@ def _write_page(path: Path, joint: Mapping[str, Any], folds: Sequence[FinishedFo
         simulated=bool(subject["simulated"]),
         version=__version__,
     )
-    first = joint_recording_section([_told(fold) for fold in folds])
+    first = joint_recording_section([told_by(fold.results, fold.records) for fold in folds])
     sections = fold_sections(joint, _scored(joint, folds[0].experiment, table))
     Report(render_page(header, [first, *sections] if first else sections, _reader(folds, table))).save(path)
-
-
-def _told(fold: FinishedFold) -> list[str]:
-    """Return what a reader of a fold's page should know: of its recording, and of steps that other versions made."""
-    from braindiffuser.machine import versions
-    from braindiffuser.report.recording_section import warnings_of
-    from braindiffuser.report.run_section import version_sentences
-    from braindiffuser.stages.report import read_sections
-
-    return [*warnings_of(read_sections(fold.results, fold.records)), *version_sentences(fold.records, versions())]
 
 
 def _scored(joint: Mapping[str, Any], experiment: Experiment, table: pd.DataFrame) -> ScoredSet:

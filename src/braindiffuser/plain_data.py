@@ -123,6 +123,8 @@ _REMEDIES = {
     "found character '\\t'": "a tab: indent with spaces",
     "cannot start any token": "{}: put text with special characters in quotes",
     "found unexpected end of stream": "a quotation mark that begins before is not closed",
+    "expected ' ', but found": "{}: put text that begins with ! in quotes",
+    "expected alphabetic or numeric character": "{}: put text that begins with ! or & in quotes",
     "mapping values are not allowed here": "a colon where none may be: put text that holds one in quotes, and indent evenly",
 }
 """Part of what PyYAML says → what to say instead."""
@@ -155,7 +157,8 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) not in (None, "!", f"{_TAG}str"):
             raise ValueError(
-                f"line {event.start_mark.line + 1}: tags, such as !name, are not used here: remove this one"
+                f"line {event.start_mark.line + 1}: tags, such as !name, are not used here: remove this one, or "
+                "put text that begins with ! in quotes"
             )
         return super().compose_node(parent, index)
 

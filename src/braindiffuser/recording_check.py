@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from braindiffuser.datasets.voxel_selection import check_choice, check_regions, choice_before_betas
+from braindiffuser.datasets.voxel_selection import check_choice, choice_before_betas
 from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.run_folder import check_captions, check_checkpoints, check_configs
+from braindiffuser.stages.prepare import check_named_regions
 
 WIDTH = 16
 """Columns of names."""
@@ -32,7 +33,7 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
         RecordingError: a file is missing or does not fit the others.
         RunError: the experiment cannot be run, such as without test stimuli.
     """
-    from braindiffuser.datasets.recording_facts import facts_of, notes_on
+    from braindiffuser.datasets.recording_facts import facts_of, notes_on, region_lines
     from braindiffuser.datasets.splits import stimuli_of
     from braindiffuser.datasets.stimulus_checks import check_stimuli, used_stimuli
     from braindiffuser.datasets.trial_normalisation import check_normalisation, normalisation_doubts
@@ -54,7 +55,7 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     recording = adapted.recording(Path())
     for fact, text in facts_of(recording).items():
         yield f"{fact:<{WIDTH}}{text}"
-    files = {role: len(named) for role, named in adapted.dataset.files().items() if named}
+    files = {role: len(named) for role, named in adapted.dataset.all_files().items() if named}
     yield f"{'Files':<{WIDTH}}{', '.join(f'{n:,} {role}' for role, n in files.items())}"
     yield f"{'Decoded':<{WIDTH}}{', '.join(adapted.targets)}, drawn by {adapted.generator.kind}"
     normalisation = adapted.responses.normalisation
@@ -67,7 +68,9 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     adapted.regression.check_stimuli(len(stimuli_of(recording.trials, "train")[0]))
     yield f"{'Betas':<{WIDTH}}not read yet: what they hold is checked when the run begins"
     config = adapted.responses
-    check_regions(recording.roi_masks, config.rois)
+    for entry, expressions in check_named_regions(recording, adapted).items():
+        for line in region_lines(recording, entry, expressions):
+            yield f"{'Region':<{WIDTH}}{line}"
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     chosen = choice_before_betas(
         recording, config.rois, config.min_noise_ceiling, config.voxel_choice, config.noise_ceiling

@@ -92,7 +92,7 @@ class RecordingHashes:
 
 def recording_files(experiment: Experiment) -> dict[str, dict[str, Path]]:
     """Return the files that a recording and its split are read from: role → name → path."""
-    files = {role: dict(named) for role, named in experiment.dataset.files().items()}
+    files = {role: dict(named) for role, named in experiment.dataset.all_files().items()}
     split = experiment.split
     of_others = experiment.dataset.files_of_others() if split.reads_other_subjects else {}
     listed = {f"split/{name}": path for name, path in {**split.files(), **of_others}.items() if path.is_file()}

@@ -26,6 +26,7 @@ from braindiffuser.run_folder import (
     check_configs,
     check_folder,
     check_links,
+    check_pool_folder,
     join_names,
     stored_experiment,
 )
@@ -49,12 +50,13 @@ class Run:
         states: which steps are finished, which are out of date and why.
     """
 
-    def __init__(self, experiment: Experiment, store: Store, progress: Progress) -> None:
+    def __init__(self, experiment: Experiment, store: Store, progress: Progress, pool: Path | None = None) -> None:
         """Use `Run.open`, which checks the folder."""
         self.experiment = experiment
         self.results: Results = store
         self._store = store
         self._progress = progress
+        self._pool = pool
         self._hashes = RecordingHashes(store, recording_files(experiment), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
@@ -66,6 +68,7 @@ class Run:
         folder: Path | str,
         overwrite: bool = False,
         progress: Progress = silent,
+        pool: Path | str | None = None,
     ) -> Run:
         """Open a new or existing run folder.
 
@@ -75,6 +78,8 @@ class Run:
             overwrite: recompute steps whose settings or inputs changed; else they raise. Old results stay until new ones are
                 complete.
             progress: called as progress(label, done, total).
+            pool: folder of features that runs of this recording share, made if it does not exist: each stimulus is extracted
+                once, whatever the split. Results are the same, byte for byte. None: this run shares nothing.
 
         Raises:
             RunError: if no experiment is given and the folder holds none; for stale or foreign files, overlap with the
@@ -87,7 +92,9 @@ class Run:
             experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
-        run = cls(experiment, store, progress)
+        if pool is not None:
+            check_pool_folder(pool := Path(pool), experiment)
+        run = cls(experiment, store, progress, pool)
         for (
             step
         ) in run.steps():  # fails before any work if a part asks for a stage that there is not, or has odd influences
@@ -248,6 +255,8 @@ class Run:
             hashes=self._hashes,
             networks=self._networks,
             progress=self._progress,
+            settings=self.states.settings,
+            pool=self._pool,
         )
 
     def _finished(self) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Generator
 from braindiffuser.stages import stages
 from braindiffuser.store.results import Store
+from braindiffuser.store.shared_rows import check_pool
 from braindiffuser.system_errors import sentence
 from braindiffuser.targets.target import Target
 
@@ -50,16 +51,30 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
     _check_kinds(folder)
+    _check_overlap(folder, experiment, f"--out {folder}")
+    if folder.is_dir() and not Store(folder).is_run():
+        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
+        if foreign:
+            raise RunError(f"{folder} holds {join_names(foreign)} but no run's manifest: choose an empty folder")
+
+
+def check_pool_folder(folder: Path, experiment: Experiment) -> None:
+    """Check that features which runs share may be kept in a folder.
+
+    Raises:
+        RunError: if it holds anything else, or overlaps with the recording.
+    """
+    check_pool(folder)
+    _check_overlap(folder, experiment, f"the folder of shared features, {folder},")
+
+
+def _check_overlap(folder: Path, experiment: Experiment, said: str) -> None:
     place = experiment.dataset.folder
     if place is not None:
         out = Path(os.path.realpath(folder))
         places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
         if any(out == each or out in each.parents or each in out.parents for each in places):
-            raise RunError(f"--out {folder} overlaps the recording {place}: choose a folder outside it")
-    if folder.is_dir() and not Store(folder).is_run():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
-        if foreign:
-            raise RunError(f"{folder} holds {join_names(foreign)} but no run's manifest: choose an empty folder")
+            raise RunError(f"{said} overlaps the recording {place}: choose a folder outside it")
 
 
 def _check_kinds(folder: Path) -> None:
@@ -88,7 +103,7 @@ def _tops() -> set[str]:
 
 def _linked_folders(dataset: Dataset, place: Path) -> set[Path]:
     """Return the real locations of folders linked into the recording."""
-    paths = (path for files in dataset.files().values() for path in files.values())
+    paths = (path for files in dataset.all_files().values() for path in files.values())
     parents = {path.parent.resolve() for path in paths if place in path.parents}
     return {parent for parent in parents if not parent.is_relative_to(place.resolve())}
 

@@ -24,7 +24,16 @@ SUBJECT = SimulatedSubject(
 )
 
 
-WITHOUT_CHECKS = ("test_run", "test_hostile", "test_fold_runs", "test_extend", "test_implausible_recordings")
+WITHOUT_CHECKS = (
+    "test_run",
+    "test_hostile",
+    "test_fold_runs",
+    "test_extend",
+    "test_implausible_recordings",
+    "test_study",
+    "test_shared_features",
+    "test_ablated_pictures",
+)
 """Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
 check them."""
 
@@ -51,5 +60,6 @@ def experiment(recording_root):
             "regression": {"n_folds": 3},
             "generator": {"diffusion": {"n_steps": 4}, "batch_size": 4},
             "evaluation": {"n_resamples": 200},
+            "analyses": [{"kind": "roi_maximisation", "measured": False}],  # what is measured has one test of its own
         }
     )

@@ -84,7 +84,8 @@ def test_regions_under_any_names_are_maximised(finished):
     run, _ = finished
     section = json.loads((run.results.folder / "sections" / "analyse.roi_maximisation.json").read_text())
     groups = next(block["groups"] for block in section["blocks"] if "groups" in block)
-    assert [(group["name"], group["note"]) for group in groups] == [("faces", "20 voxels"), ("V1", "30 voxels")]
+    said = [(group["name"], group["note"].partition(", noise ceiling ")[0]) for group in groups]
+    assert said == [("faces", "20 voxels"), ("V1", "30 voxels")]
     page = (run.results.folder / "report" / "index.html").read_text()
     assert "The region V1 is calcarine (30 voxels)." in page
 
@@ -196,6 +197,30 @@ def test_check_says_how_many_voxels_run_chooses_where_it_can_know(lab, tmp_path,
     assert 0 < n_chosen <= number < 81
     if not line[WIDTH:].startswith("at most"):
         assert number == n_chosen
+
+
+def test_check_describes_the_regions_that_responses_and_analyses_name(lab, tmp_path):
+    shutil.copytree(lab, tmp_path / "lab")
+    ncsnr = np.where(np.arange(N_VOXELS) < 50, np.nan, 1.0)
+    table = {"ncsnr": ncsnr, "map_ecc": np.arange(N_VOXELS) / 10}
+    pd.DataFrame(table).to_csv(tmp_path / "lab" / "voxels.csv", index=False, na_rep="n/a")
+    file = tmp_path / "lab" / "lab.yaml"
+    entries = file.read_text().replace("rois: rois.npz", "rois: rois.npz, voxels: voxels.csv")
+    entries += 'responses: {rois: ["patch-7 | V1"]}\n'
+    quoted, named = '"!ecc<9"', "regions: {inner: calcarine & ecc<6, none: patch 7 & V1, lost: NAME}"
+    file.write_text(entries + f"analyses: [{{kind: roi_maximisation, {named.replace('NAME', quoted)}}}]\n")
+    entry = "analyses.roi_maximisation.regions"
+    assert [line[WIDTH:] for line in check_recording(str(file)) if line.startswith("Region  ")] == [
+        "patch-7 | V1 (responses.rois): 50 of 80 voxels, median noise ceiling of one trial 50 %",
+        f"calcarine & ecc<6 ({entry}): 10 of 80 voxels, median noise ceiling of one trial 50 %",
+        f"patch 7 & V1 ({entry}): no analysed voxel",
+        f"!ecc<9 ({entry}): no analysed voxel",
+    ]
+    file.write_text(entries + f"analyses: [{{kind: roi_maximisation, {named.replace('NAME', 'V9')}}}]\n")
+    with pytest.raises(RecordingError, match=f"no region 'V9' .*which {entry} names"):
+        list(check_recording(str(file)))
+    with pytest.raises(RecordingError, match=f"no region 'V9' .*which {entry} names"):
+        Run.open(Experiment.load(file), tmp_path / "run").do("prepare")
 
 
 def test_check_refuses_a_choice_that_leaves_no_voxel(lab):

@@ -1,4 +1,4 @@
-"""Laws of all folds as one command: ordinary runs that share nothing, scored inside folds, and a page from stored numbers."""
+"""Laws of all folds as one command: ordinary runs that share features alone, and a page from stored numbers."""
 
 import html
 import json
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import FURTHER_IDS, IMAGINED, N_TEST, N_TRAIN, fake_experiment, levels, write_recording
+from safetensors.numpy import load_file
 
 from braindiffuser.errors import RunError
 from braindiffuser.fold_runs import check_folder_of_folds, run_folds
@@ -86,6 +87,21 @@ def test_a_null_differs_from_its_fold_by_exchanged_training_pictures_alone(finis
         assert "null, training pictures exchanged" in page[: page.index("<h1>")]
         assert page.index("This is a null, no result") < page.index('id="scores"')
         assert not (null.folder / "reconstructions" / "from_true_features").exists()
+
+
+def test_features_are_extracted_once_for_all_runs(finished):
+    folder, _ = finished
+    for group in (path for path in (folder / "shared").iterdir() if path.is_dir()):
+        ids = [number for path in group.glob("rows-*") for number in load_file(path)["ids"].tolist()]
+        assert set(ids) == set(SEEN)
+
+
+def test_a_folder_of_others_where_features_are_shared_is_refused(experiment, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"shared holds notes\.txt but no pool\.json"):
+        run_folds(experiment, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["shared"]
 
 
 def test_the_page_links_all_runs_and_numbers_pictures_through(finished):

@@ -3,15 +3,17 @@
 import shutil
 import weakref
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 from kills import kill_at
 
 from braindiffuser import images
-from braindiffuser.datasets.rois import MAXIMISED_REGIONS
-from braindiffuser.errors import RunError
+from braindiffuser.datasets.rois import CATEGORY_REGIONS, MAXIMISED_REGIONS
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks import checkpoints as weights
+from braindiffuser.regression import Ridge
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 from braindiffuser.stages.evaluate import _score
@@ -246,12 +248,71 @@ def test_every_region_with_voxels_has_a_picture(finished):
     facts = finished.results.read_json("analyses/roi_maximisation.json")
     rois = finished.results.read_bundle("rois.npz")
     names = [region["name"] for region in facts["regions"]]
-    assert set(names) == {name for name in MAXIMISED_REGIONS if rois[name].any()}
+    shown = [name for name in MAXIMISED_REGIONS if rois[name].any()]
+    assert names == [*shown, "V1-V4", *(f"V1-V4 | {name}" for name in shown if name in CATEGORY_REGIONS)]
     assert "V1" in names
     assert "faces" not in names  # the scenes show none
     for kind in ("roi_maximisation_full", "roi_maximisation_low_level"):
         pictures = finished.results.read_pictures(kind, len(names))
         assert len(np.unique(pictures.reshape(len(names), -1), axis=0)) == len(names)
+
+
+def test_weights_of_voxels_and_accuracy_of_decoders_are_those_of_dense_ridge(finished, tmp_path):
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    experiment = finished.experiment.with_analysis("voxel_weights", {"n_random": 20, "regions": ["V1 | V2", "V3"]})
+    experiment = experiment.with_analysis("decoder_accuracy", {"n_permutations": 20, "growth": [0.5]})
+    run = Run.open(experiment, tmp_path / "run")
+    run.do("analyse")
+    results, sizes = run.results, run.results.read_json("test_sets.json")
+    accuracy = results.read_json("analyses/decoder_accuracy.json")["groups"]["latents"]
+    latents = np.asarray(results.open_array("targets/latents")[:], np.float64)
+    dense = Ridge(accuracy["alpha"]).fit(results.read_array("responses/train").astype(np.float64), latents)
+    (start, stop), truth = sizes["test"], results.read_array("truth/latents")
+    printed = dense.score(results.read_array("responses/test")[start:stop], truth[start:stop])
+    assert accuracy["sets"]["test"]["r2"]["value"] == pytest.approx(printed, abs=1e-3)
+    (path,) = (tmp_path / "run/analyses/voxel_weights").glob("*desc-latentsweights_statmap.nii.gz")
+    volume = np.asarray(nib.load(path).dataobj)
+    np.testing.assert_allclose(volume[np.isfinite(volume)], np.abs(dense.coef_).sum(axis=0), rtol=1e-3, atol=1e-6)
+    regions, rois = results.read_json("analyses/voxel_weights.json")["regions"], results.read_bundle("rois.npz")
+    assert regions["V1 | V2"]["n_voxels"] == (rois["V1"] | rois["V2"]).sum()
+    assert set(results.read_table("analyses/voxel_weights/regions.csv")["region"]) == {"V1 | V2", "V3"}
+
+
+def test_an_analysis_names_regions_by_expression_and_nothing_else_is_made_again(finished, experiment, tmp_path):
+    """Label volumes and maps are read for the analysis alone, over the chosen voxels, and are noticed when they change."""
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    voxels, rois = finished.recording().voxels, finished.results.read_bundle("rois.npz")
+    rng = np.random.default_rng(0)
+    labels, ecc = rng.integers(0, 3, voxels.n), rng.uniform(0, 5, voxels.n)
+    labels_of = {"atlas": tmp_path / "atlas.nii", "unread": tmp_path / "unread.nii"}
+    for path, values in ((labels_of["atlas"], labels), (tmp_path / "ecc.nii", ecc)):
+        nib.save(nib.Nifti1Image(voxels.unmask(values.astype(np.float64)), voxels.affine), path)
+    labels_of["unread"].write_bytes(b"damaged")
+    wanted = {"early": "V1-V4", "inner": "V1 & ecc<2", "two": "atlas:2 & !V1", "none": "faces & V1"}
+    changes = {
+        "dataset": {"label_volumes": labels_of, "voxel_maps": {"ecc": tmp_path / "ecc.nii"}},
+        "analyses": [{"kind": "roi_maximisation", "regions": wanted}],
+    }
+
+    def opened():
+        run = Run.open(experiment.changed(changes), tmp_path / "run", overwrite=True)
+        return run, [stage for stage, done in run_is_finished(run).items() if not done]
+
+    run, unfinished = opened()
+    assert unfinished == ["analyse", "report"]
+    run.do("analyse")
+    facts = run.results.read_json("analyses/roi_maximisation.json")
+    assert opened()[1] == ["report"]
+    early = np.any([rois[f"V{number}"] for number in range(1, 5)], axis=0)
+    expected = {"early": early, "inner": rois["V1"] & (ecc < 2), "two": (labels == 2) & ~rois["V1"]}
+    found = {region["name"]: region["n_voxels"] for region in facts["regions"]}
+    assert found == {name: mask.sum() for name, mask in expected.items()}
+    assert facts["remarks"][0] == "No chosen voxel lies in none."
+    nib.save(nib.Nifti1Image(np.zeros(voxels.mask.shape), voxels.affine), labels_of["unread"])
+    assert opened()[1] == ["analyse", "report"]
+    changes["analyses"][0]["regions"] = {"odd": "V1 & atlas:9"}
+    with pytest.raises(RecordingError, match=r"no region 'atlas:9'.*which analyses\.roi_maximisation\.regions names"):
+        opened()[0].do("analyse")
 
 
 def test_scores_do_not_depend_on_how_many_pictures_are_held(finished, monkeypatch):
@@ -299,3 +360,31 @@ def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_
     changed = {step.partition(".")[0] for step in on_gpu if on_gpu[step] != on_cpu[step]}
     assert changed == ({"reconstruct", "analyse"} if precision == "half" else set())
     assert on_gpu == settings("cuda")
+
+
+def test_analyses_of_regions_begin_from_the_finished_run(finished, experiment, tmp_path):
+    """Scores of a part of the test set are those of the run itself; maps are NIfTI; nothing else is computed again."""
+    shutil.copytree(finished.results.folder, tmp_path / "run")
+    ablation = {"kind": "roi_ablation", "regions": ["V1"], "how": ["without"], "n_images": 3, "n_random": 0}
+    attribution = {"kind": "attribution", "words": ["large"], "drawn": [], "places": 1, "n_random": 5}
+    maximisation = {"kind": "roi_maximisation", "n_random": 2}
+    asked = experiment.changed({"analyses": [maximisation, ablation, attribution]})
+    before = pictures_of(tmp_path / "run")
+    run = Run.open(asked, tmp_path / "run", overwrite=True)
+    run.do("analyse")
+    further = run.results.read_json("analyses/roi_maximisation.json")["further"]
+    assert 0 <= further["measures"]["full"]["places"]["building"]["value"] <= 1
+    assert len(further["likeness"]["text"]["cosine"]) == len(further["regions"])
+    table = run.results.read_table("analyses/roi_ablation/per_image.csv")
+    whole = table[table["how"] == "whole"]
+    per_image = run.results.read_table("per_image.csv")
+    own = per_image[per_image["set"] == "test"].iloc[[0, 4, 9]]
+    assert whole["stimulus_id"].tolist() == own["stimulus_id"].tolist()
+    np.testing.assert_allclose(whole["pixcorr"], own["pixcorr"], atol=0.02)  # stored pictures have 8 bits
+    assert run.results.read_json("analyses/roi_ablation.json")["regions"][0]["ablations"]
+    names = [path.name for path in sorted((tmp_path / "run" / "analyses" / "attribution").iterdir())]
+    assert "sub-subj01_space-individual_desc-categorylarge_statmap.nii.gz" in names
+    directions = run.results.read_json("analyses/attribution.json")["directions"]
+    assert {"category building", "category large", "place row 1 column 1"} <= {each["name"] for each in directions}
+    after = pictures_of(tmp_path / "run")
+    assert {name: after[name] for name in before} == before

@@ -2,12 +2,16 @@
 
 import html
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
 
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.reproduction.planned_runs import named_splits, plan
 from braindiffuser.reproduction.reproduce import FINDINGS, PAGE, reproduce
 from braindiffuser.store.results import Store
@@ -114,3 +118,23 @@ def test_several_files_are_one_subject_each(experiment):
     assert [each.subject for each in plan([experiment, other])] == ["subj01", "z"]
     with pytest.raises(RunError, match="leave --subjects out"):
         plan([experiment, other], ("a",))
+
+
+def test_the_makefile_makes_four_simulated_subjects_with_two_splits():
+    root = Path(__file__).parents[2]
+    command = re.search(r"reproduce (.*?--out runs/study)", (root / "Makefile").read_text(), re.DOTALL)[1].replace(
+        "\\", ""
+    )
+    words = shlex.split(command)
+    options = {}
+    for word in words:
+        if word.startswith("--"):
+            options[last := word] = []
+        else:
+            options[last].append(word)
+    study = Experiment.load(root / options["--config"][0])
+    planned = plan([study], options["--subjects"], options["--splits"], int(options["--ablated"][0]))
+    assert len(planned) == 8
+    assert len({each.folder for each in planned}) == 8
+    assert {each.experiment.pictures.n_ablated for each in planned} == {20}
+    assert {each.experiment.dataset.subject for each in planned} == {1, 2, 3, 4}

@@ -51,7 +51,7 @@ def candidates(value, annotation):
     if isinstance(value, tuple):
         chosen = [(choice,) for part in get_args(annotation) for choice in get_args(part)]
         others = [(other, *value[1:]) for other in (candidates(value[0], None) if value else ())]
-        return [*others, value[:-1], ("V1",), (7,), *chosen]
+        return [*others, value[:-1], ("V1",), (7,), (("V1", "V2"),), *chosen]
     if isinstance(value, int | float):
         return [value * 1.25, *(value + step for step in (0.1, *range(1, 700)))]
     if isinstance(value, Path):
@@ -59,7 +59,7 @@ def candidates(value, annotation):
     if isinstance(value, dict):
         return [{"further": {"kind": "pixcorr"}}, {"further": [3.0]}, {"further": "a word"}]
     choices = [choice for part in (annotation, *get_args(annotation)) for choice in get_args(part)]
-    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, (), ("V1",)]
+    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, 2, (), ("V1",)]
 
 
 def change(config, leaf):

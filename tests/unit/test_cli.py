@@ -19,6 +19,7 @@ import braindiffuser
 from braindiffuser.cli import _stop_once, app
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment, preset_names
 from braindiffuser.experiment_file import experiment_schema
 from braindiffuser.files import alone_in
@@ -33,6 +34,7 @@ COMMANDS = [
     "check",
     "folds",
     "reproduce",
+    "study",
     "export",
     "fetch",
     "simulate",
@@ -54,7 +56,7 @@ def asked(monkeypatch):
     """What was asked for, instead of doing it: stage, experiment, folder, overwrite."""
     asked = []
 
-    def opened(experiment, folder, overwrite=False, progress=None):
+    def opened(experiment, folder, overwrite=False, progress=None, pool=None):
         run = Run.__new__(Run)
         run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
         run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
@@ -92,6 +94,19 @@ def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tm
     result = runner.invoke(app, [stage, "--preset", "demo", "--out", str(tmp_path / "run"), "--overwrite"])
     assert result.exit_code == 0
     assert asked == [(stage, Experiment.load("demo"), tmp_path / "run", True)]
+
+
+def test_a_folder_of_shared_features_reaches_the_run(tmp_path, monkeypatch):
+    given = []
+
+    def opened(experiment, folder, overwrite, progress, pool):
+        given.append(pool)
+        raise RunError("enough")
+
+    monkeypatch.setattr(Run, "open", opened)
+    for more in (["--shared", str(tmp_path / "features")], []):
+        runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
+    assert given == [tmp_path / "features", None]
 
 
 @pytest.mark.parametrize("command", [["run", "--preset", "demo"], ["run"], ["demo"]])
@@ -243,6 +258,39 @@ def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
     assert runner.invoke(app, command).exit_code == 0
     assert came[1] == (experiment, tmp_path / "all", 0, False)
     assert runner.invoke(app, [*command, "--shuffled", "-1"]).exit_code == 2
+
+
+def test_a_study_passes_choices_on_and_prints_what_comes_back(tmp_path, monkeypatch):
+    came = []
+    entry = {"label": "PixCorr", "higher_is_better": True, "value": 0.25, "ci95": [0.125, 0.5], "ci95_subjects": None}
+    entry |= {"subjects": {"subj01": 0.125}, "subjects_ci95": {"subj01": [0.0625, 0.75]}}
+
+    def instead(runs, out, **options):
+        came.append((runs, out, {name: value for name, value in options.items() if name != "progress"}))
+        return {"metrics": {"pixcorr": entry}, "subjects": [{"name": "subj01"}]}
+
+    monkeypatch.setattr("braindiffuser.study.study.run_study", instead)
+    monkeypatch.setenv("RUNS", str(tmp_path))
+    command = ["study", "$RUNS/a", str(tmp_path / "b"), "--out", str(tmp_path / "all")]
+    result = runner.invoke(app, [*command, "--no-average", "--permutations", "9", "--device", "cuda:1", "--overwrite"])
+    assert result.exit_code == 0
+    options = {"average": False, "n_permutations": 9, "device": "cuda:1", "overwrite": True}
+    assert came == [([tmp_path / "a", tmp_path / "b"], tmp_path / "all", options)]
+    for printed in ("subj01", "0.125", "0.250", f"Page: {tmp_path / 'all' / 'index.html'}"):
+        assert printed in words_of(result)
+    assert runner.invoke(app, command).exit_code == 0
+    assert came[1][2] == {"average": True, "n_permutations": 1000, "device": None, "overwrite": False}
+    assert runner.invoke(app, [*command, "--permutations", "-1"]).exit_code == 2
+
+
+def test_folders_without_runs_make_no_study(tmp_path):
+    result = runner.invoke(app, ["study", str(tmp_path), "--out", str(tmp_path / "all")])
+    assert result.exit_code == 1
+    assert "lies in the run" in words_of(result)
+    result = runner.invoke(app, ["study", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "all")])
+    assert result.exit_code == 1
+    assert "a is not there: name the folder of a finished run" in words_of(result)
+    assert not (tmp_path / "all").exists()
 
 
 def test_folds_of_another_split_are_refused_in_a_sentence(tmp_path):
@@ -927,3 +975,58 @@ def test_a_log_takes_colours_but_no_moving_bars():
         [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"FORCE_COLOR": "1"}
     )
     assert result.stderr.decode() == "averaging: 9\n"
+
+
+def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
+    (tmp_path / "run" / "steps").mkdir(parents=True)  # as of a run that was begun
+    entries = ["--set", "column=category", "--set", "variants=[final, low_level]"]
+    command = ["analyse", "picture_groups", *entries, "--preset", "demo", "--out", str(tmp_path / "run")]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert [stage for stage, *_ in asked] == ["analyse", "report"]
+    analyses = asked[0][1].analyses
+    assert [analysis.label for analysis in analyses] == ["roi_maximisation", "picture_groups"]
+    assert analyses[1].column == "category"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "column=kind"], "--set gives an entry of one analysis: name it"),
+        (["picture_groups", "--set", "column"], "'column' is no entry: write entry=value"),
+        (["picture_groups", "--set", "colum=kind"], "there is no such entry; known entries: .* did you mean column"),
+        (["nothing"], "there is no kind nothing; known kinds: .*voxel_weights"),
+    ],
+)
+def test_an_analysis_that_cannot_be_is_one_sentence(options, message, asked, tmp_path):
+    (tmp_path / "run" / "steps").mkdir(parents=True)
+    result = runner.invoke(app, ["analyse", *options, "--preset", "demo", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 1
+    assert re.search(message, words_of(result))
+    assert not asked
+
+
+def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path):
+    given = {}
+
+    def reproduce(experiments, folder, subjects, splits, ablated, overwrite, progress):
+        given.update(names=[each.name for each in experiments], folder=folder, subjects=subjects, splits=splits)
+        given.update(ablated=ablated, overwrite=overwrite, device=experiments[0].device)
+        return {}
+
+    monkeypatch.setattr("braindiffuser.reproduction.reproduce.reproduce", reproduce)
+    monkeypatch.setattr("braindiffuser.reproduction.reproduce.print_findings", lambda found, show: None)
+    out = str(tmp_path / "paper")
+    command = ["reproduce", "--preset", "demo", "--subjects", "1", "2", "--splits", "layout", "folds:n_folds=2"]
+    result = runner.invoke(app, [*command, "--ablated", "20", "--device", "cuda:1", "--out", out])
+    assert result.exit_code == 0, result.output
+    assert given == {
+        "names": ["demo"],
+        "folder": tmp_path / "paper",
+        "subjects": ["1", "2"],
+        "splits": ["layout", "folds:n_folds=2"],
+        "ablated": 20,
+        "overwrite": False,
+        "device": "cuda:1",
+    }
+    assert f"Page: {tmp_path / 'paper' / 'index.html'}" in words_of(result)

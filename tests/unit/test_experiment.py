@@ -520,7 +520,8 @@ def test_what_cannot_change_a_result_is_this_and_nothing_else(changes):
     experiment = Experiment.load("brain-diffuser").changed({"device": "cuda"})
     left_out = {entry.name for entry in changes(experiment) if entry.runtime}
     batches = {f"targets.{group}.batch_size" for group in experiment.targets} | {"generator.batch_size"}
-    assert left_out == {"dataset.root", "device", "generator.diffusion.offload", *batches}
+    volumes = {"dataset.label_volumes", "dataset.voxel_maps"}  # their contents count, as the role "maps"
+    assert left_out == {"dataset.root", "device", "generator.diffusion.offload", *batches, *volumes}
 
 
 def test_precision_counts_as_it_is_in_force():

@@ -133,9 +133,15 @@ def test_a_number_that_programs_read_differently_is_refused_with_what_to_write(s
     [
         (
             "a: 1\nb: !!python/object/apply:os.system [ls]",
-            "line 2: tags, such as !name, are not used here: remove this one",
+            "line 2: tags, such as !name, are not used here: remove this one, or put text that begins with ! in quotes",
         ),
         ("a: !!int '010'", "line 1: tags"),
+        ("a: [!V1]", "line 1: tags, such as !name, are not used here: remove this one, or put text that begins with !"),
+        ("a: [!ecc<9]", "line 1: expected ' ', but found '<': put text that begins with ! in quotes"),
+        (
+            "a: & V1",
+            "line 1: expected alphabetic or numeric character, but found ' ': put text that begins with ! or & in quotes",
+        ),
         ("a: !!binary aGk=", "line 1: tags"),
         ("a: !!set {x}", "line 1: tags"),
         ("a: !mine {x: 1}", "line 1: tags"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -16,13 +16,16 @@ from pydantic import Field
 
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures, Vector
-from braindiffuser.datasets.voxel_maps import VoxelMap
+from braindiffuser.datasets.map_files import VoxelMap
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.generators.generator import GroupFeatures
-from braindiffuser.images import PictureReader, PictureSource
+from braindiffuser.images import PictureReader
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
 from braindiffuser.report.sections import Section
+
+if TYPE_CHECKING:
+    from braindiffuser.datasets.known_regions import KnownRegions
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class RunData:
 
     Attributes:
         subject: name, such as "subj01".
-        rois: region → mask over the analysed voxels (n_voxels,).
+        rois: region → mask over the chosen voxels (n_voxels,), on which decoders are fitted.
+        known_regions: all that an expression of regions may name over these voxels: `rois`, and labels of volumes and maps, for
+            which the recording is opened when an expression first names one. Names → masks: `chosen_regions`.
         noise_ceiling: of each voxel, in percent; NaN where it is not known.
         test_sets: name → rows of the test arrays; score each set separately. The first is "test".
         responses: "train" or "test" → responses (n, n_voxels).
@@ -52,15 +57,17 @@ class RunData:
         voxels: returns the chosen voxels and where they lie, if it `reads` "regions".
         stimuli: "train" or "test" → table of what the recording says of the stimuli, indexed by id in the order of
             `stimulus_ids`, such as a category; without a column where it says nothing. If it `reads` "design".
+        captions: "train" or "test" → the captions of each of their stimuli; if it `reads` "captions".
         seen: "train" or "test" → their pictures, read when asked for; if it `reads` "stimuli".
         made: kind, such as "final" → pictures of all test stimuli, if it needs `reconstruct`.
-        score: score(pictures, name) → scores picture by picture of the pictures of one test set, by the key of each metric of the
-            run's profile whose network is here; if it `scores`.
+        score: score(pictures, name, chosen=None) → scores picture by picture of the pictures of one test set, or of those at the
+            places `chosen` in it, by the key of each metric of the run's profile whose network is here; if it `scores`.
         metrics: key → what is known of each metric, as in `scores.json`; if it `scores`.
     """
 
     subject: str
     rois: Mapping[str, Bool[np.ndarray, " n_voxels"]]
+    known_regions: KnownRegions
     noise_ceiling: Float[np.ndarray, " n_voxels"]
     test_sets: Mapping[str, slice]
     responses: Callable[[str], Float[np.ndarray, "n n_voxels"]]
@@ -79,9 +86,10 @@ class RunData:
     decoders: Callable[[], RunDecoders]
     voxels: Callable[[], Voxels]
     stimuli: Callable[[str], Any]
+    captions: Callable[[str], Sequence[tuple[str, ...]]]
     seen: Callable[[str], PictureReader]
     made: Callable[[str], PictureReader]
-    score: Callable[[PictureSource, str], Mapping[str, Vector]]
+    score: Callable[..., Mapping[str, Vector]]
     metrics: Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
@@ -113,11 +121,13 @@ class Analysis(Part):
     """Stages whose results it asks for."""
     draws: ClassVar[bool] = False
     """Whether it calls the generator."""
+    takes_seed: ClassVar[bool] = False
+    """Whether its results depend on the experiment's seed; where it `draws`, they do."""
     scores: ClassVar[bool] = False
     """Whether it scores pictures by the run's profile."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """What it reads of the recording itself: "design" (what is known of the stimuli), "stimuli" (pictures), "regions" (places of
-    voxels)."""
+    """What it reads of the recording itself: "design" (what is known of the stimuli), "captions", "stimuli" (pictures), "regions"
+    (places of voxels)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
         "", description="Name of the results; needed if a kind is used twice. '' takes the kind's name."
@@ -127,6 +137,11 @@ class Analysis(Part):
     def label(self) -> str:
         """Name of its results."""
         return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
+
+    @property
+    def region_expressions(self) -> Mapping[str, str]:
+        """Name → expression of the regions that its entries name, which are looked up before anything is computed."""
+        return {}
 
     def check_groups(self, drawn: Collection[str]) -> None:
         """Check that it suits the generator's groups; by default any do.

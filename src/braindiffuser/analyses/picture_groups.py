@@ -28,6 +28,7 @@ FEWEST = 2
 class PictureGroups(Analysis):
     """Score groups of test pictures apart, and compare what two variants differ by from group to group."""
 
+    takes_seed: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("reconstruct",)
     scores: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ("design", "stimuli")

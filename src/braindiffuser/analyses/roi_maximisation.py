@@ -5,21 +5,34 @@ the direction of B p means something, since a pattern has no natural size; its l
 
 - `from-training`: to the distance of training targets from their mean. The picture of an ROI does not depend on the other ROIs.
 - `as-published`: to the lengths that the authors hard-coded, with VDVAE latents standardised over the set of ROIs.
+
+Unless `regions` names others, the published regions are drawn: 13, and, where a picture does not depend on the other ROIs, the
+unions of Fig. 10 (`V1-V4`, alone and with faces, words, places or bodies).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
+from braindiffuser.analyses.chosen_regions import (
+    ChosenRegions,
+    RegionChoice,
+    expressions_of,
+    named_regions,
+    published_regions,
+)
 from braindiffuser.errors import RunError
+from braindiffuser.part import without_defaults
 from braindiffuser.report.region_section import no_regions_section, regions_section
 
+FURTHER = ("measured", "n_samples", "strengths", "opposite", "contrasts", "n_random", "n_random_drawn")
+"""Entries for what is drawn and measured beyond one picture of each region."""
 Lengths = Literal["from-training", "as-published"]
 
 PUBLISHED_LENGTHS: Mapping[str, float] = {"latents": 50.0, "vision": 15.0, "text": 9.0}
@@ -33,12 +46,53 @@ class ROIMaximisation(Analysis):
 
     draws: ClassVar[bool] = True
 
+    measured: bool = Field(
+        True, description="Whether pictures are measured: colour, place of energy, categories, likeness of regions."
+    )
+    n_samples: int = Field(1, ge=1, le=1000, description="Pictures of each region, which differ by their noise.")
+    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        (), description="Further multiples of the length from-training to draw, such as 0.5 and 2; 1 is always drawn."
+    )
+    opposite: bool = Field(False, description="Whether the opposite direction of each region is drawn too.")
+    contrasts: tuple[tuple[str, str], ...] = Field(
+        (), description="Pairs of regions: the direction of the first's mean response less the second's is drawn."
+    )
+    n_random: int = Field(
+        20,
+        ge=0,
+        description="Random sets of equally many voxels, of equal noise ceiling, that likeness is compared with.",
+    )
+    n_random_drawn: int = Field(
+        0, ge=0, description="Of these, those whose pictures are drawn and measured too; not more than n_random."
+    )
+
     lengths: Lengths = Field(
         "from-training",
         description="Length of decoded patterns: how far a picture is from the mean one. from-training: RMS "
         "distance of training targets from their mean; "
         "as-published: the authors' constants (50, 15, 9; latents then 80).",
     )
+
+    regions: RegionChoice = Field(
+        None,
+        description="Regions to draw, as expressions such as [V1-V4, faces & !V4], or NAME → expression; null: the published 13, "
+        "and unless lengths are as-published, the paper's unions too.",
+    )
+
+    @property
+    def region_expressions(self) -> Mapping[str, str]:
+        """Name → expression of the regions to draw; {} for the published ones."""
+        return expressions_of(self.regions)
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return what results depend on.
+
+        `regions` are left out where they are those of the authors alone, and what is drawn and measured beyond one picture of a
+        region if it is not asked for.
+        """
+        own = without_defaults(self, super().influences(device), *FURTHER)
+        is_published = self.regions is None and self.lengths == "as-published"
+        return {name: value for name, value in own.items() if name != "regions" or not is_published}
 
     def check_groups(self, drawn: Collection[str]) -> None:
         """Check that the authors gave a length for every group."""
@@ -50,17 +104,13 @@ class ROIMaximisation(Analysis):
 
     def run(self, data: RunData) -> Outcome:
         """Draw one picture for each region whose voxels respond; all use the same noise, so that they differ by region alone."""
-        from braindiffuser.datasets.region_names import alike, own_name
-        from braindiffuser.datasets.rois import MAXIMISED_REGIONS
-
         if not data.is_linear:
             why = "Voxel patterns can only be decoded by linear decoders; this run's are not linear"
             return Outcome(no_regions_section(self.label, why))
-        masks = {name: data.rois[own] for name in MAXIMISED_REGIONS if (own := own_name(name, data.rois))}
-        masks = {name: mask for name, mask in masks.items() if mask.any()}
-        several = [" and ".join(same) for name in MAXIMISED_REGIONS if len(same := alike(name, data.rois)) > 1]
-        if several:
-            data.progress(f"left out, since they are spelled alike: {', '.join(several)}", 1, 1)
+        chosen = self._regions(data)
+        for sentence in chosen.remarks:
+            data.progress(sentence, 1, 1)
+        masks = chosen.masks
         projected = data.project(roi_patterns(masks), data.drawn_groups) if masks else {}
         kept = np.array([any(made.values[k].any() for made in projected.values()) for k in range(len(masks))], bool)
         still = [name for name, varies in zip(masks, kept, strict=True) if not varies]
@@ -69,10 +119,25 @@ class ROIMaximisation(Analysis):
         if masks and not kept.any():
             why = "Responses do not vary in any of the regions that are maximised"
             return Outcome(no_regions_section(self.label, why))
-        regions = [{"name": name, "n_voxels": int(mask.sum())} for name, mask in masks.items() if name not in still]
-        facts = {"lengths": self.lengths, "regions": regions}
+        regions = [region.facts for region in chosen.regions if region.name not in still]
+        facts = {"lengths": self.lengths, "regions": regions, "remarks": list(chosen.remarks)}
         pictures = self._draw(data, projected, kept) if kept.any() else {}
-        return Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
+        outcome = Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
+        drawn = {name: mask for name, mask in masks.items() if name not in still}
+        return self._further(data, outcome, drawn) if pictures else outcome
+
+    def _further(self, data: RunData, outcome: Outcome, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> Outcome:
+        """Draw and measure what is asked for beyond one picture of each region."""
+        from braindiffuser.analyses.deeper_maximisation import draw_and_measure
+
+        return draw_and_measure(self, data, outcome, masks)
+
+    def _regions(self, data: RunData) -> ChosenRegions:
+        if self.regions is not None:
+            return named_regions(
+                data.known_regions, self.region_expressions, data.noise_ceiling, f"analyses.{self.label}.regions"
+            )
+        return published_regions(data.known_regions, data.noise_ceiling, unions=self.lengths != "as-published")
 
     def _draw(
         self, data: RunData, projected: Mapping[str, Any], kept: Bool[np.ndarray, " n_regions"]

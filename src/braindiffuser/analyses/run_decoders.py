@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Float32
 
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.regressor import Projection, Regressor
-from braindiffuser.regression.rows import TargetArray, TrainingRows
+from braindiffuser.regression.regressor import CrossValidated, DirectionMaps, Projection, Regressor, VoxelNorms
+from braindiffuser.regression.rows import ChosenTargets, TargetArray, TrainingRows, n_columns
 from braindiffuser.targets.target import Features
 
 
@@ -56,10 +56,36 @@ class RunDecoders:
         Returns:
             Group → features (n, …).
         """
-        made = self.regressor.decode(
-            self.fitted, self.rows, self.targets, {"test": responses}, self.device, self.progress
-        )
-        return {group: self._shaped(group, decoded["test"]) for group, decoded in made}
+        return dict(self.decode_each(responses))
+
+    def decode_each(self, responses: Float[np.ndarray, "n n_voxels"]) -> Iterator[tuple[str, Features]]:
+        """Decode responses as `decode` does, one group after the other, so that one is in memory at a time."""
+        sets = {"test": responses}
+        for group, decoded in self.regressor.decode(
+            self.fitted, self.rows, self.targets, sets, self.device, self.progress
+        ):
+            yield group, self._shaped(group, decoded["test"])
+
+    def decode_sets(self, responses: Mapping[str, Float[np.ndarray, "_ n_voxels"]]) -> dict[str, dict[str, Features]]:
+        """Decode several sets of responses in one pass over the training targets, each calibrated for itself.
+
+        Args:
+            responses: name → responses, as `decode` takes them.
+
+        Returns:
+            Name → group → features (n, …).
+        """
+        made = self.regressor.decode(self.fitted, self.rows, self.targets, dict(responses), self.device, self.progress)
+        sets: dict[str, dict[str, Features]] = {name: {} for name in responses}
+        for group, decoded in made:
+            for name, features in decoded.items():
+                sets[name][group] = self._shaped(group, features)
+        return sets
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets of one stimulus in all groups together."""
+        return sum(n_columns(self.targets[group]) for group in self.fitted)
 
     def refitted(self, chosen: Bool[np.ndarray, " n_voxels"]) -> RunDecoders:
         """Return decoders that are fitted to some of the voxels alone, with the same settings.
@@ -72,6 +98,46 @@ class RunDecoders:
         rows = replace(self.rows, responses=np.ascontiguousarray(self.rows.responses[:, chosen]))
         fitted = self.regressor.fit(rows, self.targets, self.device, self.progress)
         return replace(self, rows=rows, fitted=fitted)
+
+    def uncalibrated(self) -> RunDecoders:
+        """Return decoders whose predictions are not rescaled; the same, where the regressor rescales none."""
+        return replace(self, regressor=self.regressor.without_calibration())
+
+    def fitted_to(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> RunDecoders:
+        """Return decoders that are fitted to some of the training stimuli alone, with the same settings.
+
+        Raises:
+            RunError: there are too few of them.
+        """
+        self.regressor.check_stimuli(int(chosen.sum()))
+        rows, numbers = self.rows.select(chosen), np.flatnonzero(chosen)
+        targets = {group: ChosenTargets(values, numbers) for group, values in self.targets.items()}
+        fitted = self.regressor.fit(rows, targets, self.device, self.progress)
+        return replace(self, rows=rows, targets=targets, fitted=fitted)
+
+    def cross_validated(self) -> dict[str, CrossValidated]:
+        """Score every target on left-out training stimuli; without groups that the regressor cannot score so."""
+        return self.regressor.cross_validated(self.fitted, self.rows, self.targets, self.device, self.progress)
+
+    def weight_norms(self) -> dict[str, VoxelNorms]:
+        """Return, of each group, norms of each voxel's coefficients and patterns over all targets.
+
+        Raises:
+            RunError: if the regressor is not linear.
+        """
+        return dict(self.regressor.weight_norms(self.fitted, self.rows, self.targets, self.device, self.progress))
+
+    def direction_weights(self, directions: Mapping[str, Float[np.ndarray, "_ _"]]) -> dict[str, DirectionMaps]:
+        """Map directions of the targets back to voxels: group → (n_directions, n_targets), as `Regressor.direction_weights` does.
+
+        Raises:
+            RunError: if the regressor is not linear.
+            ValueError: if directions do not fit the targets of their group.
+        """
+        made = self.regressor.direction_weights(
+            self.fitted, self.rows, self.targets, directions, self.device, self.progress
+        )
+        return dict(made)
 
     def project(self, patterns: Float[np.ndarray, "n n_voxels"]) -> dict[str, Projection]:
         """Multiply voxel patterns with the coefficients of each group, as `Regressor.project` does.

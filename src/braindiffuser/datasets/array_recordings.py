@@ -27,6 +27,7 @@ from braindiffuser.datasets.tables import read_table, truth_values
 from braindiffuser.datasets.trial_remarks import trial_remarks
 from braindiffuser.datasets.trial_tables import EXAMPLE, further_sets_of, stimulus_column, stimulus_names, trial_table
 from braindiffuser.datasets.volumes import mask_doubts, read_mask
+from braindiffuser.datasets.voxel_maps import VoxelMaps
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -37,6 +38,8 @@ PLACES = ("x", "y", "z")
 CAPTIONS_EXAMPLE = """stim_file,caption
 scene_004.png,a red circle"""
 
+MAP = "map_"
+"""Beginning of the names of columns that are maps of numbers, such as map_ecc."""
 Regions: TypeAlias = dict[str, Bool[np.ndarray, " n_voxels"]]
 StimulusReader: TypeAlias = PictureFiles | PictureArray
 
@@ -50,7 +53,7 @@ def open_arrays(config: Arrays) -> Recording:
     betas, whole = ArrayFile.open(config.responses), read_table(config.trials, example=EXAMPLE)
     table, shown = own_rows(whole, config.subject, betas.shape[0], config.trials)
     n_voxels = check_betas(betas, table, config.trials)
-    voxels, rois, ncsnr, not_read = _places(config, n_voxels, betas.shape[1:])
+    voxels, rois, maps, ncsnr, not_read = _places(config, n_voxels, betas.shape[1:])
     recording = recording_of(
         betas,
         table,
@@ -61,6 +64,7 @@ def open_arrays(config: Arrays) -> Recording:
         unit=config.unit,
         voxels=voxels,
         roi_masks=rois,
+        voxel_maps=maps,
         ncsnr=ncsnr,
         simulated=config.simulated,
         imagined=config.imagined,
@@ -280,9 +284,10 @@ def _check_rows(found: Betas, trials: pd.DataFrame, path: object, where: object)
 
 def _places(
     config: Arrays, n_voxels: int, shape: Sequence[int]
-) -> tuple[Voxels, Regions, Float[np.ndarray, " n_voxels"] | None, tuple[str, ...]]:
-    """Return where voxels lie, the regions, noise ceilings if there are any, and remarks, from the files that are given."""
+) -> tuple[Voxels, Regions, VoxelMaps, Float[np.ndarray, " n_voxels"] | None, tuple[str, ...]]:
+    """Return where voxels lie, regions, maps, noise ceilings if there are any, and remarks, from the files that are given."""
     rois: Regions = {}
+    maps = VoxelMaps()
     said: list[str] = []
     coordinates: Float[np.ndarray, "n_voxels 3"] | None = None
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None
@@ -297,7 +302,11 @@ def _places(
             check_ceilings(ncsnr, n_voxels, f"{config.voxels}, column ncsnr")
         if set(PLACES) <= set(table):
             coordinates = _real_numbers(table, list(PLACES), config.voxels)
-        columns = regions_in(table, lambda name: name in (*PLACES, "ncsnr"))
+        named = [str(column) for column in table if str(column).startswith(MAP)]
+        maps = VoxelMaps.of(
+            dict(zip([name[len(MAP) :] for name in named], _real_numbers(table, named, config.voxels).T, strict=True))
+        )
+        columns = regions_in(table, lambda name: name in (*PLACES, "ncsnr", *named))
         rois |= columns.regions
         if columns.others:
             said.append(
@@ -319,7 +328,7 @@ def _places(
         rois |= found
         said += odd
     voxels = Voxels(n_voxels, coordinates=coordinates) if place is None else Voxels.in_volume(place.mask, place.affine)
-    return voxels, rois, ncsnr, tuple(said)
+    return voxels, rois, maps, ncsnr, tuple(said)
 
 
 def _real_numbers(table: pd.DataFrame, columns: list[str], where: object) -> Float[np.ndarray, "rows columns"]:

@@ -51,8 +51,8 @@ class Arrays(Dataset):
     )
     voxels: File | None = runtime(
         None,
-        description="Table with one row per column of the betas: x, y, z (millimetres), ncsnr (noise ceiling), and regions as "
-        "columns of 0 and 1; null: none.",
+        description="Table with one row per column of the betas: x, y, z (millimetres), ncsnr (noise ceiling), regions as "
+        "columns of 0 and 1, and maps such as map_ecc; null: none.",
     )
     rois: RegionFiles | None = runtime(
         None,

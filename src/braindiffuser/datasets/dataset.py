@@ -17,9 +17,9 @@ from braindiffuser.progress import Progress
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
 
-ROLES = ("design", "regions", "betas", "stimuli", "captions")
+ROLES = ("design", "regions", "betas", "stimuli", "captions", "maps")
 """Roles of a recording's files: design (which trial showed what), regions (masks and ROIs), betas, stimuli (pictures),
-captions."""
+captions, maps (label volumes and maps of numbers that are read only if an expression of regions names them)."""
 
 Unit = Literal["percent", "z", "raw"]
 """Unit of betas. `percent`: percent signal change; `z`: z-scored by whoever made them; `raw`: any other."""
@@ -77,7 +77,7 @@ RegionNames = Annotated[
         }
     ),
 ]
-"""Names of regions; one alone may be written without a list."""
+"""Expressions of regions; one alone may be written without a list."""
 
 
 class Dataset(Part):
@@ -91,8 +91,18 @@ class Dataset(Part):
 
     roi_aliases: dict[RegionName, RegionNames] = Field(
         {},
-        description="Region → regions of the recording that it unites, such as {faces: [FFA1, OFA]}; ROI maximisation draws "
-        "faces, words, places, bodies, V1, V2, V3, V4 and ecc_0.5 to ecc_4+.",
+        description="Region → expressions of regions that it unites, such as {faces: [FFA1, OFA], fovea: V1 & ecc<1}; ROI "
+        "maximisation draws faces, words, places, bodies, V1 to V4 and ecc_0.5 to ecc_4+.",
+    )
+    label_volumes: dict[RegionName, File] = runtime(
+        {},
+        description="Name → NIfTI file of labels on the grid of the betas, such as {kastner: k.nii.gz}: regions kastner:5, or "
+        "kastner:V1v with a table of names (.ctab, .tsv) beside it.",
+    )
+    voxel_maps: dict[RegionName, File] = runtime(
+        {},
+        description="Name → NIfTI file of numbers on the grid of the betas, such as {ecc: eccentricity.nii.gz}, which "
+        "expressions of regions compare: ecc<1.",
     )
 
     @abstractmethod
@@ -107,7 +117,7 @@ class Dataset(Part):
         """
 
     def recording(self, made: Path) -> Recording:
-        """Open the recording, with the regions of `roi_aliases` beside its own.
+        """Open the recording, with label volumes and maps of one's own, and the regions of `roi_aliases` beside its own.
 
         Args:
             made: as in `open`.
@@ -115,9 +125,11 @@ class Dataset(Part):
         Raises:
             RecordingError: as `open`, or an alias names a region that there is not.
         """
+        from braindiffuser.datasets.own_volumes import with_volumes
         from braindiffuser.datasets.roi_aliases import with_aliases
 
-        return with_aliases(self.open(made), self.roi_aliases)
+        recording = with_volumes(self.open(made), self.label_volumes, self.voxel_maps)
+        return with_aliases(recording, self.roi_aliases)
 
     def without_split(self) -> Dataset:
         """Return the dataset as it is opened where another split than its own divides it; here as it is."""
@@ -145,6 +157,14 @@ class Dataset(Part):
         {}, since its settings identify it.
         """
         return {}
+
+    def all_files(self) -> dict[str, dict[str, Path]]:
+        """Return `files` with those of `label_volumes`, of the tables beside them, and of `voxel_maps` as the role "maps"."""
+        from braindiffuser.datasets.own_volumes import list_volumes
+
+        files = {role: dict(named) for role, named in self.files().items()}
+        own = list_volumes(self.label_volumes, self.voxel_maps)
+        return files | ({"maps": {**files.get("maps", {}), **own}} if own else {})
 
     def files_of_others(self) -> Mapping[str, Path]:
         """Return name → path of the tables that say which stimuli other subjects saw; {} if the layout has none."""
@@ -189,7 +209,9 @@ class FolderDataset(Dataset):
     """A recording in one folder, in a layout without captions; some of its regions may be chosen. Subclasses have a `subject`."""
 
     root: Folder = runtime(description="Folder that holds the recording; relative to the file that names it.")
-    regions: tuple[str, ...] = Field((), description="Regions whose voxels are analysed; none: all voxels.")
+    regions: tuple[str, ...] = Field(
+        (), description="Expressions of the regions whose voxels are analysed; none: all voxels."
+    )
     captions: File | None = runtime(
         None, description="Table with stim_file and caption, one row per caption; null: no captions."
     )

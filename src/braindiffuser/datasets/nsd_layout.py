@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from scipy.io import loadmat
 
 from braindiffuser.arrays import Betas, VoxelMask
+from braindiffuser.datasets import nsd_volumes
 from braindiffuser.datasets.beta_files import SUFFIXES, inspect_on_grid, read_betas
 from braindiffuser.datasets.missing_files import Missing, fetch_command, lacking, numbered, refuse_missing
 from braindiffuser.datasets.reading import reading
@@ -122,16 +123,20 @@ def open_nsd(
         _check_betas(path, n_trials, mask_path, voxel_mask, affine)
     roi_masks, missing, odd = read_roi_masks(roi, mask_path, voxel_mask, affine, label_folder(root, number))
     _check_stimuli(root)
+    voxels = Voxels.in_volume(voxel_mask, affine)
     has_captions = (root / CAPTIONS).is_file()
     return Recording(
         subject=name,
         trials=design[design["session"].isin(files)].reset_index(drop=True),
-        voxels=Voxels.in_volume(voxel_mask, affine),
+        voxels=voxels,
         roi_masks=roi_masks,
         read_session=partial(_read_session, files, voxel_mask),
         unit="percent",
         missing_rois=missing,
+        label_volumes=nsd_volumes.label_volumes(roi, label_folder(root, number), voxels, mask_path),
+        voxel_maps=nsd_volumes.voxel_maps(roi.parent, voxels, mask_path),
         pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
+        described=partial(scenes_shown, root) if (root / SCENES).is_file() else None,
         captions=partial(_captions, root) if has_captions else None,
         shared=lambda: (
             np.unique(design.loc[design["split"] == "test", "stimulus_id"]),
@@ -242,8 +247,8 @@ def list_files(
         mask: name of a volume in `roi`, or path of a NIfTI file.
 
     Returns:
-        "design", "regions", "betas", "stimuli" and "captions" → name of a file under the root → its path. Files that are not
-        there are left out.
+        "design", "regions", "betas", "stimuli" and "captions" → name of a file under the root → its path, and "maps" where
+        there are any. Files that are not there are left out.
     """
     roi, tables = functional_folder(root, subject) / "roi", label_folder(root, subject)
     betas = betas_folder(root, subject, betas_version)
@@ -256,6 +261,8 @@ def list_files(
         "stimuli": [root / STIMULI],
         "captions": [root / CAPTIONS],
     }
+    if maps := nsd_volumes.list_files(roi.parent, tables):
+        wanted["maps"] = maps
     return {role: {name_under(root, path): path for path in paths if path.is_file()} for role, paths in wanted.items()}
 
 
@@ -281,14 +288,29 @@ def held_out_ids(root: Path | str) -> Int[np.ndarray, " n"]:
     Raises:
         RecordingError: if the list of scenes is damaged.
     """
-    path = Path(root) / SCENES
-    if not path.exists():
+    if not (Path(root) / SCENES).exists():
         return np.empty(0, np.int64)
+    splits = _scenes(Path(root), ("split",))["split"]
+    return splits.index.to_numpy(np.int64)[splits == "held_out"]
+
+
+def scenes_shown(root: Path) -> pd.DataFrame:
+    """Read what the scenes of a simulated recording show: `object`, `category`, `background`, `background_category`, by id.
+
+    Raises:
+        RecordingError: if the list of scenes is damaged.
+    """
+    return _scenes(root, ("object", "category", "background", "background_category"))
+
+
+def _scenes(root: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    path = root / SCENES
     with reading(path, "list of scenes"):
-        scenes = pd.read_csv(path, usecols=["stimulus_id", "split"], dtype={"stimulus_id": np.int64, "split": str})
+        kinds = {"stimulus_id": np.int64, **dict.fromkeys(columns, str)}
+        scenes = pd.read_csv(path, usecols=list(kinds), dtype=kinds, keep_default_na=False)
         if scenes["stimulus_id"].tolist() != list(range(open_stimuli(root).shape[0])):
             raise ValueError("it does not list every stimulus once, in order")
-    return scenes.loc[scenes["split"] == "held_out", "stimulus_id"].to_numpy(np.int64)
+    return scenes.set_index("stimulus_id")
 
 
 def open_stimuli(root: Path | str) -> StimulusPictures:

@@ -14,9 +14,12 @@ from jaxtyping import Bool, Float, Int
 from braindiffuser.arrays import Betas, Pictures
 from braindiffuser.datasets.checked_betas import checked_betas
 from braindiffuser.datasets.dataset import Unit
+from braindiffuser.datasets.known_regions import Further, KnownRegions
+from braindiffuser.datasets.label_volumes import LabelVolumes
 from braindiffuser.datasets.noise_ceiling import check_ceilings
 from braindiffuser.datasets.splits import check_split, stimuli_of
 from braindiffuser.datasets.subject_names import of_subject
+from braindiffuser.datasets.voxel_maps import VoxelMaps
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -47,10 +50,15 @@ class Recording:
         read_session: session number → betas (n_trials_of_session, n_voxels), float32.
         unit: of the betas.
         missing_rois: names of regions that have no file.
+        label_volumes: volumes whose labels are regions too, and are read only if an expression names them.
+        voxel_maps: name → a number per voxel (n_voxels,), such as `ecc` (degrees), `angle`, `size` or `R2`, NaN where it is not
+            known; each is read only if it is asked for.
         pictures: reads stimuli by their 0-based ids: (n,) → (n, 3, side, side), square, float32 in [0, 1]. Where it has an
             attribute `paths` (id → file), equal files on both sides are found.
         stimuli: what is known of the stimuli, by id: the column `name`, and any others, such as a category; None if they have
             numbers alone.
+        described: reads what is known of stimuli that have numbers alone, by id: a table without names, which only analyses
+            ask for; None if there is none.
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
         ncsnr: noise ceiling signal-to-noise ratio per voxel, where the recording brings one; None derives it from repeats.
@@ -78,8 +86,11 @@ class Recording:
     read_session: Callable[[int], Betas]
     unit: Unit
     missing_rois: tuple[str, ...] = ()
+    label_volumes: LabelVolumes = field(default_factory=LabelVolumes)
+    voxel_maps: VoxelMaps = field(default_factory=VoxelMaps)
     pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
     stimuli: pd.DataFrame | None = None
+    described: Callable[[], pd.DataFrame] | None = None
     captions: Callable[[int], tuple[str, ...]] | None = None
     further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None
@@ -142,6 +153,11 @@ class Recording:
     def n_voxels(self) -> int:
         """Number of analysed voxels."""
         return self.voxels.n
+
+    @property
+    def known_regions(self) -> KnownRegions:
+        """All that an expression of regions may name."""
+        return KnownRegions(self.roi_masks, lambda: Further(self.label_volumes, self.voxel_maps))
 
     @property
     def has_split(self) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
 
 from braindiffuser.datasets.equal_pictures import equal_pictures
-from braindiffuser.datasets.noise_ceiling import ceiling_doubts
+from braindiffuser.datasets.noise_ceiling import ceiling_doubts, noise_ceiling
 from braindiffuser.datasets.recording import UNIT_NAMES, Recording, ranges
+from braindiffuser.datasets.region_expressions import Expression
 from braindiffuser.datasets.splits import OUT, stimuli_of
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.datasets.voxels import Voxels
@@ -52,6 +55,25 @@ def notes_on(recording: Recording) -> list[str]:
     if recording.missing_rois:
         said.append(missing_regions(recording.missing_rois))
     return said
+
+
+def region_lines(recording: Recording, entry: str, expressions: Sequence[Expression]) -> Iterator[str]:
+    """Describe the regions that an entry names: voxels among the analysed ones, and noise ceilings where the recording has them.
+
+    Label volumes and maps that expressions name are read.
+
+    Raises:
+        RecordingError: the file of one of them cannot be used.
+    """
+    known = recording.known_regions
+    for expression in expressions:
+        mask = expression.mask(known)
+        ratios = np.empty(0) if recording.ncsnr is None else recording.ncsnr[mask & ~np.isnan(recording.ncsnr)]
+        of_one = (
+            f", median noise ceiling of one trial {np.median(noise_ceiling(ratios, 1)):.0f} %" if len(ratios) else ""
+        )
+        n = int(mask.sum())
+        yield f"{expression.text} ({entry}): {f'{n:,} of {recording.n_voxels:,} voxels' if n else 'no analysed voxel'}{of_one}"
 
 
 def missing_regions(names: Iterable[str]) -> str:

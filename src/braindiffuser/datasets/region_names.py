@@ -1,18 +1,14 @@
 """Which of a recording's regions a written name means: one rule for all places where regions are named.
 
-A name is first taken as it is written, then whatever its case, hyphens, underscores and spaces. `V1v | V1d` unites regions.
+A name is first taken as it is written, then whatever its case, hyphens, underscores and spaces.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
-from itertools import chain
 
-from braindiffuser.errors import RecordingError
-
-UNION = "|"
 MOST_NAMES = 20
 """Regions that a message lists by name."""
 MOST_CLOSE = 2
@@ -44,58 +40,25 @@ def own_name(written: str, known: Collection[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def regions_meant(written: Mapping[str, Sequence[str]], known: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the recording's own names of the regions that entries of an experiment name.
+def with_hint(written: str, same: Sequence[str], known: Collection[str]) -> str:
+    """Return a name that means no region as messages show it, with those that it may stand for.
 
     Args:
-        written: entry, such as responses.rois → names, each of a region or of several united by |.
-        known: names of the recording's regions.
-
-    Returns:
-        Entry → own names of all regions that it names, each once.
-
-    Raises:
-        RecordingError: some are not there, or are spelled like several; lists all of them, those nearest to them, and those that
-            there are.
-
-    Example:
-        >>> regions_meant({"responses.rois": ["v1v | V1d", "hv-4"]}, ["V1v", "V1d", "hV4", "V2"])
-        {'responses.rois': ('V1v', 'V1d', 'hV4')}
+        written: the name.
+        same: regions that it is spelled like, if several.
+        known: names of all regions.
     """
-    parts = {
-        entry: list(chain.from_iterable(_parts(name, known) for name in names)) for entry, names in written.items()
-    }
-    unknown = {
-        entry: [part for part in dict.fromkeys(own) if own_name(part, known) is None] for entry, own in parts.items()
-    }
-    lacking = [
-        f"{', '.join(_with_hint(part, known) for part in own)}, which {entry} names"
-        for entry, own in unknown.items()
-        if own
-    ]
-    if lacking:
-        there = sorted(known)
-        more = f" and {len(there) - MOST_NAMES} more" if len(there) > MOST_NAMES else ""
-        raise RecordingError(
-            f"there is no region {', and no '.join(lacking)}; this recording has "
-            f"{', '.join(there[:MOST_NAMES]) or 'no regions'}{more}"
-        )
-    return {
-        entry: tuple(dict.fromkeys(name for part in own if (name := own_name(part, known))))
-        for entry, own in parts.items()
-    }
-
-
-def _parts(name: str, known: Collection[str]) -> list[str]:
-    """Return the names that a union unites; a region whose own name holds the sign is no union."""
-    return [name] if UNION not in name or alike(name, known) else [part.strip() for part in name.split(UNION)]
-
-
-def _with_hint(part: str, known: Collection[str]) -> str:
-    """Return a name as messages show it, with those it may stand for."""
-    same = alike(part, known)
     if same:
-        return f"{part!r} (spelled like {' and '.join(sorted(same))}: write one of them)"
-    plainly: dict[str, str] = {plain(name): name for name in known}
-    close = [plainly[found] for found in get_close_matches(plain(part), plainly, MOST_CLOSE, 0.5)]
-    return f"{part!r} (closest: {', '.join(close)})" if close else repr(part)
+        return f"{written!r} (spelled like {' and '.join(sorted(same))}: write one of them)"
+    plainly: dict[str, str] = {}
+    for name in known:
+        plainly.setdefault(plain(name), name)
+    close = [plainly[found] for found in get_close_matches(plain(written), plainly, MOST_CLOSE, 0.5)]
+    return f"{written!r} (closest: {', '.join(close)})" if close else repr(written)
+
+
+def listed(names: Collection[str]) -> str:
+    """List names in short, ascending: the first ones, and how many there are more."""
+    there = sorted(names)
+    more = f" and {len(there) - MOST_NAMES} more" if len(there) > MOST_NAMES else ""
+    return f"{', '.join(there[:MOST_NAMES])}{more}"

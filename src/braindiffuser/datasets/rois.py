@@ -44,8 +44,13 @@ CATEGORY_REGIONS = ("faces", "words", "places", "bodies")
 """Regions made of all labels ≥ 1 of `floc-<region>`."""
 
 MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
-"""The 13 regions of Brain-Diffuser's ROI maximisation."""
+"""The 13 regions of Brain-Diffuser's ROI maximisation (Figs. 9 and 11)."""
 
+PUBLISHED_UNIONS = ("V1-V4", *(f"V1-V4 | {category}" for category in CATEGORY_REGIONS))
+"""The unions of regions of Brain-Diffuser's Fig. 10, as expressions."""
+
+PUBLISHED = ("prf-visualrois", "prf-eccrois", "floc-")
+"""Beginnings of the names of the volumes that these regions are made of."""
 SUFFIX = ".nii.gz"
 MOST_LABELS = 30
 """Labels of a collection without a table, at most; NSD's have up to seven."""
@@ -82,7 +87,7 @@ def read_roi_masks(
     labels = {
         path.name.removesuffix(SUFFIX): _labels_within(path, mask_path, voxel_mask, affine)
         for path in sorted(folder.glob(f"*{SUFFIX}"))
-        if path.name.startswith(("prf-visualrois", "prf-eccrois", "floc-"))
+        if path.name.startswith(PUBLISHED)
     }
     masks = {
         region: np.isin(labels[collection], _numbers_of(names, collection, tables))

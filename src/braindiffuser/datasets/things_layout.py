@@ -33,6 +33,7 @@ from braindiffuser.datasets.tables import read_table
 from braindiffuser.datasets.trial_remarks import trial_remarks
 from braindiffuser.datasets.trial_tables import trial_table
 from braindiffuser.datasets.volumes import mask_doubts, read_mask
+from braindiffuser.datasets.voxel_maps import VoxelMaps
 from braindiffuser.datasets.voxel_selection import keep_regions
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
@@ -47,7 +48,10 @@ VOXELS_EXAMPLE = """voxel_id,voxel_x,voxel_y,voxel_z,nc_singletrial,nc_testset,V
 OTHERS = re.compile(r"(sub-\d+)_StimulusMetadata\.csv")
 PLACES = ("voxel_x", "voxel_y", "voxel_z")
 NO_REGIONS = ("voxel_id", "subject_id", *PLACES)
-NO_REGION_PREFIXES = ("nc_", "splithalf_", "prf-")
+RECEPTIVE_FIELDS = "prf-"
+MAP_NAMES = {"eccentricity": "ecc", "polarangle": "angle", "rsquared": "R2"}
+"""Ends of the names of columns of receptive fields → name of the map, where it is another."""
+NO_REGION_PREFIXES = ("nc_", "splithalf_", RECEPTIVE_FIELDS)
 """Columns of the table of voxels that are no regions, even where they hold 0 and 1 alone."""
 
 
@@ -66,8 +70,9 @@ def open_things(config: Things) -> Recording:
     trials, stimuli = trial_table(table, stem, trials_path)
     betas.check_betas([str(number) for number in trials["beta_index"]])
     voxel_table = _read_voxels(voxels_path, betas)
+    maps = _maps(voxel_table)
     voxels, rois, chosen = keep_regions(
-        _places(config, voxel_table, voxels_path), _regions(voxel_table, voxels_path), config.regions
+        _places(config, voxel_table, voxels_path), _regions(voxel_table, voxels_path), config.regions, maps
     )
     n_repeats = stimuli_of(trials, "test")[1]
     ncsnr, ceiling_remarks = _ceilings(voxel_table, n_repeats, voxels_path)
@@ -77,6 +82,7 @@ def open_things(config: Things) -> Recording:
         trials=trials,
         voxels=voxels,
         roi_masks=rois,
+        voxel_maps=maps.within(chosen),
         read_session=lambda session: _read_session(betas, trials, session, chosen),
         unit=config.unit,
         pictures=pictures,
@@ -204,6 +210,18 @@ def _regions(table: pd.DataFrame, path: Path) -> dict[str, Bool[np.ndarray, " n_
     rois = columns.regions
     pairs = {name[1:] for name in rois if name.startswith("l") and f"r{name[1:]}" in rois}
     return {**{name: rois[f"l{name}"] | rois[f"r{name}"] for name in sorted(pairs)}, **rois}
+
+
+def _maps(table: pd.DataFrame) -> VoxelMaps:
+    """Return the columns of receptive fields as maps of numbers, NaN where a voxel has none."""
+    columns = [str(name) for name in table if str(name).startswith(RECEPTIVE_FIELDS)]
+    names = {name: name.removeprefix(RECEPTIVE_FIELDS) for name in columns}
+    return VoxelMaps.of(
+        {
+            MAP_NAMES.get(short, short): pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64)
+            for name, short in names.items()
+        }
+    )
 
 
 def _places(config: Things, table: pd.DataFrame, path: Path) -> Voxels:

@@ -1,93 +1,78 @@
-"""Maps over voxels as files: NIfTI with names of BIDS derivatives, or a table where voxels lie in no volume."""
+"""Maps with one number per analysed voxel, such as eccentricity; each is read when it is first asked for."""
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from braindiffuser.datasets.bids_labels import label_of, label_of_subject, labels_of
+from braindiffuser.datasets.volumes import check_grid, read_values
 from braindiffuser.datasets.voxels import Voxels
-
-MISSING = "n/a"
-"""How tables of BIDS write a value that is not known."""
+from braindiffuser.errors import RecordingError
 
 
-class VoxelMap(NamedTuple):
-    """A number for each analysed voxel.
+class VoxelMaps(Mapping[str, Any]):
+    """Name → (n_voxels,) numbers, NaN where a voxel has none. Names are known without reading anything."""
 
-    Attributes:
-        values: (n_voxels,); NaN where it is not known.
-        what: what the numbers are, in a sentence without a full stop.
-        unit: of the numbers, as BIDS writes it: "%", "1" for ratios.
-    """
+    def __init__(self, readers: Mapping[str, Callable[[], Float[np.ndarray, " n_voxels"]]] | None = None) -> None:
+        """Remember how each map is read."""
+        self._readers = dict(readers or {})
+        self._read: dict[str, Float[np.ndarray, " n_voxels"]] = {}
 
-    values: Float[np.ndarray, " n_voxels"]
-    what: str
-    unit: str = "1"
+    @classmethod
+    def of(cls, values: Mapping[str, Float[np.ndarray, " n_voxels"]]) -> VoxelMaps:
+        """Return maps that are in memory already."""
+        return cls({name: partial(np.asarray, own) for name, own in values.items()})
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, " n_voxels"]:
+        """Return a map, reading it the first time; raises RecordingError if its file cannot be used."""
+        if name not in self._read:
+            self._read[name] = self._readers[name]()
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a map of that name; reads none."""
+        return name in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over names; reads none."""
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        """Return the number of maps."""
+        return len(self._readers)
+
+    def and_also(self, others: VoxelMaps) -> VoxelMaps:
+        """Return these maps and others, which come first where names are the same."""
+        return VoxelMaps(self._readers | others._readers)
+
+    def within(self, chosen: Bool[np.ndarray, " n_voxels"]) -> VoxelMaps:
+        """Return the maps of some of the voxels, still to be read."""
+        return VoxelMaps({name: partial(self._of, name, chosen) for name in self})
+
+    def _of(self, name: str, chosen: Bool[np.ndarray, " n_voxels"]) -> Float[np.ndarray, " _"]:
+        within: Float[np.ndarray, " _"] = self[name][chosen]
+        return within
 
 
-def map_files(maps: Mapping[str, VoxelMap], voxels: Voxels, subject: str, space: str) -> dict[str, bytes]:
-    """Return the files of maps by name: a volume and its sidecar each, or one table with a column each.
-
-    Volumes are float32, with NaN outside the voxels: `sub-01_space-T1w_desc-weightsVision_statmap.nii.gz`.
+def read_map(path: Path, voxels: Voxels, mask_path: object) -> Float[np.ndarray, " n_voxels"]:
+    """Read a map of a NIfTI file on the grid of the analysis mask.
 
     Args:
-        maps: name → map over `voxels`.
-        voxels: that the maps are of.
-        subject: name, such as "subj01".
-        space: label of the space that voxels lie in.
+        path: of the file.
+        voxels: the analysed voxels.
+        mask_path: file of the mask, for messages.
 
     Raises:
-        ValueError: a map has not one number for each voxel.
+        RecordingError: it is missing or damaged, or lies on another grid, or the voxels lie in no volume.
     """
-    for name, each in maps.items():
-        if each.values.shape != (voxels.n,):
-            raise ValueError(f"the map {name} has shape {each.values.shape}, expected one number for {voxels.n} voxels")
-    stem, labels = f"sub-{label_of_subject(subject)}", labels_of(maps)
     if voxels.mask is None:
-        return _table(maps, voxels, f"{stem}_desc-maps_voxels")
-    place = f"the volumes of the recording's betas ({space})"
-    place += "" if voxels.affine is not None else ", whose orientation is not known"
-    files: dict[str, bytes] = {}
-    for name, each in maps.items():
-        path = f"{stem}_space-{label_of(space)}_desc-{labels[name]}_statmap"
-        sidecar = {"Description": each.what, "Units": each.unit, "SpatialReference": place}
-        files[f"{path}.nii.gz"] = nifti_bytes(voxels.unmask(each.values.astype(np.float32), np.nan), voxels.affine)
-        files[f"{path}.json"] = _json(sidecar)
-    return files
-
-
-def nifti_bytes(volume: Float[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"] | None) -> bytes:
-    """Return a compressed NIfTI file, in millimetres if the volume's place is known; the same volume gives the same bytes."""
-    import nibabel as nib
-
-    image = nib.Nifti1Image(volume, affine)
-    if affine is not None:
-        image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), mtime=0)
-
-
-def _table(maps: Mapping[str, VoxelMap], voxels: Voxels, stem: str) -> dict[str, bytes]:
-    """Return a table with a row per voxel, in the order of the columns of responses, and what its columns mean."""
-    import pandas as pd
-
-    columns: dict[str, Any] = {"voxel": np.arange(voxels.n)}
-    meanings: dict[str, Any] = {"voxel": {"Description": "Column of the run's responses, counted from 0"}}
-    if voxels.coordinates is not None:
-        for axis, values in zip("xyz", voxels.coordinates.T, strict=True):
-            columns[axis] = values
-            meanings[axis] = {"Description": f"Place of the voxel along {axis}, as the recording gives it"}
-    for name, each in maps.items():
-        columns[name] = each.values
-        meanings[name] = {"Description": each.what, "Units": each.unit}
-    text = pd.DataFrame(columns).to_csv(sep="\t", index=False, na_rep=MISSING, lineterminator="\n")
-    return {f"{stem}.tsv": text.encode(), f"{stem}.json": _json(meanings)}
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+        raise RecordingError(f"{path} is a map, but no mask says where voxels lie: write mask: FILE, or leave it out")
+    values, affine = read_values(path)
+    check_grid(path, values.shape, affine, mask_path, voxels.mask.shape, voxels.affine)
+    within: Float[np.ndarray, " n_voxels"] = values[voxels.mask].astype(np.float64)
+    return within

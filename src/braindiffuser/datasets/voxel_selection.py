@@ -9,18 +9,22 @@ from typing import Literal, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from braindiffuser.datasets.known_regions import Further, KnownRegions, as_known
 from braindiffuser.datasets.noise_ceiling import CeilingEstimate, noise_ceiling, tells_noise
 from braindiffuser.datasets.recording import Recording
-from braindiffuser.datasets.region_names import regions_meant
+from braindiffuser.datasets.region_expressions import Expression, read_expressions
 from braindiffuser.datasets.splits import stimuli_of
+from braindiffuser.datasets.voxel_maps import VoxelMaps
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
 VoxelChoice: TypeAlias = Literal["inductive", "transductive"]
+Regions: TypeAlias = KnownRegions | Mapping[str, Bool[np.ndarray, " n_voxels"]]
+"""Regions of a recording, with what can be named besides, or masks alone."""
 
 
 def select_voxels(
-    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]],
+    regions: Regions,
     ceilings: Float[np.ndarray, " n_voxels"],
     rois: Sequence[str] = (),
     min_noise_ceiling: float = 0.0,
@@ -28,18 +32,18 @@ def select_voxels(
     """Select voxels in any given region with a high enough noise ceiling.
 
     Args:
-        roi_masks: region → mask over the analysed voxels.
+        regions: that there are, over the analysed voxels.
         ceilings: noise ceiling in percent, from `selection_ceilings`.
-        rois: regions; none takes every voxel.
+        rois: expressions of regions; none takes every voxel.
         min_noise_ceiling: percent; 0 takes every voxel, also those whose ceiling is not known.
 
     Raises:
         RecordingError: if there is no such region, no ceiling is known, or no voxel is left.
     """
-    own = check_regions(roi_masks, rois)
+    known = as_known(regions)
     chosen = np.ones(len(ceilings), bool)
-    if own:
-        chosen = np.any([roi_masks[name] for name in own], axis=0)
+    if rois:
+        chosen = np.any([named.mask(known) for named in check_regions(known, rois)], axis=0)
     if min_noise_ceiling > 0:
         if not np.isfinite(ceilings).any():
             raise RecordingError(
@@ -110,9 +114,9 @@ def choice_before_betas(
     n_all, n_repeats = recording.n_voxels, stimuli_of(recording.trials, "train")[1]
     among = f"in {', '.join(rois)}" if rois else "all that are analysed"
     if min_noise_ceiling > 0 and choice == "inductive":
-        n_within = int(select_voxels(recording.roi_masks, np.zeros(n_all), rois).sum())
+        n_within = int(select_voxels(recording.known_regions, np.zeros(n_all), rois).sum())
         if not tells_noise(n_repeats, estimate).any():
-            select_voxels(recording.roi_masks, np.full(n_all, np.nan), rois, min_noise_ceiling)
+            select_voxels(recording.known_regions, np.full(n_all, np.nan), rois, min_noise_ceiling)
         return (
             f"at most {n_within:,} of {n_all:,} ({among}); how many of them have a noise ceiling of {min_noise_ceiling:g} % or "
             "more is not known before betas are read, since training trials tell"
@@ -121,7 +125,7 @@ def choice_before_betas(
     if min_noise_ceiling > 0:
         ceilings = selection_ceilings(recording, None, n_repeats, choice)[0]
         among += f" with a noise ceiling of {min_noise_ceiling:g} % or more, as the recording gives it"
-    n_chosen = int(select_voxels(recording.roi_masks, ceilings, rois, min_noise_ceiling).sum())
+    n_chosen = int(select_voxels(recording.known_regions, ceilings, rois, min_noise_ceiling).sum())
     return f"{n_chosen:,} of {n_all:,} ({among})"
 
 
@@ -148,21 +152,28 @@ def _own_ncsnr(recording: Recording) -> Float[np.ndarray, " n_voxels"]:
     return recording.ncsnr
 
 
-def check_regions(
-    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rois: Sequence[str], entry: str = "responses.rois"
-) -> tuple[str, ...]:
-    """Check that a recording has the regions that an entry names, and return the recording's own names of them.
+def check_regions(regions: Regions, rois: Sequence[str], entry: str = "responses.rois") -> tuple[Expression, ...]:
+    """Check that a recording has the regions that an entry names, and return its expressions.
 
     Raises:
-        RecordingError: naming those that it lacks, and those that it has.
+        RecordingError: naming those that it lacks, and those that it has; or an expression cannot be read.
     """
-    return regions_meant({entry: rois}, roi_masks)[entry]
+    return read_expressions({entry: rois}, regions)[entry]
 
 
 def keep_regions(
-    voxels: Voxels, roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], regions: Sequence[str]
+    voxels: Voxels,
+    roi_masks: Mapping[str, Bool[np.ndarray, " n_voxels"]],
+    regions: Sequence[str],
+    maps: VoxelMaps | None = None,
 ) -> tuple[Voxels, dict[str, Bool[np.ndarray, " _"]], Bool[np.ndarray, " n_voxels"]]:
     """Keep the voxels of the regions that `dataset.regions` names, before any betas are read; an empty list keeps all.
+
+    Args:
+        voxels: all voxels.
+        roi_masks: region → mask over them.
+        regions: expressions; a voxel of any is kept.
+        maps: that expressions may compare, if any.
 
     Returns:
         The kept voxels, all regions within them, and which of the voxels are kept, (n_voxels,).
@@ -172,8 +183,8 @@ def keep_regions(
     """
     chosen = np.ones(voxels.n, bool)
     if regions:
-        own = check_regions(roi_masks, regions, "dataset.regions")
-        chosen = np.any([roi_masks[name] for name in own], axis=0)
+        known = KnownRegions(roi_masks, lambda: Further(maps=maps or VoxelMaps()))
+        chosen = np.any([named.mask(known) for named in check_regions(known, regions, "dataset.regions")], axis=0)
         if not chosen.any():
             raise RecordingError(f"dataset.regions names {', '.join(regions)}, which hold no voxel: name other regions")
     return voxels.subset(chosen), {name: mask[chosen] for name, mask in roi_masks.items()}, chosen

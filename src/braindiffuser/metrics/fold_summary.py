@@ -105,6 +105,7 @@ def join_folds(
             "value": float(own.scores.mean()),
             "ci95": interval(own, entries[0]["bounds"]),
             **_means_of_others(entries, sizes),
+            **_ablated(entries),
             "folds": [entry["value"] for entry in entries],
             "folds_ci95": [entry["ci95"] for entry in entries],
         }
@@ -127,12 +128,25 @@ def _means_of_others(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int])
         return float(np.average(values, weights=sizes))
 
     has_ceiling = all(entry["ceiling"] is not None for entry in entries)
+    of_ablations = [entry.get("ablated", {}).get("n_images", size) for entry, size in zip(entries, sizes, strict=True)]
     groups = {
-        group: {name: mean([entry[group][name] for entry in entries]) for name in entries[0][group]}
-        for group in ("baselines", "ablations")
+        group: {
+            name: float(np.average([entry[group][name] for entry in entries], weights=weights))
+            for name in entries[0][group]
+        }
+        for group, weights in (("baselines", sizes), ("ablations", of_ablations))
     }
     ceiling = mean([entry["ceiling"] for entry in entries]) if has_ceiling else None
     return {"ceiling": ceiling, "ceiling_ci95": None, **groups, "baselines_ci95": {}, "ablations_ci95": {}}
+
+
+def _ablated(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average the reconstructions of those pictures that ablations are compared on, if these are not all."""
+    if not all("ablated" in entry for entry in entries):
+        return {}
+    sizes = [entry["ablated"]["n_images"] for entry in entries]
+    value = float(np.average([entry["ablated"]["value"] for entry in entries], weights=sizes))
+    return {"ablated": {"n_images": sum(sizes), "value": value, "ci95": None}}
 
 
 def _add_null(

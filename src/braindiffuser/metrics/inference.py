@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Vector
+from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.two_way_identification import TIE_DECIMALS, Direction, match_scores
 
@@ -154,7 +154,25 @@ def permutation_null(
     Returns:
         Mean scores (n_permutations,), about 0.5 on average.
     """
-    scores = match_scores(correlation_matrix(seen, made), direction)
+    return exchanged_means(match_scores(correlation_matrix(seen, made), direction), rng, n_permutations)
+
+
+def exchanged_means(scores: Matrix, rng: np.random.Generator, n_permutations: int = 1000) -> Vector:
+    """Draw mean scores of reconstructions that are each held against a stimulus drawn without replacement.
+
+    null(p) = 1/n · Σ_i score(i, π_p(i)) with π_p a random permutation
+
+    Args:
+        scores: of every stimulus with every reconstruction (n, n), stimuli in rows; their own pairs are the diagonal.
+        rng: source of the permutations.
+        n_permutations: how many to draw.
+
+    Returns:
+        (n_permutations,)
+
+    >>> exchanged_means(np.full((3, 3), 0.5), np.random.default_rng(0), 2)
+    array([0.5, 0.5])
+    """
     stimuli = np.arange(len(scores))
     return np.array([scores[stimuli, rng.permutation(len(scores))].mean() for _ in range(n_permutations)])
 

@@ -32,18 +32,28 @@ class ScoreSets:
         baselines: sets that know nothing of the stimulus, by name (`mean_image`, `random_train_image`,
             `shuffled_responses`).
         ablations: reconstructions without a part of the method, by name (`low_level_only`, `without_low_level`).
+        final_of_ablated: the reconstructions of those pictures that ablations are compared on, scored among themselves as the
+            ablations are; None if these are compared on all.
     """
 
     final: PerPicture
     ceiling: PerPicture | None = None
     baselines: Mapping[str, PerPicture] = field(default_factory=dict)
     ablations: Mapping[str, PerPicture] = field(default_factory=dict)
+    final_of_ablated: PerPicture | None = None
 
     @property
     def named(self) -> dict[str, PerPicture]:
-        """All sets by name, for messages and checks."""
+        """Sets of all pictures by name, for messages and checks."""
         ceiling = {} if self.ceiling is None else {"ceiling": self.ceiling}
-        return {"final": self.final, **ceiling, **self.baselines, **self.ablations}
+        ablations = self.ablations if self.final_of_ablated is None else {}
+        return {"final": self.final, **ceiling, **self.baselines, **ablations}
+
+    @property
+    def of_ablated(self) -> dict[str, PerPicture]:
+        """Sets of the pictures that ablations are compared on, by name; {} if these are all."""
+        whole = self.final_of_ablated
+        return {} if whole is None else {"final": whole, **self.ablations}
 
 
 def summarise(
@@ -62,12 +72,14 @@ def summarise(
     Returns:
         `profile`, `n_images` and, by metric key, `metrics`: `label`, `description`, `citation`, `higher_is_better`,
         `chance`, `bounds`, `value`, `ci95`, `ceiling`, `ceiling_ci95`, `baselines`, `baselines_ci95`, `ablations`,
-        `ablations_ci95`; plain Python numbers throughout.
+        `ablations_ci95`; plain Python numbers throughout. If ablations are compared on some pictures alone, `ablated` has
+        `n_images`, and `value` and `ci95` of the reconstructions of these, scored among themselves.
 
     Raises:
         ValueError: if a set lacks a metric, or has scores of another number of pictures.
     """
-    n_images = _check_sets(profile, score_sets)
+    n_images = _check_sets(profile, score_sets.named)
+    n_ablated = _check_sets(profile, score_sets.of_ablated) if score_sets.of_ablated else 0
     seed = int(rng.integers(2**63))
 
     def interval(scores: Vector) -> list[float]:
@@ -79,6 +91,12 @@ def summarise(
             f"{prefix}_ci95": {name: interval(scores[key]) for name, scores in sets.items()},
         }
 
+    def ablated(key: str) -> dict[str, Any]:
+        whole = score_sets.final_of_ablated
+        if whole is None:
+            return {}
+        return {"ablated": {"n_images": n_ablated, "value": float(whole[key].mean()), "ci95": interval(whole[key])}}
+
     metrics = {
         key: {
             **facts_of(metric),
@@ -88,6 +106,7 @@ def summarise(
             "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling[key]),
             **both("baselines", score_sets.baselines, key),
             **both("ablations", score_sets.ablations, key),
+            **ablated(key),
         }
         for key, metric in profile.metrics.items()
     }
@@ -106,9 +125,9 @@ def facts_of(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _check_sets(profile: Profile, score_sets: ScoreSets) -> int:
+def _check_sets(profile: Profile, score_sets: Mapping[str, PerPicture]) -> int:
     sizes = {}
-    for name, scores in score_sets.named.items():
+    for name, scores in score_sets.items():
         for key in profile.metrics:
             if key not in scores:
                 raise ValueError(f"the set {name} has no {key}, it has {sorted(scores)}: score it with {profile.name}")

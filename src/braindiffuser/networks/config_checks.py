@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from itertools import accumulate
@@ -129,14 +130,10 @@ def check_tensors(
     Raises:
         ValueError: if they do not fit; names the entry and the folder.
     """
-    import torch
-
-    from braindiffuser.networks.checkpoints import build_empty
     from braindiffuser.networks.tensor_files import check_fit, open_tensors, shapes
 
     try:
-        with torch.device("meta"):  # buffers too
-            wanted = shapes(build_empty(build, config).state_dict())
+        wanted = _shapes_of(network, build, config)
     except ValueError as error:
         raise ValueError(
             f"{entry} names {folder}, whose config.json is not that of a {network}: {reason(error)}"
@@ -145,6 +142,28 @@ def check_tensors(
         check_fit(folder, shapes(open_tensors(folder / "model.safetensors")), wanted)
     except ValueError as error:
         raise ValueError(f"{entry} names {folder}, whose config.json and tensors do not fit: {error}") from error
+
+
+_KNOWN_SHAPES: dict[tuple[str, str], Mapping[str, str]] = {}
+"""(network, its config as JSON) → shapes of its tensors, since building a network takes longer than reading its config."""
+
+
+def _shapes_of(network: str, build: Callable[[dict[str, Any]], nn.Module], config: dict[str, Any]) -> Mapping[str, str]:
+    """Return the shapes of the tensors of a network, which is built once for each config.
+
+    Raises:
+        ValueError: if none can be built.
+    """
+    import torch
+
+    from braindiffuser.networks.checkpoints import build_empty
+    from braindiffuser.networks.tensor_files import shapes
+
+    key = network, json.dumps(config, sort_keys=True)
+    if key not in _KNOWN_SHAPES:
+        with torch.device("meta"):  # buffers too
+            _KNOWN_SHAPES[key] = shapes(build_empty(build, config).state_dict())
+    return _KNOWN_SHAPES[key]
 
 
 def check_diffusion(unet: Path, autoencoder: Path) -> dict[str, int]:

@@ -84,6 +84,23 @@ class EfficientNetLite:
             batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
+    def class_probabilities(self, pictures: Pictures, batch_size: int = 8) -> Matrix:
+        """Classify pictures: softmax of the classifier on `last`, of the 1,000 classes of ImageNet-1k.
+
+        Args:
+            pictures: as for `blocks`.
+            batch_size: as for `blocks`.
+
+        Returns:
+            (n, 1000), float32; rows sum to 1.
+        """
+        import torch
+
+        last = torch.from_numpy(self.blocks(pictures, batch_size)["last"]).to(self.device)
+        with torch.inference_mode():
+            probabilities: Matrix = self.network.classifier(last).softmax(1).cpu().numpy()
+        return probabilities
+
     def _forward(self, x: torch.Tensor) -> dict[BlockName, torch.Tensor]:
         from torch.nn.functional import adaptive_avg_pool2d
 

@@ -18,8 +18,10 @@ from braindiffuser.batches import lacks_memory
 from braindiffuser.errors import reason
 from braindiffuser.lfs_pointers import pointer_sentence
 
-BYTES_AT_A_TIME = 2**28
+BYTES_AT_A_TIME = 2**26
 """Bytes of a file that are read per opening; reopening releases mapped memory."""
+CHECKED_AT_A_TIME = 2**22
+"""Numbers that are checked together, so that a check takes little memory beside the tensor."""
 MOST_ZEROS = 0.45
 """Share of zeros in the matrices of a network; untrained ones, of which some layers begin as zeros, have up to 0.41."""
 
@@ -168,16 +170,20 @@ class ValueCheck:
         """
         if not tensor.is_floating_point():
             return
-        values = tensor.to(self._dtype)
-        if not values.isfinite().all():
-            raise ValueError(
-                f"{self._source} holds numbers that are NaN or infinite in {self._dtype}, in the tensor {name}"
-            )
-        if values.numel() and sum(side > 1 for side in values.shape) > 1:
+        flat, is_constant, n_zeros = tensor.flatten(), True, 0
+        for start in range(0, len(flat), CHECKED_AT_A_TIME):
+            values = flat[start : start + CHECKED_AT_A_TIME].to(self._dtype)
+            if not values.isfinite().all():
+                raise ValueError(
+                    f"{self._source} holds numbers that are NaN or infinite in {self._dtype}, in the tensor {name}"
+                )
+            is_constant = is_constant and bool((values == flat[0].to(self._dtype)).all())
+            n_zeros += int((values == 0).sum())
+        if len(flat) and sum(side > 1 for side in tensor.shape) > 1:
             self._n_matrices += 1
-            self._n_constant += int((values == values.flatten()[0]).all())
-            self._n_values += values.numel()
-            self._n_zeros += int((values == 0).sum())
+            self._n_constant += is_constant
+            self._n_values += len(flat)
+            self._n_zeros += n_zeros
 
     def finish(self) -> None:
         """Check what all tensors together hold.
@@ -222,11 +228,17 @@ def load_checked(
         ValueError: what `ValueCheck` raises.
     """
     check, made = ValueCheck(path, dtype), {}
+    device, staging = torch.device(device), torch.empty(0, dtype=torch.uint8)
     for name, tensor in each_tensor(path, dtypes):
-        values = tensor.to(dtypes[name], copy=True)
-        check.add(name, values)
-        made[name] = values.to(device)
-        del tensor, values
+        if device.type == "cpu":
+            made[name] = tensor.to(dtypes[name], copy=True)
+        else:
+            if tensor.nbytes > staging.nbytes:
+                staging = torch.empty(tensor.nbytes, dtype=torch.uint8)
+            held = staging[: tensor.nbytes].view(tensor.dtype).view(tensor.shape).copy_(tensor)
+            made[name] = held.to(device).to(dtypes[name])
+        check.add(name, tensor if device.type == "meta" else made[name])
+        del tensor
     check.finish()
     return made
 

@@ -83,7 +83,17 @@ NSD = OpenData(
     files=(
         Files("design", _NSD_BUCKET, ("nsddata/experiments/nsd/nsd_expdesign.mat",)),
         Files("regions", _NSD_BUCKET, ("nsddata/ppdata/{subject}/func1pt8mm/roi/*.nii.gz",)),
-        Files("regions", _NSD_BUCKET, ("nsddata/freesurfer/{subject}/label/*.mgz.ctab",), needed=False),
+        Files(
+            "regions",
+            _NSD_BUCKET,
+            (
+                "nsddata/freesurfer/{subject}/label/*.mgz.ctab",
+                "nsddata/freesurfer/fsaverage/label/*.mgz.ctab",
+                "nsddata/templates/*.ctab",
+                "nsddata/ppdata/{subject}/func1pt8mm/prf_*.nii.gz",
+            ),
+            needed=False,
+        ),
         Files(
             "betas",
             _NSD_BUCKET,

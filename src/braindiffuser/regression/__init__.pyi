@@ -2,10 +2,13 @@ from .calibration import Calibration as Calibration
 from .estimators import Ridge as Ridge
 from .estimators import RidgeCV as RidgeCV
 from .fitted_decoder import FittedDecoder as FittedDecoder
+from .regressor import CrossValidated as CrossValidated
 from .regressor import Decoded as Decoded
+from .regressor import DirectionMaps as DirectionMaps
 from .regressor import Projection as Projection
 from .regressor import Regressor as Regressor
 from .regressor import TestSets as TestSets
+from .regressor import VoxelNorms as VoxelNorms
 from .ridge import RidgeRegression as RidgeRegression
 from .rows import TargetArray as TargetArray
 from .rows import TrainingRows as TrainingRows

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.regressor import Projection
+from braindiffuser.regression.regressor import DirectionMaps, Projection, VoxelNorms
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
-from braindiffuser.regression.smoothers import smoothers_by_group
+from braindiffuser.regression.smoothers import MapKind, smoothers_by_group, voxel_smoothers
 from braindiffuser.regression.streaming import Applied, apply_smoother
+from braindiffuser.regression.voxel_weights import RowNorms, components, direction_maps_by_group, row_norms
 
 
 class Prediction(NamedTuple):
@@ -63,6 +65,11 @@ class Decoders:
         for name, (arrays, _) in self.fitted.items():
             _check(name, arrays, n_columns(self.targets[name]), self.calibration)
 
+    @property
+    def alphas(self) -> dict[str, float]:
+        """Group → penalty, the same for all of its targets."""
+        return {name: float(arrays["alphas"][0]) for name, (arrays, _) in self.fitted.items()}
+
     def predict(
         self, responses: Float[np.ndarray, "n_new n_voxels"], progress: Progress = silent
     ) -> Iterator[tuple[str, Prediction]]:
@@ -85,6 +92,44 @@ class Decoders:
         for name, applied in self._apply(zero, patterns, progress, "projecting patterns"):
             yield name, Projection(applied.values[1:], applied.values[0], applied.mean, applied.std)
 
+    def weight_norms(self, progress: Progress = silent) -> Iterator[tuple[str, VoxelNorms]]:
+        """Yield norms of each voxel's coefficients and Haufe patterns over all targets of a group, without forming them.
+
+        Targets stream past twice, once for each kind of map; the groups come in no particular order.
+        """
+        alphas, done = self.alphas, 0
+        total = 2 * sum(n_columns(self.targets[name]) for name in alphas)
+        found: dict[MapKind, dict[str, RowNorms]] = {"weights": {}, "patterns": {}}
+        for kind, norms in found.items():
+            for names, C in voxel_smoothers(self.rows, alphas, kind, self.device):
+                for name in names:
+                    own = offset_progress(progress, done, total)
+                    norms[name] = row_norms(C, self.targets[name], own, f"norms of voxels' {kind}")
+                    done += n_columns(self.targets[name])
+                del C  # before the next is computed
+        for name, weights in found["weights"].items():
+            yield name, VoxelNorms(*weights, *found["patterns"][name])
+
+    def direction_weights(
+        self, directions: Mapping[str, Float[np.ndarray, "_ _"]], progress: Progress = silent
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Yield the maps over voxels of each group's directions.
+
+        Raises:
+            ValueError: if directions are not as many numbers as a group has targets, or are not finite.
+        """
+        dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
+        done, total = 0, sum(n_columns(self.targets[name]) for name in directions)
+        values = {}
+        for name, own in directions.items():
+            try:
+                told = offset_progress(progress, done, total)
+                values[name] = components(own, self.targets[name], self.device, dtype, told, "projecting on directions")
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+            done += n_columns(self.targets[name])
+        yield from direction_maps_by_group(self.rows, values, self.alphas, self.device)
+
     def _apply(
         self,
         responses: Float[np.ndarray, "n_new n_voxels"],
@@ -92,7 +137,7 @@ class Decoders:
         progress: Progress,
         label: str,
     ) -> Iterator[tuple[str, Applied]]:
-        alphas = {name: float(arrays["alphas"][0]) for name, (arrays, _) in self.fitted.items()}
+        alphas = self.alphas
         grids = {name: [alpha] for name, alpha in alphas.items()}
         smoothers = smoothers_by_group(self.rows, grids, responses, patterns, self.device)
         done, total = 0, sum(n_columns(self.targets[name]) for name in alphas)

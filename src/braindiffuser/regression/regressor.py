@@ -37,6 +37,47 @@ class Projection(NamedTuple):
     training_std: Float64[np.ndarray, " n_targets"]
 
 
+class VoxelNorms(NamedTuple):
+    """How much each voxel matters to the decoder of one group: norms over all of its targets, each (n_voxels,).
+
+    Attributes:
+        weights_l1: Σ_j |B_vj| over the group's targets j, with B the coefficients.
+        weights_l2: √(Σ_j B_vj²).
+        patterns_l1: Σ_j |Cov(x_v, ŷ_j)| over training rows, with ŷ = x B the decoded features (Haufe et al. 2014).
+        patterns_l2: √(Σ_j Cov(x_v, ŷ_j)²).
+    """
+
+    weights_l1: Float64[np.ndarray, " n_voxels"]
+    weights_l2: Float64[np.ndarray, " n_voxels"]
+    patterns_l1: Float64[np.ndarray, " n_voxels"]
+    patterns_l2: Float64[np.ndarray, " n_voxels"]
+
+
+class DirectionMaps(NamedTuple):
+    """Maps over voxels of what a decoder predicts along directions u of a group's targets.
+
+    Attributes:
+        weights: B uᵀ, (n_directions, n_voxels): how the decoder uses each voxel.
+        patterns: Cov(x, ẑ_u) / Var(ẑ_u) over training rows, with ẑ_u = x B uᵀ, (n_directions, n_voxels): what each voxel does
+            when the decoded feature rises by one (Haufe et al. 2014, NeuroImage 87, 96-110).
+    """
+
+    weights: Float[np.ndarray, "n_directions n_voxels"]
+    patterns: Float[np.ndarray, "n_directions n_voxels"]
+
+
+class CrossValidated(NamedTuple):
+    """Accuracy of each target of a group, on training stimuli that were left out; 0 where a target does not vary.
+
+    Attributes:
+        r2: 1 - Σ(y - ŷ)² / Σ(y - ȳ)² over all stimuli, each predicted by a fit without it, uncalibrated.
+        correlation: Pearson correlation of y and ŷ inside folds, averaged over folds.
+    """
+
+    r2: Float64[np.ndarray, " n_targets"]
+    correlation: Float64[np.ndarray, " n_targets"]
+
+
 class Regressor(Part):
     """Learns one decoder per target group, and decodes test responses with them.
 
@@ -151,3 +192,76 @@ class Regressor(Part):
             RunError: if the regressor is not linear.
         """
         raise RunError(f"the regressor {self.kind} is not linear, so voxel patterns cannot be projected: use ridge")
+
+    def without_calibration(self) -> Regressor:
+        """Return the regressor that decodes with the same fitted decoders, but rescales no predictions; default: unchanged."""
+        return self
+
+    def cross_validated(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: Progress = silent,
+    ) -> dict[str, CrossValidated]:
+        """Score every target on left-out training stimuli, by refitting with the settings of the fitted decoders; default: none.
+
+        Args:
+            fitted: group → what `fit` returned; these groups are scored.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets, those used in `fit`.
+            device: where it is computed.
+            progress: called as progress(label, columns_done, n_columns).
+
+        Returns:
+            Group → accuracy; without the groups that cannot be scored.
+        """
+        return {}
+
+    def weight_norms(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, VoxelNorms]]:
+        """Compute norms of each voxel's coefficients and patterns over all targets, one group after the other; only if `linear`.
+
+        Args:
+            fitted: group → what `fit` returned; norms are of these groups.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets, those used in `fit`.
+            device: where it is computed.
+            progress: called as progress(label, columns_done, n_columns).
+
+        Raises:
+            RunError: if the regressor has no coefficients.
+        """
+        raise RunError(f"the regressor {self.kind} gives no coefficients, so voxels have no weights: use ridge")
+
+    def direction_weights(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        directions: Mapping[str, Float[np.ndarray, "_ _"]],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Map what the decoders predict along directions of the targets back to voxels, group by group; only if `linear`.
+
+        Args:
+            fitted: group → what `fit` returned.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets, those used in `fit`.
+            directions: group → directions (n_directions, n_targets), such as one feature (a row of the identity) or a category's
+                axis; a target's shape is flattened in C order. Maps are of these groups.
+            device: where it is computed.
+            progress: called as progress(label, columns_done, n_columns).
+
+        Raises:
+            RunError: if the regressor has no coefficients.
+        """
+        raise RunError(f"the regressor {self.kind} gives no coefficients, so directions have no weights: use ridge")

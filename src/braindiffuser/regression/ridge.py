@@ -13,7 +13,15 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
-from braindiffuser.regression.regressor import Decoded, Projection, Regressor, TestSets
+from braindiffuser.regression.regressor import (
+    CrossValidated,
+    Decoded,
+    DirectionMaps,
+    Projection,
+    Regressor,
+    TestSets,
+    VoxelNorms,
+)
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 if TYPE_CHECKING:
@@ -144,6 +152,49 @@ class RidgeRegression(Regressor):
     ) -> Iterator[tuple[str, Projection]]:
         """Multiply patterns with the coefficients, without forming them."""
         return self._decoders(fitted, rows, targets, device).project(patterns, progress)
+
+    def without_calibration(self) -> RidgeRegression:
+        """Return the regressor with calibration none; fitted decoders hold all that it needs."""
+        return self.model_copy(update={"calibration": "none"})
+
+    def cross_validated(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: Progress = silent,
+    ) -> dict[str, CrossValidated]:
+        """Refit in each fold with the alpha that each group has; where it was chosen by these folds, scores flatter a little."""
+        from braindiffuser.regression.selection import cross_validate
+
+        grids = {group: (alpha,) for group, alpha in self._decoders(fitted, rows, targets, device).alphas.items()}
+        some = {group: targets[group] for group in fitted}
+        found = cross_validate(rows, some, grids, n_folds=self.n_folds, device=device, progress=progress)
+        return {group: CrossValidated(made.r2[0], made.correlation[0]) for group, made in found.items()}
+
+    def weight_norms(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, VoxelNorms]]:
+        """Compute norms of coefficients and Haufe patterns, without forming them."""
+        return self._decoders(fitted, rows, targets, device).weight_norms(progress)
+
+    def direction_weights(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        directions: Mapping[str, Float[np.ndarray, "_ _"]],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Project targets on the directions, and solve for these alone."""
+        return self._decoders(fitted, rows, targets, device).direction_weights(directions, progress)
 
     def _decoders(
         self, fitted: Mapping[str, FittedDecoder], rows: TrainingRows, targets: Mapping[str, TargetArray], device: str

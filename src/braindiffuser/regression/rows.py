@@ -25,6 +25,37 @@ class TargetArray(Protocol):
         """Return a block as a numpy array."""
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenTargets:
+    """Targets of some stimuli, read from those of all when they are asked for.
+
+    Attributes:
+        targets: of all stimuli.
+        chosen: numbers of the stimuli, ascending.
+
+    Examples:
+        >>> some = ChosenTargets(np.arange(12).reshape(4, 3), np.array([0, 2, 3]))
+        >>> some.shape, some[1:, 1:].tolist()
+        ((3, 3), [[7, 8], [10, 11]])
+    """
+
+    targets: TargetArray
+    chosen: Int[np.ndarray, " n_chosen"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Stimuli first."""
+        return (len(self.chosen), *self.targets.shape[1:])
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a block, cut out of the rows of `targets` from its first stimulus to its last."""
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        wanted = self.chosen[rows]
+        first = int(wanted[0]) if len(wanted) else 0
+        last = int(wanted[-1]) + 1 if len(wanted) else 0
+        return self.targets[(slice(first, last), *rest)][wanted - first]
+
+
 def n_columns(targets: TargetArray) -> int:
     """Count the targets of one stimulus."""
     return math.prod(targets.shape[1:])

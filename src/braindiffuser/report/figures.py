@@ -241,3 +241,88 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     for variable, colour in CSS_COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg.strip()
+
+
+def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str], name: str) -> str:
+    """Draw metrics that share an axis over subjects: under each metric's name a dot for every subject, then their mean.
+
+    A subject's line is its 95 % interval over pictures. The mean has two: a thick one over pictures, a thin one over subjects.
+    Below it stand the pictures of averaged features, if they were drawn.
+
+    Args:
+        metrics: entries of a study's `scores["metrics"]`, all of one family.
+        subjects: names, in order.
+        name: unique on the page; becomes part of the ids inside the SVG.
+
+    Returns:
+        An `<svg>` element.
+    """
+    found = [_rows_of_subjects(entry, subjects) for entry in metrics]
+    shown = [row.estimates[-1] for rows in found for row in rows]
+    over_subjects = [item for rows in found for row in rows for item in row.estimates[:-1]]
+    low, high = _limits(metrics, [*shown, *(_near(item, shown) for item in over_subjects)])
+    heights = [len(rows) + 1.7 for rows in found]
+    figure, axes = _figure(sum(heights), (low, high))
+    for top, entry, rows in zip(_tops(heights), metrics, found, strict=True):
+        _row_text(axes, top, metric_label(entry), bold=True)
+        if entry.get("chance") is not None:
+            axes.plot(
+                [entry["chance"]] * 2,
+                [top + 0.5, top + len(rows) + 0.5],
+                color=CSS_COLOURS["muted"],
+                lw=1,
+                ls=(0, (2, 2)),
+            )
+        for place, row in enumerate(rows, start=1):
+            _row_text(
+                axes, top + place, row.label, format_score(entry, row.estimates[-1].value), emphasised=row.stands_out
+            )
+            for item, thickness in zip(row.estimates, row.thicknesses, strict=True):
+                _draw_estimate(axes, top + place, item, row.mark, thickness)
+    family = metric_family(metrics[0])
+    if family == "Two-way identification":
+        ticks = [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
+        axes.set_xticks(ticks)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    return as_svg(figure, name, f"{family} of each subject and their mean; the table holds the same numbers")
+
+
+@dataclass(frozen=True)
+class _SubjectRow:
+    """One row of a panel over subjects: one estimate, or two of one value with different intervals, the wider first."""
+
+    label: str
+    mark: Mark
+    estimates: tuple[Estimate, ...]
+    thicknesses: tuple[float, ...] = (1.6,)
+    stands_out: bool = False
+
+
+def _rows_of_subjects(entry: Mapping[str, Any], subjects: Sequence[str]) -> list[_SubjectRow]:
+    one, average = Mark("baseline", "o", False), entry.get("subject_average")
+    rows = [
+        _SubjectRow(name, one, (Estimate(entry["subjects"][name], *(entry["subjects_ci95"][name] or (None, None))),))
+        for name in subjects
+    ]
+    over_subjects = Estimate(entry["value"], *(entry["ci95_subjects"] or (None, None)))
+    over_pictures = Estimate(entry["value"], *entry["ci95"])
+    mean = MARKS["reconstruction"]
+    rows.append(_SubjectRow("Mean of subjects", mean, (over_subjects, over_pictures), (1.0, 3.5), stands_out=True))
+    if average:
+        drawn = (Estimate(average["value"], *average["ci95"]),)
+        rows.append(_SubjectRow("Sub Avg", Mark("ceiling", "D", True), drawn, stands_out=True))
+    return rows
+
+
+def _near(item: Estimate, shown: Sequence[Estimate]) -> Estimate:
+    """Cut an interval off far beyond all others: that of two subjects may fill the whole range of a metric."""
+    numbers = [number for other in shown for number in other if number is not None]
+    low, high = min(numbers), max(numbers)
+    if item.low is None or item.high is None:
+        return item
+    return Estimate(item.value, max(item.low, 2 * low - high), min(item.high, 2 * high - low))
+
+
+def _tops(heights: Sequence[float]) -> list[float]:
+    """Return where each block of rows begins."""
+    return [sum(heights[:place], 0.0) for place in range(len(heights))]

@@ -27,8 +27,8 @@ from braindiffuser.report.sections import (
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
 
 JUDGEMENT = (
-    "How far this finding is reproduced is for readers to judge (fully, mostly, partially, mostly not, not at all, unclear): the "
-    "numbers below say what is above, below and in which order."
+    "How far each of the five findings is reproduced is for readers to judge (fully, mostly, partially, mostly not, not at all, "
+    "unclear): the numbers say what is above, below and in which order."
 )
 OTHERS = "other pictures and other brains"
 GROUP_NAMES = {"latents": "VDVAE", "vision": "CLIP-Vision", "text": "CLIP-Text"}
@@ -57,6 +57,7 @@ def finding_sections(
         _ablations(found),
         _weights(found),
         _regions(found, regions),
+        *_studies(found),
         *_generalisation(found),
         *_groups(found),
         _runs(found),
@@ -95,7 +96,6 @@ def _scores(found: Mapping[str, Any]) -> Section:
         name="finding-2",
         title="2. Scores, subject by subject",
         blocks=(
-            Text(text=JUDGEMENT, style="note"),
             *said,
             figure,
             scores_by_subject(scores),
@@ -190,7 +190,6 @@ def _ablations(found: Mapping[str, Any]) -> Section:
     numbers = ", ".join(f"{subject} {n}" for subject, n in ablations["n_images"].items())
     subjects = list(dict.fromkeys(subject for entry in metrics.values() for subject in entry["subjects"]))
     blocks: list[Block] = [
-        Text(text=JUDGEMENT, style="note"),
         *(Text(text=claim["sentence"], style="verdict") for claim in ablations["claims"]),
         Text(text=f"All variants were scored on the same test pictures: {numbers}. The original is subject 1 of NSD."),
         panels(scores, conditions, "finding-3"),
@@ -273,7 +272,6 @@ def _weights(found: Mapping[str, Any]) -> Section:
         name="finding-4",
         title=title,
         blocks=(
-            Text(text=JUDGEMENT, style="note"),
             *(Text(text=claim["sentence"], style="verdict") for claim in weights["claims"]),
             Text(text=measure),
             figures,
@@ -328,7 +326,6 @@ def _regions(found: Mapping[str, Any], regions: Mapping[str, Sequence[PictureGro
         text = "No run has preferred pictures: the recording names none of the regions, or decoders are not linear."
         return Section(name="finding-5", title=title, blocks=(Text(text=text),))
     blocks: list[Block] = [
-        Text(text=JUDGEMENT, style="note"),
         Text(
             text="What is decoded from a pattern that is 1 in a region's voxels and 0 elsewhere, drawn with the same noise for "
             "all regions. The original shows such pictures (its Figures 9 to 11) and no number; what pictures have in common is "
@@ -339,6 +336,34 @@ def _regions(found: Mapping[str, Any], regions: Mapping[str, Sequence[PictureGro
         if groups:
             blocks += [Text(text=f"Subject {subject}"), PictureGroups(groups=tuple(groups))]
     return Section(name="finding-5", title=title, blocks=tuple(blocks))
+
+
+def _studies(found: Mapping[str, Any]) -> list[Section]:
+    """Say of each split what averaging features over subjects gains, and link to its page."""
+    if not found["studies"]:
+        return []
+    texts, links = [], {}
+    for split, study in found["studies"].items():
+        if "why_not" in study:
+            texts.append(Text(text=f"{split}: subjects are not put together, since {study['why_not']}.", style="note"))
+            continue
+        links[f"{split}: means over subjects, prevalence, side by side"] = study["page"]
+        average = study["average"].values()
+        better = [each["label"] for each in average if each["gain_ci95"][0] > 0]
+        worse = [each["label"] for each in average if each["gain_ci95"][1] < 0]
+        said = [f"better than the mean subject on {', '.join(better)}"] * bool(better)
+        said += [f"worse on {', '.join(worse)}"] * bool(worse)
+        said = said or ["neither better nor worse than the mean subject"]
+        texts.append(
+            Text(
+                text=f"{split}: pictures from features averaged over subjects (“Sub Avg”, Figure 3) are {' and '.join(said)} "
+                "(95 % interval of the difference on the same pictures, of "
+                f"{len(average)} metrics).",
+                style="verdict",
+            )
+        )
+    blocks: list[Block] = [*texts, *([Links(links=links)] if links else [])]
+    return [Section(name="studies", title="Subjects put together", blocks=tuple(blocks))]
 
 
 def _generalisation(found: Mapping[str, Any]) -> list[Section]:
@@ -416,17 +441,20 @@ def _runs(found: Mapping[str, Any]) -> Section:
     )
 
 
-def region_groups(subject_kinds: Mapping[str, str], regions: Sequence[Mapping[str, Any]]) -> list[PictureGroup]:
+def region_groups(
+    subject_kinds: Mapping[str, str], regions: Sequence[Mapping[str, Any]], note: str = ""
+) -> list[PictureGroup]:
     """Return the preferred pictures of one subject's regions, as groups.
 
     Args:
         subject_kinds: kind of picture → what it is, from left to right.
         regions: each with "name" and "n_voxels", in the order of the pictures.
+        note: after the number of voxels.
     """
     return [
         PictureGroup(
             name=str(region["name"]),
-            note=f"{region['n_voxels']:,} voxel{'' if region['n_voxels'] == 1 else 's'}",
+            note=f"{region['n_voxels']:,} voxel{'' if region['n_voxels'] == 1 else 's'}{f', {note}' if note else ''}",
             pictures=tuple(
                 PictureRef(kind=kind, number=number, label=f"{region['name']}, {label}")
                 for kind, label in subject_kinds.items()

@@ -93,7 +93,13 @@ def _headlines(metrics: Mapping[str, Any], scored: ScoredSet) -> Block:
 def _ablations(joint: Mapping[str, Any], scored: ScoredSet) -> Section:
     conditions = {**scored.ablations, "reconstruction": "Whole method"}
     text = "Means over pictures of all folds; whether a part earns its place is said on the page of each fold."
-    table = scores_table(joint, conditions, "The method without a part of it, and whole", "Whole method")
+    compared = tables.of_ablated(joint)
+    if compared is not joint:
+        text += (
+            f" All of them, the whole method's too, are of the {compared['n_images']} pictures that ablations were drawn for, "
+            "scored among those of their fold."
+        )
+    table = scores_table(compared, conditions, "The method without a part of it, and whole", "Whole method")
     return Section(name="ablations", title="The method without its parts", blocks=(Text(text=text), table))
 
 

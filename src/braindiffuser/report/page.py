@@ -42,12 +42,14 @@ class Header:
         subject: whom the responses came from, such as "subj01"; "" if it has no name.
         simulated: True if no brain was recorded; the page then says so first.
         version: of this package.
+        n_subjects: number of subjects; of several, `subject` is empty.
     """
 
     experiment: str
     subject: str
     simulated: bool
     version: str
+    n_subjects: int = 1
 
 
 class Report:

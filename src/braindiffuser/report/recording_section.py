@@ -47,11 +47,12 @@ def warnings_of(sections: Sequence[Section]) -> list[str]:
     return [block.text for block in own if isinstance(block, Text) and block.style == "verdict"]
 
 
-def joint_recording_section(told: Sequence[Sequence[str]]) -> Section | None:
-    """Put what the pages of all folds say first together: each sentence once, with its folds where they differ.
+def joint_recording_section(told: Sequence[Sequence[str]], names: Sequence[str] = ()) -> Section | None:
+    """Put what pages of all folds, or subjects, say first together: each sentence once, with whose it is where they differ.
 
     Args:
-        told: sentences of each fold.
+        told: sentences of each fold or subject.
+        names: of the subjects; none: they are folds.
 
     Returns:
         A section that stands first, or in the appendix if folds only say how they were split; None if they say nothing.
@@ -65,7 +66,7 @@ def joint_recording_section(told: Sequence[Sequence[str]]) -> Section | None:
     in_order = sorted(folds, key=lambda sentence: (sentence.startswith(SPLIT), len(folds[sentence]) < len(told)))
     texts = [
         Text(
-            text=_in_folds(sentence, folds[sentence], len(told)),
+            text=_in_folds(sentence, folds[sentence], len(told), names),
             style="note" if sentence.startswith(SPLIT) else "verdict",
         )
         for sentence in in_order
@@ -73,9 +74,11 @@ def joint_recording_section(told: Sequence[Sequence[str]]) -> Section | None:
     return Section(name=NAME, title="The recording", blocks=tuple(texts), appendix=in_order[0].startswith(SPLIT))
 
 
-def _in_folds(sentence: str, folds: Sequence[int], n_folds: int) -> str:
+def _in_folds(sentence: str, folds: Sequence[int], n_folds: int, names: Sequence[str]) -> str:
     if len(folds) == n_folds:
         return sentence
+    if names:
+        return f"{', '.join(names[number] for number in folds)}: {sentence}"
     return f"In fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))}: {sentence}"
 
 

@@ -10,8 +10,8 @@ WIDTH, HEIGHT = 640, 250
 """Size of the figure in its own units; the page scales it to the column."""
 COLOURS = ("low-level", "diffusion", "ceiling", "baseline")
 """Colours of the groups, in their order; repeated if there are more."""
-HATCHES = ("", "///", "...", "xxx")
-"""Hatches of the groups, so that colour is never needed to tell them apart."""
+FILLED = (True, False)
+"""Whether a group's bars are filled, in turn, so that colour is not needed to tell two groups apart."""
 
 
 def region_bars(
@@ -47,10 +47,9 @@ def region_bars(
             left,
             heights,
             0.9 * width,
-            facecolor=colour if not HATCHES[place % len(HATCHES)] else "none",
+            facecolor=colour if FILLED[place % len(FILLED)] else CSS_COLOURS["paper"],
             edgecolor=colour,
-            hatch=HATCHES[place % len(HATCHES)],
-            linewidth=1,
+            linewidth=1.5,
             label=group,
         )
         for x, height, (_, error) in zip(left, heights, own.values(), strict=True):

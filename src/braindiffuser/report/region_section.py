@@ -20,14 +20,15 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
 
     Args:
         name: of the section.
-        facts: "lengths", the rule that set the length of decoded patterns, and "regions", each with "name" and "n_voxels".
+        facts: "lengths", the rule that set the length of decoded patterns; "regions", each with "name" and "n_voxels", and if
+            known "expression" and "noise_ceiling" (median, percent); and "remarks" on them, sentences, if there are any.
         kinds: kinds of the pictures, from left to right; picture k of each kind is the k-th region's.
     """
     if not facts["regions"]:
         return no_regions_section(
             name,
             "The recording has no voxel in any of the regions that are maximised (faces, words, places, bodies, V1 and so on; "
-            "dataset.roi_aliases says which of its regions these are)",
+            "dataset.roi_aliases says which of its regions these are, or regions of roi_maximisation names others)",
         )
     length = {
         "from-training": "was set to that of training targets",
@@ -42,7 +43,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
     groups = tuple(
         PictureGroup(
             name=region["name"],
-            note=f"{region['n_voxels']} voxel{'' if region['n_voxels'] == 1 else 's'}",
+            note=_note(region),
             pictures=tuple(
                 PictureRef(kind=kind, number=number, label=f"{region['name']}, {variant}")
                 for kind, variant in variants.items()
@@ -54,7 +55,24 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
     return Section(
         name=name,
         title=TITLE,
-        blocks=(Text(text=text), PictureGroups(groups=groups), Text(text=note, style="note")),
+        blocks=(
+            Text(text=text),
+            PictureGroups(groups=groups),
+            Text(text=note, style="note"),
+            *(Text(text=" ".join(facts["remarks"]), style="note") for _ in range(bool(facts.get("remarks")))),
+        ),
+    )
+
+
+def _note(region: Mapping[str, Any]) -> str:
+    """Say what a region is made of, if not what its name says, how large it is, and how well its voxels can be predicted."""
+    n, ceiling, expression = region["n_voxels"], region.get("noise_ceiling"), region.get("expression", region["name"])
+    return ", ".join(
+        [
+            *([expression] if expression != region["name"] else []),
+            f"{n} voxel{'' if n == 1 else 's'}",
+            *([] if ceiling is None else [f"noise ceiling {ceiling:.0f} %"]),
+        ]
     )
 
 

@@ -107,15 +107,21 @@ def _ablations(scored: ScoredSet) -> Section:
     conditions = {**scored.ablations, "reconstruction": "Whole method"}
     said = [Text(text=line, style="verdict") for line in tables.ablation_sentences(scored.scores, scored.ablations)]
     note = "Computed from the numbers below, counting only 95 % intervals that do not overlap."
+    compared = tables.of_ablated(scored.scores)
+    if compared is not scored.scores:
+        note += (
+            f" All of them, the whole method's too, are of {compared['n_images']} of the {len(scored.per_image)} test pictures, "
+            "evenly spaced and scored among themselves: pictures without a part of the method were drawn for these alone."
+        )
     return Section(
         name="ablations",
         title="Does each part earn its place?",
         blocks=(
             *said,
             Text(text=note, style="note"),
-            panels(scored.scores, conditions, "ablations"),
+            panels(compared, conditions, "ablations"),
             scores_table(
-                scored.scores,
+                compared,
                 conditions,
                 "The method without a part of it, and whole",
                 "Whole method",

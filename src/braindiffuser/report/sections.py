@@ -33,8 +33,8 @@ REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((
 
 KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
 """Kind of picture, a folder's name, such as "final" or "seen"."""
-PagePath: TypeAlias = Annotated[str, Field(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/)+[A-Za-z0-9_-]+\.html$")]
-"""Path of a page in a folder below, such as "fold-0/report/index.html"; leads nowhere else."""
+PagePath: TypeAlias = Annotated[str, Field(pattern=r"^(\.\./)*([A-Za-z0-9_-][A-Za-z0-9_.-]*/)+[A-Za-z0-9_-]+\.html$")]
+"""Path of a page in a folder below or beside, such as "fold-0/report/index.html" or "../subj01/report/index.html"."""
 Word = TypeVar("Word")
 Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, stored in JSON.")]
 
@@ -212,7 +212,7 @@ class Code(Settings):
 
 
 class Links(Settings):
-    """Links to other pages that lie in folders below this one."""
+    """Links to other pages that lie in folders below this one or beside it."""
 
     type: Tag[Literal["links"]] = "links"
     links: dict[str, PagePath] = Field(description="Text → path of the page, relative to this one.")

@@ -139,6 +139,25 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
     return f"{sentence} with 95 % intervals that do not overlap; not on {rest}."
 
 
+def of_ablated(scores: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return scores to compare with the ablations: of the pictures that these were drawn for, scored among themselves.
+
+    Where ablations were drawn for all pictures these are the scores themselves.
+
+    Args:
+        scores: content of `scores.json`.
+    """
+    metrics = _metrics(scores)
+    if not all("ablated" in entry for entry in metrics.values()):
+        return scores
+    changed = {
+        key: {**entry, "value": entry["ablated"]["value"], "ci95": entry["ablated"]["ci95"]}
+        for key, entry in metrics.items()
+    }
+    n_images = next(iter(metrics.values()))["ablated"]["n_images"]
+    return {**scores, "n_images": n_images, "metrics": changed}
+
+
 def ablation_sentences(scores: Mapping[str, Any], ablations: Mapping[str, str]) -> list[str]:
     """Return a sentence for each ablation: whether what it leaves out earns its place, from the numbers alone.
 
@@ -149,7 +168,8 @@ def ablation_sentences(scores: Mapping[str, Any], ablations: Mapping[str, str]) 
         scores: content of `scores.json`.
         ablations: name of each ablation → label.
     """
-    return [f"{label}: {_verdict(_metrics(scores), name)}." for name, label in ablations.items()]
+    compared = _metrics(of_ablated(scores))
+    return [f"{label}: {_verdict(compared, name)}." for name, label in ablations.items()]
 
 
 def gallery_metrics(scores: Mapping[str, Any], per_image: pd.DataFrame) -> tuple[str, str]:

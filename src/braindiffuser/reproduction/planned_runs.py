@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.part import known_kinds
@@ -16,6 +15,8 @@ from braindiffuser.splits.split import Split
 
 FIGURES = ("decoder_accuracy", "voxel_weights", "roi_maximisation")
 """Analyses behind the paper's figures, which every run makes."""
+UNIONS = "with_unions"
+"""Name of the ROI maximisation that draws unions of regions too, where the experiment's own does not."""
 SUBJECTS: Mapping[str, tuple[str, ...]] = {"nsd": ("1", "2", "5", "7"), "simulated": ("1", "2", "3", "4")}
 """Kind of dataset → subjects, where none are given: the paper's for NSD."""
 FOLDS = 5
@@ -166,7 +167,10 @@ def _own_split(name: str) -> dict[str, Any]:
 def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated: int | None) -> Experiment:
     """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
     there = [analysis.kind for analysis in experiment.analyses]
-    added = [{"kind": kind} for kind in FIGURES if kind in known_kinds(Analysis) and kind not in there]
+    added: list[dict[str, Any]] = [{"kind": kind} for kind in FIGURES if kind not in there]
+    lengths = {getattr(analysis, "lengths", "") for analysis in experiment.analyses}
+    if "as-published" in lengths and "from-training" not in lengths:  # draws no unions: Figure 10
+        added.append({"kind": "roi_maximisation", "name": UNIONS, "lengths": "from-training"})
     own = [analysis.model_dump() for analysis in experiment.analyses]
     pictures: dict[str, Any] = {"ablations": "all"}
     if n_ablated is not None:

@@ -2,7 +2,7 @@
 
 runs/paper/
   subj01/recording/        a simulated subject; recordings on disk are read where they are
-  subj01/shared/           features of all pictures of the subject, computed once for all splits
+  subj01/shared-features/  features of all pictures of the subject, computed once for several splits
   subj01/layout/           a run for each split
   studies/layout/          the subjects of a split as a study, where they saw the same test pictures
   findings.json            what is found, in numbers
@@ -13,28 +13,40 @@ runs/paper/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from braindiffuser import __version__
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.files import alone_in
 from braindiffuser.images import load_png
-from braindiffuser.plain_data import read_json, write_json
+from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.reproduction.found import findings
 from braindiffuser.reproduction.planned_runs import PlannedRun, plan
 from braindiffuser.run import Run
 from braindiffuser.run_folder import check_folder, check_links, join_names
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds
+from braindiffuser.store.results import Store
+from braindiffuser.study.join import check_alike
+from braindiffuser.study.members import open_members
+from braindiffuser.study.steps import Steps
+from braindiffuser.study.study import run_study
 
 if TYPE_CHECKING:
     from braindiffuser.report.page import ReadPictures
     from braindiffuser.report.sections import Gallery, PictureGroup
+    from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
 
-FINDINGS, PAGE = "findings.json", "index.html"
-RECORDING, SHARED = "recording", "shared"
+KIND = "reproduction"
+"""Entry of the manifest by which the folder is recognised."""
+FINDINGS, PAGE, STEP = "findings.json", "index.html", "findings"
+TOPS = (FINDINGS, PAGE, "tables", "figures", "manifest.json", "steps")
+"""What is written in the folder, beside the runs and studies."""
+RECORDING, SHARED, STUDIES = "recording", "shared-features", "studies"
 N_EACH = 2
 """Best, median and worst pictures of each subject."""
 
@@ -68,17 +80,26 @@ def reproduce(
     folder = Path(folder)
     planned = plan(experiments, subjects, splits, n_ablated)
     check_folder_of_runs(folder)
+    _check_names(planned)
+    several = len({each.split.name for each in planned}) > 1
     for each in planned:  # before any is run
         check_folder(folder / each.folder, each.experiment)
         check_links(folder / each.folder)
     done: list[tuple[PlannedRun, Run]] = []
-    for number, each in enumerate(planned):
-        progress(f"run {number + 1} of {len(planned)}: {each.folder}", number, len(planned))
-        done.append((each, _run(each, folder, overwrite, progress)))
+    for number, each in enumerate(planned, start=1):
+        done.append((each, _run(each, folder, several, overwrite, progress)))
+        progress("runs", number, len(planned))
     found = findings([run_facts(each, run.results, f"{each.folder}/report/{PAGE}") for each, run in done])
     found["experiment"] = experiments[0].name
-    write_json(folder / FINDINGS, found)
-    write_page(folder, found, done)
+    found["studies"] = _studies(planned, folder, overwrite, progress)
+    with alone_in(folder):
+        steps = Steps(folder, overwrite)
+        steps.store.update_manifest(kind=KIND)
+        inputs = {
+            "runs": {run["page"]: run["uid"] for run in found["runs"]},
+            "content": hash_json([found, __version__]),
+        }
+        steps.finish(STEP, inputs, partial(_write, found, done), ("runs", "content"))
     return found
 
 
@@ -86,27 +107,71 @@ def check_folder_of_runs(folder: Path) -> None:
     """Check that the runs of a reproduction may be kept in a folder.
 
     Raises:
-        RunError: it is a file, a run's own folder, or holds files of the names that are written but not of a reproduction.
+        RunError: it is a file, a run's or a study's own folder, holds files of the names that are written but no reproduction, or
+            a link in their place.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for all runs")
-    if (folder / "manifest.json").exists() or (folder / "steps").exists():
-        raise RunError(f"{folder} holds a run: name another folder for all runs")
-    foreign = [name for name in (FINDINGS, PAGE) if (folder / name).exists()]
-    if not foreign:
+    store = Store(folder)
+    kind = store.manifest.get("kind", "run") if store.manifest else None
+    if kind == KIND or store.record(STEP):
+        links = [name for name in TOPS if (folder / name).is_symlink()]
+        if links:
+            raise RunError(f"{folder / links[0]} is a link, and only this folder is written to: remove the link")
         return
-    try:
-        is_own = read_json(folder / FINDINGS).keys() >= {"subjects", "splits", "runs"}
-    except (OSError, ValueError, AttributeError):
-        is_own = False
-    if not is_own:
+    if kind is not None:
+        raise RunError(f"{folder} holds a {kind}: name another folder for all runs")
+    foreign = sorted(name for name in TOPS if (folder / name).exists() or (folder / name).is_symlink())
+    if foreign:
         raise RunError(
-            f"{folder} holds {foreign[0]}, but no findings of a reproduction that can be read: name another folder, or move "
-            f"{folder / foreign[0]} away or delete it"
+            f"{folder} holds {join_names(foreign)}, but no reproduction: name another folder, or move {folder / foreign[0]} away"
         )
 
 
-def _run(planned: PlannedRun, folder: Path, overwrite: bool, progress: Progress) -> Run:
+def _studies(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, progress: Progress) -> dict[str, Any]:
+    """Put the subjects of each split together, where they saw the same test pictures.
+
+    Returns:
+        Split → "page", and "average": metric → what averaging features over subjects gains; or "why_not", a sentence.
+    """
+    made: dict[str, Any] = {}
+    by_split: dict[str, list[PlannedRun]] = {}
+    for each in planned:
+        by_split.setdefault(each.split.name, []).append(each)
+    for split, own in by_split.items():
+        if len(own) < 2:
+            continue
+        runs = [folder / each.folder for each in own]
+        try:
+            check_alike(open_members(runs))
+        except RunError as error:
+            made[split] = {"why_not": str(error).replace(f"{folder.as_posix()}/", "")}
+            continue
+
+        def tell(label: str, done: int, total: int, split: str = split) -> None:
+            progress(f"{STUDIES}/{split}: {label}", done, total)
+
+        joint = run_study(runs, folder / STUDIES / split, device=None, overwrite=overwrite, progress=tell)
+        average = {
+            key: {"label": entry["label"], **entry["subject_average"]}
+            for key, entry in joint["metrics"].items()
+            if entry.get("subject_average")
+        }
+        made[split] = {"page": f"{STUDIES}/{split}/{PAGE}", "average": average}
+    return made
+
+
+def _check_names(planned: Sequence[PlannedRun]) -> None:
+    """Refuse subjects and splits whose folders would be those of something else."""
+    for each in planned:
+        for name, taken in ((each.subject, (*TOPS, STUDIES)), (each.split.name, (RECORDING, SHARED))):
+            if name in taken:
+                raise RunError(f"{name} is the name of a folder or file that is written beside the runs: rename it")
+
+
+def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progress: Progress) -> Run:
+    """Make one run; with features that it shares with the subject's other splits, if there are any."""
+
     def tell(label: str, done: int, total: int) -> None:
         progress(f"{planned.folder}: {label}", done, total)
 
@@ -115,7 +180,8 @@ def _run(planned: PlannedRun, folder: Path, overwrite: bool, progress: Progress)
         made = folder / planned.subject / RECORDING
         experiment.dataset.make(made, tell)
         experiment = experiment.changed({"dataset": experiment.dataset.made_at(made).model_dump()})
-    run = Run.open(experiment, folder / planned.folder, overwrite, tell)
+    pool = folder / planned.subject / SHARED if shares else None
+    run = Run.open(experiment, folder / planned.folder, overwrite, tell, pool)
     run.run_all()
     return run
 
@@ -156,7 +222,7 @@ def run_facts(planned: PlannedRun, results: Results, page: str) -> dict[str, Any
         "missing": scores["missing"],
         "weights": next(iter(of_kind("voxel_weights").values()), None),
         "accuracy": next(iter(of_kind("decoder_accuracy").values()), None),
-        "regions": next(iter(of_kind("roi_maximisation").values()), None),
+        "regions": of_kind("roi_maximisation"),
         "groups": of_kind("picture_groups"),
         "trained_on": trained_on(planned.experiment),
     }
@@ -178,10 +244,11 @@ def trained_on(experiment: Experiment) -> dict[str, str]:
     return said
 
 
-def write_page(folder: Path, found: Mapping[str, Any], done: Sequence[tuple[PlannedRun, Run]]) -> None:
-    """Write the page on all runs, and its tables and figures as files."""
+def _write(found: Mapping[str, Any], done: Sequence[tuple[PlannedRun, Run]], draft: Draft) -> None:
+    """Write the numbers, the page on all runs, and its tables and figures as files."""
     from braindiffuser.report.finding_sections import finding_sections
-    from braindiffuser.report.page import Header, Report, render_page
+    from braindiffuser.report.page import Header, render_page
+    from braindiffuser.report.written_tables import written_files
 
     first = [(planned, run) for planned, run in done if planned.split.together == found["splits"][0]]
     shown = {planned.subject: (planned, run) for planned, run in reversed(first)}
@@ -200,9 +267,17 @@ def write_page(folder: Path, found: Mapping[str, Any], done: Sequence[tuple[Plan
         subject=join_names(list(found["subjects"])),
         simulated=all(run["simulated"] for run in found["runs"]),
         version=__version__,
+        n_subjects=len(found["subjects"]),
     )
     readers = dict(zip(_prefixes(shown), (run.results for _, run in shown.values()), strict=True))
-    Report(render_page(header, sections, _reader(readers))).save(folder / PAGE)
+    draft.write_json(FINDINGS, dict(found))
+    try:
+        files = written_files(sections)
+    except ValueError as error:
+        raise RunError(f"a figure of the findings cannot be written: {error}") from error
+    for name, content in files.items():
+        draft.write_bytes(name, content)
+    draft.write_text(PAGE, render_page(header, sections, _reader(readers)))
 
 
 def _prefixes(shown: Mapping[str, Any]) -> list[str]:
@@ -230,13 +305,20 @@ def _region_groups(found: Mapping[str, Any], subject: str, run: Run, prefix: str
     """Return the pictures of one subject's regions, drawn by the whole method."""
     from braindiffuser.report.finding_sections import region_groups
 
-    analysis = next((each for each in run.experiment.analyses if each.kind == "roi_maximisation"), None)
-    own = next((each for each in found["runs"] if each["subject"] == subject), None)
-    if analysis is None or own is None or not own["regions"] or not own["regions"]["regions"]:
-        return []
-    chain = run.experiment.generator.chain("full")
-    labels = {f"{prefix}{analysis.label}_{variant}": variant.replace("_", " ") for variant in chain}
-    return region_groups(labels, own["regions"]["regions"])
+    own = next(each["regions"] for each in found["runs"] if each["subject"] == subject)
+    groups: list[PictureGroup] = []
+    for label, facts in own.items():
+        kinds = {
+            f"{prefix}{label}_{variant}": variant.replace("_", " ")
+            for variant in run.experiment.generator.chain("full")
+        }
+        note = (
+            ""
+            if len(own) == 1
+            else {"as-published": "as published", "from-training": "lengths of training"}[facts["lengths"]]
+        )
+        groups += region_groups(kinds, facts["regions"], note)
+    return groups
 
 
 def _reader(results: Mapping[str, Results]) -> ReadPictures:

@@ -50,6 +50,8 @@ class StageContext:
         hashes: of the recording's files, to be taken as they are read.
         networks: loads networks, each once.
         progress: to be called as progress(label, done, total).
+        settings: returns the entries that a step depends on, with the hashes of its checkpoints.
+        pool: folder of features that runs of the recording share; None: this run shares none.
     """
 
     experiment: Experiment
@@ -60,6 +62,8 @@ class StageContext:
     hashes: RecordingHashes
     networks: NetworkCache
     progress: Progress
+    settings: Callable[[Step], Mapping[str, Any]]
+    pool: Path | None = None
 
 
 def _one_unit(experiment: Experiment) -> tuple[str, ...]:

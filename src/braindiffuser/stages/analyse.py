@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from braindiffuser.store.draft import Draft
 if TYPE_CHECKING:
     import pandas as pd
 
+    from braindiffuser.datasets.known_regions import Further
     from braindiffuser.datasets.voxels import Voxels
 
 
@@ -73,7 +74,7 @@ def _map_files(context: StageContext, analysis: Analysis, outcome: Outcome) -> M
     if not outcome.maps:
         return {}
     from braindiffuser.datasets.bids_labels import space_of
-    from braindiffuser.datasets.voxel_maps import map_files
+    from braindiffuser.datasets.map_files import map_files
 
     if "regions" not in analysis.reads:
         raise RunError(
@@ -97,10 +98,12 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
 
 
 def _run_data(context: StageContext, analysis: Analysis) -> RunData:
+    from braindiffuser.datasets.known_regions import KnownRegions
     from braindiffuser.stages.prepare import ceilings_of_tests
 
     experiment, results = context.experiment, context.results
     sets = {name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()}
+    rois = results.read_bundle("rois.npz")
 
     def needing(stage: str, what: str, function: Any) -> Any:
         return _declared(analysis, stage in analysis.needs, what, f'"{stage}" among its `needs`', function)
@@ -115,7 +118,8 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
 
     return RunData(
         subject=str(results.read_json("subject.json")["subject"]),
-        rois=results.read_bundle("rois.npz"),
+        rois=rois,
+        known_regions=KnownRegions(rois, partial(_further_regions, context)),
         noise_ceiling=ceilings_of_tests(results),
         test_sets=sets,
         responses=lambda split: results.read_array(f"responses/{split}"),
@@ -131,9 +135,10 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
         progress=context.progress,
         seed=experiment.seed,
         device=experiment.device,
-        decoders=needing("fit", "decoders", partial(_decoders, context)),
+        decoders=needing("fit", "decoders", cache(partial(_decoders, context))),
         voxels=reading("regions", "places of voxels", partial(_voxels, context)),
         stimuli=reading("design", "what is known of stimuli", partial(_stimuli, context)),
+        captions=reading("captions", "captions", partial(_captions, context)),
         seen=reading("stimuli", "pictures that were seen", partial(_seen, context)),
         made=needing("reconstruct", "reconstructions", partial(_made, context)),
         score=scoring("scores of pictures", scorers.score),
@@ -165,8 +170,14 @@ def _voxels(context: StageContext) -> Voxels:
 def _stimuli(context: StageContext, split: str) -> pd.DataFrame:
     import pandas as pd
 
-    known, ids = context.open_recording().stimuli, context.results.read_array(f"stimuli/{split}_ids")
+    recording, ids = context.open_recording(), context.results.read_array(f"stimuli/{split}_ids")
+    known = recording.described() if recording.stimuli is None and recording.described else recording.stimuli
     return pd.DataFrame(index=ids) if known is None else known.reindex(ids)
+
+
+def _captions(context: StageContext, split: str) -> Sequence[tuple[str, ...]]:
+    recording, ids = context.open_recording(), context.results.read_array(f"stimuli/{split}_ids")
+    return [() if recording.captions is None else recording.captions(int(stimulus)) for stimulus in ids]
 
 
 def _seen(context: StageContext, split: str) -> PictureReader:
@@ -175,6 +186,16 @@ def _seen(context: StageContext, split: str) -> PictureReader:
 
 def _made(context: StageContext, kind: str) -> PictureReader:
     return context.results.open_pictures(kind, len(context.results.read_array("stimuli/test_ids")))
+
+
+def _further_regions(context: StageContext) -> Further:
+    """Open the recording's label volumes and maps, over the voxels that decoders are fitted to."""
+    from braindiffuser.datasets.known_regions import Further
+    from braindiffuser.stages.prepare import chosen_voxels
+
+    recording = context.open_recording()
+    chosen = chosen_voxels(context.experiment, recording, context.results)
+    return Further(recording.label_volumes.within(chosen), recording.voxel_maps.within(chosen))
 
 
 def _project(
@@ -230,6 +251,8 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     }
     if analysis.scores:
         own["evaluation"] = experiment.evaluation.influences(experiment.device)
+    if analysis.takes_seed:
+        own["seed"] = experiment.seed
     if analysis.draws:
         own |= {"seed": experiment.seed, "generator": experiment.generator.influences(experiment.device)}
     return own
@@ -245,7 +268,9 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
     analysis = _analysis(experiment, unit)
-    return ("stimuli",) if analysis.scores and "stimuli" not in analysis.reads else analysis.reads
+    scored = ("stimuli",) if analysis.scores else ()
+    maps = ("maps",) if analysis.region_expressions else ()
+    return tuple(dict.fromkeys((*analysis.reads, *scored, *maps)))
 
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:

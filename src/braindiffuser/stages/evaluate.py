@@ -6,18 +6,20 @@ Each test set is scored separately. Metrics whose network's checkpoint is not on
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
-from braindiffuser.stages.reconstruct import kind_name
+from braindiffuser.stages.reconstruct import ablated_rows, kind_name
 from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
@@ -78,8 +80,12 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     authors_numbers = order_of_appearance(context.results.read_table("trials.csv"), ids)
     for name, (start, stop) in context.results.read_json("test_sets.json").items():
         rng = np.random.default_rng([experiment.seed, stop - start])
-        scorer = Scorer(PictureReader(ids[start:stop], context.open_recording().pictures), profile, networks)
+        read = context.open_recording().pictures
+        scorer = Scorer(PictureReader(ids[start:stop], read), profile, networks)
         scores = _score_sets(context, scorer, slice(start, stop), rng)
+        if experiment.pictures.n_ablated is not None and experiment.ablations:
+            rows = ablated_rows(experiment, start, stop)
+            scores = _with_ablated(context, scores, Scorer(PictureReader(ids[rows], read), profile, networks), rows)
         summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}
         facts = {
             "number": np.arange(start, stop),
@@ -92,7 +98,7 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
 
 
 def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
-    """Score all kinds of pictures of one test set, one kind after the other.
+    """Score all kinds of pictures of one test set, one kind after the other; ablations only if they are drawn for all of it.
 
     Shuffled responses would give the same reconstructions in another order, apart from noise (also under `transductive`,
     whose statistics ignore order). So this baseline draws nothing: it compares each reconstruction with another stimulus.
@@ -103,7 +109,7 @@ def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.rand
 
     n, experiment = len(scorer.seen), context.experiment
     scores: dict[str, PerPicture] = {}
-    ablations = {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
+    ablations = {} if experiment.pictures.n_ablated is not None else _kinds_of_ablations(experiment)
     kinds = ["from_true_features"] * experiment.pictures.ceiling + list(ablations.values())
     made = {kind: context.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
     train = PictureReader(context.results.read_array("stimuli/train_ids"), context.open_recording().pictures)
@@ -137,24 +143,34 @@ class RunScorers:
     def __init__(self, context: StageContext, test_sets: Mapping[str, slice]) -> None:
         """Remember the run; networks are loaded when the first pictures are scored."""
         self._context, self._sets = context, test_sets
-        self._scorers: dict[str, Scorer] = {}
+        self._scorers: dict[tuple[str, bytes], Scorer] = {}
 
-    def score(self, pictures: PictureSource, test_set: str = "test") -> Mapping[str, Vector]:
+    def score(
+        self, pictures: PictureSource, test_set: str = "test", chosen: Int[np.ndarray, " n"] | None = None
+    ) -> Mapping[str, Vector]:
         """Score pictures (n, 3, height, width) of one test set, in its order: key of each metric → scores (n,).
 
         Metrics whose network is not on this machine are left out.
 
+        Args:
+            pictures: one for each stimulus that is scored.
+            test_set: its name.
+            chosen: places in the test set of the stimuli that the pictures are of, which are then identified among these alone;
+                None: all.
+
         Raises:
             RunError: what `Scorer` raises.
         """
-        if test_set not in self._scorers:
+        key = test_set, b"" if chosen is None else chosen.tobytes()
+        if key not in self._scorers:
             from braindiffuser.metrics.scorer import Scorer
 
             profile, networks = self._loaded
             ids = self._context.results.read_array("stimuli/test_ids")[self._sets[test_set]]
+            ids = ids if chosen is None else ids[chosen]
             seen = PictureReader(ids, self._context.open_recording().pictures)
-            self._scorers[test_set] = Scorer(seen, profile, networks)
-        return self._scorers[test_set].score(pictures)
+            self._scorers[key] = Scorer(seen, profile, networks)
+        return self._scorers[key].score(pictures)
 
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what is known of each metric, by its key, as `scores.json` says it."""
@@ -171,6 +187,20 @@ class RunScorers:
         whole = experiment.evaluation.all_metrics()
         networks, missing = load_networks(whole, downloads_folder(), experiment.device)
         return whole.without(missing), networks
+
+
+def _kinds_of_ablations(experiment: Experiment) -> dict[str, str]:
+    return {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
+
+
+def _with_ablated(context: StageContext, scores: ScoreSets, scorer: Scorer, rows: list[int]) -> ScoreSets:
+    """Add the scores of ablations, and of the reconstructions, on some test pictures, which are scored among themselves."""
+    kinds = {"final": "final", **_kinds_of_ablations(context.experiment)}
+    found: dict[str, PerPicture] = {}
+    for name, kind in kinds.items():
+        context.progress(f"scoring {len(rows)} pictures", len(found), len(kinds))
+        found[name] = scorer.score(context.results.open_pictures(kind, rows))
+    return replace(scores, final_of_ablated=found.pop("final"), ablations=found)
 
 
 def _write_sections(

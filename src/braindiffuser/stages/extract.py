@@ -7,6 +7,7 @@ reconstructions never see them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from braindiffuser.real_numbers import Sides, real_numbers
 from braindiffuser.report.sections import Section, Text
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft
+from braindiffuser.store.shared_rows import SharedRows, open_shared_rows
 from braindiffuser.targets.target import Features, Stimuli, Target
 
 ARRAYS = {"train": "targets", "test": "truth"}
@@ -31,23 +33,62 @@ ARRAYS = {"train": "targets", "test": "truth"}
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     _look_at_pictures(context, drafts)
     for group, draft in drafts.items():
-        target = context.experiment.targets[group]
-        context.networks.keep(target.checkpoints.values())
-        null = target.null(context.networks)
-        sides, batches = set(), Batches(target.batch_size, context.progress)
-        for split, name in ARRAYS.items():
-            dtype = target.stored_as if split == "train" else "float32"
-            ids = context.results.read_array(f"stimuli/{split}_ids")
-            features = partial(_features, context, target, batches, ids)
-            shape = draft.shape_of(f"{name}/{group}") or (len(ids), *features(slice(0, 1)).shape[1:])
-            sides.add(shape[1:])
-            _refuse_several(sides, target)
-            if null is not None:
-                unconditional = _checked(target, "null", null, (1, *shape[1:]))
-                draft.fill(f"null/{group}", unconditional.shape, unconditional.__getitem__)
-            draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
+        context.networks.keep(context.experiment.targets[group].checkpoints.values())
+        with _shared_rows(context, group) as shared:
+            _extract(context, group, draft, shared)
         _refuse_constant(draft, group)
         yield group
+
+
+def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows | None) -> None:
+    target = context.experiment.targets[group]
+    null = shared.null(partial(_null, context, target)) if shared else _null(context, target)
+    sides, batches = set(), Batches(target.batch_size, context.progress)
+    for split, name in ARRAYS.items():
+        dtype = target.stored_as if split == "train" else "float32"
+        ids = context.results.read_array(f"stimuli/{split}_ids")
+        features = partial(_features, context, target, batches, ids, shared)
+        side = shared.shape() if shared else None
+        shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or features(slice(0, 1)).shape[1:]))
+        sides.add(shape[1:])
+        _refuse_several(sides, target)
+        if null is not None:
+            unconditional = _checked(target, "null", null, (1, *shape[1:]))
+            draft.fill(f"null/{group}", unconditional.shape, unconditional.__getitem__)
+        draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
+
+
+def _null(context: StageContext, target: Target) -> Features | None:
+    null = target.null(context.networks)
+    return None if null is None else _checked(target, "null", null, (1, ...))
+
+
+def _shared_rows(context: StageContext, group: str) -> AbstractContextManager[SharedRows | None]:
+    """Open the rows of a target group that this run shares with others; None if it shares none."""
+    if context.pool is None:
+        return nullcontext()
+    recording = context.open_recording()
+
+    def wait() -> None:
+        context.progress(f"waiting for another run that extracts {group} to {context.pool}", 1, 1)
+
+    return open_shared_rows(context.pool, _facts_of_rows(context, group), recording.names, wait)
+
+
+def _facts_of_rows(context: StageContext, group: str) -> dict[str, Any]:
+    """Return all that the features of one stimulus depend on besides its id and name; how stimuli are divided is no part."""
+    experiment, hashes = context.experiment, context.hashes
+    step, dataset = Step(STAGE.name, group), experiment.dataset.without_split()
+    own = {name.removeprefix(f"targets.{group}"): value for name, value in context.settings(step).items()}
+    made = context.finished().get("prepare.recording", {}).get("uid")
+    first = context.results.read_array("stimuli/train_ids")[:1]
+    return {
+        "settings": {name: value for name, value in own.items() if name != ".stored_as"},
+        "contents": {role: hashes.digests(role) for role in experiment.targets[group].reads},
+        "dataset": dataset.influences_of("design", experiment.device),
+        "made": made,
+        "side": context.open_recording().pictures(first).shape[-1] if "stimuli" in _roles(experiment, group) else None,
+    }
 
 
 def _look_at_pictures(context: StageContext, drafts: Mapping[str, Draft]) -> None:
@@ -69,16 +110,27 @@ def _look_at_pictures(context: StageContext, drafts: Mapping[str, Draft]) -> Non
 
 
 def _features(
-    context: StageContext, target: Target, batches: Batches, ids: Int[np.ndarray, " n_all"], rows: slice
+    context: StageContext,
+    target: Target,
+    batches: Batches,
+    ids: Int[np.ndarray, " n_all"],
+    shared: SharedRows | None,
+    rows: slice,
 ) -> Features:
     recording, own = context.open_recording(), ids[rows]
     pictures = recording.pictures if "stimuli" in target.reads else None
     captions = recording.captions if "captions" in target.reads else None
 
-    def extract(chosen: slice) -> Features:
-        stimuli = Stimuli(own[chosen], pictures, captions)
+    def compute(chosen: Int[np.ndarray, " n"]) -> Features:
+        stimuli = Stimuli(chosen, pictures, captions)
         made = target.extract(stimuli, context.networks, context.experiment.seed)
         return _checked(target, "extract", made, (len(stimuli.ids), None, ...))
+
+    def extract(chosen: slice) -> Features:
+        if shared is None:
+            return compute(own[chosen])
+        others = np.roll(ids, -(rows.start + chosen.stop)).tolist()  # those that come next, first
+        return shared.rows(own[chosen], others, compute)
 
     parts = [features for _, features in batches.over(len(own), extract)]
     _refuse_several({part.shape[1:] for part in parts}, target)

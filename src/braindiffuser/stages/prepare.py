@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
     from braindiffuser.datasets.recording import Recording
+    from braindiffuser.datasets.region_expressions import Expression
     from braindiffuser.datasets.responses import ResponseAccumulator, SplitResponses
 
 NAMES_SHOWN = 3
@@ -61,7 +62,7 @@ def chosen_voxels(experiment: Experiment, recording: Recording, results: Results
         ).finish()
         training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
     ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
-    chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
+    chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
     if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
         raise RunError(
             f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
@@ -97,7 +98,15 @@ def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:
 
 def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
     pictures = ("stimuli",) if experiment.split.reads_pictures else ()
-    return {"recording": (), "stimuli": ("design", *pictures), "responses": ("regions", "betas")}[unit]
+    of_responses = ("regions", "maps", "betas") if _may_name_maps(experiment) else ("regions", "betas")
+    return {"recording": (), "stimuli": ("design", *pictures), "responses": of_responses}[unit]
+
+
+def _may_name_maps(experiment: Experiment) -> bool:
+    """Whether responses may depend on label volumes of the experiment's, or on maps."""
+    aliases = [text for own in experiment.dataset.roi_aliases.values() for text in own]
+    named = [*experiment.responses.rois, *aliases]
+    return bool(named and experiment.dataset.label_volumes) or any(set(text) & set("<>:") for text in named)
 
 
 def _roles_by_name(experiment: Experiment, unit: str) -> tuple[str, ...]:
@@ -171,10 +180,10 @@ def _facts_of_further(recording: Recording) -> dict[str, Any]:
 def _average(context: StageContext, draft: Draft) -> None:
     from braindiffuser.datasets.recording import TRIAL_COLUMNS
     from braindiffuser.datasets.responses import trial_responses
-    from braindiffuser.datasets.voxel_selection import check_choice, check_regions
+    from braindiffuser.datasets.voxel_selection import check_choice
 
     recording, config, results = context.open_recording(), context.experiment.responses, context.results
-    check_regions(recording.roi_masks, config.rois)
+    check_named_regions(recording, context.experiment)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
     responses = _accumulate(context, draft, recording).finish()
@@ -238,6 +247,24 @@ def _describe(
     draft.write_text("sections/prepare.recording.json", section.model_dump_json(indent=1) + "\n")
 
 
+def check_named_regions(recording: Recording, experiment: Experiment) -> dict[str, tuple[Expression, ...]]:
+    """Look up all regions that responses and analyses name, before anything is computed; no label volume or map is read.
+
+    Returns:
+        Entry → its expressions.
+
+    Raises:
+        RecordingError: naming all that are not there, and those that are; or an expression cannot be read.
+    """
+    from braindiffuser.datasets.region_expressions import read_expressions
+
+    of_analyses = {
+        f"analyses.{analysis.label}.regions": list(analysis.region_expressions.values())
+        for analysis in experiment.analyses
+    }
+    return read_expressions({"responses.rois": experiment.responses.rois, **of_analyses}, recording.known_regions)
+
+
 def _choose_voxels(
     context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses
 ) -> tuple[Bool[np.ndarray, " n_voxels"], tuple[str, ...]]:
@@ -248,7 +275,7 @@ def _choose_voxels(
     ceilings, said = selection_ceilings(
         recording, responses.training_ncsnr, responses.n_repeats_train, config.voxel_choice
     )
-    chosen = select_voxels(recording.roi_masks, ceilings, config.rois, config.min_noise_ceiling)
+    chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
     facts = {
         "rois": list(config.rois),
         "min_noise_ceiling": config.min_noise_ceiling,

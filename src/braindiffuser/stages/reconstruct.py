@@ -67,25 +67,55 @@ def kind_name(variant: str, source: Source) -> str:
     return "final" if variant == "full" else variant
 
 
+def is_drawn_in_part(experiment: Experiment, kind: str) -> bool:
+    """Return whether a kind of pictures is drawn for some test pictures alone: what no other result than an ablation needs."""
+    facts = picture_kinds(experiment)[kind]
+    on_the_way = facts.source == "truth" or facts.variant in experiment.generator.chain("full")
+    return experiment.pictures.n_ablated is not None and not on_the_way
+
+
+def ablated_rows(experiment: Experiment, first: int, stop: int) -> list[int]:
+    """Return the rows of the test pictures, first … stop − 1 of one test set, that ablations are compared on.
+
+    Row k of the n_ablated is first + ⌊k n / n_ablated⌋, where n = stop − first: evenly spaced, the same for all ablations.
+    """
+    n = stop - first
+    wanted = min(experiment.pictures.n_ablated or n, n)
+    return [first + k * n // wanted for k in range(wanted)]
+
+
+def _rows_of(context: StageContext, kind: str) -> list[int]:
+    """Return the rows of the test pictures that a kind is drawn for."""
+    if not is_drawn_in_part(context.experiment, kind):
+        return list(range(len(context.results.read_array("stimuli/test_ids"))))
+    sets = context.results.read_json("test_sets.json").values()
+    return sorted(row for first, stop in sets for row in ablated_rows(context.experiment, first, stop))
+
+
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for kind, draft in drafts.items():
-        _draw_missing(context, draft, kind, picture_kinds(context.experiment)[kind])
-        draft.refuse_blank(kind, len(context.results.read_array("stimuli/test_ids")))
+        rows = _rows_of(context, kind)
+        _draw_missing(context, draft, kind, picture_kinds(context.experiment)[kind], np.array(rows))
+        draft.refuse_blank(kind, rows)
         yield kind
 
 
-def _draw_missing(context: StageContext, draft: Draft, kind: str, facts: PictureKind) -> None:
+def _draw_missing(
+    context: StageContext, draft: Draft, kind: str, facts: PictureKind, numbers: Int[np.ndarray, " n"]
+) -> None:
+    """Draw the pictures of some numbers, which are rows of the test stimuli."""
     results = context.results
     ids = results.read_array("stimuli/test_ids")
-    missing = set(draft.missing_pictures(kind, len(ids)))
+    lacks = set(draft.missing_pictures(kind, len(ids)))
+    missing = {place for place, number in enumerate(numbers.tolist()) if number in lacks}
     if not missing:
         return
     groups = context.experiment.generator.groups_of(facts.variant)
-    features = {group: results.read_array(f"{facts.source}/{group}") for group in groups}
-    start = None if facts.start is None else results.open_pictures(facts.start, len(ids))
-    for rows, made in draw(context, facts.variant, features, ids, start, f"reconstructing: {kind}", missing):
-        lacking = [number for number in range(rows.start, rows.stop) if number in missing]
-        draft.write_pictures(kind, lacking, made[np.array(lacking) - rows.start])
+    features = {group: results.read_array(f"{facts.source}/{group}")[numbers] for group in groups}
+    start = None if facts.start is None else results.open_pictures(facts.start, numbers.tolist())
+    for rows, made in draw(context, facts.variant, features, ids[numbers], start, f"reconstructing: {kind}", missing):
+        lacking = [place for place in range(rows.start, rows.stop) if place in missing]
+        draft.write_pictures(kind, numbers[lacking].tolist(), made[np.array(lacking) - rows.start])
 
 
 def draw(
@@ -149,7 +179,12 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
 
 def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
     variant = picture_kinds(experiment)[unit].variant
-    return {"seed": experiment.seed, "generator": experiment.generator.influences_of(variant, experiment.device)}
+    part = {"pictures.n_ablated": experiment.pictures.n_ablated} if is_drawn_in_part(experiment, unit) else {}
+    return {
+        "seed": experiment.seed,
+        "generator": experiment.generator.influences_of(variant, experiment.device),
+        **part,
+    }
 
 
 def _checkpoints(experiment: Experiment, unit: str) -> Mapping[str, Path]:

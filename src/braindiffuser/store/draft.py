@@ -291,9 +291,16 @@ class Draft:
         """Numbers below n whose picture is not there yet."""
         return [number for number in range(n) if not self.holds(picture_name(kind, number))]
 
-    def refuse_blank(self, kind: str, n: int) -> None:
-        """Raise RunError if more than half of pictures 0 … n − 1, two or more, are of one flat colour each; all are deleted."""
-        pictures = (images.load_png([self.folder / picture_name(kind, number)]) for number in range(n))
+    def refuse_blank(self, kind: str, numbers: int | Sequence[int]) -> None:
+        """Raise RunError if more than half of some pictures, two or more, are of one flat colour each; all are deleted.
+
+        Args:
+            kind: of pictures.
+            numbers: of the pictures; one number n stands for 0 … n − 1.
+        """
+        wanted = range(numbers) if isinstance(numbers, int) else numbers
+        n = len(wanted)
+        pictures = (images.load_png([self.folder / picture_name(kind, number)]) for number in wanted)
         n_flat = sum(int(images.are_flat(picture).sum()) for picture in pictures)
         if 2 * n_flat > n > 1:
             self.clear()  # otherwise they would count as drawn, whatever is mended

@@ -11,7 +11,7 @@ deleted; no other result is ever deleted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -101,16 +101,22 @@ class Results:
         """Where picture `number` of a kind is."""
         return self.folder / picture_name(kind, number)
 
-    def open_pictures(self, kind: str, n: int) -> images.PictureReader:
-        """Open pictures 0 … n − 1 of a kind; none is read yet.
+    def open_pictures(self, kind: str, numbers: int | Sequence[int]) -> images.PictureReader:
+        """Open pictures of a kind; none is read yet.
+
+        Args:
+            kind: of pictures.
+            numbers: of the pictures; one number n stands for 0 … n − 1.
 
         Raises:
             RunError: if one is missing.
         """
-        for number in range(n):
+        wanted = range(numbers) if isinstance(numbers, int) else numbers
+        for number in wanted:
             self._existing(picture_name(kind, number))
         return images.PictureReader(
-            np.arange(n), lambda numbers: images.load_png([self.picture_path(kind, int(number)) for number in numbers])
+            np.array(wanted, np.int64),
+            lambda numbers: images.load_png([self.picture_path(kind, int(number)) for number in numbers]),
         )
 
     def read_pictures(self, kind: str, n: int) -> Pictures:

@@ -1,14 +1,25 @@
 """Laws of names of regions: exact first, then whatever the spelling, never one of several."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffuser.datasets.region_names import own_name, plain, regions_meant
+from braindiffuser.datasets.region_expressions import read_expressions
+from braindiffuser.datasets.region_names import own_name, plain
 from braindiffuser.errors import RecordingError
 
 KNOWN = ["FFA-1", "FFA_1", "early vis", "V1v", "V1d", "hV4", "a|b"]
 letters = st.text("aB1-_ +", min_size=1, max_size=5)
+
+
+def regions_meant(written, known):
+    """Return the own names of all regions that entries name, each once."""
+    read = read_expressions(written, dict.fromkeys(known, np.ones(1, bool)))
+    return {
+        entry: tuple(dict.fromkeys(name for expression in own for name in expression.names))
+        for entry, own in read.items()
+    }
 
 
 def meant(*names, known=KNOWN):

@@ -11,6 +11,7 @@ import pytest
 
 from braindiffuser.datasets.noise_ceiling import ncsnr_of, noise_ceiling
 from braindiffuser.datasets.pandas_frames import PandasFrame
+from braindiffuser.datasets.region_expressions import evaluate
 from braindiffuser.datasets.things import Things
 from braindiffuser.errors import RecordingError
 
@@ -374,3 +375,16 @@ def test_sessions_that_are_not_there_are_said(one):
     one.trials["session"] = one.trials["session"].replace({2: 4, 3: 5})
     save(one)
     assert "Sessions 2–3 are not there: see that the recording is complete." in open_(one).remarks
+
+
+def test_columns_of_receptive_fields_are_maps_that_regions_compare(layout):
+    ecc = np.where(np.arange(len(layout.voxels)) % 5 == 0, np.nan, np.arange(len(layout.voxels)) / 10)
+    layout.voxels["prf-eccentricity"] = ecc
+    save(layout)
+    recording = open_(layout)
+    assert set(recording.voxel_maps) == {"ecc", "R2"}
+    assert "ecc" not in recording.roi_masks
+    np.testing.assert_array_equal(evaluate("V1 & ecc<1", recording.known_regions), layout.drawn.rois["V1"] & (ecc < 1))
+    chosen = open_(layout, regions=["V1 | ecc<1"])
+    assert chosen.n_voxels == (layout.drawn.rois["V1"] | (ecc < 1)).sum()
+    np.testing.assert_array_equal(chosen.voxel_maps["ecc"], ecc[layout.drawn.rois["V1"] | (ecc < 1)])

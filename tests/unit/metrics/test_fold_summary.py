@@ -161,3 +161,14 @@ def test_the_same_scores_of_other_pictures_as_the_only_null_give_a_p_of_one():
         null = [fold_of(np.arange(12), rng.permutation(scores))]
         for entry in joined([fold_of(np.arange(12), scores)], [null])["metrics"].values():
             assert entry["null"]["p_value"] == 1.0
+
+
+def test_ablations_on_some_pictures_of_each_fold_are_weighted_by_their_number():
+    folds = [fold_of(range(4), [0.1] * 4), fold_of(range(4, 10), [0.3] * 6)]
+    for fold, n, value in zip(folds, (1, 3), (0.2, 0.6), strict=True):
+        for entry in fold.summary["metrics"].values():
+            entry["ablations"], entry["ablated"] = {"a": value}, {"n_images": n, "value": value, "ci95": [0, 1]}
+    for entry in joined(folds)["metrics"].values():
+        assert entry["ablations"]["a"] == pytest.approx(0.5)
+        assert entry["ablated"] == {"n_images": 4, "value": pytest.approx(0.5), "ci95": None}
+        assert entry["value"] == pytest.approx(0.22)

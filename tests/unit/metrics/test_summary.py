@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,3 +76,26 @@ class TestSummarise:
         fewer = {key: scores[:5] for key, scores in score_sets.final.items()}
         with pytest.raises(ValueError, match=r"the same pictures.*'final/pixcorr': 20.*'ceiling/pixcorr': 5"):
             summarise(PIXELS, ScoreSets(score_sets.final, fewer), rng)
+
+    def test_ablations_on_some_pictures_have_the_whole_method_on_these_beside_them(self, score_sets):
+        some = [0, 5, 11]
+
+        def of_some(scores):
+            return {key: values[some] for key, values in scores.items()}
+
+        own = replace(
+            score_sets,
+            final_of_ablated=of_some(score_sets.final),
+            ablations={name: of_some(scores) for name, scores in score_sets.ablations.items()},
+        )
+        whole = summarise(PIXELS, score_sets, np.random.default_rng(1), n_resamples=50)["metrics"]
+        for key, row in summarise(PIXELS, own, np.random.default_rng(1), n_resamples=50)["metrics"].items():
+            assert row["ablated"]["n_images"] == 3
+            assert row["ablated"]["value"] == score_sets.final[key][some].mean()
+            assert row["ablated"]["ci95"][0] <= row["ablated"]["value"] <= row["ablated"]["ci95"][1]
+            assert row["ablations"] == {name: score_sets.ablations[name][key][some].mean() for name in ABLATIONS}
+            assert {name: row[name] for name in ("value", "ci95", "ceiling", "baselines")} == {
+                name: whole[key][name] for name in ("value", "ci95", "ceiling", "baselines")
+            }
+        with pytest.raises(ValueError, match="all sets must score the same pictures"):
+            summarise(PIXELS, replace(own, ablations=score_sets.ablations), np.random.default_rng(1))

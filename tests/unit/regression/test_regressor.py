@@ -47,6 +47,14 @@ def test_what_is_not_linear_refuses_patterns_at_once():
         Mean().project({}, TrainingRows(np.zeros((4, 3))), {}, np.zeros((1, 3)), "cpu")
 
 
+def test_what_has_no_coefficients_refuses_maps_at_once():
+    rows = TrainingRows(np.zeros((4, 3)))
+    with pytest.raises(RunError, match=r":Mean gives no coefficients, so voxels have no weights: use ridge"):
+        Mean().weight_norms({}, rows, {}, "cpu")
+    with pytest.raises(RunError, match=r":Mean gives no coefficients, so directions have no weights: use ridge"):
+        Mean().direction_weights({}, rows, {}, {}, "cpu")
+
+
 def test_fit_and_decode_must_be_written():
     with pytest.raises(TypeError, match="abstract"):
         Regressor()

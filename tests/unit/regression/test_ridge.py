@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.model_selection import GroupKFold
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression import Calibration, Ridge
+from braindiffuser.regression import Calibration, Ridge, RidgeCV
 from braindiffuser.regression.fitted_decoder import load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
@@ -219,3 +219,28 @@ def test_what_is_no_real_number_is_refused_wherever_it_comes_in(dtype):
     fitted = part.fit(rows, targets, "cpu")
     with pytest.raises(ValueError, match=r"responses came as .*, expected real numbers"):
         dict(part.decode(fitted, rows, targets, {"test": tests["test"].astype(dtype)}, "cpu"))
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_without_calibration_the_same_decoders_give_plain_predictions(calibration):
+    rows, targets, tests = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration, n_folds=4)
+    fitted = part.fit(rows, targets, "cpu")
+    for group, made in part.without_calibration().decode(fitted, rows, targets, tests, "cpu"):
+        plain = Ridge(fitted[group].arrays["alphas"][0]).fit(rows.responses, targets[group].reshape(50, -1))
+        assert_allclose(made["test"], plain.predict(tests["test"]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_targets_are_cross_validated_with_the_alpha_that_the_decoder_has(calibration):
+    rows, targets, _ = example()
+    part = RidgeRegression(alphas=ALPHAS, calibration=calibration, n_folds=4)
+    fitted = part.fit(rows, targets, "cpu")
+    found = part.cross_validated(fitted, rows, targets, "cpu")
+    assert found.keys() == targets.keys()
+    for group, made in found.items():
+        own = RidgeCV(fitted[group].arrays["alphas"][:1], n_folds=4).fit(rows.responses, targets[group].reshape(50, -1))
+        assert_allclose(made.r2, own.cv_scores_[0], atol=1e-6)
+        assert_allclose(made.correlation, own.cv_correlations_[0], atol=1e-6)
+    alone = part.cross_validated({"text": fitted["text"]}, rows, targets, "cpu")
+    assert_array_equal(alone["text"].r2, found["text"].r2)

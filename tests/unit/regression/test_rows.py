@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import zarr
 from numpy.testing import assert_allclose, assert_array_equal
 
-from braindiffuser.regression.rows import TrainingRows
+from braindiffuser.regression.rows import ChosenTargets, TrainingRows
 
 
 def example(n_stimuli=30, n_voxels=20, seed=0):
@@ -69,3 +70,23 @@ def test_responses_that_are_not_finite_are_told_by_row(value):
     responses[2, 1] = value
     with pytest.raises(ValueError, match="responses hold a value that is not finite, first in row 2"):
         TrainingRows(responses)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_chosen_targets_are_read_as_an_array_is(on_disk, tmp_path):
+    values = np.random.default_rng(0).standard_normal((23, 4, 5)).astype(np.float16)
+    stored = values
+    if on_disk:
+        stored = zarr.create_array(tmp_path / "t", shape=values.shape, chunks=(7, 2, 5), dtype="float16")
+        stored[:] = values
+    chosen = np.flatnonzero(np.random.default_rng(1).random(23) < 0.5)
+    some, whole = ChosenTargets(stored, chosen), values[chosen]
+    assert some.shape == whole.shape
+    for key in (
+        slice(None),
+        slice(2, 5),
+        (slice(1, 6), slice(1, 3)),
+        slice(3, 3),
+        (slice(4, 99), slice(0, 2), slice(2, 4)),
+    ):
+        assert_array_equal(some[key], whole[key])

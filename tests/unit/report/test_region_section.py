@@ -52,3 +52,14 @@ def test_no_regions_are_said_and_nothing_is_drawn(coded, outline):
 )
 def test_pictures_are_named_from_left_to_right(kinds, said):
     assert texts(regions_section("wants", FACTS, kinds))[-1] == f"From left to right: {said}"
+
+
+def test_a_region_shows_what_it_is_made_of_and_its_ceiling_and_remarks_are_said():
+    regions = [
+        {"name": "core", "expression": "V1 & !ecc_0.5", "n_voxels": 12, "noise_ceiling": 33.4},
+        {"name": "V2", "expression": "V2", "n_voxels": 3, "noise_ceiling": None},
+    ]
+    section = regions_section("wants", FACTS | {"regions": regions, "remarks": ["One.", "Two."]}, KINDS)
+    (pictures,) = (block for block in section.blocks if isinstance(block, PictureGroups))
+    assert [group.note for group in pictures.groups] == ["V1 & !ecc_0.5, 12 voxels, noise ceiling 33 %", "3 voxels"]
+    assert texts(section)[-1] == "One. Two."

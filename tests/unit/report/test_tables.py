@@ -114,6 +114,19 @@ def test_ablation_sentence_follows_the_numbers(whole, ablation, verdict, better)
     assert tables.ablation_sentences(scores, {"a": "No a"}) == [f"No a: what it leaves out {verdict}."]
 
 
+def test_ablations_on_some_pictures_are_judged_against_the_whole_method_on_these():
+    entry = metric(0.9, low_level_only=0.5)
+    of_some = {**entry, "ablated": {"n_images": 7, "value": 0.5, "ci95": [0.4, 0.6]}}
+    ablations = {"low_level_only": "Low level only"}
+    (better,) = tables.ablation_sentences({"metrics": {"m": entry}}, ablations)
+    (undecided,) = tables.ablation_sentences({"metrics": {"m": of_some}}, ablations)
+    assert "earns its place" in better
+    assert "is not shown to earn its place" in undecided
+    assert tables.of_ablated({"metrics": {"m": entry}}) == {"metrics": {"m": entry}}
+    found = tables.of_ablated({"n_images": 20, "metrics": {"m": of_some}})
+    assert (found["n_images"], found["metrics"]["m"]["value"]) == (7, 0.5)
+
+
 def test_each_ablation_is_judged_apart_in_the_order_given():
     scores = {"metrics": {"m": metric(0.5, low_level_only=0.1, without_low_level=0.5, third=0.9)}}
     said = tables.ablation_sentences(scores, {"third": "Third", **ABLATIONS})

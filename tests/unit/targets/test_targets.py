@@ -156,12 +156,15 @@ def test_what_a_target_does_not_declare_is_not_read(networks):
 
 
 def test_networks_compute_where_the_cache_says(stimuli, monkeypatch):
-    networks = NetworkCache("meta")
-    moved = []
-    network = load_vdvae(BUNDLED / "demo" / "vdvae")
-    monkeypatch.setattr(type(network), "to", lambda self, device: moved.append(device) or self)
-    TARGETS["vdvae"].extract(stimuli(IDS[:1]), networks, 0)
-    assert moved == ["meta"]
+    asked, network = [], load_vdvae(BUNDLED / "demo" / "vdvae")
+
+    def load(folder, device="cpu"):
+        asked.append(str(device))
+        return network
+
+    monkeypatch.setattr("braindiffuser.networks.checkpoints.load_vdvae", load)
+    TARGETS["vdvae"].extract(stimuli(IDS[:1]), NetworkCache("cuda:1"), 0)
+    assert asked == ["cuda:1"]
 
 
 def test_text_tokens_are_stored_in_full_precision_and_all_others_in_half():

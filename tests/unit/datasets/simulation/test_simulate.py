@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import nibabel as nib
@@ -12,6 +13,7 @@ from scipy.io import loadmat
 
 from braindiffuser.datasets.noise_ceiling import NoiseCeilingAccumulator, noise_ceiling
 from braindiffuser.datasets.nsd_layout import SIMULATED, held_out_ids, open_captions, open_nsd
+from braindiffuser.datasets.region_expressions import evaluate
 from braindiffuser.datasets.simulated import Simulated
 from braindiffuser.datasets.simulation import simulate as simulated
 from braindiffuser.datasets.simulation.brain import draw_brain
@@ -19,6 +21,7 @@ from braindiffuser.datasets.simulation.nsd_files import draw_design
 from braindiffuser.datasets.simulation.scenes import load_scene_kit
 from braindiffuser.datasets.simulation.simulate import simulate
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
+from braindiffuser.datasets.voxel_maps import VoxelMaps
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.files import alone_in
 
@@ -168,6 +171,14 @@ def test_held_out_photographs_are_in_the_test_set_only(folder, recording):
     assert set(recording.test_sets["test"]) == set(split.index[split == "test"]) - set(held_out.index)
 
 
+def test_what_scenes_show_is_known_but_is_no_name(folder, recording):
+    scenes = pd.read_csv(folder / "truth/scenes.csv").set_index("stimulus_id")
+    described = recording.described()
+    assert described["category"].tolist() == scenes["category"].tolist()
+    assert list(described) == ["object", "category", "background", "background_category"]
+    assert recording.names == {}
+
+
 def test_a_simulated_recording_says_so(recording):
     assert recording.simulated
 
@@ -226,6 +237,22 @@ def test_reader_finds_regions_where_the_truth_has_them(recording, voxels):
         true = (analysed["prf_eccentricity"] > lower) & (analysed["prf_eccentricity"] <= upper)
         assert np.array_equal(recording.roi_masks[region], true)
     assert not recording.roi_masks["faces"].any()
+
+
+def test_expressions_find_the_regions_of_the_truth_by_labels_and_by_maps(recording, voxels):
+    known, analysed = recording.known_regions, voxels[voxels["nsdgeneral"] > 0]
+    ecc = analysed["prf_eccentricity"].to_numpy()
+    for written, expected in {
+        "V1v|V1d": analysed["prf-visualrois"].isin([1, 2]),
+        "prf-visualrois & !hV4": analysed["prf-visualrois"].isin([1, 2, 3, 4, 5, 6]),
+        "ecc<1": ecc < 1,  # NaN where there is no receptive field
+        "1<=ecc<3 & V1-V4": (ecc >= 1) & (ecc < 3),
+        "angle>180": analysed["prf_angle"] > 180,
+    }.items():
+        np.testing.assert_array_equal(evaluate(written, known), expected, err_msg=written)
+    bands = replace(recording, voxel_maps=VoxelMaps()).known_regions
+    for limit in (0.5, 1, 2, 4):
+        np.testing.assert_array_equal(evaluate(f"ecc<{limit}", bands), evaluate(f"ecc<{limit}", known))
 
 
 def test_retinotopy_volumes_hold_the_truth(folder, voxels):

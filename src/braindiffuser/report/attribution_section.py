@@ -1,0 +1,104 @@
+"""The section on attribution: maps of what voxels carry, and regions beside random sets of voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
+
+TITLE = "Which voxels carry it"
+
+
+def no_attribution_section(name: str, why: str) -> Section:
+    """Return a section that says why there are no maps."""
+    return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so nothing was mapped."),))
+
+
+def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[str, str]) -> Section:
+    """Show maps, how well each direction is decoded, and the mean of each map in each region.
+
+    Args:
+        name: of the section.
+        facts: as `analyses/<label>.json` holds them: see `Attribution.run`.
+        figures: name of each map that is drawn → `<svg>` element.
+    """
+    text = (
+        "Each map is the correlation, over training stimuli, of a voxel's response with what the decoder says of a category, a "
+        "place in the picture or a feature: the pattern of Haufe et al. (2014), standardised. It says what a voxel carries; a "
+        "decoder's weights do not, since they also cancel noise. Nothing of the test stimuli enters a map. They show whether it "
+        "means something: where r on the test set is not above 0, it does not."
+    )
+    blocks: list[Any] = [Text(text=text)]
+    blocks += [Text(text=f"{said}.", style="verdict") for said in _said(facts)]
+    if figures:
+        blocks.append(Figures(figures=tuple(Figure(svg=svg, title=title) for title, svg in figures.items())))
+        blocks.append(
+            Text(text="Red: higher with it, or to the right and up; blue: the other way round.", style="note")
+        )
+    blocks.append(_accuracies(facts))
+    if facts["regions"]:
+        blocks.append(_regions(facts))
+    return Section(name=name, title=TITLE, blocks=tuple(blocks))
+
+
+def _said(facts: Mapping[str, Any]) -> list[str]:
+    """Say for each category which region carries it most, if beyond random sets of voxels."""
+    said = []
+    for each in facts["directions"]:
+        beyond = {
+            name: found["mean"]
+            for name, found in each["regions"].items()
+            if "random" in found and found["mean"] > found["random"][1]
+        }
+        if each["kind"] == "category" and beyond:
+            first = max(beyond, key=beyond.__getitem__)
+            said.append(
+                f"{each['name'].capitalize()}: {first} carries it most, beyond random voxels of equal noise ceiling"
+            )
+    return said
+
+
+def _accuracies(facts: Mapping[str, Any]) -> Table:
+    rows = [
+        Row(
+            label=each["name"],
+            cells=(Cell(value=str(each["n_shown"] or "–")), Cell(value=each["group"]), _accuracy(each["accuracy"])),
+        )
+        for each in facts["directions"]
+    ]
+    return Table(
+        caption="How well each direction is decoded: Pearson's r of decoded and true value over test stimuli",
+        corner="Direction",
+        columns=("Training stimuli that show it", "Target group", "r"),
+        rows=tuple(rows),
+    )
+
+
+def _accuracy(found: Mapping[str, Any]) -> Cell:
+    if found["r"] is None:
+        return Cell(value="–")
+    return Cell(value=f"{found['r']:.2f}", interval=f"{found['low']:.2f} – {found['high']:.2f}")
+
+
+def _regions(facts: Mapping[str, Any]) -> Table:
+    shown = [each for each in facts["directions"] if each["kind"] != "place"] or facts["directions"]
+    rows = [
+        Row(
+            label=f"{name} ({n_voxels:,})",
+            cells=tuple(_mean(each["regions"][name]) for each in shown),
+        )
+        for name, n_voxels in facts["regions"].items()
+    ]
+    return Table(
+        caption="Mean of each map in each region; below it, the middle 95 % of random sets of equal number and noise ceiling",
+        corner="Region (voxels)",
+        columns=tuple(each["name"] for each in shown),
+        rows=tuple(rows),
+        fold="Means by region",
+    )
+
+
+def _mean(found: Mapping[str, Any]) -> Cell:
+    random = "" if "random" not in found else f"{found['random'][0]:.2f} – {found['random'][1]:.2f}"
+    return Cell(value=f"{found['mean']:.2f}", interval=random)

@@ -1,0 +1,236 @@
+"""The section on how much each region's voxels matter to each decoder: weights as published, and Haufe patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_svg
+from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
+
+TITLE = "Which regions matter to which decoder?"
+CHANCE = 0.05
+"""Level of the p values up to which a sentence says that a region differs."""
+COLOURS = ("reconstruction", "diffusion", "ceiling", "low-level", "baseline")
+"""Of the groups' bars, in order; repeated if there are more."""
+HATCHES = ("", "////", "....", "xxxx")
+"""Of the groups' bars, so that colour is not needed to tell them apart."""
+KINDS: Mapping[str, str] = {"weights": "Weights (as published)", "patterns": "Haufe patterns"}
+SAYS: Mapping[str, tuple[str, str, str]] = {
+    "weights": ("By weights", "matter", "to"),
+    "patterns": ("By Haufe patterns", "vary", "with"),
+}
+"""Kind → words of its sentences."""
+Errors = Mapping[str, Mapping[str, float]]
+"""Region → group → half the length of its error bar."""
+
+
+def no_weights_section(name: str, why: str) -> Section:
+    """Return a section that says why there are no weights of voxels."""
+    return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so voxels have no weights to compare."),))
+
+
+def weights_section(name: str, facts: Mapping[str, Any]) -> Section:
+    """Show, region by region, how much more each group's decoder relies on its voxels than the reference's.
+
+    Args:
+        name: of the section.
+        facts: as `VoxelWeights` stores them.
+    """
+    reference, others = facts["reference"], facts["groups"][1:]
+    lacking, empty = ", ".join(facts["lacking"]), ", ".join(facts["empty"])
+    said = [f"The recording has no region {lacking}."] if lacking else []
+    said += [f"No analysed voxel lies in {empty}."] if empty else []
+    if not facts["regions"] or not others:
+        why = "There is one target group alone" if facts["regions"] else "There is no region with a voxel to compare in"
+        said = [f"{why}; maps of all voxels are in the run's folder.", *said]
+        return Section(name=name, title=TITLE, blocks=tuple(Text(text=text) for text in said))
+    what = (
+        f"How much each of {facts['n_voxels']:,} voxels matters to a group's decoder (L1 norm over its targets), as a percentile "
+        f"over voxels. Bars: the mean of each region's voxels, less that of {reference} and divided by it. Above 0 the region "
+        f"matters more to the group than to {reference}."
+    )
+    blocks: list[Block] = [Text(text=line, style="verdict") for line in weights_sentences(facts)]
+    blocks += [Text(text=what), _figures(name, facts)]
+    blocks += [_table(facts, kind, title) for kind, title in KINDS.items()]
+    notes = [*said, _chance_said(facts), HAUFE]
+    return Section(name=name, title=TITLE, blocks=(*blocks, *(Text(text=text, style="note") for text in notes)))
+
+
+HAUFE = (
+    "A weight says how a decoder uses a voxel; a voxel without signal has large weights where it cancels the noise of others. A "
+    "pattern is the covariance of a voxel with what is decoded: it says which voxels vary with it (Haufe et al. 2014). Where the "
+    "two disagree, read patterns, unless the question is the decoder itself; weights are here to compare with Figure 8 of the "
+    "paper."
+)
+
+
+def _chance_said(facts: Mapping[str, Any]) -> str:
+    """Describe the two kinds of random regions, and name the regions that differ from both."""
+    note = (
+        f"Grey: 95 % of the differences when the regions' labels are shuffled over voxels, {facts['n_random']:,} times. This "
+        "tells regions from random voxels; as neighbours are alike, small p are easily reached. "
+    )
+    if facts["contiguous"]:
+        note += (
+            "Stricter, in brackets: p among regions of equal size around random voxels, which share what neighbours have in "
+            f"common. {_apart(facts)} "
+        )
+    return f"{note}p values are not corrected for the number of regions, and say nothing of other subjects."
+
+
+def _apart(facts: Mapping[str, Any]) -> str:
+    """Say which regions stand out even among regions of neighbouring voxels, by Haufe patterns."""
+    found = {
+        group: [
+            region
+            for region, own in facts["regions"].items()
+            if _of(own, "patterns")["p_contiguous"][group] <= CHANCE >= _of(own, "patterns")["p"][group]
+        ]
+        for group in facts["groups"][1:]
+    }
+    parts = [f"{', '.join(regions)} ({group})" for group, regions in found.items() if regions]
+    return f"By Haufe patterns these stand out there too: {'; '.join(parts) or 'none'}."
+
+
+def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
+    """Return, for each kind of map and each group, in which regions it exceeds the reference beyond chance, and where not.
+
+    Args:
+        facts: as `VoxelWeights` stores them.
+    """
+    said = []
+    for kind in KINDS:
+        for group in facts["groups"][1:]:
+            where: dict[str, list[str]] = {"more": [], "less": [], "neither": []}
+            for region, own in facts["regions"].items():
+                made = _of(own, kind)
+                beyond = made["p"][group] <= CHANCE
+                sign = "more" if made["differences"][group] > 0 else "less"
+                where[sign if beyond else "neither"].append(region)
+            lead, verb, joined = SAYS[kind]
+            parts = [
+                f"{', '.join(where[sign])} {verb} {sign} {joined} {group} than {joined} {facts['reference']}"
+                for sign in ("more", "less")
+                if where[sign]
+            ]
+            parts += [f"no difference beyond chance in {', '.join(where['neither'])}"] if where["neither"] else []
+            said.append(f"{lead}: {'; '.join(parts)}.")
+    return said
+
+
+def _of(own: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    made: Mapping[str, Any] = own if kind == "weights" else own["patterns"]
+    return made
+
+
+def _figures(name: str, facts: Mapping[str, Any]) -> Figures:
+    drawn = []
+    for kind, title in KINDS.items():
+        regions = {region: _of(own, kind) for region, own in facts["regions"].items()}
+        differences = {region: made["differences"] for region, made in regions.items()}
+        bands = {region: made["null"] for region, made in regions.items()}
+        svg = differences_panel(differences, facts["groups"][1:], facts["reference"], f"{name}-{kind}", bands)
+        drawn.append(Figure(svg=svg, title=title))
+    return Figures(figures=tuple(drawn))
+
+
+def differences_panel(
+    differences: Mapping[str, Mapping[str, float]],
+    groups: Sequence[str],
+    reference: str,
+    name: str,
+    bands: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    errors: Errors | None = None,
+) -> str:
+    """Draw bars of each region side by side, one for each group, in the style of Figure 8 of Ozcelik & VanRullen (2023).
+
+    Args:
+        differences: region → group → difference of mean percentiles, as a share of the reference's.
+        groups: in order.
+        reference: group that they are compared with.
+        name: unique on the page; becomes part of the ids inside the SVG.
+        bands: region → group → two ends of what chance gives; drawn grey.
+        errors: region → group → half the length of an error bar, such as the standard error over subjects.
+
+    Returns:
+        An `<svg>` element.
+    """
+    from matplotlib.figure import Figure as Drawing
+
+    drawing = Drawing(figsize=(WIDTH / 72, 0.66 * WIDTH / 72), layout="constrained", facecolor="none")
+    axes = drawing.add_subplot(facecolor="none")
+    width = 0.8 / len(groups)
+    for place, group in enumerate(groups):
+        x = [column + (place - (len(groups) - 1) / 2) * width for column in range(len(differences))]
+        heights = [own[group] for own in differences.values()]
+        half = None if errors is None else [errors[region][group] for region in differences]
+        for at, region in zip(x, differences, strict=True):
+            if bands is not None:
+                low, high = bands[region][group]
+                axes.bar(at, high - low, width, low, color=CSS_COLOURS["muted"], alpha=0.22, lw=0)
+        axes.bar(
+            x,
+            heights,
+            0.62 * width,
+            yerr=half,
+            color=CSS_COLOURS[COLOURS[place % len(COLOURS)]],
+            hatch=HATCHES[place % len(HATCHES)],
+            edgecolor=CSS_COLOURS["paper"],
+            lw=0,
+            error_kw={"ecolor": CSS_COLOURS["ink"], "elinewidth": 1.1, "capsize": 2.5},
+            label=f"{group} − {reference}",
+        )
+    axes.axhline(0, color=CSS_COLOURS["ink"], lw=0.9)
+    axes.set_xticks(range(len(differences)), list(differences), parse_math=False)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %".replace("-", "−") if value else "0 %")
+    axes.grid(axis="y", color=CSS_COLOURS["rule"], lw=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["muted"])
+    axes.tick_params(axis="x", labelcolor=CSS_COLOURS["ink"], labelrotation=30 if len(differences) > 8 else 0)
+    axes.spines[:].set_visible(False)
+    legend: Any = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["ink"])
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return as_svg(
+        drawing, name, f"How much more regions matter to other groups than to {reference}; the table holds the numbers"
+    )
+
+
+def _table(facts: Mapping[str, Any], kind: str, title: str) -> Table:
+    others = facts["groups"][1:]
+    columns = ["Voxels", *(f"{group}, percentile" for group in facts["groups"])]
+    columns += [f"{group} − {facts['reference']}" for group in others]
+    columns += [f"p, {group}" for group in others]
+    rows = []
+    for region, own in facts["regions"].items():
+        made = _of(own, kind)
+        cells = [Cell(value=f"{own['n_voxels']:,}")]
+        cells += [Cell(value=f"{made['percentiles'][group]:.1f}") for group in facts["groups"]]
+        cells += [_difference(made, group) for group in others]
+        cells += [_p_cell(made, group) for group in others]
+        rows.append(Row(label=region, cells=tuple(cells)))
+    caption = (
+        f"{title}: mean percentiles of each region's voxels, and their differences as a share of {facts['reference']}"
+    )
+    return Table(
+        caption=caption, corner="Region", columns=tuple(columns), rows=tuple(rows), fold=f"{title}: the numbers"
+    )
+
+
+def _difference(made: Mapping[str, Any], group: str) -> Cell:
+    low, high = made["null"][group]
+    return Cell(value=_percent(made["differences"][group]), interval=f"chance {_percent(low)} – {_percent(high)}")
+
+
+def _p_cell(made: Mapping[str, Any], group: str) -> Cell:
+    stricter = "" if made["p_contiguous"] is None else f"({_p(made['p_contiguous'][group])})"
+    return Cell(value=_p(made["p"][group]), interval=stricter)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:+.1f} %".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}"

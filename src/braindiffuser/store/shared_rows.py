@@ -1,0 +1,194 @@
+"""A folder of feature rows that the runs of one recording share, so that each stimulus is extracted once.
+
+    pool.json                     says that the folder is such a pool
+    0123456789abcdef/             one target group, named by the hash of what its rows depend on
+      journal.jsonl               the files that are whole, with their states: see `draft`
+      rows-000000.safetensors     rows as they were computed, with ids and names of their stimuli
+      null.safetensors            the unconditional feature, if the group has one
+
+A row counts when its file is whole, on the disk and noted. A file that is not as it was noted is deleted, and its rows are
+computed again. How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with
+that number, and is read only where a run without a pool would compute it with as many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from braindiffuser.errors import RunError
+from braindiffuser.files import LEFTOVER, LOCK, alone_in
+from braindiffuser.plain_data import hash_json
+from braindiffuser.store.checked_json import read_checked, write_checked
+from braindiffuser.store.draft import Draft
+
+POOL = "pool.json"
+"""File that marks a folder as a pool."""
+IDENTITY = {"format": 1, "holds": "features of stimuli, shared by runs of one recording"}
+NULL = "null.safetensors"
+
+_Key = tuple[int, str, int]
+"""Stimulus id, its name, and how many stimuli were computed together."""
+
+
+class SharedRows:
+    """Rows of one target group in a pool; made by `open_shared_rows`."""
+
+    def __init__(self, draft: Draft, names: Mapping[int, str]) -> None:
+        """Read which rows there are.
+
+        Args:
+            draft: of the group's folder, which is never published.
+            names: of the recording's stimuli by id; {} if they have numbers alone.
+        """
+        self._draft, self._names = draft, names
+        self._places: dict[_Key, tuple[str, int]] = {}
+        self._opened: tuple[str, Any] = ("", None)
+        for name in sorted(draft.files):
+            if name.startswith("rows-"):
+                self._list(name)
+
+    def _list(self, name: str) -> None:
+        file = self._open(name)
+        size = int(file.get_tensor("size"))
+        names = file.get_tensor("names").tobytes().decode().split("\0")[:-1]
+        for place, (stimulus_id, own) in enumerate(zip(file.get_tensor("ids").tolist(), names, strict=True)):
+            self._places[stimulus_id, own, size] = name, place
+
+    def _open(self, name: str) -> Any:
+        from safetensors import safe_open
+
+        if self._opened[0] != name:
+            self._opened = name, safe_open(self._draft.folder / name, framework="numpy")
+        return self._opened[1]
+
+    def _key(self, stimulus_id: int, size: int) -> _Key:
+        return stimulus_id, self._names.get(stimulus_id, ""), size
+
+    def shape(self) -> tuple[int, ...] | None:
+        """Return the shape of a row; None if there is none yet."""
+        if not self._places:
+            return None
+        name, _ = next(iter(self._places.values()))
+        return tuple(self._open(name).get_slice("rows").get_shape()[1:])
+
+    def null(self, make: Callable[[], Shaped[np.ndarray, "1 ..."] | None]) -> Shaped[np.ndarray, "1 ..."] | None:
+        """Return the unconditional feature; `make` computes it, or returns None, if it is not there."""
+        from safetensors.numpy import save
+
+        if not self._draft.holds(NULL):
+            made = make()
+            self._draft.write_bytes(NULL, save({} if made is None else {"null": np.ascontiguousarray(made)}))
+            return made
+        file = self._open(NULL)
+        return file.get_tensor("null") if "null" in file.keys() else None  # noqa: SIM118  no mapping
+
+    def rows(
+        self,
+        ids: Int[np.ndarray, " n"],
+        others: Iterable[int],
+        make: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n ..."]],
+    ) -> Shaped[np.ndarray, "n ..."]:
+        """Return rows of stimuli that are computed together; those that lack are computed, as many at a time, and kept.
+
+        Args:
+            ids: of the stimuli, all different.
+            others: ids of further stimuli of the recording. Where only some rows lack, the batch is filled up with these: first
+                with those that lack too, in their order.
+            make: computes the rows of as many stimuli as `ids` has.
+        """
+        size = len(ids)
+        lacking = [number for number in ids.tolist() if self._key(number, size) not in self._places]
+        if lacking:
+            chosen = _filled(lacking, size, others, lambda number: self._key(number, size) in self._places)
+            made = make(np.array(chosen, ids.dtype))
+            new = [place for place, number in enumerate(chosen) if self._key(number, size) not in self._places]
+            self._add([chosen[place] for place in new], made[new], size)
+        return self._read([self._places[self._key(number, size)] for number in ids.tolist()])
+
+    def _add(self, ids: list[int], rows: Shaped[np.ndarray, "n ..."], size: int) -> None:
+        from safetensors.numpy import save
+
+        names = "".join(f"{self._names.get(number, '')}\0" for number in ids).encode()
+        content: dict[str, np.ndarray] = {
+            "ids": np.array(ids, np.int64),
+            "names": np.frombuffer(names, np.uint8),
+            "size": np.array(size),
+            "rows": np.ascontiguousarray(rows),
+        }
+        name = next(
+            name for number in range(10**6) if (name := f"rows-{number:06d}.safetensors") not in self._draft.files
+        )
+        self._draft.write_bytes(name, save(content))
+        self._list(name)
+
+    def _read(self, places: list[tuple[str, int]]) -> Shaped[np.ndarray, "n ..."]:
+        found: dict[int, Shaped[np.ndarray, "1 ..."]] = {}
+        for order in sorted(range(len(places)), key=lambda number: places[number]):  # one file after the other
+            name, place = places[order]
+            found[order] = self._open(name).get_slice("rows")[place : place + 1]
+        return np.concatenate([found[order] for order in range(len(places))])
+
+
+def _filled(lacking: list[int], size: int, others: Iterable[int], is_known: Callable[[int], bool]) -> list[int]:
+    """Fill up a batch to its size, with stimuli that lack before those that do not."""
+    chosen, taken = list(lacking), set(lacking)
+    known: list[int] = []
+    for number in others:
+        if len(chosen) == size:
+            break
+        if number not in taken:
+            taken.add(number)
+            (known if is_known(number) else chosen).append(number)
+    return [*chosen, *known[: size - len(chosen)]]
+
+
+def check_pool(folder: Path) -> None:
+    """Check that a folder is new, empty, or a pool.
+
+    Raises:
+        RunError: if it is a file, or holds something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: name a folder for features that runs share")
+    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    foreign = sorted(name for name in held if name != LOCK and not LEFTOVER.fullmatch(name))
+    if foreign and not _is_pool(folder):
+        raise RunError(
+            f"{folder} holds {foreign[0]} but no {POOL} of this version that is whole, so it is no folder of features that runs "
+            "share: name another folder, or an empty one"
+        )
+
+
+def _is_pool(folder: Path) -> bool:
+    return read_checked(folder / POOL) == IDENTITY
+
+
+@contextmanager
+def open_shared_rows(
+    pool: Path, facts: Mapping[str, Any], names: Mapping[int, str], wait: Callable[[], None]
+) -> Iterator[SharedRows]:
+    """Open the rows of one target group; another process that opens the same waits until this one is done.
+
+    Args:
+        pool: folder, made if it does not exist.
+        facts: all that rows depend on besides their stimulus; other facts are other rows.
+        names: of the recording's stimuli by id.
+        wait: called before waiting.
+
+    Raises:
+        RunError: as `check_pool`, or the disk has no file locks.
+    """
+    check_pool(pool)
+    key = hash_json(facts)
+    folder = pool / key
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder, wait):
+        if not _is_pool(pool):
+            write_checked(pool / POOL, IDENTITY)
+        yield SharedRows(Draft(folder, key), names)

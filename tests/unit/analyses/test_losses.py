@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from braindiffuser.analyses.losses import draw_resamples, share_difference, share_lost
+
+RNG = np.random.default_rng
+
+
+def drawn(n, seed=1):
+    return draw_resamples(n, RNG(seed) if isinstance(seed, int) else seed, 500)
+
+
+@pytest.fixture
+def scores():
+    rng = RNG(0)
+    floor = rng.normal(0.2, 0.05, 60)
+    return floor + rng.normal(0.5, 0.05, 60), floor
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_is_of_what_the_whole_gains(scores, share):
+    whole, floor = scores
+    loss = share_lost(whole, whole - share * (whole - floor), floor, drawn(60))
+    assert loss.share == pytest.approx(share)
+    assert loss.low == pytest.approx(share)
+    assert loss.high == pytest.approx(share)
+    assert loss.difference == pytest.approx(share * (whole - floor).mean())
+
+
+def test_a_metric_that_falls_with_likeness_has_the_same_shares(scores):
+    whole, floor = scores
+    ablated = floor + 0.3 * (whole - floor)
+    loss = share_lost(whole, ablated, floor, drawn(60))
+    assert share_lost(1 - whole, 1 - ablated, 1 - floor, drawn(60)) == pytest.approx((-loss.difference, *loss[1:]))
+
+
+def test_of_nothing_there_is_no_share():
+    noise = RNG(0).standard_normal(40)
+    assert share_lost(noise, noise - 0.1, np.zeros(40), drawn(40))[1:] == (None, None, None)
+
+
+def test_the_interval_is_that_of_paired_differences():
+    """Pictures differ a lot, but all lose the same: the interval is that of the gain, not of the pictures."""
+    whole = RNG(0).normal(5, 2, 50)
+    loss = share_lost(whole, whole - 0.5, whole - 1.0, drawn(50))
+    assert (loss.low, loss.high) == pytest.approx((0.5, 0.5))
+
+
+def test_intervals_cover_the_true_share():
+    rng, hits = RNG(0), 0
+    for _ in range(100):
+        floor, whole, ablated = (rng.normal(mean, 0.3, 40) for mean in (0.0, 1.0, 0.6))
+        loss = share_lost(whole, ablated, floor, drawn(40, rng))
+        hits += loss.low <= 0.4 <= loss.high
+    assert hits >= 88
+
+
+def test_the_difference_of_shares_has_the_sign_of_what_loses_more(scores):
+    whole, floor = scores
+    much, little = ((whole, whole - share * (whole - floor), floor) for share in (0.8, 0.1))
+    value, low, high = share_difference(much, little, drawn(60))
+    assert (value, low, high) == pytest.approx((0.7, 0.7, 0.7))
+    assert share_difference(little, much, drawn(60))[0] == pytest.approx(-0.7)
+    noise = RNG(0).standard_normal(60)
+    assert share_difference(much, (noise, noise, 0 * noise), drawn(60)) is None
+
+
+def test_resamples_draw_every_picture_alike():
+    shares = draw_resamples(20, RNG(1), 4000)
+    np.testing.assert_allclose(shares.sum(axis=0), 1)
+    np.testing.assert_allclose(shares.mean(axis=1), 1 / 20, atol=0.003)

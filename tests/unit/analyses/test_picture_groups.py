@@ -1,0 +1,77 @@
+"""Scores by groups of pictures follow from the scores of each picture."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from braindiffuser.analyses.picture_groups import PictureGroups
+from braindiffuser.errors import RunError
+from braindiffuser.images import PictureReader
+from braindiffuser.report.group_section import interaction_sentences
+
+from .linear_world import linear_world
+
+N = 40
+
+
+def world(planted=0.0, **changes):
+    """Pictures whose scores are known: the whole method gains 1 everywhere, and `planted` more in the first group."""
+    data, rng = linear_world(), np.random.default_rng(0)
+    first = np.arange(N) < 15
+    difficulty = 3 * first + rng.standard_normal(N)
+    kinds = {
+        "low_level": difficulty + 0.1 * rng.standard_normal(N),
+        "final": difficulty + 1 + planted * first + 0.1 * rng.standard_normal(N),
+    }
+    pictures = {kind: PictureReader(np.arange(N), lambda numbers, kind=kind: {"kind": kind}) for kind in kinds}
+    asked = iter(("final", "low_level"))
+    known = {
+        "test_sets": {"test": slice(0, N)},
+        "stimulus_ids": lambda side: np.arange(N),
+        "stimuli": lambda side: pd.DataFrame(
+            {"source": np.where(first, "laion", "coco"), "name": [f"p{i}" for i in range(N)]}
+        ),
+        "made": lambda kind: pictures[kind],
+        "score": lambda made, name: {"own": kinds[next(asked)]},
+        "metrics": lambda: {"own": {"label": "Own", "chance": None, "higher_is_better": True, "bounds": [-9, 9]}},
+    }
+    return replace(data, **{**known, **changes})
+
+
+@pytest.mark.parametrize(("planted", "found"), [(0.5, True), (0.0, False)])
+def test_a_planted_effect_of_a_group_is_found_and_none_where_there_is_none(planted, found):
+    outcome = PictureGroups(column="source", n_resamples=500).run(world(planted))
+    facts = outcome.facts
+    assert facts["reference"] == "coco"
+    assert facts["groups"] == {"coco": 25, "laion": 15}
+    each = facts["metrics"]["own"]["interactions"]["laion"]
+    assert each["value"] == pytest.approx(planted, abs=0.1)
+    assert (each["p_value"] < 0.01) == found
+    assert each["ci95"][0] <= planted <= each["ci95"][1]
+    (sentence,) = interaction_sentences(facts)
+    assert ("more on Own" in sentence) == found
+    table = outcome.tables["per_image"]
+    assert list(table.columns) == ["stimulus_id", "group", "final_own", "low_level_own"]
+
+
+def test_a_table_names_the_groups(tmp_path):
+    path = tmp_path / "kinds.csv"
+    path.write_text("name,kind\n" + "".join(f"p{i},{'ab'[i % 2]}\n" for i in reversed(range(N - 1))) + f"p{N - 1},\n")
+    facts = PictureGroups(column="kind", table=path, n_resamples=50).run(world()).facts
+    assert facts["groups"] == {"a": 20, "b": 19}
+    assert facts["left_out"] == {"without a value": 1}
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"column": "colour"}, "there is no column colour of stimuli; there are source, name"),
+        ({"column": "name"}, "no value of the column name has 2 test pictures"),
+        ({"column": "source", "reference": "things"}, "reference is things, but the groups .* are coco, laion"),
+    ],
+)
+def test_groups_that_are_not_there_are_said(choice, message):
+    with pytest.raises(RunError, match=message):
+        PictureGroups(**choice).run(world())

@@ -1,0 +1,174 @@
+"""Samples, strengths, opposites and contrasts are what they say; likeness and measures are held against random sets."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindiffuser.analyses import region_pictures
+from braindiffuser.analyses.region_pictures import (
+    compare_similarities,
+    contrast_directions,
+    measure,
+    similarities,
+    summarise_measures,
+)
+from braindiffuser.analyses.roi_maximisation import ROIMaximisation, training_length
+from braindiffuser.errors import DependencyError, RunError
+
+from .linear_world import linear_world
+
+RNG = np.random.default_rng(0)
+LABEL = "roi_maximisation"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    monkeypatch.setattr(region_pictures, "category_network", lambda device: (None, "not installed"))
+    monkeypatch.setattr(
+        "braindiffuser.analyses.deeper_maximisation.category_network", lambda device: (None, "none here")
+    )
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A run whose generator keeps what it was given, and adds noise by the id."""
+    data, given = linear_world(), []
+
+    def draw(features, ids):
+        given.append((features, ids))
+        drawn = data.draw(features, ids)["full"]
+        noise = np.stack([np.random.default_rng(int(k)).uniform(0, 0.01, drawn.shape[1:]) for k in ids])
+        return {"full": np.clip(drawn + noise, 0, 1).astype(np.float32)}
+
+    return replace(data, draw=draw), given
+
+
+def run(world, **entries):
+    data, given = world
+    given.clear()
+    return ROIMaximisation(**entries).run(data), given
+
+
+def distances(data, features, group="latents"):
+    targets = data.decoders().targets[group]
+    return np.linalg.norm(features[group] - targets.mean(0), axis=1) / training_length(targets.std(0))
+
+
+def test_what_is_not_asked_for_changes_no_picture(world):
+    plain, given = run(world, measured=False)
+    assert len(given) == 1
+    assert set(plain.pictures) == {f"{LABEL}_full"}
+    assert "further" not in plain.facts
+    deeper, _ = run(world, n_samples=3, strengths=(0.5,), opposite=True, contrasts=(("V1", "faces"),), n_random=3)
+    np.testing.assert_array_equal(deeper.pictures[f"{LABEL}_full"], plain.pictures[f"{LABEL}_full"])
+    assert deeper.facts["regions"] == plain.facts["regions"]
+
+
+def test_samples_differ_by_noise_alone(world):
+    found, given = run(world, measured=False, n_samples=3)
+    features, ids = given[1]
+    assert ids.tolist() == [1, 2] * 4
+    first = given[0][0]
+    for group in first:
+        np.testing.assert_allclose(features[group][::2], first[group], rtol=1e-5)
+        np.testing.assert_array_equal(features[group][::2], features[group][1::2])
+    assert len(found.pictures[f"{LABEL}_samples_full"]) == 8
+
+
+def test_strength_is_a_multiple_of_the_length_and_the_opposite_lies_beyond_the_mean(world):
+    _, given = run(world, measured=False, strengths=(0.5, 2.0), opposite=True)
+    (first, _), (features, ids) = given
+    np.testing.assert_allclose(distances(world[0], first), 1, rtol=1e-4)
+    np.testing.assert_allclose(distances(world[0], features), np.repeat([0.5, 2, 1], 4), rtol=1e-4)
+    mean = world[0].decoders().targets["vision"].mean(0)
+    np.testing.assert_allclose(features["vision"][8:] - mean, mean - first["vision"], rtol=1e-2, atol=1e-3)
+    assert (ids == 0).all()
+
+
+def test_a_contrast_is_the_difference_of_mean_responses():
+    directions = {"latents": np.array([[10.0, 0], [0, 30]])}
+    masks = {"V1": np.arange(40) < 10, "faces": np.arange(40) >= 10}
+    found = contrast_directions(directions, masks, [("V1", "faces"), ("faces", "V1")])
+    np.testing.assert_allclose(found["latents"], [[1, -1], [-1, 1]])
+
+
+def test_a_contrast_of_a_region_that_is_not_drawn_is_refused(world):
+    with pytest.raises(
+        RunError, match=r"contrasts names V9, which is none of the regions that are drawn: faces, places, V1, V2"
+    ):
+        run(world, contrasts=(("V1", "V9"),))
+
+
+def test_regions_of_their_own_directions_are_less_alike_than_random_voxels():
+    own = np.eye(2, 30)
+    random = own.sum(axis=0) + 0.3 * RNG.standard_normal((39, 2, 30))
+    found = compare_similarities(own, random)
+    assert found["cosine"][0][1] == pytest.approx(0)
+    assert found["random"][0][1] > 0.3
+    assert found["p_less_alike"][0][1] == pytest.approx(1 / 40)
+
+
+def test_likeness_is_drawn_for_each_group(world):
+    found, _ = run(world, n_random=9)
+    further = found.facts["further"]
+    assert set(further["likeness"]) == {"latents", "vision"}
+    np.testing.assert_allclose(np.diag(further["likeness"]["latents"]["cosine"]), 1)
+    assert len(next(block for block in found.section.blocks if block.type == "figures").figures) == 2
+
+
+def test_p_of_likeness_is_uniform_where_regions_are_random():
+    rng = np.random.default_rng(1)
+    common = rng.standard_normal(20)
+    p = [
+        compare_similarities(common + rng.standard_normal((2, 20)), common + rng.standard_normal((19, 2, 20)))[
+            "p_less_alike"
+        ][0][1]
+        for _ in range(400)
+    ]
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p) == pytest.approx(0.525, abs=0.05)
+
+
+def test_cosines_do_not_depend_on_lengths():
+    rows = RNG.standard_normal((4, 9))
+    np.testing.assert_allclose(similarities(rows), similarities(rows * RNG.uniform(1, 5, (4, 1))))
+    assert (similarities(np.zeros((2, 3))) == 0).all()
+
+
+def test_measures_are_means_over_samples_beside_random_sets():
+    samples, random = {"right": np.array([0.5, 0.7, 0.6])}, {"right": np.linspace(-0.4, 0.4, 19)}
+    found = summarise_measures(samples, random, 0)["right"]
+    assert found["value"] == pytest.approx(0.6)
+    assert found["interval"][0] <= 0.6 <= found["interval"][1]
+    assert found["random"]["p_higher"] == pytest.approx(1 / 20)
+    assert found["random"]["p_lower"] == pytest.approx(1)
+    assert "interval" not in summarise_measures({"right": np.array([0.5])}, None, 0)["right"]
+
+
+def test_random_sets_are_measured_and_all_pictures_are_in_the_table(world):
+    found, given = run(world, n_samples=2, n_random=5, n_random_drawn=3)
+    further = found.facts["further"]
+    assert further["measures"]["full"]["V1"]["right"]["random"]["n"] == 3
+    table = found.tables["measures"]
+    assert table["pictures"].value_counts().to_dict() == {"region": 4, "samples": 4, "random": 12}
+    assert not table.isna().any().any()
+    assert not any("random" in kind or "mean" in kind for kind in found.pictures)
+    assert len(given) == 2
+    assert any("none here" in getattr(block, "text", "") for block in found.section.blocks)
+
+
+def test_categories_are_added_where_there_is_a_network():
+    pictures = RNG.random((3, 3, 12, 12), dtype=np.float32)
+    found = measure(pictures, pictures, lambda made: {"animal": np.full(len(made), 0.25)})
+    assert found["animal"].tolist() == [0.25] * 3
+    assert set(found) > {"luminance", "right", "eccentricity"}
+
+
+def test_a_network_that_is_not_installed_is_said(monkeypatch):
+    def missing(*_):
+        raise DependencyError("EfficientNet-Lite0 needs a package")
+
+    monkeypatch.undo()
+    monkeypatch.setattr("braindiffuser.networks.efficientnet_lite.load_efficientnet_lite", missing)
+    assert region_pictures.category_network("cpu") == (None, "EfficientNet-Lite0 needs a package")

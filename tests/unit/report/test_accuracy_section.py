@@ -1,0 +1,44 @@
+"""What the page says of decoders follows from their numbers."""
+
+import pytest
+
+from braindiffuser.report.accuracy_section import accuracy_sentences, no_accuracy_section
+
+
+def facts(r2=0.2, ci=(0.15, 0.25), p=0.001, cv=0.2, best=0.21, growth=((100, 0.1), (200, 0.2)), at_edge=False):
+    mean = {"value": r2, "ci95": list(ci), "null95": [-1.0, -0.5], "p": p}
+    points = [{"n_stimuli": n, "r2": {"value": value, "ci95": [value - 0.05, value + 0.05]}} for n, value in growth]
+    own = {"r2": mean, "correlation": {**mean, "value": 0.45}, "best_scaled_r2": best}
+    group = {
+        "sets": {"test": own},
+        "growth": points,
+        "cross_validated": None if cv is None else {"r2": cv},
+        "alpha_at_edge_of_grid": at_edge,
+    }
+    return {"test_sets": {"test": 50}, "groups": {"text": group}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "absent"),
+    [
+        ({}, "as in cross-validation (0.200); still growing with training pictures (R² 0.100 with 100)", "scale"),
+        ({"p": 0.2}, "text: not decoded beyond chance, correlation 0.450, R² 0.200 (p = 0.200).", "cross-validation"),
+        ({"cv": 0.3}, "below cross-validation: test pictures or responses differ", "as in"),
+        ({"cv": 0.1}, "above cross-validation: test responses are cleaner", "as in"),
+        ({"cv": None}, "still growing", "cross-validation"),
+        ({"best": 0.4}, "R² could be 0.400 with another scale and offset", "at the edge"),
+        ({"growth": ((100, 0.19), (200, 0.2))}, "hardly better than with 100 training pictures (R² 0.190)", "growing"),
+        ({"growth": ((200, 0.2),)}, "cross-validation", "training pictures"),
+        ({"at_edge": True}, "alpha lies at the edge of its grid", "scale"),
+        ({"r2": -0.1, "ci": (-0.2, 0.0), "cv": -0.1}, "R² −0.100", "below"),
+    ],
+)
+def test_sentences_follow_from_the_numbers(changes, words, absent):
+    (sentence,) = accuracy_sentences(facts(**changes))
+    assert words in sentence
+    assert absent not in sentence
+
+
+def test_why_there_is_no_accuracy_is_one_sentence():
+    (text,) = no_accuracy_section("x", "There are two test pictures").blocks
+    assert text.text == "There are two test pictures, so there is no accuracy to show."

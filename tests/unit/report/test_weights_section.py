@@ -1,0 +1,93 @@
+"""What the page says of regions follows from their numbers."""
+
+import re
+
+import pytest
+
+from braindiffuser.report.weights_section import differences_panel, weights_section, weights_sentences
+
+
+def maps(difference, p, stricter=None):
+    return {
+        "percentiles": {"latents": 50.0, "vision": 50 * (1 + difference)},
+        "differences": {"vision": difference},
+        "null": {"vision": [-0.05, 0.05]},
+        "p": {"vision": p},
+        "null_contiguous": None if stricter is None else {"vision": [-0.3, 0.3]},
+        "p_contiguous": None if stricter is None else {"vision": stricter},
+    }
+
+
+def facts(weights, patterns):
+    """Facts of regions: name → difference, p and stricter p."""
+    regions = {
+        name: {"n_voxels": 1200, **maps(*own), "patterns": maps(*patterns[name])} for name, own in weights.items()
+    }
+    return {
+        "groups": ["latents", "vision"],
+        "reference": "latents",
+        "n_voxels": 5000,
+        "n_random": 1000,
+        "contiguous": all(len(own) > 2 for own in weights.values()),
+        "lacking": [],
+        "empty": [],
+        "regions": regions,
+    }
+
+
+WEIGHTS = {"V1": (-0.2, 0.002, 0.3), "V4": (-0.01, 0.6, 0.9), "faces": (0.3, 0.002, 0.01)}
+PATTERNS = {"V1": (0.1, 0.002, 0.04), "V4": (0.2, 0.05, 0.06), "faces": (-0.3, 0.051, 0.2)}
+
+
+def test_a_region_is_named_by_sign_and_p():
+    by_weights, by_patterns = weights_sentences(facts(WEIGHTS, PATTERNS))
+    assert by_weights == (
+        "By weights: faces matter more to vision than to latents; V1 matter less to vision than to latents; no difference beyond "
+        "chance in V4."
+    )
+    assert by_patterns == (
+        "By Haufe patterns: V1, V4 vary more with vision than with latents; no difference beyond chance in faces."
+    )
+
+
+@pytest.mark.parametrize("places", [True, False])
+def test_the_page_says_what_chance_is_and_which_regions_stand_out(places):
+    cut = 3 if places else 2
+    content = facts(*({name: own[:cut] for name, own in each.items()} for each in (WEIGHTS, PATTERNS)))
+    section = weights_section("weights", content)
+    said = " ".join(block.text for block in section.blocks if block.type == "text")
+    assert ("By Haufe patterns these stand out there too: V1 (vision)." in said) == places
+    assert "with the regions' labels shuffled" not in said
+    assert "labels are shuffled over voxels, 1,000 times" in said
+    first = next(block for block in section.blocks if block.type == "table")
+    cells = dict(zip(first.columns, first.rows[0].cells, strict=True))
+    assert cells["vision − latents"].value == "−20.0 %"
+    assert cells["p, vision"].value == "0.002"
+    assert cells["p, vision"].interval == ("(0.300)" if places else "")
+
+
+def test_one_group_alone_is_compared_with_nothing():
+    content = facts(WEIGHTS, PATTERNS) | {"groups": ["latents"]}
+    assert weights_section("weights", content).blocks[0].text.startswith("There is one target group alone")
+
+
+DIFFERENCES = {"V1": {"vision": -0.1, "text": -0.2}, "<faces>": {"vision": 0.1, "text": 0.3}}
+
+
+def test_the_figure_has_a_bar_for_each_region_and_group_and_names_them():
+    svg = differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a")
+    assert svg == differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a")
+    for word in ("V1", "&lt;faces&gt;", "vision − latents", "text − latents", "+20 %"):
+        assert word in svg
+
+
+def test_the_figure_takes_error_bars_over_subjects_and_bands_of_chance():
+    errors = {region: {"vision": 0.02, "text": 0.04} for region in DIFFERENCES}
+    bands = {region: {"vision": (-0.05, 0.05), "text": (-0.05, 0.05)} for region in DIFFERENCES}
+    plain, with_errors, with_bands = (
+        differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a", **given)
+        for given in ({}, {"errors": errors}, {"bands": bands})
+    )
+    count = [len(re.findall("<path|<use", svg)) for svg in (plain, with_errors, with_bands)]
+    assert count[1] > count[0]
+    assert count[2] > count[0]
