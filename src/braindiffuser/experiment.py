@@ -284,7 +284,7 @@ class Experiment(Settings):
         """Return the experiment with one analysis more, or with other entries of one that it has.
 
         Args:
-            name: label of an analysis of the experiment, or a kind.
+            name: label of an analysis of the experiment, or a kind, which also means the analysis of that kind, if there is one.
             entries: of the analysis; those of an analysis that is there already are merged into its own.
 
         Raises:
@@ -297,6 +297,8 @@ class Experiment(Settings):
         """
         own = [(analysis.label, analysis.model_dump()) for analysis in self.analyses]
         there = [place for place, (label, _) in enumerate(own) if label == name]
+        of_kind = [place for place, (_, content) in enumerate(own) if content["kind"] == name]
+        there = there or (of_kind if len(of_kind) == 1 else [])
         changed = [content for _, content in own]
         if there:
             changed[there[0]] = merged(changed[there[0]], entries or {})

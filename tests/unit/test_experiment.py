@@ -596,3 +596,15 @@ def test_a_word_that_is_none_of_those_expected_is_named(tmp_path):
     (tmp_path / "mine.yaml").write_text("preset: demo\nresponses: {normalisation: zscore}\n")
     with pytest.raises(RunError, match=r"responses\.normalisation: is 'zscore'; expected 'session', 'training'"):
         Experiment.load(tmp_path / "mine.yaml")
+
+
+def test_one_more_analysis_is_added_once_by_its_kind_or_label():
+    demo = Experiment.load("demo")
+    more = demo.with_analysis("voxel_weights", {"n_random": 10})
+    assert [analysis.label for analysis in more.analyses] == ["roi_maximisation", "voxel_weights"]
+    assert more.with_analysis("voxel_weights") == more
+    named = demo.with_analysis("roi_maximisation", {"name": "own"})
+    assert [analysis.label for analysis in named.analyses] == ["own"]
+    assert named.with_analysis("roi_maximisation") == named.with_analysis("own") == named
+    with pytest.raises(RunError, match=r"analyses\.1: there is no kind colour; known kinds: "):
+        demo.with_analysis("colour")

@@ -178,7 +178,9 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
     experiment = planned.experiment
     if experiment.dataset.makes_files:
         made = folder / planned.subject / RECORDING
-        experiment.dataset.make(made, tell)
+        made.mkdir(parents=True, exist_ok=True)
+        with alone_in(made):
+            experiment.dataset.make(made, tell)
         experiment = experiment.changed({"dataset": experiment.dataset.made_at(made).model_dump()})
     pool = folder / planned.subject / SHARED if shares else None
     run = Run.open(experiment, folder / planned.folder, overwrite, tell, pool)
