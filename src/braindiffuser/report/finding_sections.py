@@ -276,7 +276,7 @@ def _weights(found: Mapping[str, Any]) -> Section:
             Text(text=measure),
             figures,
             Text(text=haufe, style="note"),
-            *(Text(text=f"Patterns. {claim['sentence']}", style="note") for claim in weights["pattern_claims"]),
+            *(Text(text=claim["sentence"], style="note") for claim in weights["pattern_claims"]),
             _weights_table(weights),
         ),
     )

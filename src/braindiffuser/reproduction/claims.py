@@ -187,11 +187,14 @@ def _full_is_best_jointly(scores: Mapping[str, Mapping[str, Values]], metrics: S
     return Claim("The whole method is best jointly (mean rank over all metrics)", of_subjects, tuple(others))
 
 
-def weight_claims(differences: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[Claim]:
-    """Return the claims that Figure 8 rests on.
+def weight_claims(
+    differences: Mapping[str, Mapping[str, Mapping[str, float]]], what: Literal["Weights", "Patterns"] = "Weights"
+) -> list[Claim]:
+    """Return the claims that Figure 8 rests on, of weights or of patterns.
 
     Args:
         differences: subject → group ("vision", "text") → region → how far its weights' percentile exceeds that of the VDVAE.
+        what: they are of.
 
     Returns:
         For each group the signs (negative in V1 to V4, positive in regions of categories) and the order (each region of
@@ -204,14 +207,14 @@ def weight_claims(differences: Mapping[str, Mapping[str, Mapping[str, float]]]) 
         own = {subject: by_group.get(group, {}) for subject, by_group in differences.items()}
         claims.append(
             _on_regions(
-                f"Weights of {name} are below those of the VDVAE in early areas, and above in regions of categories",
+                f"{what} of {name} are below those of the VDVAE in early areas, and above in regions of categories",
                 own,
                 lambda values, region: np.sign(values[region]) == SIGNS[region],
             )
         )
         claims.append(
             _on_regions(
-                f"Weights of {name} over those of the VDVAE rank regions of categories above early areas",
+                f"{what} of {name} over those of the VDVAE rank regions of categories above early areas",
                 own,
                 _in_order,
             )
@@ -222,7 +225,7 @@ def weight_claims(differences: Mapping[str, Mapping[str, Mapping[str, float]]]) 
             for subject, own in differences.items()
             if {"vision", "text"} <= own.keys()
         }
-        text = "Differences of CLIP-Text are larger than those of CLIP-Vision"
+        text = f"{what}: differences of CLIP-Text are larger than those of CLIP-Vision"
         claims.append(_on_regions(text, sizes, lambda values, region: values[region] > 0))
     return claims
 

@@ -165,7 +165,7 @@ def figure_8(runs: Sequence[RunFacts]) -> dict[str, Any]:
         "weights": over("weights"),
         "patterns": over("patterns"),
         "claims": _as_facts(weight_claims(values("weights"))),
-        "pattern_claims": _as_facts(weight_claims(values("patterns"))),
+        "pattern_claims": _as_facts(weight_claims(values("patterns"), "Patterns")),
     }
 
 
