@@ -9,9 +9,10 @@ Four questions, each beside what shuffled labels give:
   sets of early voxels. The four areas cover the same field, so their halves, which see half of it, are asked too.
 - Are pictures of category regions put into their category by EfficientNet-Lite0, more than those of random voxels?
 - Do maps of attribution recover the true selectivity and receptive fields? Rank correlations over voxels.
-- Does leaving out early regions cost layout more than content, and category regions the other way round?
+- Does leaving out early regions cost layout more than content, beyond random sets of as many voxels, and category regions the
+  other way round?
 
-It takes about ten minutes of one core. The exit status is 0 whatever is found: the numbers are the result.
+It takes some tens of minutes of one core. The exit status is 0 whatever is found: the numbers are the result.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from safetensors.numpy import load_file
 from scipy.stats import spearmanr
 
 from braindiffuser.analyses.picture_measures import added_energy, centres
-from braindiffuser.analyses.random_masks import random_masks
+from braindiffuser.analyses.random_masks import shuffled_masks
 from braindiffuser.analyses.roi_maximisation import maximise_from_training
 from braindiffuser.datasets.simulation.brain import FIELD_OF_VIEW
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
@@ -41,6 +42,8 @@ from braindiffuser.generators.low_level import reconstruct_low_level
 from braindiffuser.machine import machine, versions
 from braindiffuser.networks.checkpoints import load_vdvae
 from braindiffuser.regression.regressor import Projection
+from braindiffuser.report.ablation_section import ablation_section
+from braindiffuser.report.sections import Text
 from braindiffuser.run import Run
 from braindiffuser.stages.fit import read_decoder, training_rows
 
@@ -74,7 +77,7 @@ def make_run(folder: Path, n_train: int, n_images: int) -> Run:
                 "how": ["without"],
                 "n_images": n_images,
                 "n_random": 10,
-                "n_random_drawn": 1,
+                "n_random_drawn": 10,
             },
             {
                 "kind": "roi_ablation",
@@ -83,7 +86,7 @@ def make_run(folder: Path, n_train: int, n_images: int) -> Run:
                 "how": ["only"],
                 "n_images": n_images,
                 "n_random": 10,
-                "n_random_drawn": 0,
+                "n_random_drawn": 10,
             },
         ],
     }
@@ -147,15 +150,19 @@ def place_of_energy(run: Run) -> dict[str, Any]:
     """Correlate each region's energy map with its receptive fields.
 
     The map of one pattern of ones is a single picture, and noisy. A region's energy is the mean over patterns of random signs
-    in its voxels: whatever they are excited or silent together for.
+    in its voxels: whatever they are excited or silent together for. Labels of all regions are shuffled together over early
+    voxels, so that means over regions are held against means over sets that overlap as little.
     """
     voxels, energy = read_truth(run), low_level_energy(run)
     early = (voxels["kind"] == "early").to_numpy()
     rng, found = np.random.default_rng(0), {}
     r: dict[str, list[float]] = {}
-    for name, mask in early_regions(voxels).items():
+    regions = early_regions(voxels)
+    together = np.stack([mask[early] for mask in regions.values()])
+    drawn_together = np.stack(list(shuffled_masks(together, N_RANDOM, np.random.default_rng(1))))
+    for number, (name, mask) in enumerate(regions.items()):
         random = np.zeros((N_RANDOM, len(mask)), bool)
-        random[:, early] = random_masks(mask[early], N_RANDOM, rng)
+        random[:, early] = drawn_together[:, number]
         masks = np.concatenate([mask[None], random])
         signs = rng.choice([-1, 1], (N_SIGNS, 1, len(mask)))
         patterns = np.concatenate([masks[None], signs * masks]).astype(np.float32)
@@ -256,7 +263,11 @@ def rank_correlation(
 
 
 def division_of_labour(run: Run) -> dict[str, Any]:
-    """Return the shares lost of all scores without early and without category regions, and layout less content."""
+    """Return the shares lost of all scores without early and without category regions, beside random sets.
+
+    "random" of `layout_minus_content` has how much further the region lies than random sets of as many voxels, the paired
+    interval over pictures, and p; "lost" of each score its share beside theirs. "said" are the page's verdicts.
+    """
     facts, alone = (run.results.read_json(f"analyses/{name}.json") for name in ("roi_ablation", "alone"))
     found: dict[str, Any] = {
         region["name"]: {
@@ -267,6 +278,12 @@ def division_of_labour(run: Run) -> dict[str, Any]:
         for region, kept in zip(facts["regions"], alone["regions"], strict=True)
     }
     found["whole"], found["nothing"] = facts["whole"], facts["nothing"]
+    found["said"] = [
+        block.text
+        for own in (facts, alone)
+        for block in ablation_section("roi_ablation", own, {}, 0).blocks
+        if isinstance(block, Text) and block.style == "verdict"
+    ]
     return found
 
 

@@ -285,26 +285,65 @@ class Experiment(Settings):
 
         Args:
             name: label of an analysis of the experiment, or a kind, which also means the analysis of that kind, if there is one.
-            entries: of the analysis; those of an analysis that is there already are merged into its own.
+            entries: of the analysis; those of an analysis that is there already are merged into its own. `name` says which one
+                of a kind is meant: it is added if there is none of that name.
 
         Raises:
-            RunError: if there is no such kind, or an entry is unknown or out of range.
+            RunError: if there is no such kind, an entry is unknown or out of range, or entries ask for another kind, or for
+                another name of an analysis that is named.
 
         Example:
             >>> demo = Experiment.load("demo").with_analysis("roi_maximisation", {"lengths": "as-published"})
             >>> [analysis.lengths for analysis in demo.analyses]
             ['as-published']
         """
-        own = [(analysis.label, analysis.model_dump()) for analysis in self.analyses]
-        there = [place for place, (label, _) in enumerate(own) if label == name]
-        of_kind = [place for place, (_, content) in enumerate(own) if content["kind"] == name]
-        there = there or (of_kind if len(of_kind) == 1 else [])
-        changed = [content for _, content in own]
-        if there:
-            changed[there[0]] = merged(changed[there[0]], entries or {})
+        entries = dict(entries or {})
+        changed = [analysis.model_dump() for analysis in self.analyses]
+        place = self._place_of_analysis(name, entries)
+        kind = name if place is None else changed[place]["kind"]
+        if entries.get("kind", kind) != kind:
+            raise RunError(
+                f"kind={entries['kind']} makes another analysis of {name}: name the kind instead, as in `braindiffuser analyse "
+                f"{entries['kind']}`"
+            )
+        if place is None:
+            changed.append({**entries, "kind": name})
         else:
-            changed.append({"kind": name, **(entries or {})})
+            changed[place] = merged(changed[place], entries)
         return self.changed({"analyses": changed})
+
+    def without_analysis(self, name: str) -> Experiment:
+        """Return the experiment without one of its analyses.
+
+        Args:
+            name: label of an analysis, or its kind, if there is one of that kind.
+
+        Raises:
+            RunError: if it has no such analysis.
+        """
+        place = self._place_of_analysis(name, {})
+        if place is None:
+            labels = ", ".join(analysis.label for analysis in self.analyses)
+            raise RunError(f"the experiment has no analysis {name}; it has {labels or 'none'}: name one of them")
+        left = [analysis.model_dump() for number, analysis in enumerate(self.analyses) if number != place]
+        return self.changed({"analyses": left})
+
+    def _place_of_analysis(self, name: str, entries: Mapping[str, Any]) -> int | None:
+        """Return which analysis a label or kind and a `name` among entries mean; None: one that is not there yet."""
+        labels = [analysis.label for analysis in self.analyses]
+        if name not in labels or name == self.analyses[labels.index(name)].kind:
+            of_kind = [place for place, analysis in enumerate(self.analyses) if analysis.kind == name]
+            if "name" in entries:
+                wanted = entries["name"] or name
+                return next((place for place in of_kind if labels[place] == wanted), None)
+            if name not in labels:
+                return of_kind[0] if len(of_kind) == 1 else None
+        if entries.get("name", name) != name:
+            raise RunError(
+                f"{name} is an analysis of the experiment, and results keep its name: to add another one, name its kind, as in "
+                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']}`"
+            )
+        return labels.index(name)
 
     @classmethod
     def load(cls, source: str | Path) -> Experiment:

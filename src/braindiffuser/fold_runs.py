@@ -24,18 +24,20 @@ from braindiffuser import __version__
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
-from braindiffuser.files import replacing
+from braindiffuser.files import FileState, replacing
 from braindiffuser.images import load_png
 from braindiffuser.plain_data import read_json, write_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.recording_hashes import differences
+from braindiffuser.recording_hashes import RecordingHashes, differences, recording_files
 from braindiffuser.run import Run
-from braindiffuser.run_folder import check_folder, check_links, check_pool_folder, join_names
+from braindiffuser.run_folder import check_folder, check_links, check_way, join_names
 from braindiffuser.splits.folds import Folds
+from braindiffuser.stages import all_steps
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scores_name
-from braindiffuser.step_states import flatten
+from braindiffuser.stages.extract import why_not_shared
+from braindiffuser.step_states import StepStates, flatten
 from braindiffuser.store.results import Store
-from braindiffuser.study.members import told_by
+from braindiffuser.study.members import check_same_records, warnings_of_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,9 +128,14 @@ def run_folds(
     of_nulls = [[f"shuffled-{seed}/{path}" for path in of_folds] for seed in range(n_shuffled)]
     paths = [*of_folds, *(path for null in of_nulls for path in null)]
     for path in paths:  # before any is run
+        check_way(folder, path)
         check_folder(folder / path, experiment)
         check_links(folder / path)
-    check_pool_folder(folder / SHARED, experiment)
+    shared = folder_to_share(folder / SHARED, experiment, progress)
+    changes = [{"split": {"fold": fold}} for fold in range(split.n_folds)]
+    changes += [_null(experiment, fold, seed) for seed in range(n_shuffled) for fold in range(split.n_folds)]
+    own = [experiment.changed(each) for each in changes]
+    _refuse_stale(dict(zip(paths, own, strict=True)), folder, overwrite, progress)
     others = sorted(set(_runs_in(folder)) - set(paths))
     if others:
         progress(
@@ -137,10 +144,10 @@ def run_folds(
     finished: list[FinishedFold] = []
 
     def finish(path: str, changes: Mapping[str, Any]) -> FinishedFold:
-        def tell(label: str, done: int, total: int) -> None:
+        def report(label: str, done: int, total: int) -> None:
             progress(f"{path}: {label}", done, total)
 
-        run = Run.open(experiment.changed(changes), folder / path, overwrite, tell, folder / SHARED)
+        run = Run.open(experiment.changed(changes), folder / path, overwrite, report, shared)
         run.run_all()
         store = Store(folder / path)
         records = {str(step): store.record(str(step)) or {} for step in run.steps()}
@@ -156,12 +163,37 @@ def run_folds(
     ]
     _check_folds(folds)
     joint = _join(folds, nulls)
+    for done in finished:
+        check_same_records(folder / done.path, done.records)
     write_json(folder / SCORES, joint)
     table = _numbered(folds)
     with replacing(folder / PER_IMAGE) as beside:
         table.to_csv(beside, index=False)
     _write_page(folder / PAGE, joint, folds, table)
     return joint
+
+
+def _refuse_stale(planned: Mapping[str, Experiment], folder: Path, overwrite: bool, progress: Progress) -> None:
+    """Raise if any of several runs is stale and may not be made anew, before the first is made; planned: path → experiment."""
+    checkpoint_files: dict[Path, FileState] = {}
+    for path, own in planned.items():
+        experiment, store = own if own.dataset.has_captions else own.without_captions(), Store(folder / path)
+        hashes = RecordingHashes(store, recording_files(experiment), progress, keep=False)
+        StepStates(experiment, store, hashes, checkpoint_files).refuse_stale(all_steps(experiment), overwrite)
+
+
+def folder_to_share(folder: Path, experiment: Experiment, progress: Progress = silent) -> Path | None:
+    """Return the folder of features that several runs share; None, with a word why, if their dataset lets them share none.
+
+    Raises:
+        RunError: it is a link.
+    """
+    why_not = why_not_shared(experiment)
+    if why_not:
+        progress(f"{why_not.partition('; ')[0]}: each run extracts its own", 1, 1)
+        return None
+    check_way(folder.parent, folder.name)
+    return folder
 
 
 def check_folder_of_folds(folder: Path) -> None:
@@ -330,7 +362,7 @@ def _write_page(path: Path, joint: Mapping[str, Any], folds: Sequence[FinishedFo
         simulated=bool(subject["simulated"]),
         version=__version__,
     )
-    first = joint_recording_section([told_by(fold.results, fold.records) for fold in folds])
+    first = joint_recording_section([warnings_of_run(fold.results, fold.records) for fold in folds])
     sections = fold_sections(joint, _scored(joint, folds[0].experiment, table))
     Report(render_page(header, [first, *sections] if first else sections, _reader(folds, table))).save(path)
 

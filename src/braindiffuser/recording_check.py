@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from braindiffuser.datasets.region_expressions import doubts
 from braindiffuser.datasets.voxel_selection import check_choice, choice_before_betas
 from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.run_folder import check_captions, check_checkpoints, check_configs
@@ -13,6 +14,36 @@ from braindiffuser.stages.prepare import check_named_regions
 
 WIDTH = 16
 """Columns of names."""
+
+
+def check_before_run(experiment: Experiment, stimuli: bool = True) -> None:
+    """Check all that can be known of an experiment before it is run: as `check_recording`, without a word.
+
+    Args:
+        experiment: whose dataset makes no files.
+        stimuli: whether picture files are looked at too.
+
+    Raises:
+        RecordingError: a file is missing or does not fit the others.
+        RunError: the experiment cannot be run.
+    """
+    from braindiffuser.datasets.splits import stimuli_of
+    from braindiffuser.datasets.stimulus_checks import check_stimuli, used_stimuli
+    from braindiffuser.datasets.trial_normalisation import check_normalisation
+    from braindiffuser.splits.split import check_sides
+
+    adapted = experiment if experiment.dataset.has_captions else experiment.without_captions()
+    recording, config = adapted.recording(Path()), adapted.responses
+    check_captions(adapted, recording)
+    check_sides(recording, remedy=adapted.dataset.more_stimuli)
+    if stimuli:
+        check_stimuli(recording, used_stimuli(recording), adapted.reads_captions)
+    check_normalisation(recording.trials, config.normalisation)
+    adapted.regression.check_stimuli(len(stimuli_of(recording.trials, "train")[0]))
+    check_named_regions(recording, adapted)
+    check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
+    check_checkpoints(adapted)
+    check_configs(adapted)
 
 
 def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
@@ -68,9 +99,12 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     adapted.regression.check_stimuli(len(stimuli_of(recording.trials, "train")[0]))
     yield f"{'Betas':<{WIDTH}}not read yet: what they hold is checked when the run begins"
     config = adapted.responses
-    for entry, expressions in check_named_regions(recording, adapted).items():
+    named_regions = check_named_regions(recording, adapted)
+    for entry, expressions in named_regions.items():
         for line in region_lines(recording, entry, expressions):
             yield f"{'Region':<{WIDTH}}{line}"
+    for sentence in doubts((one for each in named_regions.values() for one in each), recording.known_regions):
+        yield f"Note: {sentence}"
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     chosen = choice_before_betas(
         recording, config.rois, config.min_noise_ceiling, config.voxel_choice, config.noise_ceiling

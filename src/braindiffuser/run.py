@@ -26,7 +26,7 @@ from braindiffuser.run_folder import (
     check_configs,
     check_folder,
     check_links,
-    check_pool_folder,
+    check_shared_folder,
     join_names,
     stored_experiment,
 )
@@ -50,16 +50,18 @@ class Run:
         states: which steps are finished, which are out of date and why.
     """
 
-    def __init__(self, experiment: Experiment, store: Store, progress: Progress, pool: Path | None = None) -> None:
+    def __init__(self, experiment: Experiment, store: Store, progress: Progress, shared: Path | None = None) -> None:
         """Use `Run.open`, which checks the folder."""
         self.experiment = experiment
         self.results: Results = store
         self._store = store
         self._progress = progress
-        self._pool = pool
+        self._shared = shared
         self._hashes = RecordingHashes(store, recording_files(experiment), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
+        self._earlier: str | None = None
+        """The uid of an experiment that the folder keeps until a stage of this one is done."""
 
     @classmethod
     def open(
@@ -68,7 +70,8 @@ class Run:
         folder: Path | str,
         overwrite: bool = False,
         progress: Progress = silent,
-        pool: Path | str | None = None,
+        shared: Path | str | None = None,
+        note_when_done: bool = False,
     ) -> Run:
         """Open a new or existing run folder.
 
@@ -78,8 +81,10 @@ class Run:
             overwrite: recompute steps whose settings or inputs changed; else they raise. Old results stay until new ones are
                 complete.
             progress: called as progress(label, done, total).
-            pool: folder of features that runs of this recording share, made if it does not exist: each stimulus is extracted
+            shared: folder of features that runs of this recording share, made if it does not exist: each stimulus is extracted
                 once, whatever the split. Results are the same, byte for byte. None: this run shares nothing.
+            note_when_done: whether a folder that holds an experiment keeps it until a stage of this one is done, so that a stage
+                that fails leaves the run as it was.
 
         Raises:
             RunError: if no experiment is given and the folder holds none; for stale or foreign files, overlap with the
@@ -92,9 +97,9 @@ class Run:
             experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
-        if pool is not None:
-            check_pool_folder(pool := Path(pool), experiment)
-        run = cls(experiment, store, progress, pool)
+        run = cls(experiment, store, progress, None if shared is None else Path(shared))
+        if any(store.record(str(step)) is None for step in run.steps("extract")):
+            run._check_shared()
         for (
             step
         ) in run.steps():  # fails before any work if a part asks for a stage that there is not, or has odd influences
@@ -107,9 +112,18 @@ class Run:
             store.finish_publishing()
             run._note_missing_recording()
             run._settle_stale(overwrite)
-            run._note_experiment()
+            if not run.is_finished("extract"):
+                run._check_shared()
+            run._earlier = store.manifest.get("uid") if note_when_done else None
+            if run._earlier is None:
+                run._note_experiment()
             run._note_orphans()
         return run
+
+    def _check_shared(self) -> None:
+        """Raise if features cannot be shared in that folder; a run whose features are all there does not look at it."""
+        if self._shared is not None:
+            check_shared_folder(self._shared, self.experiment, self.results.folder)
 
     # States
 
@@ -126,19 +140,12 @@ class Run:
         return all(self.state(step) == "finished" for step in self.steps(stage))
 
     def _settle_stale(self, overwrite: bool) -> None:
-        """Raise if results are stale, but for a page of another name; with `overwrite`, record that they may be replaced."""
+        """Raise if results are stale, but for a page of another name, or that tells of more or fewer steps than there are.
+
+        With `overwrite`, record that they may be replaced.
+        """
+        stale = self.states.refuse_stale(self.steps(), overwrite)
         states = {step: self.state(step) for step in self.steps()}
-        stale = [step for step, state in states.items() if state == "stale"]
-        asked = [
-            step for step in stale if step.stage != "report" or not self.states.reasons(step)
-        ]  # another name is none
-        if asked and not overwrite:
-            reasons = [reason for step in stale for reason in self.states.explain(step)]
-            raise RunError(
-                f"{self.results.folder} holds {join_names(list(map(str, stale)))} of a run with other settings or inputs "
-                f"({'; '.join(list(dict.fromkeys(reasons))[:6])}): choose another folder, or recompute what changed with "
-                "--overwrite"
-            )
         for step in stale:
             self._store.update_record(str(step), replaced_for=self.states.consent_key(step))
         for step, state in states.items():
@@ -161,6 +168,10 @@ class Run:
         if not pending:
             why = "already finished" if steps else "nothing to do: the experiment asks for none"
             self._progress(f"{stage} ({why})", 1, 1)
+            if self._earlier is not None:
+                with self._alone():
+                    self._refuse_what_came_between(record)
+                    self._note_done()
             return
         self._require(pending)
         check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
@@ -173,6 +184,7 @@ class Run:
                     self._announce_repair(step)
             with self._timed(stage):
                 self._compute(record, pending)
+            self._note_done()
         self._networks.keep(())
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
@@ -182,7 +194,7 @@ class Run:
             self._note_experiment()
         steps = stage.steps(self.experiment)
         stale = [str(step) for step in steps if self.state(step) == "stale" and self.states.reasons(step)]
-        if stale or uid not in (None, self.experiment.uid):
+        if stale or uid not in (None, self._earlier or self.experiment.uid):
             why = f"the inputs of {join_names(stale)} changed" if stale else f"another experiment ({uid}) was begun"
             raise RunError(
                 f"{why} since this run of {self.results.folder} was opened: run the same command again (in Python: Run.open), or "
@@ -256,7 +268,7 @@ class Run:
             networks=self._networks,
             progress=self._progress,
             settings=self.states.settings,
-            pool=self._pool,
+            shared=self._shared,
         )
 
     def _finished(self) -> dict[str, dict[str, Any]]:
@@ -318,6 +330,12 @@ class Run:
 
         for sentence in version_sentences(self._finished(), versions()):
             self._progress(sentence, 1, 1)
+
+    def _note_done(self) -> None:
+        """Note the experiment if the folder still keeps an earlier one: a stage of this one is done."""
+        if self._earlier is not None:
+            self._earlier = None
+            self._note_experiment()
 
     def _note_orphans(self) -> None:
         """Report results of steps that this experiment lacks; they are kept."""

@@ -12,8 +12,9 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Generator
 from braindiffuser.stages import stages
+from braindiffuser.stages.extract import why_not_shared
 from braindiffuser.store.results import Store
-from braindiffuser.store.shared_rows import check_pool
+from braindiffuser.store.shared_rows import check_shared
 from braindiffuser.system_errors import sentence
 from braindiffuser.targets.target import Target
 
@@ -51,30 +52,55 @@ def check_folder(folder: Path, experiment: Experiment) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
     _check_kinds(folder)
-    _check_overlap(folder, experiment, f"--out {folder}")
+    check_outside_recording(folder, experiment, f"--out {folder}")
     if folder.is_dir() and not Store(folder).is_run():
         foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})
         if foreign:
             raise RunError(f"{folder} holds {join_names(foreign)} but no run's manifest: choose an empty folder")
 
 
-def check_pool_folder(folder: Path, experiment: Experiment) -> None:
+def check_shared_folder(folder: Path, experiment: Experiment, run: Path | None = None) -> None:
     """Check that features which runs share may be kept in a folder.
 
+    Args:
+        folder: for the features.
+        experiment: of a run that shares them.
+        run: folder of that run; None: it is known to lie elsewhere.
+
     Raises:
-        RunError: if it holds anything else, or overlaps with the recording.
+        RunError: if it holds anything else, overlaps with the recording or the run, or nothing says what features are of.
     """
-    check_pool(folder)
-    _check_overlap(folder, experiment, f"the folder of shared features, {folder},")
+    why_not = why_not_shared(experiment)
+    if why_not:
+        raise RunError(why_not)
+    if run is not None and _overlap(Path(os.path.realpath(folder)), Path(os.path.realpath(run))):
+        raise RunError(f"the folder of shared features, {folder}, overlaps the run {run}: choose a folder outside it")
+    check_shared(folder)
+    check_outside_recording(folder, experiment, f"the folder of shared features, {folder},")
 
 
-def _check_overlap(folder: Path, experiment: Experiment, said: str) -> None:
+def check_outside_recording(folder: Path, experiment: Experiment, said: str) -> None:
+    """Check that a folder neither is nor holds nor lies in that of an experiment's recording.
+
+    Args:
+        folder: that is written to.
+        experiment: of the recording, which need not be there.
+        said: the folder, for the message.
+
+    Raises:
+        RunError: if it does.
+    """
     place = experiment.dataset.folder
     if place is not None:
         out = Path(os.path.realpath(folder))
         places = {place.resolve(), *_linked_folders(experiment.dataset, place)}
-        if any(out == each or out in each.parents or each in out.parents for each in places):
+        if any(_overlap(out, each) for each in places):
             raise RunError(f"{said} overlaps the recording {place}: choose a folder outside it")
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Return whether one real folder is the other, holds it or lies in it."""
+    return one == other or one in other.parents or other in one.parents
 
 
 def _check_kinds(folder: Path) -> None:
@@ -151,6 +177,19 @@ def check_captions(experiment: Experiment, recording: Recording) -> None:
             "and use a generator that does not draw from them, give the recording captions, or, if the dataset is a class of "
             "yours, let its has_captions return False, which leaves text out"
         )
+
+
+def check_way(folder: Path, below: str) -> None:
+    """Check that no folder on the way from a folder of several runs to what is written below it is a link.
+
+    Raises:
+        RunError: naming the first that is one.
+    """
+    place = folder
+    for part in Path(below).parts:
+        place = place / part
+        if place.is_symlink():
+            raise RunError(f"{place} is a link, and only {folder} itself is written to: remove the link")
 
 
 def check_links(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,18 +24,25 @@ result, or to be recomputed."""
 class StepStates:
     """Compares the records of steps with an experiment, its checkpoints and its recording."""
 
-    def __init__(self, experiment: Experiment, store: Store, hashes: RecordingHashes) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        store: Store,
+        hashes: RecordingHashes,
+        checkpoint_files: dict[Path, FileState] | None = None,
+    ) -> None:
         """Remember what is compared.
 
         Args:
             experiment: as it is now.
             store: of the run, which holds the records.
             hashes: of the recording's files.
+            checkpoint_files: cache of the states of checkpoints' files, extended in place; None: its own.
         """
         self.experiment = experiment
         self._store = store
         self._hashes = hashes
-        self._checkpoint_files: dict[Path, FileState] = {}
+        self._checkpoint_files = {} if checkpoint_files is None else checkpoint_files
 
     # What a step is made from
 
@@ -157,6 +164,35 @@ class StepStates:
             for name in names
             if record["needs"].get(name) != now.get(name)
         ]
+
+    def tells_of_others(self, step: Step) -> bool:
+        """Return whether a step was made of more or fewer steps than it needs now, and otherwise of the same."""
+        recorded = (self._store.record(str(step)) or {}).get("needs", {})
+        now = {str(need): self._uid(need) for need in self.needs_of(step)}
+        both = recorded.keys() & now.keys()
+        return recorded.keys() != now.keys() and all(recorded[name] == now[name] for name in both)
+
+    def refuse_stale(self, steps: Sequence[Step], overwrite: bool = False) -> list[Step]:
+        """Return which of a run's steps are stale; raise if they may not be replaced.
+
+        A page always may that has another name, or tells of more or fewer steps than the experiment has.
+
+        Raises:
+            RunError: naming them, and what changed.
+        """
+        stale = [step for step in steps if self.state(step) == "stale"]
+        asked = [
+            step for step in stale if step.stage != "report" or not (self.reasons(step) or self.tells_of_others(step))
+        ]  # another name is no reason
+        if asked and not overwrite:
+            why = list(dict.fromkeys(reason for step in stale for reason in self.explain(step)))
+            names = list(map(str, stale))
+            listed = ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
+            raise RunError(
+                f"{self._store.folder} holds {listed} of a run with other settings or inputs ({'; '.join(why[:6])}): choose "
+                "another folder, or recompute what changed with --overwrite"
+            )
+        return stale
 
     def gone(self, step: Step) -> list[str]:
         """List the roles that the step was made from and that have no file any more."""

@@ -33,6 +33,7 @@ WITHOUT_CHECKS = (
     "test_study",
     "test_shared_features",
     "test_ablated_pictures",
+    "test_reproduction",
 )
 """Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
 check them."""

@@ -116,6 +116,21 @@ class Told(Dataset):
         return self.root
 
 
+class Unlisted(Told):
+    """The same of a class that lists no files, as one does that keeps the default of `files`."""
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        return {}
+
+
+class Captioned(Told):
+    """The same with captions in a file that is listed as part of the design."""
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        files = dict(super().files())
+        return {**files, "design": {**files["design"], **files.pop("captions")}}
+
+
 def _pictures(brightness: Path, ids: np.ndarray) -> np.ndarray:
     level = int(brightness.read_text())
     return np.stack([stimulus_picture(int(stimulus_id), level) for stimulus_id in ids])
@@ -347,7 +362,7 @@ class Curious(Analysis):
         section = Section(name="scores", title="Curious", blocks=())
         if self.asks == "final":
             return Outcome(section, {"final": np.zeros((1, 3, SIDE, SIDE), np.float32)})
-        arguments = {"predictions": ("a",), "project": (None, ()), "draw": ({}, ())}
+        arguments = {"predictions": ("a",), "draw": ({}, ())}
         getattr(data, self.asks)(*arguments.get(self.asks, ()))
         return Outcome(section)
 

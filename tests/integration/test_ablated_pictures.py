@@ -10,8 +10,8 @@ from braindiffuser.images import load_png
 from braindiffuser.run import Run
 
 N_ABLATED = 3
-ROWS = [0, 1, 3, N_TEST, N_TEST + 1, N_TEST + 2]
-"""Of 5 and of 4 test pictures, evenly spaced."""
+ROWS = [0, 2, 4, N_TEST, N_TEST + 2, N_TEST + 3]
+"""Of 5 and of 4 test pictures, evenly spaced from the first to the last."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,10 @@ def test_scores_of_ablations_and_of_the_whole_method_beside_them_are_of_these_al
     assert entry["ablations"] == pytest.approx(
         dict.fromkeys(("rough_only", "without_b", "without_rough"), np.mean(told))
     )
-    assert entry["value"] == whole["stimulus"]["value"] != entry["ablated"]["value"]
+    assert entry["value"] == whole["stimulus"]["value"]
+    assert (
+        first == 0 or entry["ablated"]["value"] != entry["value"]
+    )  # of the first set both means are of ids around one
     for key, own in part.items():
         changed = {"ablated", "ablations", "ablations_ci95"}
         assert {k: v for k, v in own.items() if k not in changed} == {

@@ -41,7 +41,7 @@ KINDS = {
 
 def command(*arguments, folder=EXTEND):
     """Run the command line in a process of its own, in which no extension is imported."""
-    words = [sys.executable, "-m", "braindiffuser.cli", *map(str, arguments)]
+    words = [sys.executable, "-m", "braindiffuser", *map(str, arguments)]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from fakes import FURTHER_IDS, IMAGINED, N_TEST, N_TRAIN, fake_experiment, levels, write_recording
 from safetensors.numpy import load_file
 
+from braindiffuser import fold_runs
 from braindiffuser.errors import RunError
 from braindiffuser.fold_runs import check_folder_of_folds, run_folds
 from braindiffuser.images import load_png
@@ -212,11 +214,10 @@ def test_runs_of_two_recordings_are_never_joined(tmp_path, change, named, moment
         run_folds(own, folder, n_shuffled, progress=between)
     assert not changes
     assert not (folder / "scores.json").exists()
-    run_folds(own, folder, n_shuffled, overwrite=True)
-    records = [
-        Store(path).record("prepare.responses")["contents"] for path in runs_in(folder)[: N_FOLDS * (1 + n_shuffled)]
-    ]
-    assert all(record == records[0] for record in records)
+    if (change, n_shuffled) == (add_noise, 0):
+        run_folds(own, folder, n_shuffled, overwrite=True)
+        records = [Store(path).record("prepare.responses")["contents"] for path in runs_in(folder)[:N_FOLDS]]
+        assert all(record == records[0] for record in records)
 
 
 def test_files_of_others_in_any_fold_are_found_before_anything_is_run(experiment, tmp_path):
@@ -283,3 +284,40 @@ def test_the_page_is_written_again_without_torch(experiment, finished, tmp_path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "False"
     assert (folder / "index.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["fold-0", "shared", "shuffled-0"])
+def test_folds_write_through_no_link(name, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "theirs")
+    root = write_recording(tmp_path / "told")
+    own = fake_experiment(root, split={"kind": "folds", "n_folds": 3})
+    with pytest.raises(RunError, match=f"{name} is a link, and only"):
+        run_folds(own, tmp_path / "out", n_shuffled=1)
+    assert not list((tmp_path / "theirs").iterdir())
+
+
+def test_a_stale_fold_is_said_before_the_first_is_made(experiment, finished, tmp_path):
+    folder = Path(shutil.copytree(finished[0], tmp_path / "folds"))
+    shutil.rmtree(folder / "fold-0")
+    store = Store(folder / "fold-1")
+    settings = store.record("fit.a")["settings"]
+    store.update_record("fit.a", settings={**settings, "another": 1})
+    with pytest.raises(RunError, match=r"fold-1 holds fit\.a.* of a run with other settings"):
+        run_folds(experiment, folder, 1)
+    assert not (folder / "fold-0").exists()
+
+
+def test_a_fold_that_is_made_anew_while_scores_are_joined_is_not_mixed_in(experiment, finished, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(finished[0], tmp_path / "folds"))
+    before, join = (folder / "scores.json").read_bytes(), fold_runs._join
+
+    def late(*arguments):
+        Store(folder / "fold-1").update_record("evaluate", uid="another")
+        return join(*arguments)
+
+    monkeypatch.setattr(fold_runs, "_join", late)
+    with pytest.raises(RunError, match=r"evaluate of .*fold-1 was made anew while"):
+        run_folds(experiment, folder, 1)
+    assert (folder / "scores.json").read_bytes() == before

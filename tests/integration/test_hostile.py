@@ -21,6 +21,7 @@ from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.files import UNFINISHED
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
+from braindiffuser.run_folder import stored_experiment
 from braindiffuser.store.checked_json import read_checked, write_checked
 from braindiffuser.store.draft import JOURNAL
 from braindiffuser.store.results import FORMAT, READY, Store
@@ -270,9 +271,16 @@ def test_a_run_that_another_one_replaced_does_not_go_on(copy):
     assert "seed: 9" in page
 
 
-def test_a_stale_step_says_which_other_steps_it_was_made_from(copy):
-    with pytest.raises(RunError, match=r"report was computed from an earlier analyse\.names"):
-        reopen(copy, analyses=[])
+def test_a_page_is_made_anew_unasked_where_an_analysis_is_taken_away_or_put_back(copy):
+    page = copy / "run" / "report" / "index.html"
+    before, uid = page.read_text(), Store(copy / "run").record("analyse.names")["uid"]
+    reopen(copy, analyses=[]).do("report")
+    without = page.read_text()
+    reopen(copy).do("report")
+    assert ">Names<" in before
+    assert ">Names<" not in without
+    assert ">Names<" in page.read_text()
+    assert Store(copy / "run").record("analyse.names")["uid"] == uid
 
 
 def test_the_experiments_file_is_written_anew_after_a_kill(copy):
@@ -836,8 +844,14 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_damaged(name, number, cop
     assert results(copy / "run") == results(finished)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
-@pytest.mark.parametrize("stage", ["prepare", "extract", "evaluate"])
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        *(("prepare", number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)),
+        ("extract", errno.ENOSPC),
+        ("evaluate", errno.ENOSPC),
+    ],
+)
 def test_a_disk_that_is_full_stops_a_stage_with_the_files_name_and_the_same_command_goes_on(
     stage, number, root, finished, tmp_path, monkeypatch
 ):
@@ -867,7 +881,42 @@ def test_a_folder_of_any_name_is_printed_as_it_is(name, copy):
     assert f"Page: {copy / name / 'report' / 'index.html'}\n" in result.stdout
 
 
+def test_a_further_analysis_that_fails_leaves_the_run_as_it_was(copy):
+    run, runner = copy / "run", CliRunner()
+    command = ["analyse", "fakes:Curious", "--set", "name=more", "--out", str(run)]
+    before = results(run)
+    assert runner.invoke(app, command).exit_code == 1
+    for words in (["run"], ["report"]):
+        again = runner.invoke(app, [*words, "--out", str(run)])
+        assert again.exit_code == 0, again.output
+    assert {name: text for name, text in results(run).items() if not name.startswith("unfinished/")} == before
+    added = ["analyse", "fakes:Names", "--set", "name=more", "--out", str(run)]
+    assert runner.invoke(app, added).exit_code == 0
+    assert 'id="analysis-more"' in (run / "report" / "index.html").read_text()
+    assert [own.label for own in stored_experiment(run).analyses] == ["names", "more"]
+    removed = runner.invoke(app, ["analyse", "more", "--remove", "--out", str(run)])
+    assert removed.exit_code == 0, removed.output
+    assert 'id="analysis-more"' not in (run / "report" / "index.html").read_text()
+    assert [own.label for own in stored_experiment(run).analyses] == ["names"]
+
+
 def test_no_analyses_are_nothing_to_do(copy):
     told = []
     reopen(copy, analyses=[], overwrite=True, progress=lambda *said: told.append(said[0])).do("analyse")
     assert told[-1] == "analyse (nothing to do: the experiment asks for none)"
+
+
+def test_zeros_of_a_map_that_voxels_are_chosen_by_are_said_first_and_on_the_page(root, tmp_path):
+    import nibabel as nib
+
+    values = np.where(np.arange(8).reshape(2, 2, 2) < 5, 0.0, 3.0)
+    assert np.load(root / "mask.npy").shape == values.shape
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "ecc.nii")
+    dataset = {"root": str(root), "voxel_maps": {"ecc": str(tmp_path / "ecc.nii")}}
+    experiment = fake_experiment(root, dataset=dataset, responses={"rois": ["ecc<1"]}, analyses=[])
+    (tmp_path / "x.yaml").write_text(experiment.to_yaml())
+    words = "voxels of the map ecc are exactly 0, and a region takes them"
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "x.yaml")])
+    assert words in " ".join(result.output.split())
+    Run.open(experiment, tmp_path / "run").do("prepare")
+    assert words in (tmp_path / "run" / "sections" / "prepare.recording.json").read_text()

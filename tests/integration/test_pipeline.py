@@ -28,15 +28,15 @@ KEYS = {
 }
 
 KILLS = (
-    *("averaging@1", "wrote arrays/responses/train@1"),
-    *("extracting: train latents@1", "extracting: test vision@1"),
-    *("choosing@1", "predicting@2"),
-    *("reconstructing: low level@1", "reconstructing: final@1"),
-    *("scoring@3", "wrote scores@1"),
-    *("drawing@1", "wrote sections/analyse@1"),
-    *("wrote report@1", "wrote report@2"),
+    "averaging@1",
+    "extracting: train latents@1",
+    "predicting@2",
+    "reconstructing: low level@1",
+    "scoring@3",
+    "drawing@1",
+    "wrote report@1",
 )
-"""Two moments in every stage."""
+"""A moment in every stage; test_run kills at more, with networks that cost nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,7 @@ def test_leaves_what_others_read(finished):
     assert 0 < ceilings["V1"]["median"] < 100
 
 
-def test_same_seed_same_bytes(finished, experiment, tmp_path):
-    Run.open(experiment, tmp_path).run_all()
-    assert pictures_of(tmp_path) == pictures_of(finished.results.folder)
-    assert (tmp_path / "scores.json").read_bytes() == finished.results.path("scores.json").read_bytes()
-
-
-def test_a_run_that_was_killed_twice_in_every_stage_goes_on_to_the_same_scores(finished, experiment, tmp_path):
+def test_a_run_that_was_killed_in_every_stage_goes_on_to_the_same_bytes(finished, experiment, tmp_path):
     folder = tmp_path / "run"
     kill_at(KILLS, experiment, folder)
     Run.open(experiment, folder).run_all()

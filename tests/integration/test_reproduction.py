@@ -4,16 +4,21 @@ import html
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.reproduction import reproduce as reproduction
+from braindiffuser.reproduction.before_runs import FINDINGS, PAGE
 from braindiffuser.reproduction.planned_runs import named_splits, plan
-from braindiffuser.reproduction.reproduce import FINDINGS, PAGE, reproduce
+from braindiffuser.reproduction.reproduce import reproduce
+from braindiffuser.run import Run
+from braindiffuser.run_folder import stored_experiment
 from braindiffuser.store.results import Store
 
 SPLITS = ("layout", "folds:n_folds=2,fold=1")
@@ -27,10 +32,24 @@ def experiment(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(experiment, tmp_path_factory):
+def experiments(tmp_path_factory):
+    """One for each subject, with a recording of its own."""
+    place = tmp_path_factory.mktemp("subjects")
+    roots = {name: write_recording(place / name, seed=number) for number, name in enumerate(SUBJECTS)}
+    return [fake_experiment(root, dataset={"root": str(root), "subject": name}) for name, root in roots.items()]
+
+
+@pytest.fixture(scope="module")
+def finished(experiments, tmp_path_factory):
     """The folder of all runs, and what was found."""
     folder = tmp_path_factory.mktemp("runs") / "paper"
-    return folder, reproduce([experiment], folder, SUBJECTS, SPLITS)
+    return folder, reproduce(experiments, folder, (), SPLITS)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the folder of all runs, to be spoilt."""
+    return Path(shutil.copytree(finished[0], tmp_path / "copy"))
 
 
 def test_every_subject_and_split_is_a_run_of_its_own(finished):
@@ -68,12 +87,21 @@ def test_the_page_has_every_finding_and_links_to_every_run(finished):
     assert all(claim["sentence"] in page for claim in found["ablations"]["claims"])
 
 
-def test_the_same_command_computes_nothing_again(experiment, finished):
+def test_the_same_command_computes_nothing_again(experiments, finished):
     folder, found = finished
+    (folder / "a" / "shared-features" / "pool.json").write_bytes(b"")  # is not looked at
     before = {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*/*/*.json"))}
-    assert reproduce([experiment], folder, SUBJECTS, SPLITS) == found
+    assert reproduce(experiments, folder, (), SPLITS) == found
     records = {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*/*/scores.json"))}
     assert records.items() <= before.items()
+
+
+def test_analyses_that_a_run_got_since_stay_on_its_page(experiments, copy):
+    place = copy / "a" / NAMES[0]
+    Run.open(stored_experiment(place).with_analysis("fakes:Names", {"name": "later"}), place).run_all()
+    reproduce(experiments, copy, (), SPLITS)
+    assert "later" in [analysis.label for analysis in stored_experiment(place).analyses]
+    assert ">Names<" in (place / "report" / PAGE).read_text()
 
 
 @pytest.mark.parametrize("name", ["manifest.json", PAGE])
@@ -84,13 +112,17 @@ def test_a_folder_of_something_else_is_refused(name, experiment, tmp_path):
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_splits_of_a_dataset_are_taken_by_their_names_and_averaged_in_fives(tmp_path):
+def test_splits_of_a_dataset_are_taken_by_their_names_and_averaged_with_their_kind(tmp_path):
+    folder = tmp_path / "splits" / "sub-01"
+    folder.mkdir(parents=True)
+    for name in (*(f"random_{k}" for k in range(5)), *(f"cluster_k5_{k}" for k in range(5)), "ood", "tau"):
+        (folder / f"{name}.json").touch()
     laion = fake_experiment(
         tmp_path, dataset={"kind": "laion_fmri", "root": str(tmp_path), "subject": "sub-01"}, split={"kind": "layout"}
     )
     found = named_splits(laion, ["random_0", "cluster_k5", "ood"])
     assert [split.name for split in found] == ["random_0", *(f"cluster_k5_{k}" for k in range(5)), "ood"]
-    assert {split.together for split in found} == {"random_0", "cluster_k5", "ood"}
+    assert {split.averaged_as for split in found} == {"random_0", "cluster_k5", "ood"}
     assert found[1].changes["dataset"] == {"split": "cluster_k5_0"}
     planned = plan([laion], ["sub-01", "sub-03"], ["tau"])
     assert [(each.folder, each.experiment.dataset.subject) for each in planned] == [
@@ -138,3 +170,123 @@ def test_the_makefile_makes_four_simulated_subjects_with_two_splits():
     assert len({each.folder for each in planned}) == 8
     assert {each.experiment.pictures.n_ablated for each in planned} == {20}
     assert {each.experiment.dataset.subject for each in planned} == {1, 2, 3, 4}
+
+
+# What does not belong together
+
+
+def test_one_subject_under_two_names_is_refused_before_any_run(experiment, tmp_path):
+    with pytest.raises(RunError, match="a and b would be read from the same betas, and means count each subject once"):
+        reproduce([experiment], tmp_path / "out", SUBJECTS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy):
+    for name in NAMES:
+        contents = Store(copy / "a" / name).record("prepare.responses")["contents"]
+        Store(copy / "b" / name).update_record("prepare.responses", contents=contents)
+    with pytest.raises(RunError, match="have the same betas, and a study counts each subject once"):
+        reproduction._mixed(plan(experiments, (), SPLITS), copy)
+
+
+def test_other_metrics_of_a_subject_are_refused_before_any_run(experiments, tmp_path):
+    other = experiments[1].changed({"evaluation": {"metrics": {"own": None}}})
+    with pytest.raises(
+        RunError, match=r"a/layout and b/layout would be scored by other metrics \(own in one of them alone"
+    ):
+        reproduce([experiments[0], other], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_subjects_of_other_settings_are_said_first(experiments, copy, monkeypatch):
+    monkeypatch.setattr(reproduction, "differences", lambda first, other: ["generator.strength: 0.5 and 0.9"])
+    found = reproduce(experiments, copy, (), SPLITS)
+    said = "b was run with other settings than a, and means over subjects mix them: generator.strength: 0.5 and 0.9."
+    assert found["unexpected"] == [said]
+    page = html.unescape((copy / PAGE).read_text())
+    assert page.index(said) < page.index('id="finding-1"')
+
+
+def test_a_run_that_is_made_anew_while_findings_are_put_together_is_not_mixed_in(experiments, copy, monkeypatch):
+    before = (copy / FINDINGS).read_bytes()
+
+    def late(planned, folder, progress):
+        Store(copy / "b" / "layout").update_record("evaluate", uid="another")
+        return {}, None
+
+    monkeypatch.setattr(reproduction, "_studies", late)
+    with pytest.raises(RunError, match=r"evaluate of \S+layout was made anew while .*: run the same command again"):
+        reproduce(experiments, copy, (), SPLITS)
+    assert (copy / FINDINGS).read_bytes() == before
+
+
+# Studies in it
+
+
+def test_another_order_of_subjects_renews_studies_and_findings_without_consent(experiments, copy):
+    scores = copy / "a" / "layout" / "scores.json"
+    before = scores.stat().st_mtime_ns
+    found = reproduce(experiments[::-1], copy, (), SPLITS)
+    assert found["subjects"] == ["b", "a"]
+    assert json.loads((copy / FINDINGS).read_text())["subjects"] == ["b", "a"]
+    joint = json.loads((copy / "studies" / "layout" / "scores.json").read_text())
+    assert [own["name"] for own in joint["subjects"]] == ["b", "a"]
+    assert scores.stat().st_mtime_ns == before
+
+
+def test_findings_are_written_where_a_study_fails(experiments, copy, monkeypatch):
+    def fail(*arguments, **options):
+        raise RunError("the study fails")
+
+    monkeypatch.setattr(reproduction, "run_study", fail)
+    with pytest.raises(RunError, match="the study fails"):
+        reproduce(experiments, copy, (), SPLITS)
+    assert json.loads((copy / FINDINGS).read_text())["studies"]["layout"] == {"why_not": "the study fails"}
+
+
+# What can be known at once
+
+
+def _no_regions(root):
+    (root / "mask.npy").unlink()
+
+
+@pytest.mark.parametrize("spoil", [_no_regions, shutil.rmtree])
+def test_a_recording_that_cannot_be_read_is_said_before_the_first_run(spoil, experiments, tmp_path):
+    root = write_recording(tmp_path / "spoilt", seed=5)
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    spoil(root)
+    with pytest.raises((BrainDiffuserError, OSError)):
+        reproduce([experiments[0], other], tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*/*/*.json"))
+
+
+def test_an_unknown_region_or_a_stale_run_of_the_last_is_said_before_the_first_run(experiments, copy):
+    shutil.rmtree(copy / "a")
+    region = experiments[1].changed({"responses": {"rois": ["V9"]}})
+    with pytest.raises(RunError, match="of a run with other settings or inputs"):
+        reproduce([experiments[0], region], copy, (), SPLITS)
+    shutil.rmtree(copy / "b")
+    with pytest.raises(BrainDiffuserError, match="V9"):
+        reproduce([experiments[0], region], copy, (), SPLITS)
+    assert not (copy / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["studies", "unfinished", "written.json", "steps"])
+def test_names_of_what_is_written_beside_the_runs_are_no_subjects(name, experiment, tmp_path):
+    with pytest.raises(RunError, match=f"{name} is the name of a folder or file that is written beside the runs"):
+        reproduce([experiment], tmp_path / "out", (name,))
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a/layout", "a/shared-features", "studies", "studies/layout", "unfinished", "tables", "written.json"]
+)
+def test_nothing_is_written_through_a_link(name, experiments, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    place = tmp_path / "out" / name
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "theirs")
+    with pytest.raises(RunError, match="is a link, and only"):
+        reproduce(experiments, tmp_path / "out", (), SPLITS)
+    assert not list((tmp_path / "theirs").iterdir())
+    assert place.is_symlink()

@@ -396,8 +396,13 @@ def test_a_recording_that_is_gone_leaves_its_results(copy):
 # Repair
 
 
-@pytest.mark.parametrize("damage", ["lost", "cut", "emptied", "changed"])
-@pytest.mark.parametrize("step", [step for step in STEPS if step != "report"])
+@pytest.mark.parametrize(
+    ("step", "damage"),
+    [
+        *((step, damage) for step in STEPS if step != "report" for damage in ("lost", "changed")),
+        *(("fit.a", damage) for damage in ("cut", "emptied")),
+    ],
+)
 def test_damaged_outputs_are_repaired_by_the_same_command(step, damage, copy, finished):
     files = sorted(records(copy / "run")[step]["files"])
     for name in (files[0], files[len(files) // 2], files[-1]):

@@ -28,9 +28,9 @@ def of_fakes(root, split):
     return fake_experiment(root, split=split, pictures={"ceiling": False, "ablations": []}, analyses=[])
 
 
-def drawn(own, folder, pool=None, stages=("prepare", "extract", "fit", "reconstruct"), **options):
+def drawn(own, folder, shared=None, stages=("prepare", "extract", "fit", "reconstruct"), **options):
     """Do the stages up to the pictures."""
-    run = Run.open(own, folder, pool=pool, **options)
+    run = Run.open(own, folder, shared=shared, **options)
     for stage in stages:
         run.do(stage)
     return run
@@ -109,11 +109,11 @@ def test_a_pool_changes_no_record_and_no_finished_run_needs_it(fakes_recording, 
 def test_a_folder_in_the_recording_or_of_something_else_is_no_pool(fakes_recording, tmp_path):
     own = of_fakes(fakes_recording, SPLITS[0])
     with pytest.raises(RunError, match=r"shared features, .*overlaps the recording"):
-        Run.open(own, tmp_path / "run", pool=fakes_recording / "pool")
+        Run.open(own, tmp_path / "run", shared=fakes_recording / "pool")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match=r"mine holds notes\.txt but no pool\.json"):
-        Run.open(own, tmp_path / "run", pool=tmp_path / "mine")
+        Run.open(own, tmp_path / "run", shared=tmp_path / "mine")
     assert not (tmp_path / "run").exists()
 
 
@@ -123,3 +123,56 @@ def test_rows_in_a_pool_are_float32_whatever_a_run_stores(fakes_recording, tmp_p
     run = drawn(of_fakes(fakes_recording, SPLITS[0]), tmp_path / "run", tmp_path / "pool", ("prepare", "extract"))
     assert {load_file(path)["rows"].dtype for path in (tmp_path / "pool").rglob("rows-*")} == {np.dtype(np.float32)}
     assert run.results.open_array("targets/a").dtype == np.float16
+
+
+def test_features_of_a_dataset_that_lists_no_stimuli_are_never_shared(tmp_path):
+    from braindiffuser.fold_runs import folder_to_share
+    from braindiffuser.stages import extract
+
+    told = []
+    for number in range(2):
+        root = write_recording(tmp_path / f"told-{number}")
+        own = of_fakes(root, SPLITS[0]).changed({"dataset": {"kind": "fakes:Unlisted", "root": str(root)}})
+        with pytest.raises(
+            RunError, match="fakes:Unlisted lists no files of the role stimuli, so features of a cannot be"
+        ):
+            Run.open(own, tmp_path / "run", shared=tmp_path / "pool")
+        assert folder_to_share(tmp_path / "pool", own, lambda label, done, total: told.append(label)) is None
+        run = drawn(own, tmp_path / f"run-{number}", None, ("prepare",))
+        run._context  # noqa: B018  made while nothing is shared
+        object.__setattr__(run._context, "shared", tmp_path / "pool")
+        with pytest.raises(RunError, match="lists no files of the role stimuli"):
+            extract._shared_rows(run._context, "a")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "pool").exists()
+    assert set(told) == {
+        "fakes:Unlisted lists no files of the role stimuli, so features of a cannot be shared between runs: each run extracts "
+        "its own"
+    }
+
+
+def test_changed_captions_in_a_table_of_trials_are_never_taken_from_a_pool(tmp_path):
+    root, stages = write_recording(tmp_path / "told"), ("prepare", "extract")
+    own = of_fakes(root, SPLITS[0]).changed({"dataset": {"kind": "fakes:Captioned", "root": str(root)}})
+    before = contents(drawn(own, tmp_path / "before", tmp_path / "pool", stages).results.folder)
+    (root / "captions.txt").write_text("\n".join(f"another caption {number}" for number in range(30)))
+    after = contents(drawn(own, tmp_path / "after", tmp_path / "pool", stages).results.folder)
+    assert after == contents(drawn(own, tmp_path / "alone", None, stages).results.folder) != before
+
+
+@pytest.mark.parametrize("place", [".", "arrays", ".."])
+def test_a_pool_that_overlaps_the_run_is_refused_before_any_work(fakes_recording, tmp_path, place):
+    own = of_fakes(fakes_recording, SPLITS[0])
+    with pytest.raises(RunError, match="overlaps the run"):
+        Run.open(own, tmp_path / "below" / "run", shared=tmp_path / "below" / "run" / place)
+    assert not (tmp_path / "below").exists()
+
+
+def test_a_pool_that_is_no_pool_any_more_stops_no_run_that_has_its_features(fakes_recording, tmp_path):
+    own, stages = of_fakes(fakes_recording, SPLITS[0]), ("prepare", "extract")
+    drawn(own, tmp_path / "run", tmp_path / "pool", stages)
+    (tmp_path / "pool" / "notes.txt").write_text("mine")
+    (tmp_path / "pool" / "pool.json").unlink()
+    drawn(own, tmp_path / "run", tmp_path / "pool", ("fit",))
+    with pytest.raises(RunError, match="name another folder, or an empty one"):
+        drawn(own, tmp_path / "other", tmp_path / "pool", stages)

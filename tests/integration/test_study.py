@@ -27,11 +27,14 @@ from PIL import Image
 from braindiffuser.errors import RunError
 from braindiffuser.files import state_of
 from braindiffuser.images import load_png, to_uint8
+from braindiffuser.report.study_sections import SUB_AVG
 from braindiffuser.run import Run
 from braindiffuser.store.results import Store
+from braindiffuser.study import study
 from braindiffuser.study.join import check_alike
-from braindiffuser.study.members import open_member, open_members
+from braindiffuser.study.members import TAKEN, open_member, open_members
 from braindiffuser.study.study import join_members, run_study
+from braindiffuser.study.subject_average import LABEL
 
 NAMES = ("subj01", "subj02")
 WRITTEN = ("scores.json", "per_image.csv", "index.html")
@@ -88,6 +91,16 @@ def test_scores_are_means_over_subjects_of_what_the_runs_stored(runs, finished):
     assert [own["name"] for own in joint["subjects"]] == list(NAMES)
     table = pd.read_csv(folder / "per_image.csv")
     assert table.groupby("subject", sort=False).size().to_dict() == dict.fromkeys([*NAMES, "Sub Avg"], N)
+
+
+def test_what_is_permuted_is_what_the_runs_scored(runs, finished):
+    """All pairs of reconstruction and stimulus: those that belong together have the mean that the run has stored."""
+    for number, run in enumerate(runs):
+        permuted = Store(finished[0]).read_bundle(f"permutations/subject-{number}.npz")
+        metrics = Store(run).read_json("scores.json")["metrics"]
+        assert {name.partition(".")[0] for name in permuted} == set(metrics)
+        for key, entry in metrics.items():
+            assert permuted[f"{key}.observed"] == pytest.approx(entry["value"], rel=1e-5)
 
 
 def test_features_are_averaged_picture_by_picture_and_no_truth_enters(runs, finished):
@@ -319,6 +332,13 @@ def test_members_are_two_or_more_different_runs(runs, tmp_path):
 # The folder
 
 
+def test_a_member_that_has_the_name_of_something_else_is_named_by_its_folder_too(runs, monkeypatch):
+    assert {SUB_AVG, LABEL} <= set(TAKEN)
+    monkeypatch.setattr("braindiffuser.study.members.given_name", lambda name: "Sub Avg" if name == NAMES[0] else name)
+    first, second = open_members(runs)
+    assert (first.name, second.name) == (f"Sub Avg ({runs[0].as_posix()})", NAMES[1])
+
+
 def test_what_is_there_is_never_replaced(runs, finished, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "foreign").mkdir()
@@ -334,7 +354,6 @@ def test_what_is_there_is_never_replaced(runs, finished, tmp_path):
     }.items():
         with pytest.raises(RunError, match=words):
             run_study(runs, folder)
-    (tmp_path / "below").mkdir()
     folder = Path(shutil.copytree(finished[0], tmp_path / "edited"))
     (folder / "index.html").write_text("mine")
     (folder / "steps" / "page.json").unlink()
@@ -345,3 +364,49 @@ def test_what_is_there_is_never_replaced(runs, finished, tmp_path):
 def test_a_run_is_not_written_into_a_study(finished, runs):
     with pytest.raises(RunError, match="holds no run yet"):
         open_member(finished[0])
+
+
+@pytest.mark.parametrize("below", [".", "sessions", "new"])
+@pytest.mark.parametrize("number", [0, 1], ids=["recording is gone", "recording is there"])
+def test_a_study_is_not_written_into_a_recording(runs, number, below):
+    recording = open_member(runs[number]).experiment.dataset.folder
+    before = state(recording)
+    with pytest.raises(RunError, match=r"overlaps the recording .*: choose a folder outside it"):
+        run_study(runs, recording / below, n_permutations=0)
+    assert state(recording) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["subject-average/reconstructions", "subject-average/arrays/predictions", "unfinished"]
+)
+def test_a_study_writes_through_no_link_inside_it(runs, finished, tmp_path, name):
+    folder = Path(shutil.copytree(finished[0], tmp_path / "study"))
+    (folder / name).mkdir(exist_ok=True)
+    theirs = (folder / name).rename(tmp_path / "theirs")
+    (folder / name).symlink_to(theirs)
+    before = state(theirs)
+    with pytest.raises(RunError, match=f"{Path(name).name} is a link, and"):
+        run_study(runs, folder, n_permutations=20)
+    assert state(theirs) == before
+
+
+@pytest.mark.parametrize("step", ["fit.a", "evaluate"])
+def test_a_run_that_is_made_anew_while_a_study_works_is_not_mixed_in(copies, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(study, "check_alike", _made_anew(Store(copies[1]), step))
+    with pytest.raises(RunError, match=rf"{step} of \S+subj02 was made anew while .*: run the same command again"):
+        run_study(copies, tmp_path / "study", n_permutations=0)
+    assert not list((tmp_path / "study").rglob("*.zarr")) + list((tmp_path / "study").rglob("scores.json"))
+    with pytest.raises(RunError, match="was made anew"):
+        run_study(copies, tmp_path / "study", average=False, n_permutations=0)
+    assert not (tmp_path / "study" / "scores.json").exists()
+
+
+def _made_anew(store, step):
+    def late(members, **options):
+        store.update_record(step, uid=f"{store.record(step)['uid']} again")
+        needing = {"fit.a": ("reconstruct.final", "reconstruct.rough"), "evaluate": ()}[step]
+        for name in needing:
+            store.update_record(name, needs={**store.record(name)["needs"], step: store.record(step)["uid"]})
+        return check_alike(members, **options)
+
+    return late

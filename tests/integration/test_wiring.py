@@ -330,7 +330,7 @@ def test_a_metric_brings_its_own_network(root, tmp_path):
     [
         ("per_image", 'curious asks for scores, which its class must declare: "evaluate" among its `needs`'),
         ("predictions", 'curious asks for predictions, which its class must declare: "fit" among its `needs`'),
-        ("project", 'curious asks for projections, which its class must declare: "fit" among its `needs`'),
+        ("decoders", 'curious asks for decoders, which its class must declare: "fit" among its `needs`'),
         ("draw", "curious asks for pictures, which its class must declare: `draws = True`"),
         ("final", "curious leaves pictures final: give them a name that begins with curious_"),
     ],

@@ -208,7 +208,7 @@ class Projects(fakes.Names):
     """Asks for projections."""
 
     def run(self, data):
-        data.project(np.ones((2, 7), np.float32), data.groups)
+        data.decoders().project(np.ones((2, 7), np.float32))
         return super().run(data)
 
 
@@ -321,7 +321,7 @@ def test_a_region_whose_voxels_do_not_vary_has_no_preferred_picture():
             known_regions=KnownRegions({name: np.ones(2, bool) for name in list(MAXIMISED_REGIONS)[:3]}),
             noise_ceiling=np.full(2, np.nan),
             drawn_groups=("a",),
-            project=lambda patterns, groups: {"a": made},
+            decoders=lambda: SimpleNamespace(of=lambda groups: SimpleNamespace(project=lambda patterns: {"a": made})),
             predictions=lambda group: np.ones((4, 2)),
             draw=lambda features, ids: {"full": features["a"]} if len(ids) == len(features["a"]) else None,
             progress=lambda *said: told.append(said[0]),
@@ -344,7 +344,9 @@ def test_regions_are_drawn_whatever_their_spelling_unless_two_are_spelled_alike(
         known_regions=KnownRegions({name: np.ones(2, bool) for name in ("v-1", "FACES", "v2", "V_2", "other")}),
         noise_ceiling=np.full(2, np.nan),
         drawn_groups=("a",),
-        project=lambda patterns, groups: {"a": made} if len(patterns) == 2 else {},
+        decoders=lambda: SimpleNamespace(
+            of=lambda groups: SimpleNamespace(project=lambda patterns: {"a": made} if len(patterns) == 2 else {})
+        ),
         predictions=lambda group: np.ones((4, 2)),
         draw=lambda features, ids: {"full": features["a"]},
         progress=lambda *said: told.append(said[0]),

@@ -603,8 +603,35 @@ def test_one_more_analysis_is_added_once_by_its_kind_or_label():
     more = demo.with_analysis("voxel_weights", {"n_random": 10})
     assert [analysis.label for analysis in more.analyses] == ["roi_maximisation", "voxel_weights"]
     assert more.with_analysis("voxel_weights") == more
-    named = demo.with_analysis("roi_maximisation", {"name": "own"})
-    assert [analysis.label for analysis in named.analyses] == ["own"]
+    named = demo.changed({"analyses": [{"kind": "roi_maximisation", "name": "own"}]})
     assert named.with_analysis("roi_maximisation") == named.with_analysis("own") == named
     with pytest.raises(RunError, match=r"analyses\.1: there is no kind colour; known kinds: "):
         demo.with_analysis("colour")
+
+
+def test_another_name_adds_an_analysis_and_renames_none():
+    one = Experiment.load("demo").with_analysis("voxel_weights", {"name": "one", "n_random": 10})
+    two = one.with_analysis("voxel_weights", {"name": "two", "n_random": 20})
+    assert [analysis.label for analysis in two.analyses] == ["roi_maximisation", "one", "two"]
+    assert [analysis.n_random for analysis in two.analyses[1:]] == [10, 20]
+    assert two.with_analysis("voxel_weights", {"name": "two", "n_random": 20}) == two  # the same command goes on
+    unnamed = two.with_analysis("voxel_weights", {"name": ""})
+    assert [analysis.label for analysis in unnamed.analyses] == ["roi_maximisation", "one", "two", "voxel_weights"]
+    with pytest.raises(RunError, match="one is an analysis of the experiment, and results keep its name"):
+        two.with_analysis("one", {"name": "three"})
+
+
+def test_an_entry_makes_no_other_analysis_of_one():
+    more = Experiment.load("demo").with_analysis("decoder_accuracy")
+    for name in ("decoder_accuracy", "attribution"):
+        with pytest.raises(RunError, match=r"kind=voxel_weights makes another analysis of .*analyse voxel_weights`"):
+            more.with_analysis(name, {"kind": "voxel_weights"})
+    assert more.with_analysis("decoder_accuracy", {"kind": "decoder_accuracy"}) == more
+
+
+def test_an_analysis_is_taken_away_by_its_kind_or_label():
+    demo = Experiment.load("demo")
+    more = demo.with_analysis("voxel_weights", {"name": "own"})
+    assert more.without_analysis("own") == more.without_analysis("voxel_weights") == demo
+    with pytest.raises(RunError, match="has no analysis own; it has roi_maximisation: name one of them"):
+        demo.without_analysis("own")

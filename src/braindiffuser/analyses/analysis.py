@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures, Vector
-from braindiffuser.datasets.map_files import VoxelMap
+from braindiffuser.datasets.statmaps import StatMap
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureReader
@@ -45,8 +45,7 @@ class RunData:
         truth: target group → their own features (n_test, …).
         groups: all target groups.
         drawn_groups: those that the generator draws from.
-        is_linear: whether decoders are linear, so that `project` can be called.
-        project: patterns (n, n_voxels) and target groups → group → the patterns' `Projection`, if it needs `fit`.
+        is_linear: whether decoders are linear, so that they have coefficients: `decoders().project` can be called.
         draw: draw(features, picture_ids) with features by target group, and ids that fix the noise → the generator's
             pictures by variant, `full` and those it starts from; only if the analysis `draws`.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
@@ -77,7 +76,6 @@ class RunData:
     groups: tuple[str, ...]
     drawn_groups: tuple[str, ...]
     is_linear: bool
-    project: Callable[[Float[np.ndarray, "n n_voxels"], Sequence[str]], Mapping[str, Any]]
     draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
     per_image: Callable[[], Any]
     progress: Progress
@@ -110,8 +108,20 @@ class Outcome:
     section: Section
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    maps: Mapping[str, VoxelMap] = field(default_factory=dict)
+    maps: Mapping[str, StatMap] = field(default_factory=dict)
     tables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _each_once(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = [item for item in given if given.count(item) > 1]
+    if twice:
+        said = " and ".join(map(str, twice[0])) if isinstance(twice[0], tuple) else twice[0]
+        raise ValueError(f"names {said} twice: name each once")
+    return given
+
+
+EACH_ONCE = AfterValidator(_each_once)
+"""Of an entry that is a list: an item may not come twice."""
 
 
 class Analysis(Part):
@@ -121,8 +131,6 @@ class Analysis(Part):
     """Stages whose results it asks for."""
     draws: ClassVar[bool] = False
     """Whether it calls the generator."""
-    takes_seed: ClassVar[bool] = False
-    """Whether its results depend on the experiment's seed; where it `draws`, they do."""
     scores: ClassVar[bool] = False
     """Whether it scores pictures by the run's profile."""
     reads: ClassVar[tuple[str, ...]] = ()

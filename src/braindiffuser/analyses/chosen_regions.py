@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,8 +14,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from braindiffuser.errors import RecordingError
 
 if TYPE_CHECKING:
+    from braindiffuser.analyses.analysis import RunData
     from braindiffuser.datasets.known_regions import KnownRegions
 
+Masks: TypeAlias = Mapping[str, Bool[np.ndarray, " n_voxels"]]
+"""Region → mask over the voxels that decoders are fitted to."""
 MOST_OVERLAPS = 6
 """Pairs of regions that share voxels and are listed."""
 
@@ -75,7 +78,7 @@ class ChosenRegions:
     remarks: tuple[str, ...] = ()
 
     @property
-    def masks(self) -> dict[str, Bool[np.ndarray, " n_voxels"]]:
+    def masks(self) -> Masks:
         """Name → mask."""
         return {region.name: region.mask for region in self.regions}
 
@@ -85,6 +88,28 @@ def expressions_of(choice: tuple[str, ...] | dict[str, str] | None) -> dict[str,
     if isinstance(choice, dict):
         return dict(choice)
     return {text: text for text in choice or ()}
+
+
+def regions_of(
+    choice: tuple[str, ...] | dict[str, str] | None,
+    default: Callable[[RunData], ChosenRegions],
+    data: RunData,
+    label: str,
+) -> ChosenRegions:
+    """Return the regions that an analysis looks at.
+
+    Args:
+        choice: its entry `regions`.
+        default: returns those that are taken where the entry names none.
+        data: of the run.
+        label: of the analysis, for messages.
+
+    Raises:
+        RecordingError: as `named_regions`.
+    """
+    if choice is None:
+        return default(data)
+    return named_regions(data.known_regions, expressions_of(choice), data.noise_ceiling, f"analyses.{label}.regions")
 
 
 def named_regions(
@@ -102,17 +127,17 @@ def named_regions(
         RecordingError: an expression names what there is not, or cannot be read; or the file of a label volume or map cannot be
             used.
     """
-    from braindiffuser.datasets.region_expressions import read_expressions
+    from braindiffuser.datasets.region_expressions import doubts, read_expressions
 
     read = read_expressions({entry: list(wanted.values())}, known)[entry]
     regions = [
-        _region(name, text, expression.mask(known), noise_ceiling)
+        chosen_region(name, text, expression.mask(known), noise_ceiling)
         for (name, text), expression in zip(wanted.items(), read, strict=True)
     ]
     empty = [region.name for region in regions if not region.mask.any()]
     kept = tuple(region for region in regions if region.mask.any())
     said = [f"No chosen voxel lies in {', '.join(empty)}."] if empty else []
-    said += known.doubts(part for expression in read for part in expression.names)
+    said += doubts(read, known)
     return ChosenRegions(kept, (*said, *overlaps(kept)))
 
 
@@ -130,12 +155,10 @@ def published_regions(
     """
     from braindiffuser.datasets.known_regions import KnownRegions
     from braindiffuser.datasets.region_expressions import read_expressions
-    from braindiffuser.datasets.region_names import own_name
     from braindiffuser.datasets.rois import MAXIMISED_REGIONS, PUBLISHED_UNIONS
 
     own = KnownRegions(known.own)
-    found = {name: known.own[there] for name in MAXIMISED_REGIONS if (there := own_name(name, known.own))}
-    several = [" and ".join(same) for name in MAXIMISED_REGIONS if len(same := own.find_own(name)) > 1]
+    found, remarks = own_masks(MAXIMISED_REGIONS, known)
     for text in PUBLISHED_UNIONS if unions else ():
         try:
             read = read_expressions({text: [text]}, own)[text][0]
@@ -143,15 +166,25 @@ def published_regions(
             continue
         if all(own.mask(part).any() for part in read.names):
             found[text] = read.mask(own)
-    regions = tuple(_region(name, name, mask, noise_ceiling) for name, mask in found.items() if mask.any())
-    return ChosenRegions(
-        regions, (f"Left out, since they are spelled alike: {', '.join(several)}.",) if several else ()
-    )
+    regions = tuple(chosen_region(name, name, mask, noise_ceiling) for name, mask in found.items() if mask.any())
+    return ChosenRegions(regions, remarks)
 
 
-def _region(
+def own_masks(
+    names: Sequence[str], known: KnownRegions
+) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], tuple[str, ...]]:
+    """Return the masks of the recording's own regions of some names, and a sentence on names that it has several of."""
+    from braindiffuser.datasets.region_names import own_name
+
+    found = {name: known.own[there] for name in names if (there := own_name(name, known.own))}
+    several = [" and ".join(same) for name in names if len(same := known.find_own(name)) > 1]
+    return found, (f"Left out, since they are spelled alike: {', '.join(several)}.",) if several else ()
+
+
+def chosen_region(
     name: str, text: str, mask: Bool[np.ndarray, " n_voxels"], noise_ceiling: Float[np.ndarray, " n_voxels"]
 ) -> ChosenRegion:
+    """Return a region with the median noise ceiling of its voxels (percent; NaN of a voxel: not known)."""
     ceilings = noise_ceiling[mask & np.isfinite(noise_ceiling)]
     return ChosenRegion(name, text, mask, float(np.median(ceilings)) if len(ceilings) else None)
 

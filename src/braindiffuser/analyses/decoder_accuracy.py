@@ -8,13 +8,13 @@ test pictures, and of decoders fitted to fewer pictures. R² is further held aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
+from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.errors import RunError
 from braindiffuser.metrics.feature_accuracy import (
@@ -51,14 +51,12 @@ class DecoderAccuracy(Analysis):
       not vary and are left out), `histogram` of R² (`edges`, `counts`)
     """
 
-    takes_seed: ClassVar[bool] = True
-
     cross_validation: bool = Field(
         True,
         description="Whether decoders are refitted in folds of the training pictures, to hold test accuracy against; takes a few "
         "fits more.",
     )
-    growth: tuple[Share, ...] = Field(
+    growth: Annotated[tuple[Share, ...], EACH_ONCE] = Field(
         (0.125, 0.25, 0.5),
         description="Shares of the training pictures that decoders are fitted to anew, for the curve of accuracy; [] draws none.",
     )

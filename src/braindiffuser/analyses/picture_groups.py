@@ -8,27 +8,23 @@ easy helps the whole method and the variant without the generator alike, and can
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool
 from pydantic import Field, PositiveInt
 
-from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
+from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.datasets.dataset import File
 from braindiffuser.errors import RunError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 2
-"""Test pictures that a group needs to be scored."""
-
 
 class PictureGroups(Analysis):
     """Score groups of test pictures apart, and compare what two variants differ by from group to group."""
 
-    takes_seed: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("reconstruct",)
     scores: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ("design", "stimuli")
@@ -44,7 +40,7 @@ class PictureGroups(Analysis):
     reference: str | None = Field(
         None, description="Group that the others are compared with; null: the one with most test pictures."
     )
-    variants: tuple[str, str] = Field(
+    kinds: Annotated[tuple[str, str], EACH_ONCE] = Field(
         ("final", "low_level"),
         description="Kinds of pictures whose difference is compared between groups, such as final and low_level.",
     )
@@ -57,18 +53,21 @@ class PictureGroups(Analysis):
 
     def run(self, data: RunData) -> Outcome:
         """Score both variants, and compare their groups."""
-        from braindiffuser.metrics.groups import group_means, interaction
+        from braindiffuser.metrics.groups import FEWEST, group_means, interactions
         from braindiffuser.report.group_section import group_section
 
         rows = data.test_sets["test"]
-        values = self._values(data)[rows]
-        groups = _groups(values)
+        values, remarks = self._values(data)
+        values = values[rows]
+        for sentence in remarks:
+            data.progress(sentence, 1, 1)
+        groups = _groups(values, FEWEST)
         if not groups:
             raise RunError(
                 f"{self.label}: no value of the column {self.column} has {FEWEST} test pictures or more: name another column"
             )
         reference = self._reference(groups)
-        kinds = {kind: data.made(kind).take(rows) for kind in self.variants}
+        kinds = {kind: data.made(kind).take(rows) for kind in self.kinds}
         scores = {}
         for done, (kind, pictures) in enumerate(kinds.items(), start=1):
             scores[kind] = data.score(pictures, "test")
@@ -79,30 +78,32 @@ class PictureGroups(Analysis):
             key: {kind: group_means(own[key], groups, rng, self.n_resamples) for kind, own in scores.items()}
             for key in metrics
         }
-        first, second = self.variants
+        first, second = self.kinds
+        differences = {key: scores[first][key] - scores[second][key] for key in metrics}
         found = {
-            key: {
-                name: interaction(
-                    scores[first][key] - scores[second][key], chosen, groups[reference], rng, *[self.n_resamples] * 2
-                )
-                for name, chosen in groups.items()
-                if name != reference
-            }
-            for key in metrics
+            name: interactions(differences, chosen, groups[reference], rng, self.n_resamples)
+            for name, chosen in groups.items()
+            if name != reference
         }
         facts = {
             "column": self.column,
             "reference": reference,
-            "variants": list(self.variants),
+            "kinds": list(self.kinds),
             "groups": {name: int(chosen.sum()) for name, chosen in groups.items()},
             "left_out": _left_out(values, groups),
+            **({"remarks": remarks} if remarks else {}),
             "metrics": {
                 key: {
                     **entry,
                     "means": means[key],
                     "interactions": {
-                        name: {"value": each.value, "ci95": list(each.interval), "p_value": each.p_value}
-                        for name, each in found[key].items()
+                        name: {
+                            "value": each[key].value,
+                            "ci95": list(each[key].interval),
+                            "p_value": each[key].p_value,
+                            "p_corrected": each[key].p_corrected,
+                        }
+                        for name, each in found.items()
                     },
                 }
                 for key, entry in metrics.items()
@@ -111,11 +112,16 @@ class PictureGroups(Analysis):
         table = _per_picture(data, rows, values, scores)
         return Outcome(group_section(self.label, facts), facts=facts, tables={"per_image": table})
 
-    def _values(self, data: RunData) -> np.ndarray:
-        """Return the group of each test stimulus as text; "" where it is not known."""
-        known, ids = data.stimuli("test"), data.stimulus_ids("test")
+    def _values(self, data: RunData) -> tuple[np.ndarray, list[str]]:
+        """Return the group of each test stimulus as text, "" where it is not known, and what is odd of the table."""
+        import pandas as pd
+
+        known, ids, remarks = data.stimuli("test"), data.stimulus_ids("test"), list[str]()
         if self.table is not None:
-            known = _read(self.table, known, ids)
+            both = pd.concat([data.stimuli(side).set_axis(data.stimulus_ids(side)) for side in ("test", "train")])
+            both = both[~both.index.duplicated()]
+            found, remarks = _read(self.table, both)
+            known = found.reindex(ids)
         if self.column not in known:
             there = ", ".join(map(str, known.columns)) or "(none)"
             raise RunError(
@@ -123,12 +129,14 @@ class PictureGroups(Analysis):
                 "`table`"
             )
         column = known[self.column]
-        return np.where(column.isna(), "", column.astype(str).str.strip())
+        return np.where(column.isna(), "", column.astype(str).str.strip()), remarks
 
     def _reference(self, groups: Mapping[str, Bool[np.ndarray, " n"]]) -> str:
         if self.reference is None:
             return max(groups, key=lambda name: int(groups[name].sum()))
         if self.reference not in groups:
+            from braindiffuser.metrics.groups import FEWEST
+
             raise RunError(
                 f"{self.label}.reference is {self.reference}, but the groups with {FEWEST} test pictures or more are "
                 f"{', '.join(groups)}"
@@ -136,11 +144,11 @@ class PictureGroups(Analysis):
         return self.reference
 
 
-def _groups(values: np.ndarray) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Return group → its pictures, those with most pictures first; pictures without a value are in none."""
+def _groups(values: np.ndarray, fewest: int) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Return group → its pictures, those with most pictures first; pictures without a value, or of few others, are in none."""
     names, counts = np.unique(values[values != ""], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return {str(names[k]): values == names[k] for k in order if counts[k] >= FEWEST}
+    return {str(names[k]): values == names[k] for k in order if counts[k] >= fewest}
 
 
 def _left_out(values: np.ndarray, groups: Mapping[str, Any]) -> dict[str, int]:
@@ -159,8 +167,8 @@ def _per_picture(
     return pd.DataFrame({"stimulus_id": ids, "group": values, **columns})
 
 
-def _read(path: Any, known: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
-    """Read a table of stimuli by their ids or names, in the order of `ids`."""
+def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table of stimuli by their ids or names, in the order of `known`, and say how many rows are of none of them."""
     import pandas as pd
 
     from braindiffuser.datasets.reading import reading
@@ -169,7 +177,7 @@ def _read(path: Any, known: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False)
     if "stimulus_id" in table:
         numbers = pd.to_numeric(table["stimulus_id"], errors="coerce")
-        keys: Any = pd.Index(ids)
+        keys: Any = known.index
         own = table.set_index(numbers)
     elif "name" in table and "name" in known:
         keys, own = known["name"].astype(str), table.set_index("name")
@@ -180,8 +188,15 @@ def _read(path: Any, known: pd.DataFrame, ids: np.ndarray) -> pd.DataFrame:
     if own.index.has_duplicates:
         raise RunError(f"{path} lists {own.index[own.index.duplicated()][0]} twice: give each stimulus one row")
     found = own.reindex(keys)
-    found.index = pd.Index(ids)
-    return found
+    found.index = known.index
+    others = int((~own.index.isin(keys)).sum())
+    if not others:
+        return found, []
+    begins = "stimulus_id" in table and own.index.min() == 1 and known.index.min() == 0
+    hint = "; ids count from 0, and those of the table begin at 1" if begins else ""
+    return found, [
+        f"{others:,} of {len(own):,} rows of {path.name} are of no training or test stimulus of this run{hint}."
+    ]
 
 
 def _digest(path: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -37,6 +39,38 @@ def random_masks(
         for row in drawn:
             row[rng.choice(voxels, n_own, replace=False)] = True
     return drawn
+
+
+def shuffled_masks(
+    masks: Bool[np.ndarray, "n_regions n_voxels"],
+    n_draws: int,
+    rng: np.random.Generator,
+    ceilings: Float[np.ndarray, " n_voxels"] | None = None,
+) -> Iterator[Bool[np.ndarray, "n_regions n_voxels"]]:
+    """Yield random sets for all regions together: their labels are shuffled over voxels, and if asked within classes of ceilings.
+
+    Each draw exchanges the same voxels in all regions, so that random sets share as many voxels as their regions do. Whatever
+    compares regions with each other needs this: sets that are drawn one by one overlap where regions do not.
+
+    Args:
+        masks: of the regions.
+        n_draws: how many.
+        rng: source of the draws.
+        ceilings: of each voxel, NaN where it is not known; None exchanges all voxels.
+
+    >>> masks = np.array([[True, True, False, False], [False, False, True, False]])
+    >>> drawn = np.stack(list(shuffled_masks(masks, 5, np.random.default_rng(0))))
+    >>> drawn.sum(axis=2).tolist() == [[2, 1]] * 5, bool(drawn.all(axis=1).any())
+    (True, False)
+    """
+    n_voxels = masks.shape[1]
+    classes = np.zeros(n_voxels, np.int64) if ceilings is None else ceiling_classes(ceilings)
+    members = [np.flatnonzero(classes == number) for number in np.unique(classes)]
+    for _ in range(n_draws):
+        order = np.arange(n_voxels)
+        for voxels in members:
+            order[voxels] = rng.permutation(voxels)
+        yield masks[:, order]
 
 
 def ceiling_classes(ceilings: Float[np.ndarray, " n_voxels"]) -> Int[np.ndarray, " n_voxels"]:

@@ -7,8 +7,8 @@ With M the mean of the training targets, L their RMS distance from it, and d = B
 - opposite: M − L d;
 - contrast of A and B: the direction of B p_A / n_A − B p_B / n_B, mean response of A less that of B.
 
-Everything is measured beside random sets of voxels of equal number and noise ceiling: a large region without any preference has a
-direction too.
+What is measured can stand beside random sets of voxels of equal number and noise ceiling: a large region without any preference
+has a direction too. Likeness of regions does by default; pictures do if random sets are drawn (`n_random_drawn`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from braindiffuser.analyses.analysis import RunData
 from braindiffuser.arrays import Pictures
+from braindiffuser.datasets.region_names import plain
 from braindiffuser.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ EXPECTED: Mapping[str, str] = {
     "words": "writing",
     "faces": "person",
 }
-"""Region → group of ImageNet's classes that its pictures are expected in."""
+"""Region → group of ImageNet's classes that its pictures are expected in; regions of faces in that of persons, since no class is
+of faces."""
 
 Directions = Mapping[str, Float[np.ndarray, "n d"]]
 """Target group → decoded directions B p, one row for each pattern."""
@@ -117,6 +119,15 @@ def category_network(device: str) -> tuple[Callable[[Pictures], Measures] | None
     return lambda pictures: group_probabilities(network.class_probabilities(pictures)), ""
 
 
+def expected_groups(regions: Sequence[str]) -> dict[str, str]:
+    """Return region → group of classes that its pictures are expected in, of those regions of which one is.
+
+    >>> expected_groups(["V1", "Places"])
+    {'Places': 'building'}
+    """
+    return {name: EXPECTED[plain(name)] for name in regions if plain(name) in EXPECTED}
+
+
 def similarities(directions: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n n"]:
     """Cosines of all pairs of directions; 0 where one has no length."""
     rows = directions.astype(np.float64)
@@ -147,7 +158,7 @@ def summarise_measures(samples: Measures, random: Measures | None, seed: int) ->
 
     Args:
         samples: measure → value of each sample of a region.
-        random: measure → value of each random set; None if none was drawn.
+        random: measure → mean over as many samples of each random set; None if none was drawn.
         seed: of the resamples.
     """
     from braindiffuser.metrics.inference import bootstrap_interval, permutation_p_value

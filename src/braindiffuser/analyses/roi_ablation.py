@@ -3,10 +3,14 @@
 A region is left out, or kept alone, and the same test pictures are decoded, drawn and scored again. Two ways to leave voxels out:
 
 - `masking`: their responses are replaced by the training mean; the decoder that was fitted to all voxels stays as it is.
-- `refitting`: decoders are fitted anew to the other voxels. What left-out voxels have in common with others is not missed then.
+- `refitting`: decoders are fitted anew to the other voxels. Information that left-out voxels share with kept ones is then not
+  lost.
 
 Masked responses vary less, so that their predictions lie nearer to the mean; the calibration `inductive` keeps the statistics
 of the whole decoder. Some of the loss by masking is this. Random sets of equally many voxels lose it too.
+
+Scores saturate differently, so that any loss of voxels costs layout and content unequal shares. What a region carries is
+therefore read from how far its difference of shares lies from those of random sets of equally many voxels.
 """
 
 from __future__ import annotations
@@ -20,16 +24,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 
-from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
-from braindiffuser.analyses.chosen_regions import RegionChoice, expressions_of
+from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
+from braindiffuser.analyses.chosen_regions import RegionChoice, expressions_of, regions_of
+from braindiffuser.analyses.default_regions import default_regions
 from braindiffuser.arrays import Vector
+from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.report.ablation_section import ablation_section, no_ablation_section
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braindiffuser.analyses.default_regions import Masks
+    from braindiffuser.analyses.losses import SharesApart
     from braindiffuser.analyses.run_decoders import RunDecoders
 
 How = Literal["without", "only"]
@@ -81,10 +87,10 @@ class ROIAblation(Analysis):
         description="Regions by expression, such as [V1-V4, faces & !V4], or NAME → expression; null takes V1–V4 together and "
         "each, and each category-selective region and all together.",
     )
-    how: Annotated[tuple[How, ...], Field(min_length=1)] = Field(
+    how: Annotated[tuple[How, ...], Field(min_length=1), EACH_ONCE] = Field(
         ("without", "only"), description="Whether a region is left out (without), or all other voxels are (only)."
     )
-    by: Annotated[tuple[By, ...], Field(min_length=1)] = Field(
+    by: Annotated[tuple[By, ...], Field(min_length=1), EACH_ONCE] = Field(
         ("masking",),
         description="How voxels are left out: by their training mean in the fitted decoder (masking), or from the fit "
         "(refitting).",
@@ -96,7 +102,10 @@ class ROIAblation(Analysis):
         20, ge=0, description="Random sets of equally many voxels beside each region, whose features alone are scored."
     )
     n_random_drawn: int = Field(
-        1, ge=0, description="Of these, those whose pictures are drawn and scored too; not more than n_random."
+        10,
+        ge=0,
+        description="Of these, those whose pictures are drawn and scored too; not more than n_random. With fewer than 10 "
+        "it is not said what a region carries.",
     )
     layout: str = Field("pixcorr", description="Key of the score that stands for layout.")
     content: str = Field(
@@ -112,25 +121,17 @@ class ROIAblation(Analysis):
 
     def run(self, data: RunData) -> Outcome:
         """Decode, draw and score the same test pictures without each region, and with it alone."""
-        from braindiffuser.analyses.chosen_regions import named_regions
-        from braindiffuser.analyses.default_regions import default_regions
-
-        entry = f"analyses.{self.label}.regions"
-        if self.regions is None:
-            masks, empty = default_regions(data.rois), []
-        else:
-            wanted = self.region_expressions
-            masks = named_regions(data.known_regions, wanted, data.noise_ceiling, entry).masks
-            empty = [name for name in wanted if name not in masks]
+        regions = regions_of(self.regions, default_regions, data, self.label)
+        masks = regions.masks
         if not masks:
-            return Outcome(no_ablation_section(self.label, empty))
+            return Outcome(no_ablation_section(self.label, regions.remarks))
+        metrics = data.metrics()
+        layout, content = self._chosen_scores(metrics)
         name, rows = next(iter(data.test_sets.items()))
         chosen = evenly_spaced(rows.stop - rows.start, self.n_images)
         conditions = self._conditions(masks, np.random.default_rng([data.seed, STREAM]))
         for done, _ in enumerate(self._filled(data, conditions, name, rows.start + chosen, chosen), start=1):
             data.progress("ablating regions", done, len(conditions))
-        metrics = data.metrics()
-        layout, content = self._chosen_scores(metrics, conditions[0].scores)
         facts = {
             "n_images": len(chosen),
             "test_set": name,
@@ -139,7 +140,7 @@ class ROIAblation(Analysis):
             "content": {"key": content, "label": metrics[content]["label"]},
             "whole": _means(conditions[0].scores),
             "nothing": _means(conditions[1].scores),
-            "empty": empty,
+            "remarks": list(regions.remarks),
             "regions": [
                 {"name": region, "n_voxels": int(mask.sum())}
                 | self._region_facts(data, conditions, region, layout, content)
@@ -151,7 +152,9 @@ class ROIAblation(Analysis):
         ids = data.stimulus_ids("test")[rows.start + chosen]
         return Outcome(section, pictures, facts, tables={"per_image": _per_image(conditions, ids)})
 
-    def _conditions(self, masks: Masks, rng: np.random.Generator) -> list[Condition]:
+    def _conditions(
+        self, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]], rng: np.random.Generator
+    ) -> list[Condition]:
         """Return the whole decoder, nothing at all, and each region with its random sets, as they are drawn."""
         from braindiffuser.analyses.random_masks import random_masks
 
@@ -198,19 +201,19 @@ class ROIAblation(Analysis):
                     some[number].pictures.extend(own[evenly_spaced(len(own), N_EXAMPLES)])
             yield from some
 
-    def _chosen_scores(self, metrics: Mapping[str, Mapping[str, Any]], found: Mapping[str, Vector]) -> tuple[str, str]:
+    def _chosen_scores(self, metrics: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
         """Return the keys of the scores of layout and content.
 
         Raises:
             RunError: the profile has no such score, or its network is not here.
         """
-        with_chance = [key for key, facts in metrics.items() if facts.get("chance") is not None and key in found]
+        with_chance = [key for key, facts in metrics.items() if facts.get("chance") is not None]
         wanted = {"layout": self.layout, "content": self.content or (with_chance or [""])[-1]}
         for entry, key in wanted.items():
-            if key not in metrics or key not in found:
+            if key not in metrics:
                 raise RunError(
                     f"analyses.{self.label}.{entry} names the score {key or 'with a chance level'!r}, which the run's profile "
-                    f"does not give here; it gives {', '.join(key for key in metrics if key in found) or 'none'}: name one"
+                    f"does not give here; it gives {', '.join(metrics) or 'none'}: name one"
                 )
         return wanted["layout"], wanted["content"]
 
@@ -223,8 +226,15 @@ class ROIAblation(Analysis):
             for by in self.by:
                 own = [each for each in conditions if (each.region, each.how, each.by) == (region, how, by)]
                 if own and own[0].n_random == 0:
-                    found[f"{how} by {by}"] = _losses(whole, nothing, own, (layout, content), data.seed)
+                    found[f"{how} by {by}"] = _losses(
+                        whole, nothing, own, (layout, content), self._better_higher(data, whole), data.seed
+                    )
         return {"ablations": found}
+
+    def _better_higher(self, data: RunData, scores: Mapping[str, Vector]) -> dict[str, bool]:
+        """Return of each score whether a higher one is better; identification by features is."""
+        metrics = data.metrics()
+        return {key: key not in metrics or bool(metrics[key]["higher_is_better"]) for key in scores}
 
     def _pictures(self, conditions: Sequence[Condition]) -> tuple[dict[str, list[str]], dict[str, Any]]:
         """Return the examples of conditions by kind, and of each region the kinds that show it."""
@@ -247,15 +257,6 @@ class ROIAblation(Analysis):
                 pictures[kind] = np.stack(each.pictures)
                 kinds.setdefault(f"{each.how} by {each.by}" if each.region else "", []).append(kind)
         return kinds, pictures
-
-
-def evenly_spaced(n: int, wanted: int | None) -> Int[np.ndarray, " m"]:
-    """Return at most `wanted` places out of n, evenly spaced from the first to the last; None: all.
-
-    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(3, 4).tolist()
-    ([0, 3, 6, 9], [0, 1, 2])
-    """
-    return np.arange(n) if wanted is None or wanted >= n else np.linspace(0, n - 1, wanted).round().astype(np.int64)
 
 
 def _blocks(conditions: Sequence[Condition], most: int) -> Iterator[list[Condition]]:
@@ -298,16 +299,17 @@ def _losses(
     nothing: Mapping[str, Vector],
     conditions: Sequence[Condition],
     compared: tuple[str, str],
+    higher_is_better: Mapping[str, bool],
     seed: int,
 ) -> dict[str, Any]:
     """Return what each score loses by a region and by random sets, and what layout loses more than content."""
-    from braindiffuser.analyses.losses import draw_resamples, share_difference, share_lost
+    from braindiffuser.analyses.losses import beside_random_sets, draw_resamples, share_difference, share_lost
 
     own, random = conditions[0].scores, [each.scores for each in conditions[1:]]
     resamples = draw_resamples(len(next(iter(own.values()))), np.random.default_rng([seed, STREAM, 1]))
     lost = {}
     for key in whole:
-        loss = share_lost(whole[key], own[key], nothing[key], resamples)
+        loss = share_lost(whole[key], own[key], nothing[key], resamples, higher_is_better[key])
         gain = float((whole[key] - nothing[key]).mean())
         shares = [float((whole[key] - scores[key]).mean()) / gain for scores in random if key in scores and gain]
         known = shares if loss.share is not None else []
@@ -317,9 +319,19 @@ def _losses(
             if known
             else None,
         }
-    layout, content = ((whole[key], own[key], nothing[key]) for key in compared)
-    found = share_difference(layout, content, resamples)
-    difference = None if found is None else dict(zip(("value", "low", "high"), found, strict=True))
+    layout, content = compared
+    higher = higher_is_better[layout], higher_is_better[content]
+
+    def compare(scores: Mapping[str, Vector]) -> SharesApart | None:
+        first, second = ((whole[key], scores[key], nothing[key]) for key in compared)
+        return share_difference(first, second, resamples, higher)
+
+    found = compare(own)
+    difference = None
+    if found is not None:
+        drawn = [compare(scores) for scores in random if layout in scores and content in scores]
+        beside = beside_random_sets(found, [each for each in drawn if each is not None])
+        difference = {"value": found.value, "low": found.low, "high": found.high, "random": beside}
     return {"n_kept": int(conditions[0].kept.sum()), "lost": lost, "layout_minus_content": difference}
 
 

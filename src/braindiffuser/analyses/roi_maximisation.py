@@ -12,20 +12,20 @@ unions of Fig. 10 (`V1-V4`, alone and with faces, words, places or bodies).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import Field
 
-from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
+from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.analyses.chosen_regions import (
     ChosenRegions,
     RegionChoice,
     expressions_of,
-    named_regions,
     published_regions,
+    regions_of,
 )
 from braindiffuser.errors import RunError
 from braindiffuser.part import without_defaults
@@ -50,11 +50,11 @@ class ROIMaximisation(Analysis):
         True, description="Whether pictures are measured: colour, place of energy, categories, likeness of regions."
     )
     n_samples: int = Field(1, ge=1, le=1000, description="Pictures of each region, which differ by their noise.")
-    strengths: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+    strengths: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], EACH_ONCE] = Field(
         (), description="Further multiples of the length from-training to draw, such as 0.5 and 2; 1 is always drawn."
     )
     opposite: bool = Field(False, description="Whether the opposite direction of each region is drawn too.")
-    contrasts: tuple[tuple[str, str], ...] = Field(
+    contrasts: Annotated[tuple[Annotated[tuple[str, str], EACH_ONCE], ...], EACH_ONCE] = Field(
         (), description="Pairs of regions: the direction of the first's mean response less the second's is drawn."
     )
     n_random: int = Field(
@@ -63,7 +63,9 @@ class ROIMaximisation(Analysis):
         description="Random sets of equally many voxels, of equal noise ceiling, that likeness is compared with.",
     )
     n_random_drawn: int = Field(
-        0, ge=0, description="Of these, those whose pictures are drawn and measured too; not more than n_random."
+        0,
+        ge=0,
+        description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random.",
     )
 
     lengths: Lengths = Field(
@@ -111,7 +113,7 @@ class ROIMaximisation(Analysis):
         for sentence in chosen.remarks:
             data.progress(sentence, 1, 1)
         masks = chosen.masks
-        projected = data.project(roi_patterns(masks), data.drawn_groups) if masks else {}
+        projected = data.decoders().of(data.drawn_groups).project(roi_patterns(masks)) if masks else {}
         kept = np.array([any(made.values[k].any() for made in projected.values()) for k in range(len(masks))], bool)
         still = [name for name, varies in zip(masks, kept, strict=True) if not varies]
         if still:
@@ -121,23 +123,34 @@ class ROIMaximisation(Analysis):
             return Outcome(no_regions_section(self.label, why))
         regions = [region.facts for region in chosen.regions if region.name not in still]
         facts = {"lengths": self.lengths, "regions": regions, "remarks": list(chosen.remarks)}
+        drawn = {name: mask for name, mask in masks.items() if name not in still}
+        self._check_contrasts(list(drawn))
         pictures = self._draw(data, projected, kept) if kept.any() else {}
         outcome = Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
-        drawn = {name: mask for name, mask in masks.items() if name not in still}
         return self._further(data, outcome, drawn) if pictures else outcome
+
+    def _check_contrasts(self, drawn: Sequence[str]) -> None:
+        lacking = [name for pair in self.contrasts for name in pair if name not in drawn]
+        if lacking and drawn:
+            raise RunError(
+                f"analyses.{self.label}.contrasts names {lacking[0]}, which is none of the regions that are drawn: "
+                f"{', '.join(drawn)}"
+            )
 
     def _further(self, data: RunData, outcome: Outcome, masks: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> Outcome:
         """Draw and measure what is asked for beyond one picture of each region."""
-        from braindiffuser.analyses.deeper_maximisation import draw_and_measure
+        from braindiffuser.analyses.further_pictures import draw_and_measure
 
         return draw_and_measure(self, data, outcome, masks)
 
     def _regions(self, data: RunData) -> ChosenRegions:
-        if self.regions is not None:
-            return named_regions(
-                data.known_regions, self.region_expressions, data.noise_ceiling, f"analyses.{self.label}.regions"
-            )
-        return published_regions(data.known_regions, data.noise_ceiling, unions=self.lengths != "as-published")
+        unions = self.lengths != "as-published"
+        return regions_of(
+            self.regions,
+            lambda data: published_regions(data.known_regions, data.noise_ceiling, unions),
+            data,
+            self.label,
+        )
 
     def _draw(
         self, data: RunData, projected: Mapping[str, Any], kept: Bool[np.ndarray, " n_regions"]

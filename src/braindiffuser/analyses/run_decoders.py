@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
+from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
 from braindiffuser.regression.regressor import CrossValidated, DirectionMaps, Projection, Regressor, VoxelNorms
@@ -99,6 +100,15 @@ class RunDecoders:
         fitted = self.regressor.fit(rows, self.targets, self.device, self.progress)
         return replace(self, rows=rows, fitted=fitted)
 
+    def refitted_to(self, targets: Mapping[str, TargetArray]) -> RunDecoders:
+        """Return decoders of other targets of the same training stimuli, fitted with the same settings.
+
+        Args:
+            targets: group → targets (n_stimuli, …).
+        """
+        fitted = self.regressor.fit(self.rows, targets, self.device, self.progress)
+        return replace(self, targets=targets, fitted=fitted)
+
     def uncalibrated(self) -> RunDecoders:
         """Return decoders whose predictions are not rescaled; the same, where the regressor rescales none."""
         return replace(self, regressor=self.regressor.without_calibration())
@@ -143,9 +153,16 @@ class RunDecoders:
         """Multiply voxel patterns with the coefficients of each group, as `Regressor.project` does.
 
         Raises:
-            RunError: if the regressor is not linear.
+            RunError: if the regressor is not linear, or its projections are not finite.
         """
-        return dict(self.regressor.project(self.fitted, self.rows, self.targets, patterns, self.device, self.progress))
+        found = dict(self.regressor.project(self.fitted, self.rows, self.targets, patterns, self.device, self.progress))
+        for group, projection in found.items():
+            if not all(np.isfinite(values).all() for values in projection):
+                raise RunError(
+                    f"{self.regressor.kind} projected patterns to {group} with values that are not finite: its decoder or the "
+                    "patterns are damaged"
+                )
+        return found
 
     def _shaped(self, group: str, decoded: Float32[np.ndarray, "n n_targets"]) -> Features:
         return decoded.reshape(len(decoded), *self.targets[group].shape[1:])

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float64
 from pydantic import Field
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
-from braindiffuser.analyses.chosen_regions import RegionChoice, expressions_of, named_regions
+from braindiffuser.analyses.chosen_regions import RegionChoice, expressions_of, regions_of
+from braindiffuser.analyses.default_regions import figure_8_regions
 from braindiffuser.analyses.region_differences import (
     Chance,
     chance,
@@ -27,12 +28,10 @@ from braindiffuser.analyses.region_differences import (
     relative_difference,
     scattered_regions,
 )
-from braindiffuser.datasets.map_files import VoxelMap
+from braindiffuser.datasets.statmaps import StatMap
 from braindiffuser.errors import RunError
 from braindiffuser.report.weights_section import no_weights_section, weights_section
 
-REGIONS = ("V1", "V2", "V3", "V4", "faces", "words", "places", "bodies")
-"""The eight regions of Figure 8."""
 REFERENCE = "latents"
 """Group of VDVAE latents in the presets."""
 Kind = Literal["weights", "patterns"]
@@ -45,7 +44,7 @@ class VoxelWeights(Analysis):
     """Compare how much the voxels of each region matter to the decoders of the target groups.
 
     Facts, stored as `analyses/<label>.json`: `groups`; `reference`, one of them; `n_voxels`; `n_random`; `contiguous`, whether
-    places of voxels are known; `lacking` and `empty`, names of regions; and `regions`, region → `n_voxels`, and of weights:
+    places of voxels are known; `remarks`, sentences on the regions; and `regions`, region → `n_voxels`, and of weights:
 
     - `percentiles`: group → mean percentile over the region's voxels
     - `differences`: each other group → (mean percentile - the reference's) / the reference's
@@ -54,7 +53,6 @@ class VoxelWeights(Analysis):
     - `patterns`: all of these five entries of Haufe patterns
     """
 
-    takes_seed: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ("regions",)
 
     reference: str = Field(
@@ -76,7 +74,7 @@ class VoxelWeights(Analysis):
             return Outcome(no_weights_section(self.label, why))
         reference = self._reference(data.groups)
         groups = (reference, *(group for group in data.groups if group != reference))
-        masks, lacking, empty = self._masks(data)
+        chosen = regions_of(self.regions, figure_8_regions, data, self.label)
         norms = data.decoders().weight_norms()
         found: dict[Kind, Percentiles] = {
             "weights": {group: percentiles(norms[group].weights_l1) for group in groups},
@@ -84,7 +82,7 @@ class VoxelWeights(Analysis):
         }
         places = places_of(data.voxels())
         regions = {
-            name: self._compare(mask, found, reference, places, data.seed) for name, mask in masks.items() if mask.any()
+            name: self._compare(mask, found, reference, places, data.seed) for name, mask in chosen.masks.items()
         }
         facts = {
             "groups": list(groups),
@@ -92,8 +90,7 @@ class VoxelWeights(Analysis):
             "n_voxels": len(found["weights"][reference]),
             "n_random": self.n_random,
             "contiguous": places is not None,
-            "lacking": lacking,
-            "empty": empty,
+            "remarks": list(chosen.remarks),
             "regions": regions,
         }
         maps = _maps(norms, found, groups)
@@ -112,19 +109,6 @@ class VoxelWeights(Analysis):
     def region_expressions(self) -> Mapping[str, str]:
         """Name → expression of the regions that are shown; {} for those of Figure 8."""
         return expressions_of(self.regions)
-
-    def _masks(self, data: RunData) -> tuple[dict[str, Bool[np.ndarray, " n_voxels"]], list[str], list[str]]:
-        """Return the mask of each region that is shown, and the names of those that are lacking and of those without a voxel."""
-        from braindiffuser.datasets.region_names import own_name
-
-        if self.regions is None:
-            own = {name: own_name(name, data.rois) for name in REGIONS}
-            masks = {name: data.rois[there] for name, there in own.items() if there}
-            empty = [name for name, mask in masks.items() if not mask.any()]
-            return masks, [name for name, there in own.items() if not there], empty
-        wanted = self.region_expressions
-        masks = named_regions(data.known_regions, wanted, data.noise_ceiling, f"analyses.{self.label}.regions").masks
-        return masks, [], [name for name in wanted if name not in masks]
 
     def _compare(
         self,
@@ -164,19 +148,19 @@ class VoxelWeights(Analysis):
         return {"n_voxels": size, **made["weights"], "patterns": made["patterns"]}
 
 
-def _maps(norms: Mapping[str, Any], found: Mapping[Kind, Percentiles], groups: Sequence[str]) -> dict[str, VoxelMap]:
+def _maps(norms: Mapping[str, Any], found: Mapping[Kind, Percentiles], groups: Sequence[str]) -> dict[str, StatMap]:
     """Return the maps of norms, of percentiles, and of each group's percentile less the reference's."""
-    reference, maps = groups[0], dict[str, VoxelMap]()
+    reference, maps = groups[0], dict[str, StatMap]()
     for kind, values in found.items():
         for group in groups:
             own = getattr(norms[group], f"{kind}_l1")
             what = f"{UNITS[kind]} of {group} over all of its targets"
-            maps[f"{group}-{kind}"] = VoxelMap(own, what, "arbitrary")
-            maps[f"{group}-{kind}-percentile"] = VoxelMap(values[group], f"{what}, as a percentile over voxels", "%")
+            maps[f"{group}-{kind}"] = StatMap(own, what, "arbitrary")
+            maps[f"{group}-{kind}-percentile"] = StatMap(values[group], f"{what}, as a percentile over voxels", "%")
         for group in groups[1:]:
             difference = values[group] - values[reference]
             what = f"{UNITS[kind]}: percentile of {group} less that of {reference}"
-            maps[f"{group}-less-{reference}-{kind}"] = VoxelMap(difference, what, "%")
+            maps[f"{group}-less-{reference}-{kind}"] = StatMap(difference, what, "%")
     return maps
 
 

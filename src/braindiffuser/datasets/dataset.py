@@ -89,6 +89,9 @@ class Dataset(Part):
     not_of_design: ClassVar[tuple[str, ...]] = ("roi_aliases", "unit", "mask", "regions")
     """Entries that say how responses are made, and on which none of "what was shown when" depends."""
 
+    default_subjects: ClassVar[tuple[str, ...]] = ()
+    """Values of the entry `subject` that a reproduction takes where none are named; (): that of the experiment."""
+
     roi_aliases: dict[RegionName, RegionNames] = Field(
         {},
         description="Region → expressions of regions that it unites, such as {faces: [FFA1, OFA], fovea: V1 & ecc<1}; ROI "
@@ -134,6 +137,14 @@ class Dataset(Part):
     def without_split(self) -> Dataset:
         """Return the dataset as it is opened where another split than its own divides it; here as it is."""
         return self
+
+    def split_family(self, name: str) -> tuple[str, ...]:
+        """Return the values of the entry `split` that a name stands for, whose results are averaged; by default it alone.
+
+        Raises:
+            RecordingError: some of them are not there.
+        """
+        return (name,)
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Generate the files (if `makes_files`); resumes after an interruption."""

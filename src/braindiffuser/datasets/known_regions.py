@@ -52,6 +52,11 @@ class KnownRegions:
         """All characters in names of own regions."""
         return set("".join(self.own))
 
+    @cached_property
+    def signs(self) -> set[str]:
+        """All characters in names of own regions and of labels; reads tables of labels."""
+        return self.own_signs | self.further.labels.signs
+
     def find_own(self, written: str) -> list[str]:
         """Return the own regions that a written name may mean, as `alike` does."""
         return [written] if written in self.own else self._own_by_spelling.get(plain(written), [])

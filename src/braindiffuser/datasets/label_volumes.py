@@ -24,6 +24,8 @@ from braindiffuser.errors import RecordingError
 
 WITHIN = ":"
 """Stands between a volume and its label."""
+LARGEST = np.iinfo(np.int32).max
+"""Number of a label, at most."""
 TABLES = (".ctab", ".mgz.ctab", ".tsv")
 """Ends of the names of tables of labels, beside a volume."""
 TABLE_EXAMPLE = "index\tname\n1\tV1\n2\tV2"
@@ -72,7 +74,7 @@ class LabelVolume:
     def find(self, written: str) -> list[str]:
         """Return the labels that a written name or number may mean, as `mask` takes them; reads the volume only for numbers."""
         found = alike(written, self.numbers)
-        if found or not written.isdecimal():
+        if found or not written.isdecimal() or len(written) > len(str(LARGEST)):
             return found
         number = int(written)
         named = [name for name, own in self.numbers.items() if number in own]
@@ -175,6 +177,11 @@ class LabelVolumes:
             for name in (title, *(f"{title}{WITHIN}{own}" for own in self._numbers_of(title)))
         ]
 
+    @cached_property
+    def signs(self) -> set[str]:
+        """All characters in names of volumes and labels; reads tables alone."""
+        return {sign for title in self.volumes for name in (title, *self._numbers_of(title)) for sign in name}
+
     def and_also(self, others: Mapping[str, LabelVolume]) -> LabelVolumes:
         """Return these volumes and others, which come first where names are the same."""
         return replace(self, volumes={**self.volumes, **others}, first=(*self.first, *others))
@@ -191,10 +198,18 @@ def read_names(path: Path) -> dict[int, str]:
         path: `.ctab` of FreeSurfer (`number name …`, separated by whitespace), or `.tsv` with the columns index and name.
 
     Raises:
-        RecordingError: it is damaged, lacks a column, or gives a number twice.
+        RecordingError: it is damaged, lacks a column, gives a number twice, or one that no volume holds.
     """
-    if path.suffix != ".tsv":
-        return read_label_table(path)
+    names = _read_tsv(path) if path.suffix == ".tsv" else read_label_table(path)
+    if names and max(names) > LARGEST:
+        raise RecordingError(
+            f"{path} has the index {max(names)!s:.20}, and a label is {LARGEST:,} at most: write the numbers that the volume "
+            "holds"
+        )
+    return names
+
+
+def _read_tsv(path: Path) -> dict[int, str]:
     from braindiffuser.datasets.trial_tables import whole_numbers
 
     table = read_table(path, ["index", "name"], TABLE_EXAMPLE).dropna(subset=["index", "name"])

@@ -78,6 +78,12 @@ class LaionFMRI(Dataset):
         """Return the same without `split`, whose file is then not needed."""
         return self.model_copy(update={"split": None})
 
+    def split_family(self, name: str) -> tuple[str, ...]:
+        """Return the numbered splits of a name, such as cluster_k5_0 to _4 of cluster_k5; where there are none, it alone."""
+        from braindiffuser.datasets.laion_splits import numbered_splits, splits_folder
+
+        return numbered_splits(splits_folder(self.root, self.splits), self.pool or self.subject, name)
+
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         """List the files of this subject under `root`, and the split's file."""
         from braindiffuser.datasets.laion_recordings import list_files

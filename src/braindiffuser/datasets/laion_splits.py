@@ -44,6 +44,29 @@ def split_path(folder: Path, pool: str, name: str) -> Path:
     return folder / pool / f"{name}.json"
 
 
+def numbered_splits(folder: Path | None, pool: str, name: str) -> tuple[str, ...]:
+    """Return the splits that a name stands for: all that are called so with a number from 0 behind it, or itself.
+
+    A split of just this name stands for itself. `cluster_k5` stands for five.
+
+    Raises:
+        RecordingError: there are some of them alone.
+    """
+    if folder is None or split_path(folder, pool, name).is_file():
+        return (name,)
+    found = {path.stem for path in (folder / pool).glob("*.json") if re.fullmatch(rf"{re.escape(name)}_\d+", path.stem)}
+    said = re.search(r"_k(\d+)$", name)
+    n = max(len(found), int(said[1]) if said else 0)
+    expected = tuple(f"{name}_{number}" for number in range(n))
+    lacking = [each for each in expected if each not in found]
+    if found and lacking:
+        raise RecordingError(
+            f"{folder / pool} has {len(found)} of the {n} splits {name}, without {lacking[0]}.json: put it there, or name the "
+            f"splits one by one, such as {min(found)}"
+        )
+    return expected if found else (name,)
+
+
 @dataclass(frozen=True)
 class Sides:
     """Which pictures train and which test, by their ids.

@@ -23,6 +23,7 @@ Further = Annotated[tuple[FurtherName, ...], AfterValidator(lambda names: tuple(
 class NSD(Dataset):
     """One subject of the Natural Scenes Dataset (Allen et al. 2022, doi 10.1038/s41593-021-00962-x)."""
 
+    default_subjects: ClassVar[tuple[str, ...]] = ("1", "2", "5", "7")  # of the paper
     not_of_design: ClassVar[tuple[str, ...]] = (*Dataset.not_of_design, "betas_version")
 
     root: Folder = runtime(

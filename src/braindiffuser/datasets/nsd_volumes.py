@@ -74,7 +74,7 @@ def _collection(name: str) -> str:
     return next((name.removeprefix(side) for side in HEMISPHERES if name.startswith(side)), name)
 
 
-def map_files(folder: Path) -> dict[str, Path]:
+def receptive_field_files(folder: Path) -> dict[str, Path]:
     """Return map → its file in a subject's functional folder, of those that are there."""
     files = {name: folder / f"{stem}{SUFFIX}" for name, stem in MAPS.items()}
     return {name: path for name, path in files.items() if path.is_file()}
@@ -82,16 +82,17 @@ def map_files(folder: Path) -> dict[str, Path]:
 
 def voxel_maps(folder: Path, voxels: Voxels, mask_path: Path) -> VoxelMaps:
     """Return the maps of receptive fields in a subject's functional folder; nothing is read."""
-    return VoxelMaps({name: partial(_read, name, path, voxels, mask_path) for name, path in map_files(folder).items()})
+    return VoxelMaps(
+        {name: partial(_read, name, path, voxels, mask_path) for name, path in receptive_field_files(folder).items()}
+    )
 
 
 def _read(name: str, path: Path, voxels: Voxels, mask_path: Path) -> Float[np.ndarray, " n_voxels"]:
-    values = read_map(path, voxels, mask_path)
-    return np.where(values == 0, np.nan, values) if name in NO_FIELD else values
+    return read_map(path, voxels, mask_path, (*((0.0,) if name in NO_FIELD else ()), np.inf, -np.inf))
 
 
 def list_files(folder: Path, tables: Path) -> list[Path]:
     """Return the files of maps, and of tables outside the subject's own folder, that expressions may need."""
     names = [path.name.removesuffix(SUFFIX) for path in sorted((folder / "roi").glob(f"*{SUFFIX}"))]
     further = {path: None for name in names for path in tables_of(name, tables)[1:] if path.is_file()}
-    return [*map_files(folder).values(), *further]
+    return [*receptive_field_files(folder).values(), *further]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -23,6 +23,7 @@ from jaxtyping import Bool
 from braindiffuser.datasets.known_regions import KnownRegions, as_known
 from braindiffuser.datasets.label_volumes import WITHIN
 from braindiffuser.datasets.region_names import own_name, plain, with_hint
+from braindiffuser.datasets.voxel_maps import map_doubts
 from braindiffuser.errors import RecordingError
 
 OPERATORS = "|&()!<>="
@@ -121,6 +122,21 @@ class Expression:
             RecordingError: the file of one of them cannot be used.
         """
         return _mask_of(self.root, known)
+
+
+def doubts(expressions: Iterable[Expression], known: KnownRegions) -> list[str]:
+    """Say what is odd of the label volumes and maps that expressions name, each sentence once; reads them.
+
+    Raises:
+        RecordingError: the file of one of them cannot be used.
+    """
+    said = list[str]()
+    for expression in expressions:
+        said += known.doubts(expression.names)
+        for node in _nodes(expression.root):
+            if isinstance(node, Compared):
+                said += map_doubts(known.map(node.map), node.map, _mask_of(node, known))
+    return list(dict.fromkeys(said))
 
 
 def read_expressions(
@@ -297,7 +313,8 @@ class _Reader:
         """Take the longest text from here, up to an operator, that is the name of a region; None if there is none."""
         places = range(self.place + 1, len(self.text))
         ends = [*(n for n in places if self.text[n] in OPERATORS), len(self.text)]
-        for end in ends[::-1] if self.known.own_signs & set(OPERATORS) else ends[:1]:
+        signs = self.known.own_signs if find == self.known.find_own else self.known.signs
+        for end in ends[::-1] if signs & set(OPERATORS) else ends[:1]:
             written = self.text[self.place : end].strip()
             found = find(written) if written and self.text[end : end + 1] not in tuple("<>=") else []
             if found:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from braindiffuser.datasets.recording import Recording
-from braindiffuser.datasets.region_expressions import Expression, read_expressions
+from braindiffuser.datasets.region_expressions import Expression, doubts, read_expressions
 from braindiffuser.datasets.region_names import own_name
 from braindiffuser.datasets.rois import MAXIMISED_REGIONS
 
@@ -39,7 +39,7 @@ def with_aliases(recording: Recording, aliases: Mapping[str, Sequence[str]]) -> 
     shared = {(a, b): int((made[a] & made[b]).sum()) for a, b in combinations(made, 2)}
     said += [
         sentence
-        for sentence in known.doubts(part for parts in meant.values() for one in parts for part in one.names)
+        for sentence in doubts((one for parts in meant.values() for one in parts), known)
         if sentence not in recording.remarks
     ]
     said += [f"The regions {a} and {b} share {n:,} voxels." for (a, b), n in shared.items() if n]

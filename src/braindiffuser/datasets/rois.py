@@ -16,6 +16,7 @@ from braindiffuser.arrays import VoxelMask
 from braindiffuser.datasets.reading import read_text
 from braindiffuser.datasets.region_names import own_name
 from braindiffuser.datasets.volumes import check_grid, read_labels, value_doubts
+from braindiffuser.errors import RecordingError
 
 LABELS: Mapping[str, Mapping[int, str]] = {
     "prf-visualrois": {1: "V1v", 2: "V1d", 3: "V2v", 4: "V2d", 5: "V3v", 6: "V3d", 7: "hV4"},
@@ -40,11 +41,17 @@ RETINOTOPIC_REGIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Region → (collection, its labels). Eccentricity bands end at 0.5°, 1°, 2° and 4°; the last has no end."""
 
+EARLY_REGIONS = ("V1", "V2", "V3", "V4")
+"""Early visual regions."""
+
 CATEGORY_REGIONS = ("faces", "words", "places", "bodies")
 """Regions made of all labels ≥ 1 of `floc-<region>`."""
 
 MAXIMISED_REGIONS = (*CATEGORY_REGIONS, *RETINOTOPIC_REGIONS)
 """The 13 regions of Brain-Diffuser's ROI maximisation (Figs. 9 and 11)."""
+
+FIGURE_8_REGIONS = (*EARLY_REGIONS, *CATEGORY_REGIONS)
+"""The eight regions of Brain-Diffuser's Fig. 8."""
 
 PUBLISHED_UNIONS = ("V1-V4", *(f"V1-V4 | {category}" for category in CATEGORY_REGIONS))
 """The unions of regions of Brain-Diffuser's Fig. 10, as expressions."""
@@ -52,14 +59,26 @@ PUBLISHED_UNIONS = ("V1-V4", *(f"V1-V4 | {category}" for category in CATEGORY_RE
 PUBLISHED = ("prf-visualrois", "prf-eccrois", "floc-")
 """Beginnings of the names of the volumes that these regions are made of."""
 SUFFIX = ".nii.gz"
+MOST_DIGITS = 10
+"""Digits of a label's number."""
 MOST_LABELS = 30
 """Labels of a collection without a table, at most; NSD's have up to seven."""
 
 
 def read_label_table(path: Path) -> dict[int, str]:
-    """Read a FreeSurfer `.ctab`: lines `number name …`, separated by whitespace; label 0 and below are left out."""
-    rows = (line.split() for line in read_text(path, "FreeSurfer table of labels").splitlines())
-    return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdecimal() and int(row[0]) > 0}
+    """Read a FreeSurfer `.ctab`: lines `number name …`, separated by whitespace; label 0 and below are left out.
+
+    Raises:
+        RecordingError: it cannot be read, or a number is too long for a label.
+    """
+    rows = [line.split() for line in read_text(path, "FreeSurfer table of labels").splitlines()]
+    named = [row for row in rows if len(row) > 1 and row[0].isdecimal()]
+    long = [row[0] for row in named if len(row[0]) > MOST_DIGITS]
+    if long:
+        raise RecordingError(
+            f"{path} has a label of {len(long[0])} digits, {long[0]:.20}: write the numbers that the volume holds"
+        )
+    return {int(number): name for number, name, *_ in named if int(number) > 0}
 
 
 def read_roi_masks(

@@ -17,6 +17,7 @@ class Simulated(SimulatedSubject, Dataset):
     """A simulated subject with known ground truth, in NSD's file layout."""
 
     makes_files: ClassVar[bool] = True
+    default_subjects: ClassVar[tuple[str, ...]] = ("1", "2", "3", "4")
 
     def make(self, folder: Path, progress: Progress) -> None:
         """Simulate the subject; the same settings always give the same files."""

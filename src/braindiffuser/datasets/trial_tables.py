@@ -21,6 +21,8 @@ KEPT = ("test_set", "groups", "shared")
 """Columns that must be the same in all trials of a stimulus, since tests and folds go by them."""
 _DATE = r"^(?:[^\d.\-+]\D*)?(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
 """A day as 2024-01-31, also as pandas writes it."""
+MOST_DIGITS = 18
+"""Digits of a whole number in a table."""
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test", "out": OUT}
 """Words that a column `split` may hold."""
 
@@ -239,6 +241,12 @@ def whole_numbers(table: pd.DataFrame, column: str, where: object) -> np.ndarray
         raise RecordingError(
             f"{where}: column {column} holds {texts.iloc[first]!r} in row {found.index[first]}, counted from 0; expected a "
             f"number, or a name that ends in one, such as ses-01{day}"
+        )
+    if (long := found.str.len() > MOST_DIGITS).any():
+        first = int(np.argmax(long))
+        raise RecordingError(
+            f"{where}: column {column} holds {texts.iloc[first]:.30} in row {found.index[first]}, counted from 0; expected "
+            f"a number of {MOST_DIGITS} digits at most"
         )
     return found.astype(np.int64).to_numpy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ class VoxelMaps(Mapping[str, Any]):
         return cls({name: partial(np.asarray, own) for name, own in values.items()})
 
     def __getitem__(self, name: str) -> Float[np.ndarray, " n_voxels"]:
-        """Return a map, reading it the first time; raises RecordingError if its file cannot be used."""
+        """Return a map, reading it the first time; raises RecordingError if its file cannot be used, or it holds infinity."""
         if name not in self._read:
-            self._read[name] = self._readers[name]()
+            values = self._readers[name]()
+            _check_finite(values, f"the map {name}")
+            self._read[name] = values
         return self._read[name]
 
     def __contains__(self, name: object) -> bool:
@@ -59,20 +61,54 @@ class VoxelMaps(Mapping[str, Any]):
         return within
 
 
-def read_map(path: Path, voxels: Voxels, mask_path: object) -> Float[np.ndarray, " n_voxels"]:
+def read_map(
+    path: Path, voxels: Voxels, mask_path: object, unknown: Collection[float] = ()
+) -> Float[np.ndarray, " n_voxels"]:
     """Read a map of a NIfTI file on the grid of the analysis mask.
 
     Args:
         path: of the file.
         voxels: the analysed voxels.
         mask_path: file of the mask, for messages.
+        unknown: numbers that stand for none; they become NaN.
 
     Raises:
-        RecordingError: it is missing or damaged, or lies on another grid, or the voxels lie in no volume.
+        RecordingError: it is missing or damaged, holds infinity, or lies on another grid, or the voxels lie in no volume.
     """
     if voxels.mask is None:
         raise RecordingError(f"{path} is a map, but no mask says where voxels lie: write mask: FILE, or leave it out")
     values, affine = read_values(path)
     check_grid(path, values.shape, affine, mask_path, voxels.mask.shape, voxels.affine)
     within: Float[np.ndarray, " n_voxels"] = values[voxels.mask].astype(np.float64)
+    within[np.isin(within, list(unknown))] = np.nan
+    _check_finite(within, str(path))
     return within
+
+
+def map_doubts(values: Float[np.ndarray, " n_voxels"], name: str, taken: Bool[np.ndarray, " n_voxels"]) -> list[str]:
+    """Say what is odd of a map that voxels are chosen by: no number, one number everywhere, or zeros that are taken.
+
+    Args:
+        values: of the map, NaN where a voxel has none.
+        name: of the map.
+        taken: voxels that a comparison takes.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return [f"The map {name} has a number in none of {len(values):,} voxels."]
+    if len(known) > 1 and (known == known[0]).all():
+        return [f"The map {name} has one number, {known[0]:g}, in all of {len(known):,} voxels: it tells none apart."]
+    zeros = int(((values == 0) & taken).sum())
+    said = (
+        f"{zeros:,} of {len(known):,} voxels of the map {name} are exactly 0, and a region takes them: if 0 stands for voxels "
+        "without a value, write NaN there."
+    )
+    return [said] if zeros else []
+
+
+def _check_finite(values: Float[np.ndarray, " n_voxels"], said: str) -> None:
+    n = int(np.isinf(values).sum())
+    if n:
+        raise RecordingError(
+            f"{said} is infinite in {n:,} of {len(values):,} voxels: write NaN where a voxel has no number"
+        )

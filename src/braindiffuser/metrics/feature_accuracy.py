@@ -62,7 +62,7 @@ class FeatureAccuracy:
 
     @property
     def best_scaled_r2(self) -> float:
-        """Mean over features of the R² that the best scale and offset would give, less what chance adds to a squared correlation.
+        """Mean adjusted R² of the regression of y on ŷ (one predictor).
 
         r² - (1 - r²) / (n - 2), 0 where r < 0
         """

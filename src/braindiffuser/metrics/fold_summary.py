@@ -11,12 +11,10 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics.inference import interval_inside_folds, permutation_p_value
-from braindiffuser.metrics.summary import PerPicture
+from braindiffuser.metrics.summary import FACTS, PerPicture, within
 
 NULL = "shuffled_training"
 """Name of the null among the baselines."""
-FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
-"""Entries of a metric that are the same in all folds."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def join_folds(
 
     def interval(gathered: Gathered, bounds: Sequence[float]) -> list[float]:
         ends = interval_inside_folds(gathered.scores, gathered.folds, np.random.default_rng(seed), n_resamples)
-        return [float(min(max(end, bounds[0]), bounds[1])) for end in ends]
+        return within(ends, bounds)
 
     def joined(key: str) -> dict[str, Any]:
         own, entries = gather(folds, key), [fold.summary["metrics"][key] for fold in folds]
@@ -105,7 +103,7 @@ def join_folds(
             "value": float(own.scores.mean()),
             "ci95": interval(own, entries[0]["bounds"]),
             **_means_of_others(entries, sizes),
-            **_ablated(entries),
+            **_ablated(entries, sizes),
             "folds": [entry["value"] for entry in entries],
             "folds_ci95": [entry["ci95"] for entry in entries],
         }
@@ -140,13 +138,17 @@ def _means_of_others(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int])
     return {"ceiling": ceiling, "ceiling_ci95": None, **groups, "baselines_ci95": {}, "ablations_ci95": {}}
 
 
-def _ablated(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Average the reconstructions of those pictures that ablations are compared on, if these are not all."""
-    if not all("ablated" in entry for entry in entries):
+def _ablated(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
+    """Average the reconstructions of those pictures that ablations are compared on, if these are not all in every fold."""
+    if not any("ablated" in entry for entry in entries):
         return {}
-    sizes = [entry["ablated"]["n_images"] for entry in entries]
-    value = float(np.average([entry["ablated"]["value"] for entry in entries], weights=sizes))
-    return {"ablated": {"n_images": sum(sizes), "value": value, "ci95": None}}
+    compared = [
+        entry.get("ablated", {"n_images": size, "value": entry["value"]})
+        for entry, size in zip(entries, sizes, strict=True)
+    ]
+    n_images = [own["n_images"] for own in compared]
+    value = float(np.average([own["value"] for own in compared], weights=n_images))
+    return {"ablated": {"n_images": sum(n_images), "value": value, "ci95": None}}
 
 
 def _add_null(

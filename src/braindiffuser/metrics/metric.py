@@ -22,6 +22,9 @@ It resizes and scales pictures itself, treats each picture independently, and gi
 `metrics.feature_networks` loads those that are known by name.
 """
 
+LOW_LEVEL_LAYERS: Mapping[str, tuple[str, ...]] = {"alexnet": ("2", "5"), "efficientnet_lite0": ("early", "middle")}
+"""Network → layers by which the paper measures low-level likeness, and the layers that stand in for them."""
+
 OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"
 """Citation of Brain-Diffuser, whose evaluation most of the bundled metrics follow."""
 
@@ -43,9 +46,19 @@ class Metric(Part):
     chance: ClassVar[float | None] = None
     """Expected score of reconstructions that are unrelated to the stimuli; None where it depends on the pictures."""
 
+    @property
+    def is_low_level(self) -> bool:
+        """Whether it measures layout, colour and shape, as the paper sorts metrics, rather than what a picture shows."""
+        return False
+
 
 class PixelMetric(Metric):
     """A metric that compares pictures."""
+
+    @property
+    def is_low_level(self) -> bool:
+        """True: pixels are compared."""
+        return True
 
     @abstractmethod
     def compare(self, seen: Pictures, made: Pictures) -> Vector:
@@ -57,6 +70,11 @@ class FeatureMetric(Metric):
 
     network: str = Field(description="Name of the feature network.")
     layer: str = Field(description="Layer of the network whose features are compared.")
+
+    @property
+    def is_low_level(self) -> bool:
+        """Whether the layer is an early one of a network that is known by name; of a network of your own, say so yourself."""
+        return self.layer in LOW_LEVEL_LAYERS.get(self.network, ())
 
     def load_network(self, device: str) -> FeatureNetwork | None:
         """Load the metric's own network; None if the package provides `network`.

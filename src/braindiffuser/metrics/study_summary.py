@@ -13,10 +13,7 @@ from braindiffuser.arrays import Vector
 from braindiffuser.metrics.inference import bootstrap_interval
 from braindiffuser.metrics.prevalence import prevalence
 from braindiffuser.metrics.subjects import interval_over_pictures, interval_over_subjects, subject_means
-from braindiffuser.metrics.summary import PerPicture
-
-FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
-"""Entries of a metric that are the same for all subjects."""
+from braindiffuser.metrics.summary import FACTS, PerPicture, within
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,8 @@ def join_subjects(
         - `baseline_wins`: whether each subject beats all of its own baselines, by intervals that do not overlap;
         - `ablation_losses`: what leaving a part out costs (positive: the whole method is better), `value`, `subjects` and
           `ci95_subjects` of each ablation;
+        - `ablated`, where ablations are of fewer pictures in any run: mean over subjects of the whole method on these, `value`,
+          and their number `n_images`, None where it differs, `n_images_subjects` that of each;
         - `subject_average`: `value`, `ci95`, and `gain` over the mean of the subjects on the same pictures (positive: better),
           with `gain_ci95`;
         - `prevalence`: see `metrics.prevalence`.
@@ -104,11 +103,12 @@ def join_subjects(
         return {
             **{fact: entries[0][fact] for fact in FACTS},
             "value": float(values.mean()),
-            "ci95": _within(interval_over_pictures(scores, fresh(), n_resamples, shared=shared), bounds),
-            "ci95_subjects": None if over_subjects is None else _within(over_subjects, bounds),
+            "ci95": within(interval_over_pictures(scores, fresh(), n_resamples, shared=shared), bounds),
+            "ci95_subjects": None if over_subjects is None else within(over_subjects, bounds),
             "subjects": dict(zip(names, values.tolist(), strict=True)),
             "subjects_ci95": {name: entry["ci95"] for name, entry in zip(names, entries, strict=True)},
             **_others(names, entries),
+            **_ablated(subjects, entries),
         }
 
     metrics = {key: joined(key) for key in keys}
@@ -120,11 +120,6 @@ def join_subjects(
             entry["prevalence"] = _prevalence(names, own, entry["higher_is_better"])
     first = subjects[0].summary
     return {"profile": first["profile"], "n_images": first["n_images"], "metrics": metrics}
-
-
-def _within(interval: tuple[float, float], bounds: Sequence[float]) -> list[float]:
-    """End an interval at the bounds of the metric."""
-    return [float(min(max(end, bounds[0]), bounds[1])) for end in interval]
 
 
 def _others(names: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -167,9 +162,22 @@ def _beats_baselines(entry: Mapping[str, Any]) -> bool:
 
 
 def _whole(entry: Mapping[str, Any]) -> float:
-    """Return the score of the whole method on the pictures that ablations were drawn of, where these are fewer."""
+    """Return the score of the whole method on the pictures that ablations were drawn for, where these are fewer."""
     ablated = entry.get("ablated") or {}
     return float(ablated.get("value", entry["value"]))
+
+
+def _ablated(subjects: Sequence[SubjectScores], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average the whole method on the pictures that ablations were drawn of, if these are fewer in any run."""
+    if not any(entry.get("ablated") for entry in entries):
+        return {}
+    numbers = {
+        own.name: int((entry.get("ablated") or own.summary)["n_images"])
+        for own, entry in zip(subjects, entries, strict=True)
+    }
+    n_images = next(iter(numbers.values())) if len(set(numbers.values())) == 1 else None
+    value = float(np.mean([_whole(entry) for entry in entries]))
+    return {"ablated": {"n_images": n_images, "n_images_subjects": numbers, "value": value, "ci95": None}}
 
 
 def _loss(names: Sequence[str], values: Vector) -> dict[str, Any]:

@@ -13,9 +13,6 @@ from braindiffuser.metrics.inference import bootstrap_interval
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures, or one of each subject; lengths are checked in the functions."""
 
-FEW = 5
-"""Of fewer subjects an interval over subjects says little."""
-
 
 def subject_means(scores: Sequence[Scores]) -> Vector:
     """Return the mean score of each subject (n_subjects,): m_k = 1/n_k Σ_i s_k(i).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -19,6 +19,9 @@ Scores = Float[np.ndarray, "_"]
 
 PerPicture: TypeAlias = Mapping[str, Scores]
 """Scores by the metric's key, as `Scorer.score` gives them."""
+
+FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
+"""Entries of a metric that say what it is: the same for all subjects, folds and sets of pictures."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,15 @@ def facts_of(metric: Metric) -> dict[str, Any]:
         "chance": metric.chance,
         "bounds": list(metric.bounds),
     }
+
+
+def within(interval: Sequence[float], bounds: Sequence[float]) -> list[float]:
+    """End an interval at the bounds of the metric.
+
+    >>> within((-0.1, 0.4), (0.0, 1.0))
+    [0.0, 0.4]
+    """
+    return [float(min(max(end, bounds[0]), bounds[1])) for end in interval]
 
 
 def _check_sets(profile: Profile, score_sets: Mapping[str, PerPicture]) -> int:

@@ -26,7 +26,13 @@ from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
 from braindiffuser.regression.smoothers import MapKind, smoothers_by_group, voxel_smoothers
 from braindiffuser.regression.streaming import Applied, apply_smoother
-from braindiffuser.regression.voxel_weights import RowNorms, components, direction_maps_by_group, row_norms
+from braindiffuser.regression.voxel_weights import (
+    RowNorms,
+    components,
+    contrast_components,
+    direction_maps_by_group,
+    row_norms,
+)
 
 
 class Prediction(NamedTuple):
@@ -128,6 +134,19 @@ class Decoders:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
             done += n_columns(self.targets[name])
+        yield from direction_maps_by_group(self.rows, values, self.alphas, self.device)
+
+    def contrast_weights(
+        self, contrasts: Mapping[str, Float[np.ndarray, "_ n_stimuli"]], progress: Progress = silent
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Yield the maps over voxels of the directions that contrasts of each group's training targets have."""
+        dtype = torch.float64 if self.rows.responses.dtype == np.float64 else torch.float32
+        values = {
+            name: contrast_components(
+                own, self.targets[name], self.device, dtype, progress, "projecting on contrasts of stimuli"
+            )
+            for name, own in contrasts.items()
+        }
         yield from direction_maps_by_group(self.rows, values, self.alphas, self.device)
 
     def _apply(

@@ -265,3 +265,32 @@ class Regressor(Part):
             RunError: if the regressor has no coefficients.
         """
         raise RunError(f"the regressor {self.kind} gives no coefficients, so directions have no weights: use ridge")
+
+    def contrast_weights(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        contrasts: Mapping[str, Float[np.ndarray, "_ n_stimuli"]],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Map contrasts of the training stimuli's targets back to voxels, as `direction_weights` does their directions u = C Y.
+
+        Many contrasts share a pass over the targets, and no direction is formed. By default directions are formed.
+
+        Args:
+            fitted: group → what `fit` returned.
+            rows: training responses, those used in `fit`.
+            targets: group → training targets Y, those used in `fit`.
+            contrasts: group → C (n_contrasts, n_stimuli), rows with sum 0.
+            device: where it is computed.
+            progress: called as progress(label, columns_done, n_columns).
+
+        Raises:
+            RunError: if the regressor has no coefficients.
+        """
+        directions = {
+            group: own @ np.asarray(targets[group][:]).reshape(len(own.T), -1) for group, own in contrasts.items()
+        }
+        return self.direction_weights(fitted, rows, targets, directions, device, progress)

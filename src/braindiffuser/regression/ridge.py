@@ -196,6 +196,18 @@ class RidgeRegression(Regressor):
         """Project targets on the directions, and solve for these alone."""
         return self._decoders(fitted, rows, targets, device).direction_weights(directions, progress)
 
+    def contrast_weights(
+        self,
+        fitted: Mapping[str, FittedDecoder],
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        contrasts: Mapping[str, Float[np.ndarray, "_ n_stimuli"]],
+        device: str,
+        progress: Progress = silent,
+    ) -> Iterator[tuple[str, DirectionMaps]]:
+        """Project targets on the contrasts in one pass over them, and solve for these alone."""
+        return self._decoders(fitted, rows, targets, device).contrast_weights(contrasts, progress)
+
     def _decoders(
         self, fitted: Mapping[str, FittedDecoder], rows: TrainingRows, targets: Mapping[str, TargetArray], device: str
     ) -> Decoders:

@@ -143,7 +143,7 @@ def _add_block(
     moments: _Moments, smoothers: Sequence[torch.Tensor], kept: torch.Tensor, left_out: torch.Tensor, block: Block
 ) -> None:
     """Predict a block's left-out targets from those kept, with the smoother matrix of each alpha, and add the sums."""
-    Y = block.values.sub_(block.mean - block.shift)
+    Y = block.centred()
     moments.mean[block.columns] = block.mean.cpu()
     train = Y[kept]
     moments.add(block.columns, Y[left_out].double(), (multiply(A, train).double() for A in smoothers))

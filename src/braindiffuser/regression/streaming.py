@@ -56,6 +56,11 @@ class Block(NamedTuple):
     mean: Float64[torch.Tensor, " n_block"]
     std: Float64[torch.Tensor, " n_block"]
 
+    def centred(self) -> Float[torch.Tensor, "n_stimuli n_block"]:
+        """Turn the values into Y less its mean, in place."""
+        left = (self.mean - self.shift).to(self.values.dtype)  # a float64 operand would widen all values on the way
+        return self.values.sub_(left)
+
 
 def for_each_block(
     targets: TargetArray,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ def row_norms(
     sums: dict[int, Float64[np.ndarray, "2 n_rows"]] = {}
 
     def add(block: Block) -> None:
-        Y = block.values.sub_(block.mean - block.shift)
+        Y = block.centred()
         found = torch.empty(2, len(C), dtype=torch.float64, device=C.device)
         for start in range(0, len(C), VOXELS_AT_A_TIME):
             some = slice(start, start + VOXELS_AT_A_TIME)
@@ -115,10 +116,59 @@ def components(
     return values
 
 
+def contrast_components(
+    contrasts: Float[np.ndarray, "n_contrasts n_stimuli"],
+    targets: TargetArray,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    progress: Progress = silent,
+    label: str = "",
+) -> Float64[np.ndarray, "n_stimuli n_contrasts"]:
+    """Return the component of each stimulus' targets along directions that are contrasts of targets themselves, u = C Y.
+
+        (Y - ȳ) uᵀ = (Y - ȳ) (Y - ȳ)ᵀ Cᵀ
+
+    in one pass over the targets, without forming the directions.
+
+    Args:
+        contrasts: C, whose rows sum to 0.
+        targets: training targets Y; they stream past in blocks.
+        device: where products are computed.
+        dtype: of the products.
+        progress: called as progress(label, columns_done, n_columns) after each block.
+        label: says what is computed.
+
+    Raises:
+        ValueError: if contrasts have another number of stimuli, or a row does not sum to 0.
+    """
+    if contrasts.shape[1] != targets.shape[0] or not np.allclose(contrasts.sum(axis=1), 0, atol=1e-6):
+        raise ValueError(
+            f"contrasts must hold one number for each of {targets.shape[0]} stimuli, with sum 0, got an array of shape "
+            f"{contrasts.shape}"
+        )
+    C = torch.tensor(np.ascontiguousarray(contrasts.T), dtype=dtype, device=device)
+    values, lock = np.zeros(tuple(C.shape)), Lock()
+    waiting: dict[int, tuple[int, Float[np.ndarray, "n_stimuli _"]]] = {}
+    reached = 0
+
+    def add(block: Block) -> None:
+        nonlocal reached
+        Y = block.centred()
+        made = multiply(Y, multiply(Y.T, C)).cpu().numpy()
+        with lock:  # blocks end in no order, and are added in theirs
+            waiting[block.columns.start] = block.columns.stop, made
+            while reached in waiting:
+                reached, part = waiting.pop(reached)
+                values[:] += part
+
+    for_each_block(targets, add, device, dtype, progress, label)
+    return values
+
+
 def _add_components(
     U: Float[torch.Tensor, "n_targets _"], sums: dict[int, Float[np.ndarray, "n_stimuli _"]], block: Block
 ) -> None:
-    Y = block.values.sub_(block.mean - block.shift)
+    Y = block.centred()
     sums[block.columns.start] = multiply(Y, U[block.columns]).cpu().numpy()
 
 

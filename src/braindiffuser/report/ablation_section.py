@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindiffuser.report.numbers import MISSING, join, number, percent
 from braindiffuser.report.sections import (
     Cell,
     Figure,
@@ -20,13 +21,16 @@ from braindiffuser.report.sections import (
 from braindiffuser.report.share_figure import Share, draw_shares
 
 TITLE = "What is lost without a region"
+ALPHA = 0.05
+"""Level of p, corrected over regions, up to which it is said what a region carries."""
+FEWEST_SETS = 10
+"""Random sets of voxels that must be drawn before it is said what a region carries."""
 HEADINGS = {"without": "without the region", "only": "with the region alone"}
 
 
-def no_ablation_section(name: str, empty: Sequence[str]) -> Section:
+def no_ablation_section(name: str, remarks: Sequence[str]) -> Section:
     """Return a section that says why nothing is left out."""
-    which = f" ({', '.join(empty)})" if empty else ""
-    text = f"The recording has no voxel in any region that could be left out{which}, so nothing was."
+    text = " ".join(["The recording has no voxel in any region that could be left out, so nothing was.", *remarks])
     return Section(name=name, title=TITLE, blocks=(Text(text=text),))
 
 
@@ -42,14 +46,14 @@ def ablation_section(
         n_examples: pictures of each kind.
     """
     ways = list(dict.fromkeys(way for region in facts["regions"] for way in region["ablations"]))
-    blocks: list[Any] = [Text(text=_how(facts)), *map(_verdict, *_said(facts, ways))]
+    blocks: list[Any] = [Text(text=_how(facts)), *(_verdict(way, _sentence(facts, way)) for way in ways)]
     figures = [Figure(svg=_draw(name, facts, way), title=_heading(way), note=_note(facts)) for way in ways]
     if figures:
         blocks.append(Figures(figures=tuple(figures)))
     blocks += [_table(facts, way) for way in ways]
     blocks += [_examples(facts, kinds, way, n_examples) for way in ways if kinds.get(way)]
-    if facts["empty"]:
-        blocks.append(Text(text=f"No voxel in: {', '.join(facts['empty'])}.", style="note"))
+    if facts["remarks"]:
+        blocks.append(Text(text=" ".join(facts["remarks"]), style="note"))
     return Section(name=name, title=TITLE, blocks=tuple(blocks))
 
 
@@ -59,7 +63,8 @@ def _how(facts: Mapping[str, Any]) -> str:
         f"{facts['n_images']} test pictures were decoded, drawn and scored again without the voxels of a region, and with these "
         f"alone. A share of 0 % means that nothing is lost, 100 % that no more is left than without any voxel. {layout} stands "
         f"for layout and {content} for content; features are compared before anything is drawn. A large region loses more by "
-        "its size alone, so each is shown beside random sets of equally many voxels. Intervals (95 %) are over pictures, paired."
+        "its size alone, and unequal shares of layout and content, so each is shown beside random sets of equally many voxels. "
+        "Intervals (95 %) are over pictures, paired."
     )
     if facts["calibration"] == "inductive":
         text += (
@@ -69,27 +74,60 @@ def _how(facts: Mapping[str, Any]) -> str:
     return text
 
 
-def _said(facts: Mapping[str, Any], ways: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return way and sentence of what the intervals say."""
-    found = [(way, _sentence(facts, way, "without" in way)) for way in ways]
-    return [way for way, said in found if said], [said for _, said in found if said]
+def _sentence(facts: Mapping[str, Any], way: str) -> str:
+    """Say which regions carry layout or content, beyond random sets of voxels; p is corrected over regions (Holm 1979).
 
-
-def _sentence(facts: Mapping[str, Any], way: str, is_without: bool) -> str:
+    A region that costs more of both scores than random sets do, or less of both, is not named, whatever the difference of shares:
+    scores saturate, and where nothing or all is lost, shares are equal. Only what costs more of one and less of the other carries
+    the one more on every scale (Loftus 1978, Memory & Cognition 6, 312–319).
+    """
+    is_without = "without" in way
+    differences = {
+        region["name"]: (region["ablations"].get(way) or {}).get("layout_minus_content") for region in facts["regions"]
+    }
+    beside = {name: each["random"] for name, each in differences.items() if each is not None}
+    n_sets = max((own["n"] for own in beside.values() if own is not None), default=0)
+    known = {name: own for name, own in beside.items() if own is not None and own["n"] >= FEWEST_SETS}
+    if not known:
+        return (
+            f"what regions carry is not said, since {n_sets} random sets of voxels were drawn and {FEWEST_SETS} are needed"
+            if beside
+            else "no region's layout and content have shares to compare"
+        )
+    beyond = _beyond_chance({name: own["p"] for name, own in known.items() if own["p"] is not None})
     sides: dict[str, list[str]] = {"layout": [], "content": []}
-    for region in facts["regions"]:
-        difference = (region["ablations"].get(way) or {}).get("layout_minus_content")
-        if difference and (difference["low"] > 0 or difference["high"] < 0):
-            sides["layout" if (difference["low"] > 0) == is_without else "content"].append(region["name"])
+    for name, own in known.items():
+        if name in beyond and (own["low"] > 0 or own["high"] < 0) and _is_crossed(facts, name, way):
+            sides["layout" if (own["low"] > 0) == is_without else "content"].append(name)
     if not any(sides.values()):
-        return "no region's interval tells layout from content"
+        return "no region is told from random voxels in what layout loses beside content"
     said = [
-        f"{' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} "
-        f"{'carries' if len(names) == 1 else 'carry'} {side} more than {'content' if side == 'layout' else 'layout'}"
+        f"{join(names)} {'carries' if len(names) == 1 else 'carry'} {side} more than "
+        f"{'content' if side == 'layout' else 'layout'}"
         for side, names in sides.items()
         if names
     ]
-    return "; ".join(said)
+    return f"{'; '.join(said)}: of one score more is lost than with random sets of as many voxels, of the other less"
+
+
+def _is_crossed(facts: Mapping[str, Any], name: str, way: str) -> bool:
+    """Tell whether a region loses more than random sets of one score and less of the other."""
+    (region,) = (each for each in facts["regions"] if each["name"] == name)
+    lost = [region["ablations"][way]["lost"][facts[side]["key"]] for side in ("layout", "content")]
+    if any(each["share"] is None or each["random"] is None for each in lost):
+        return False
+    layout, content = (each["share"] - each["random"]["mean"] for each in lost)
+    return bool(layout * content < 0)
+
+
+def _beyond_chance(p_values: Mapping[str, float]) -> set[str]:
+    """Return the names whose p stays at most ALPHA when all are tested (Holm 1979)."""
+    found: set[str] = set()
+    for n_before, (name, p) in enumerate(sorted(p_values.items(), key=lambda each: each[1])):
+        if p * (len(p_values) - n_before) > ALPHA:
+            break
+        found.add(name)
+    return found
 
 
 def _verdict(way: str, said: str) -> Text:
@@ -150,13 +188,9 @@ def _table(facts: Mapping[str, Any], way: str) -> Table:
 
 def _cell(lost: Mapping[str, Any]) -> Cell:
     if lost["share"] is None:
-        return Cell(value="–", interval=f"{lost['value']:.3f}; no gain to share")
-    random = "" if lost["random"] is None else f"; random {_percent(lost['random']['mean'])}"
-    return Cell(value=_percent(lost["share"]), interval=f"{_percent(lost['low'])} to {_percent(lost['high'])}{random}")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+        return Cell(value=MISSING, interval=f"{number(lost['value'])}; no gain to share")
+    random = "" if lost["random"] is None else f"; random {percent(lost['random']['mean'])}"
+    return Cell(value=percent(lost["share"]), interval=f"{percent(lost['low'])} to {percent(lost['high'])}{random}")
 
 
 def _examples(facts: Mapping[str, Any], kinds: Mapping[str, Sequence[str]], way: str, n_examples: int) -> PictureGroups:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, WIDTH, Mark, as_svg
+from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ LOST = 0.25
 """Share of the best scaled R² whose loss to scale and offset a sentence names."""
 MOST_POINTS = 150
 """Features of a group that are drawn one by one."""
-NO_VALUE = "–"
 
 Points = Mapping[str, tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]
 """Group → correlation and R² of its features."""
@@ -43,8 +43,11 @@ def accuracy_section(name: str, facts: Mapping[str, Any], points: Points) -> Sec
     groups, sets = facts["groups"], facts["test_sets"]
     first = next(iter(sets))
     blocks: list[Block] = [Text(text=line, style="verdict") for line in accuracy_sentences(facts)]
-    blocks += [Text(text=text) for text in (_what(sets[first], facts["n_train"]),)]
-    blocks += [_table(groups, first, sets[first]), _figures(name, groups, first, points)]
+    blocks += [
+        Text(text=_what(sets[first], facts["n_train"])),
+        _table(groups, first, sets[first]),
+        _figures(name, groups, first, points),
+    ]
     for further in list(sets)[1:]:
         scored = {group: made for group, made in groups.items() if further in made["sets"]}
         if scored:
@@ -88,14 +91,14 @@ def _sentence(group: str, made: Mapping[str, Any], scored: Mapping[str, Any]) ->
     r2, r = scored["r2"], scored["correlation"]
     beyond = r["p"] <= CHANCE
     said = [
-        f"{group}: {'decoded beyond chance' if beyond else 'not decoded beyond chance'}, correlation {r['value']:.3f}, "
-        f"R² {_number(r2['value'])} (p = {_p(r['p'])})"
+        f"{group}: {'decoded beyond chance' if beyond else 'not decoded beyond chance'}, correlation {number(r['value'])}, "
+        f"R² {number(r2['value'])} ({p_sentence(r['p'])})"
     ]
     if beyond:
         lost = scored["best_scaled_r2"] - r2["value"]
         if lost > max(0.01, LOST * abs(scored["best_scaled_r2"])):
             said.append(
-                f"R² could be {scored['best_scaled_r2']:.3f} with another scale and offset of the same predictions"
+                f"R² could be {number(scored['best_scaled_r2'])} with another scale and offset of the same predictions"
             )
         said += _against_cross_validation(made["cross_validated"], r2)
         said += _growth_said(made["growth"])
@@ -114,7 +117,7 @@ def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, 
         "above": "above cross-validation: test responses are cleaner, or test pictures easier, than those of training",
         "below": "below cross-validation: test pictures or responses differ from those of training",
     }
-    return [f"{means[where]} ({_number(found['r2'])})"]
+    return [f"{means[where]} ({number(found['r2'])})"]
 
 
 def _growth_said(growth: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -123,9 +126,9 @@ def _growth_said(growth: Sequence[Mapping[str, Any]]) -> list[str]:
     before, last = growth[-2], growth[-1]
     if last["r2"]["value"] > before["r2"]["ci95"][1]:
         return [
-            f"still growing with training pictures (R² {_number(before['r2']['value'])} with {before['n_stimuli']:,})"
+            f"still growing with training pictures (R² {number(before['r2']['value'])} with {before['n_stimuli']:,})"
         ]
-    return [f"hardly better than with {before['n_stimuli']:,} training pictures (R² {_number(before['r2']['value'])})"]
+    return [f"hardly better than with {before['n_stimuli']:,} training pictures (R² {number(before['r2']['value'])})"]
 
 
 def _table(groups: Mapping[str, Any], name: str, n: int, fold: str = "") -> Table:
@@ -154,17 +157,17 @@ def _cells(made: Mapping[str, Any], scored: Mapping[str, Any]) -> tuple[Cell, ..
     r2, r, cv = scored["r2"], scored["correlation"], made["cross_validated"]
     n = made["n_targets"] - scored["n_constant"]
     constant = f"{scored['n_constant']:,} never vary" if scored["n_constant"] else ""
-    alpha = NO_VALUE if made["alpha"] is None else f"{made['alpha']:,.6g}"
+    alpha = MISSING if made["alpha"] is None else f"{made['alpha']:,.6g}"
     return (
         Cell(value=f"{n:,}", interval=constant),
         Cell(value=alpha, interval="at the edge of the grid" if made["alpha_at_edge_of_grid"] else ""),
-        Cell(value=_number(r2["value"]), interval=_interval(r2["ci95"])),
-        Cell(value=_number(scored["r2_quantiles"]["0.5"])),
-        Cell(value=_number(scored["best_scaled_r2"])),
-        Cell(value=_number(r["value"]), interval=f"chance {_interval(r['null95'])}"),
-        Cell(value=_p(r["p"])),
-        Cell(value=NO_VALUE if cv is None else _number(cv["r2"])),
-        Cell(value=f"{100 * scored['above_chance']:.0f} %", interval="of features; chance 5 %"),
+        Cell(value=number(r2["value"]), interval=interval(r2["ci95"])),
+        Cell(value=number(scored["r2_quantiles"]["0.5"])),
+        Cell(value=number(scored["best_scaled_r2"])),
+        Cell(value=number(r["value"]), interval=f"chance {interval(r['null95'])}"),
+        Cell(value=p_value(r["p"])),
+        Cell(value=MISSING if cv is None else number(cv["r2"])),
+        Cell(value=percent(scored["above_chance"]), interval="of features; chance 5 %"),
     )
 
 
@@ -297,15 +300,3 @@ def _legend(axes: Any, place: str) -> None:
     legend = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, loc=place, labelcolor=CSS_COLOURS["ink"])
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
-
-
-def _interval(ends: Sequence[float]) -> str:
-    return f"{_number(ends[0])} – {_number(ends[1])}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"

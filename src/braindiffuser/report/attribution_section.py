@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braindiffuser.report.numbers import MISSING, interval, number
 from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which voxels carry it"
+ALPHA = 0.05
+"""Level of p, corrected over regions, up to which a region is said to carry a category."""
 
 
 def no_attribution_section(name: str, why: str) -> Section:
@@ -26,8 +29,10 @@ def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[st
     text = (
         "Each map is the correlation, over training stimuli, of a voxel's response with what the decoder says of a category, a "
         "place in the picture or a feature: the pattern of Haufe et al. (2014), standardised. It says what a voxel carries; a "
-        "decoder's weights do not, since they also cancel noise. Nothing of the test stimuli enters a map. They show whether it "
-        "means something: where r on the test set is not above 0, it does not."
+        "decoder's weights do not, since they also cancel noise. Every direction has a map, a category that the brain knows "
+        "nothing of too. Nothing of the test stimuli enters a map. They show whether it means something: where r on the test "
+        "set is not above 0, it does not. A category's map is also held against maps of exchanged labels, where as many other "
+        "training stimuli are said to show it."
     )
     blocks: list[Any] = [Text(text=text)]
     blocks += [Text(text=f"{said}.", style="verdict") for said in _said(facts)]
@@ -39,36 +44,42 @@ def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[st
     blocks.append(_accuracies(facts))
     if facts["regions"]:
         blocks.append(_regions(facts))
+    if facts["remarks"]:
+        blocks.append(Text(text=" ".join(facts["remarks"]), style="note"))
     return Section(name=name, title=TITLE, blocks=tuple(blocks))
 
 
 def _said(facts: Mapping[str, Any]) -> list[str]:
-    """Say for each category which region carries it most, if beyond random sets of voxels."""
+    """Say for each category that test stimuli confirm which region carries it most, if one is beyond both kinds of chance."""
     said = []
     for each in facts["directions"]:
-        beyond = {
-            name: found["mean"]
-            for name, found in each["regions"].items()
-            if "random" in found and found["mean"] > found["random"][1]
-        }
-        if each["kind"] == "category" and beyond:
+        found = each["accuracy"]
+        beyond = {name: own["mean"] for name, own in each["regions"].items() if _is_beyond(own)}
+        if each["kind"] == "category" and beyond and found["r"] is not None and found["low"] > 0:
             first = max(beyond, key=beyond.__getitem__)
             said.append(
-                f"{each['name'].capitalize()}: {first} carries it most, beyond random voxels of equal noise ceiling"
+                f"{each['name'].capitalize()}: {first} carries it most, beyond random voxels of equal noise ceiling and beyond "
+                f"exchanged labels; test stimuli that show it are told from others with r = {found['r']:.2f}"
             )
     return said
+
+
+def _is_beyond(found: Mapping[str, Any]) -> bool:
+    """Tell whether a region's mean is beyond both kinds of chance, corrected over regions."""
+    return all(null in found and found[null]["p_corrected"] <= ALPHA for null in ("random", "shuffled"))
 
 
 def _accuracies(facts: Mapping[str, Any]) -> Table:
     rows = [
         Row(
             label=each["name"],
-            cells=(Cell(value=str(each["n_shown"] or "–")), Cell(value=each["group"]), _accuracy(each["accuracy"])),
+            cells=(Cell(value=str(each["n_shown"] or MISSING)), Cell(value=each["group"]), _accuracy(each["accuracy"])),
         )
         for each in facts["directions"]
     ]
     return Table(
-        caption="How well each direction is decoded: Pearson's r of decoded and true value over test stimuli",
+        caption="How well each direction is decoded: Pearson's r over test stimuli of the decoded value with whether a stimulus "
+        "shows the category, or else with its own value",
         corner="Direction",
         columns=("Training stimuli that show it", "Target group", "r"),
         rows=tuple(rows),
@@ -77,8 +88,8 @@ def _accuracies(facts: Mapping[str, Any]) -> Table:
 
 def _accuracy(found: Mapping[str, Any]) -> Cell:
     if found["r"] is None:
-        return Cell(value="–")
-    return Cell(value=f"{found['r']:.2f}", interval=f"{found['low']:.2f} – {found['high']:.2f}")
+        return Cell(value=MISSING)
+    return Cell(value=number(found["r"], 2), interval=interval((found["low"], found["high"]), 2))
 
 
 def _regions(facts: Mapping[str, Any]) -> Table:
@@ -91,7 +102,8 @@ def _regions(facts: Mapping[str, Any]) -> Table:
         for name, n_voxels in facts["regions"].items()
     ]
     return Table(
-        caption="Mean of each map in each region; below it, the middle 95 % of random sets of equal number and noise ceiling",
+        caption="Mean of each map in each region; below it, the middle 95 % of random sets of equal number and noise ceiling, "
+        "and of maps of exchanged labels",
         corner="Region (voxels)",
         columns=tuple(each["name"] for each in shown),
         rows=tuple(rows),
@@ -100,5 +112,9 @@ def _regions(facts: Mapping[str, Any]) -> Table:
 
 
 def _mean(found: Mapping[str, Any]) -> Cell:
-    random = "" if "random" not in found else f"{found['random'][0]:.2f} – {found['random'][1]:.2f}"
-    return Cell(value=f"{found['mean']:.2f}", interval=random)
+    beside = [
+        f"{what} {interval(found[null]['middle_95'], 2)}"
+        for null, what in (("random", "random"), ("shuffled", "exchanged"))
+        if null in found
+    ]
+    return Cell(value=number(found["mean"], 2), interval="; ".join(beside))

@@ -1,6 +1,7 @@
 """Figures as inline SVG: dots with intervals, drawn by matplotlib, coloured by the page's own CSS variables.
 
-Text stays text in the reader's font, the background stays transparent, and the same numbers give the same bytes.
+Text stays text in the reader's font, the background stays transparent, and the same numbers give the same bytes. A PNG of the
+same drawing, for a report, has the colours of the page's light mode.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from braindiffuser.report import sections
 from braindiffuser.report.tables import Estimate, estimate, format_score, metric_family, metric_label
 
 if TYPE_CHECKING:
@@ -26,18 +28,21 @@ FONT_SIZE = 11
 PLOT_LEFT, PLOT_RIGHT = 0.355, 0.875
 """Where the axis begins and ends, as shares of the width; labels stand left of it and values right of it."""
 
+DPI = 200
+"""Of PNG: an inch of a figure is 72 of its units."""
+
 CSS_COLOURS: Mapping[str, str] = {
-    "ink": "#000001",
-    "muted": "#000002",
-    "rule": "#000003",
-    "reconstruction": "#000004",
-    "ceiling": "#000005",
-    "baseline": "#000006",
-    "low-level": "#000007",
-    "diffusion": "#000008",
-    "paper": "#000009",
+    "paper": "#fdfdfc",
+    "ink": "#1b1e22",
+    "muted": "#5a6068",
+    "rule": "#d8dade",
+    "reconstruction": "#0a5c9e",
+    "ceiling": "#00734f",
+    "baseline": "#a34d00",
+    "low-level": "#7d5a00",
+    "diffusion": "#96386f",
 }
-"""CSS variable → the colour that stands for it while matplotlib draws."""
+"""CSS variable → its colour in the page's light mode, which stands for the variable while matplotlib draws."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ ABLATION_MARKS = (
 """Marks of a generator's ablations, in their order; repeated if there are more."""
 
 
-def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, str], name: str) -> str:
+def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, str], name: str) -> sections.Figure:
     """Draw metrics that share an axis: under each metric's name, a dot with its 95 % interval for every condition.
 
     Args:
@@ -78,7 +83,7 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
         name: unique on the page; becomes part of the ids inside the SVG.
 
     Returns:
-        An `<svg>` element.
+        The figure, whose title is the family.
     """
     marks = marks_of(conditions)
     found = {
@@ -106,7 +111,7 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
             [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         )
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    return as_svg(figure, name, f"{family} with 95 % intervals; the table holds the same numbers")
+    return as_figure(figure, name, f"{family} with 95 % intervals; the table holds the same numbers", family)
 
 
 def marks_of(conditions: Collection[str]) -> dict[str, Mark]:
@@ -243,7 +248,39 @@ def as_svg(figure: Figure, name: str, description: str) -> str:
     return svg.strip()
 
 
-def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str], name: str) -> str:
+def as_png(figure: Figure, dpi: int = DPI) -> bytes:
+    """Turn a matplotlib figure into PNG, on the ground of the page's light mode, with a margin around all that is drawn.
+
+    Args:
+        figure: drawn in `CSS_COLOURS`.
+        dpi: pixels to an inch of the figure.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=dpi,
+        facecolor=CSS_COLOURS["paper"],
+        bbox_inches="tight",
+        pad_inches=0.1,
+        metadata={"Software": None},
+    )
+    return buffer.getvalue()
+
+
+def as_figure(figure: Figure, name: str, description: str, title: str = "") -> sections.Figure:
+    """Turn a matplotlib figure into one of a section, which remembers the drawing so that it can be written as PNG too.
+
+    Args:
+        figure: drawn in `CSS_COLOURS`.
+        name: unique on the page; the ids inside the SVG begin with it.
+        description: what is shown, for those who cannot see it.
+        title: above it.
+    """
+    return sections.Figure(svg=as_svg(figure, name, description), title=title, drawing=figure)
+
+
+def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str], name: str) -> sections.Figure:
     """Draw metrics that share an axis over subjects: under each metric's name a dot for every subject, then their mean.
 
     A subject's line is its 95 % interval over pictures. The mean has two: a thick one over pictures, a thin one over subjects.
@@ -255,7 +292,7 @@ def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str]
         name: unique on the page; becomes part of the ids inside the SVG.
 
     Returns:
-        An `<svg>` element.
+        The figure, whose title is the family.
     """
     found = [_rows_of_subjects(entry, subjects) for entry in metrics]
     shown = [row.estimates[-1] for rows in found for row in rows]
@@ -284,7 +321,7 @@ def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str]
         ticks = [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         axes.set_xticks(ticks)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    return as_svg(figure, name, f"{family} of each subject and their mean; the table holds the same numbers")
+    return as_figure(figure, name, f"{family} of each subject and their mean; the table holds the same numbers", family)
 
 
 @dataclass(frozen=True)

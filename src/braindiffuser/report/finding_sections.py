@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report import tables
-from braindiffuser.report.region_bars import region_bars
+from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, percent
 from braindiffuser.report.score_sections import panels
 from braindiffuser.report.sections import (
     Block,
@@ -25,20 +25,16 @@ from braindiffuser.report.sections import (
     Text,
 )
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
+from braindiffuser.report.weights_section import differences_panel
 
 JUDGEMENT = (
     "How far each of the five findings is reproduced is for readers to judge (fully, mostly, partially, mostly not, not at all, "
     "unclear): the numbers say what is above, below and in which order."
 )
 OTHERS = "other pictures and other brains"
-GROUP_NAMES = {"latents": "VDVAE", "vision": "CLIP-Vision", "text": "CLIP-Text"}
-VARIANTS = {
-    "full": "Whole method",
-    "low_level_only": "Only VDVAE",
-    "without_low_level": "Without VDVAE",
-    "without_text": "Without CLIP-Text",
-    "without_vision": "Without CLIP-Vision",
-}
+KINDS = ("weights", "patterns")
+SEM = "SEM"
+"""What stands beside means over subjects: their standard error."""
 
 
 def finding_sections(
@@ -57,6 +53,7 @@ def finding_sections(
         _ablations(found),
         _weights(found),
         _regions(found, regions),
+        *_accuracy(found),
         *_studies(found),
         *_generalisation(found),
         *_groups(found),
@@ -65,8 +62,8 @@ def finding_sections(
     unexpected = found["unexpected"]
     if unexpected:
         texts = [Text(text=sentence, style="verdict") for sentence in unexpected]
-        note = Text(text="Other counts mean other data or another choice of voxels: look here first.", style="note")
-        sections.insert(0, Section(name="counts", title="Not as in the paper", blocks=(*texts, note)))
+        note = Text(text="Other counts than the paper's mean other data or another choice of voxels.", style="note")
+        sections.insert(0, Section(name="counts", title="Look here first", blocks=(*texts, note)))
     return sections
 
 
@@ -77,18 +74,29 @@ def _pictures(found: Mapping[str, Any], galleries: Mapping[str, Gallery]) -> Sec
             text="Test pictures of each subject, ordered by score and cut at the top, in the middle and at the bottom: none is "
             "chosen by hand. The original shows pictures (its Figures 1 to 4) and no number for this finding."
         ),
+        *_first_of_several(found),
     ]
     for subject, gallery in galleries.items():
         blocks += [Text(text=f"Subject {subject}"), gallery]
     return Section(name="finding-1", title="1. Layout and meaning are reconstructed together", blocks=tuple(blocks))
 
 
+def _without_networks(found: Mapping[str, Any]) -> list[Text]:
+    """Say which networks' metrics are not on the page."""
+    text = f"Left out: metrics of {', '.join(found['missing'])}, since not all runs have the checkpoints of these networks."
+    return [Text(text=text, style="note")] if found["missing"] else []
+
+
 def _scores(found: Mapping[str, Any]) -> Section:
     scores = found["scores"]
     said = [Text(text=line, style="verdict") for line in position_sentences(scores)]
-    simulated = any(run["simulated"] for run in found["runs"])
-    if simulated:
+    notes = {title: text for run in found["runs"] for title, text in run["notes"].items()}
+    if any(run["simulated"] for run in found["runs"]):
         said = [Text(text=f"Subjects are simulated: published values are of {OTHERS}.", style="note")]
+    elif notes:  # metrics of stand-in networks
+        said = [Text(text=f"{title}: {text}", style="note") for title, text in notes.items()]
+    elif any(run["dataset"] != "nsd" for run in found["runs"]):
+        said = [Text(text="Published values are of 982 test pictures of NSD, not of these.", style="note"), *said]
     figure = panels(
         {"metrics": {key: _by_subject(entry) for key, entry in scores.items()}}, _columns(scores), "finding-2"
     )
@@ -105,8 +113,21 @@ def _scores(found: Mapping[str, Any]) -> Section:
                 "test set and other networks' weights.",
                 style="note",
             ),
+            *_other_weights(scores),
+            *_without_networks(found),
         ),
     )
+
+
+def _other_weights(scores: Mapping[str, Any]) -> list[Text]:
+    """Say which published values no subject is held against."""
+    said = [
+        f"{entry['label']} of “{row}” is of other weights of that network, so no subject is held against it."
+        for entry in scores.values()
+        for row in entry["original"]
+        if row not in entry["position"]
+    ]
+    return [Text(text=text, style="note") for text in said]
 
 
 def position_sentences(scores: Mapping[str, Any]) -> list[str]:
@@ -117,16 +138,35 @@ def position_sentences(scores: Mapping[str, Any]) -> list[str]:
         parts = []
         for entry in scores.values():
             if row in entry["position"]:
-                places = list(entry["position"][row].values())
-                counted = [
-                    f"{places.count(place)} {place}" for place in ("within", "above", "below") if place in places
-                ]
                 published = format_score(entry, entry["original"][row])
-                parts.append(f"{metric_label(entry)} {published}: {', '.join(counted)}")
+                parts.append(f"{entry['label']} {published}: {', '.join(_counted(entry, row))}")
         said.append(
-            f"Beside “{row}”, subjects whose 95 % interval holds the value, or lies above or below: {'; '.join(parts)}."
+            f"Against “{row}” (within: a subject's 95 % interval holds the published value): {'; '.join(parts)}."
         )
     return said
+
+
+def _counted(entry: Mapping[str, Any], row: str) -> list[str]:
+    """Count the subjects that lie within, above and below a published value; a mean over several runs has no interval."""
+    words = {"within": "equal", "above": "above", "below": "below"}
+    said = [
+        place if entry["subjects"][subject][1] is not None else f"{words[place]} without an interval"
+        for subject, place in entry["position"][row].items()
+    ]
+    order = [*words, *(f"{word} without an interval" for word in words.values())]
+    return [f"{said.count(place)} {place}" for place in order if place in said]
+
+
+def _first_of_several(found: Mapping[str, Any]) -> list[Text]:
+    """Say which run is shown of subjects with several runs of the first split."""
+    main = [run for run in found["runs"] if run["averaged_as"] == found["splits"][0]]
+    several = {
+        subject: own
+        for subject in found["subjects"]
+        if len(own := [run["split"] for run in main if run["subject"] == subject]) > 1
+    }
+    listed = ", ".join(f"{subject} {own[0]}, of {len(own)} runs" for subject, own in several.items())
+    return [Text(text=f"Shown is the first run of a subject: {listed}.", style="note")] if several else []
 
 
 def _columns(scores: Mapping[str, Any]) -> dict[str, str]:
@@ -162,7 +202,7 @@ def scores_by_subject(scores: Mapping[str, Any]) -> Table:
             elif column == "mean over subjects":
                 cells.append(Cell(value=format_score(entry, entry["mean"]), interval=_sem(entry, entry["sem"])))
             else:
-                cells.append(Cell(value=tables.MISSING))
+                cells.append(Cell(value=MISSING))
         rows.append(Row(label=metric_label(entry), cells=tuple(cells)))
     return Table(
         caption="Every metric by subject with its 95 % interval over pictures, the mean over subjects, and both published rows",
@@ -170,6 +210,7 @@ def scores_by_subject(scores: Mapping[str, Any]) -> Table:
         columns=tuple(columns.values()),
         rows=tuple(rows),
         main="Mean over subjects",
+        beside="95 % interval or SEM",
     )
 
 
@@ -185,9 +226,12 @@ def _ablations(found: Mapping[str, Any]) -> Section:
         text = Text(text="No ablation was drawn, so this finding is not tested.")
         return Section(name="finding-3", title=title, blocks=(text,))
     variants = dict.fromkeys(name for entry in metrics.values() for name in entry["mean"])
-    conditions = {name: VARIANTS.get(name, name.replace("_", " ")) for name in variants}
+    conditions = {name: ablations["labels"].get(name, name.replace("_", " ")) for name in variants}
     scores = {"metrics": {key: _by_variant(entry) for key, entry in metrics.items()}}
-    numbers = ", ".join(f"{subject} {n}" for subject, n in ablations["n_images"].items())
+    numbers = ", ".join(
+        f"{subject} {n if isinstance(n, int) else ' + '.join(map(str, n))}"
+        for subject, n in ablations["n_images"].items()
+    )
     subjects = list(dict.fromkeys(subject for entry in metrics.values() for subject in entry["subjects"]))
     blocks: list[Block] = [
         *(Text(text=claim["sentence"], style="verdict") for claim in ablations["claims"]),
@@ -223,6 +267,7 @@ def _variants_table(
         rows=tuple(rows),
         main=conditions.get("full", ""),
         fold="" if subject is None else f"The same of subject {subject}",
+        beside=SEM,
     )
 
 
@@ -249,10 +294,11 @@ def _weights(found: Mapping[str, Any]) -> Section:
     title, weights = "4. Division of labour between regions", found["weights"]
     if not weights:
         text = (
-            "No run has weights of regions: the recording names none of the eight regions, or decoders are not linear."
+            "No weights of regions are compared: the recording names none of the eight regions, decoders are not linear, or "
+            "subjects have no groups in common."
         )
         return Section(name="finding-4", title=title, blocks=(Text(text=text),))
-    reference = GROUP_NAMES.get(weights["reference"], weights["reference"])
+    reference = weights["names"][weights["reference"]]
     measure = (
         "A voxel's weight for a model is the sum of the absolute coefficients over all of the model's features (L1 norm), as a "
         f"percentile over voxels. Bars: how far a region's mean percentile for the named model exceeds that for the {reference}, "
@@ -264,7 +310,7 @@ def _weights(found: Mapping[str, Any]) -> Section:
     )
     figures = Figures(
         figures=tuple(
-            Figure(svg=_bars(weights, what, f"finding-4-{what}"), title=heading)
+            _bars(weights, what, f"finding-4-{what}", heading)
             for what, heading in (("weights", "Weights, as in the paper"), ("patterns", "Patterns"))
         )
     )
@@ -274,50 +320,93 @@ def _weights(found: Mapping[str, Any]) -> Section:
         blocks=(
             *(Text(text=claim["sentence"], style="verdict") for claim in weights["claims"]),
             Text(text=measure),
+            *_means_over_runs(weights),
             figures,
             Text(text=haufe, style="note"),
             *(Text(text=claim["sentence"], style="note") for claim in weights["pattern_claims"]),
             _weights_table(weights),
+            _weights_by_subject(weights),
         ),
     )
 
 
-def _bars(weights: Mapping[str, Any], what: str, name: str) -> str:
-    reference = GROUP_NAMES.get(weights["reference"], weights["reference"])
-    values = {
-        f"{GROUP_NAMES.get(group, group)} − {reference}": {
-            region: (entry["mean"], entry["sem"]) for region, entry in weights[what][group].items()
+def _means_over_runs(weights: Mapping[str, Any]) -> list[Text]:
+    """Say whose differences are means over several runs."""
+    several = [f"{subject} {n}" for subject, n in weights["n_runs"].items() if n > 1]
+    text = f"A subject's differences are means over its runs, of which p values have none: {', '.join(several)} runs."
+    return [Text(text=text, style="note")] if several else []
+
+
+def _bars(weights: Mapping[str, Any], what: str, name: str, title: str) -> Figure:
+    names, regions = weights["names"], weights["n_voxels"]
+
+    def by_region(entry: str) -> dict[str, dict[str, float]]:
+        own = {group: weights[what][group] for group in weights["groups"]}
+        return {
+            region: {names[group]: math.nan if (value := own[group][region][entry]) is None else value for group in own}
+            for region in regions
         }
-        for group in weights["groups"]
-    }
-    return region_bars(
-        values, "relative difference", name, f"Differences of {what} by region; the table holds the numbers"
+
+    panel = differences_panel(
+        by_region("mean"),
+        [names[group] for group in weights["groups"]],
+        names[weights["reference"]],
+        name,
+        errors=by_region("sem"),
     )
+    return panel.model_copy(update={"title": title})
 
 
 def _weights_table(weights: Mapping[str, Any]) -> Table:
-    groups, rows = weights["groups"], []
-    for region, n_voxels in weights["n_voxels"].items():
-        cells = []
-        for what in ("weights", "patterns"):
-            for group in groups:
-                entry = weights[what][group][region]
-                sem = "" if entry["sem"] is None else f"SEM {entry['sem']:.3f}"
-                cells.append(Cell(value=f"{entry['mean']:+.3f}", interval=sem))
-                if what == "weights":
-                    cells.append(Cell(value=", ".join(f"{p:.2g}" for p in entry["p"].values())))
-        cells.append(Cell(value=", ".join(f"{n:,}" for n in n_voxels.values())))
-        rows.append(Row(label=region, cells=tuple(cells)))
-    names = [GROUP_NAMES.get(group, group) for group in groups]
-    of_weights = [column for name in names for column in (f"{name}, weights", "p by subject")]
+    """Print means over subjects of the differences, region by region."""
+    both = [(what, group) for what in KINDS for group in weights["groups"]]
+    rows = [
+        Row(label=region, cells=tuple(_mean_difference(weights[what][group][region]) for what, group in both))
+        for region in weights["n_voxels"]
+    ]
     return Table(
-        caption="Differences of mean percentiles by region, over subjects. p: share of random sets of as many voxels of the same "
-        "subject that differ as much",
+        caption="Differences of mean percentiles by region, as a share of the reference's: mean and standard error over subjects",
         corner="Region",
-        columns=(*of_weights, *(f"{name}, patterns" for name in names), "Voxels by subject"),
+        columns=tuple(f"{weights['names'][group]}, {what}" for what, group in both),
         rows=tuple(rows),
         fold="The numbers as a table",
+        beside=SEM,
     )
+
+
+def _mean_difference(entry: Mapping[str, Any]) -> Cell:
+    sem = "" if entry["sem"] is None else f"SEM {percent(entry['sem'], 1)}"
+    return Cell(value=percent(entry["mean"], 1, signed=True), interval=sem)
+
+
+def _weights_by_subject(weights: Mapping[str, Any]) -> Table:
+    """Print each subject's voxels and differences, with their p values, region by region."""
+    own = weights["n_voxels"]
+    subjects = list(dict.fromkeys(subject for counts in own.values() for subject in counts))
+    rows = []
+    for region, counts in own.items():
+        voxels = [f"{counts[subject]:,}" if subject in counts else MISSING for subject in subjects]
+        rows.append(Row(label=f"{region}: voxels", cells=tuple(Cell(value=value) for value in voxels)))
+        for what in KINDS:
+            for group in weights["groups"]:
+                entry = weights[what][group][region]
+                cells = tuple(_subject_difference(entry, subject) for subject in subjects)
+                rows.append(Row(label=f"{region}: {weights['names'][group]}, {what}", cells=cells))
+    return Table(
+        caption="Differences by subject; p: two-sided, against random sets of as many voxels of the same subject, not corrected",
+        corner="Region",
+        columns=tuple(subjects),
+        rows=tuple(rows),
+        fold="Voxels, differences and p of each subject",
+        beside="p",
+    )
+
+
+def _subject_difference(entry: Mapping[str, Any], subject: str) -> Cell:
+    if subject not in entry["subjects"]:
+        return Cell(value=MISSING)
+    said = p_sentence(entry["p"][subject]) if subject in entry["p"] else ""  # a mean over several runs has none
+    return Cell(value=percent(entry["subjects"][subject], 1, signed=True), interval=said)
 
 
 def _regions(found: Mapping[str, Any], regions: Mapping[str, Sequence[PictureGroup]]) -> Section:
@@ -331,11 +420,48 @@ def _regions(found: Mapping[str, Any], regions: Mapping[str, Sequence[PictureGro
             "all regions. The original shows such pictures (its Figures 9 to 11) and no number; what pictures have in common is "
             "measured on the page of each run."
         ),
+        *_first_of_several(found),
     ]
     for subject, groups in regions.items():
         if groups:
             blocks += [Text(text=f"Subject {subject}"), PictureGroups(groups=tuple(groups))]
     return Section(name="finding-5", title=title, blocks=tuple(blocks))
+
+
+def _accuracy(found: Mapping[str, Any]) -> list[Section]:
+    """Show how well each group's features are decoded, subject by subject; nothing if no run has measured it."""
+    accuracy = found["accuracy"]
+    if not accuracy:
+        return []
+    subjects = list(dict.fromkeys(subject for own in accuracy.values() for subject in own["subjects"]))
+    rows = []
+    for group, own in accuracy.items():
+        for what, label in (("r2", "R²"), ("correlation", "correlation")):
+            each = [own["subjects"].get(subject) for subject in subjects]
+            cells = [
+                Cell(value=MISSING)
+                if one is None
+                else Cell(value=number(one[what][0]), interval=interval(one[what][1:]))
+                for one in each
+            ]
+            mean, sem = own[what]
+            cells.append(Cell(value=number(mean), interval="" if sem is None else f"SEM {number(sem)}"))
+            rows.append(Row(label=f"{group}, {label}", cells=tuple(cells)))
+    text = (
+        "Features of the test pictures, decoded from responses, against the pictures' own, mean over features, before calibration"
+        " and before anything is drawn: what the authors' scripts print as R². The original publishes none. What to hold these "
+        "numbers against (chance, cross-validation, the number of training pictures) is on the page of each run."
+    )
+    table = Table(
+        caption="R² and correlation of decoded features by subject, with 95 % intervals over test pictures; mean over subjects",
+        corner="Target group",
+        columns=(*subjects, "Mean over subjects"),
+        rows=tuple(rows),
+        main="Mean over subjects",
+        beside="95 % interval or SEM",
+    )
+    blocks = (Text(text=text), *_first_of_several(found), table)
+    return [Section(name="accuracy", title="How well features are decoded", blocks=blocks)]
 
 
 def _studies(found: Mapping[str, Any]) -> list[Section]:
@@ -395,6 +521,7 @@ def _generalisation(found: Mapping[str, Any]) -> list[Section]:
         columns=tuple(splits),
         rows=tuple(rows),
         main=splits[0],
+        beside=SEM,
     )
     return [Section(name="generalisation", title="Other splits", blocks=(Text(text=text), table))]
 

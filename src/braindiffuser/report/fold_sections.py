@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report import tables
+from braindiffuser.report.numbers import MISSING
 from braindiffuser.report.score_sections import (
     DOTS,
     ScoredSet,
@@ -222,4 +223,4 @@ def _how_to_read(joint: Mapping[str, Any], scored: ScoredSet) -> Section:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or tables.MISSING
+    return ", ".join(map(str, numbers)) or MISSING

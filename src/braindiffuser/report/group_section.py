@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braindiffuser.report.numbers import p_value
 from braindiffuser.report.score_sections import panels
 from braindiffuser.report.sections import Cell, Row, Section, Table, Text
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
@@ -18,11 +19,11 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
 
     Args:
         name: of the section.
-        facts: "column", "reference" (a group), "variants" (two kinds of pictures), "groups" (name → number of pictures),
-            "left_out" (value → pictures), and "metrics": key → facts of the metric, "means" (kind → group → value, low, high)
-            and "interactions" (group → "value", "ci95", "p_value").
+        facts: "column", "reference" (a group), "kinds" (two kinds of pictures), "groups" (name → number of pictures),
+            "left_out" (value → pictures), "remarks" (sentences), if there are any, and "metrics": key → facts of the metric,
+            "means" (kind → group → value, low, high) and "interactions" (group → "value", "ci95", "p_value", "p_corrected").
     """
-    first, second = facts["variants"]
+    first, second = facts["kinds"]
     groups, reference, metrics = facts["groups"], facts["reference"], facts["metrics"]
     sizes = ", ".join(f"{group} ({n})" for group, n in groups.items())
     text = (
@@ -30,7 +31,8 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
         "averaged group by group, so candidates of two-way identification are the same for all groups."
     )
     left = ", ".join(f"{value}: {n}" for value, n in facts["left_out"].items())
-    said = [Text(text=f"Left out, since a group needs two pictures or more: {left}.", style="note")] if left else []
+    said = [Text(text=f"Left out, since a group needs five pictures or more: {left}.", style="note")] if left else []
+    said += [Text(text=text, style="note") for text in facts.get("remarks", ())]
     blocks = [Text(text=line, style="verdict") for line in interaction_sentences(facts)]
     scores = {"metrics": {key: _as_conditions(entry, first) for key, entry in metrics.items()}}
     conditions = {group: f"{group} ({n})" for group, n in groups.items()}
@@ -40,8 +42,9 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
         explained = (
             f"Interaction: how far {_printed(first)} is from {_printed(second)} in a group, less the same in {reference}. A "
             "group that is easy for both cancels. Where the generator's training pictures resemble a group, its pictures gain in "
-            "that group from the whole method alone. p: share of exchanges of the group labels over pictures that give as large "
-            "a value, of either sign; it is not corrected for the number of metrics."
+            "that group from the whole method alone. Intervals are Welch's. p: share of exchanges of the group labels over "
+            "pictures that give as large a value in units of its standard error, of either sign; corrected p: on any of the "
+            "metrics. The sentences above follow from corrected p."
         )
         tables.append(_interactions(facts, others))
         said.append(Text(text=explained, style="note"))
@@ -55,7 +58,7 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
 
 def interaction_sentences(facts: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each group: on which metrics the two variants differ there by other amounts than in the reference."""
-    first, second = map(_printed, facts["variants"])
+    first, second = map(_printed, facts["kinds"])
     said = []
     for group in facts["groups"]:
         if group == facts["reference"]:
@@ -63,20 +66,20 @@ def interaction_sentences(facts: Mapping[str, Any]) -> list[str]:
         found = [
             (entry, entry["interactions"][group])
             for entry in facts["metrics"].values()
-            if entry["interactions"][group]["p_value"] <= ALPHA
+            if entry["interactions"][group]["p_corrected"] <= ALPHA
         ]
         gains = [entry["label"] for entry, each in found if (each["value"] > 0) == entry["higher_is_better"]]
         losses = [entry["label"] for entry, each in found if entry["label"] not in gains]
         n = len(facts["metrics"])
         if not found:
             said.append(
-                f"{group}: no interaction is shown (p > {ALPHA:g} on all {n} metrics): {first} gains over {second} as much as in "
-                f"{facts['reference']}, as far as these pictures tell."
+                f"{group}: no interaction is shown (corrected p > {ALPHA:g} on all {n} metrics): {first} gains over {second} "
+                f"as much as in {facts['reference']}, as far as these pictures tell."
             )
             continue
         parts = [f"more on {', '.join(gains)}"] * bool(gains) + [f"less on {', '.join(losses)}"] * bool(losses)
         said.append(
-            f"{group}: {first} gains over {second} {' and '.join(parts)} than in {facts['reference']} (p ≤ {ALPHA:g}, "
+            f"{group}: {first} gains over {second} {' and '.join(parts)} than in {facts['reference']} (corrected p ≤ {ALPHA:g}, "
             f"{len(found)} of {n} metrics)."
         )
     return said
@@ -112,11 +115,12 @@ def _interactions(facts: Mapping[str, Any], others: list[str]) -> Table:
         found = [entry["interactions"][group] for group in others]
         cells = []
         for each in found:
-            cells += [_cell(entry, Estimate(each["value"], *each["ci95"])), Cell(value=f"{each['p_value']:.3g}")]
+            p = (Cell(value=p_value(each[kind])) for kind in ("p_value", "p_corrected"))
+            cells += [_cell(entry, Estimate(each["value"], *each["ci95"])), *p]
         rows.append(Row(label=metric_label(entry), cells=tuple(cells)))
-    columns = [column for group in others for column in (f"{group} − {facts['reference']}", "p")]
+    columns = [column for group in others for column in (f"{group} − {facts['reference']}", "p", "Corrected p")]
     return Table(
-        caption=f"Interaction of group and variant ({' − '.join(map(_printed, facts['variants']))}), with 95 % intervals",
+        caption=f"Interaction of group and variant ({' − '.join(map(_printed, facts['kinds']))}), with 95 % intervals",
         corner="Metric",
         columns=tuple(columns),
         rows=tuple(rows),

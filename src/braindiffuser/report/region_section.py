@@ -8,6 +8,11 @@ from typing import Any
 from braindiffuser.report.sections import PictureGroup, PictureGroups, PictureRef, Section, Text
 
 TITLE = "Preferred picture of each region"
+LENGTHS: Mapping[str, tuple[str, str]] = {
+    "from-training": ("was set to that of training targets", "lengths of training"),
+    "as-published": ("is the authors' constant", "as published"),
+}
+"""Rule that sets the length of decoded patterns → the end of a sentence on it, and its name beside a picture."""
 
 
 def no_regions_section(name: str, why: str) -> Section:
@@ -30,14 +35,11 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
             "The recording has no voxel in any of the regions that are maximised (faces, words, places, bodies, V1 and so on; "
             "dataset.roi_aliases says which of its regions these are, or regions of roi_maximisation names others)",
         )
-    length = {
-        "from-training": "was set to that of training targets",
-        "as-published": "is the authors' constant",
-    }[facts["lengths"]]
+    length, _ = LENGTHS[facts["lengths"]]
     text = (
         "A pattern that is 1 in a region's voxels and 0 elsewhere was decoded as if it were a response, and drawn. Only the "
         f"direction of what is decoded means something; its length {length}. All regions use the same noise, so their pictures "
-        "differ by region alone. Regions whose voxels respond together look alike; no interval measures how much."
+        "differ by region alone. Regions whose voxels respond together look alike."
     )
     variants = {kind: _variant(kind.removeprefix(f"{name}_")) for kind in kinds}
     groups = tuple(

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.plain_data import as_yaml
+from braindiffuser.report.numbers import MISSING
 from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table, Text
-from braindiffuser.report.tables import MISSING
 
 
 def run_section(

@@ -263,8 +263,8 @@ def panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, 
     for number, family in enumerate(tables.FAMILIES):
         entries = [entry for entry in scores["metrics"].values() if tables.metric_family(entry) == family]
         if entries:
-            svg = figures.metric_panel(entries, conditions, f"{name}-{number}")
-            drawn.append(Figure(svg=svg, title=family, note="" if drawn else note))
+            panel = figures.metric_panel(entries, conditions, f"{name}-{number}")
+            drawn.append(panel.model_copy(update={"note": "" if drawn else note}))
     return Figures(figures=tuple(drawn))
 
 

@@ -30,6 +30,8 @@ EMBEDDED = "data:image/png;base64,"
 """Beginning of an embedded image: the only one allowed is a PNG in base64."""
 REFERS_OUTSIDE = re.compile(r"""\\|@import|\b(?:image|image-set|src)\s*\(|url\((?!\s*["']?#)""", re.IGNORECASE)
 """What a style may not hold: references other than to the figure itself, and the backslashes that would hide one."""
+INTERVALS = "95 %"
+"""What stands beside or below the values of a table, unless it says otherwise."""
 
 KindName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
 """Kind of picture, a folder's name, such as "final" or "seen"."""
@@ -76,7 +78,7 @@ class Cell(Settings):
     """A cell of a table."""
 
     value: str = Field(description="Value as printed.")
-    interval: str = Field("", description="Interval as printed.")
+    interval: str = Field("", description="Interval as printed, or what else stands below the value.")
 
 
 class Row(Settings):
@@ -96,6 +98,7 @@ class Table(Settings):
     rows: tuple[Row, ...] = Field(description="Rows.")
     main: str = Field("", description="Column that stands out.")
     fold: str = Field("", description="Summary line; if given, the table is collapsed below it.")
+    beside: str = Field(INTERVALS, description="What stands in the cells' intervals, such as SEM; heads them in CSV.")
 
     @model_validator(mode="after")
     def _is_full(self) -> Table:
@@ -104,6 +107,11 @@ class Table(Settings):
                 raise ValueError(f"row {row.label!r} has {len(row.cells)} cells, the table {len(self.columns)} columns")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_usual_heading(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return {key: value for key, value in stored.items() if key != "beside" or value != INTERVALS}
+
 
 class Figure(Settings):
     """A drawn figure."""
@@ -111,6 +119,17 @@ class Figure(Settings):
     svg: str = Field(description="An <svg> element.")
     title: str = Field("", description="Title above it.")
     note: str = Field("", description="Note below it.")
+    drawing: Any = Field(
+        None, exclude=True, repr=False, description="The matplotlib figure that it was made of, while it is in memory."
+    )
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what is stored."""
+        return isinstance(other, Figure) and self.model_dump() == other.model_dump()
+
+    def __hash__(self) -> int:
+        """Hash what is stored."""
+        return hash((self.svg, self.title, self.note))
 
     @field_validator("svg")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 
 from braindiffuser.report import tables
 from braindiffuser.report.figures import subjects_panel
+from braindiffuser.report.numbers import MISSING, join, p_value, percent
 from braindiffuser.report.score_sections import ScoredSet, gallery_section, scores_table
 from braindiffuser.report.sections import (
     Block,
@@ -23,10 +24,12 @@ from braindiffuser.report.sections import (
     Table,
     Text,
 )
-from braindiffuser.report.tables import MISSING, Comparison, Estimate, format_interval, format_score, metric_label
+from braindiffuser.report.tables import Comparison, Estimate, format_interval, format_score, metric_label
 
 SUB_AVG = "Sub Avg"
 """Pictures drawn from features that are averaged over subjects, as the paper calls them."""
+FEW = 5
+"""Of fewer subjects an interval over subjects says little."""
 DOTS = (
     "Open dots are subjects, with 95 % intervals over test pictures. The mean of the subjects has two: thick over pictures, of "
     "these subjects; thin over subjects, of the people that they stand for. A dotted line marks chance."
@@ -92,7 +95,7 @@ def scores_section(joint: Mapping[str, Any], headlines: Sequence[str] = ()) -> S
 
 def few_sentence(n_subjects: int) -> str:
     """Return what a reader must know of intervals over so few subjects; "" if they are not few."""
-    if n_subjects >= 5:
+    if n_subjects >= FEW:
         return ""
     return (
         f"Of {tables.NUMBERS[n_subjects]} subjects an interval over subjects is wide, and rests on their scores being about "
@@ -110,7 +113,7 @@ def worth_sentence(joint: Mapping[str, Any]) -> str:
     rest = [
         f"{metrics[key]['label']} ({sum(wins.values())} of {n})" for key, wins in compared.items() if key not in won
     ]
-    not_on = f"; not all on {_join(rest)}" if rest else ""
+    not_on = f"; not all on {join(rest)}" if rest else ""
     return (
         f"On {len(won)} of {len(compared)} metrics the reconstructions of all {n} subjects are better than every baseline, with "
         f"95 % intervals that do not overlap{not_on}."
@@ -136,8 +139,8 @@ def subject_panels(joint: Mapping[str, Any], name: str) -> Figures:
     for number, family in enumerate(tables.FAMILIES):
         entries = [entry for entry in joint["metrics"].values() if tables.metric_family(entry) == family]
         if entries:
-            svg = subjects_panel(entries, names_of(joint), f"{name}-subjects-{number}")
-            drawn.append(Figure(svg=svg, title=family, note="" if drawn else DOTS))
+            panel = subjects_panel(entries, names_of(joint), f"{name}-subjects-{number}")
+            drawn.append(panel.model_copy(update={"note": "" if drawn else DOTS}))
     return Figures(figures=tuple(drawn))
 
 
@@ -193,7 +196,7 @@ def average_section(joint: Mapping[str, Any]) -> Section:
     """Say whether pictures of averaged features are better than those of a subject, from the paired differences."""
     metrics = {entry["label"]: entry for entry in joint["metrics"].values() if entry.get("subject_average")}
     spread = joint["subject_average"]["spread"]
-    listed = ", ".join(f"{group} {share:.0%}" for group, share in spread.items())
+    listed = ", ".join(f"{group} {percent(share)}" for group, share in spread.items())
     text = (
         "Features that each subject's decoder predicted were averaged picture by picture, and pictures drawn from the averages "
         "once. Errors that subjects do not share average out, and so does part of what they predict: the features of different "
@@ -243,8 +246,8 @@ def average_sentence(joint: Mapping[str, Any]) -> str:
         for wanted in ("better", "worse", "overlap")
     }
     said = f"Averaging features beats the mean of the subjects on {len(labels['better'])} of {len(verdicts)} metrics"
-    worse = f"; it is worse on {_join(labels['worse'])}" if labels["worse"] else ""
-    open_ = f"; undecided on {_join(labels['overlap'])}" if labels["overlap"] else ""
+    worse = f"; it is worse on {join(labels['worse'])}" if labels["worse"] else ""
+    open_ = f"; undecided on {join(labels['overlap'])}" if labels["overlap"] else ""
     return f"{said}{worse}{open_} (95 % intervals of paired differences over pictures)."
 
 
@@ -279,16 +282,37 @@ def ablations_section(joint: Mapping[str, Any], ablations: Mapping[str, str]) ->
         corner="Metric",
         columns=tuple(common.values()),
         rows=tuple(rows),
+        beside="95 %; subjects better",
     )
     said = [Text(text=ablation_sentence(joint, name, label), style="verdict") for name, label in common.items()]
+    said += [Text(text=text, style="note") for text in ablated_sentences(joint)]
     means = scores_table(
-        joint,
+        tables.of_ablated(joint),
         {**common, "reconstruction": "Whole method"},
         "Means over subjects of the method without a part of it, and whole",
         "Whole method",
         fold="Means of every ablation",
     )
     return Section(name="ablations", title="The method without its parts, over subjects", blocks=(*said, table, means))
+
+
+def ablated_sentences(joint: Mapping[str, Any]) -> list[str]:
+    """Say of how many test pictures ablations are, and the whole method beside them, where these are not all in every run."""
+    ablated = next((entry["ablated"] for entry in joint["metrics"].values() if entry.get("ablated")), None)
+    if ablated is None:
+        return []
+    numbers = ablated["n_images_subjects"]
+    if ablated["n_images"] is not None:
+        return [
+            f"Ablations, and the whole method beside them, are of {ablated['n_images']:,} test pictures of each subject, scored "
+            "among these."
+        ]
+    listed = ", ".join(f"{n:,} ({name})" for name, n in numbers.items())
+    return [
+        f"Ablations, and the whole method beside them, are of other numbers of test pictures in other runs: {listed}. Each loss "
+        "is of the same pictures of one subject, but identification among fewer pictures is easier, so that means over "
+        "subjects mix easier and harder comparisons."
+    ]
 
 
 def _loss_cell(entry: Mapping[str, Any], loss: Mapping[str, Any], n: int) -> Cell:
@@ -305,7 +329,7 @@ def ablation_sentence(joint: Mapping[str, Any], name: str, label: str) -> str:
         losses = list(entry["ablation_losses"][name]["subjects"].values())
         verdict = "better" if min(losses) > 0 else "worse" if max(losses) < 0 else "mixed"
         found[verdict].append(entry["label"])
-    better, worse, mixed = (_join(found[verdict]) for verdict in ("better", "worse", "mixed"))
+    better, worse, mixed = (join(found[verdict]) for verdict in ("better", "worse", "mixed"))
     rest = f", and not the same way in all on {mixed}" if mixed else ""
     both = f"better on {better or 'no metric'} and worse on {worse or 'none'}"
     return f"{label}: in every subject the whole method is {both}{rest}."
@@ -323,9 +347,9 @@ def prevalence_section(joint: Mapping[str, Any]) -> Section | None:
     rows = []
     for entry in found.values():
         own = entry["prevalence"]
-        cells = [Cell(value=format_p(own["p_subjects"][name])) for name in names]
-        cells += [Cell(value=format_p(own["p_global"])), Cell(value=format_p(own["p_majority"]))]
-        cells.append(Cell(value=_percent(own["bound"])))
+        cells = [Cell(value=p_value(own["p_subjects"][name])) for name in names]
+        cells += [Cell(value=p_value(own["p_global"])), Cell(value=p_value(own["p_majority"]))]
+        cells.append(Cell(value=percent(own["bound"])))
         rows.append(Row(label=metric_label(entry), cells=tuple(cells)))
     first = next(iter(found.values()))["prevalence"]
     table = Table(
@@ -350,13 +374,13 @@ def prevalence_sentences(joint: Mapping[str, Any]) -> list[str]:
     held = [label for label, bound in shown.items() if bound is not None]
     n, largest = len(names_of(joint)), own[0]["largest_bound"]
     bounds = [bound for bound in shown.values() if bound is not None]
-    least = f" in at least {min(bounds):.0%} of the population" if bounds else ""
+    least = f" in at least {percent(min(bounds))} of the population" if bounds else ""
     first = (
         f"On {len(held)} of {len(shown)} metrics reconstructions fit their own test pictures better than others{least} (minimum "
         f"over {n} subjects, p at most {own[0]['alpha']:g})."
     )
     drawn = f"{n} subjects and {own[0]['n_permutations']:,} permutations of each"
-    limit = f"With {drawn}, {largest:.0%} is the most that can be shown"
+    limit = f"With {drawn}, {percent(largest)} is the most that can be shown"
     what = (
         f"{limit}, however clear the effect: five subjects or more are needed for more than half."
         if largest < 0.5
@@ -374,19 +398,6 @@ def prevalence_sentences(joint: Mapping[str, Any]) -> list[str]:
         f"for an effect in each subject, not on average.{taken}"
     )
     return [first, what, test]
-
-
-def format_p(p: float) -> str:
-    """Print a p value: three decimals, and small ones as a bound.
-
-    >>> format_p(0.0312), format_p(0.00002)
-    ('0.031', '< 0.001')
-    """
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{share:.0%}"
 
 
 # Pictures, subjects, terms
@@ -495,7 +506,3 @@ def signed_interval(entry: Mapping[str, Any], found: Estimate) -> str:
     if found.low is None or found.high is None:
         return ""
     return f"{signed(entry, found.low).removesuffix(' %')} to {signed(entry, found.high)}"
-
-
-def _join(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from braindiffuser.errors import RunError
+from braindiffuser.report.numbers import join, number, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,6 @@ RANKING_METRIC = "efficientnet_lite0_last"
 """The stated score by which the gallery is ordered."""
 TIE_METRIC = "pixcorr"
 
-MISSING = "–"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 Family = Literal["Pixel metrics", "Two-way identification", "Distances"]
@@ -81,9 +80,7 @@ def format_score(entry: Mapping[str, Any], value: float | None) -> str:
         >>> format_score({"higher_is_better": True}, 0.2541)
         '0.254'
     """
-    if value is None or math.isnan(value):
-        return MISSING
-    return f"{100 * value:.1f} %" if metric_family(entry) == "Two-way identification" else f"{value:.3f}"
+    return percent(value, 1) if metric_family(entry) == "Two-way identification" else number(value)
 
 
 def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:
@@ -135,7 +132,7 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
     sentence = f"The reconstruction is better than {them} on {len(won)} of {len(metrics)} metrics"
     if len(won) == len(metrics):
         return f"{sentence}, each time with 95 % intervals that do not overlap."
-    rest = _join([entry["label"] for key, entry in metrics.items() if key not in won])
+    rest = join([entry["label"] for key, entry in metrics.items() if key not in won])
     return f"{sentence} with 95 % intervals that do not overlap; not on {rest}."
 
 
@@ -229,7 +226,7 @@ def _markdown_cell(entry: Mapping[str, Any], found: Estimate | None) -> str:
 def _verdict(metrics: Mapping[str, Mapping[str, Any]], ablation: str) -> str:
     results = {entry["label"]: compare(entry, "reconstruction", ablation) for entry in metrics.values()}
     better, worse, overlap = (
-        _join([label for label, result in results.items() if result == wanted])
+        join([label for label, result in results.items() if result == wanted])
         for wanted in ("better", "worse", "overlap")
     )
     if not (better or worse or overlap):
@@ -243,7 +240,3 @@ def _verdict(metrics: Mapping[str, Mapping[str, Any]], ablation: str) -> str:
     parts = [f"the whole method is better on {better or 'no metric'}", f"worse on {worse or 'none'}"]
     parts += [f"undecided on {overlap}"] if overlap else []
     return f"{verdict}; {', '.join(parts)}"
-
-
-def _join(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_svg
+from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure
+from braindiffuser.report.numbers import p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which regions matter to which decoder?"
@@ -38,9 +39,7 @@ def weights_section(name: str, facts: Mapping[str, Any]) -> Section:
         facts: as `VoxelWeights` stores them.
     """
     reference, others = facts["reference"], facts["groups"][1:]
-    lacking, empty = ", ".join(facts["lacking"]), ", ".join(facts["empty"])
-    said = [f"The recording has no region {lacking}."] if lacking else []
-    said += [f"No analysed voxel lies in {empty}."] if empty else []
+    said = [" ".join(facts["remarks"])] if facts["remarks"] else []
     if not facts["regions"] or not others:
         why = "There is one target group alone" if facts["regions"] else "There is no region with a voxel to compare in"
         said = [f"{why}; maps of all voxels are in the run's folder.", *said]
@@ -130,8 +129,8 @@ def _figures(name: str, facts: Mapping[str, Any]) -> Figures:
         regions = {region: _of(own, kind) for region, own in facts["regions"].items()}
         differences = {region: made["differences"] for region, made in regions.items()}
         bands = {region: made["null"] for region, made in regions.items()}
-        svg = differences_panel(differences, facts["groups"][1:], facts["reference"], f"{name}-{kind}", bands)
-        drawn.append(Figure(svg=svg, title=title))
+        panel = differences_panel(differences, facts["groups"][1:], facts["reference"], f"{name}-{kind}", bands)
+        drawn.append(panel.model_copy(update={"title": title}))
     return Figures(figures=tuple(drawn))
 
 
@@ -142,7 +141,7 @@ def differences_panel(
     name: str,
     bands: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
     errors: Errors | None = None,
-) -> str:
+) -> Figure:
     """Draw bars of each region side by side, one for each group, in the style of Figure 8 of Ozcelik & VanRullen (2023).
 
     Args:
@@ -152,9 +151,6 @@ def differences_panel(
         name: unique on the page; becomes part of the ids inside the SVG.
         bands: region → group → two ends of what chance gives; drawn grey.
         errors: region → group → half the length of an error bar, such as the standard error over subjects.
-
-    Returns:
-        An `<svg>` element.
     """
     from matplotlib.figure import Figure as Drawing
 
@@ -183,7 +179,7 @@ def differences_panel(
         )
     axes.axhline(0, color=CSS_COLOURS["ink"], lw=0.9)
     axes.set_xticks(range(len(differences)), list(differences), parse_math=False)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f} %".replace("-", "−") if value else "0 %")
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value, signed=bool(value)))
     axes.grid(axis="y", color=CSS_COLOURS["rule"], lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["muted"])
@@ -192,7 +188,7 @@ def differences_panel(
     legend: Any = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["ink"])
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return as_svg(
+    return as_figure(
         drawing, name, f"How much more regions matter to other groups than to {reference}; the table holds the numbers"
     )
 
@@ -219,18 +215,10 @@ def _table(facts: Mapping[str, Any], kind: str, title: str) -> Table:
 
 
 def _difference(made: Mapping[str, Any], group: str) -> Cell:
-    low, high = made["null"][group]
-    return Cell(value=_percent(made["differences"][group]), interval=f"chance {_percent(low)} – {_percent(high)}")
+    ends = [percent(end, 1, signed=True) for end in made["null"][group]]
+    return Cell(value=percent(made["differences"][group], 1, signed=True), interval=f"chance {ends[0]} – {ends[1]}")
 
 
 def _p_cell(made: Mapping[str, Any], group: str) -> Cell:
-    stricter = "" if made["p_contiguous"] is None else f"({_p(made['p_contiguous'][group])})"
-    return Cell(value=_p(made["p"][group]), interval=stricter)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:+.1f} %".replace("-", "−")
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}"
+    stricter = "" if made["p_contiguous"] is None else f"({p_value(made['p_contiguous'][group])})"
+    return Cell(value=p_value(made["p"][group]), interval=stricter)

@@ -6,12 +6,11 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
-from braindiffuser.files import replacing
+from braindiffuser.report.figures import as_png
 from braindiffuser.report.sections import Cell, Figure, Figures, Section, Table
-from braindiffuser.report.standalone_figures import figure_png, standalone_svg
+from braindiffuser.report.standalone_figures import standalone_svg
 
 Item = TypeVar("Item")
 
@@ -55,6 +54,8 @@ _LATEX: Mapping[int, str] = str.maketrans(
 def table_csv(table: Table) -> str:
     """Write a table as CSV: a column of names, then each column, and its interval in a column beside it where there is any.
 
+    Numbers have the minus sign that programs read. The heading of intervals says what `Table.beside` calls them.
+
     >>> from braindiffuser.report.sections import Row
     >>> rows = (Row(label="PixCorr", cells=(Cell(value="0.25", interval="0.2 – 0.3"), Cell(value="–"))),)
     >>> print(table_csv(Table(caption="", corner="Metric", columns=("a", "b"), rows=rows)), end="")
@@ -69,10 +70,10 @@ def table_csv(table: Table) -> str:
 
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")
-    lines.writerow([table.corner, *spread([(name, f"{name} (95 %)") for name in table.columns])])
+    lines.writerow([table.corner, *spread([(name, f"{name} ({table.beside})") for name in table.columns])])
     for row in table.rows:
         lines.writerow([row.label, *spread([(cell.value, cell.interval) for cell in row.cells])])
-    return written.getvalue()
+    return written.getvalue().replace("−", "-")
 
 
 def table_markdown(table: Table) -> str:
@@ -110,35 +111,17 @@ def table_latex(table: Table, label: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def save_files(folder: Path, sections: Sequence[Section]) -> list[str]:
-    """Write the files of all tables and figures of sections into a folder, each whole or not at all.
-
-    Args:
-        folder: that `tables/` and `figures/` are in; made if it does not exist.
-        sections: of a page.
-
-    Returns:
-        Names of figures that have an SVG but no PNG, since an analysis drew them with more than matplotlib writes.
-    """
-    without_png: list[str] = []
-    for name, content in written_files(sections, without_png).items():
-        with replacing(folder / name) as beside:
-            beside.write_bytes(content)
-    return without_png
-
-
-def written_files(sections: Sequence[Section], without_png: list[str] | None = None) -> dict[str, bytes]:
+def written_files(sections: Sequence[Section]) -> dict[str, bytes]:
     """Return the files of all tables and figures of sections: name → content.
 
     `tables/NAME.csv`, `.md`, `.tex` and `figures/NAME.svg`, `.png`, named by their section. Of several in one section,
     figures have their titles added, and tables are numbered from the second on.
 
     Args:
-        sections: of a page.
-        without_png: extended in place by the names of figures that cannot be drawn as PNG; None: these raise.
+        sections: of a page, as they were made: figures of sections that were read from a file have no drawing.
 
     Raises:
-        ValueError: a figure cannot be drawn outside a page.
+        ValueError: a figure cannot be shown outside a page, or has no drawing.
     """
     files: dict[str, bytes] = {}
     for section in sections:
@@ -150,12 +133,9 @@ def written_files(sections: Sequence[Section], without_png: list[str] | None = N
         figures = [figure for block in section.blocks if isinstance(block, Figures) for figure in block.figures]
         for name, figure in _by_title(section.name, figures).items():
             files[f"figures/{name}.svg"] = standalone_svg(figure.svg).encode()
-            try:
-                files[f"figures/{name}.png"] = figure_png(figure.svg)
-            except ValueError:
-                if without_png is None:
-                    raise
-                without_png.append(name)
+            if figure.drawing is None:
+                raise ValueError(f"the figure {name} has no drawing to make PNG of: make it by figures.as_figure")
+            files[f"figures/{name}.png"] = as_png(figure.drawing)
     return files
 
 

@@ -7,38 +7,40 @@ subject by subject; no p value is made up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from braindiffuser.reproduction.published import CATEGORIES, EARLY, LOW_LEVEL, SIGNS
+from braindiffuser.datasets.rois import CATEGORY_REGIONS, EARLY_REGIONS
+from braindiffuser.reproduction.published import GROUP_NAMES, SIGNS
 
 Values = Mapping[str, float]
 """Variant, region or metric → value."""
+Differences = Mapping[str, Mapping[str, Values]]
+"""Subject → target group → region → value."""
 Position = Literal["within", "above", "below"]
 
+N_SHUFFLED = 200
+"""Exchanges of labels that a claim is held against."""
 FULL, LOW_LEVEL_ONLY, WITHOUT_LOW_LEVEL = "full", "low_level_only", "without_low_level"
 
 
 @dataclass(frozen=True)
-class Metric:
+class RankedMetric:
     """What a claim needs to know of a metric.
 
     Attributes:
         key: of the profile.
         label: in print.
         higher_is_better: whether more is better.
+        is_low_level: whether it measures layout, colour and shape rather than what is shown.
     """
 
     key: str
     label: str
     higher_is_better: bool
-
-    @property
-    def is_low_level(self) -> bool:
-        """Whether it measures layout, colour and shape rather than what is shown."""
-        return self.key in LOW_LEVEL
+    is_low_level: bool
 
     def is_better(self, a: float, b: float) -> bool:
         """Return whether a is better than b; equal values are not."""
@@ -53,11 +55,19 @@ class Claim:
         text: the claim, in a sentence without a full stop.
         of_subjects: subject → what it fails on, such as metrics or regions; () if it holds.
         tested: what it was tested on.
+        shuffled: in how many comparisons of all subjects it holds if labels of variants or regions are exchanged: mean, and the
+            ends of the middle 95 %; None if it was not tried.
     """
 
     text: str
     of_subjects: Mapping[str, tuple[str, ...]]
     tested: tuple[str, ...]
+    shuffled: tuple[float, float, float] | None = None
+
+    @property
+    def n_held(self) -> int:
+        """In how many comparisons it holds, over all subjects."""
+        return len(self.of_subjects) * len(self.tested) - sum(map(len, self.of_subjects.values()))
 
     @property
     def verdict(self) -> Literal["holds", "holds in part", "does not hold", "not tested"]:
@@ -75,32 +85,58 @@ class Claim:
         if self.verdict == "not tested":
             return f"{self.text}: not tested, since the runs have no numbers of it."
         held = [subject for subject, failed in self.of_subjects.items() if not failed]
-        said = f"{self.text}: {self.verdict} ({len(held)} of {len(self.of_subjects)} subjects, on {len(self.tested)} comparisons)"
+        chance = ""
+        if self.shuffled is not None:
+            mean, low, high = self.shuffled
+            chance = f", where exchanged labels give {mean:.1f} [{low:.0f}–{high:.0f}]"
+        counted = f"{self.n_held} of {len(self.of_subjects) * len(self.tested)} comparisons{chance}"
+        said = f"{self.text}: {self.verdict} ({counted}; {len(held)} of {len(self.of_subjects)} subjects)"
         parts = [f"{subject} not on {', '.join(failed)}" for subject, failed in self.of_subjects.items() if failed]
         return f"{said}{'; ' if parts else ''}{'; '.join(parts)}."
 
 
-def ablation_claims(scores: Mapping[str, Mapping[str, Values]], metrics: Sequence[Metric]) -> list[Claim]:
+def ablation_claims(
+    scores: Mapping[str, Mapping[str, Values]], metrics: Sequence[RankedMetric], rng: np.random.Generator
+) -> list[Claim]:
     """Return the claims that Table 2 rests on.
 
     Args:
         scores: subject → metric's key → variant ("full", "low_level_only", …) → value.
-        metrics: of the profile.
+        metrics: to test on.
+        rng: for exchanges of the variants' labels, in each subject the same for all metrics.
 
     Returns:
         Five claims: the low level alone is best on low-level metrics and worst on high-level ones; without it, the method is
         worst on low-level ones and better than the low level alone on high-level ones; the whole method has the best mean rank.
     """
+    exchanged = [_exchanged_variants(scores, rng) for _ in range(N_SHUFFLED)]
+    return [
+        replace(claim, shuffled=_counts(others))
+        for claim, *others in zip(*(_ablation_claims(each, metrics) for each in (scores, *exchanged)), strict=True)
+    ]
+
+
+def _ablation_claims(scores: Mapping[str, Mapping[str, Values]], metrics: Sequence[RankedMetric]) -> list[Claim]:
     low = [metric for metric in metrics if metric.is_low_level]
     high = [metric for metric in metrics if not metric.is_low_level]
     return [
-        _on_metrics("Only the VDVAE is best on low-level metrics", scores, low, _best(LOW_LEVEL_ONLY)),
-        _on_metrics("Only the VDVAE is worst on high-level metrics", scores, high, _worst(LOW_LEVEL_ONLY)),
         _on_metrics(
-            "Without the VDVAE the method is worst on low-level metrics", scores, low, _worst(WITHOUT_LOW_LEVEL)
+            "Low level only (the paper's “Only VDVAE”) is best on low-level metrics", scores, low, _best(LOW_LEVEL_ONLY)
         ),
         _on_metrics(
-            "Without the VDVAE the method is better than the VDVAE alone on high-level metrics",
+            "Low level only (the paper's “Only VDVAE”) is worst on high-level metrics",
+            scores,
+            high,
+            _worst(LOW_LEVEL_ONLY),
+        ),
+        _on_metrics(
+            "Without the low level (the paper's “Without VDVAE”) the method is worst on low-level metrics",
+            scores,
+            low,
+            _worst(WITHOUT_LOW_LEVEL),
+        ),
+        _on_metrics(
+            "Without the low level the method is better than the low level alone on high-level metrics",
             scores,
             high,
             _better(WITHOUT_LOW_LEVEL, LOW_LEVEL_ONLY),
@@ -109,7 +145,27 @@ def ablation_claims(scores: Mapping[str, Mapping[str, Values]], metrics: Sequenc
     ]
 
 
-def mean_ranks(scores: Mapping[str, Values], metrics: Sequence[Metric]) -> dict[str, float]:
+def _exchanged_variants(
+    scores: Mapping[str, Mapping[str, Values]], rng: np.random.Generator
+) -> dict[str, dict[str, Values]]:
+    exchanged: dict[str, dict[str, Values]] = {}
+    for subject, own in scores.items():
+        names = list(dict.fromkeys(name for values in own.values() for name in values))
+        labels = dict(zip(names, rng.permutation(names).tolist(), strict=True))
+        exchanged[subject] = {key: {labels[name]: value for name, value in own[key].items()} for key in own}
+    return exchanged
+
+
+def _counts(claims: Sequence[Claim]) -> tuple[float, float, float] | None:
+    """Return mean and middle 95 % of the comparisons that hold; None where nothing was tested."""
+    if not claims or not claims[0].tested or not claims[0].of_subjects:
+        return None
+    held = np.array([claim.n_held for claim in claims])
+    low, high = np.quantile(held, [0.025, 0.975])
+    return float(held.mean()), float(low), float(high)
+
+
+def mean_ranks(scores: Mapping[str, Values], metrics: Sequence[RankedMetric]) -> dict[str, float]:
     """Return the mean rank of each variant over metrics: 1 is best; tied variants share the mean of their ranks.
 
     Args:
@@ -122,18 +178,17 @@ def mean_ranks(scores: Mapping[str, Values], metrics: Sequence[Metric]) -> dict[
     if not ranked:
         return {}
     variants = list(scores[ranked[0].key])
-    ranks = [
-        rankdata([(-1 if metric.higher_is_better else 1) * scores[metric.key][name] for name in variants])
-        for metric in ranked
+    values = [
+        [(-1 if metric.higher_is_better else 1) * scores[metric.key][name] for name in variants] for metric in ranked
     ]
-    return dict(zip(variants, np.mean(ranks, axis=0).tolist(), strict=True))
+    return dict(zip(variants, rankdata(values, axis=1).mean(axis=0).tolist(), strict=True))
 
 
 def _on_metrics(
     text: str,
     scores: Mapping[str, Mapping[str, Values]],
-    metrics: Sequence[Metric],
-    holds: Callable[[Metric, Values], bool | None],
+    metrics: Sequence[RankedMetric],
+    holds: Callable[[RankedMetric, Values], bool | None],
 ) -> Claim:
     """Test a claim metric by metric; metrics of which it says nothing (None) in any subject are left out."""
     of_subjects: dict[str, tuple[str, ...]] = {}
@@ -147,8 +202,8 @@ def _on_metrics(
     return Claim(text, of_subjects, tuple(metric.label for metric in asked))
 
 
-def _best(variant: str) -> Callable[[Metric, Values], bool | None]:
-    def holds(metric: Metric, values: Values) -> bool | None:
+def _best(variant: str) -> Callable[[RankedMetric, Values], bool | None]:
+    def holds(metric: RankedMetric, values: Values) -> bool | None:
         others = [value for name, value in values.items() if name != variant]
         return (
             all(metric.is_better(values[variant], other) for other in others) if variant in values and others else None
@@ -157,8 +212,8 @@ def _best(variant: str) -> Callable[[Metric, Values], bool | None]:
     return holds
 
 
-def _worst(variant: str) -> Callable[[Metric, Values], bool | None]:
-    def holds(metric: Metric, values: Values) -> bool | None:
+def _worst(variant: str) -> Callable[[RankedMetric, Values], bool | None]:
+    def holds(metric: RankedMetric, values: Values) -> bool | None:
         others = [value for name, value in values.items() if name != variant]
         return (
             all(metric.is_better(other, values[variant]) for other in others) if variant in values and others else None
@@ -167,43 +222,65 @@ def _worst(variant: str) -> Callable[[Metric, Values], bool | None]:
     return holds
 
 
-def _better(variant: str, other: str) -> Callable[[Metric, Values], bool | None]:
-    def holds(metric: Metric, values: Values) -> bool | None:
+def _better(variant: str, other: str) -> Callable[[RankedMetric, Values], bool | None]:
+    def holds(metric: RankedMetric, values: Values) -> bool | None:
         return metric.is_better(values[variant], values[other]) if {variant, other} <= values.keys() else None
 
     return holds
 
 
-def _full_is_best_jointly(scores: Mapping[str, Mapping[str, Values]], metrics: Sequence[Metric]) -> Claim:
-    """Test that no variant has a better mean rank over all metrics than the whole method."""
+def _full_is_best_jointly(scores: Mapping[str, Mapping[str, Values]], metrics: Sequence[RankedMetric]) -> Claim:
+    """Test that the whole method alone has the best mean rank over all metrics."""
     of_subjects: dict[str, tuple[str, ...]] = {}
-    others: list[str] = []
     for subject, own in scores.items():
         ranks = mean_ranks(own, metrics)
-        if FULL not in ranks or len(ranks) < 2:
-            continue
-        others = [name for name in ranks if name != FULL]
-        of_subjects[subject] = tuple(name.replace("_", " ") for name in others if ranks[name] <= ranks[FULL])
-    return Claim("The whole method is best jointly (mean rank over all metrics)", of_subjects, tuple(others))
+        if FULL in ranks and len(ranks) > 1:
+            ahead = [name.replace("_", " ") for name in ranks if name != FULL and ranks[name] <= ranks[FULL]]
+            of_subjects[subject] = (f"mean rank (no better than {', '.join(ahead)})",) if ahead else ()
+    tested = ("mean rank",) if of_subjects else ()
+    return Claim("The whole method is best jointly (mean rank over all metrics)", of_subjects, tested)
 
 
 def weight_claims(
-    differences: Mapping[str, Mapping[str, Mapping[str, float]]], what: Literal["Weights", "Patterns"] = "Weights"
+    differences: Differences, rng: np.random.Generator, what: Literal["Weights", "Patterns"] = "Weights"
 ) -> list[Claim]:
     """Return the claims that Figure 8 rests on, of weights or of patterns.
 
     Args:
         differences: subject → group ("vision", "text") → region → how far its weights' percentile exceeds that of the VDVAE.
+        rng: for exchanges of the regions' labels, in each subject the same for all groups.
         what: they are of.
 
     Returns:
         For each group the signs (negative in V1 to V4, positive in regions of categories) and the order (each region of
-        categories above each early one); then that differences of text are larger than those of vision.
+        categories above each early one); then that differences of text are larger in absolute value than those of vision.
     """
+    exchanged = [_exchanged_regions(differences, rng) for _ in range(N_SHUFFLED)]
+    return [
+        replace(claim, shuffled=_counts(others))
+        for claim, *others in zip(*(_weight_claims(each, what) for each in (differences, *exchanged)), strict=True)
+    ]
+
+
+def _exchanged_regions(differences: Differences, rng: np.random.Generator) -> Differences:
+    """Exchange the labels of the regions that all subjects and groups have."""
+    every = [set(values) for own in differences.values() for values in own.values()]
+    names = [region for region in SIGNS if all(region in own for own in every)]
+    exchanged = {}
+    for subject, own in differences.items():
+        labels = dict(zip(names, rng.permutation(names).tolist(), strict=True))
+        exchanged[subject] = {
+            group: {labels.get(region, region): value for region, value in values.items()}
+            for group, values in own.items()
+        }
+    return exchanged
+
+
+def _weight_claims(differences: Differences, what: str) -> list[Claim]:
     groups = list(dict.fromkeys(group for own in differences.values() for group in own))
     claims = []
     for group in groups:
-        name = {"vision": "CLIP-Vision", "text": "CLIP-Text"}.get(group, group)
+        name = GROUP_NAMES.get(group, group)
         own = {subject: by_group.get(group, {}) for subject, by_group in differences.items()}
         claims.append(
             _on_regions(
@@ -225,17 +302,19 @@ def weight_claims(
             for subject, own in differences.items()
             if {"vision", "text"} <= own.keys()
         }
-        text = f"{what}: differences of CLIP-Text are larger than those of CLIP-Vision"
+        text = f"{what}: differences of CLIP-Text are larger in absolute value than those of CLIP-Vision"
         claims.append(_on_regions(text, sizes, lambda values, region: values[region] > 0))
     return claims
 
 
 def _in_order(values: Values, region: str) -> bool | None:
     """Return whether a region of categories is above all early areas, or an early area below all those of categories."""
-    others = [values[name] for name in (CATEGORIES if region in EARLY else EARLY) if name in values]
+    others = [
+        values[name] for name in (CATEGORY_REGIONS if region in EARLY_REGIONS else EARLY_REGIONS) if name in values
+    ]
     if not others:
         return None
-    return values[region] < min(others) if region in EARLY else values[region] > max(others)
+    return values[region] < min(others) if region in EARLY_REGIONS else values[region] > max(others)
 
 
 def _on_regions(

@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from braindiffuser.reproduction.claims import (
     FULL,
     Claim,
-    Metric,
+    RankedMetric,
     ablation_claims,
     count_sentences,
     mean_and_sem,
     position,
     weight_claims,
 )
-from braindiffuser.reproduction.published import N_TEST, N_TRAIN, SESSIONS, TABLE_1, TABLE_2, VOXELS
+from braindiffuser.reproduction.published import (
+    GROUP_NAMES,
+    METRICS,
+    N_TEST,
+    N_TRAIN,
+    OTHER_WEIGHTS,
+    SESSIONS,
+    TABLE_1,
+    TABLE_2,
+    VOXELS,
+)
 
+OWN_SSIM = "ssim_column_mean"
+"""Key of the paper's own SSIM; a profile that has it is compared on the metrics of the paper's table alone."""
+SHUFFLES = 0
+"""Seed of the exchanges of labels that claims are held against."""
 RunFacts = Mapping[str, Any]
-"""What is read of one run: see `runs_facts.run_facts`."""
+"""What is read of one run: see `run_facts.run_facts`."""
 
 
 def findings(runs: Sequence[RunFacts]) -> dict[str, Any]:
@@ -28,23 +44,27 @@ def findings(runs: Sequence[RunFacts]) -> dict[str, Any]:
         runs: subject by subject, split by split; the first split is the replication, all others generalise.
 
     Returns:
-        "subjects"; "splits" (names; those that are averaged have one); "unexpected" (sentences on counts); "scores", "ablations",
-        "weights" and "regions" of the first split; "generalisation"; "groups"; and "runs", as given.
+        "subjects"; "splits" (names; those that are averaged have one); "unexpected" (sentences on counts, and on what some runs
+        lack); "missing" (networks that a run had no checkpoint of); "scores", "ablations" and "weights" of all runs of the first
+        split, "accuracy" of a subject's first run; "generalisation"; "groups"; and "runs".
 
     Raises:
         ValueError: if there is no run.
     """
     if not runs:
         raise ValueError("there is no run to find anything in: run one or more subjects")
-    splits = list(dict.fromkeys(run["together"] for run in runs))
-    main = [run for run in runs if run["together"] == splits[0]]
+    splits = list(dict.fromkeys(run["averaged_as"] for run in runs))
+    main = [run for run in runs if run["averaged_as"] == splits[0]]
+    unexpected = [sentence for run in main for sentence in _counts(run)]
     return {
         "subjects": list(dict.fromkeys(run["subject"] for run in runs)),
         "splits": splits,
-        "unexpected": [sentence for run in main for sentence in _counts(run)],
+        "unexpected": [*unexpected, *_left_out(runs), *_lacking_weights(main)],
+        "missing": list(dict.fromkeys(name for run in runs for name in run["missing"])),
         "scores": table_1(main),
         "ablations": table_2(main),
         "weights": figure_8(main),
+        "accuracy": accuracy(main),
         "generalisation": generalisation(runs, splits),
         "groups": _groups(runs),
         "runs": list(runs),
@@ -75,6 +95,7 @@ def table_1(runs: Sequence[RunFacts]) -> dict[str, Any]:
                     for subject, (value, low, high) in own.items()
                 }
                 for row, published in original.items()
+                if OTHER_WEIGHTS.get(key) != row
             },
         }
     return found
@@ -84,8 +105,9 @@ def table_2(runs: Sequence[RunFacts]) -> dict[str, Any]:
     """Return the scores of the whole method and of each ablation, and what they say of the paper's claims.
 
     Returns:
-        "n_images" (test pictures of each subject that the ablations were drawn of), "metrics" (key → facts, "subjects": name →
-        variant → value, "mean" and "sem": variant → number, "original": variant → value) and "claims".
+        "n_images" (test pictures of each subject that the ablations were drawn for; a list where it has several runs), "labels"
+        (variant → as the pages of the runs print it), "metrics" (key → facts, "subjects": name → variant → value, "mean" and
+        "sem": variant → number, "original": variant → value) and "claims".
     """
     by_subject, metrics = _by_subject(runs), _metrics(runs)
     variants = {key: _variants(runs, key) for key in metrics}
@@ -107,11 +129,23 @@ def table_2(runs: Sequence[RunFacts]) -> dict[str, Any]:
     scores = {
         subject: {key: entry["subjects"][subject] for key, entry in drawn.items()} for subject in by_subject if drawn
     }
-    known = [Metric(key, entry["label"], entry["higher_is_better"]) for key, entry in drawn.items()]
+    counted = drawn.keys() & set(METRICS) if OWN_SSIM in drawn else drawn.keys()  # not SSIM twice
+    known = [
+        RankedMetric(key, entry["label"], entry["higher_is_better"], entry["is_low_level"])
+        for key, entry in drawn.items()
+        if key in counted
+    ]
     return {
-        "n_images": {subject: each[0]["n_ablated"] for subject, each in by_subject.items()},
+        "n_images": {
+            subject: each[0]["n_ablated"] if len(each) == 1 else [run["n_ablated"] for run in each]
+            for subject, each in by_subject.items()
+        },
+        "labels": {
+            FULL: "Whole method",
+            **{name: label for run in reversed(runs) for name, label in run["labels"].items()},
+        },
         "metrics": drawn,
-        "claims": _as_facts(ablation_claims(scores, known)),
+        "claims": _as_facts(ablation_claims(scores, known, np.random.default_rng(SHUFFLES))),
     }
 
 
@@ -119,19 +153,17 @@ def figure_8(runs: Sequence[RunFacts]) -> dict[str, Any]:
     """Return how far weights of each group exceed those of the reference, region by region, over subjects.
 
     Returns:
-        "reference" (a group), "groups", "n_voxels" (region → subject → voxels), "weights" and "patterns" (group → region →
-        "mean", "sem", "subjects": name → difference, "p": name → share of random regions of equal size that differ as much),
-        "claims" on the weights, and "pattern_claims" on the patterns; {} if no run has them.
+        "reference" (a group), "groups" (that all subjects have), "names" (group → in print), "n_voxels" (region → subject →
+        voxels), "weights" and "patterns" (group → region → "mean", "sem", "subjects": name → difference, "p": name → two-sided p
+        against random sets of as many voxels), "n_runs" (name → runs whose mean its differences are; such a subject has no p),
+        "claims" on the weights, and "pattern_claims" on the patterns; {} if no run has weights of regions, or subjects have other
+        references or no group in common.
     """
-    own = {
-        subject: each[0]["weights"]
-        for subject, each in _by_subject(runs).items()
-        if each[0].get("weights") and each[0]["weights"]["regions"]
-    }
-    if not own:
+    own = _weights_of(runs)
+    groups = [group for group in _groups_of(own) if all(group in facts["groups"] for facts in own.values())]
+    if not groups or len({facts["reference"] for facts in own.values()}) > 1:
         return {}
     first = next(iter(own.values()))
-    groups = [group for group in first["groups"] if group != first["reference"]]
     regions = list(dict.fromkeys(region for facts in own.values() for region in facts["regions"]))
 
     def over(what: str) -> dict[str, Any]:
@@ -158,22 +190,76 @@ def figure_8(runs: Sequence[RunFacts]) -> dict[str, Any]:
     return {
         "reference": first["reference"],
         "groups": groups,
+        "names": {group: GROUP_NAMES.get(group, group) for group in (first["reference"], *groups)},
         "n_voxels": {
             region: {s: f["regions"][region]["n_voxels"] for s, f in own.items() if region in f["regions"]}
             for region in regions
         },
+        "n_runs": {subject: facts["n_runs"] for subject, facts in own.items()},
         "weights": over("weights"),
         "patterns": over("patterns"),
-        "claims": _as_facts(weight_claims(values("weights"))),
-        "pattern_claims": _as_facts(weight_claims(values("patterns"), "Patterns")),
+        "claims": _as_facts(weight_claims(values("weights"), np.random.default_rng(SHUFFLES))),
+        "pattern_claims": _as_facts(weight_claims(values("patterns"), np.random.default_rng(SHUFFLES), "Patterns")),
     }
+
+
+def _weights_of(runs: Sequence[RunFacts]) -> dict[str, Any]:
+    """Return subject → the facts of its weights, means over its runs, of subjects that have weights of regions."""
+    with_weights = {
+        subject: [run["weights"] for run in each if run.get("weights") and run["weights"]["regions"]]
+        for subject, each in _by_subject(runs).items()
+    }
+    return {subject: _mean_weights(each) for subject, each in with_weights.items() if each}
+
+
+def _mean_weights(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Average the differences of regions over the runs of one subject; p values of several runs have no mean."""
+    if len(runs) == 1:
+        return {**runs[0], "n_runs": 1}
+    regions: dict[str, Any] = {}
+    for region in dict.fromkeys(name for facts in runs for name in facts["regions"]):
+        there = [facts["regions"][region] for facts in runs if region in facts["regions"]]
+        regions[region] = {
+            "n_voxels": round(_mean(each["n_voxels"] for each in there)),
+            "differences": _mean_differences(there),
+            "p": {},
+            "patterns": {"differences": _mean_differences([each["patterns"] for each in there]), "p": {}},
+        }
+    return {**runs[0], "regions": regions, "n_runs": len(runs)}
+
+
+def _mean_differences(there: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {group: _mean(each["differences"][group] for each in there) for group in there[0]["differences"]}
+
+
+def _groups_of(own: Mapping[str, Any]) -> list[str]:
+    """List the target groups of any subject that are compared with the reference, in order."""
+    return list(dict.fromkeys(g for facts in own.values() for g in facts["groups"] if g != facts["reference"]))
+
+
+def _lacking_weights(runs: Sequence[RunFacts]) -> list[str]:
+    """Say which groups and subjects the comparison of weights (Figure 8) leaves out, if any."""
+    own, subjects = _weights_of(runs), list(_by_subject(runs))
+    if not own:
+        return []
+    references = {subject: facts["reference"] for subject, facts in own.items()}
+    if len(set(references.values())) > 1:
+        listed = ", ".join(f"{reference} ({subject})" for subject, reference in references.items())
+        return [f"Weights of regions are not compared, since subjects have other groups as the reference: {listed}."]
+    without = ", ".join(subject for subject in subjects if subject not in own)
+    said = [f"Weights of regions are those of {', '.join(own)} alone, without {without}."] if without else []
+    for group in _groups_of(own):
+        lacking = [subject for subject, facts in own.items() if group not in facts["groups"]]
+        if lacking:
+            said.append(f"Weights of {group} are left out, since {', '.join(lacking)} did not predict it.")
+    return said
 
 
 def _over_subjects(own: Mapping[str, Any], region: str, group: str, what: str) -> dict[str, Any]:
     there = {s: _of(facts["regions"][region], what) for s, facts in own.items() if region in facts["regions"]}
     differences = {subject: entry["differences"][group] for subject, entry in there.items()}
     mean, sem = mean_and_sem(differences.values())
-    p = {subject: entry["p"][group] for subject, entry in there.items()}
+    p = {subject: entry["p"][group] for subject, entry in there.items() if group in entry["p"]}
     return {"mean": mean, "sem": sem, "subjects": differences, "p": p}
 
 
@@ -181,6 +267,26 @@ def _of(region: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     """Return what is known of a region's weights, or of its patterns, which have an entry of their own."""
     own: Mapping[str, Any] = region if what == "weights" else region["patterns"]
     return own
+
+
+def accuracy(runs: Sequence[RunFacts]) -> dict[str, Any]:
+    """Return how well the features of each target group are decoded, by subject and over subjects.
+
+    Of several runs of a subject the first is taken.
+
+    Returns:
+        Target group → "subjects" (name → "r2" and "correlation": value, low, high), and "r2" and "correlation": mean and standard
+        error over subjects.
+    """
+    own = {subject: each[0]["accuracy"] for subject, each in _by_subject(runs).items()}
+    found = {}
+    for group in dict.fromkeys(group for facts in own.values() for group in facts):
+        subjects = {subject: facts[group] for subject, facts in own.items() if group in facts}
+        means = {
+            what: list(mean_and_sem(each[what][0] for each in subjects.values())) for what in ("r2", "correlation")
+        }
+        found[group] = {"subjects": subjects, **means}
+    return found
 
 
 def generalisation(runs: Sequence[RunFacts], splits: Sequence[str]) -> dict[str, Any]:
@@ -193,7 +299,7 @@ def generalisation(runs: Sequence[RunFacts], splits: Sequence[str]) -> dict[str,
     for key, entry in _metrics(runs).items():
         by_split = {}
         for split in splits:
-            own = _by_subject([run for run in runs if run["together"] == split])
+            own = _by_subject([run for run in runs if run["averaged_as"] == split])
             values = {subject: _mean(run["metrics"][key]["value"] for run in each) for subject, each in own.items()}
             mean, sem = mean_and_sem(values.values())
             n_runs = sum(map(len, own.values()))
@@ -229,8 +335,19 @@ def _metrics(runs: Sequence[RunFacts]) -> dict[str, Mapping[str, Any]]:
     return {key: entry for key, entry in runs[0]["metrics"].items() if all(key in run["metrics"] for run in runs)}
 
 
+def _left_out(runs: Sequence[RunFacts]) -> list[str]:
+    """Say which metrics are left out, since not all runs have them."""
+    labels = {key: entry["label"] for run in reversed(runs) for key, entry in run["metrics"].items()}
+    said = []
+    for key, label in labels.items():
+        lacking = [f"{run['subject']}/{run['split']}" for run in runs if key not in run["metrics"]]
+        if lacking:
+            said.append(f"{label} ({key}) is left out, since it was not scored in {', '.join(lacking)}.")
+    return said
+
+
 def _facts(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in ("label", "higher_is_better", "chance")}
+    return {name: entry[name] for name in ("label", "higher_is_better", "chance", "is_low_level")}
 
 
 def _by_subject(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
@@ -253,7 +370,7 @@ def _variants(runs: Sequence[RunFacts], key: str) -> list[str]:
 
 
 def _variant(run: RunFacts, key: str, name: str) -> float:
-    """Return the score of an ablation, or of the whole method on the pictures that the ablations were drawn of."""
+    """Return the score of an ablation, or of the whole method on the pictures that the ablations were drawn for."""
     entry = run["metrics"][key]
     if name != FULL:
         return float(entry["ablations"][name])

@@ -11,16 +11,15 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.part import known_kinds
 from braindiffuser.plain_data import read_entries
+from braindiffuser.reproduction.published import GROUP_NAMES
 from braindiffuser.splits.split import Split
 
 FIGURES = ("decoder_accuracy", "voxel_weights", "roi_maximisation")
 """Analyses behind the paper's figures, which every run makes."""
+WEIGHTS = "figure-8"
+"""Name of the comparison of weights behind Figure 8, where the experiment's own looks at other regions or groups."""
 UNIONS = "with_unions"
 """Name of the ROI maximisation that draws unions of regions too, where the experiment's own does not."""
-SUBJECTS: Mapping[str, tuple[str, ...]] = {"nsd": ("1", "2", "5", "7"), "simulated": ("1", "2", "3", "4")}
-"""Kind of dataset → subjects, where none are given: the paper's for NSD."""
-FOLDS = 5
-"""LAION-fMRI's splits by clusters and at random come in five, numbered from 0."""
 LONGEST_NAME = 60
 
 
@@ -30,12 +29,12 @@ class NamedSplit:
 
     Attributes:
         name: of it.
-        together: name of what it is averaged with, such as cluster_k5 of its five folds; its own name if it stands alone.
+        averaged_as: name of what it is averaged with, such as cluster_k5 of its five folds; its own name if it stands alone.
         changes: of an experiment.
     """
 
     name: str
-    together: str
+    averaged_as: str
     changes: Mapping[str, Any]
 
 
@@ -69,7 +68,7 @@ def plan(
 
     Args:
         experiments: one, whose dataset's entry `subject` is set to each subject; or one for each subject.
-        subjects: names or numbers; none: those of the paper for NSD, else that of each experiment.
+        subjects: names or numbers; none: the dataset's `default_subjects`, else that of each experiment.
         splits: each as `named_splits` reads it; none: that of the experiment. The first one is the replication.
         n_ablated: test pictures that are drawn without a part of the method; None: as the experiment says.
 
@@ -78,7 +77,10 @@ def plan(
             subjects have one name.
     """
     if len(experiments) > 1 and subjects:
-        raise RunError("several experiment files are given, each for one subject, so leave --subjects out")
+        raise RunError(
+            "several experiment files are given, each for one subject, so leave --subjects out: their names are the entry "
+            "`subject` of each file's dataset"
+        )
     if len(experiments) > 1:
         own = [(name, each) for each in experiments for name in [_own_name(each)]]
     else:
@@ -86,7 +88,12 @@ def plan(
     names = [name for name, _ in own]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise RunError(f"two subjects are called {twice[0]}: name each subject once")
+        remedy = (
+            "write a name of its own into each experiment file, as in `dataset: {kind: arrays, subject: anna, …}`"
+            if len(experiments) > 1
+            else "name each subject once"
+        )
+        raise RunError(f"two subjects are called {twice[0]}: {remedy}")
     return [
         PlannedRun(name, split, _changed(experiment, name, split, n_ablated))
         for name, experiment in own
@@ -96,7 +103,7 @@ def plan(
 
 def _of_subjects(experiment: Experiment, subjects: Sequence[str]) -> list[tuple[str, Experiment]]:
     dataset = experiment.dataset
-    wanted = tuple(subjects) or SUBJECTS.get(dataset.kind, ())
+    wanted = tuple(subjects) or dataset.default_subjects
     field = type(dataset).model_fields.get("subject")
     if not wanted:
         return [(_own_name(experiment), experiment)]
@@ -123,12 +130,13 @@ def _own_name(experiment: Experiment) -> str:
 def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSplit]:
     """Read the names of splits.
 
-    A dataset with an entry `split`, such as laion_fmri, takes the names of its own splits; `cluster_k5` and `random` stand for
-    all five of their kind, which are averaged. Any dataset takes a kind of split with its entries:
+    A dataset with an entry `split`, such as laion_fmri, takes the names of its own splits; its `cluster_k5` and `random` stand
+    for all of their kind that there are, which are averaged. Any dataset takes a kind of split with its entries:
     `cluster:n_clusters=5,test_cluster=0`.
 
     Raises:
         RunError: a text is neither.
+        RecordingError: of several splits that a name stands for, some are not there.
 
     >>> [split.name for split in named_splits(Experiment.load("demo"), ["layout", "cluster:n_clusters=5,test_cluster=0"])]
     ['layout', 'cluster-n_clusters-5-test_cluster-0']
@@ -154,8 +162,7 @@ def _read(experiment: Experiment, text: str) -> list[NamedSplit]:
             f"there is no split {text}; known kinds: {', '.join(known_kinds(Split))}, with entries such as "
             "cluster:n_clusters=5,test_cluster=0"
         )
-    several = re.fullmatch(r"cluster_k\d+|random", text) is not None
-    names = [f"{text}_{number}" for number in range(FOLDS)] if several else [text]
+    names = experiment.dataset.split_family(text)
     return [NamedSplit(_as_folder(name), _as_folder(text), _own_split(name)) for name in names]
 
 
@@ -168,6 +175,8 @@ def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated:
     """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
     there = [analysis.kind for analysis in experiment.analyses]
     added: list[dict[str, Any]] = [{"kind": kind} for kind in FIGURES if kind not in there]
+    if "voxel_weights" in there and label_of_weights(experiment) is None:
+        added.append({"kind": "voxel_weights", "name": WEIGHTS})
     lengths = {getattr(analysis, "lengths", "") for analysis in experiment.analyses}
     if "as-published" in lengths and "from-training" not in lengths:  # draws no unions: Figure 10
         added.append({"kind": "roi_maximisation", "name": UNIONS, "lengths": "from-training"})
@@ -181,6 +190,16 @@ def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated:
         "analyses": [*own, *added],
     }
     return experiment.changed({**split.changes, **changes})
+
+
+def label_of_weights(experiment: Experiment) -> str | None:
+    """Return the label of the experiment's comparison of weights that is Figure 8's: its regions, against the VDVAE."""
+    for analysis in experiment.analyses:
+        if analysis.kind == "voxel_weights":
+            entries = analysis.model_dump()
+            if entries["regions"] is None and entries["reference"] in ("", next(iter(GROUP_NAMES))):
+                return analysis.label
+    return None
 
 
 def _as_folder(text: str) -> str:

@@ -51,7 +51,7 @@ class StageContext:
         networks: loads networks, each once.
         progress: to be called as progress(label, done, total).
         settings: returns the entries that a step depends on, with the hashes of its checkpoints.
-        pool: folder of features that runs of the recording share; None: this run shares none.
+        shared: folder of features that runs of the recording share; None: this run shares none.
     """
 
     experiment: Experiment
@@ -63,7 +63,7 @@ class StageContext:
     networks: NetworkCache
     progress: Progress
     settings: Callable[[Step], Mapping[str, Any]]
-    pool: Path | None = None
+    shared: Path | None = None
 
 
 def _one_unit(experiment: Experiment) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import ValidationError
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
@@ -61,7 +61,7 @@ def _write(context: StageContext, draft: Draft, analysis: Analysis, outcome: Out
         draft.refuse_blank(kind, len(pictures))
     if outcome.facts:
         draft.write_json(f"analyses/{label}.json", dict(outcome.facts))
-    for name, content in _map_files(context, analysis, outcome).items():
+    for name, content in _statmap_files(context, analysis, outcome).items():
         draft.write_bytes(f"analyses/{label}/{name}", content)
     for name, table in outcome.tables.items():
         draft.write_table(f"analyses/{label}/{name}.csv", table)
@@ -69,12 +69,12 @@ def _write(context: StageContext, draft: Draft, analysis: Analysis, outcome: Out
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 
 
-def _map_files(context: StageContext, analysis: Analysis, outcome: Outcome) -> Mapping[str, bytes]:
+def _statmap_files(context: StageContext, analysis: Analysis, outcome: Outcome) -> Mapping[str, bytes]:
     """Return name → content of the files of an outcome's maps."""
     if not outcome.maps:
         return {}
     from braindiffuser.datasets.bids_labels import space_of
-    from braindiffuser.datasets.map_files import map_files
+    from braindiffuser.datasets.statmaps import statmap_files
 
     if "regions" not in analysis.reads:
         raise RunError(
@@ -83,7 +83,7 @@ def _map_files(context: StageContext, analysis: Analysis, outcome: Outcome) -> M
     recording = context.open_recording()
     names = (name for session in recording.session_numbers for name in recording.session_files(session))
     try:
-        return map_files(outcome.maps, _voxels(context), recording.subject, space_of(names))
+        return statmap_files(outcome.maps, _voxels(context), recording.subject, space_of(names))
     except ValueError as error:
         raise RunError(f"analysis {analysis.label}: {error}") from error
 
@@ -129,7 +129,6 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
         groups=tuple(context.experiment.targets),
         drawn_groups=context.experiment.generator.uses,
         is_linear=context.experiment.regression.linear,
-        project=needing("fit", "projections", partial(_project, context)),
         draw=_declared(analysis, analysis.draws, "pictures", "`draws = True`", partial(_draw, context)),
         per_image=needing("evaluate", "scores", lambda: results.read_table("per_image.csv")),
         progress=context.progress,
@@ -198,23 +197,6 @@ def _further_regions(context: StageContext) -> Further:
     return Further(recording.label_volumes.within(chosen), recording.voxel_maps.within(chosen))
 
 
-def _project(
-    context: StageContext, patterns: Float[np.ndarray, "n n_voxels"], groups: Sequence[str]
-) -> Mapping[str, Any]:
-    experiment, results = context.experiment, context.results
-    targets = {group: results.open_array(f"targets/{group}") for group in groups}
-    fitted = {group: read_decoder(results, group) for group in groups}
-    rows = training_rows(experiment, results)
-    found = dict(experiment.regression.project(fitted, rows, targets, patterns, experiment.device, context.progress))
-    for group, projection in found.items():
-        if not all(np.isfinite(values).all() for values in projection):
-            raise RunError(
-                f"{experiment.regression.kind} projected patterns to {group} with values that are not finite: its decoder or the "
-                "patterns are damaged"
-            )
-    return found
-
-
 def _draw(context: StageContext, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
     """Draw by every variant up to the whole method."""
     made: dict[str, Pictures] = {}
@@ -248,13 +230,12 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
         f"analyses.{unit}": analysis.influences(experiment.device),
         "regression.linear": experiment.regression.linear,
         "generator.uses": list(experiment.generator.uses),
+        "seed": experiment.seed,
     }
     if analysis.scores:
         own["evaluation"] = experiment.evaluation.influences(experiment.device)
-    if analysis.takes_seed:
-        own["seed"] = experiment.seed
     if analysis.draws:
-        own |= {"seed": experiment.seed, "generator": experiment.generator.influences(experiment.device)}
+        own["generator"] = experiment.generator.influences(experiment.device)
     return own
 
 

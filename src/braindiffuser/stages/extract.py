@@ -19,6 +19,7 @@ from braindiffuser.batches import Batches
 from braindiffuser.datasets.plausible_pictures import picture_doubts
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.plain_data import hash_json
 from braindiffuser.real_numbers import Sides, real_numbers
 from braindiffuser.report.sections import Section, Text
 from braindiffuser.stages import Stage, StageContext, Step
@@ -65,14 +66,17 @@ def _null(context: StageContext, target: Target) -> Features | None:
 
 def _shared_rows(context: StageContext, group: str) -> AbstractContextManager[SharedRows | None]:
     """Open the rows of a target group that this run shares with others; None if it shares none."""
-    if context.pool is None:
+    if context.shared is None:
         return nullcontext()
+    why_not = why_not_shared(context.experiment)
+    if why_not:
+        raise RunError(why_not)
     recording = context.open_recording()
 
     def wait() -> None:
-        context.progress(f"waiting for another run that extracts {group} to {context.pool}", 1, 1)
+        context.progress(f"waiting for another run that extracts {group} to {context.shared}", 1, 1)
 
-    return open_shared_rows(context.pool, _facts_of_rows(context, group), recording.names, wait)
+    return open_shared_rows(context.shared, _facts_of_rows(context, group), recording.names, wait)
 
 
 def _facts_of_rows(context: StageContext, group: str) -> dict[str, Any]:
@@ -84,11 +88,36 @@ def _facts_of_rows(context: StageContext, group: str) -> dict[str, Any]:
     first = context.results.read_array("stimuli/train_ids")[:1]
     return {
         "settings": {name: value for name, value in own.items() if name != ".stored_as"},
-        "contents": {role: hashes.digests(role) for role in experiment.targets[group].reads},
+        "contents": {role: hashes.digests(role) or _content(context, role) for role in experiment.targets[group].reads},
         "dataset": dataset.influences_of("design", experiment.device),
         "made": made,
         "side": context.open_recording().pictures(first).shape[-1] if "stimuli" in _roles(experiment, group) else None,
     }
+
+
+def _content(context: StageContext, role: str) -> dict[str, str]:
+    """Hash captions that have no file of their own, since they stand in a table of trials; {} of all other roles."""
+    recording = context.open_recording()
+    if role != "captions" or recording.captions is None:
+        return {}
+    ids = np.unique(recording.trials["stimulus_id"]).tolist()
+    return {"": hash_json([[number, list(recording.captions(number))] for number in ids])}
+
+
+def why_not_shared(experiment: Experiment) -> str:
+    """Return why runs cannot share features of this experiment; "" if they can.
+
+    What stimuli look like is known by the files that the dataset lists, or by its settings if it makes them. Of a dataset that
+    does neither, the features of another recording might be taken for its own.
+    """
+    dataset = experiment.dataset
+    reading = [group for group, target in experiment.targets.items() if "stimuli" in target.reads]
+    if dataset.makes_files or not reading or dataset.files().get("stimuli"):
+        return ""
+    return (
+        f"{dataset.kind} lists no files of the role stimuli, so features of {', '.join(reading)} cannot be shared between runs; "
+        "see that they are there, let files() list them if the dataset is a class of yours, or leave --shared out"
+    )
 
 
 def _look_at_pictures(context: StageContext, drafts: Mapping[str, Draft]) -> None:

@@ -268,14 +268,22 @@ def check_named_regions(recording: Recording, experiment: Experiment) -> dict[st
 def _choose_voxels(
     context: StageContext, draft: Draft, recording: Recording, responses: SplitResponses
 ) -> tuple[Bool[np.ndarray, " n_voxels"], tuple[str, ...]]:
-    """Return the voxels that decoders are fitted to, and how they were chosen, if by noise ceilings."""
-    from braindiffuser.datasets.voxel_selection import select_voxels, selected_fingerprint, selection_ceilings
+    """Return the voxels that decoders are fitted to, how they were chosen, if by noise ceilings, and what is odd of maps."""
+    from braindiffuser.datasets.region_expressions import doubts
+    from braindiffuser.datasets.voxel_selection import (
+        check_regions,
+        select_voxels,
+        selected_fingerprint,
+        selection_ceilings,
+    )
 
     config = context.experiment.responses
     ceilings, said = selection_ceilings(
         recording, responses.training_ncsnr, responses.n_repeats_train, config.voxel_choice
     )
-    chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
+    known = recording.known_regions
+    chosen = select_voxels(known, ceilings, config.rois, config.min_noise_ceiling)
+    odd = doubts(check_regions(known, config.rois), known)
     facts = {
         "rois": list(config.rois),
         "min_noise_ceiling": config.min_noise_ceiling,
@@ -284,7 +292,7 @@ def _choose_voxels(
         "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
     }
     draft.write_json("voxels.json", facts)
-    return chosen, (said,) if config.min_noise_ceiling > 0 else ()
+    return chosen, (*((said,) if config.min_noise_ceiling > 0 else ()), *odd)
 
 
 def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:

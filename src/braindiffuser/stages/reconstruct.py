@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.arrays import Pictures
-from braindiffuser.batches import Batches
+from braindiffuser.batches import Batches, evenly_spaced
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureSource
@@ -77,11 +77,10 @@ def is_drawn_in_part(experiment: Experiment, kind: str) -> bool:
 def ablated_rows(experiment: Experiment, first: int, stop: int) -> list[int]:
     """Return the rows of the test pictures, first … stop − 1 of one test set, that ablations are compared on.
 
-    Row k of the n_ablated is first + ⌊k n / n_ablated⌋, where n = stop − first: evenly spaced, the same for all ablations.
+    They are evenly spaced, the same for all ablations, and of the analysis `roi_ablation` for as many pictures.
     """
-    n = stop - first
-    wanted = min(experiment.pictures.n_ablated or n, n)
-    return [first + k * n // wanted for k in range(wanted)]
+    rows: list[int] = (first + evenly_spaced(stop - first, experiment.pictures.n_ablated)).tolist()
+    return rows
 
 
 def _rows_of(context: StageContext, kind: str) -> list[int]:

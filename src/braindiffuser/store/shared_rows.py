@@ -1,6 +1,6 @@
 """A folder of feature rows that the runs of one recording share, so that each stimulus is extracted once.
 
-    pool.json                     says that the folder is such a pool
+    pool.json                     marks the folder of shared features
     0123456789abcdef/             one target group, named by the hash of what its rows depend on
       journal.jsonl               the files that are whole, with their states: see `draft`
       rows-000000.safetensors     rows as they were computed, with ids and names of their stimuli
@@ -8,13 +8,14 @@
 
 A row counts when its file is whole, on the disk and noted. A file that is not as it was noted is deleted, and its rows are
 computed again. How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with
-that number, and is read only where a run without a pool would compute it with as many.
+that number, and is read only where a run that shares none would compute it with as many.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,23 @@ from jaxtyping import Int, Shaped
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import LEFTOVER, LOCK, alone_in
-from braindiffuser.plain_data import hash_json
+from braindiffuser.plain_data import hash_json, read_json
 from braindiffuser.store.checked_json import read_checked, write_checked
-from braindiffuser.store.draft import Draft
+from braindiffuser.store.draft import JOURNAL, Draft
 
-POOL = "pool.json"
-"""File that marks a folder as a pool."""
+MARK = "pool.json"
+"""File that marks a folder of shared features."""
 IDENTITY = {"format": 1, "holds": "features of stimuli, shared by runs of one recording"}
 NULL = "null.safetensors"
+GROUP = re.compile(r"[0-9a-f]{64}")
+"""Name of the folder of a target group."""
 
 _Key = tuple[int, str, int]
 """Stimulus id, its name, and how many stimuli were computed together."""
 
 
 class SharedRows:
-    """Rows of one target group in a pool; made by `open_shared_rows`."""
+    """Rows of one target group in a folder of shared features; made by `open_shared_rows`."""
 
     def __init__(self, draft: Draft, names: Mapping[int, str]) -> None:
         """Read which rows there are.
@@ -94,7 +97,7 @@ class SharedRows:
         others: Iterable[int],
         make: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n ..."]],
     ) -> Shaped[np.ndarray, "n ..."]:
-        """Return rows of stimuli that are computed together; those that lack are computed, as many at a time, and kept.
+        """Return rows of stimuli that are computed together. Missing rows are computed in a batch of the same size, and kept.
 
         Args:
             ids: of the stimuli, all different.
@@ -148,47 +151,67 @@ def _filled(lacking: list[int], size: int, others: Iterable[int], is_known: Call
     return [*chosen, *known[: size - len(chosen)]]
 
 
-def check_pool(folder: Path) -> None:
-    """Check that a folder is new, empty, or a pool.
+def check_shared(folder: Path) -> None:
+    """Check that a folder is new, empty, or one of shared features; if its marker is lost, it is known by all else that it holds.
 
     Raises:
-        RunError: if it is a file, or holds something else.
+        RunError: if it is a file or below one, holds something else, or a link that leads out of it.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file: name a folder for features that runs share")
-    held = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    foreign = sorted(name for name in held if name != LOCK and not LEFTOVER.fullmatch(name))
-    if foreign and not _is_pool(folder):
+    place = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if place.exists() and not place.is_dir():
+        raise RunError(f"{place} is a file: name a folder for features that runs share")
+    held = sorted(folder.iterdir()) if folder.is_dir() else []
+    links = [path for path in held if path.is_symlink()]
+    if links:
+        raise RunError(f"{links[0]} is a link, and features are written only into {folder} itself: remove the link")
+    foreign = [path.name for path in held if path.name != LOCK and not LEFTOVER.fullmatch(path.name)]
+    if foreign and not (_is_shared(folder) or _was_shared(folder, foreign)):
         raise RunError(
-            f"{folder} holds {foreign[0]} but no {POOL} of this version that is whole, so it is no folder of features that runs "
+            f"{folder} holds {foreign[0]} but no {MARK} of this version that is whole, so it is no folder of features that runs "
             "share: name another folder, or an empty one"
         )
 
 
-def _is_pool(folder: Path) -> bool:
-    return read_checked(folder / POOL) == IDENTITY
+def _is_shared(folder: Path) -> bool:
+    return read_checked(folder / MARK) == IDENTITY
+
+
+def _was_shared(folder: Path, held: Iterable[str]) -> bool:
+    """Return whether the marker alone is lost or damaged: all else are folders of target groups, with their journals."""
+    marker, groups = folder / MARK, [name for name in held if name != MARK]
+    lost = not marker.exists() or (marker.is_file() and not _says_format(marker))
+    return (
+        lost and bool(groups) and all(GROUP.fullmatch(name) and (folder / name / JOURNAL).is_file() for name in groups)
+    )
+
+
+def _says_format(marker: Path) -> bool:
+    """Return whether a marker can be read and names a version: another one than this is not written over."""
+    with suppress(ValueError):
+        return "format" in read_json(marker)
+    return False
 
 
 @contextmanager
 def open_shared_rows(
-    pool: Path, facts: Mapping[str, Any], names: Mapping[int, str], wait: Callable[[], None]
+    shared: Path, facts: Mapping[str, Any], names: Mapping[int, str], wait: Callable[[], None]
 ) -> Iterator[SharedRows]:
     """Open the rows of one target group; another process that opens the same waits until this one is done.
 
     Args:
-        pool: folder, made if it does not exist.
+        shared: folder, made if it does not exist.
         facts: all that rows depend on besides their stimulus; other facts are other rows.
         names: of the recording's stimuli by id.
         wait: called before waiting.
 
     Raises:
-        RunError: as `check_pool`, or the disk has no file locks.
+        RunError: as `check_shared`, or the disk has no file locks.
     """
-    check_pool(pool)
+    check_shared(shared)
     key = hash_json(facts)
-    folder = pool / key
+    folder = shared / key
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder, wait):
-        if not _is_pool(pool):
-            write_checked(pool / POOL, IDENTITY)
+        if not _is_shared(shared):
+            write_checked(shared / MARK, IDENTITY)
         yield SharedRows(Draft(folder, key), names)

@@ -67,9 +67,9 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
         RunError: two runs have the responses of one subject, or differ in what must agree; names the runs and what differs.
     """
     first = members[0]
-    _refuse_one_subject_twice(members)
+    refuse_one_subject_twice(members)
     for other in members[1:]:
-        differing = _differences(first, other)
+        differing = differences(first, other)
         if differing:
             raise RunError(
                 f"{other.path} cannot be joined with {first.path}, since they differ in {join_names(differing)}: run one of them "
@@ -95,7 +95,8 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
     return Joined(tuple(sets), tuple(remarks))
 
 
-def _refuse_one_subject_twice(members: Sequence[Member]) -> None:
+def refuse_one_subject_twice(members: Sequence[Member]) -> None:
+    """Raise RunError if two runs were made from the same betas."""
     known: dict[str, Member] = {}
     for member in members:
         record = member.records["prepare.responses"]
@@ -107,7 +108,7 @@ def _refuse_one_subject_twice(members: Sequence[Member]) -> None:
             )
 
 
-def _differences(first: Member, other: Member) -> list[str]:
+def differences(first: Member, other: Member) -> list[str]:
     """List what must agree between two runs and does not: "generator.strength: 0.75 and 0.5"."""
     one, two = _compared(first), _compared(other)
     return [

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from braindiffuser.metrics.summary import PerPicture
     from braindiffuser.store.results import Results
 
+TAKEN = ("Sub Avg", "Mean", "Mean, over subjects", "Seen")
+"""Names that a study's tables and pages give to other things than subjects."""
 NEEDED = ("prepare", "extract", "fit", "reconstruct", "evaluate")
 """Stages that must be finished."""
 READ = (
@@ -77,7 +79,7 @@ class Member:
 
     @property
     def uid(self) -> str:
-        """What stands for its scores and predictions, as they are now."""
+        """uid of the evaluate record: changes whenever scores are recomputed."""
         return str(self.records["evaluate"]["uid"])
 
     @property
@@ -111,12 +113,12 @@ class Member:
         return SubjectScores(self.name, self.per_picture(test_set), self.summary(test_set))
 
     @property
-    def told(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What a reader of its page should know."""
-        return told_by(self.results, self.records)
+        return warnings_of_run(self.results, self.records)
 
 
-def told_by(results: Results, records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def warnings_of_run(results: Results, records: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return what a reader of a run's page should know: of its recording, and of steps that other versions made."""
     from braindiffuser.machine import versions
     from braindiffuser.report.recording_section import warnings_of
@@ -164,7 +166,7 @@ def open_member(folder: Path | str, name: str = "") -> Member:
 
 
 def open_members(folders: Sequence[Path | str]) -> list[Member]:
-    """Open the runs of a study; members that would have the same name are named by their folders.
+    """Open the runs of a study; members that would have the same name, or one that is taken, are named by their folders too.
 
     Raises:
         RunError: what `open_member` raises; if fewer than two folders are given, or one twice.
@@ -178,9 +180,35 @@ def open_members(folders: Sequence[Path | str]) -> list[Member]:
     members = [open_member(folder) for folder in folders]
     counts = Counter(member.name for member in members)
     return [
-        replace(member, name=f"{member.name} ({member.path.as_posix()})") if counts[member.name] > 1 else member
+        replace(member, name=f"{member.name} ({member.path.as_posix()})")
+        if counts[member.name] > 1 or member.name in TAKEN
+        else member
         for member in members
     ]
+
+
+def check_unchanged(members: Sequence[Member]) -> None:
+    """Check that runs are as they were when they were opened, so that what was read of them belongs together.
+
+    Raises:
+        RunError: a step of one was made anew since; names the run.
+    """
+    for member in members:
+        check_same_records(member.path, member.records)
+
+
+def check_same_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that steps of a run still are those of some records.
+
+    Raises:
+        RunError: one was made anew since, or is gone; names the run.
+    """
+    store = Store(folder)
+    anew = [step for step, record in records.items() if (store.record(step) or {}).get("uid") != record.get("uid")]
+    if anew:
+        raise RunError(
+            f"{anew[0]} of {folder} was made anew while its results were put together: run the same command again"
+        )
 
 
 def _checked(step: Step, experiment: Experiment, store: Store) -> Mapping[str, Any]:

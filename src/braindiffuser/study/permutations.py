@@ -1,4 +1,4 @@
-"""Permutations within each subject: what reconstructions score that are held against other pictures than their own."""
+"""Permutations within each subject: scores of reconstructions compared with other pictures' stimuli."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
 
 from braindiffuser.arrays import Pictures
+from braindiffuser.batches import evenly_spaced
 from braindiffuser.images import PictureReader, resize
 from braindiffuser.progress import Progress, silent
 from braindiffuser.study.members import Member
@@ -139,15 +139,6 @@ def _write(
             f"{key}.n_images": np.array(len(scores)),
         }
     draft.write_bundle(file, arrays)
-
-
-def evenly_spaced(n: int, at_most: int) -> Int[np.ndarray, " m"]:
-    """Return the numbers of at most so many of n pictures, evenly spaced from the first to the last.
-
-    >>> evenly_spaced(7, 3).tolist(), evenly_spaced(2, 3).tolist()
-    ([0, 3, 6], [0, 1])
-    """
-    return np.unique(np.rint(np.linspace(0, n - 1, min(n, at_most))).astype(np.int64))
 
 
 def _pixels(seen: PictureReader, made: PictureReader) -> tuple[Pictures, Pictures]:

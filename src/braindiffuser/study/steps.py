@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from braindiffuser.errors import RunError
+from braindiffuser.files import LOCK
 from braindiffuser.machine import versions
 from braindiffuser.plain_data import hash_json
 from braindiffuser.run_folder import join_names
@@ -29,6 +30,19 @@ TOPS = (
     "steps",
 )
 """What a study writes in its folder."""
+NOTES = ("unfinished", "written.json", LOCK)
+"""What is written beside it while steps are computed."""
+WRITTEN_TO = (
+    "tables",
+    "figures",
+    "permutations",
+    "subject-average",
+    "steps",
+    "unfinished",
+    "arrays",
+    "reconstructions",
+)
+"""Folders that steps write to, in that of a study, of averaged subjects or of a reproduction."""
 
 
 def check_study_folder(folder: Path, runs: Collection[Path] = ()) -> None:
@@ -48,7 +62,7 @@ def check_study_folder(folder: Path, runs: Collection[Path] = ()) -> None:
         place = Path(os.path.realpath(run))
         if place == real or place in real.parents:
             raise RunError(f"{folder} lies in the run {run}: name another folder for the study")
-    links = [name for name in TOPS if (folder / name).is_symlink()]
+    links = [name for name in (*TOPS, *NOTES) if (folder / name).is_symlink()]
     if links:
         raise RunError(f"{folder / links[0]} is a link, and a study writes only into its own folder: remove the link")
     manifest = Store(folder).manifest
@@ -69,6 +83,17 @@ def is_begun(folder: Path) -> bool:
     return any(store.record(step) for step in store.steps() if step.startswith(("page", "permutations.")))
 
 
+def _check_links(folder: Path) -> None:
+    """Raise if a folder that steps write to is a link, at whatever depth."""
+    for name in WRITTEN_TO:
+        for parent, folders, _ in os.walk(folder / name):
+            place = next(
+                (path for path in (Path(parent), *(Path(parent) / own for own in folders)) if path.is_symlink()), None
+            )
+            if place is not None:
+                raise RunError(f"{place} is a link, and only {folder} itself is written to: remove the link")
+
+
 class Steps:
     """Computes steps into a folder, each once.
 
@@ -76,15 +101,20 @@ class Steps:
         store: of the folder.
     """
 
-    def __init__(self, folder: Path, overwrite: bool = False) -> None:
+    def __init__(self, folder: Path, overwrite: bool = False, before: Callable[[], None] | None = None) -> None:
         """Open a folder, and finish what a kill interrupted.
 
         Args:
             folder: of the study, or a folder in it; made if it does not exist.
             overwrite: recompute steps that were made of other inputs; else they raise.
+            before: called before results are put in their place; raises if they must not be.
+
+        Raises:
+            RunError: what is written to is a link out of the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.store, self._overwrite = Store(folder), overwrite
+        _check_links(folder)
+        self.store, self._overwrite, self._before = Store(folder), overwrite, before
         self.store.remove_leftovers()
         self.store.finish_publishing()
 
@@ -101,7 +131,7 @@ class Steps:
             step: its name.
             inputs: all that it depends on, as JSON holds it.
             compute: writes its files into a draft; after a kill it is called again with what is there.
-            renewed_by: names of inputs that may change without being asked, such as scoring networks that have come.
+            renewed_by: inputs whose change recomputes the step without --overwrite, such as scoring networks that have come.
 
         Raises:
             RunError: the step was made of other inputs, and may not be overwritten.
@@ -120,6 +150,8 @@ class Steps:
                 )
         draft = self.store.draft(step, key, adopt=record is not None and record["key"] == key)
         compute(draft)
+        if self._before is not None:
+            self._before()
         facts = {
             "uid": key,
             "key": key,

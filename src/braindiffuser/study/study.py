@@ -26,10 +26,10 @@ from braindiffuser.files import alone_in
 from braindiffuser.images import load_png
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.run_folder import join_names
+from braindiffuser.run_folder import check_outside_recording, join_names
 from braindiffuser.stages.evaluate import ablation_labels
 from braindiffuser.study.join import Joined, check_alike
-from braindiffuser.study.members import Member, open_members
+from braindiffuser.study.members import Member, check_unchanged, open_members
 from braindiffuser.study.permutations import permute_members
 from braindiffuser.study.steps import KIND, Steps, check_study_folder
 from braindiffuser.study.subject_average import FOLDER, LABEL, SubjectAverage, average_subjects
@@ -82,10 +82,12 @@ def run_study(
     folder = Path(folder)
     check_study_folder(folder, [Path(run) for run in runs])
     members = open_members(runs)
+    for member in members:
+        check_outside_recording(folder, member.experiment, str(folder))
     joined = check_alike(members)
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder):
-        steps = Steps(folder, overwrite)
+        steps = Steps(folder, overwrite, partial(check_unchanged, members))
         steps.store.update_manifest(kind=KIND, runs={member.name: member.uid for member in members})
         averaged = None
         if average:
@@ -203,7 +205,7 @@ def _write(
         "runs": {member.name: member.uid for member in members},
         "average": averaged is not None,
         "n_permutations": n_permutations,
-        "content": hash_json([joint, [member.told for member in members], __version__]),
+        "content": hash_json([joint, [member.warnings for member in members], __version__]),
     }
     renewed = ("average", "n_permutations", "content")
     steps.finish(PAGE_STEP, inputs, partial(_write_files, joint, members, averaged), renewed)
@@ -235,7 +237,7 @@ def page_sections(
     from braindiffuser.report.study_sections import study_sections
 
     experiment = members[0].experiment
-    first = joint_recording_section([member.told for member in members], [member.name for member in members])
+    first = joint_recording_section([member.warnings for member in members], [member.name for member in members])
     labels = {name: label for member in reversed(members) for name, label in ablation_labels(member.experiment).items()}
     headlines = experiment.evaluation.all_metrics().headlines
     scored = _scored(joint, members, averaged) if joint["shared_pictures"] else None

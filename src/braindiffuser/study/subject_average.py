@@ -31,7 +31,7 @@ from braindiffuser.stages import StageContext
 from braindiffuser.stages.evaluate import scores_name
 from braindiffuser.stages.reconstruct import LESS_MEMORY, kind_name
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
-from braindiffuser.study.members import Member
+from braindiffuser.study.members import Member, check_unchanged
 from braindiffuser.study.steps import Steps
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def average_subjects(
             of other runs are in the folder.
     """
     experiment = _experiment_of(members[0], device)
-    steps = Steps(folder, overwrite)
+    steps = Steps(folder, overwrite, partial(check_unchanged, members))
     rows = [_rows_of(member, test_sets) for member in members]
     for group in experiment.generator.uses:
         inputs = {

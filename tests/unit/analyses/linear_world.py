@@ -1,11 +1,14 @@
 """A run whose truth is known: two groups of targets, each carried by voxels of its own; a generator shows latents as pixels."""
 
+from dataclasses import fields
+
 import numpy as np
 
 from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.datasets.voxels import Voxels
+from braindiffuser.progress import silent
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 
@@ -60,7 +63,6 @@ def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
         groups=("latents", "vision"),
         drawn_groups=("latents", "vision"),
         is_linear=True,
-        project=lambda patterns, groups: decoders.of(groups).project(patterns),
         draw=draw,
         per_image=lambda: None,
         progress=lambda label, done, total: None,
@@ -74,10 +76,30 @@ def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
         made=lambda kind: seen[N_TRAIN:],
         score=lambda pictures, name, chosen=None: score(pictures, seen[N_TRAIN:], chosen),
         metrics=lambda: {
-            "pixcorr": {"label": "PixCorr", "chance": None},
-            "rank": {"label": "Rank", "chance": 0.5},
+            "pixcorr": {"label": "PixCorr", "chance": None, "higher_is_better": True},
+            "rank": {"label": "Rank", "chance": 0.5, "higher_is_better": True},
         },
     )
+
+
+def run_of(**known):
+    """A run of which some things are known; all others must not be asked for."""
+    others = {
+        "subject": "subj01",
+        "rois": {},
+        "known_regions": KnownRegions(known.get("rois", {})),
+        "test_sets": {},
+        "drawn_groups": (),
+        "is_linear": True,
+        "device": "cpu",
+        "seed": 0,
+        "progress": silent,
+    }
+    return RunData(**{field.name: {**others, **known}.get(field.name, refuse) for field in fields(RunData)})
+
+
+def refuse(*_):
+    raise AssertionError("this was not declared")
 
 
 def smoothing(side):

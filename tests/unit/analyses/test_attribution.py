@@ -3,16 +3,24 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from braindiffuser.analyses.attribution import Attribution, correlation, preferred_place, standardised
+from braindiffuser.analyses.attribution import (
+    Attribution,
+    correlation,
+    p_values_of_regions,
+    preferred_place,
+    standardised,
+)
+from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.errors import RunError
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.voxel_weights import direction_maps
 
-from .linear_world import N_TRAIN, linear_world
+from .linear_world import linear_world
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def outcome(world):
-    return Attribution(drawn=(), words=("house",), features={"vision": (0,)}, n_random=50).run(world)
+    return Attribution(drawn=(), words=("house",), features={"vision": (0,)}).run(world)
 
 
 def test_a_category_lies_where_voxels_respond_to_it(world, outcome):
@@ -45,12 +53,78 @@ def test_words_of_captions_are_categories_too(outcome):
 
 def test_regions_that_carry_it_lie_beyond_random_voxels(outcome):
     face = next(each for each in outcome.facts["directions"] if each["name"] == "category face")
-    assert face["regions"]["faces"]["mean"] > face["regions"]["faces"]["random"][1]
-    assert face["regions"]["faces"]["p"] < 0.05
-    assert face["regions"]["V1"]["mean"] < face["regions"]["faces"]["random"][0]
+    faces = face["regions"]["faces"]
+    for null in ("random", "shuffled"):
+        assert faces["mean"] > faces[null]["middle_95"][1]
+        assert faces[null]["p"] <= faces[null]["p_corrected"] < 0.05
+    assert face["regions"]["V1"]["mean"] < faces["random"]["middle_95"][0]
     assert face["accuracy"]["low"] > 0.5
     said = [block.text for block in outcome.section.blocks if getattr(block, "style", "") == "verdict"]
     assert any(text.startswith("Category face: faces carries it most") for text in said)
+
+
+def with_labels(world, labels):
+    return replace(world, stimuli=lambda side: pd.DataFrame({"category": labels[side]}))
+
+
+def test_of_labels_that_say_nothing_no_region_carries_anything(world):
+    """Whatever direction is asked for is decoded well; that test stimuli show the category is not."""
+    said, r, p = [], [], []
+    for seed in range(12):
+        rng = np.random.default_rng(1000 + seed)
+        labels = {
+            side: np.where(rng.random(len(world.stimulus_ids(side))) < 0.3, "x", "y") for side in ("train", "test")
+        }
+        asked = Attribution(places=0, drawn=(), categories=("x",), n_random=100, n_shuffled=100)
+        found = asked.run(with_labels(world, labels))
+        said += [block.text for block in found.section.blocks if getattr(block, "style", "") == "verdict"]
+        (direction,) = found.facts["directions"]
+        r.append(direction["accuracy"]["r"])
+        p += [own["shuffled"]["p"] for own in direction["regions"].values()]
+    assert not said
+    assert abs(np.mean(r)) < 0.15
+    assert np.mean(np.array(p) <= 0.05) < 0.2
+    assert 0.3 < np.mean(p) < 0.7
+
+
+def test_accuracy_is_whether_test_stimuli_that_show_it_are_told_from_others(world):
+    """Of the first test set alone, and of labels; test stimuli that show nothing leave it unknown."""
+    halves = replace(world, test_sets={"test": slice(0, 20), "more": slice(20, 40)})
+    asked = Attribution(places=0, drawn=(), categories=("face",), n_random=0, n_shuffled=0)
+    (found,) = asked.run(halves).facts["directions"]
+    is_face = {side: (world.stimuli(side)["category"] == "face").to_numpy() for side in ("train", "test")}
+    targets = world.decoders().targets["vision"]
+    u = targets[is_face["train"]].mean(0) - targets[~is_face["train"]].mean(0)
+    decoded = world.predictions("vision")[:20] @ u
+    assert found["accuracy"]["r"] == pytest.approx(np.corrcoef(decoded, is_face["test"][:20])[0, 1], abs=1e-5)
+    labels = {"train": np.where(is_face["train"], "face", "house"), "test": np.full(40, "house")}
+    (nobody,) = asked.run(with_labels(world, labels)).facts["directions"]
+    assert nobody["accuracy"]["r"] is None
+
+
+def test_random_sets_have_the_noise_ceilings_of_their_regions(world):
+    """Where faces hold the highest ceilings, random sets of equal ceilings are the faces themselves."""
+    ceilings = np.where(world.rois["faces"], 60.0, 10.0) + np.linspace(0, 1, 60)
+    asked = Attribution(places=0, drawn=(), categories=("face",), n_random=100, n_shuffled=0)
+    (found,) = asked.run(replace(world, noise_ceiling=ceilings)).facts["directions"]
+    faces = found["regions"]["faces"]
+    assert faces["random"]["middle_95"][0] > 0.8 * faces["mean"]
+    assert faces["random"]["p"] > 0.05 or faces["random"]["middle_95"][1] <= faces["mean"] + 1e-9
+
+
+def test_p_of_regions_is_corrected_for_their_number():
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 10, 1, 1])
+    hits = []
+    for _ in range(200):
+        drawn = rng.standard_normal((100, 4)) * scale
+        alone, corrected = p_values_of_regions(drawn[0], drawn[1:])
+        assert (alone <= corrected).all()
+        hits.append((corrected <= 0.05).any())
+    assert np.mean(hits) < 0.1
+    alone, corrected = p_values_of_regions(np.array([9.0, 0, 0, 0]), rng.standard_normal((99, 4)) * scale)
+    assert alone[0] == pytest.approx(0.01)
+    assert corrected[0] <= 0.04
 
 
 def test_a_feature_is_a_direction_too(outcome):
@@ -118,6 +192,7 @@ def test_places_are_mapped_to_the_voxels_that_see_them():
         decoders=lambda: decoders,
         responses=lambda side: responses[side] - responses["train"].mean(0),
         rois={},
+        known_regions=KnownRegions({}),
         noise_ceiling=np.full(20, np.nan),
     )
     found = Attribution(columns=(), drawn=(), places=2, place_of="luminance").run(own)
@@ -156,7 +231,6 @@ def test_correlations_of_what_does_not_vary_are_not_known():
 def test_training_stimuli_alone_make_a_map(world, outcome):
     """Other test stimuli, other accuracies, the same maps."""
     other = replace(world, responses=lambda side: world.responses(side) * (1 if side == "train" else -1))
-    again = Attribution(drawn=(), words=("house",), features={"vision": (0,)}, n_random=50).run(other)
+    again = Attribution(drawn=(), words=("house",), features={"vision": (0,)}).run(other)
     for name, each in outcome.maps.items():
         np.testing.assert_array_equal(again.maps[name].values, each.values)
-    assert N_TRAIN > 100

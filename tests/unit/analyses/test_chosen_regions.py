@@ -1,14 +1,22 @@
 """Laws of the regions that an analysis looks at: the published ones, and those that expressions name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from braindiffuser.analyses.attribution import Attribution
 from braindiffuser.analyses.chosen_regions import expressions_of, named_regions, published_regions
+from braindiffuser.analyses.default_regions import default_regions, figure_8_regions
+from braindiffuser.analyses.roi_ablation import ROIAblation
 from braindiffuser.analyses.roi_maximisation import ROIMaximisation
+from braindiffuser.analyses.voxel_weights import VoxelWeights
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.datasets.rois import MAXIMISED_REGIONS, PUBLISHED_UNIONS
 from braindiffuser.errors import RecordingError
+
+from .linear_world import linear_world
 
 N = 60
 CEILINGS = np.where(np.arange(N) % 7 == 0, np.nan, np.linspace(0, 59, N))
@@ -98,3 +106,48 @@ def test_results_of_the_authors_set_depend_on_no_choice_of_regions():
     assert "regions" not in ROIMaximisation(lengths="as-published").influences("cpu")
     assert "regions" in ROIMaximisation().influences("cpu")
     assert "regions" in ROIMaximisation(lengths="as-published", regions=["V1", "V2"]).influences("cpu")
+
+
+REMARKABLE = ("V1|V2", "V1", "V1 & faces")
+
+
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        ROIMaximisation(regions=REMARKABLE, measured=False),
+        ROIAblation(regions=REMARKABLE, how=("without",), n_images=4, n_random=0, content="rank"),
+        VoxelWeights(regions=REMARKABLE, n_random=5),
+        Attribution(regions=REMARKABLE, places=0, n_random=0, drawn=()),
+    ],
+    ids=lambda analysis: analysis.label,
+)
+def test_every_analysis_says_what_is_unusual_about_its_regions(analysis):
+    outcome = analysis.run(linear_world())
+    remarks = ["No chosen voxel lies in V1 & faces.", "These regions share voxels: V1|V2 and V1 (20)."]
+    assert outcome.facts["remarks"] == remarks
+    assert " ".join(remarks) in [getattr(block, "text", "") for block in outcome.section.blocks]
+
+
+def test_default_regions_are_those_that_hold_voxels_each_and_together():
+    data = linear_world()
+    rois = {
+        "V1": data.rois["V1"],
+        "v-2": data.rois["V2"],
+        "faces": data.rois["faces"],
+        "words": data.rois["V1"] & False,
+    }
+    found = default_regions(replace(data, known_regions=KnownRegions(rois)))
+    assert list(found.masks) == ["early", "V1", "V2", "faces"]
+    np.testing.assert_array_equal(found.masks["early"], data.rois["V1"] | data.rois["V2"])
+
+
+def test_of_figure_8_is_said_which_regions_lack_and_which_are_spelled_alike():
+    one = np.ones(60, bool)
+    data = replace(linear_world(), known_regions=KnownRegions({"v1": one, "V-1": one, "V2": one, "faces": ~one}))
+    found = figure_8_regions(data)
+    assert list(found.masks) == ["V2"]
+    assert found.remarks == (
+        "The recording has no region V3, V4, words, places, bodies.",
+        "No chosen voxel lies in faces.",
+        "Left out, since they are spelled alike: v1 and V-1.",
+    )

@@ -1,38 +1,22 @@
 """Accuracy of decoded features of a made-up run, whose decoders are known."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
-from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.decoder_accuracy import DecoderAccuracy
 from braindiffuser.analyses.run_decoders import RunDecoders
-from braindiffuser.datasets.known_regions import KnownRegions
-from braindiffuser.progress import silent
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 
+from .linear_world import run_of
+
 N_TRAIN = 120
 ALPHAS = {"latents": (3.0, 300.0, 30_000.0), "vision": (0.01, 0.1), "noise": (100.0,)}
-
-OTHERS = {
-    "subject": "subj01",
-    "rois": {},
-    "known_regions": KnownRegions({}),
-    "noise_ceiling": np.full(40, np.nan),
-    "test_sets": {},
-    "drawn_groups": (),
-    "is_linear": True,
-    "device": "cpu",
-}
-
-
-def refuse(*_):
-    raise AssertionError("this was not declared")
 
 
 def run_data(calibration="inductive"):
@@ -56,17 +40,15 @@ def run_data(calibration="inductive"):
         {"test": slice(0, 45), "held_out": slice(45, 58), "two": slice(58, 60)},
     )
     parts = [decoders.decode(test[own]) for own in sets.values()]
-    known = {
-        "test_sets": sets,
-        "responses": lambda split: test,
-        "predictions": lambda group: np.concatenate([made[group] for made in parts]),
-        "truth": lambda group: features[group][N_TRAIN:],
-        "groups": tuple(features),
-        "decoders": lambda: decoders,
-        "seed": 0,
-        "progress": silent,
-    }
-    return RunData(**{field.name: {**OTHERS, **known}.get(field.name, refuse) for field in fields(RunData)})
+    return run_of(
+        noise_ceiling=np.full(40, np.nan),
+        test_sets=sets,
+        responses=lambda split: test,
+        predictions=lambda group: np.concatenate([made[group] for made in parts]),
+        truth=lambda group: features[group][N_TRAIN:],
+        groups=tuple(features),
+        decoders=lambda: decoders,
+    )
 
 
 @pytest.fixture(scope="module", params=["inductive", "transductive"])
@@ -139,6 +121,28 @@ def test_the_curve_of_growth_ends_in_the_runs_own_decoder(data, outcome):
     assert [point["n_stimuli"] for point in again["growth"]] == [60, 120]
     assert again["growth"][0] == outcome.facts["groups"]["latents"]["growth"][2]
     assert again["cross_validated"] is None
+
+
+def test_growth_is_of_random_pictures_scored_on_the_first_test_set(data, outcome):
+    own = outcome.facts["groups"]["latents"]
+    chosen = np.zeros(N_TRAIN, bool)
+    chosen[np.random.default_rng((0, N_TRAIN)).permutation(N_TRAIN)[:60]] = True
+    decoders = data.decoders().uncalibrated().fitted_to(chosen)
+    decoded = decoders.decode(data.responses("test")[:45])["latents"]
+    assert own["growth"][2]["r2"]["value"] == pytest.approx(r2_score(data.truth("latents")[:45], decoded), abs=1e-5)
+
+
+def test_tokens_are_the_first_axis_of_a_target(data, outcome):
+    tokens = outcome.tables["tokens"].query("group == 'vision'")
+    decoded = data.decoders().uncalibrated().decode(data.responses("test"))["vision"][:45]
+    for token in (0, 1):
+        truth, own = data.truth("vision")[:45, token], decoded[:, token]
+        varies = truth.std(axis=0) > 0
+        assert varies.sum() == [12, 11][token]
+        expected = r2_score(truth[:, varies], own[:, varies])
+        assert tokens["r2"].iloc[token] == pytest.approx(expected, abs=1e-4)
+        r = [np.corrcoef(truth[:, k], own[:, k])[0, 1] for k in np.flatnonzero(varies)]
+        assert tokens["correlation"].iloc[token] == pytest.approx(np.mean(r), abs=1e-4)
 
 
 def test_facts_are_json_and_the_page_says_what_they_mean(outcome):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.losses import draw_resamples, share_difference, share_lost
+from braindiffuser.analyses.losses import SharesApart, beside_random_sets, draw_resamples, share_difference, share_lost
 
 RNG = np.random.default_rng
 
@@ -31,12 +31,24 @@ def test_a_metric_that_falls_with_likeness_has_the_same_shares(scores):
     whole, floor = scores
     ablated = floor + 0.3 * (whole - floor)
     loss = share_lost(whole, ablated, floor, drawn(60))
-    assert share_lost(1 - whole, 1 - ablated, 1 - floor, drawn(60)) == pytest.approx((-loss.difference, *loss[1:]))
+    turned = share_lost(1 - whole, 1 - ablated, 1 - floor, drawn(60), higher_is_better=False)
+    assert turned == pytest.approx((-loss.difference, *loss[1:]))
 
 
 def test_of_nothing_there_is_no_share():
     noise = RNG(0).standard_normal(40)
     assert share_lost(noise, noise - 0.1, np.zeros(40), drawn(40))[1:] == (None, None, None)
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_where_the_whole_is_worse_than_nothing_no_share_is_lost(scores, higher_is_better):
+    """A blank picture often has a higher SSIM than the method's; what rises without a region is not lost."""
+    worse, better = scores[::-1] if higher_is_better else scores
+    ablated = (worse + better) / 2
+    assert share_lost(worse, ablated, better, drawn(60), higher_is_better)[1:] == (None, None, None)
+    score, other = (worse, ablated, better), (better, ablated, worse)
+    assert share_difference(score, other, drawn(60), (higher_is_better, higher_is_better)) is None
+    assert share_difference(score, score, drawn(60), (not higher_is_better,) * 2)[0] == 0
 
 
 def test_the_interval_is_that_of_paired_differences():
@@ -58,9 +70,10 @@ def test_intervals_cover_the_true_share():
 def test_the_difference_of_shares_has_the_sign_of_what_loses_more(scores):
     whole, floor = scores
     much, little = ((whole, whole - share * (whole - floor), floor) for share in (0.8, 0.1))
-    value, low, high = share_difference(much, little, drawn(60))
-    assert (value, low, high) == pytest.approx((0.7, 0.7, 0.7))
-    assert share_difference(little, much, drawn(60))[0] == pytest.approx(-0.7)
+    apart = share_difference(much, little, drawn(60))
+    assert apart[:3] == pytest.approx((0.7, 0.7, 0.7))
+    np.testing.assert_allclose(apart.resampled, 0.7)
+    assert share_difference(little, much, drawn(60)).value == pytest.approx(-0.7)
     noise = RNG(0).standard_normal(60)
     assert share_difference(much, (noise, noise, 0 * noise), drawn(60)) is None
 
@@ -69,3 +82,27 @@ def test_resamples_draw_every_picture_alike():
     shares = draw_resamples(20, RNG(1), 4000)
     np.testing.assert_allclose(shares.sum(axis=0), 1)
     np.testing.assert_allclose(shares.mean(axis=1), 1 / 20, atol=0.003)
+
+
+def test_a_region_is_held_against_random_sets_as_one_more_of_them():
+    """With labels that say nothing, p is uniform, whatever random sets have in common."""
+    rng, p = RNG(0), []
+    for _ in range(400):
+        values = 0.3 + 0.1 * rng.standard_normal(11)
+        own, *random = (SharesApart(value, 0, 0, value + np.zeros(9)) for value in values)
+        p.append(beside_random_sets(own, random)["p"])
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_interval_beside_random_sets_is_paired():
+    """What pictures add to the region and to random sets alike is no part of it."""
+    shared = RNG(0).standard_normal(50)
+    own, *random = (SharesApart(value, 0, 0, value + shared) for value in (0.9, 0.2, 0.4))
+    found = beside_random_sets(own, random)
+    assert (found["further"], found["low"], found["high"]) == pytest.approx((0.6, 0.6, 0.6))
+    assert (found["n"], found["mean"], found["lowest"], found["highest"]) == pytest.approx((2, 0.3, 0.2, 0.4))
+    t = 0.6 / (np.std([0.2, 0.4], ddof=1) * np.sqrt(1.5))
+    assert found["p"] == pytest.approx(1 - 2 * np.arctan(t) / np.pi)  # Student's t of one degree of freedom
+    assert beside_random_sets(own, []) is None
+    assert beside_random_sets(own, random[:1])["p"] is None

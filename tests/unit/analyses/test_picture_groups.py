@@ -64,14 +64,73 @@ def test_a_table_names_the_groups(tmp_path):
     assert facts["left_out"] == {"without a value": 1}
 
 
+@pytest.mark.parametrize("by", ["name", "stimulus_id"])
+def test_a_table_in_any_order_gives_each_stimulus_its_own_group(tmp_path, by):
+    kinds = np.array(["a"] * 25 + ["b"] * 15)
+    order = np.random.default_rng(0).permutation(N)
+    path = tmp_path / "kinds.csv"
+    lines = [f"{f'p{i}' if by == 'name' else i},{kinds[i]}" for i in order]
+    path.write_text("\n".join([f"{by},kind", *lines]) + "\n")
+    table = PictureGroups(column="kind", table=path, n_resamples=50).run(world()).tables["per_image"]
+    np.testing.assert_array_equal(table["group"], kinds)
+
+
+def test_groups_of_few_pictures_are_left_out():
+    few = pd.DataFrame({"source": ["a"] * 20 + ["b"] * 15 + ["c"] * 4 + [None]})
+    outcome = PictureGroups(column="source", n_resamples=50).run(world(stimuli=lambda side: few))
+    assert outcome.facts["groups"] == {"a": 20, "b": 15}
+    assert outcome.facts["left_out"] == {"c": 4, "without a value": 1}
+    assert any(
+        "five pictures or more: without a value: 1, c: 4" in getattr(block, "text", "")
+        for block in outcome.section.blocks
+    )
+
+
+def test_the_sentence_follows_from_p_corrected_for_all_metrics():
+    facts = PictureGroups(column="source", n_resamples=50).run(world(0.5)).facts
+    each = facts["metrics"]["own"]["interactions"]["laion"]
+    each["p_value"], each["p_corrected"] = 0.01, 0.2
+    (sentence,) = interaction_sentences(facts)
+    assert "no interaction is shown (corrected p > 0.05 on all 1 metrics)" in sentence
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
         ({"column": "colour"}, "there is no column colour of stimuli; there are source, name"),
-        ({"column": "name"}, "no value of the column name has 2 test pictures"),
+        ({"column": "name"}, "no value of the column name has 5 test pictures"),
         ({"column": "source", "reference": "things"}, "reference is things, but the groups .* are coco, laion"),
     ],
 )
 def test_groups_that_are_not_there_are_said(choice, message):
     with pytest.raises(RunError, match=message):
         PictureGroups(**choice).run(world())
+
+
+def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
+    def written(ids):
+        path = tmp_path / "kinds.csv"
+        path.write_text(
+            "stimulus_id,kind\n" + "".join(f"{number},{'ab'[place % 2]}\n" for place, number in enumerate(ids))
+        )
+        told = []
+        data = world(progress=lambda *said: told.append(said[0]))
+        outcome = PictureGroups(column="kind", table=path, n_resamples=20).run(data)
+        said = [text for text in told if "rows of kinds.csv" in text]
+        notes = [getattr(block, "text", "") for block in outcome.section.blocks]
+        assert outcome.facts.get("remarks", []) == said == [text for text in notes if "rows of kinds.csv" in text]
+        return said
+
+    assert written(range(N)) == []
+    assert written([*range(N), N + 7, N + 8]) == [
+        f"2 of {N + 2} rows of kinds.csv are of no training or test stimulus of this run."
+    ]
+    assert written(range(1, N + 1)) == [
+        f"1 of {N} rows of kinds.csv are of no training or test stimulus of this run; ids count from 0, and those of the table "
+        "begin at 1."
+    ]
+
+
+def test_two_variants_are_compared():
+    with pytest.raises(ValueError, match="names final twice"):
+        PictureGroups(column="kind", kinds=("final", "final"))

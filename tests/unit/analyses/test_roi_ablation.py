@@ -1,10 +1,15 @@
 """Regions that carry layout lose layout, regions that carry content lose content; shuffled labels lose neither alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.roi_ablation import ROIAblation, evenly_spaced
+from braindiffuser.analyses.roi_ablation import ROIAblation
+from braindiffuser.batches import evenly_spaced
+from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.metrics.two_way_identification import two_way_identification
 
 from .linear_world import N_TEST, linear_world
 
@@ -13,7 +18,7 @@ EARLY, SELECTIVE = ["V1", "V2"], ["faces", "places"]
 
 @pytest.fixture(scope="module")
 def outcome():
-    return ROIAblation(n_images=None, n_random=4, content="rank").run(linear_world())
+    return ROIAblation(n_images=None, n_random=4, n_random_drawn=1, content="rank").run(linear_world())
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,102 @@ def test_with_shuffled_labels_no_region_stands_out():
         assert random["lowest"] - 0.15 <= found["share"] <= random["highest"] + 0.15
 
 
+def two_channels(seed=0, shuffled=False):
+    """Pictures that show latents in red, and vision in blue; red stands for layout, blue for content."""
+    data = linear_world(seed, shuffled=shuffled)
+
+    def draw(features, ids):
+        pictures = data.draw(features, ids)["full"]
+        blue = features["vision"].reshape(len(ids), -1)
+        pictures[:, 2] = np.pad(1 / (1 + np.exp(-blue / 2)), ((0, 0), (0, 144 - blue.shape[1]))).reshape(-1, 12, 12)
+        return {"full": pictures}
+
+    seen = draw({"latents": data.truth("latents"), "vision": data.truth("vision")}, data.stimulus_ids("test"))["full"]
+
+    def score(pictures, name, chosen=None):
+        own = seen if chosen is None else seen[chosen]
+        flat = [[values[:, channel].reshape(len(values), -1) for values in (own, pictures)] for channel in (0, 2)]
+        red = [np.corrcoef(a, b)[0, 1] if b.std() else 0.0 for a, b in zip(*flat[0], strict=True)]
+        return {"pixcorr": np.array(red), "rank": two_way_identification(*flat[1])}
+
+    return replace(data, draw=draw, score=score)
+
+
+def verdict(data, **entries):
+    asked = ROIAblation(n_images=None, n_random=10, content="rank", regions=("V1 | V2", "faces | places"), **entries)
+    return [block.text for block in asked.run(data).section.blocks if getattr(block, "style", "") == "verdict"]
+
+
+def test_it_is_said_which_region_carries_layout_and_which_content():
+    without, alone = verdict(two_channels())
+    for text in (without, alone):
+        assert "V1 | V2 carries layout more than content; faces | places carries content more than layout" in text
+
+
+def test_of_shuffled_labels_it_is_not_said():
+    said = [text for seed in range(2) for text in verdict(two_channels(seed, shuffled=True))]
+    assert all("no region is told from random voxels" in text for text in said)
+
+
+def test_a_region_that_carries_both_or_neither_is_not_said_to_carry_one():
+    """Where both scores show latents, V1 and V2 cost all of both, faces and places nothing of either."""
+    assert all("no region is told from random voxels" in text for text in verdict(linear_world()))
+
+
+def test_what_regions_carry_is_not_said_beside_few_random_sets():
+    (text,) = verdict(two_channels(), n_random_drawn=3, how=("without",))
+    assert "not said, since 3 random sets of voxels were drawn and 10 are needed" in text
+
+
+def test_random_sets_keep_as_many_voxels_as_their_region():
+    data = linear_world()
+    conditions = ROIAblation(n_random=3)._conditions({"V1": data.rois["V1"]}, np.random.default_rng(0))
+    kept = {how: {int(each.kept.sum()) for each in conditions[2:] if each.how == how} for how in ("without", "only")}
+    assert kept == {"without": {40}, "only": {20}}
+
+
+def test_some_pictures_are_decoded_and_scored_as_among_all():
+    """Ten evenly spaced stimuli: their own responses, truth and pictures."""
+    data = linear_world()
+    found = ROIAblation(regions=("V1",), how=("without",), n_images=10, n_random=0, content="rank").run(data)
+    chosen = evenly_spaced(N_TEST, 10)
+    features = {group: data.predictions(group)[chosen] for group in data.groups}
+    expected = data.score(data.draw(features, chosen)["full"], "test", chosen)
+    table = found.tables["per_image"]
+    whole = table[table["how"] == "whole"]
+    np.testing.assert_array_equal(whole["stimulus_id"], data.stimulus_ids("test")[chosen])
+    for key, values in expected.items():
+        np.testing.assert_allclose(whole[key], values, rtol=1e-4)
+    np.testing.assert_allclose(
+        whole["features.vision"], two_way_identification(data.truth("vision")[chosen], features["vision"]), rtol=1e-6
+    )
+    first = data.score(
+        data.draw({g: data.predictions(g)[:10] for g in data.groups}, chosen)["full"], "test", np.arange(10)
+    )
+    assert np.abs(first["pixcorr"] - whole["pixcorr"]).max() > 0.01
+
+
+def test_a_score_that_rises_without_a_region_is_not_lost():
+    """A metric by which a blank picture is best: where the whole is worse than nothing, nothing is shared out."""
+    data = linear_world()
+
+    def score(pictures, name, chosen=None):
+        spread = pictures.std(axis=(1, 2, 3))
+        return {**data.score(pictures, name, chosen), "smooth": 1 - spread, "rough": spread}
+
+    facts = {"chance": None}
+    metrics = data.metrics() | {
+        "smooth": {**facts, "label": "Smooth", "higher_is_better": True},
+        "rough": {**facts, "label": "Rough", "higher_is_better": False},
+    }
+    found = ROIAblation(regions=("V1",), how=("without",), n_images=None, n_random=0, content="rank").run(
+        replace(data, score=score, metrics=lambda: metrics)
+    )
+    for key in ("smooth", "rough"):
+        assert lost(found, "V1", "without by masking", key)["share"] is None
+        assert lost(found, "V1", "without by masking", key)["difference"] != 0
+
+
 def test_all_and_nothing_are_the_ends_of_the_scale(outcome):
     whole, nothing = outcome.facts["whole"], outcome.facts["nothing"]
     assert whole["features.latents"] > 0.9
@@ -101,14 +202,25 @@ def test_names_are_those_of_the_recording_and_unions():
         ROIAblation(regions=("V9",)).run(data)
 
 
-def test_a_score_that_is_not_there_is_asked_for():
-    with pytest.raises(RunError, match=r"layout names the score 'lpips'.*it gives pixcorr, rank"):
-        ROIAblation(layout="lpips", n_images=4, n_random=0, regions=("V1",)).run(linear_world())
+@pytest.mark.parametrize("entry", ["layout", "content"])
+def test_a_score_that_is_not_there_is_asked_for_before_anything_is_drawn(entry):
+    def refuse(features, ids):
+        raise AssertionError("drawn")
+
+    data = replace(linear_world(), draw=refuse)
+    with pytest.raises(RunError, match=rf"{entry} names the score 'lpips'.*it gives pixcorr, rank"):
+        ROIAblation(**{entry: "lpips"}, n_images=4, n_random=0, regions=("V1",)).run(data)
+
+
+@pytest.mark.parametrize("entry", [{"how": ("only", "only")}, {"by": ("masking", "refitting", "masking")}])
+def test_each_way_is_named_once(entry):
+    with pytest.raises(ValueError, match=r"names (only|masking) twice: name each once"):
+        ROIAblation(**entry)
 
 
 def test_without_regions_the_section_says_so():
     data = linear_world()
-    empty = data.__class__(**{**vars(data), "rois": {}})
+    empty = replace(data, known_regions=KnownRegions({}))
     assert "no voxel in any region" in ROIAblation().run(empty).section.blocks[0].text
 
 
@@ -117,11 +229,3 @@ def test_a_silent_decoder_under_transductive_calibration_says_nothing():
         linear_world(calibration="transductive")
     )
     assert found.facts["nothing"]["features.vision"] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("n", "wanted"), [(10, None), (10, 20), (10, 3), (982, 30)])
-def test_places_are_even(n, wanted):
-    found = evenly_spaced(n, wanted)
-    assert len(found) == min(n, wanted or n)
-    assert len(set(found.tolist())) == len(found)
-    assert np.ptp(np.diff(found)) <= 1

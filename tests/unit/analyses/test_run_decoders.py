@@ -9,6 +9,8 @@ from braindiffuser.errors import RunError
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 
+from .linear_world import N_VOXELS, linear_world
+
 
 def made_up(trials=False, calibration="inductive"):
     rng = np.random.default_rng(0)
@@ -53,3 +55,19 @@ def test_uncalibrated_decoders_are_the_same_fits():
     new = np.random.default_rng(1).standard_normal((6, 12)).astype(np.float32)
     assert plain.decode(new)["g"].std() < 0.9 * whole.decode(new)["g"].std()
     assert_array_equal(plain.decode(new[:1])["g"][0].shape, (3, 4))
+
+
+def test_decoders_of_other_targets_are_fitted_to_the_same_rows_and_map_back_what_these_are_made_of():
+    decoders = linear_world().decoders()
+    wanted = (decoders.rows.responses[:, :2] * [2.0, -1.0]).astype(np.float32)
+    other = decoders.refitted_to({"own": wanted})
+    assert list(other.fitted) == ["own"]
+    assert np.corrcoef(other.decode(decoders.rows.responses)["own"][:, 0], wanted[:, 0])[0, 1] > 0.99
+    weights = other.direction_weights({"own": np.eye(2)})["own"].weights
+    assert np.abs(weights).argmax(axis=1).tolist() == [0, 1]
+
+
+def test_projections_that_are_not_finite_are_refused():
+    patterns = np.full((1, N_VOXELS), np.inf, np.float32)
+    with pytest.raises(RunError, match="ridge projected patterns to latents with values that are not finite"):
+        linear_world().decoders().project(patterns)

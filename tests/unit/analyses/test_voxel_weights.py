@@ -1,36 +1,21 @@
 """Which regions matter to which decoder, on responses whose division of labour is known."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.analyses.voxel_weights import VoxelWeights
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError, RunError
-from braindiffuser.progress import silent
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 
+from .linear_world import run_of
+
 GRID = (6, 8, 8)
-
-OTHERS = {
-    "subject": "subj01",
-    "rois": {},
-    "known_regions": KnownRegions({}),
-    "noise_ceiling": np.full(384, np.nan),
-    "test_sets": {},
-    "drawn_groups": (),
-    "is_linear": True,
-    "device": "cpu",
-}
-
-
-def refuse(*_):
-    raise AssertionError("this was not declared")
 
 
 def run_data(seed=0, n=200, shuffled=False, divided=True):
@@ -52,17 +37,14 @@ def run_data(seed=0, n=200, shuffled=False, divided=True):
     part = RidgeRegression(alphas=dict.fromkeys(targets, (300.0,)), calibration="none")
     rows = TrainingRows(responses.astype(np.float32))
     decoders = RunDecoders(part, part.fit(rows, targets, "cpu"), rows, targets)
-    known = {
-        "rois": {"V1": labels == 0, "v2": labels == 1, "V4": labels < 0, "faces": labels == 4, "places": labels == 5},
-        "groups": tuple(targets),
-        "is_linear": True,
-        "decoders": lambda: decoders,
-        "voxels": lambda: Voxels.in_volume(np.ones(GRID, bool), np.eye(4)),
-        "seed": 0,
-        "progress": silent,
-    }
-    known["known_regions"] = KnownRegions(known["rois"])
-    return RunData(**{field.name: {**OTHERS, **known}.get(field.name, refuse) for field in fields(RunData)})
+    rois = {"V1": labels == 0, "v2": labels == 1, "V4": labels < 0, "faces": labels == 4, "places": labels == 5}
+    return run_of(
+        rois=rois,
+        noise_ceiling=np.full(384, np.nan),
+        groups=tuple(targets),
+        decoders=lambda: decoders,
+        voxels=lambda: Voxels.in_volume(np.ones(GRID, bool), np.eye(4)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +89,16 @@ def test_percentiles_and_differences_are_the_equation(data, outcome):
         for group in ("vision", "text"):
             assert own["percentiles"][group] == pytest.approx(100 * mean[group])
             assert own["differences"][group] == pytest.approx((mean[group] - mean["latents"]) / mean["latents"])
+            patterns = norms[group].patterns_l1
+            share = np.mean([(patterns <= norm).mean() for norm in patterns[mask]])
+            assert own["patterns"]["percentiles"][group] == pytest.approx(100 * share)
 
 
 def test_regions_that_are_not_there_or_empty_are_said(outcome):
-    assert outcome.facts["lacking"] == ["V3", "words", "bodies"]
-    assert outcome.facts["empty"] == ["V4"]
+    said = ["The recording has no region V3, words, bodies.", "No chosen voxel lies in V4."]
+    assert outcome.facts["remarks"] == said
     texts = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
-    assert "The recording has no region V3, words, bodies." in texts
-    assert "No analysed voxel lies in V4." in texts
+    assert " ".join(said) in texts
     assert "By weights: faces, places matter more to text than to latents; V1, V2 matter less" in texts
     assert "By Haufe patterns: faces, places vary more with vision than with latents; V1, V2 vary less" in texts
 
@@ -175,7 +159,7 @@ def test_without_places_labels_are_shuffled_alone(data):
     ("changes", "words"),
     [
         ({"is_linear": False}, "Only linear decoders have coefficients"),
-        ({"rois": {}}, "There is no region with a voxel to compare in"),
+        ({"known_regions": KnownRegions({})}, "There is no region with a voxel to compare in"),
     ],
 )
 def test_what_cannot_be_compared_is_said(data, changes, words):

@@ -7,7 +7,8 @@ import pytest
 from braindiffuser.datasets.known_regions import Further, KnownRegions
 from braindiffuser.datasets.label_volumes import LabelVolume, LabelVolumes, read_names, table_beside
 from braindiffuser.datasets.own_volumes import list_volumes
-from braindiffuser.datasets.region_expressions import evaluate
+from braindiffuser.datasets.region_expressions import doubts, evaluate, read_expressions
+from braindiffuser.datasets.voxel_maps import VoxelMaps, read_map
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RecordingError
 
@@ -134,3 +135,62 @@ def test_a_damaged_table_does_no_harm_unless_its_volume_is_named(known, tmp_path
     assert evaluate("V1v", known).any()  # of `mine`
     with pytest.raises(RecordingError, match=r"kastner\.ctab"):
         evaluate("kastner:FEF", known)
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        ("J:Area hOc1 (V1, 17)", [1]),
+        ("area hOc1 (V1, 17)", [1]),
+        ("lh.J : Area hOc1 (V1, 17)", [1]),
+        ("V1 | Area hOc1 (V1, 17) & !b|c", [1, 3]),
+        ("b|c | V1", [2, 3]),
+        ("J & !(J:b|c | J:Area hOc1 (V1, 17))", [3, 4]),
+    ],
+)
+def test_a_label_that_exists_comes_before_every_operator(written, numbers, tmp_path):
+    (tmp_path / "J.tsv").write_text("index\tname\n1\tArea hOc1 (V1, 17)\n2\tb|c\n")
+    path = write(tmp_path / "J.nii.gz", LABELS)
+    volumes = {name: LabelVolume(path, VOXELS, "mask.nii", tmp_path / "J.tsv") for name in ("J", "lh.J")}
+    known = KnownRegions({"V1": INSIDE == 3}, lambda: Further(LabelVolumes(volumes)))
+    np.testing.assert_array_equal(evaluate(written, known), np.isin(INSIDE, numbers))
+
+
+def test_a_number_that_no_volume_holds_is_no_label(known, tmp_path):
+    with pytest.raises(RecordingError, match="there is no region 'plain:9999"):
+        evaluate(f"plain:{'9' * 5000}", known)
+    for name, number in (
+        ("a.tsv", "9999999999"),
+        ("b.tsv", "9" * 20),
+        ("c.ctab", "9999999999"),
+        ("d.ctab", "9" * 5000),
+    ):
+        text = f"1\tV1\n{number}\tV2\n"
+        (tmp_path / name).write_text(("index\tname\n" if name.endswith("tsv") else "") + text)
+        with pytest.raises(RecordingError, match=rf"{name}.* 9999"):
+            read_names(tmp_path / name)
+
+
+def test_a_map_holds_no_infinity(tmp_path):
+    path = write(tmp_path / "ecc.nii.gz", np.where(LABELS > 2, np.inf, LABELS))
+    with pytest.raises(RecordingError, match=r"ecc\.nii\.gz is infinite in \d+ of \d+ voxels: write NaN"):
+        read_map(path, VOXELS, "mask.nii")
+    known = read_map(path, VOXELS, "mask.nii", (np.inf, 0.0))
+    np.testing.assert_array_equal(np.isnan(known), (INSIDE > 2) | (INSIDE == 0))
+    with pytest.raises(RecordingError, match="the map column is infinite in 1 of 2 voxels"):
+        VoxelMaps.of({"column": np.array([1.0, -np.inf])})["column"]
+
+
+def test_a_map_that_tells_nothing_is_said():
+    def said(written, values):
+        known = KnownRegions({}, lambda: Further(maps=VoxelMaps.of({"ecc": np.array(values)})))
+        return doubts(read_expressions({"x": [written]}, known)["x"], known)
+
+    assert said("ecc<1", [0.0, 0.0, 0.5, 2.0, np.nan]) == [
+        "2 of 4 voxels of the map ecc are exactly 0, and a region takes them: if 0 stands for voxels without a value, write NaN "
+        "there."
+    ]
+    assert said("ecc>=1 | 0.1<ecc<0.4", [0.0, 0.0, 0.5, 2.0]) == []
+    assert said("ecc<1", [0.1, 0.5, 2.0]) == []
+    assert said("ecc<1", [0.0, 0.0]) == ["The map ecc has one number, 0, in all of 2 voxels: it tells none apart."]
+    assert said("ecc<1 | ecc>2", [np.nan, np.nan]) == ["The map ecc has a number in none of 2 voxels."]

@@ -829,3 +829,19 @@ def test_a_split_that_is_not_found_is_in_the_same_message(tree):
         RecordingError, match=r"lacks .*stimuli\.h5 .*, splits/sub-01/tau\.json \(the split; install laion_fmri"
     ):
         tree.open()
+
+
+def test_a_name_stands_for_all_splits_that_are_numbered_so_and_for_none_of_them_in_silence(tmp_path):
+    (tmp_path / "sub-01").mkdir()
+    names = ["ood", *(f"random_{k}" for k in range(12)), *(f"cluster_k10_{k}" for k in range(5)), "tau", "tau_0"]
+    for name in names:
+        (tmp_path / "sub-01" / f"{name}.json").touch()
+    own = LaionFMRI(root=tmp_path, subject="sub-01", splits=tmp_path)
+    assert own.split_family("random") == tuple(f"random_{k}" for k in range(12))
+    assert [own.split_family(name) for name in ("ood", "tau", "random_3", "other")] == [
+        (name,) for name in ("ood", "tau", "random_3", "other")
+    ]
+    with pytest.raises(
+        RecordingError, match=r"has 5 of the 10 splits cluster_k10, without cluster_k10_5\.json: put it there"
+    ):
+        own.split_family("cluster_k10")

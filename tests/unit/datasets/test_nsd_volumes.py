@@ -59,6 +59,26 @@ def test_an_eccentricity_of_0_is_unknown(tree, file_writers):
     np.testing.assert_array_equal(evaluate("ecc<3", known), (ecc < 3) & (tree.atlas[tree.mask] != 1))
 
 
+def test_each_map_is_read_from_its_own_file(tree, file_writers):
+    """A size of 0 is unknown; an angle of 0 is the right horizontal."""
+    rng, shape = np.random.default_rng(6), tree.mask.shape
+    angle = np.where(rng.random(shape) < 0.2, 0.0, rng.uniform(0, 360, shape))
+    size = np.where(rng.random(shape) < 0.2, 0.0, rng.uniform(0, 9, shape))
+    files = {"prf_angle": angle, "prf_size": size, "prf_R2": 10 * size, "prf_gain": -size, "prf_exponent": size / 10}
+    for stem, values in files.items():
+        file_writers[0](tree.roi_folder().parent / f"{stem}.nii.gz", values)
+    known = open_nsd(tree.root, 1).known_regions
+    expected = {
+        "angle<90": angle < 90,
+        "size<3": (size > 0) & (size < 3),
+        "R2<30": size < 3,
+        "gain<-3": size > 3,
+        "exponent<0.3": size < 3,
+    }
+    for written, mask in expected.items():
+        np.testing.assert_array_equal(evaluate(written, known), mask[tree.mask], err_msg=written)
+
+
 def test_without_a_map_bands_are_taken(nsd_tree):
     known = open_nsd(nsd_tree.root, 1).known_regions
     np.testing.assert_array_equal(

@@ -78,6 +78,28 @@ def test_comparisons_of_a_map_hold_where_its_numbers_do_and_nan_keeps_none(a, b)
     assert not evaluate("ecc<1 | ecc>=1", KNOWN)[np.isnan(ECC)].any()
 
 
+@pytest.mark.parametrize("sign", ["<", "<=", ">", ">="])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_limits_belong_to_what_their_sign_says(sign, is_first):
+    """Also where a voxel lies on the limit, on either side of the map."""
+    ecc = np.array([0.5, 1.0, 2.0])
+    known = KnownRegions({}, lambda: Further(maps=VoxelMaps.of({"ecc": ecc})))
+    compare = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}[sign]
+    written, expected = (f"1 {sign} ecc", compare(1, ecc)) if is_first else (f"ecc {sign} 1", compare(ecc, 1))
+    np.testing.assert_array_equal(evaluate(written, known), expected)
+
+
+def test_both_limits_of_a_range_belong_to_what_their_signs_say():
+    known = KnownRegions({}, lambda: Further(maps=VoxelMaps.of({"ecc": np.array([1.0, 2.0, 3.0])})))
+    for written, expected in {
+        "1<=ecc<3": [True, True, False],
+        "1<ecc<=3": [False, True, True],
+        "3>=ecc>1": [False, True, True],
+        "3>ecc>=1": [True, True, False],
+    }.items():
+        assert evaluate(written, known).tolist() == expected
+
+
 @pytest.mark.parametrize("edge", [0.5, 1, 2, 4])
 def test_bands_stand_in_for_a_map_of_eccentricity_at_their_limits(edge):
     masks = {**MASKS, **BANDS}

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from braindiffuser.datasets.recording import TRIAL_COLUMNS
 from braindiffuser.datasets.trial_remarks import numbered_words
-from braindiffuser.datasets.trial_tables import choose_sessions, further_sets_of, stimulus_names, trial_table
+from braindiffuser.datasets.trial_tables import (
+    choose_sessions,
+    further_sets_of,
+    stimulus_names,
+    trial_table,
+    whole_numbers,
+)
 from braindiffuser.errors import RecordingError
 
 
@@ -222,3 +228,9 @@ def test_a_test_set_of_stimuli_that_do_not_test_is_refused(split, said):
 def test_a_column_of_the_users_that_is_called_name_does_no_harm():
     _, stimuli = trial_table(rows(name=["x", "y", "x", "z"]), "me", "t")
     assert stimuli["name"].tolist() == ["a.png", "b.png", "c.png"]
+
+
+def test_a_number_that_is_too_long_is_refused():
+    table = pd.DataFrame({"session": ["1", "9" * 25]})
+    with pytest.raises(RecordingError, match=r"x: column session holds 9+ in row 1.* 18 digits at most"):
+        whole_numbers(table, "session", "x")

@@ -129,3 +129,23 @@ def test_one_of_twenty_exceeds_the_chance_correlation():
 def test_what_cannot_be_compared_is_refused(truth, predicted, words):
     with pytest.raises(ValueError, match=words):
         measured(truth, predicted)
+
+
+def test_the_best_scaled_r2_is_what_a_correlation_allows_less_what_chance_adds():
+    """Features with r = 1 and r = −1 alone: 1 of the first, 0 of the second."""
+    y, _ = example(n=12, n_features=4)
+    mixed = y.copy()
+    mixed[:, 2:] *= -1
+    assert measured(y, mixed).best_scaled_r2 == pytest.approx(0.5)
+    y, p = example(n=12, n_features=4)
+    made = measured(y, p)
+    assert (made.correlation > 0).all()
+    adjusted = [1 - (1 - r**2) * 11 / 10 for r in made.correlation]  # adjusted R² of one predictor, n = 12
+    assert made.best_scaled_r2 == pytest.approx(np.mean(adjusted))
+
+
+def test_the_best_scaled_r2_of_unrelated_features_is_near_0():
+    y, p = np.random.default_rng(0).standard_normal((2, 10, 4000))
+    made = measured(y, p, n_permutations=1)
+    assert abs(made.best_scaled_r2) < 0.02
+    assert np.square(made.correlation).mean() > 0.1

@@ -172,3 +172,15 @@ def test_ablations_on_some_pictures_of_each_fold_are_weighted_by_their_number():
         assert entry["ablations"]["a"] == pytest.approx(0.5)
         assert entry["ablated"] == {"n_images": 4, "value": pytest.approx(0.5), "ci95": None}
         assert entry["value"] == pytest.approx(0.22)
+
+
+def test_a_fold_whose_ablations_are_of_all_its_pictures_counts_with_all():
+    folds = [fold_of(range(4), [0.1] * 4), fold_of(range(4, 10), [0.3] * 6)]
+    for fold, value in zip(folds, (0.2, 0.6), strict=True):
+        for entry in fold.summary["metrics"].values():
+            entry["ablations"] = {"a": value}
+    for entry in folds[1].summary["metrics"].values():
+        entry["ablated"] = {"n_images": 4, "value": 0.5, "ci95": [0, 1]}
+    for entry in joined(folds)["metrics"].values():
+        assert entry["ablations"]["a"] == pytest.approx(0.4)
+        assert entry["ablated"] == {"n_images": 8, "value": pytest.approx(0.3), "ci95": None}

@@ -165,3 +165,15 @@ def test_metrics_that_could_not_be_computed_or_printed_are_refused():
         Profile(name="wrong", metrics={"bare": Metric(label="Bare", description="None.", citation="none")})
     with pytest.raises(ValidationError, match=r"metric sparse .* has no bounds: declare them, for example"):
         Profile(name="wrong", metrics={"sparse": Sparse()})
+
+
+def test_low_level_metrics_are_those_that_the_paper_calls_so_and_their_stand_ins():
+    low = {
+        name: [key for key, metric in Profile.load(name).metrics.items() if metric.is_low_level]
+        for name in ("brain-diffuser-2023", "demo", "pixels")
+    }
+    assert low == {
+        "brain-diffuser-2023": ["pixcorr", "ssim_column_mean", "ssim", "alexnet_2", "alexnet_5"],
+        "demo": ["pixcorr", "ssim", "efficientnet_lite0_early", "efficientnet_lite0_middle"],
+        "pixels": ["pixcorr", "ssim"],
+    }

@@ -72,6 +72,8 @@ def test_an_ablation_of_fewer_pictures_is_compared_with_the_whole_method_on_thes
     joint = join([subject("a", 1, 0.5), subject("b", 2, 0.5)])
     own = [subject(name, seed, 0.5, 0.4, ablated={"n_images": 5, "value": 0.7}) for name, seed in (("a", 1), ("b", 2))]
     assert join(own)["metrics"]["pixcorr"]["ablation_losses"]["without_text"]["value"] == pytest.approx(0.3)
+    ablated = {"n_images": 5, "n_images_subjects": {"a": 5, "b": 5}, "value": pytest.approx(0.7), "ci95": None}
+    assert join(own)["metrics"]["pixcorr"]["ablated"] == ablated
     assert joint["metrics"]["pixcorr"]["ablation_losses"]["without_text"]["value"] == pytest.approx(0.1, abs=0.05)
 
 
@@ -131,3 +133,18 @@ def test_subjects_of_other_pictures_are_averaged_apart():
     with pytest.raises(ValueError, match="share pictures, but have 20, 5"):
         join([subject("a", 1), fewer])
     assert join([subject("a", 1), fewer], shared=False)["metrics"]["pixcorr"]["value"] > 0
+
+
+@pytest.mark.parametrize("second", [{}, {"ablated": {"n_images": 10, "value": 0.5}}])
+def test_the_whole_method_beside_ablations_less_an_ablation_is_its_loss(second):
+    """Whatever number of pictures ablations were drawn of in each run."""
+    own = [
+        subject("a", 1, 0.5, 0.4, ablated={"n_images": 5, "value": 0.7}),
+        subject("b", 2, 0.5, 0.4, **second),
+    ]
+    entry = join(own)["metrics"]["pixcorr"]
+    loss = entry["ablation_losses"]["without_text"]["value"]
+    assert entry["ablated"]["value"] - entry["ablations"]["without_text"] == pytest.approx(loss)
+    assert entry["ablated"]["n_images"] is None
+    assert entry["ablated"]["n_images_subjects"] == {"a": 5, "b": 10 if second else N}
+    assert "ablated" not in join([subject("a", 1), subject("b", 2)])["metrics"]["pixcorr"]

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from braindiffuser.regression import smoothers, streaming, voxel_weights
+from braindiffuser.regression.regressor import Regressor
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.smoothers import voxel_smoothers
@@ -105,6 +106,25 @@ def test_directions_have_scikit_learns_coefficients_and_haufes_patterns(form, ki
             assert_allclose(pattern, (share * z) @ X / (share @ z**2), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ROWS)
+def test_contrasts_of_stimuli_are_directions_that_are_not_formed(kind, monkeypatch):
+    rows, _, targets = example("dual", kind)
+    part, learnt = fitted(rows, targets)
+    contrasts = np.random.default_rng(1).standard_normal((5, 30))
+    contrasts -= contrasts.mean(axis=1, keepdims=True)
+    monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", 6)
+    given = dict.fromkeys(targets, contrasts)
+    own = dict(part.contrast_weights(learnt, rows, targets, given, "cpu"))
+    formed = dict(Regressor.contrast_weights(part, learnt, rows, targets, given, "cpu"))
+    for group, maps in own.items():
+        assert_allclose(maps.weights, formed[group].weights, rtol=1e-5, atol=1e-8)
+        assert_allclose(maps.patterns, formed[group].patterns, rtol=1e-4, atol=1e-7)
+    with pytest.raises(
+        ValueError, match=r"one number for each of 30 stimuli, with sum 0, got an array of shape \(1, 30\)"
+    ):
+        list(part.contrast_weights(learnt, rows, targets, {"latents": np.ones((1, 30))}, "cpu"))
+
+
 def test_a_pattern_finds_the_signal_where_a_weight_shows_the_noise():
     """Haufe's example: one voxel holds signal and noise, the other the noise alone; its weight is as large, its pattern is 0."""
     rng = np.random.default_rng(0)
@@ -145,18 +165,22 @@ def test_blocks_of_any_size_give_the_same(kind, monkeypatch, tmp_path):
             assert_allclose(one, same, rtol=1e-4, atol=1e-6)
 
 
-def test_any_number_of_cores_gives_the_same_bits():
+def test_any_number_of_cores_gives_the_same_bits(monkeypatch):
+    monkeypatch.setattr(streaming, "COLUMNS_PER_BLOCK", 6)
     rows, _, targets = example(dtype=np.float32)
+    contrasts = np.eye(30)[:4] - np.eye(30)[4:8]
     threads, found = torch.get_num_threads(), []
     try:
         for n in (1, 4):
             torch.set_num_threads(n)
             part, learnt = fitted(rows, targets)
-            found.append(dict(part.weight_norms(learnt, rows, targets, "cpu")))
+            norms = dict(part.weight_norms(learnt, rows, targets, "cpu"))
+            maps = dict(part.contrast_weights(learnt, rows, targets, dict.fromkeys(targets, contrasts), "cpu"))
+            found.append({group: (*norms[group], *maps[group]) for group in targets})
     finally:
         torch.set_num_threads(threads)
-    for group, norms in found[0].items():
-        for one, same in zip(norms, found[1][group], strict=True):
+    for group, arrays in found[0].items():
+        for one, same in zip(arrays, found[1][group], strict=True):
             assert_array_equal(one, same)
 
 

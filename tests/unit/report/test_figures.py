@@ -1,18 +1,25 @@
+import io
 import re
 from html import unescape
+from importlib.resources import files
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from braindiffuser.report.figures import (
     ABLATION_MARKS,
     CSS_COLOURS,
     MARKS,
+    as_figure,
+    as_png,
     as_svg,
     marks_of,
     metric_panel,
     noise_ceiling_panel,
 )
+from braindiffuser.report.sections import Figure as PageFigure
 from braindiffuser.report.tables import COMPARED
 
 
@@ -26,7 +33,7 @@ def texts(svg):
 
 
 def test_panel_prints_each_row_with_its_value():
-    svg = metric_panel([identification(0.9, 0.88, 0.92)], COMPARED, "figure")
+    svg = metric_panel([identification(0.9, 0.88, 0.92)], COMPARED, "figure").svg
     assert "CLIP ↑" in texts(svg)
     assert "90.0 %" in texts(svg)
     assert set(COMPARED.values()) <= set(texts(svg))
@@ -35,7 +42,7 @@ def test_panel_prints_each_row_with_its_value():
 
 @pytest.mark.parametrize("low", [0.0, 0.3, 0.6, 0.9])
 def test_identification_axis_always_shows_chance(low):
-    svg = metric_panel([identification(low + 0.05, low, low + 0.1)], {"reconstruction": "Both"}, "figure")
+    svg = metric_panel([identification(low + 0.05, low, low + 0.1)], {"reconstruction": "Both"}, "figure").svg
     assert "50 %" in texts(svg)
 
 
@@ -72,7 +79,7 @@ def test_more_ablations_than_marks_begin_again():
 def test_panel_draws_any_number_of_ablations(n):
     ablations = {f"without_{number}": f"Without {number}" for number in range(n)}
     entry = identification(0.9, 0.88, 0.92) | {"ablations": {name: 0.6 + 0.01 * k for k, name in enumerate(ablations)}}
-    shown = texts(metric_panel([entry], {**ablations, "reconstruction": "Whole method"}, "figure"))
+    shown = texts(metric_panel([entry], {**ablations, "reconstruction": "Whole method"}, "figure").svg)
     assert shown[-2 * (n + 1) :: 2] == [*ablations.values(), "Whole method"]
     assert shown[-2 * n - 1 :: 2] == [*(f"{60 + k}.0 %" for k in range(n)), "90.0 %"]
 
@@ -105,6 +112,38 @@ def test_same_drawing_same_bytes_and_another_name_shares_no_id():
 def test_colours_of_the_page_become_variables_and_others_stay():
     assert "var(--ceiling)" in as_svg(drawing(colour=CSS_COLOURS["ceiling"]), "mine", "")
     assert "#123456" in as_svg(drawing(colour="#123456"), "mine", "")
+
+
+def test_colours_are_those_of_the_pages_light_mode_and_no_two_are_the_same():
+    style = (files("braindiffuser.report") / "assets" / "style.css.jinja").read_text(encoding="utf-8")
+    light = style[: style.index("@media")]
+    assert all(f"--{name}: {colour};" in light for name, colour in CSS_COLOURS.items())
+    assert len(set(CSS_COLOURS.values())) == len(CSS_COLOURS)
+
+
+def test_png_is_the_same_drawing_on_the_ground_of_the_page():
+    figure = drawing(colour=CSS_COLOURS["ceiling"])
+    svg = as_svg(figure, "mine", "")
+    shown = np.asarray(Image.open(io.BytesIO(as_png(figure, 100))).convert("RGB"))
+    height, width, _ = shown.shape
+    assert 150 < height < 250
+    assert 330 < width < 450
+    assert (shown[[0, -1]] == shown[0, 0]).all()
+    assert (shown[:, [0, -1]] == shown[0, 0]).all()
+    found = {"#{:02x}{:02x}{:02x}".format(*colour) for colour in np.unique(shown.reshape(-1, 3), axis=0)}
+    assert {CSS_COLOURS["paper"], CSS_COLOURS["ceiling"]} <= found
+    assert as_svg(figure, "mine", "") == svg
+
+
+def test_the_drawing_is_not_stored_with_the_section():
+    made = as_figure(drawing(), "mine", "", "Dots")
+    assert made.drawing is not None
+    stored = PageFigure.model_validate_json(made.model_dump_json())
+    assert stored.drawing is None
+    assert stored == made
+    assert hash(stored) == hash(made)
+    assert stored != made.model_copy(update={"title": "Others"})
+    assert set(made.model_dump()) == {"svg", "title", "note"}
 
 
 def test_text_stays_text():

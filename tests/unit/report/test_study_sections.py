@@ -9,10 +9,11 @@ from braindiffuser.report.page import Header, render_page
 from braindiffuser.report.score_sections import ScoredSet
 from braindiffuser.report.sections import Links, Table, Text
 from braindiffuser.report.study_sections import (
+    ablated_sentences,
     ablation_sentence,
+    ablations_section,
     average_sentence,
     average_verdicts,
-    format_p,
     prevalence_sentences,
     study_sections,
     subjects_table,
@@ -132,7 +133,7 @@ def test_the_page_is_whole_and_names_are_shown_as_they_are(joint, scored, coded,
     assert "What 3 people saw" in text
     assert "<b>" not in page
     assert "a <b> & _c_" in "".join(outline(page).texts)
-    for said in ("Imagined", "With closed eyes.", "Runs differ in seed", "swav_net", "Of the profile.", "latents 77%"):
+    for said in ("Imagined", "With closed eyes.", "Runs differ in seed", "swav_net", "Of the profile.", "latents 77 %"):
         assert said in text
     assert page.count('href="../subj01/report/index.html"') == 1
 
@@ -165,6 +166,12 @@ def test_the_verdict_on_averaged_features_follows_from_paired_intervals(joint):
 def test_the_verdict_on_an_ablation_asks_every_subject(joint):
     for key, values in {"pixcorr": (0.1, 0.2, 0.3), "clip": (0.1, -0.2, 0.3), "swav": (-0.1, -0.2, -0.3)}.items():
         joint["metrics"][key]["ablation_losses"]["without_text"] = loss(*values)
+    section = next(
+        own for own in study_sections(joint, None, {"without_text": "Without text"}) if own.name == "ablations"
+    )
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert table.beside == "95 %; subjects better"
+    assert [row.cells[0].interval[-6:] for row in table.rows] == ["3 of 3", "2 of 3", "0 of 3"]
     assert ablation_sentence(joint, "without_text", "Without text") == (
         "Without text: in every subject the whole method is better on PixCorr and worse on SwAV, and not the same way in all on "
         "CLIP."
@@ -187,15 +194,15 @@ def test_prevalence_says_what_was_shown_and_what_could_be_at_most(joint):
     joint["metrics"]["swav"]["prevalence"]["bound"] = None
     first, most, test = prevalence_sentences(joint)
     assert first.startswith(
-        "On 2 of 3 metrics reconstructions fit their own test pictures better than others in at least 35%"
+        "On 2 of 3 metrics reconstructions fit their own test pictures better than others in at least 35 %"
     )
-    assert "37% is the most that can be shown, however clear the effect: five subjects or more are needed" in most
+    assert "37 % is the most that can be shown, however clear the effect: five subjects or more are needed" in most
     assert "permuted over 100 of 982 test pictures" in test
     for entry in joint["metrics"].values():
         entry["prevalence"] |= {"largest_bound": 0.6, "bound": None, "n_images": 982}
     first, most, test = prevalence_sentences(joint)
     assert first.startswith("On 0 of 3 metrics reconstructions fit their own test pictures better than others (minimum")
-    assert most.endswith("60% is the most that can be shown, however clear the effect.")
+    assert most.endswith("60 % is the most that can be shown, however clear the effect.")
     assert "evenly spaced" not in test
 
 
@@ -223,6 +230,19 @@ def test_p_values_and_empty_bounds_are_printed(joint):
         for block in section.blocks
         if isinstance(block, Table)
     )
-    assert [cell.value for cell in table.rows[0].cells] == ["0.001", "0.020", "< 0.001", "< 0.001", "0.130", "35%"]
+    assert [cell.value for cell in table.rows[0].cells] == ["0.001", "0.020", "< 0.001", "< 0.001", "0.130", "35 %"]
     assert table.rows[1].cells[-1].value == "–"
-    assert (format_p(0.05), format_p(1e-9)) == ("0.050", "< 0.001")
+
+
+@pytest.mark.parametrize("n_images", [50, None])
+def test_means_of_ablations_stand_beside_the_whole_method_on_the_same_pictures(joint, n_images):
+    assert ablated_sentences(joint) == []
+    for entry in joint["metrics"].values():
+        numbers = dict(zip(NAMES, (50, 50 if n_images else 60, 50), strict=True))
+        entry["ablated"] = {"n_images": n_images, "n_images_subjects": numbers, "value": 0.777, "ci95": None}
+    section = ablations_section(joint, {"without_text": "Without text"})
+    means = section.blocks[-1]
+    assert [row.cells[-1].value for row in means.rows] == [format_score(e, 0.777) for e in joint["metrics"].values()]
+    (said,) = ablated_sentences(joint)
+    assert said in [getattr(block, "text", "") for block in section.blocks]
+    assert ("are of 50 test pictures of each subject" if n_images else "60 (a <b> & _c_)") in said

@@ -29,8 +29,7 @@ def facts(weights, patterns):
         "n_voxels": 5000,
         "n_random": 1000,
         "contiguous": all(len(own) > 2 for own in weights.values()),
-        "lacking": [],
-        "empty": [],
+        "remarks": [],
         "regions": regions,
     }
 
@@ -75,8 +74,8 @@ DIFFERENCES = {"V1": {"vision": -0.1, "text": -0.2}, "<faces>": {"vision": 0.1, 
 
 
 def test_the_figure_has_a_bar_for_each_region_and_group_and_names_them():
-    svg = differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a")
-    assert svg == differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a")
+    svg = differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a").svg
+    assert svg == differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a").svg
     for word in ("V1", "&lt;faces&gt;", "vision − latents", "text − latents", "+20 %"):
         assert word in svg
 
@@ -85,7 +84,7 @@ def test_the_figure_takes_error_bars_over_subjects_and_bands_of_chance():
     errors = {region: {"vision": 0.02, "text": 0.04} for region in DIFFERENCES}
     bands = {region: {"vision": (-0.05, 0.05), "text": (-0.05, 0.05)} for region in DIFFERENCES}
     plain, with_errors, with_bands = (
-        differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a", **given)
+        differences_panel(DIFFERENCES, ("vision", "text"), "latents", "a", **given).svg
         for given in ({}, {"errors": errors}, {"bands": bands})
     )
     count = [len(re.findall("<path|<use", svg)) for svg in (plain, with_errors, with_bands)]

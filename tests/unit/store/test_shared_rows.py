@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.store.shared_rows import check_pool, open_shared_rows
+from braindiffuser.store.shared_rows import check_shared, open_shared_rows
 
 FACTS = {"settings": {"checkpoint": "abc"}, "seed": 0}
 NAMES = {number: f"p{number}.png" for number in range(40)}
@@ -26,8 +26,8 @@ class Network:
         return np.stack([ids, np.full(len(ids), 1 / len(ids))], axis=1).astype(np.float32)
 
 
-def opened(pool, facts=FACTS, names=NAMES, wait=lambda: None):
-    return open_shared_rows(pool, facts, names, wait)
+def opened(shared, facts=FACTS, names=NAMES, wait=lambda: None):
+    return open_shared_rows(shared, facts, names, wait)
 
 
 def asked(shared, ids, network, size=4):
@@ -44,8 +44,8 @@ def alone(ids, size=4):
     return np.concatenate([Network()(np.array(ids[start : start + size])) for start in range(0, len(ids), size)])
 
 
-def files(pool):
-    return sorted(path for path in pool.rglob("rows-*.safetensors"))
+def files(shared):
+    return sorted(path for path in shared.rglob("rows-*.safetensors"))
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -155,18 +155,18 @@ def test_rows_keep_their_shape_and_type(tmp_path):
 def test_what_is_no_pool_is_refused_and_kept(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match="file is a file: name a folder"):
-        check_pool(tmp_path / "file")
+        check_shared(tmp_path / "file")
     with pytest.raises(RunError, match=r"holds file but no pool\.json of this version"), opened(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    check_pool(tmp_path / "new")
+    check_shared(tmp_path / "new")
     with opened(tmp_path / "new"):
         pass
-    check_pool(tmp_path / "new")
+    check_shared(tmp_path / "new")
     content = json.loads((tmp_path / "new" / "pool.json").read_text())
     (tmp_path / "new" / "pool.json").write_text(json.dumps({**content, "format": 2}))
     with pytest.raises(RunError, match=r"no pool\.json of this version"):
-        check_pool(tmp_path / "new")
+        check_shared(tmp_path / "new")
 
 
 def test_files_of_others_in_a_pool_stay(tmp_path):
@@ -191,3 +191,48 @@ def test_a_second_process_waits_and_then_finds_the_rows(tmp_path):
         asked(shared, range(4), Network())
     assert other.communicate(timeout=60)[0].strip() == "[0.0, 1.0, 2.0, 3.0]"
     assert other.returncode == 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"format": 1'], ids=["lost", "empty", "cut short"])
+def test_a_pool_whose_marker_is_lost_or_damaged_goes_on_and_is_marked_again(tmp_path, content):
+    with opened(tmp_path) as shared:
+        asked(shared, range(8), network := Network())
+    marker = tmp_path / "pool.json"
+    whole = marker.read_bytes()
+    marker.unlink() if content is None else marker.write_bytes(content)
+    check_shared(tmp_path)
+    with opened(tmp_path) as shared:
+        np.testing.assert_array_equal(asked(shared, range(8), network), alone(range(8)))
+    assert (marker.read_bytes(), len(network.batches)) == (whole, 2)
+
+
+@pytest.mark.parametrize("spoil", ["another file", "another folder", "another version", "no group"])
+def test_what_is_not_known_as_a_pool_is_never_marked(tmp_path, spoil):
+    from braindiffuser.store.checked_json import write_checked
+
+    with opened(tmp_path) as shared:
+        asked(shared, range(4), Network())
+    (tmp_path / "pool.json").write_bytes(b"")
+    if spoil == "another file":
+        (tmp_path / "notes.txt").write_text("mine")
+    elif spoil == "another folder":
+        (tmp_path / ("0" * 64)).mkdir()
+    elif spoil == "another version":
+        write_checked(tmp_path / "pool.json", {"format": 2})
+    else:
+        next(path for path in tmp_path.iterdir() if path.is_dir()).rename(tmp_path.parent / f"moved-{tmp_path.name}")
+    with pytest.raises(RunError, match="name another folder, or an empty one"):
+        check_shared(tmp_path)
+
+
+def test_a_pool_below_a_file_or_with_a_link_in_it_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match="file is a file: name a folder for features"):
+        check_shared(tmp_path / "file" / "below" / "pool")
+    with opened(tmp_path / "pool") as shared:
+        asked(shared, range(4), Network())
+    group = next(path for path in (tmp_path / "pool").iterdir() if path.is_dir())
+    group.rename(tmp_path / "elsewhere")
+    group.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=f"{group.name} is a link"):
+        check_shared(tmp_path / "pool")

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from braindiffuser.analyses.analysis import Outcome, RunData
-from braindiffuser.analyses.random_masks import random_masks
+from braindiffuser.analyses.random_masks import shuffled_masks
 from braindiffuser.analyses.region_pictures import (
     STREAM,
     Measures,
@@ -19,18 +19,18 @@ from braindiffuser.analyses.region_pictures import (
     compare_similarities,
     contrast_directions,
     draw_requests,
+    expected_groups,
     measure,
     summarise_measures,
     table_of,
 )
 from braindiffuser.analyses.roi_maximisation import maximise, roi_patterns, set_length, training_length
 from braindiffuser.errors import RunError
-from braindiffuser.report.deeper_section import deeper_blocks
+from braindiffuser.report.further_pictures_section import further_blocks
 
 if TYPE_CHECKING:
+    from braindiffuser.analyses.chosen_regions import Masks
     from braindiffuser.analyses.roi_maximisation import ROIMaximisation
-
-Masks = Mapping[str, Bool[np.ndarray, " n_voxels"]]
 
 
 def draw_and_measure(wanted: ROIMaximisation, data: RunData, outcome: Outcome, masks: Masks) -> Outcome:
@@ -41,15 +41,11 @@ def draw_and_measure(wanted: ROIMaximisation, data: RunData, outcome: Outcome, m
         data: of the run.
         outcome: one picture of each region, drawn with the noise of id 0.
         masks: of these regions, in the order of the pictures.
-
-    Raises:
-        RunError: a contrast names a region that is not drawn.
     """
-    _check_contrasts(wanted, masks)
     if not (wanted.measured or wanted.n_samples > 1 or wanted.strengths or wanted.opposite or wanted.contrasts):
         return outcome
-    deeper = _Deeper(wanted, data, masks)
-    requests = deeper.requests()
+    directions = _Directions(wanted, data, masks)
+    requests = directions.requests()
     drawn = dict(zip([each.kind for each in requests], draw_requests(data, requests), strict=True))
     kept = {
         f"{wanted.label}_{kind}_{variant}": pictures
@@ -65,9 +61,10 @@ def draw_and_measure(wanted: ROIMaximisation, data: RunData, outcome: Outcome, m
     }
     tables = {}
     if wanted.measured:
-        facts["likeness"] = deeper.likeness()
-        facts["measures"], facts["categories"], tables["measures"] = deeper.measures(outcome, requests, drawn)
-    blocks = deeper_blocks(wanted.label, facts, list(kept))
+        facts["likeness"] = directions.likeness()
+        facts["expected"] = expected_groups(list(masks))
+        facts["measures"], facts["categories"], tables["measures"] = directions.measures(outcome, requests, drawn)
+    blocks = further_blocks(wanted.label, facts, list(kept))
     section = outcome.section.model_copy(update={"blocks": (*outcome.section.blocks, *blocks)})
     return replace(
         outcome,
@@ -78,7 +75,7 @@ def draw_and_measure(wanted: ROIMaximisation, data: RunData, outcome: Outcome, m
     )
 
 
-class _Deeper:
+class _Directions:
     """Directions of regions and of random sets, and what is made of them."""
 
     def __init__(self, wanted: ROIMaximisation, data: RunData, masks: Masks) -> None:
@@ -86,14 +83,13 @@ class _Deeper:
         self._wanted, self._data, self._masks = wanted, data, masks
         n_random = wanted.n_random if wanted.measured else 0
         rng = np.random.default_rng([data.seed, STREAM])
-        random = [random_masks(mask, n_random, rng, data.noise_ceiling) for mask in masks.values()]
+        random = shuffled_masks(np.stack(list(masks.values())), n_random, rng, data.noise_ceiling)
         patterns = np.concatenate([roi_patterns(masks), *(each.astype(np.float32) for each in random)])
-        self._projected = data.project(patterns, data.drawn_groups)
+        self._projected = data.decoders().of(data.drawn_groups).project(patterns)
         n = len(masks)
         self._own = {group: made.values[:n] for group, made in self._projected.items()}
         self._random = {
-            group: made.values[n:].reshape(n, n_random, made.values.shape[1]).swapaxes(0, 1)
-            for group, made in self._projected.items()
+            group: made.values[n:].reshape(n_random, n, made.values.shape[1]) for group, made in self._projected.items()
         }
 
     def requests(self) -> list[Request]:
@@ -118,19 +114,18 @@ class _Deeper:
         return [*made, *self._references()] if wanted.measured else made
 
     def _references(self) -> list[Request]:
-        """Return pictures of the mean feature, and of random sets."""
+        """Return pictures of the mean feature, and of random sets, each with the noise of all samples: as regions have."""
         ids = np.arange(self._wanted.n_samples)
         none = {group: np.zeros((len(ids), values.shape[1]), values.dtype) for group, values in self._own.items()}
         made = [Request("mean", ("",) * len(ids), self._moved(none, 0.0), ids)]
         drawn = min(self._wanted.n_random_drawn, self._wanted.n_random)
         if drawn:
             features = {
-                group: np.concatenate([self._placed(group, values) for values in draws[:drawn]])
+                group: np.repeat(np.concatenate([self._placed(group, own) for own in draws[:drawn]]), len(ids), axis=0)
                 for group, draws in self._random.items()
             }
-            made.append(
-                Request("random", tuple(self._masks) * drawn, features, np.zeros(drawn * len(self._masks), np.int64))
-            )
+            names = tuple(name for _ in range(drawn) for name in self._masks for _ in ids)
+            made.append(Request("random", names, features, np.tile(ids, drawn * len(self._masks))))
         return made
 
     def _placed(self, group: str, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n ..."]:
@@ -201,7 +196,11 @@ class _Deeper:
             }
             for name, own in found["region"].items()
         }
-        random = found.get("random", {})
+        n_samples = self._wanted.n_samples
+        random = {
+            name: {measure: values.reshape(-1, n_samples).mean(axis=1) for measure, values in own.items()}
+            for name, own in found.get("random", {}).items()
+        }
         return {name: summarise_measures(own, random.get(name), self._data.seed) for name, own in samples.items()}
 
 
@@ -209,12 +208,3 @@ def _by_name(measured: Measures, names: Sequence[str]) -> dict[str, Measures]:
     """Split measures by the name of each picture."""
     places = {name: [other == name for other in names] for name in dict.fromkeys(names)}
     return {name: {key: values[own] for key, values in measured.items()} for name, own in places.items()}
-
-
-def _check_contrasts(wanted: ROIMaximisation, masks: Masks) -> None:
-    lacking = [name for pair in wanted.contrasts for name in pair if name not in masks]
-    if lacking:
-        raise RunError(
-            f"analyses.{wanted.label}.contrasts names {lacking[0]}, which is none of the regions that are drawn: "
-            f"{', '.join(masks)}"
-        )

@@ -16,7 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import braindiffuser
-from braindiffuser.cli import _stop_once, app
+from braindiffuser.cli import app
+from braindiffuser.cli.endings import stop_once
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RunError
@@ -56,14 +57,14 @@ def asked(monkeypatch):
     """What was asked for, instead of doing it: stage, experiment, folder, overwrite."""
     asked = []
 
-    def opened(experiment, folder, overwrite=False, progress=None, pool=None):
+    def opened(experiment, folder, overwrite=False, progress=None, shared=None, note_when_done=False):
         run = Run.__new__(Run)
         run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
         run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
         return run
 
     monkeypatch.setattr(Run, "open", opened)
-    monkeypatch.setattr("braindiffuser.cli._print_result", lambda run: None)
+    monkeypatch.setattr("braindiffuser.cli.run_commands.print_result", lambda run: None)
     return asked
 
 
@@ -99,8 +100,8 @@ def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tm
 def test_a_folder_of_shared_features_reaches_the_run(tmp_path, monkeypatch):
     given = []
 
-    def opened(experiment, folder, overwrite, progress, pool):
-        given.append(pool)
+    def opened(experiment, folder, overwrite, progress, shared, note_when_done):
+        given.append(shared)
         raise RunError("enough")
 
     monkeypatch.setattr(Run, "open", opened)
@@ -873,11 +874,11 @@ def test_ctrl_c_says_whether_the_same_command_continues(arguments, place, said, 
 
 def test_a_signal_is_known_also_where_its_interrupt_was_raised_anew(folders, monkeypatch):
     """Libraries that catch a KeyboardInterrupt may raise another one, without the signal's number."""
-    monkeypatch.setattr("braindiffuser.cli._received", [])
+    monkeypatch.setattr("braindiffuser.cli.endings._received", [])
 
     def stop(*_, **__):
         with pytest.raises(KeyboardInterrupt):
-            _stop_once()(signal.SIGTERM, None)
+            stop_once()(signal.SIGTERM, None)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("braindiffuser.experiment_file.starting_file", stop)
@@ -885,7 +886,7 @@ def test_a_signal_is_known_also_where_its_interrupt_was_raised_anew(folders, mon
 
 
 def test_a_second_signal_in_quick_succession_is_ignored_and_a_later_one_is_not():
-    stop = _stop_once(patience=0.2)
+    stop = stop_once(patience=0.2)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             stop(signal.SIGINT, None)
@@ -970,7 +971,10 @@ def test_without_a_home_folder_what_is_bundled_works_and_downloads_say_what_to_s
 
 
 def test_a_log_takes_colours_but_no_moving_bars():
-    code = "from braindiffuser.cli import _progress\nwith _progress() as p:\n    p('averaging', 0, 9); p('averaging', 9, 9)"
+    code = (
+        "from braindiffuser.cli.screen import progress_on_screen\nwith progress_on_screen() as p:\n"
+        "    p('averaging', 0, 9); p('averaging', 9, 9)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"FORCE_COLOR": "1"}
     )
@@ -979,7 +983,7 @@ def test_a_log_takes_colours_but_no_moving_bars():
 
 def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
     (tmp_path / "run" / "steps").mkdir(parents=True)  # as of a run that was begun
-    entries = ["--set", "column=category", "--set", "variants=[final, low_level]"]
+    entries = ["--set", "column=category", "--set", "kinds=[final, low_level]"]
     command = ["analyse", "picture_groups", *entries, "--preset", "demo", "--out", str(tmp_path / "run")]
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
@@ -995,6 +999,9 @@ def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
         (["--set", "column=kind"], "--set gives an entry of one analysis: name it"),
         (["picture_groups", "--set", "column"], "'column' is no entry: write entry=value"),
         (["picture_groups", "--set", "colum=kind"], "there is no such entry; known entries: .* did you mean column"),
+        (["--remove"], "--remove takes one analysis from the run: name it"),
+        (["nothing", "--remove"], "has no analysis nothing; it has roi_maximisation"),
+        (["roi_maximisation", "--remove", "--set", "n=1"], "write one of the two"),
         (["nothing"], "there is no kind nothing; known kinds: .*voxel_weights"),
     ],
 )
@@ -1006,6 +1013,14 @@ def test_an_analysis_that_cannot_be_is_one_sentence(options, message, asked, tmp
     assert not asked
 
 
+def test_an_analysis_is_taken_from_the_page_again(asked, tmp_path):
+    (tmp_path / "run" / "steps").mkdir(parents=True)
+    command = ["analyse", "roi_maximisation", "--remove", "--preset", "demo", "--out", str(tmp_path / "run")]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert [(stage, experiment.analyses) for stage, experiment, *_ in asked] == [("report", ())]
+
+
 def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path):
     given = {}
 
@@ -1015,7 +1030,7 @@ def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path
         return {}
 
     monkeypatch.setattr("braindiffuser.reproduction.reproduce.reproduce", reproduce)
-    monkeypatch.setattr("braindiffuser.reproduction.reproduce.print_findings", lambda found, show: None)
+    monkeypatch.setattr("braindiffuser.reproduction.page.print_findings", lambda found, show: None)
     out = str(tmp_path / "paper")
     command = ["reproduce", "--preset", "demo", "--subjects", "1", "2", "--splits", "layout", "folds:n_folds=2"]
     result = runner.invoke(app, [*command, "--ablated", "20", "--device", "cuda:1", "--out", out])

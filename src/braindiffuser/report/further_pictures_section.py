@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, as_svg
+from braindiffuser.report.numbers import interval, number
 from braindiffuser.report.sections import (
     Cell,
     Figure,
@@ -31,7 +32,7 @@ MEASURES: Mapping[str, str] = {
 HEADINGS = {"samples": "other noise", "opposite": "opposite direction", "contrast": "contrast"}
 
 
-def deeper_blocks(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> list[Any]:
+def further_blocks(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> list[Any]:
     """Return the blocks that follow the pictures of regions.
 
     Args:
@@ -47,6 +48,7 @@ def deeper_blocks(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> 
         categories = [key for key in next(iter(by_region.values())) if key not in MEASURES]
         blocks.append(_table("Colour and place of each region's pictures", by_region, MEASURES))
         if categories:
+            blocks += [Text(text=said, style="verdict") for said in _expected_said(facts["expected"], by_region)]
             caption = "Probability of categories, by EfficientNet-Lite0's classes of ImageNet"
             blocks.append(_table(caption, by_region, {key: key.capitalize() for key in categories}))
         elif facts["categories"]:
@@ -54,6 +56,24 @@ def deeper_blocks(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> 
     if facts.get("likeness"):
         blocks.append(_likeness(name, facts))
     return blocks
+
+
+def _expected_said(expected: Mapping[str, str], by_region: Mapping[str, Any]) -> list[str]:
+    """Say of each region of which a category is expected whether its pictures show it more than those of random sets.
+
+    They do if the mean probability is above the middle 95 % of the random sets.
+    """
+    said = []
+    for region, category in expected.items():
+        found = by_region.get(region, {}).get(category)
+        if found and "random" in found:
+            low, high = found["random"]["middle_95"]
+            more = "more often than" if found["value"] > high else "no more often than"
+            said.append(
+                f"Pictures of {region} show the category {category} {more} those of random sets of voxels (mean probability "
+                f"{found['value']:.2f}; middle 95 % of {found['random']['n']} random sets {low:.2f} – {high:.2f})."
+            )
+    return said
 
 
 def _whole(name: str, kinds: Sequence[str]) -> list[str]:
@@ -91,7 +111,10 @@ def _explained(facts: Mapping[str, Any], by_region: Mapping[str, Any]) -> str:
         text += f" Values are means over {facts['n_samples']} pictures that differ by noise, with 95 % intervals."
     if "random" in first:
         n = first["random"]["n"]
-        text += f" Behind them stands the middle 95 % of {n} random sets of voxels, of equal number and noise ceiling."
+        text += (
+            f" Behind them stands the middle 95 % of {n} random sets of voxels, of equal number and noise ceiling, drawn with "
+            "the same noise."
+        )
     return text
 
 
@@ -109,16 +132,16 @@ def _table(caption: str, by_region: Mapping[str, Mapping[str, Any]], measures: M
 def _cell(found: Mapping[str, Any]) -> Cell:
     said = []
     if "interval" in found:
-        said.append("{:.2f} – {:.2f}".format(*found["interval"]))
+        said.append(interval(found["interval"], 2))
     if "random" in found:
-        said.append("random {:.2f} – {:.2f}".format(*found["random"]["middle_95"]))
-    return Cell(value=f"{found['value']:.2f}", interval="; ".join(said))
+        said.append(f"random {interval(found['random']['middle_95'], 2)}")
+    return Cell(value=number(found["value"], 2), interval="; ".join(said))
 
 
 def _likeness(name: str, facts: Mapping[str, Any]) -> Figures:
     note = (
-        "Cosine of the directions that two regions stand for; a dot: less alike than 95 % of random sets of voxels of the same "
-        "numbers and noise ceilings."
+        "Cosine of the directions that two regions stand for; a dot: less alike than 95 % of random sets of voxels, for which "
+        "the labels of all regions were shuffled together among voxels of equal noise ceiling."
     )
     return Figures(
         figures=tuple(

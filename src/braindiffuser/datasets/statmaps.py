@@ -17,7 +17,7 @@ MISSING = "n/a"
 """How tables of BIDS write a value that is not known."""
 
 
-class VoxelMap(NamedTuple):
+class StatMap(NamedTuple):
     """A number for each analysed voxel.
 
     Attributes:
@@ -31,7 +31,7 @@ class VoxelMap(NamedTuple):
     unit: str = "1"
 
 
-def map_files(maps: Mapping[str, VoxelMap], voxels: Voxels, subject: str, space: str) -> dict[str, bytes]:
+def statmap_files(maps: Mapping[str, StatMap], voxels: Voxels, subject: str, space: str) -> dict[str, bytes]:
     """Return the files of maps by name: a volume and its sidecar each, or one table with a column each.
 
     Volumes are float32, with NaN outside the voxels: `sub-01_space-T1w_desc-weightsVision_statmap.nii.gz`.
@@ -72,7 +72,7 @@ def nifti_bytes(volume: Float[np.ndarray, "x y z"], affine: Float[np.ndarray, "4
     return gzip.compress(image.to_bytes(), mtime=0)
 
 
-def _table(maps: Mapping[str, VoxelMap], voxels: Voxels, stem: str) -> dict[str, bytes]:
+def _table(maps: Mapping[str, StatMap], voxels: Voxels, stem: str) -> dict[str, bytes]:
     """Return a table with a row per voxel, in the order of the columns of responses, and what its columns mean."""
     import pandas as pd
 

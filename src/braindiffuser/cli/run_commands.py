@@ -1,0 +1,239 @@
+"""Commands of one run: `run` and `demo` for all stages, and one for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from braindiffuser.cli.app import ONE_RUN, STAGES, app
+from braindiffuser.cli.endings import CONTINUES, stoppable
+from braindiffuser.cli.options import (
+    Config,
+    Device,
+    Nsd,
+    Out,
+    Overwrite,
+    Shared,
+    Subject,
+    With,
+    changes_of,
+    entry_option,
+    expanded,
+)
+from braindiffuser.cli.screen import console, fail, print_out, print_result, progress_on_screen
+from braindiffuser.errors import RunError
+from braindiffuser.experiment import EvaluationConfig, Experiment
+from braindiffuser.extensions import import_modules
+from braindiffuser.plain_data import read_entries
+
+if TYPE_CHECKING:
+    from braindiffuser.progress import Progress
+    from braindiffuser.run import Run
+
+
+@app.command(rich_help_panel=ONE_RUN, epilog="Example: **braindiffuser demo --out runs/demo**")
+def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False) -> None:
+    """Simulate a subject, decode it with the bundled networks, and write the page."""
+    _run(out, "demo", overwrite, stage=None)
+
+
+def _stage_command(stage: str | None) -> Callable[..., None]:
+    """Return the command of a stage, or of all of them."""
+
+    def command(
+        out: Out,
+        config: Config = None,
+        nsd: Nsd = None,
+        subject: Subject = None,
+        device: Device = None,
+        overwrite: Overwrite = False,
+        modules: With = None,
+        shared: Shared = None,
+    ) -> None:
+        _run(out, config, overwrite, stage, changes_of(nsd, subject, device), modules, shared)
+
+    return command
+
+
+app.command(
+    "run",
+    rich_help_panel=ONE_RUN,
+    help="Run every stage that is not finished, from betas to the page.",
+    epilog="Example: **braindiffuser run --config my-experiment.yaml --out runs/mine**; "
+    "**braindiffuser run --preset brain-diffuser --nsd /data/nsd --subject 1 --out runs/subj01**. "
+    "Interrupted? The same command resumes.",
+)(_stage_command(None))
+
+
+@app.command(
+    rich_help_panel=STAGES,
+    epilog="Example: **braindiffuser evaluate --out runs/demo**; "
+    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**",
+)
+def evaluate(
+    seen: Annotated[
+        Path | None, typer.Argument(callback=expanded, help="Folder of stimuli (scores two folders instead of a run).")
+    ] = None,
+    made: Annotated[
+        Path | None, typer.Argument(callback=expanded, help="Folder of reconstructions, with the same file names.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", callback=expanded, help="Folder of the run.")] = None,
+    config: Config = None,
+    overwrite: Overwrite = False,
+    profile: Annotated[str | None, entry_option(EvaluationConfig, "profile", "--profile")] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", callback=expanded, help="Also write the scores to this JSON file (two folders only)."),
+    ] = None,
+    device: Device = None,
+    modules: With = None,
+) -> None:
+    """Stage 5: score a run's pictures, or any two folders of pictures."""
+    if out is not None and seen is None and json_file is None:
+        _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
+    elif seen is not None and made is not None and out is None:
+        if config is not None or overwrite or modules:
+            fail(
+                "--config, --overwrite and --with apply to runs only; for two folders give --profile, --device and --json"
+            )
+        _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
+    else:
+        fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
+
+
+@app.command(
+    rich_help_panel=STAGES,
+    epilog="Example: **braindiffuser analyse --out runs/demo** runs the analyses of the experiment; "
+    "**braindiffuser analyse voxel_weights --out runs/demo** adds one; "
+    "**braindiffuser analyse picture_groups --set column=category --out runs/demo** with an entry; "
+    "**braindiffuser analyse picture_groups --remove --out runs/demo** takes it from the run again.",
+)
+def analyse(
+    out: Out,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Kind of a further analysis, or name of one of the experiment; default: all of its own."),
+    ] = None,
+    entries: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Entry of the analysis, as entry=value; repeatable. `braindiffuser info --schema` lists them."
+        ),
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the analysis from the run and its page instead; its files are kept.")
+    ] = False,
+    config: Config = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Stage 6: run the analyses, such as the preferred picture of each ROI; with NAME a further one, for the page too."""
+    if name is None:
+        if remove:
+            fail(
+                "--remove takes one analysis from the run: name it, as in `braindiffuser analyse picture_groups --remove`"
+            )
+        if entries:
+            fail(
+                "--set gives an entry of one analysis: name it, as in `braindiffuser analyse picture_groups --set column=kind`"
+            )
+        _run(out, config, overwrite, "analyse", changes_of(device=device), modules)
+        return
+    with stoppable(CONTINUES), progress_on_screen() as progress:
+        import_modules(modules)
+        own = read_entries(entries or ())
+        if remove and own:
+            fail("--remove takes an analysis away, and --set gives an entry of one: write one of the two")
+
+        def change(given: Experiment) -> Experiment:
+            chosen = given.changed(changes_of(device=device))
+            return chosen.without_analysis(name) if remove else chosen.with_analysis(name, own)
+
+        opened = _open(out, config, overwrite, "analyse", progress, change, note_when_done=not remove)
+        if not remove:
+            opened.do("analyse")
+        opened.do("report")
+    print_result(opened)
+
+
+def _add_stage_commands() -> None:
+    """Add a command for every stage that has none of its own, in their order."""
+    from braindiffuser.stages import stages
+
+    known = {info.callback.__name__ for info in app.registered_commands if info.callback}
+    for number, stage in enumerate(stages().values(), start=1):
+        if stage.name not in known:
+            begins = "" if stage.needs else "--config demo "
+            example = f"Example: **braindiffuser {stage.name} {begins}--out runs/demo**"
+            app.command(stage.name, rich_help_panel=STAGES, help=f"Stage {number}: {stage.does}.", epilog=example)(
+                _stage_command(stage.name)
+            )
+
+
+def _run(
+    out: Path,
+    config: str | None,
+    overwrite: bool,
+    stage: str | None,
+    choices: dict[str, Any] | None = None,
+    modules: list[str] | None = None,
+    shared: Path | None = None,
+) -> None:
+    with stoppable(CONTINUES), progress_on_screen() as progress:
+        import_modules(modules)
+        opened = _open(out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared)
+        if stage is None:
+            opened.run_all()
+        else:
+            opened.do(stage)
+    print_result(opened)
+
+
+def _open(
+    out: Path,
+    config: str | None,
+    overwrite: bool,
+    stage: str | None,
+    progress: Progress,
+    change: Callable[[Experiment], Experiment],
+    shared: Path | None = None,
+    note_when_done: bool = False,
+) -> Run:
+    begun = (out / "manifest.json").exists() or (out / "steps").exists()
+    given = None if begun and config is None else change(Experiment.load(config or "demo"))
+    from braindiffuser.run import Run
+    from braindiffuser.run_folder import stored_experiment
+    from braindiffuser.stages import stages
+
+    if stage is not None and not begun:
+        first, needs = next(iter(stages())), stages()[stage].needs
+        if needs or config is None:
+            why = f"{stage} needs {first} first, and {out} holds no run" if needs else f"{out} holds no run"
+            raise RunError(
+                f"{why}: name the folder of a run, or begin one with `braindiffuser {first} --config FILE --out {out}` or "
+                "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
+            )
+    return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared, note_when_done)
+
+
+def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
+    from braindiffuser.folder_scores import print_folder_scores
+    from braindiffuser.machine import check_device
+    from braindiffuser.metrics.folders import evaluate_folders
+    from braindiffuser.metrics.scores_file import check_scores_file, write_scores
+
+    check_device(device)
+    if json_file is not None:
+        check_scores_file(json_file)
+    with stoppable("nothing was written; the same command begins again"):
+        scores = evaluate_folders(seen, made, profile, device=device)
+    print_folder_scores(scores, print_out, console)
+    if json_file is not None:
+        write_scores(scores, json_file)
+
+
+_add_stage_commands()

@@ -1,0 +1,66 @@
+"""What a command prints: results to standard output, remarks, errors and progress bars to standard error."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from braindiffuser.errors import RunError
+from braindiffuser.progress_bars import progress_bars
+from braindiffuser.system_errors import naming
+
+if TYPE_CHECKING:
+    from braindiffuser.progress import Progress
+    from braindiffuser.run import Run
+
+
+console = Console(stderr=True)
+"""The standard error, where a command says what it does."""
+OUTPUT = "the standard output"
+
+
+def print_out(content: Any) -> None:
+    """Print results, as they are, to standard output."""
+    with naming(OUTPUT):
+        Console().print(content, highlight=False, markup=False, soft_wrap=isinstance(content, str))
+
+
+def say(*lines: str) -> None:
+    """Print remarks, as they are, to the standard error."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def require_output() -> None:
+    """Refuse a standard output that was closed."""
+    if sys.stdout is None:
+        raise RunError("there is no standard output to print to: it was closed")
+
+
+def print_result(opened: Run) -> None:
+    """Print the scores of a run, and where its page is."""
+    from rich.markdown import Markdown
+
+    from braindiffuser.report.tables import scores_markdown
+
+    page = opened.results.folder / "report" / "index.html"
+    if opened.is_finished("evaluate"):
+        print_out(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+    if opened.is_finished("report"):
+        print_out(f"Page: {page}")
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error, and exit with 1."""
+    with suppress(OSError):  # a log on a full disk takes no more
+        console.print(Text.assemble(("error: ", "bold red"), message), highlight=False, soft_wrap=True)
+    sys.exit(1)
+
+
+def progress_on_screen() -> AbstractContextManager[Progress]:
+    """Return progress bars, on the standard error."""
+    return progress_bars(console)

@@ -1,0 +1,69 @@
+"""Numbers in print: one form for values, shares, intervals and p values on every page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MISSING = "–"
+"""Stands where there is no number."""
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Print a number with so many decimals and a real minus sign; 0 has no sign unless it is asked for.
+
+    >>> number(-0.1234), number(0.5, 1, signed=True), number(-0.0001), number(None)
+    ('−0.123', '+0.5', '0.000', '–')
+    """
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value:{'+' if signed else ''}z.{digits}f}".replace("-", "−")
+
+
+def percent(share: float | None, digits: int = 0, *, signed: bool = False) -> str:
+    """Print a share of 1 in percent.
+
+    >>> percent(0.5), percent(-0.0914, 1, signed=True), percent(None)
+    ('50 %', '−9.1 %', '–')
+    """
+    if share is None or math.isnan(share):
+        return MISSING
+    return f"{number(100 * share, digits, signed=signed)} %"
+
+
+def interval(ends: Sequence[float], digits: int = 3) -> str:
+    """Print two ends.
+
+    >>> interval((-0.25, 0.5), 2)
+    '−0.25 – 0.50'
+    """
+    low, high = ends
+    return f"{number(low, digits)} – {number(high, digits)}"
+
+
+def p_value(p: float) -> str:
+    """Print a p value: three decimals, and small ones as a bound, since none is 0.
+
+    >>> p_value(0.0312), p_value(0.00002)
+    ('0.031', '< 0.001')
+    """
+    return number(p) if p >= 0.001 else "< 0.001"
+
+
+def p_sentence(p: float) -> str:
+    """Print a p value with its name, as sentences have it.
+
+    >>> p_sentence(0.2), p_sentence(0.00002)
+    ('p = 0.200', 'p < 0.001')
+    """
+    printed = p_value(p)
+    return f"p {printed}" if printed.startswith("<") else f"p = {printed}"
+
+
+def join(words: Sequence[str]) -> str:
+    """List words in a sentence.
+
+    >>> join(["V1", "V2", "V3"]), join(["V1"]), join([])
+    ('V1, V2 and V3', 'V1', '')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -1,0 +1,59 @@
+"""A region is said to carry a category where test stimuli confirm it and both kinds of chance are exceeded: constructed cases."""
+
+import pytest
+
+from braindiffuser.report.attribution_section import attribution_section
+
+
+def region(mean=0.5, random=0.01, shuffled=0.01):
+    nulls = {"random": random, "shuffled": shuffled}
+    beside = {
+        name: {"middle_95": [-0.1, 0.1], "p": p / 2, "p_corrected": p} for name, p in nulls.items() if p is not None
+    }
+    return {"mean": mean, **beside}
+
+
+def facts_of(regions, low=0.2, kind="category"):
+    accuracy = (
+        {"r": None, "low": None, "high": None} if low is None else {"r": low + 0.1, "low": low, "high": low + 0.2}
+    )
+    direction = {"name": "category face", "kind": kind, "group": "vision", "n_shown": 20}
+    return {
+        "regions": dict.fromkeys(regions, 20),
+        "remarks": [],
+        "directions": [{**direction, "accuracy": accuracy, "regions": regions}],
+    }
+
+
+def said(*arguments, **entries):
+    blocks = attribution_section("attribution", facts_of(*arguments, **entries), {}).blocks
+    return [block.text for block in blocks if getattr(block, "style", "") == "verdict"]
+
+
+def test_the_region_of_the_largest_mean_beyond_chance_is_said():
+    (text,) = said({"V1": region(0.2), "faces": region(0.5), "places": region(0.9, shuffled=0.2)})
+    assert text.startswith("Category face: faces carries it most")
+    assert "r = 0.30" in text
+
+
+@pytest.mark.parametrize("chance", [{"random": 0.06}, {"shuffled": 0.06}, {"random": None}, {"shuffled": None}])
+def test_beyond_one_kind_of_chance_alone_nothing_is_said(chance):
+    assert said({"faces": region(**chance)}) == []
+
+
+@pytest.mark.parametrize("low", [-0.01, 0.0, None])
+def test_where_test_stimuli_do_not_show_it_nothing_is_said(low):
+    assert said({"faces": region()}, low=low) == []
+
+
+@pytest.mark.parametrize("kind", ["place", "feature"])
+def test_of_places_and_features_nothing_is_said(kind):
+    assert said({"faces": region()}, kind=kind) == []
+
+
+def test_both_kinds_of_chance_stand_below_the_mean():
+    blocks = attribution_section("attribution", facts_of({"faces": region(), "V1": {"mean": 0.1}}), {}).blocks
+    table = next(block for block in blocks if block.type == "table" and block.corner.startswith("Region"))
+    cells = {row.label: row.cells[0] for row in table.rows}
+    assert cells["faces (20)"].interval == "random −0.10 – 0.10; exchanged −0.10 – 0.10"
+    assert not cells["V1 (20)"].interval
