@@ -10,7 +10,7 @@ from braindiffuser.datasets.region_expressions import doubts
 from braindiffuser.datasets.voxel_selection import check_choice, choice_before_betas
 from braindiffuser.experiment import Experiment, preset_names
 from braindiffuser.run_folder import check_captions, check_checkpoints, check_configs
-from braindiffuser.stages.prepare import check_named_regions
+from braindiffuser.stages.prepare import check_named_columns, check_named_regions
 
 WIDTH = 16
 """Columns of names."""
@@ -41,6 +41,7 @@ def check_before_run(experiment: Experiment, stimuli: bool = True) -> None:
     check_normalisation(recording.trials, config.normalisation)
     adapted.regression.check_stimuli(len(stimuli_of(recording.trials, "train")[0]))
     check_named_regions(recording, adapted)
+    check_named_columns(recording, adapted)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     check_checkpoints(adapted)
     check_configs(adapted)
@@ -105,6 +106,7 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
             yield f"{'Region':<{WIDTH}}{line}"
     for sentence in doubts((one for each in named_regions.values() for one in each), recording.known_regions):
         yield f"Note: {sentence}"
+    check_named_columns(recording, adapted)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     chosen = choice_before_betas(
         recording, config.rois, config.min_noise_ceiling, config.voxel_choice, config.noise_ceiling

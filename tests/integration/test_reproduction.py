@@ -101,7 +101,7 @@ def test_analyses_that_a_run_got_since_stay_on_its_page(experiments, copy):
     Run.open(stored_experiment(place).with_analysis("fakes:Names", {"name": "later"}), place).run_all()
     reproduce(experiments, copy, (), SPLITS)
     assert "later" in [analysis.label for analysis in stored_experiment(place).analyses]
-    assert ">Names<" in (place / "report" / PAGE).read_text()
+    assert ">Names (later)<" in (place / "report" / PAGE).read_text()
 
 
 @pytest.mark.parametrize("name", ["manifest.json", PAGE])

@@ -158,6 +158,16 @@ class Analysis(Part):
             ValueError: if not, saying what to change.
         """
 
+    def check_columns(self, columns: Collection[str]) -> None:
+        """Check that the table of stimuli has what it asks for, before anything is computed; by default it asks for nothing.
+
+        Args:
+            columns: that are known of the stimuli; none if they have numbers alone.
+
+        Raises:
+            RunError: if not, saying what there is.
+        """
+
     @abstractmethod
     def run(self, data: RunData) -> Outcome:
         """Do the analysis.

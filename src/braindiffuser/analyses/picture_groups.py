@@ -7,7 +7,7 @@ easy helps the whole method and the variant without the generator alike, and can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -112,6 +112,18 @@ class PictureGroups(Analysis):
         table = _per_picture(data, rows, values, scores)
         return Outcome(group_section(self.label, facts), facts=facts, tables={"per_image": table})
 
+    def check_columns(self, columns: Collection[str]) -> None:
+        """Check that the column is one of the recording's, unless a table of one's own has it."""
+        if self.table is None:
+            self._check_column(columns)
+
+    def _check_column(self, columns: Collection[str]) -> None:
+        if self.column not in columns:
+            raise RunError(
+                f"{self.label}: there is no column {self.column} of stimuli; there are {', '.join(columns) or '(none)'}: name "
+                "one of them, or a file with `table`"
+            )
+
     def _values(self, data: RunData) -> tuple[np.ndarray, list[str]]:
         """Return the group of each test stimulus as text, "" where it is not known, and what is odd of the table."""
         import pandas as pd
@@ -122,12 +134,7 @@ class PictureGroups(Analysis):
             both = both[~both.index.duplicated()]
             found, remarks = _read(self.table, both)
             known = found.reindex(ids)
-        if self.column not in known:
-            there = ", ".join(map(str, known.columns)) or "(none)"
-            raise RunError(
-                f"{self.label}: there is no column {self.column} of stimuli; there are {there}: name one of them, or a file with "
-                "`table`"
-            )
+        self._check_column(list(map(str, known.columns)))
         column = known[self.column]
         return np.where(column.isna(), "", column.astype(str).str.strip()), remarks
 
@@ -175,6 +182,8 @@ def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     with reading(path, "table of stimuli"):
         table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False)
+    if "name" not in table:
+        table = table.rename(columns={"stim_file": "name"})  # as tables of trials call it
     if "stimulus_id" in table:
         numbers = pd.to_numeric(table["stimulus_id"], errors="coerce")
         keys: Any = known.index
@@ -183,7 +192,8 @@ def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         keys, own = known["name"].astype(str), table.set_index("name")
     else:
         raise RunError(
-            f"{path} has the columns {', '.join(table.columns)}; expected stimulus_id, or name where stimuli have names"
+            f"{path} has the columns {', '.join(table.columns)}; expected stimulus_id, or name (or stim_file) where stimuli have "
+            "names"
         )
     if own.index.has_duplicates:
         raise RunError(f"{path} lists {own.index[own.index.duplicated()][0]} twice: give each stimulus one row")

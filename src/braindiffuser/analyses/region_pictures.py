@@ -153,8 +153,12 @@ def compare_similarities(
     return {"cosine": cosines.tolist(), "random": null.mean(axis=0).tolist(), "p_less_alike": p.tolist()}
 
 
+FEWEST_SAMPLES = 5
+"""Samples that an interval over noise needs: of two, a bootstrap has the two values alone."""
+
+
 def summarise_measures(samples: Measures, random: Measures | None, seed: int) -> dict[str, dict[str, Any]]:
-    """Return each measure's mean over samples, its interval, and where it lies among random sets of voxels.
+    """Return each measure's mean over samples, its interval if these are five or more, and where it lies among random sets.
 
     Args:
         samples: measure → value of each sample of a region.
@@ -167,7 +171,7 @@ def summarise_measures(samples: Measures, random: Measures | None, seed: int) ->
     for name, values in samples.items():
         mean = float(np.mean(values, dtype=np.float64))
         found[name] = {"value": mean}
-        if len(values) > 1:
+        if len(values) >= FEWEST_SAMPLES:
             rng = np.random.default_rng([seed, STREAM])
             found[name]["interval"] = list(bootstrap_interval(values.astype(np.float64), rng))
         if random is not None:

@@ -130,6 +130,12 @@ class ROIAblation(Analysis):
         name, rows = next(iter(data.test_sets.items()))
         chosen = evenly_spaced(rows.stop - rows.start, self.n_images)
         conditions = self._conditions(masks, np.random.default_rng([data.seed, STREAM]))
+        n_drawn = sum(each.is_drawn for each in conditions)
+        data.progress(
+            f"ROI ablation draws {n_drawn * len(chosen):,} pictures: {len(chosen)} of each of {n_drawn} sets of voxels",
+            1,
+            1,
+        )
         for done, _ in enumerate(self._filled(data, conditions, name, rows.start + chosen, chosen), start=1):
             data.progress("ablating regions", done, len(conditions))
         facts = {
@@ -138,6 +144,7 @@ class ROIAblation(Analysis):
             "calibration": getattr(data.decoders().regressor, "calibration", ""),
             "layout": {"key": layout, "label": metrics[layout]["label"]},
             "content": {"key": content, "label": metrics[content]["label"]},
+            "labels": {key: own["label"] for key, own in metrics.items()},
             "whole": _means(conditions[0].scores),
             "nothing": _means(conditions[1].scores),
             "remarks": list(regions.remarks),

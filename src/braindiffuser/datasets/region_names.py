@@ -47,12 +47,16 @@ def with_hint(written: str, same: Sequence[str], known: Collection[str]) -> str:
         written: the name.
         same: regions that it is spelled like, if several.
         known: names of all regions.
+
+    >>> with_hint("VTC-c", [], ["V1", "atlas:VTC-a"])
+    "'VTC-c' (closest: atlas:VTC-a)"
     """
     if same:
         return f"{written!r} (spelled like {' and '.join(sorted(same))}: write one of them)"
     plainly: dict[str, str] = {}
-    for name in known:
-        plainly.setdefault(plain(name), name)
+    for name in known:  # and labels of volumes without the volume's name, as they may be written
+        for spelled in (name, name.rpartition(":")[2]):
+            plainly.setdefault(plain(spelled), name)
     close = [plainly[found] for found in get_close_matches(plain(written), plainly, MOST_CLOSE, 0.5)]
     return f"{written!r} (closest: {', '.join(close)})" if close else repr(written)
 

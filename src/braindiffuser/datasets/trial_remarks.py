@@ -59,7 +59,7 @@ def unread_columns(names: Iterable[str]) -> tuple[str, ...]:
 
     >>> print(*unread_columns(["session", "stim_file", "beta_idx", "luminance"]), sep="\n")
     Columns of the trials that are not read, though they are nearly called as one that is: beta_idx (beta_index).
-    Columns of the trials that only describe them: luminance.
+    Columns of the trials that only describe them, for picture_groups and attribution: luminance.
     """
     unread = [name for name in names if name not in READ and name not in OTHERS]
     close = {name: get_close_matches(name.casefold(), READ, 1, 0.6) for name in unread}
@@ -71,7 +71,9 @@ def unread_columns(names: Iterable[str]) -> tuple[str, ...]:
             f"Columns of the trials that are not read, though they are nearly called as one that is: {', '.join(nearly)}.",
         )
     if others:
-        said += (f"Columns of the trials that only describe them: {', '.join(others)}.",)
+        said += (
+            f"Columns of the trials that only describe them, for picture_groups and attribution: {', '.join(others)}.",
+        )
     return said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindiffuser.report.beyond_chance import beyond_chance
 from braindiffuser.report.numbers import MISSING, join, number, percent
 from braindiffuser.report.sections import (
     Cell,
@@ -21,7 +22,6 @@ from braindiffuser.report.sections import (
 from braindiffuser.report.share_figure import Share, draw_shares
 
 TITLE = "What is lost without a region"
-ALPHA = 0.05
 """Level of p, corrected over regions, up to which it is said what a region carries."""
 FEWEST_SETS = 10
 """Random sets of voxels that must be drawn before it is said what a region carries."""
@@ -47,7 +47,11 @@ def ablation_section(
     """
     ways = list(dict.fromkeys(way for region in facts["regions"] for way in region["ablations"]))
     blocks: list[Any] = [Text(text=_how(facts)), *(_verdict(way, _sentence(facts, way)) for way in ways)]
-    figures = [Figure(svg=_draw(name, facts, way), title=_heading(way), note=_note(facts)) for way in ways]
+    figures = [
+        Figure(svg=_draw(name, facts, way), title=_heading(way), note=_note(facts))
+        for way in ways
+        if _has_share(facts, way)
+    ]
     if figures:
         blocks.append(Figures(figures=tuple(figures)))
     blocks += [_table(facts, way) for way in ways]
@@ -94,7 +98,7 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
             if beside
             else "no region's layout and content have shares to compare"
         )
-    beyond = _beyond_chance({name: own["p"] for name, own in known.items() if own["p"] is not None})
+    beyond = beyond_chance({name: own["p"] for name, own in known.items() if own["p"] is not None})
     sides: dict[str, list[str]] = {"layout": [], "content": []}
     for name, own in known.items():
         if name in beyond and (own["low"] > 0 or own["high"] < 0) and _is_crossed(facts, name, way):
@@ -118,16 +122,6 @@ def _is_crossed(facts: Mapping[str, Any], name: str, way: str) -> bool:
         return False
     layout, content = (each["share"] - each["random"]["mean"] for each in lost)
     return bool(layout * content < 0)
-
-
-def _beyond_chance(p_values: Mapping[str, float]) -> set[str]:
-    """Return the names whose p stays at most ALPHA when all are tested (Holm 1979)."""
-    found: set[str] = set()
-    for n_before, (name, p) in enumerate(sorted(p_values.items(), key=lambda each: each[1])):
-        if p * (len(p_values) - n_before) > ALPHA:
-            break
-        found.add(name)
-    return found
 
 
 def _verdict(way: str, said: str) -> Text:
@@ -156,6 +150,16 @@ def _draw(name: str, facts: Mapping[str, Any], way: str) -> str:
     return draw_shares(rows, f"{name}-{way.replace(' ', '-')}", description)
 
 
+def _has_share(facts: Mapping[str, Any], way: str) -> bool:
+    """Return whether any region lost a share of layout or content; without any, there is nothing to draw."""
+    return any(
+        region["ablations"][way]["lost"][facts[what]["key"]]["share"] is not None
+        for region in facts["regions"]
+        if way in region["ablations"]
+        for what in ("layout", "content")
+    )
+
+
 def _share(lost: Mapping[str, Any]) -> Share:
     random = lost["random"]
     return Share(lost["share"], lost["low"], lost["high"], None if random is None else random["mean"])
@@ -179,16 +183,16 @@ def _table(facts: Mapping[str, Any], way: str) -> Table:
         corner="Region",
         columns=(
             "Voxels",
-            *(key.removeprefix("features.") + (" (features)" if "features." in key else "") for key in keys),
+            *(facts["labels"].get(key, f"{key.removeprefix('features.')} (features)") for key in keys),
         ),
         rows=tuple(rows),
-        fold="All scores",
+        fold=f"All scores, {_heading(way)}",
     )
 
 
 def _cell(lost: Mapping[str, Any]) -> Cell:
     if lost["share"] is None:
-        return Cell(value=MISSING, interval=f"{number(lost['value'])}; no gain to share")
+        return Cell(value=MISSING, interval=f"{number(lost['value'])}; not better than no voxel")
     random = "" if lost["random"] is None else f"; random {percent(lost['random']['mean'])}"
     return Cell(value=percent(lost["share"]), interval=f"{percent(lost['low'])} to {percent(lost['high'])}{random}")
 

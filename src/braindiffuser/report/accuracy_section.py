@@ -128,7 +128,11 @@ def _growth_said(growth: Sequence[Mapping[str, Any]]) -> list[str]:
         return [
             f"still growing with training pictures (R² {number(before['r2']['value'])} with {before['n_stimuli']:,})"
         ]
-    return [f"hardly better than with {before['n_stimuli']:,} training pictures (R² {number(before['r2']['value'])})"]
+    r2 = before["r2"]
+    return [
+        f"not shown to be better than with {before['n_stimuli']:,} training pictures (R² {number(r2['value'])}, 95 % "
+        f"{interval(r2['ci95'])})"
+    ]
 
 
 def _table(groups: Mapping[str, Any], name: str, n: int, fold: str = "") -> Table:

@@ -41,6 +41,13 @@ def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[st
         blocks.append(
             Text(text="Red: higher with it, or to the right and up; blue: the other way round.", style="note")
         )
+    kinds = {each["kind"] for each in facts["directions"]}
+    if "place" in kinds:
+        places = (
+            "Row 1 of places is the top of the picture, column 1 the left. Voxels of one region prefer other places, so the mean "
+            "of a place's map over a region is near 0."
+        )
+        blocks.append(Text(text=places, style="note"))
     blocks.append(_accuracies(facts))
     if facts["regions"]:
         blocks.append(_regions(facts))
@@ -101,9 +108,10 @@ def _regions(facts: Mapping[str, Any]) -> Table:
         )
         for name, n_voxels in facts["regions"].items()
     ]
+    exchanged = any("shuffled" in own for each in shown for own in each["regions"].values())
     return Table(
-        caption="Mean of each map in each region; below it, the middle 95 % of random sets of equal number and noise ceiling, "
-        "and of maps of exchanged labels",
+        caption="Mean of each map in each region; below it, the middle 95 % of random sets of equal number and noise ceiling"
+        f"{', and of maps of exchanged labels' if exchanged else ''}",
         corner="Region (voxels)",
         columns=tuple(each["name"] for each in shown),
         rows=tuple(rows),

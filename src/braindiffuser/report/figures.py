@@ -110,7 +110,7 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
         axes.set_xticks(
             [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         )
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     return as_figure(figure, name, f"{family} with 95 % intervals; the table holds the same numbers", family)
 
 
@@ -139,7 +139,7 @@ def noise_ceiling_panel(rois: Mapping[str, Mapping[str, Any]], name: str) -> str
         if not empty:
             _draw_estimate(axes, row, Estimate(roi["median"], *roi["quartiles"]), mark, thickness=3.5)
     axes.set_ylim(len(rois) - 0.4, -1.5)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g} %")
     return as_svg(figure, name, "Noise ceiling of each region: median and quartiles over voxels, in percent")
 
 
@@ -320,7 +320,7 @@ def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str]
     if family == "Two-way identification":
         ticks = [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         axes.set_xticks(ticks)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
     return as_figure(figure, name, f"{family} of each subject and their mean; the table holds the same numbers", family)
 
 

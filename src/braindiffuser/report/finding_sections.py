@@ -235,6 +235,7 @@ def _ablations(found: Mapping[str, Any]) -> Section:
     subjects = list(dict.fromkeys(subject for entry in metrics.values() for subject in entry["subjects"]))
     blocks: list[Block] = [
         *(Text(text=claim["sentence"], style="verdict") for claim in ablations["claims"]),
+        *_without_groups(found),
         Text(text=f"All variants were scored on the same test pictures: {numbers}. The original is subject 1 of NSD."),
         panels(scores, conditions, "finding-3"),
         _variants_table(metrics, conditions, "Mean over subjects, with the standard error over them", None),
@@ -320,6 +321,7 @@ def _weights(found: Mapping[str, Any]) -> Section:
         blocks=(
             *(Text(text=claim["sentence"], style="verdict") for claim in weights["claims"]),
             Text(text=measure),
+            *_without_groups(found),
             *_means_over_runs(weights),
             figures,
             Text(text=haufe, style="note"),
@@ -328,6 +330,23 @@ def _weights(found: Mapping[str, Any]) -> Section:
             _weights_by_subject(weights),
         ),
     )
+
+
+def _without_groups(found: Mapping[str, Any]) -> list[Text]:
+    """Say which target groups runs could not have, such as text without captions."""
+    lacking: dict[str, list[str]] = {}
+    for run in found["runs"]:
+        for group in run["without"]:
+            lacking.setdefault(group, []).append(run["subject"])
+    names = {group: ", ".join(dict.fromkeys(subjects)) for group, subjects in lacking.items()}
+    return [
+        Text(
+            text=f"{group} was not decoded in {subjects}, since the recording has no captions: ablations of it and its weights "
+            "do not exist.",
+            style="note",
+        )
+        for group, subjects in names.items()
+    ]
 
 
 def _means_over_runs(weights: Mapping[str, Any]) -> list[Text]:

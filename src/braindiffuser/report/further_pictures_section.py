@@ -108,7 +108,8 @@ def _explained(facts: Mapping[str, Any], by_region: Mapping[str, Any]) -> str:
     )
     first = next(iter(next(iter(by_region.values())).values()))
     if facts["n_samples"] > 1:
-        text += f" Values are means over {facts['n_samples']} pictures that differ by noise, with 95 % intervals."
+        text += f" Values are means over {facts['n_samples']} pictures of one decoder that differ by noise"
+        text += ", with 95 % intervals." if "interval" in first else "; too few for intervals."
     if "random" in first:
         n = first["random"]["n"]
         text += (

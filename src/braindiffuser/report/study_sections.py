@@ -160,7 +160,7 @@ def subjects_table(joint: Mapping[str, Any]) -> Table:
         caption="Value and 95 % interval over test pictures of each subject and of their mean; apart, the 95 % interval of the "
         "mean over subjects",
         corner="Metric",
-        columns=(*names, "Mean", "Mean, over subjects", *([SUB_AVG] if has_average else [])),
+        columns=(*names, "Mean", "95 % over subjects", *([SUB_AVG] if has_average else [])),
         rows=tuple(rows),
         main="Mean",
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindiffuser.report.beyond_chance import beyond_chance
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure
-from braindiffuser.report.numbers import p_value, percent
+from braindiffuser.report.numbers import join, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which regions matter to which decoder?"
@@ -17,11 +18,8 @@ COLOURS = ("reconstruction", "diffusion", "ceiling", "low-level", "baseline")
 HATCHES = ("", "////", "....", "xxxx")
 """Of the groups' bars, so that colour is not needed to tell them apart."""
 KINDS: Mapping[str, str] = {"weights": "Weights (as published)", "patterns": "Haufe patterns"}
-SAYS: Mapping[str, tuple[str, str, str]] = {
-    "weights": ("By weights", "matter", "to"),
-    "patterns": ("By Haufe patterns", "vary", "with"),
-}
-"""Kind → words of its sentences."""
+SAYS = {"weights": "By weights", "patterns": "By Haufe patterns"}
+"""Kind → how its sentences begin."""
 Errors = Mapping[str, Mapping[str, float]]
 """Region → group → half the length of its error bar."""
 
@@ -95,26 +93,27 @@ def _apart(facts: Mapping[str, Any]) -> str:
 def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
     """Return, for each kind of map and each group, in which regions it exceeds the reference beyond chance, and where not.
 
+    p values are corrected over regions (Holm).
+
     Args:
         facts: as `VoxelWeights` stores them.
     """
     said = []
     for kind in KINDS:
         for group in facts["groups"][1:]:
-            where: dict[str, list[str]] = {"more": [], "less": [], "neither": []}
-            for region, own in facts["regions"].items():
-                made = _of(own, kind)
-                beyond = made["p"][group] <= CHANCE
-                sign = "more" if made["differences"][group] > 0 else "less"
-                where[sign if beyond else "neither"].append(region)
-            lead, verb, joined = SAYS[kind]
+            where: dict[str, list[str]] = {"above": [], "below": [], "neither": []}
+            regions = {region: _of(own, kind) for region, own in facts["regions"].items()}
+            beyond = beyond_chance({region: made["p"][group] for region, made in regions.items()})
+            for region, made in regions.items():
+                sign = "above" if made["differences"][group] > 0 else "below"
+                where[sign if region in beyond else "neither"].append(region)
             parts = [
-                f"{', '.join(where[sign])} {verb} {sign} {joined} {group} than {joined} {facts['reference']}"
-                for sign in ("more", "less")
+                f"{group} lies {sign} {facts['reference']} in {join(where[sign])}"
+                for sign in ("above", "below")
                 if where[sign]
             ]
-            parts += [f"no difference beyond chance in {', '.join(where['neither'])}"] if where["neither"] else []
-            said.append(f"{lead}: {'; '.join(parts)}.")
+            parts += [f"no difference beyond chance in {join(where['neither'])}"] if where["neither"] else []
+            said.append(f"{SAYS[kind]}: {'; '.join(parts)}.")
     return said
 
 
@@ -179,7 +178,9 @@ def differences_panel(
         )
     axes.axhline(0, color=CSS_COLOURS["ink"], lw=0.9)
     axes.set_xticks(range(len(differences)), list(differences), parse_math=False)
-    axes.yaxis.set_major_formatter(lambda value, _: percent(value, signed=bool(value)))
+    axes.yaxis.set_major_formatter(
+        lambda value, _: percent(value, int(round(1000 * value) % 10 != 0), signed=bool(value))
+    )
     axes.grid(axis="y", color=CSS_COLOURS["rule"], lw=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["muted"])

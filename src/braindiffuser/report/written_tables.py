@@ -6,9 +6,11 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import TypeVar
 
 from braindiffuser.report.figures import as_png
+from braindiffuser.report.numbers import MISSING
 from braindiffuser.report.sections import Cell, Figure, Figures, Section, Table
 from braindiffuser.report.standalone_figures import standalone_svg
 
@@ -51,29 +53,62 @@ _LATEX: Mapping[int, str] = str.maketrans(
 """Characters that LaTeX would take for commands, or that its fonts may lack, and how they are written."""
 
 
-def table_csv(table: Table) -> str:
-    """Write a table as CSV: a column of names, then each column, and its interval in a column beside it where there is any.
+NUMBER = r"([+\u2212-]?[\d,]*\.?\d+)( %)?"
+"""A number as pages print it."""
 
-    Numbers have the minus sign that programs read. The heading of intervals says what `Table.beside` calls them.
+
+def table_csv(table: Table) -> str:
+    """Write a table as CSV: a column of names, then each column, and its interval in columns beside it where there is any.
+
+    Numbers are plain: percentages are shares of 1, what is missing is empty, and the ends of intervals and standard errors have
+    columns of their own. What is no number stands as it is printed, under the heading that `Table.beside` has.
 
     >>> from braindiffuser.report.sections import Row
-    >>> rows = (Row(label="PixCorr", cells=(Cell(value="0.25", interval="0.2 – 0.3"), Cell(value="–"))),)
+    >>> rows = (Row(label="PixCorr", cells=(Cell(value="66.8 %", interval="0.2 – 0.3"), Cell(value="–"))),)
     >>> print(table_csv(Table(caption="", corner="Metric", columns=("a", "b"), rows=rows)), end="")
-    Metric,a,a (95 %),b
-    PixCorr,0.25,0.2 – 0.3,–
+    Metric,a,"a, low","a, high",b
+    PixCorr,0.668,0.2,0.3,
     """
-    has_interval = [any(row.cells[place].interval for row in table.rows) for place in range(len(table.columns))]
-
-    def spread(entries: Sequence[tuple[str, str]]) -> list[str]:
-        both = zip(entries, has_interval, strict=True)
-        return [text for (value, interval), wide in both for text in ([value, interval] if wide else [value])]
-
+    columns = [(table.corner, [row.label for row in table.rows])]
+    for place, name in enumerate(table.columns):
+        columns += _csv_columns(name, [row.cells[place] for row in table.rows], table.beside)
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")
-    lines.writerow([table.corner, *spread([(name, f"{name} ({table.beside})") for name in table.columns])])
-    for row in table.rows:
-        lines.writerow([row.label, *spread([(cell.value, cell.interval) for cell in row.cells])])
+    lines.writerow([name for name, _ in columns])
+    lines.writerows(zip(*(values for _, values in columns), strict=True))
     return written.getvalue().replace("−", "-")
+
+
+def _csv_columns(name: str, cells: Sequence[Cell], beside: str) -> list[tuple[str, list[str]]]:
+    values, texts = [_plain(cell.value) for cell in cells], [cell.interval for cell in cells]
+    made = [(name, values)]
+    ends = [re.fullmatch(f"{NUMBER} – {NUMBER}", text) for text in texts]
+    errors = [re.fullmatch(f"SEM {NUMBER}", text) for text in texts]
+    if not any(texts):
+        return made
+    if all(found or not text for found, text in zip(ends, texts, strict=True)):
+        pairs = [_plain_pair(found) for found in ends]
+        return [*made, (f"{name}, low", [low for low, _ in pairs]), (f"{name}, high", [high for _, high in pairs])]
+    if all(found or not text for found, text in zip(errors, texts, strict=True)):
+        return [*made, (f"{name}, SEM", [_plain(text.removeprefix("SEM ")) for text in texts])]
+    return [*made, (f"{name} ({beside})", texts)]
+
+
+def _plain_pair(found: re.Match[str] | None) -> tuple[str, str]:
+    """Return both ends of an interval; a unit after the second holds for both."""
+    if found is None:
+        return "", ""
+    low, unit_of_low, high, unit = found.groups(default="")
+    return _plain(f"{low}{unit_of_low or unit}"), _plain(f"{high}{unit}")
+
+
+def _plain(text: str) -> str:
+    """Return a printed number as programs read it; any other text as it is, and nothing where it is missing."""
+    found = re.fullmatch(NUMBER, text)
+    if found is None:
+        return "" if text == MISSING else text
+    value = Decimal(found[1].replace(",", "").replace("−", "-"))
+    return str(value.scaleb(-2) if found[2] else value)
 
 
 def table_markdown(table: Table) -> str:

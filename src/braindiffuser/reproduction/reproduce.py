@@ -87,7 +87,7 @@ def reproduce(
             check_same_records(place, own)
 
     mixed = _mixed(planned, folder)
-    found = findings([run_facts(each, run.results, f"{each.folder}/report/{PAGE}") for each, run in done])
+    found = findings([run_facts(each, run, f"{each.folder}/report/{PAGE}") for each, run in done])
     found["unexpected"] = [*mixed, *found["unexpected"]]
     found["experiment"] = experiments[0].name
     found["studies"], failed = _studies(planned, folder, progress)

@@ -7,18 +7,20 @@ from typing import Any
 
 from braindiffuser.experiment import Experiment
 from braindiffuser.reproduction.planned_runs import PlannedRun, label_of_weights
+from braindiffuser.run import Run
 from braindiffuser.stages.evaluate import ablation_labels
 from braindiffuser.store.results import Results
 
 
-def run_facts(planned: PlannedRun, results: Results, page: str) -> dict[str, Any]:
+def run_facts(planned: PlannedRun, run: Run, page: str) -> dict[str, Any]:
     """Read what findings need of one finished run.
 
     Args:
         planned: subject, split and experiment.
-        results: of the run.
+        run: that was made of it, without target groups that its recording cannot have.
         page: path of its page, below the folder of all runs.
     """
+    results = run.results
     scores, subject = results.read_json("scores.json"), results.read_json("subject.json")
     profile = planned.experiment.evaluation.all_metrics()
     first, last = results.read_json("test_sets.json")["test"]
@@ -50,6 +52,7 @@ def run_facts(planned: PlannedRun, results: Results, page: str) -> dict[str, Any
         },
         "missing": scores["missing"],
         "notes": dict(profile.notes),
+        "without": [group for group in planned.experiment.targets if group not in run.experiment.targets],
         "labels": ablation_labels(planned.experiment),
         "weights": facts.get(label_of_weights(planned.experiment) or ""),
         "accuracy": _accuracy(next(iter(of_kind("decoder_accuracy").values()), {})),

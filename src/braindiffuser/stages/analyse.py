@@ -65,7 +65,10 @@ def _write(context: StageContext, draft: Draft, analysis: Analysis, outcome: Out
         draft.write_bytes(f"analyses/{label}/{name}", content)
     for name, table in outcome.tables.items():
         draft.write_table(f"analyses/{label}/{name}.csv", table)
-    section = outcome.section.model_copy(update={"name": f"analysis-{label}"})
+    title = outcome.section.title
+    if label != analysis.model_copy(update={"name": ""}).label:  # there may be another of its kind
+        title = f"{title} ({label})"
+    section = outcome.section.model_copy(update={"name": f"analysis-{label}", "title": title})
     draft.write_text(f"sections/analyse.{label}.json", section.model_dump_json(indent=1) + "\n")
 
 

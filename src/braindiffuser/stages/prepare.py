@@ -184,6 +184,7 @@ def _average(context: StageContext, draft: Draft) -> None:
 
     recording, config, results = context.open_recording(), context.experiment.responses, context.results
     check_named_regions(recording, context.experiment)
+    check_named_columns(recording, context.experiment)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
     responses = _accumulate(context, draft, recording).finish()
@@ -263,6 +264,19 @@ def check_named_regions(recording: Recording, experiment: Experiment) -> dict[st
         for analysis in experiment.analyses
     }
     return read_expressions({"responses.rois": experiment.responses.rois, **of_analyses}, recording.known_regions)
+
+
+def check_named_columns(recording: Recording, experiment: Experiment) -> None:
+    """Check that the table of stimuli has the columns that analyses name, before anything is computed.
+
+    Raises:
+        RunError: an analysis names one that is not there.
+    """
+    if recording.stimuli is None and recording.described is not None:
+        return  # is looked up, perhaps from pictures, only when an analysis asks
+    columns = [] if recording.stimuli is None else list(map(str, recording.stimuli.columns))
+    for analysis in experiment.analyses:
+        analysis.check_columns(columns)
 
 
 def _choose_voxels(

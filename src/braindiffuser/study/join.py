@@ -96,16 +96,21 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
 
 
 def refuse_one_subject_twice(members: Sequence[Member]) -> None:
-    """Raise RunError if two runs were made from the same betas."""
+    """Raise RunError if two runs were made from the same betas, or have the same responses: betas in files of another kind."""
     known: dict[str, Member] = {}
     for member in members:
         record = member.records["prepare.responses"]
         betas = sorted((record["contents"].get("betas") or {}).values())
-        earlier = known.setdefault(json.dumps(betas or record["uid"]), member)
-        if earlier is not member:
-            raise RunError(
-                f"{earlier.path} and {member.path} have the same betas, and a study counts each subject once: name one of the two"
-            )
+        responses = sorted(
+            [name, entry[1]] for name, entry in record["files"].items() if name.startswith("arrays/responses/")
+        )
+        for made in (betas or record["uid"], responses or record["uid"]):
+            earlier = known.setdefault(json.dumps(made), member)
+            if earlier is not member:
+                raise RunError(
+                    f"{earlier.path} and {member.path} have the same betas, and a study counts each subject once: name one of "
+                    "the two"
+                )
 
 
 def differences(first: Member, other: Member) -> list[str]:

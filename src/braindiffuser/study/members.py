@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from braindiffuser.metrics.summary import PerPicture
     from braindiffuser.store.results import Results
 
-TAKEN = ("Sub Avg", "Mean", "Mean, over subjects", "Seen")
+TAKEN = ("Sub Avg", "Mean", "95 % over subjects", "Seen")
 """Names that a study's tables and pages give to other things than subjects."""
 NEEDED = ("prepare", "extract", "fit", "reconstruct", "evaluate")
 """Stages that must be finished."""

@@ -1,6 +1,7 @@
 """Scores by groups of pictures follow from the scores of each picture."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 
 from braindiffuser.analyses.picture_groups import PictureGroups
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader
 from braindiffuser.report.group_section import interaction_sentences
+from braindiffuser.stages.prepare import check_named_columns
 
 from .linear_world import linear_world
 
@@ -134,3 +137,16 @@ def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
 def test_two_variants_are_compared():
     with pytest.raises(ValueError, match="names final twice"):
         PictureGroups(column="kind", kinds=("final", "final"))
+
+
+def test_a_column_that_is_not_there_is_said_before_anything_is_computed():
+    stimuli = pd.DataFrame({"name": ["a"], "kind": ["b"]})
+    asked = Experiment.load("demo").changed({"analyses": [{"kind": "picture_groups", "column": "source"}]})
+    with pytest.raises(RunError, match="there is no column source of stimuli; there are name, kind"):
+        check_named_columns(SimpleNamespace(stimuli=stimuli, described=None), asked)
+    with pytest.raises(RunError, match=r"there are \(none\)"):
+        check_named_columns(SimpleNamespace(stimuli=None, described=None), asked)
+    check_named_columns(SimpleNamespace(stimuli=None, described=lambda: None), asked)
+    check_named_columns(SimpleNamespace(stimuli=stimuli.assign(source="x"), described=None), asked)
+    own = asked.changed({"analyses": [{"kind": "picture_groups", "column": "source", "table": "own.csv"}]})
+    check_named_columns(SimpleNamespace(stimuli=stimuli, described=None), own)

@@ -186,13 +186,13 @@ def test_cosines_do_not_depend_on_lengths():
 
 
 def test_measures_are_means_over_samples_beside_random_sets():
-    samples, random = {"right": np.array([0.5, 0.7, 0.6])}, {"right": np.linspace(-0.4, 0.4, 19)}
+    samples, random = {"right": np.array([0.5, 0.7, 0.6, 0.55, 0.65])}, {"right": np.linspace(-0.4, 0.4, 19)}
     found = summarise_measures(samples, random, 0)["right"]
     assert found["value"] == pytest.approx(0.6)
     assert found["interval"][0] <= 0.6 <= found["interval"][1]
     assert found["random"]["p_higher"] == pytest.approx(1 / 20)
     assert found["random"]["p_lower"] == pytest.approx(1)
-    assert "interval" not in summarise_measures({"right": np.array([0.5])}, None, 0)["right"]
+    assert "interval" not in summarise_measures({"right": np.array([0.5, 0.7, 0.6, 0.55])}, None, 0)["right"]
 
 
 def test_random_sets_are_measured_and_all_pictures_are_in_the_table(world):

@@ -88,4 +88,6 @@ def test_columns_that_are_nearly_called_as_one_that_is_read_are_said(column, mea
 
 def test_columns_that_only_describe_are_listed_and_those_that_are_read_are_not():
     assert unread_columns(["session", "run", "stim_file", "split", "beta_index", "groups", "onset", "duration"]) == ()
-    assert unread_columns(["stim_file", "luminance"]) == ("Columns of the trials that only describe them: luminance.",)
+    assert unread_columns(["stim_file", "luminance"]) == (
+        "Columns of the trials that only describe them, for picture_groups and attribution: luminance.",
+    )

@@ -30,6 +30,7 @@ def facts_of(differences, way="without by masking", crossed=True):
         "calibration": "inductive",
         "layout": {"key": "pixcorr", "label": "PixCorr"},
         "content": {"key": "clip", "label": "CLIP"},
+        "labels": {"pixcorr": "PixCorr", "clip": "CLIP"},
         "whole": {"pixcorr": 0.3, "clip": 0.9},
         "nothing": {"pixcorr": 0.1, "clip": 0.5},
         "remarks": ["No chosen voxel lies in words."],

@@ -27,7 +27,11 @@ def facts(r2=0.2, ci=(0.15, 0.25), p=0.001, cv=0.2, best=0.21, growth=((100, 0.1
         ({"cv": 0.1}, "above cross-validation: test responses are cleaner", "as in"),
         ({"cv": None}, "still growing", "cross-validation"),
         ({"best": 0.4}, "R² could be 0.400 with another scale and offset", "at the edge"),
-        ({"growth": ((100, 0.19), (200, 0.2))}, "hardly better than with 100 training pictures (R² 0.190)", "growing"),
+        (
+            {"growth": ((100, 0.19), (200, 0.2))},
+            "not shown to be better than with 100 training pictures (R² 0.190, 95 % 0.14",
+            "growing",
+        ),
         ({"growth": ((200, 0.2),)}, "cross-validation", "training pictures"),
         ({"at_edge": True}, "alpha lies at the edge of its grid", "scale"),
         ({"r2": -0.1, "ci": (-0.2, 0.0), "cv": -0.1}, "R² −0.100", "below"),

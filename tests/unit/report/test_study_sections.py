@@ -117,7 +117,7 @@ def page_of(joint, scored, coded):
 
 def test_every_value_of_every_subject_is_printed(joint):
     table = subjects_table(joint)
-    assert table.columns == (*NAMES, "Mean", "Mean, over subjects", "Sub Avg")
+    assert table.columns == (*NAMES, "Mean", "95 % over subjects", "Sub Avg")
     for row, entry in zip(table.rows, joint["metrics"].values(), strict=True):
         printed = [cell.value for cell in row.cells]
         values = [*entry["subjects"].values(), entry["value"]]

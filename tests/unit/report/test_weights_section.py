@@ -41,11 +41,10 @@ PATTERNS = {"V1": (0.1, 0.002, 0.04), "V4": (0.2, 0.05, 0.06), "faces": (-0.3, 0
 def test_a_region_is_named_by_sign_and_p():
     by_weights, by_patterns = weights_sentences(facts(WEIGHTS, PATTERNS))
     assert by_weights == (
-        "By weights: faces matter more to vision than to latents; V1 matter less to vision than to latents; no difference beyond "
-        "chance in V4."
+        "By weights: vision lies above latents in faces; vision lies below latents in V1; no difference beyond chance in V4."
     )
     assert by_patterns == (
-        "By Haufe patterns: V1, V4 vary more with vision than with latents; no difference beyond chance in faces."
+        "By Haufe patterns: vision lies above latents in V1; no difference beyond chance in V4 and faces."
     )
 
 

@@ -43,16 +43,19 @@ CONDITIONS = {"reconstruction": "R", "ceiling": "C", "mean_image": "M <&>", "shu
 def test_csv_gives_back_what_the_table_holds(table):
     read = list(csv.reader(io.StringIO(table_csv(table))))
     assert read == [
-        ["Metric", "subj_01", "subj_01 (95 %)", "Mean"],
-        ["PixCorr ↑", "0.25", "0.20 – 0.30", "–"],
-        [ODD, "a,b", "", '"x"\ny'],
+        ["Metric", "subj_01", "subj_01, low", "subj_01, high", "Mean"],
+        ["PixCorr ↑", "0.25", "0.20", "0.30", ""],
+        [ODD, "a,b", "", "", '"x"\ny'],
     ]
 
 
 def test_csv_says_what_stands_beside_a_value_and_has_minus_signs_that_programs_read(table):
-    cells = (Cell(value="−1.5 %", interval="SEM 0.2"), Cell(value="–"))
+    cells = (Cell(value="−1.5 %", interval="SEM 0.2 %"), Cell(value="1,234"))
     own = table.model_copy(update={"rows": (Row(label="V1", cells=cells),), "beside": "SEM"})
-    assert table_csv(own).splitlines() == ["Metric,subj_01,subj_01 (SEM),Mean", "V1,-1.5 %,SEM 0.2,–"]
+    assert table_csv(own).splitlines() == ['Metric,subj_01,"subj_01, SEM",Mean', "V1,-0.015,0.002,1234"]
+    cells = (Cell(value="66.8 %", interval="64.0 – 70.1 %"), Cell(value="+0.3", interval="p < 0.001"))
+    own = table.model_copy(update={"rows": (Row(label="V1", cells=cells),), "beside": "p"})
+    assert table_csv(own).splitlines()[1] == "V1,0.668,0.640,0.701,0.3,p < 0.001"
 
 
 def test_markdown_keeps_every_text_in_its_cell(table):

@@ -54,6 +54,7 @@ def run(subject, split="layout", averaged="", **changes):
         "metrics": {key: metric(key, 0.25 + 0.1 * number) for key in METRICS},
         "missing": [],
         "notes": {},
+        "without": [],
         "labels": LABELS,
         "weights": weights(0.1 + 0.1 * number, (0.0004, 0.5)[number]),
         "accuracy": {"text": {"r2": [-0.1 + 0.3 * number, -0.2, 0.3], "correlation": [0.3, 0.2, 0.4]}},
@@ -156,9 +157,9 @@ def test_files_of_tables_say_what_stands_beside_each_value():
         name: [next(csv.reader(io.StringIO(table_csv(table)))) for table in tables(section)]
         for name, section in sections.items()
     }
-    assert headings["finding-2"][0][:3] == ["Metric", "a", "a (95 % interval or SEM)"]
-    assert headings["finding-3"][0][2] == "Whole method (SEM)"
-    assert headings["finding-4"][0][2] == "CLIP-Vision, weights (SEM)"
+    assert headings["finding-2"][0][:3] == ["Metric", "a", "a, low"]
+    assert headings["finding-3"][0][2] == "Whole method, SEM"
+    assert headings["finding-4"][0][2] == "CLIP-Vision, weights, SEM"
     assert headings["finding-4"][1][2] == "a (p)"
     written = written_files(list(sections.values()))
     assert {"figures/finding-4-weights-as-in-the-paper.png", "figures/finding-4-patterns.svg"} <= written.keys()
@@ -239,3 +240,10 @@ def test_scores_of_stand_in_networks_are_held_against_no_published_value():
     other = said(page([run("a", dataset="laion_fmri")])["finding-2"])
     assert other.startswith("Published values are of 982 test pictures of NSD, not of these.")
     assert "Against “Table 1”" in other
+
+
+def test_what_a_recording_without_captions_cannot_have_is_said():
+    sections = page([run("a", without=["text"]), run("b")])
+    for name in ("finding-3", "finding-4"):
+        assert "text was not decoded in a, since the recording has no captions" in said(sections[name])
+    assert "captions" not in said(page([run("a"), run("b")])["finding-3"])

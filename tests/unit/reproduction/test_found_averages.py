@@ -39,6 +39,7 @@ def run(subject, split, value, own_weights, n_ablated=5):
         "uid": "u",
         "missing": [],
         "notes": {},
+        "without": [],
         "labels": {"low_level_only": "Low level only"},
     }
     given = {"accuracy": {}, "regions": {}, "groups": {}, "trained_on": {}, "weights": own_weights}

@@ -29,6 +29,7 @@ def run(subject, weights=None, **changes):
         "metrics": {"pixcorr": METRIC},
         "missing": [],
         "notes": {},
+        "without": [],
         "labels": {},
         "weights": weights,
         "accuracy": {},
