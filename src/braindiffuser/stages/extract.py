@@ -45,12 +45,14 @@ def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows
     target = context.experiment.targets[group]
     null = shared.null(partial(_null, context, target)) if shared else _null(context, target)
     sides, batches = set(), Batches(target.batch_size, context.progress)
+    ids_of = {split: context.results.read_array(f"stimuli/{split}_ids") for split in ARRAYS}
+    everything, first = np.concatenate(list(ids_of.values())), 0
     for split, name in ARRAYS.items():
-        dtype = target.stored_as if split == "train" else "float32"
-        ids = context.results.read_array(f"stimuli/{split}_ids")
-        features = partial(_features, context, target, batches, ids, shared)
+        dtype, ids = target.stored_as if split == "train" else "float32", ids_of[split]
+        features = partial(_features, context, target, batches, np.roll(everything, -first), shared)
+        first += len(ids)
         side = shared.shape() if shared else None
-        shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or features(slice(0, 1)).shape[1:]))
+        shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or _row_shape(context, target, ids)))
         sides.add(shape[1:])
         _refuse_several(sides, target)
         if null is not None:
@@ -146,24 +148,34 @@ def _features(
     shared: SharedRows | None,
     rows: slice,
 ) -> Features:
-    recording, own = context.open_recording(), ids[rows]
-    pictures = recording.pictures if "stimuli" in target.reads else None
-    captions = recording.captions if "captions" in target.reads else None
+    """Return the features of some rows of all stimuli, those of a split first.
 
-    def compute(chosen: Int[np.ndarray, " n"]) -> Features:
-        stimuli = Stimuli(chosen, pictures, captions)
-        made = target.extract(stimuli, context.networks, context.experiment.seed)
-        return _checked(target, "extract", made, (len(stimuli.ids), None, ...))
+    All batches have one size: shorter ones are filled up with the stimuli that come next. So a stimulus has the same features,
+    to the last bit, wherever a division of the recording puts it.
+    """
 
     def extract(chosen: slice) -> Features:
+        n, size = chosen.stop - chosen.start, min(batches.size, len(ids))
+        following = np.roll(ids, -(rows.start + chosen.start))  # from the first that is wanted
         if shared is None:
-            return compute(own[chosen])
-        others = np.roll(ids, -(rows.start + chosen.stop)).tolist()  # those that come next, first
-        return shared.rows(own[chosen], others, compute)
+            return _computed(context, target, following[:size])[:n]
+        return shared.rows(following[:n], following[n:].tolist(), size, partial(_computed, context, target))
 
-    parts = [features for _, features in batches.over(len(own), extract)]
+    parts = [features for _, features in batches.over(rows.stop - rows.start, extract)]
     _refuse_several({part.shape[1:] for part in parts}, target)
     return np.concatenate(parts)
+
+
+def _computed(context: StageContext, target: Target, ids: Int[np.ndarray, " n"]) -> Features:
+    recording = context.open_recording()
+    pictures = recording.pictures if "stimuli" in target.reads else None
+    captions = recording.captions if "captions" in target.reads else None
+    made = target.extract(Stimuli(ids, pictures, captions), context.networks, context.experiment.seed)
+    return _checked(target, "extract", made, (len(ids), None, ...))
+
+
+def _row_shape(context: StageContext, target: Target, ids: Int[np.ndarray, " n_all"]) -> tuple[int, ...]:
+    return _computed(context, target, ids[:1]).shape[1:]
 
 
 def _checked(target: Target, method: str, made: Any, shape: Sides) -> Features:

@@ -8,7 +8,7 @@
 
 A row counts when its file is whole, on the disk and noted. A file that is not as it was noted is deleted, and its rows are
 computed again. How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with
-that number, and is read only where a run that shares none would compute it with as many.
+that number, and is read only where a run that shares none would compute it with as many. All batches of a run have one size.
 """
 
 from __future__ import annotations
@@ -95,17 +95,18 @@ class SharedRows:
         self,
         ids: Int[np.ndarray, " n"],
         others: Iterable[int],
+        size: int,
         make: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n ..."]],
     ) -> Shaped[np.ndarray, "n ..."]:
-        """Return rows of stimuli that are computed together. Missing rows are computed in a batch of the same size, and kept.
+        """Return rows of some stimuli. Missing rows are computed in a batch of the given size, and kept.
 
         Args:
             ids: of the stimuli, all different.
-            others: ids of further stimuli of the recording. Where only some rows lack, the batch is filled up with these: first
-                with those that lack too, in their order.
-            make: computes the rows of as many stimuli as `ids` has.
+            others: ids of further stimuli of the recording. A batch is filled up with these: first with those whose rows lack
+                too, in their order.
+            size: how many stimuli are computed together, at least as many as `ids` has.
+            make: computes the rows of so many stimuli.
         """
-        size = len(ids)
         lacking = [number for number in ids.tolist() if self._key(number, size) not in self._places]
         if lacking:
             chosen = _filled(lacking, size, others, lambda number: self._key(number, size) in self._places)

@@ -36,12 +36,16 @@ def asked(shared, ids, network, size=4):
     parts = []
     for start in range(0, len(ids), size):
         own = ids[start : start + size]
-        parts.append(shared.rows(own, np.roll(ids, -(start + len(own))).tolist(), network))
+        others = np.roll(ids, -(start + len(own))).tolist()
+        parts.append(shared.rows(own, others, min(size, len(ids)), network))
     return np.concatenate(parts)
 
 
 def alone(ids, size=4):
-    return np.concatenate([Network()(np.array(ids[start : start + size])) for start in range(0, len(ids), size)])
+    """Rows as a run that shares none computes them: the last batch is filled up."""
+    return np.concatenate(
+        [Network()(np.roll(ids, -start)[:size])[: len(ids) - start] for start in range(0, len(ids), size)]
+    )
 
 
 def files(shared):
@@ -78,12 +82,12 @@ def test_each_row_is_computed_once_and_batches_are_filled_up_with_what_is_needed
     assert sorted(held) == list(range(13))
 
 
-def test_a_smaller_batch_is_computed_as_it_is_without_a_pool(tmp_path):
+def test_the_last_batch_is_filled_up_so_that_its_rows_serve_other_divisions(tmp_path):
     network = Network()
     with opened(tmp_path) as shared:
-        for ids in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [5, 4, 3, 2, 1, 0]):
+        for ids in ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0], [3, 5, 1]):
             np.testing.assert_array_equal(asked(shared, ids, network), alone(ids))
-    assert network.batches == [[0, 1, 2, 3], [4, 5], [5, 4, 1, 0], [1, 0]]
+    assert network.batches == [[0, 1, 2, 3], [4, 5, 0, 1], [3, 5, 1]]  # three cannot be filled up to four
 
 
 def test_rows_of_other_facts_or_under_another_name_are_others(tmp_path):
@@ -146,7 +150,7 @@ def test_rows_keep_their_shape_and_type(tmp_path):
     with opened(tmp_path) as shared:
         assert shared.shape() is None
         for _ in range(2):
-            found = shared.rows(np.arange(3), [], lambda ids: rows)
+            found = shared.rows(np.arange(3), [], 3, lambda ids: rows)
             np.testing.assert_array_equal(found, rows)
             assert found.dtype == rows.dtype
         assert shared.shape() == (2, 5)
@@ -183,7 +187,7 @@ def test_a_second_process_waits_and_then_finds_the_rows(tmp_path):
     code = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom braindiffuser.store.shared_rows import open_shared_rows\n"
         f"with open_shared_rows(Path({str(tmp_path)!r}), {FACTS!r}, {NAMES!r}, lambda: print('waiting', flush=True)) as shared:\n"
-        "    print(shared.rows(np.arange(4), [], None)[:, 0].tolist())\n"
+        "    print(shared.rows(np.arange(4), [], 4, None)[:, 0].tolist())\n"
     )
     with opened(tmp_path) as shared:
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
