@@ -328,6 +328,11 @@ class Experiment(Settings):
         left = [analysis.model_dump() for number, analysis in enumerate(self.analyses) if number != place]
         return self.changed({"analyses": left})
 
+    def analysis(self, name: str, entries: Mapping[str, Any] | None = None) -> Analysis | None:
+        """Return the analysis that a label or kind means, or that entries name with it; None if there is none, or several."""
+        place = self._place_of_analysis(name, entries or {})
+        return None if place is None else self.analyses[place]
+
     def _place_of_analysis(self, name: str, entries: Mapping[str, Any]) -> int | None:
         """Return which analysis a label or kind and a `name` among entries mean; None: one that is not there yet."""
         labels = [analysis.label for analysis in self.analyses]

@@ -890,8 +890,10 @@ def test_a_further_analysis_that_fails_leaves_the_run_as_it_was(copy):
         again = runner.invoke(app, [*words, "--out", str(run)])
         assert again.exit_code == 0, again.output
     assert {name: text for name, text in results(run).items() if not name.startswith("unfinished/")} == before
-    added = ["analyse", "fakes:Names", "--set", "name=more", "--out", str(run)]
-    assert runner.invoke(app, added).exit_code == 0
+    added = runner.invoke(app, ["analyse", "fakes:Names", "--set", "name=more", "--out", str(run)])
+    assert added.exit_code == 0, added.output
+    section = json.loads((run / "sections" / "analyse.more.json").read_text())
+    assert added.stdout.startswith(f"{section['title']}\n")  # what was asked for, and not all scores
     assert 'id="analysis-more"' in (run / "report" / "index.html").read_text()
     assert [own.label for own in stored_experiment(run).analyses] == ["names", "more"]
     removed = runner.invoke(app, ["analyse", "more", "--remove", "--out", str(run)])

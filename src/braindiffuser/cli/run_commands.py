@@ -23,7 +23,7 @@ from braindiffuser.cli.options import (
     entry_option,
     expanded,
 )
-from braindiffuser.cli.screen import console, fail, print_out, print_result, progress_on_screen
+from braindiffuser.cli.screen import console, fail, print_analysis, print_out, print_result, progress_on_screen
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment
 from braindiffuser.extensions import import_modules
@@ -157,7 +157,11 @@ def analyse(
         if not remove:
             opened.do("analyse")
         opened.do("report")
-    print_result(opened)
+    made = None if remove else opened.experiment.analysis(name, own)
+    if made is None:
+        print_result(opened)
+    else:
+        print_analysis(opened, made.label)
 
 
 def _add_stage_commands() -> None:

@@ -54,6 +54,17 @@ def print_result(opened: Run) -> None:
         print_out(f"Page: {page}")
 
 
+def print_analysis(opened: Run, label: str) -> None:
+    """Print what an analysis concludes, as its section on the page says it, and where the page is."""
+    from braindiffuser.report.sections import Section, Text
+
+    section = Section.model_validate(opened.results.read_json(f"sections/analyse.{label}.json"))
+    texts = [block for block in section.blocks if isinstance(block, Text)]
+    said = [block.text for block in texts if block.style == "verdict"] or [block.text for block in texts[:1]]
+    print_out("\n".join([section.title, *(f"- {text}" for text in said)]))
+    print_out(f"Page: {opened.results.folder / 'report' / 'index.html'}")
+
+
 def fail(message: str) -> NoReturn:
     """Print an error, and exit with 1."""
     with suppress(OSError):  # a log on a full disk takes no more

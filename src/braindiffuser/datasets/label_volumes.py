@@ -169,6 +169,10 @@ class LabelVolumes:
         """Names of the volumes, without those of one hemisphere."""
         return [title for title in self.volumes if not title.startswith(HEMISPHERES)]
 
+    def labels_of(self, title: str) -> list[str]:
+        """Return the names of a volume's labels by its table, in its order; [] without one, or of a damaged one."""
+        return list(self._numbers_of(title))
+
     def names(self) -> list[str]:
         """Return the names of volumes and of labels that have names, for messages; reads tables alone."""
         return [

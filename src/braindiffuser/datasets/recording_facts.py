@@ -10,6 +10,7 @@ from braindiffuser.datasets.equal_pictures import equal_pictures
 from braindiffuser.datasets.noise_ceiling import ceiling_doubts, noise_ceiling
 from braindiffuser.datasets.recording import UNIT_NAMES, Recording, ranges
 from braindiffuser.datasets.region_expressions import Expression
+from braindiffuser.datasets.region_names import listed
 from braindiffuser.datasets.splits import OUT, stimuli_of
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.datasets.voxels import Voxels
@@ -37,6 +38,7 @@ def facts_of(recording: Recording) -> dict[str, str]:
         "Unit of betas": UNIT_NAMES[recording.unit],
         "Voxels": f"{recording.n_voxels:,} analysed, {_place(recording.voxels)}",
         "Regions": _regions(recording),
+        **_further_regions(recording),
         "Noise ceilings": _ceilings(recording, int((repeats.drop(recording.stimuli_apart, errors="ignore") > 1).sum())),
     }
 
@@ -96,6 +98,15 @@ def _regions(recording: Recording) -> str:
     listed = [f"{name} ({int(mask.sum()):,})" for name, mask in recording.roi_masks.items()]
     more = f" and {len(listed) - MOST_REGIONS} more" if len(listed) > MOST_REGIONS else ""
     return ", ".join(listed[:MOST_REGIONS]) + more if listed else "none"
+
+
+def _further_regions(recording: Recording) -> dict[str, str]:
+    """Describe what expressions may name besides: labels of volumes by their tables, and maps."""
+    volumes = recording.label_volumes
+    names = {title: volumes.labels_of(title) for title in volumes.titles}
+    labels = [f"{title} ({listed(own) if own else 'labels by number'})" for title, own in names.items()]
+    maps = list(recording.voxel_maps)
+    return ({"Label volumes": "; ".join(labels)} if labels else {}) | ({"Maps": listed(maps)} if maps else {})
 
 
 def _ceilings(recording: Recording, n_repeated: int) -> str:

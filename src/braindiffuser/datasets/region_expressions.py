@@ -351,14 +351,14 @@ class _Reader:
         """Take a range of own regions, for which labels and maps need not be looked at; None if none comes next."""
         start = self.place
         word = self._next_word()
-        united = self._range(word, self.known.find_own)
+        united = self._range(word, self.known.find_own, n_ends=2)
         if united is None or self.text[self.place : self.place + 1] in tuple("<>="):
             self.place = start
             return None
         return united
 
-    def _range(self, word: str, find: Callable[[str], list[str]]) -> Node | None:
-        """Read `V1-V4`; None if an end is no region."""
+    def _range(self, word: str, find: Callable[[str], list[str]], n_ends: int = 1) -> Node | None:
+        """Read `V1-V4`; None if fewer than `n_ends` of its ends are regions."""
         for hyphen in HYPHENS.finditer(word):
             first, last = word[: hyphen.start()].strip(), word[hyphen.end() :].strip()
             begin, end = NUMBERED.fullmatch(first), NUMBERED.fullmatch(last)
@@ -368,7 +368,7 @@ class _Reader:
             label = [stem.partition(WITHIN)[2]] if WITHIN in stem else []  # kastner:IPS0-IPS5
             if not stem.strip() or plain(end[1]) not in map(plain, (stem, *label)):
                 continue
-            if len(find(first)) == len(find(f"{stem}{end[2]}")) == 1:
+            if [len(find(first)), len(find(f"{stem}{end[2]}"))].count(1) >= n_ends:
                 return self._spanned(word, stem, int(begin[2]), int(end[2]))
         return None
 

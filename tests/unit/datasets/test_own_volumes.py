@@ -10,6 +10,7 @@ import pytest
 
 from braindiffuser.datasets import Arrays
 from braindiffuser.datasets.dataset import Dataset
+from braindiffuser.datasets.recording_facts import facts_of
 from braindiffuser.datasets.region_expressions import evaluate
 from braindiffuser.errors import RecordingError
 from braindiffuser.part import known_kinds
@@ -54,6 +55,18 @@ def test_labels_maps_and_columns_of_maps_can_be_named(lab):
     np.testing.assert_array_equal(recording.roi_masks["rest"], labels > 1)
     np.testing.assert_array_equal(evaluate("atlas:3", recording.known_regions), labels == 3)
     assert set(recording.roi_masks) == {"V9", "core", "rest"}
+
+
+def test_what_expressions_may_name_is_listed_without_reading_it(lab):
+    for path in (lab["label_volumes"]["atlas"], lab["voxel_maps"]["ecc"]):
+        path.write_bytes(b"damaged")
+    numbered = save(lab["mask"].with_name("other.nii"), LABELS)
+    recording = Arrays(**lab | {"label_volumes": {**lab["label_volumes"], "other": numbered}}).recording(Path())
+    facts = facts_of(recording)
+    assert facts["Label volumes"] == "atlas (V1d, V1v); other (labels by number)"
+    assert facts["Maps"] == "ecc, size"
+    without = {key: value for key, value in lab.items() if key not in ("voxels", "label_volumes", "voxel_maps")}
+    assert not {"Label volumes", "Maps"} & set(facts_of(Arrays(**without).recording(Path())))
 
 
 def test_what_nobody_names_is_not_read(lab):

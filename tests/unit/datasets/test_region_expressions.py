@@ -151,7 +151,8 @@ def test_all_faults_of_all_entries_are_in_one_message():
     for words in (
         "rois holds 'V1 &'",
         "rois holds '(V2'",
-        "no region 'zzz', 'V2-V6' (closest",
+        "no region 'zzz', 'V5' (closest",
+        "'V6' (closest",
         "'v9'",
         "'V1-4'",
         "which x names",
