@@ -121,7 +121,7 @@ def print_findings(found: Mapping[str, Any], show: Callable[[Any], None]) -> Non
     """Print what was found: counts that differ, scores over subjects, and each claim with its verdict."""
     from rich.markdown import Markdown
 
-    from braindiffuser.report.finding_sections import scores_by_subject
+    from braindiffuser.report.finding_scores import scores_by_subject
     from braindiffuser.report.written_tables import table_markdown
 
     for sentence in found["unexpected"]:

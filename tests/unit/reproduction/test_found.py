@@ -6,7 +6,8 @@ import io
 import pytest
 
 from braindiffuser.datasets.rois import CATEGORY_REGIONS, EARLY_REGIONS
-from braindiffuser.report.finding_sections import finding_sections, position_sentences
+from braindiffuser.report.finding_scores import position_sentences
+from braindiffuser.report.finding_sections import finding_sections
 from braindiffuser.report.sections import Table, Text
 from braindiffuser.report.written_tables import table_csv, written_files
 from braindiffuser.reproduction.found import findings

@@ -2,7 +2,8 @@
 
 import pytest
 
-from braindiffuser.report.finding_sections import finding_sections, position_sentences
+from braindiffuser.report.finding_scores import position_sentences
+from braindiffuser.report.finding_sections import finding_sections
 from braindiffuser.reproduction.found import findings
 
 
