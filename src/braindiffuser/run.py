@@ -30,7 +30,7 @@ from braindiffuser.run_folder import (
     join_names,
     stored_experiment,
 )
-from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
+from braindiffuser.stages import Stage, StageContext, Step, all_steps, changed_while, stages
 from braindiffuser.stages.prepare import MADE
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
@@ -231,9 +231,8 @@ class Run:
 
     def _publish(self, step: Step, draft: Draft) -> None:
         if self.states.draft_key(step) != draft.key:
-            raise RunError(
-                f"files that {step} reads were changed while it worked: run the same command again, {step} starts over"
-            )
+            draft.clear()  # or it would go on from what it read, if the file that it began with is put back
+            raise RunError(changed_while(step))
         inputs = self.states.inputs(step)
         facts = {
             "uid": hash_json([str(step), inputs]),

@@ -24,13 +24,22 @@ if TYPE_CHECKING:
 OWN_FILES = ("manifest.json", "recording.json", "written.json", ".lock", "steps", "unfinished")
 """What a run writes in its folder besides the results of its stages."""
 
+STEPS_OF_OTHERS = {
+    "page": "study",
+    "permutations": "study",
+    "features": "study's averaged subject",
+    "findings": "reproduction",
+}
+"""First part of the names of steps that runs do not have → what has them, by which its folder is known without its manifest."""
+
 
 def stored_experiment(folder: Path) -> Experiment:
     """Read the experiment stored in a run's folder.
 
     Raises:
-        RunError: if the folder holds no run.
+        RunError: if the folder holds no run, or something made of several.
     """
+    refuse_other_kinds(folder)
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
         beside = folder / "experiment.yaml"
@@ -42,16 +51,26 @@ def stored_experiment(folder: Path) -> Experiment:
     return Experiment.model_validate(stored)
 
 
+def refuse_other_kinds(folder: Path) -> None:
+    """Raise RunError if a folder holds what is made of several runs, such as a study."""
+    store = Store(folder)
+    of_others = {step: kind for step in store.steps() if (kind := STEPS_OF_OTHERS.get(step.partition(".")[0]))}
+    kind = store.manifest.get("kind") or next((kind for step, kind in of_others.items() if store.record(step)), None)
+    if kind:
+        raise RunError(f"{folder} holds a {kind}: name one of its runs, or another folder")
+
+
 def check_folder(folder: Path, experiment: Experiment) -> None:
     """Check that a run may write here.
 
     Raises:
-        RunError: if it is a file, overlaps with the recording, holds files under the names that runs write to, or has a file
-            where a run needs a folder, or a folder where it needs a file.
+        RunError: if it is a file, holds what is made of several runs, overlaps with the recording, holds files under the names
+            that runs write to, or has a file where a run needs a folder, or a folder where it needs a file.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for the run")
     _check_kinds(folder)
+    refuse_other_kinds(folder)
     check_outside_recording(folder, experiment, f"--out {folder}")
     if folder.is_dir() and not Store(folder).is_run():
         foreign = sorted(path.name for path in folder.iterdir() if path.name in {*_tops(), *OWN_FILES} - {".lock"})

@@ -7,6 +7,7 @@ whether they come from stimuli or from responses, and which stimulus. A generato
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -123,12 +124,33 @@ class Unlisted(Told):
         return {}
 
 
+class OfSeveral(Told):
+    """The same of files that hold the betas of several people, which the class tells apart by their subject."""
+
+    def open(self, made: Path) -> Recording:
+        found, own = super().open(made), int.from_bytes(self.subject.encode())
+        return replace(found, read_session=lambda session: found.read_session(session) + own % 97)
+
+
 class Captioned(Told):
     """The same with captions in a file that is listed as part of the design."""
 
     def files(self) -> Mapping[str, Mapping[str, Path]]:
         files = dict(super().files())
         return {**files, "design": {**files["design"], **files.pop("captions")}}
+
+
+class Ordered(Told):
+    """The same where `order.txt`, a file of the design, says which picture a number stands for: by how bright it is."""
+
+    def open(self, made: Path) -> Recording:
+        order = list(map(int, (self.root / "order.txt").read_text().split()))
+        told = super().open(made)
+        return replace(told, pictures=lambda ids: np.stack([stimulus_picture(int(n), order[int(n)]) for n in ids]))
+
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        files = dict(super().files())
+        return {**files, "design": {**files["design"], "order.txt": self.root / "order.txt"}}
 
 
 def _pictures(brightness: Path, ids: np.ndarray) -> np.ndarray:

@@ -5,16 +5,20 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import fake_experiment, write_recording
+from typer.testing import CliRunner
 
+from braindiffuser.cli import app
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.progress import silent
 from braindiffuser.reproduction import reproduce as reproduction
-from braindiffuser.reproduction.before_runs import FINDINGS, PAGE
+from braindiffuser.reproduction.before_runs import FINDINGS, PAGE, check_before_runs
 from braindiffuser.reproduction.planned_runs import named_splits, plan
 from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
@@ -104,6 +108,70 @@ def test_analyses_that_a_run_got_since_stay_on_its_page(experiments, copy):
     assert ">Names (later)<" in (place / "report" / PAGE).read_text()
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_no_run_is_written_into_the_folder_of_all(lost, experiments, copy):
+    if lost:
+        (copy / "manifest.json").unlink()
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    result = CliRunner().invoke(app, ["analyse", "decoder_accuracy", "--out", str(copy)])
+    assert (result.exit_code, "holds a reproduction: name one of its runs" in " ".join(result.output.split())) == (
+        1,
+        True,
+    )
+    with pytest.raises(RunError, match="holds a reproduction: name one of its runs, or another folder"):
+        Run.open(experiments[0], copy, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_a_dataset_that_loses_entries_of_what_it_made_is_refused(experiment, tmp_path):
+    from braindiffuser.reproduction.reproduce import _check_entries
+
+    dataset = experiment.dataset
+    _check_entries(dataset, dataset)
+    for name, value in {"roi_aliases": {"early": ("V1",)}, "voxel_maps": {"ecc": tmp_path / "ecc.nii"}}.items():
+        with pytest.raises(
+            RunError, match=rf"made_at of fakes:Told returns a dataset whose {name} is \{{\}}, but it was"
+        ):
+            _check_entries(dataset.model_copy(update={name: value}), dataset)
+
+
+def test_an_analysis_that_is_not_planned_any_more_leaves_the_run(experiments, copy):
+    place = copy / "a" / NAMES[0]
+    planned = next(each for each in plan(experiments, (), SPLITS) if each.folder == f"a/{NAMES[0]}")
+    labels = [analysis.label for analysis in planned.experiment.analyses]
+    assert Store(place).manifest["planned"] == labels
+    fewer = replace(planned, experiment=planned.experiment.without_analysis(labels[-1]))
+    assert reproduction._with_further_analyses(fewer, copy) == fewer
+    store = Store(place)
+    with_one = stored_experiment(place).with_analysis("fakes:Names", {"name": "later"})
+    store.update_manifest(experiment=with_one.model_dump(mode="json"))
+    kept = reproduction._with_further_analyses(fewer, copy)
+    assert kept.further == ("later",)
+    assert [analysis.label for analysis in kept.experiment.analyses] == [*labels[:-1], "later"]
+    store.update_manifest(planned=[])  # as of an earlier version: nothing tells the two apart
+    assert reproduction._with_further_analyses(fewer, copy).further == (labels[-1], "later")
+
+
+def test_where_an_analysis_that_a_run_got_since_fails_it_is_said_how_to_take_it_away(experiments, copy, monkeypatch):
+    place, said = copy / "a" / NAMES[0], []
+    Run.open(stored_experiment(place).with_analysis("fakes:Names", {"name": "later"}), place)
+
+    def fail(analysis, data):
+        raise RunError("it cannot be done")
+
+    monkeypatch.setattr(type(stored_experiment(place).analysis("later")), "run", fail)
+    words = re.escape(f"`braindiffuser analyse later --remove --out {place}`")
+    with pytest.raises(RunError, match=f"^it cannot be done; or take this analysis, .*: {words}$"):
+        reproduce(experiments, copy, (), SPLITS, progress=lambda label, done, total: said.append(label))
+    assert f"a/{NAMES[0]}: analyses that the run got since are kept: later" in said
+
+
+def test_a_file_in_the_place_of_the_folder_is_named_itself(experiments, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"/file is a file: name a folder for all runs"):
+        reproduce(experiments, tmp_path / "file")
+
+
 @pytest.mark.parametrize("name", ["manifest.json", PAGE])
 def test_a_folder_of_something_else_is_refused(name, experiment, tmp_path):
     (tmp_path / name).write_text("mine")
@@ -181,10 +249,25 @@ def test_one_subject_under_two_names_is_refused_before_any_run(experiment, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_people_whose_betas_are_in_the_same_files_are_not_refused(experiment, tmp_path):
+    of_several = experiment.changed({"dataset": {"kind": "fakes:OfSeveral", "root": str(experiment.dataset.root)}})
+    check_before_runs(plan([of_several], SUBJECTS), tmp_path / "out", False, silent)
+
+
+def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "told"))
+    for number in (1, 2):
+        (root / "sessions" / f"{number}.npy").unlink()
+        (root / "sessions" / f"{number}.npy").symlink_to(experiments[0].dataset.root / "sessions" / f"{number}.npy")
+    (root / "sessions" / "3.npy").unlink()
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    with pytest.raises(RunError, match="a and c would be read from the same betas"):
+        check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+
+
 def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy):
     for name in NAMES:
-        contents = Store(copy / "a" / name).record("prepare.responses")["contents"]
-        Store(copy / "b" / name).update_record("prepare.responses", contents=contents)
+        shutil.copy(copy / "a" / name / "sums.npz", copy / "b" / name)
     with pytest.raises(RunError, match="have the same betas, and a study counts each subject once"):
         reproduction._mixed(plan(experiments, (), SPLITS), copy)
 
@@ -205,6 +288,32 @@ def test_subjects_of_other_settings_are_said_first(experiments, copy, monkeypatc
     assert found["unexpected"] == [said]
     page = html.unescape((copy / PAGE).read_text())
     assert page.index(said) < page.index('id="finding-1"')
+
+
+def test_what_differs_between_subjects_and_may_is_said_once(experiments, finished, monkeypatch):
+    opened = reproduction.open_member
+
+    def other_seed(folder, name):
+        member = opened(folder, name)
+        return replace(member, experiment=member.experiment.changed({"seed": 8})) if name == "b" else member
+
+    monkeypatch.setattr(reproduction, "open_member", other_seed)
+    assert reproduction._mixed(plan(experiments, (), SPLITS), finished[0]) == ["Runs differ in seed: 7 (a), 8 (b)."]
+
+
+@pytest.mark.parametrize("name", ["studies/layout/subject-average/reconstructions", "tables"])
+def test_links_in_what_is_written_last_are_said_before_any_run(name, experiments, copy, tmp_path):
+    (copy / name).rename(tmp_path / "theirs")
+    (copy / name).symlink_to(tmp_path / "theirs")
+    with pytest.raises(RunError, match=f"{Path(name).name} is a link, and only"):
+        check_before_runs(plan(experiments, (), SPLITS), copy, False, silent)
+
+
+def test_what_is_no_study_in_the_place_of_one_is_said_before_any_run(experiments, tmp_path):
+    (tmp_path / "studies" / "layout").mkdir(parents=True)
+    (tmp_path / "studies" / "layout" / "index.html").write_text("mine")
+    with pytest.raises(RunError, match=r"studies/layout holds index\.html, but no study"):
+        check_before_runs(plan(experiments, (), SPLITS), tmp_path, False, silent)
 
 
 def test_a_run_that_is_made_anew_while_findings_are_put_together_is_not_mixed_in(experiments, copy, monkeypatch):

@@ -98,6 +98,36 @@ def test_changed_pictures_are_never_taken_from_a_pool(tmp_path):
     assert after == contents(drawn(own, tmp_path / "alone", None, stages).results.folder) != before
 
 
+@pytest.mark.parametrize("pool", ["pool", None])
+def test_a_file_that_is_replaced_for_a_while_leaves_no_rows_behind(tmp_path, pool):
+    root, stages = write_recording(tmp_path / "told"), ("prepare", "extract")
+    own = of_fakes(root, SPLITS[0]).changed({"targets": {"a": {"batch_size": 4}}})
+    shared = None if pool is None else tmp_path / pool
+    right = contents(drawn(own, tmp_path / "alone", None, stages).results.folder)
+
+    def replace_it(label, done, total):
+        if label == "extracting: train a":
+            (root / "brightness.txt").write_text("7")
+        if label == "extracting: test a":
+            pytest.fail("a block is kept that was read from another file")
+
+    with pytest.raises(RunError, match="run the same command again"):
+        drawn(own, tmp_path / "run", shared, stages, progress=replace_it)
+    (root / "brightness.txt").write_text("100")
+    for folder in ("run", "another"):
+        assert contents(drawn(own, tmp_path / folder, shared, stages).results.folder) == right
+
+
+def test_rows_are_others_where_the_design_says_that_numbers_are_other_pictures(tmp_path):
+    root, stages = write_recording(tmp_path / "told"), ("prepare", "extract")
+    own = of_fakes(root, SPLITS[0]).changed({"dataset": {"kind": "fakes:Ordered", "root": str(root)}})
+    (root / "order.txt").write_text(" ".join(map(str, range(21))))
+    before = contents(drawn(own, tmp_path / "before", tmp_path / "pool", stages).results.folder)
+    (root / "order.txt").write_text(" ".join(map(str, reversed(range(21)))))
+    after = contents(drawn(own, tmp_path / "after", tmp_path / "pool", stages).results.folder)
+    assert after == contents(drawn(own, tmp_path / "alone", None, stages).results.folder) != before
+
+
 def test_a_pool_changes_no_record_and_no_finished_run_needs_it(fakes_recording, tmp_path):
     own, stages = of_fakes(fakes_recording, SPLITS[0]), ("prepare", "extract")
     drawn(own, tmp_path / "run", tmp_path / "pool", stages)

@@ -29,6 +29,7 @@ from braindiffuser.files import state_of
 from braindiffuser.images import load_png, to_uint8
 from braindiffuser.report.study_sections import SUB_AVG
 from braindiffuser.run import Run
+from braindiffuser.run_folder import stored_experiment
 from braindiffuser.store.results import Store
 from braindiffuser.study import study
 from braindiffuser.study.join import check_alike
@@ -329,6 +330,27 @@ def test_members_are_two_or_more_different_runs(runs, tmp_path):
         check_alike(open_members([runs[0], copy]))
 
 
+def test_one_person_with_other_sessions_under_another_name_is_refused(runs, tmp_path):
+    """The files of the sessions that are read are equal byte for byte; responses, averages of fewer trials, are not."""
+    root = Path(shutil.copytree(open_member(runs[1]).experiment.dataset.root, tmp_path / "recording"))
+    (root / "sessions" / "3.npy").unlink()
+    fewer = finish(tmp_path / "fewer", root, "another")
+    with pytest.raises(
+        RunError, match=r"have the same betas, and a study counts each subject once: name one of the two$"
+    ):
+        check_alike(open_members([runs[1], fewer]))
+
+
+def test_people_whose_betas_are_in_the_same_files_are_joined(copies):
+    contents = Store(copies[0]).record("prepare.responses")["contents"]
+    Store(copies[1]).update_record("prepare.responses", contents=contents)
+    assert not [sentence for sentence in check_alike(open_members(copies)).remarks if "files" in sentence]
+    for copy in copies:
+        (copy / "sums.npz").unlink()
+    said = f"{NAMES[0]} and {NAMES[1]} were read from the same files of betas, and nothing says whether they are one person"
+    assert [sentence for sentence in check_alike(open_members(copies)).remarks if sentence.startswith(said)]
+
+
 # The folder
 
 
@@ -361,9 +383,22 @@ def test_what_is_there_is_never_replaced(runs, finished, tmp_path):
         run_study(runs, folder, n_permutations=20)
 
 
-def test_a_run_is_not_written_into_a_study(finished, runs):
-    with pytest.raises(RunError, match="holds no run yet"):
-        open_member(finished[0])
+@pytest.mark.parametrize("below", [".", "subject-average"])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_is_not_written_into_a_study(finished, runs, tmp_path, lost, below):
+    study = Path(shutil.copytree(finished[0], tmp_path / "study"))
+    if lost:
+        (study / "manifest.json").unlink()
+    experiment, before = stored_experiment(runs[0]), state(study)
+    writers = (
+        lambda folder: Run.open(experiment, folder, overwrite=True),
+        lambda folder: Run.open(None, folder),
+        open_member,
+    )
+    for write in writers:
+        with pytest.raises(RunError, match=r"holds a study.*: name one of its runs, or another folder"):
+            write(study / below)
+    assert state(study) == before
 
 
 @pytest.mark.parametrize("below", [".", "sessions", "new"])

@@ -37,12 +37,12 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from braindiffuser.analyses.analysis import Outcome
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.regression.fitted_decoder import load_decoder
 from braindiffuser.report.sections import Gallery, Section
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import picture_kinds
-from braindiffuser.store.results import Results
+from braindiffuser.store.results import Results, Store
 
 KINDS = {
     "rough": ("rough", "predictions", None),
@@ -394,3 +394,12 @@ def test_truth_of_test_stimuli_reaches_no_reconstruction(read_by):
         assert any("/truth/" in name for name in read[f"reconstruct.{kind}"]) == (source == "truth"), kind
     for step in ("fit.a", "fit.b", "prepare.responses"):
         assert not any("/truth/" in name for name in read[step])
+
+
+def test_regions_that_an_analysis_names_are_looked_up_even_if_it_does_not_ask_for_them(run, tmp_path):
+    assert not run.experiment.regression.linear
+    copy = shutil.copytree(run.results.folder, tmp_path / "copy")
+    opened = Run.open(run.experiment.with_analysis("voxel_weights", {"regions": ["V9"]}), copy, note_when_done=True)
+    with pytest.raises(RecordingError, match=r"there is no region 'V9'.* analyses\.voxel_weights\.regions names"):
+        opened.do("analyse")
+    assert not Store(copy).record("analyse.voxel_weights")

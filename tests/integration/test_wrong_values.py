@@ -23,9 +23,7 @@ ODD = {
     "text": lambda values: values.astype(str),
     "bool": lambda values: values > 0,
     "object": lambda values: values.astype(object),
-    "nan": lambda values: (
-        values * np.where(np.arange(len(values)) == len(values) - 1, np.nan, 1)[(..., *[None] * (values.ndim - 1))]
-    ),
+    "nan": lambda values: values * np.where(np.arange(len(values)) == 0, np.nan, 1)[(..., *[None] * (values.ndim - 1))],
     "huge": lambda values: values.astype(np.float64) * 1e300,
 }
 """Ways in which numbers are none, or not finite."""

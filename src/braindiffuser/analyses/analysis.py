@@ -56,6 +56,7 @@ class RunData:
         voxels: returns the chosen voxels and where they lie, if it `reads` "regions".
         stimuli: "train" or "test" → table of what the recording says of the stimuli, indexed by id in the order of
             `stimulus_ids`, such as a category; without a column where it says nothing. If it `reads` "design".
+        n_pictures: returns how many pictures the recording's ids count from 0, None if that is not known; if it `reads` "design".
         captions: "train" or "test" → the captions of each of their stimuli; if it `reads` "captions".
         seen: "train" or "test" → their pictures, read when asked for; if it `reads` "stimuli".
         made: kind, such as "final" → pictures of all test stimuli, if it needs `reconstruct`.
@@ -84,6 +85,7 @@ class RunData:
     decoders: Callable[[], RunDecoders]
     voxels: Callable[[], Voxels]
     stimuli: Callable[[str], Any]
+    n_pictures: Callable[[], int | None]
     captions: Callable[[str], Sequence[tuple[str, ...]]]
     seen: Callable[[str], PictureReader]
     made: Callable[[str], PictureReader]

@@ -224,6 +224,14 @@ class Attribution(Analysis):
     def _shown(self, data: RunData) -> dict[str, Bool[np.ndarray, " n_train"]]:
         """Return which training stimuli show each category and word."""
         every = self._every_category(data, "train")
+        values = self._values(data, "train")
+        other = [word for word in self.words if word in values and not np.array_equal(values[word], every[word])]
+        if other:
+            raise RunError(
+                f"analysis {self.label}: {other[0]} of `words` is also a category, a value of the columns "
+                f"{', '.join(self.columns)}, which other stimuli show than have the word in a caption: leave it out of `words`, "
+                "or name other columns"
+            )
         wanted = (*self.categories, *self.words) if self.categories else every
         shows = {name: shown for name, shown in every.items() if name in wanted}
         enough = {name: shown for name, shown in shows.items() if FEWEST <= shown.sum() <= len(shown) - FEWEST}
@@ -240,16 +248,20 @@ class Attribution(Analysis):
 
     def _every_category(self, data: RunData, split: str) -> dict[str, Bool[np.ndarray, " n"]]:
         """Return which stimuli show each value of the columns, and each word."""
-        table = data.stimuli(split)
-        there = [column for column in self.columns if column in table]
-        values = table[there].astype(str).to_numpy() if there else np.empty((len(table), 0), str)
-        every = {str(value): (values == value).any(axis=1) for value in np.unique(values) if value not in ("", "nan")}
+        every = self._values(data, split)
         if self.words:
             captions = ["\n".join(texts) for texts in data.captions(split)]
             for word in self.words:
                 pattern = re.compile(rf"\b{re.escape(word)}\b", re.IGNORECASE)
                 every[word] = np.array([bool(pattern.search(text)) for text in captions], bool)
         return every
+
+    def _values(self, data: RunData, split: str) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Return which stimuli show each value of the columns."""
+        table = data.stimuli(split)
+        there = [column for column in self.columns if column in table]
+        values = table[there].astype(str).to_numpy() if there else np.empty((len(table), 0), str)
+        return {str(value): (values == value).any(axis=1) for value in np.unique(values) if value not in ("", "nan")}
 
     def _features(self, data: RunData) -> Iterator[Attributed]:
         for group, columns in self.features.items():

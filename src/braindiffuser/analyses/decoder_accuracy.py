@@ -7,7 +7,7 @@ test pictures, and of decoders fitted to fewer pictures. R² is further held aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -40,11 +40,12 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class DecoderAccuracy(Analysis):
     """Score decoded features against the test stimuli's own, group by group.
 
-    Facts, stored as `analyses/<label>.json`: `n_train`; `test_sets`, name → number of stimuli; `remarks`, sentences; and
-    `groups`, group → facts of the group:
+    Facts, stored as `analyses/<label>.json`: `n_train`; `n_permutations`; `test_sets`, name → number of stimuli; `remarks`,
+    sentences; and `groups`, group → facts of the group:
 
     - `n_targets`, `alpha`, `alpha_at_edge_of_grid` (null where the regressor does not say)
-    - `cross_validated`: `r2`, `correlation`, `r2_quantiles`; null if it was not computed
+    - `cross_validated`: `r2`, `correlation`, `r2_quantiles`, and `as_many`, a point of growth by a decoder fitted to as many
+      pictures as each fold's (null where the regressor does not say how many); null if it was not computed
     - `growth`: a list of `n_stimuli`, `r2`, `correlation`, the last two with `value`, `ci95`; it ends with the run's own decoder
     - `sets`: test set → `r2` and `correlation` (each `value`, `ci95`, `null95`, `p`), `best_scaled_r2`, `r2_calibrated`,
       `r2_quantiles` and `correlation_quantiles` over features, `above_chance` (share of features), `n_constant` (features that do
@@ -54,13 +55,18 @@ class DecoderAccuracy(Analysis):
     cross_validation: bool = Field(
         True,
         description="Whether decoders are refitted in folds of the training pictures, to hold test accuracy against; takes a few "
-        "fits more.",
+        "fits more, one of them to as many pictures as a fold's.",
     )
     growth: Annotated[tuple[Share, ...], EACH_ONCE] = Field(
         (0.125, 0.25, 0.5),
         description="Shares of the training pictures that decoders are fitted to anew, for the curve of accuracy; [] draws none.",
     )
-    n_permutations: int = Field(1000, ge=1, description="Exchanges of test pictures, which give chance and p.")
+    n_permutations: int = Field(
+        1000,
+        ge=1,
+        description="Exchanges of test pictures, which give chance and p. With fewer than 19 it is not said whether features are "
+        "decoded beyond chance.",
+    )
 
     def run(self, data: RunData) -> Outcome:
         """Score every group on every test set of three stimuli or more."""
@@ -73,8 +79,10 @@ class DecoderAccuracy(Analysis):
             return Outcome(no_accuracy_section(self.label, why))
         decoders = data.decoders().uncalibrated()
         remarks = [f"Test set {name} has too few pictures to correlate over." for name in sizes if name not in sets]
-        grown = self._growth(data, decoders, sets)
+        test = next(iter(sets.values()))
+        grown = self._growth(data, decoders, test)
         validated = decoders.cross_validated() if self.cross_validation else {}
+        as_many = dict(_fitted_to(data, decoders, test, _size_of_folds(decoders))) if validated else {}
         groups, points, tokens = dict[str, Any](), {}, []
         for group, predicted in decoders.decode_each(data.responses("test")):
             scored, stored = self._score(data, group, predicted, sets, remarks)
@@ -84,7 +92,7 @@ class DecoderAccuracy(Analysis):
             groups[group] = {
                 **_facts_of_decoder(decoders, group),
                 "n_targets": len(first.r2),
-                "cross_validated": _facts_of_validation(validated.get(group), first),
+                "cross_validated": _facts_of_validation(validated.get(group), first, as_many.get(group)),
                 "growth": [*grown.get(group, []), _point(decoders.rows.n_stimuli, first)],
                 "sets": stored,
             }
@@ -94,6 +102,7 @@ class DecoderAccuracy(Analysis):
             return Outcome(no_accuracy_section(self.label, "No feature of any group varies over the test pictures"))
         facts = {
             "n_train": decoders.rows.n_stimuli,
+            "n_permutations": self.n_permutations,
             "test_sets": {name: sizes[name] for name in sets},
             "remarks": remarks,
             "groups": groups,
@@ -124,29 +133,38 @@ class DecoderAccuracy(Analysis):
             stored[name] = {**_facts_of_set(made), "r2_calibrated": handed_on.mean_r2.value}
         return scored, stored
 
-    def _growth(self, data: RunData, decoders: RunDecoders, sets: Mapping[str, slice]) -> dict[str, list[Any]]:
-        """Fit decoders to nested random parts of the training stimuli, and score them on the first test set."""
-        n = decoders.rows.n_stimuli
-        order = np.random.default_rng((data.seed, n)).permutation(n)
-        test, found = next(iter(sets.values())), dict[str, list[Any]]()
+    def _growth(self, data: RunData, decoders: RunDecoders, test: slice) -> dict[str, list[Any]]:
+        """Fit decoders to nested random parts of the training stimuli, and score them on a test set."""
+        found = dict[str, list[Any]]()
         for share in sorted(self.growth):
-            size = int(share * n)
-            if size < FEWEST_TO_FIT:
-                continue
-            chosen = np.zeros(n, bool)
-            chosen[order[:size]] = True
-            try:
-                fewer = decoders.fitted_to(chosen)
-            except RunError:  # fewer stimuli than folds
-                continue
-            for group, predicted in fewer.decode_each(data.responses("test")[test]):
-                truth = data.truth(group)[test]
-                try:
-                    made = feature_accuracy(_flat(truth), _flat(predicted), np.random.default_rng(0), 0)
-                except ValueError:  # of the whole fit it is said why
-                    continue
-                found.setdefault(group, []).append(_point(size, made))
+            for group, point in _fitted_to(data, decoders, test, int(share * decoders.rows.n_stimuli)):
+                found.setdefault(group, []).append(point)
         return found
+
+
+def _fitted_to(data: RunData, decoders: RunDecoders, test: slice, size: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Fit decoders to some training stimuli, the first of one random order, and yield each group's point on a test set."""
+    n = decoders.rows.n_stimuli
+    if size < FEWEST_TO_FIT:
+        return
+    chosen = np.zeros(n, bool)
+    chosen[np.random.default_rng((data.seed, n)).permutation(n)[:size]] = True
+    try:
+        fewer = decoders.fitted_to(chosen)
+    except RunError:  # fewer stimuli than folds
+        return
+    for group, predicted in fewer.decode_each(data.responses("test")[test]):
+        try:
+            made = feature_accuracy(_flat(data.truth(group)[test]), _flat(predicted), np.random.default_rng(0), 0)
+        except ValueError:  # of the whole fit it is said why
+            continue
+        yield group, _point(size, made)
+
+
+def _size_of_folds(decoders: RunDecoders) -> int:
+    """Return how many training stimuli each fold of cross-validation is fitted to; 0 where the regressor does not say."""
+    n_folds = getattr(decoders.regressor, "n_folds", None)
+    return decoders.rows.n_stimuli * (n_folds - 1) // n_folds if n_folds else 0
 
 
 def _flat(features: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
@@ -159,12 +177,15 @@ def _facts_of_decoder(decoders: RunDecoders, group: str) -> dict[str, Any]:
     return {"alpha": None if alpha is None else float(alpha), "alpha_at_edge_of_grid": at_edge}
 
 
-def _facts_of_validation(found: CrossValidated | None, first: FeatureAccuracy) -> dict[str, Any] | None:
+def _facts_of_validation(
+    found: CrossValidated | None, first: FeatureAccuracy, as_many: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
     """Summarise over the features that vary over the test pictures, so that means are of the same features."""
     if found is None:
         return None
     r2, correlation = found.r2[first.varies], found.correlation[first.varies]
-    return {"r2": float(r2.mean()), "correlation": float(correlation.mean()), "r2_quantiles": _quantiles(r2)}
+    means = {"r2": float(r2.mean()), "correlation": float(correlation.mean())}
+    return {**means, "r2_quantiles": _quantiles(r2), "as_many": as_many}
 
 
 def _facts_of_set(made: FeatureAccuracy) -> dict[str, Any]:

@@ -201,7 +201,7 @@ class _Directions:
             name: {measure: values.reshape(-1, n_samples).mean(axis=1) for measure, values in own.items()}
             for name, own in found.get("random", {}).items()
         }
-        return {name: summarise_measures(own, random.get(name), self._data.seed) for name, own in samples.items()}
+        return {name: summarise_measures(own, random.get(name)) for name, own in samples.items()}
 
 
 def _by_name(measured: Measures, names: Sequence[str]) -> dict[str, Measures]:

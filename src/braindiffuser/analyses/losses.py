@@ -27,24 +27,26 @@ class Loss(NamedTuple):
     high: float | None
 
 
-class SharesApart(NamedTuple):
-    """How much larger the share lost of one score is than that of another.
+class Resampled(NamedTuple):
+    """A value and what becomes of it where pictures are drawn anew.
 
     Attributes:
-        value: share lost of the first less that of the second.
-        low: lower end of its 95 % interval.
-        high: its upper end.
-        resampled: value in each resample (n_resamples,).
+        value: of the pictures as they are.
+        resampled: the same in each resample (n_resamples,).
     """
 
     value: float
-    low: float
-    high: float
     resampled: Vector
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the percentile bootstrap interval (95 %) over pictures."""
+        low, high = np.quantile(self.resampled, [0.025, 0.975])
+        return float(low), float(high)
 
-def beside_random_sets(own: SharesApart, random: Sequence[SharesApart]) -> dict[str, Any] | None:
-    """Compare a region's difference of shares with those of random sets of voxels.
+
+def beside_random_sets(own: Resampled, random: Sequence[Resampled]) -> dict[str, Any] | None:
+    """Compare a region's share, or difference of shares, with those of random sets of voxels.
 
         t = (d − m) / (s √(1 + 1/n)),   p = 2 P(T ≥ |t|), T Student's with n − 1 degrees of freedom
 
@@ -66,7 +68,7 @@ def beside_random_sets(own: SharesApart, random: Sequence[SharesApart]) -> dict[
         return None
     values = np.array([each.value for each in random])
     drawn = own.resampled - np.mean([each.resampled for each in random], axis=0)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = Resampled(own.value, drawn).interval
     n, mean = len(values), float(values.mean())
     spread = float(values.std(ddof=1)) if n > 1 else 0.0
     p = 2 * float(student.sf(abs(own.value - mean) / (spread * np.sqrt(1 + 1 / n)), n - 1)) if spread > 0 else None
@@ -76,8 +78,8 @@ def beside_random_sets(own: SharesApart, random: Sequence[SharesApart]) -> dict[
         "lowest": float(values.min()),
         "highest": float(values.max()),
         "further": own.value - mean,
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
         "p": p,
     }
 
@@ -88,19 +90,19 @@ def draw_resamples(n: int, rng: np.random.Generator, n_resamples: int = 2000) ->
     return shares
 
 
-def share_lost(
+def resampled_share(
     whole: Vector,
     ablated: Vector,
     floor: Vector,
     resamples: Float64[np.ndarray, "n n_resamples"],
     higher_is_better: bool = True,
-) -> Loss:
-    """Return the share of a score that is lost, with a percentile bootstrap interval over pictures.
+) -> Resampled | None:
+    """Return the share of a score that is lost, and in each resample of the pictures.
 
         share = mean(whole − ablated) / mean(whole − floor)
 
-    The same pictures are drawn for all three, so that the interval is that of paired differences. The share is None where
-    the whole is not better than the floor in every resample: a share of no gain has no meaning.
+    The same pictures are drawn for all three, so that intervals are those of paired differences. None where the whole is not
+    better than the floor in every resample: a share of no gain has no meaning.
 
     Args:
         whole: score of each picture by the whole decoder (n,).
@@ -108,16 +110,30 @@ def share_lost(
         floor: the same without any of it.
         resamples: as `draw_resamples` returns them.
         higher_is_better: whether a higher score is a better one.
+    """
+    gains = (whole - floor) @ resamples
+    if (gains if higher_is_better else -gains).min() <= 0:
+        return None
+    value = float((whole - ablated).mean()) / float((whole - floor).mean())
+    return Resampled(value, (whole - ablated) @ resamples / gains)
+
+
+def share_lost(
+    whole: Vector,
+    ablated: Vector,
+    floor: Vector,
+    resamples: Float64[np.ndarray, "n n_resamples"],
+    higher_is_better: bool = True,
+) -> Loss:
+    """Return what a score loses and its share, with a percentile bootstrap interval over pictures; see `resampled_share`.
 
     >>> whole, floor = np.full(5, 0.75), np.full(5, 0.25)
     >>> share_lost(whole, np.full(5, 0.625), floor, draw_resamples(5, np.random.default_rng(0))).share
     0.25
     """
-    difference, gains = float((whole - ablated).mean()), (whole - floor) @ resamples
-    if (gains if higher_is_better else -gains).min() <= 0:
-        return Loss(difference, None, None, None)
-    low, high = np.quantile((whole - ablated) @ resamples / gains, [0.025, 0.975])
-    return Loss(difference, difference / float((whole - floor).mean()), float(low), float(high))
+    difference = float((whole - ablated).mean())
+    found = resampled_share(whole, ablated, floor, resamples, higher_is_better)
+    return Loss(difference, *((None, None, None) if found is None else (found.value, *found.interval)))
 
 
 def share_difference(
@@ -125,8 +141,8 @@ def share_difference(
     second: tuple[Vector, Vector, Vector],
     resamples: Float64[np.ndarray, "n n_resamples"],
     higher_is_better: tuple[bool, bool] = (True, True),
-) -> SharesApart | None:
-    """Compare the share lost of one score with that of another; None as in `share_lost`.
+) -> Resampled | None:
+    """Return how much larger the share lost of one score is than that of another; None as in `resampled_share`.
 
     Args:
         first: whole, ablated and floor of one score, each (n,).
@@ -134,11 +150,10 @@ def share_difference(
         resamples: as `draw_resamples` returns them.
         higher_is_better: whether a higher score is a better one, of each.
     """
-    losses = [
-        share_lost(*score, resamples, higher) for score, higher in zip((first, second), higher_is_better, strict=True)
+    found = [
+        resampled_share(*score, resamples, higher)
+        for score, higher in zip((first, second), higher_is_better, strict=True)
     ]
-    if losses[0].share is None or losses[1].share is None:
+    if found[0] is None or found[1] is None:
         return None
-    drawn = [(whole - ablated) @ resamples / ((whole - floor) @ resamples) for whole, ablated, floor in (first, second)]
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975])
-    return SharesApart(losses[0].share - losses[1].share, float(low), float(high), drawn[0] - drawn[1])
+    return Resampled(found[0].value - found[1].value, found[0].resampled - found[1].resampled)

@@ -7,7 +7,7 @@ easy helps the whole method and the variant without the generator alike, and can
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -44,12 +44,12 @@ class PictureGroups(Analysis):
         ("final", "low_level"),
         description="Kinds of pictures whose difference is compared between groups, such as final and low_level.",
     )
-    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples, and exchanges of group labels.")
+    n_resamples: PositiveInt = Field(2000, description="Exchanges of group labels behind each p value.")
 
     def influences(self, device: str) -> dict[str, Any]:
         """Return all entries; of the table its content."""
         own = super().influences(device)
-        return own if self.table is None else {**own, "table": _digest(self.table)}
+        return own if self.table is None else {**own, "table": _digest(self.table, self.label)}
 
     def run(self, data: RunData) -> Outcome:
         """Score both variants, and compare their groups."""
@@ -74,10 +74,7 @@ class PictureGroups(Analysis):
             data.progress("scoring groups of pictures", done, len(kinds))
         metrics = data.metrics()
         rng = np.random.default_rng([data.seed, len(values)])
-        means = {
-            key: {kind: group_means(own[key], groups, rng, self.n_resamples) for kind, own in scores.items()}
-            for key in metrics
-        }
+        means = {key: {kind: group_means(own[key], groups) for kind, own in scores.items()} for key in metrics}
         first, second = self.kinds
         differences = {key: scores[first][key] - scores[second][key] for key in metrics}
         found = {
@@ -132,7 +129,7 @@ class PictureGroups(Analysis):
         if self.table is not None:
             both = pd.concat([data.stimuli(side).set_axis(data.stimulus_ids(side)) for side in ("test", "train")])
             both = both[~both.index.duplicated()]
-            found, remarks = _read(self.table, both)
+            found, remarks = _read(self.table, both, data.n_pictures)
             known = found.reindex(ids)
         self._check_column(list(map(str, known.columns)))
         column = known[self.column]
@@ -174,8 +171,17 @@ def _per_picture(
     return pd.DataFrame({"stimulus_id": ids, "group": values, **columns})
 
 
-def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table of stimuli by their ids or names, in the order of `known`, and say how many rows are of none of them."""
+def _read(path: Any, known: pd.DataFrame, n_pictures: Callable[[], int | None]) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table of stimuli by their ids or names, in the order of `known`, and say what is odd of it.
+
+    Args:
+        path: of the table.
+        known: what is known of the run's stimuli, by id.
+        n_pictures: returns how many pictures ids count from 0; None if that is not known.
+
+    Raises:
+        RunError: it has no ids or names, an id is no whole number, a stimulus has two rows, or ids count from 1.
+    """
     import pandas as pd
 
     from braindiffuser.datasets.reading import reading
@@ -185,9 +191,8 @@ def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if "name" not in table:
         table = table.rename(columns={"stim_file": "name"})  # as tables of trials call it
     if "stimulus_id" in table:
-        numbers = pd.to_numeric(table["stimulus_id"], errors="coerce")
         keys: Any = known.index
-        own = table.set_index(numbers)
+        own = table.set_index(_whole(table["stimulus_id"], path))
     elif "name" in table and "name" in known:
         keys, own = known["name"].astype(str), table.set_index("name")
     else:
@@ -199,17 +204,35 @@ def _read(path: Any, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         raise RunError(f"{path} lists {own.index[own.index.duplicated()][0]} twice: give each stimulus one row")
     found = own.reindex(keys)
     found.index = known.index
-    others = int((~own.index.isin(keys)).sum())
-    if not others:
-        return found, []
-    begins = "stimulus_id" in table and own.index.min() == 1 and known.index.min() == 0
-    hint = "; ids count from 0, and those of the table begin at 1" if begins else ""
-    return found, [
-        f"{others:,} of {len(own):,} rows of {path.name} are of no training or test stimulus of this run{hint}."
-    ]
+    others, remarks = int((~own.index.isin(keys)).sum()), list[str]()
+    if "stimulus_id" in table and own.index.min() == 1 and (others or not keys.isin(own.index).all()):
+        begins = f"ids count from 0, and those of {path.name} begin at 1"
+        if own.index.max() == n_pictures():
+            raise RunError(
+                f"{begins} and end at {own.index.max():,}, the number of pictures: it counts from 1, so subtract 1 from each"
+            )
+        remarks.append(f"{begins[0].upper()}{begins[1:]}: if it counts from 1, subtract 1.")
+    if others:
+        remarks.append(
+            f"{others:,} of {len(own):,} rows of {path.name} are of no training or test stimulus of this run."
+        )
+    return found, remarks
 
 
-def _digest(path: Any) -> str:
+def _whole(texts: pd.Series, path: Any) -> pd.Series:
+    """Return stimulus ids as int64; raises RunError naming one that is no whole number."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(texts.str.strip(), errors="coerce")
+    wrong = texts[~(numbers % 1 == 0)]
+    if len(wrong):
+        raise RunError(f"{path} has the stimulus_id {wrong.iloc[0]!r}: expected whole numbers from 0")
+    return numbers.astype("int64")
+
+
+def _digest(path: Any, label: str) -> str:
     import hashlib
 
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if not path.is_file():
+        return f"missing: put {path} back, or take the analysis away by `braindiffuser analyse {label} --remove`"
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 400
 """Pictures that are drawn together: networks are loaded once for them."""
 STREAM = 9
-"""Second component of the seed of random masks and resamples."""
+"""Second component of the seed of random masks."""
 EXPECTED: Mapping[str, str] = {
     "places": "building",
     "bodies": "animal",
@@ -157,23 +157,21 @@ FEWEST_SAMPLES = 5
 """Samples that an interval over noise needs: of two, a bootstrap has the two values alone."""
 
 
-def summarise_measures(samples: Measures, random: Measures | None, seed: int) -> dict[str, dict[str, Any]]:
+def summarise_measures(samples: Measures, random: Measures | None) -> dict[str, dict[str, Any]]:
     """Return each measure's mean over samples, its interval if these are five or more, and where it lies among random sets.
 
     Args:
         samples: measure → value of each sample of a region.
         random: measure → mean over as many samples of each random set; None if none was drawn.
-        seed: of the resamples.
     """
-    from braindiffuser.metrics.inference import bootstrap_interval, permutation_p_value
+    from braindiffuser.metrics.inference import permutation_p_value, student_interval
 
     found: dict[str, dict[str, Any]] = {}
     for name, values in samples.items():
         mean = float(np.mean(values, dtype=np.float64))
         found[name] = {"value": mean}
         if len(values) >= FEWEST_SAMPLES:
-            rng = np.random.default_rng([seed, STREAM])
-            found[name]["interval"] = list(bootstrap_interval(values.astype(np.float64), rng))
+            found[name]["interval"] = list(student_interval(values.astype(np.float64)))
         if random is not None:
             null = random[name].astype(np.float64)
             found[name]["random"] = {

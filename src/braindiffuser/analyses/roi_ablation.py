@@ -10,7 +10,8 @@ Masked responses vary less, so that their predictions lie nearer to the mean; th
 of the whole decoder. Some of the loss by masking is this. Random sets of equally many voxels lose it too.
 
 Scores saturate differently, so that any loss of voxels costs layout and content unequal shares. What a region carries is
-therefore read from how far its difference of shares lies from those of random sets of equally many voxels.
+therefore read from how far its shares lie from those of random sets of equally many voxels: more of one score must be lost than
+by these, and less of the other, each beyond their spread and beyond pictures.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from braindiffuser.report.ablation_section import ablation_section, no_ablation_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braindiffuser.analyses.losses import SharesApart
+    from braindiffuser.analyses.losses import Resampled
     from braindiffuser.analyses.run_decoders import RunDecoders
 
 How = Literal["without", "only"]
@@ -309,36 +310,49 @@ def _losses(
     higher_is_better: Mapping[str, bool],
     seed: int,
 ) -> dict[str, Any]:
-    """Return what each score loses by a region and by random sets, and what layout loses more than content."""
-    from braindiffuser.analyses.losses import beside_random_sets, draw_resamples, share_difference, share_lost
+    """Return what each score loses by a region and by random sets, and what layout loses more than content.
+
+    Args:
+        whole: name → score of each picture (n,), by all voxels.
+        nothing: the same without any voxel.
+        conditions: the region, then its random sets, which may lack scores of pictures.
+        compared: names of the scores of layout and content.
+        higher_is_better: name → whether a higher score is a better one.
+        seed: of the resamples.
+    """
+    from braindiffuser.analyses.losses import (
+        beside_random_sets,
+        draw_resamples,
+        resampled_share,
+        share_difference,
+        share_lost,
+    )
 
     own, random = conditions[0].scores, [each.scores for each in conditions[1:]]
     resamples = draw_resamples(len(next(iter(own.values()))), np.random.default_rng([seed, STREAM, 1]))
+
+    def share(key: str, scores: Mapping[str, Vector]) -> Resampled | None:
+        return resampled_share(whole[key], scores[key], nothing[key], resamples, higher_is_better[key])
+
+    def compare(scores: Mapping[str, Vector]) -> Resampled | None:
+        first, second = ((whole[key], scores[key], nothing[key]) for key in compared)
+        return share_difference(
+            first, second, resamples, (higher_is_better[compared[0]], higher_is_better[compared[1]])
+        )
+
+    def beside(found: Resampled | None, sets: Sequence[Resampled | None]) -> dict[str, Any] | None:
+        return None if found is None else beside_random_sets(found, [each for each in sets if each is not None])
+
     lost = {}
     for key in whole:
         loss = share_lost(whole[key], own[key], nothing[key], resamples, higher_is_better[key])
-        gain = float((whole[key] - nothing[key]).mean())
-        shares = [float((whole[key] - scores[key]).mean()) / gain for scores in random if key in scores and gain]
-        known = shares if loss.share is not None else []
-        lost[key] = loss._asdict() | {
-            "value": float(own[key].mean()),
-            "random": {"n": len(known), "mean": float(np.mean(known)), "lowest": min(known), "highest": max(known)}
-            if known
-            else None,
-        }
-    layout, content = compared
-    higher = higher_is_better[layout], higher_is_better[content]
-
-    def compare(scores: Mapping[str, Vector]) -> SharesApart | None:
-        first, second = ((whole[key], scores[key], nothing[key]) for key in compared)
-        return share_difference(first, second, resamples, higher)
-
-    found = compare(own)
-    difference = None
+        sets = [share(key, scores) for scores in random if key in scores]
+        lost[key] = loss._asdict() | {"value": float(own[key].mean()), "random": beside(share(key, own), sets)}
+    found, difference = compare(own), None
     if found is not None:
-        drawn = [compare(scores) for scores in random if layout in scores and content in scores]
-        beside = beside_random_sets(found, [each for each in drawn if each is not None])
-        difference = {"value": found.value, "low": found.low, "high": found.high, "random": beside}
+        low, high = found.interval
+        sets = [compare(scores) for scores in random if all(key in scores for key in compared)]
+        difference = {"value": found.value, "low": low, "high": high, "random": beside(found, sets)}
     return {"n_kept": int(conditions[0].kept.sum()), "lost": lost, "layout_minus_content": difference}
 
 

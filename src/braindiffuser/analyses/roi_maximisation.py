@@ -65,7 +65,8 @@ class ROIMaximisation(Analysis):
     n_random_drawn: int = Field(
         0,
         ge=0,
-        description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random.",
+        description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random. "
+        "With 99 it is said of five regions which of their categories they show; of one, with 19.",
     )
 
     lengths: Lengths = Field(

@@ -148,6 +148,8 @@ def analyse(
         own = read_entries(entries or ())
         if remove and own:
             fail("--remove takes an analysis away, and --set gives an entry of one: write one of the two")
+        if remove and device is not None:
+            fail("--remove takes an analysis away, and computes nothing: leave --device out")
 
         def change(given: Experiment) -> Experiment:
             chosen = given.changed(changes_of(device=device))

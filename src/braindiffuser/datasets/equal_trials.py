@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -138,6 +138,28 @@ def _partners(
         is_before = session is not None or other < trial
         if is_before and facts.telling[other] and n_pairs * max(own.chance, facts.chance) <= BY_CHANCE:
             yield stimulus, EqualPair(trial, session, other)
+
+
+def share_trials(one: Iterable[TrialFacts], other: Iterable[TrialFacts]) -> bool | None:
+    """Return whether a trial of one recording has the betas of a trial of another, such as of one person read twice.
+
+    Args:
+        one: sessions of a recording.
+        other: sessions of another, of the same number of voxels.
+
+    Returns:
+        None where trials cannot tell: one of the two has none that is telling, or chance makes equal trials.
+    """
+    sides = list(one), list(other)
+    keys = [
+        {key for facts in side for key, tells in zip(facts.keys(), facts.telling, strict=True) if tells}
+        for side in sides
+    ]
+    n_pairs = sum(len(facts.digests) for facts in sides[0]) * sum(len(facts.digests) for facts in sides[1])
+    chance = max((facts.chance for side in sides for facts in side), default=1.0)
+    if not all(keys) or n_pairs * chance > BY_CHANCE:
+        return None
+    return bool(keys[0] & keys[1])
 
 
 def check_copies(own: TrialFacts, earlier: Mapping[int, TrialFacts]) -> None:

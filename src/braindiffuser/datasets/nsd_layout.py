@@ -137,6 +137,7 @@ def open_nsd(
         voxel_maps=nsd_volumes.voxel_maps(roi.parent, voxels, mask_path),
         pictures=lambda stimulus_ids: from_uint8(open_stimuli(root).pictures(stimulus_ids)),
         described=partial(scenes_shown, root) if (root / SCENES).is_file() else None,
+        n_pictures=lambda: open_stimuli(root).shape[0],
         captions=partial(_captions, root) if has_captions else None,
         shared=lambda: (
             np.unique(design.loc[design["split"] == "test", "stimulus_id"]),

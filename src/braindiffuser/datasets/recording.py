@@ -59,6 +59,8 @@ class Recording:
             numbers alone.
         described: reads what is known of stimuli that have numbers alone, by id: a table without names, which only analyses
             ask for; None if there is none.
+        n_pictures: returns how many pictures ids count, also those that were not shown; None: it is known only where ids of
+            trials are 0 to n - 1.
         captions: reads the captions of one stimulus by its id, a tuple of texts; None if the recording has none.
         further_test_sets: name → ids of test stimuli that are scored separately from all others, under that name.
         ncsnr: noise ceiling signal-to-noise ratio per voxel, where the recording brings one; None derives it from repeats.
@@ -91,6 +93,7 @@ class Recording:
     pictures: Callable[[Int[np.ndarray, " n"]], Pictures] = _no_pictures
     stimuli: pd.DataFrame | None = None
     described: Callable[[], pd.DataFrame] | None = None
+    n_pictures: Callable[[], int] | None = None
     captions: Callable[[int], tuple[str, ...]] | None = None
     further_test_sets: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict)
     ncsnr: Float[np.ndarray, " n_voxels"] | None = None

@@ -57,7 +57,8 @@ def with_hint(written: str, same: Sequence[str], known: Collection[str]) -> str:
     for name in known:  # and labels of volumes without the volume's name, as they may be written
         for spelled in (name, name.rpartition(":")[2]):
             plainly.setdefault(plain(spelled), name)
-    close = [plainly[found] for found in get_close_matches(plain(written), plainly, MOST_CLOSE, 0.5)]
+    near = get_close_matches(plain(written), plainly, 2 * MOST_CLOSE, 0.5)  # a label's two spellings may both be
+    close = list(dict.fromkeys(plainly[found] for found in near))[:MOST_CLOSE]
     return f"{written!r} (closest: {', '.join(close)})" if close else repr(written)
 
 

@@ -32,6 +32,8 @@ OUTLIER_DOUBTFUL = 60.0
 """Furthest beta of a voxel from its median, over the usual distance: 3 of 750 normal numbers, 69 standard deviations here."""
 FLOOR = 0.01
 """The usual distance of a voxel is at least this share of that of most voxels: some hold next to nothing in most trials."""
+STORED = "facts_"
+"""Beginning of the names of arrays that hold facts."""
 
 
 class SessionFacts(NamedTuple):
@@ -331,18 +333,18 @@ def as_arrays(sessions: Mapping[int, SessionFacts]) -> dict[str, np.ndarray]:
         "chance": np.array([facts.trials.chance for facts in rows]),
         "sessions": np.array(list(sessions), dtype=np.int64),
     }
-    return {f"facts_{name}": column for name, column in columns.items()}
+    return {f"{STORED}{name}": column for name, column in columns.items()}
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[int, SessionFacts]:
     """Return what `as_arrays` was given."""
-    ends = np.cumsum(arrays["facts_n_trials"].astype(np.int64))
+    ends = np.cumsum(arrays[f"{STORED}n_trials"].astype(np.int64))
     sessions = {}
-    for row, number in enumerate(arrays["facts_sessions"].tolist()):
-        own = {name: arrays[f"facts_{name}"][row] for name in _OF_SESSIONS}
+    for row, number in enumerate(arrays[f"{STORED}sessions"].tolist()):
+        own = {name: arrays[f"{STORED}{name}"][row] for name in _OF_SESSIONS}
         rows = slice(ends[row - 1] if row else 0, ends[row])
-        ids, digests, telling = (arrays[f"facts_{name}"][rows] for name in ("stimulus_ids", "digests", "telling"))
-        trials = TrialFacts(ids, digests, telling, float(arrays["facts_chance"][row]))
+        ids, digests, telling = (arrays[f"{STORED}{name}"][rows] for name in ("stimulus_ids", "digests", "telling"))
+        trials = TrialFacts(ids, digests, telling, float(arrays[f"{STORED}chance"][row]))
         values = {name: value if value.ndim else value.item() for name, value in own.items()}
         sessions[number] = SessionFacts(**values, trials=trials)
     return sessions

@@ -30,7 +30,8 @@ class Simulated(SimulatedSubject, Dataset):
         """Return what reads the simulated files as those of NSD."""
         from braindiffuser.datasets.nsd import NSD
 
-        return NSD(root=folder, subject=self.subject, roi_aliases=self.roi_aliases)
+        every_dataset_has = {name: getattr(self, name) for name in Dataset.model_fields}
+        return NSD(root=folder, subject=self.subject, **every_dataset_has)
 
     def open(self, made: Path) -> Recording:
         """Open what was simulated."""

@@ -232,7 +232,7 @@ def whole_numbers(table: pd.DataFrame, column: str, where: object) -> np.ndarray
     Raises:
         RecordingError: a value is neither.
     """
-    texts = table[column].map(lambda value: "" if pd.isna(value) else str(value).strip())
+    texts = table[column].map(lambda value: "" if pd.isna(value) else str(value).strip()).astype(str)  # of no row too
     found = texts.str.extract(r"^(?:[^\d.\-+]\D*)?(\d+)(?:\.0*)?$", expand=False)
     if found.isna().any():
         first = int(np.argmax(found.isna()))

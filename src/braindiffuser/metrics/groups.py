@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
-from braindiffuser.metrics.inference import bootstrap_interval, permutation_p_value
+from braindiffuser.metrics.inference import permutation_p_value, student_interval
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures (n,)."""
@@ -115,8 +115,9 @@ def _welch(
         shares.append(share)
         squares.append(np.square(share) / (n - 1))
     total, square = shares[0] + shares[1], squares[0] + squares[1]
-    least = min(labels[0].sum(), len(values) - labels[0].sum()) - 1
-    freedom = np.divide(np.square(total), square, out=np.full_like(total, least), where=square > 0)
+    freedom = np.divide(
+        np.square(total), square, out=np.ones_like(total), where=square > 0
+    )  # without spread, any t times 0
     return means[0] - means[1], np.sqrt(total), freedom
 
 
@@ -131,21 +132,10 @@ def _n_common(group: Members, other: Members) -> int:
     return int((group & other).sum()) if len(group) == len(other) else 0
 
 
-def group_means(
-    scores: Scores, groups: Mapping[str, Members], rng: np.random.Generator, n_resamples: int = 2000
-) -> dict[str, tuple[float, float, float]]:
-    """Return the mean score of each group with the ends of its 95 % interval over pictures; equal ends for a single picture.
-
-    All groups use the same seed, so that one group's interval does not depend on the others.
+def group_means(scores: Scores, groups: Mapping[str, Members]) -> dict[str, tuple[float, float, float]]:
+    """Return the mean score of each group with the ends of Student's 95 % interval over its pictures, which may be few.
 
     Raises:
         ValueError: if a group is empty.
     """
-    seed = int(rng.integers(2**63))
-    return {
-        name: (
-            float(scores[chosen].mean()),
-            *bootstrap_interval(scores[chosen], np.random.default_rng(seed), n_resamples),
-        )
-        for name, chosen in groups.items()
-    }
+    return {name: (float(scores[chosen].mean()), *student_interval(scores[chosen])) for name, chosen in groups.items()}

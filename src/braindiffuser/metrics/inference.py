@@ -44,6 +44,30 @@ def bootstrap_interval(
     return _quantiles(means, level)
 
 
+def student_interval(values: Vector, level: float = 0.95) -> tuple[float, float]:
+    """Return Student's interval of a mean, m ± t s/√n with n − 1 degrees of freedom: it also holds its level of few values.
+
+    Args:
+        values: (n,), each independent of the others.
+        level: share of samples whose interval holds the mean, in (0, 1).
+
+    Returns:
+        Lower and upper end; both the value itself if it is alone.
+
+    Raises:
+        ValueError: as in `bootstrap_interval`.
+
+    >>> student_interval(np.array([1.0, 2.0, 3.0]))
+    (-0.48..., 4.48...)
+    """
+    from scipy.stats import t
+
+    _check_interval(values, 1, level)
+    n, mean = len(values), float(values.mean())
+    half = 0.0 if n == 1 else float(t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean - half, mean + half
+
+
 def interval_inside_folds(
     per_picture: Vector,
     folds: Int[np.ndarray, " n"],

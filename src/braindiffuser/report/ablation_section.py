@@ -22,7 +22,6 @@ from braindiffuser.report.sections import (
 from braindiffuser.report.share_figure import Share, draw_shares
 
 TITLE = "What is lost without a region"
-"""Level of p, corrected over regions, up to which it is said what a region carries."""
 FEWEST_SETS = 10
 """Random sets of voxels that must be drawn before it is said what a region carries."""
 HEADINGS = {"without": "without the region", "only": "with the region alone"}
@@ -83,26 +82,32 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
 
     A region that costs more of both scores than random sets do, or less of both, is not named, whatever the difference of shares:
     scores saturate, and where nothing or all is lost, shares are equal. Only what costs more of one and less of the other carries
-    the one more on every scale (Loftus 1978, Memory & Cognition 6, 312–319).
+    the one more on every scale (Loftus 1978, Memory & Cognition 6, 312–319). Both must be shown, since a score at its floor lies
+    a little above or below random sets whatever a region carries: the larger p counts, of one side, as the sign of the one score
+    leaves the other a single one that counts (intersection–union, Berger 1982, Technometrics 24, 295–300).
     """
-    is_without = "without" in way
-    differences = {
-        region["name"]: (region["ablations"].get(way) or {}).get("layout_minus_content") for region in facts["regions"]
+    lost = {
+        region["name"]: [region["ablations"][way]["lost"][facts[side]["key"]] for side in ("layout", "content")]
+        for region in facts["regions"]
+        if way in region["ablations"]
     }
-    beside = {name: each["random"] for name, each in differences.items() if each is not None}
-    n_sets = max((own["n"] for own in beside.values() if own is not None), default=0)
-    known = {name: own for name, own in beside.items() if own is not None and own["n"] >= FEWEST_SETS}
+    beside = {name: _beside(*both) for name, both in lost.items() if all(each["share"] is not None for each in both)}
+    n_sets = max((own[0]["n"] for own in beside.values() if own is not None), default=0)
+    known = {name: own for name, own in beside.items() if own is not None and own[0]["n"] >= FEWEST_SETS}
     if not known:
         return (
             f"what regions carry is not said, since {n_sets} random sets of voxels were drawn and {FEWEST_SETS} are needed"
             if beside
             else "no region's layout and content have shares to compare"
         )
-    beyond = beyond_chance({name: own["p"] for name, own in known.items() if own["p"] is not None})
+    beyond = beyond_chance(
+        {name: max(1.0 if each["p"] is None else each["p"] / 2 for each in own) for name, own in known.items()}
+    )
     sides: dict[str, list[str]] = {"layout": [], "content": []}
-    for name, own in known.items():
-        if name in beyond and (own["low"] > 0 or own["high"] < 0) and _is_crossed(facts, name, way):
-            sides["layout" if (own["low"] > 0) == is_without else "content"].append(name)
+    for name in [name for name in known if name in beyond]:
+        layout, content = (_direction(each) for each in known[name])
+        if layout * content < 0:
+            sides["layout" if (layout > 0) == ("without" in way) else "content"].append(name)
     if not any(sides.values()):
         return "no region is told from random voxels in what layout loses beside content"
     said = [
@@ -114,14 +119,15 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
     return f"{'; '.join(said)}: of one score more is lost than with random sets of as many voxels, of the other less"
 
 
-def _is_crossed(facts: Mapping[str, Any], name: str, way: str) -> bool:
-    """Tell whether a region loses more than random sets of one score and less of the other."""
-    (region,) = (each for each in facts["regions"] if each["name"] == name)
-    lost = [region["ablations"][way]["lost"][facts[side]["key"]] for side in ("layout", "content")]
-    if any(each["share"] is None or each["random"] is None for each in lost):
-        return False
-    layout, content = (each["share"] - each["random"]["mean"] for each in lost)
-    return bool(layout * content < 0)
+def _beside(layout: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Any, Any] | None:
+    """Return how both scores lie beside random sets; None where either has none."""
+    found = layout["random"], content["random"]
+    return None if None in found else found
+
+
+def _direction(beside: Mapping[str, Any]) -> int:
+    """Return 1 where more is lost than with random sets, −1 where less is, 0 where pictures leave it open."""
+    return int(beside["low"] > 0) - int(beside["high"] < 0)
 
 
 def _verdict(way: str, said: str) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -83,41 +84,63 @@ def accuracy_sentences(facts: Mapping[str, Any]) -> list[str]:
     Args:
         facts: as `DecoderAccuracy` stores them.
     """
-    first = next(iter(facts["test_sets"]))
-    return [_sentence(group, made, made["sets"][first]) for group, made in facts["groups"].items()]
+    first, n_test = next(iter(facts["test_sets"].items()))
+    ratio, n = n_test / facts["n_train"], facts["n_permutations"]
+    return [_sentence(group, made, made["sets"][first], ratio, n) for group, made in facts["groups"].items()]
 
 
-def _sentence(group: str, made: Mapping[str, Any], scored: Mapping[str, Any]) -> str:
+def _sentence(group: str, made: Mapping[str, Any], scored: Mapping[str, Any], ratio: float, n: int) -> str:
     r2, r = scored["r2"], scored["correlation"]
-    beyond = r["p"] <= CHANCE
-    said = [
-        f"{group}: {'decoded beyond chance' if beyond else 'not decoded beyond chance'}, correlation {number(r['value'])}, "
-        f"R² {number(r2['value'])} ({p_sentence(r['p'])})"
-    ]
-    if beyond:
+    beyond, needed = r["p"] <= CHANCE, math.ceil(1 / CHANCE) - 1
+    words = (
+        f"beyond chance or not is not said, since test pictures were exchanged {n} times and {needed} are needed"
+        if n < needed
+        else "decoded beyond chance"
+        if beyond
+        else "not decoded beyond chance"
+    )
+    said = [f"{group}: {words}, correlation {number(r['value'])}, R² {number(r2['value'])} ({p_sentence(r['p'])})"]
+    if beyond or n < needed:
         lost = scored["best_scaled_r2"] - r2["value"]
         if lost > max(0.01, LOST * abs(scored["best_scaled_r2"])):
             said.append(
                 f"R² could be {number(scored['best_scaled_r2'])} with another scale and offset of the same predictions"
             )
-        said += _against_cross_validation(made["cross_validated"], r2)
+        said += _against_cross_validation(made["cross_validated"], r2, ratio)
         said += _growth_said(made["growth"])
     if made["alpha_at_edge_of_grid"]:
         said.append("alpha lies at the edge of its grid, so widen the grid")
     return f"{'; '.join(said)}."
 
 
-def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, Any]) -> list[str]:
+def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, Any], ratio: float) -> list[str]:
+    """Say whether test R² differs from that of cross-validation, by a decoder of as many pictures as a fold's, if there is one.
+
+    Both are means over pictures, of the test set and of the training set, so that the variance of their difference is that over
+    n_test pictures times 1 + n_test / n_train.
+
+    Args:
+        found: of cross-validation.
+        r2: of the test set.
+        ratio: test pictures for one training picture.
+    """
     if found is None:
         return []
-    low, high = r2["ci95"]
-    where = "as" if low <= found["r2"] <= high else "above" if r2["value"] > found["r2"] else "below"
-    means = {
-        "as": "as in cross-validation",
-        "above": "above cross-validation: test responses are cleaner, or test pictures easier, than those of training",
-        "below": "below cross-validation: test pictures or responses differ from those of training",
-    }
-    return [f"{means[where]} ({number(found['r2'])})"]
+    held = r2 if found["as_many"] is None else found["as_many"]["r2"]
+    reach, apart = (held["ci95"][1] - held["value"]) * np.sqrt(1 + ratio), held["value"] - found["r2"]
+    where = "as in" if abs(apart) <= reach else "above" if apart > 0 else "below"
+    values = number(found["r2"])
+    if found["as_many"] is not None:
+        n = found["as_many"]["n_stimuli"]
+        values += f"; test R² {number(held['value'])} with {n:,} training pictures, as folds have"
+    why = {
+        "as in": "",
+        "above": ": test responses are cleaner, or test pictures easier, than those of training",
+        "below": ": test pictures or responses differ from those of training",
+    }[where]
+    if where == "above" and found["as_many"] is None:
+        why = ": its folds fit fewer pictures, or test responses are cleaner or test pictures easier than those of training"
+    return [f"{where} cross-validation ({values}){why}"]
 
 
 def _growth_said(growth: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from braindiffuser.report.numbers import MISSING, interval, number
+from braindiffuser.report.numbers import MISSING, interval, join, number
 from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which voxels carry it"
@@ -57,23 +57,28 @@ def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[st
 
 
 def _said(facts: Mapping[str, Any]) -> list[str]:
-    """Say for each category that test stimuli confirm which region carries it most, if one is beyond both kinds of chance."""
+    """Say for each category that test stimuli confirm in which regions its map is beyond that of exchanged labels.
+
+    That one region carries it more than others is not said: regions are made of neighbours, which are alike, and random sets of
+    scattered voxels are not.
+    """
     said = []
     for each in facts["directions"]:
         found = each["accuracy"]
         beyond = {name: own["mean"] for name, own in each["regions"].items() if _is_beyond(own)}
         if each["kind"] == "category" and beyond and found["r"] is not None and found["low"] > 0:
             first = max(beyond, key=beyond.__getitem__)
+            where = f"{first} alone" if len(beyond) == 1 else f"{join(list(beyond))}, with the largest mean in {first}"
             said.append(
-                f"{each['name'].capitalize()}: {first} carries it most, beyond random voxels of equal noise ceiling and beyond "
-                f"exchanged labels; test stimuli that show it are told from others with r = {found['r']:.2f}"
+                f"{each['name'].capitalize()}: its map is beyond those of exchanged labels in {where}; test stimuli that show it "
+                f"are told from others with r = {found['r']:.2f}"
             )
     return said
 
 
 def _is_beyond(found: Mapping[str, Any]) -> bool:
-    """Tell whether a region's mean is beyond both kinds of chance, corrected over regions."""
-    return all(null in found and found[null]["p_corrected"] <= ALPHA for null in ("random", "shuffled"))
+    """Tell whether a region's mean is beyond that of exchanged labels, corrected over regions."""
+    return "shuffled" in found and found["shuffled"]["p_corrected"] <= ALPHA
 
 
 def _accuracies(facts: Mapping[str, Any]) -> Table:

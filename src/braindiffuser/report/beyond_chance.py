@@ -21,3 +21,12 @@ def beyond_chance(p_values: Mapping[str, float]) -> set[str]:
             break
         found.add(name)
     return found
+
+
+def is_out_of_reach(n_random: int, n_tested: int) -> bool:
+    """Return whether the smallest p that n random sets can give, 1 / (1 + n), is above .05 once it is corrected.
+
+    >>> is_out_of_reach(20, 1), is_out_of_reach(18, 1), is_out_of_reach(100, 8)
+    (False, True, True)
+    """
+    return n_tested / (1 + n_random) > ALPHA

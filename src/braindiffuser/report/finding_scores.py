@@ -19,6 +19,8 @@ from braindiffuser.report.sections import (
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
 
 OTHERS = "other pictures and other brains"
+COLUMN = "column "
+"""Beginning of the names that columns have as conditions of a panel: a subject may be called as one of its own is."""
 
 
 def scores_finding(found: Mapping[str, Any]) -> Section:
@@ -37,7 +39,9 @@ def scores_finding(found: Mapping[str, Any]) -> Section:
     elif any(run["dataset"] != "nsd" for run in found["runs"]):
         said = [Text(text="Published values are of 982 test pictures of NSD, not of these.", style="note"), *said]
     figure = panels(
-        {"metrics": {key: _by_subject(entry) for key, entry in scores.items()}}, _columns(scores), "finding-2"
+        {"metrics": {key: _by_column(entry) for key, entry in scores.items()}},
+        {f"{COLUMN}{name}": label for name, label in _columns(scores).items()},
+        "finding-2",
     )
     return Section(
         name="finding-2",
@@ -106,12 +110,17 @@ def _columns(scores: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _by_subject(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a metric's entry in which subjects, their mean and the published rows are conditions of a panel."""
-    own = {subject: values[0] for subject, values in entry["subjects"].items()}
-    intervals = {subject: values[1:] for subject, values in entry["subjects"].items() if values[1] is not None}
-    conditions = {**own, "mean over subjects": entry["mean"], **entry["original"]}
-    return {**entry, "baselines": {}, "ablations": conditions, "ablations_ci95": intervals}
+def _by_column(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a metric's entry in which columns are conditions of a panel, by names that no other condition has."""
+    values = {name: own[0] for name, own in entry["subjects"].items()}
+    values |= {"mean over subjects": entry["mean"], **entry["original"]}
+    intervals = {name: own[1:] for name, own in entry["subjects"].items() if own[1] is not None}
+    return {
+        **entry,
+        "baselines": {},
+        "ablations": {f"{COLUMN}{name}": value for name, value in values.items()},
+        "ablations_ci95": {f"{COLUMN}{name}": interval for name, interval in intervals.items()},
+    }
 
 
 def scores_by_subject(scores: Mapping[str, Any]) -> Table:

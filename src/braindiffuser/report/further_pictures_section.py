@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, as_svg
-from braindiffuser.report.numbers import interval, number
+from braindiffuser.report.numbers import interval, join, number, p_sentence, percent
 from braindiffuser.report.sections import (
     Cell,
     Figure,
@@ -61,19 +63,32 @@ def further_blocks(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) ->
 def _expected_said(expected: Mapping[str, str], by_region: Mapping[str, Any]) -> list[str]:
     """Say of each region of which a category is expected whether its pictures show it more than those of random sets.
 
-    They do if the mean probability is above the middle 95 % of the random sets.
+    They do if p, the share of random sets that show it as much, stays at most .05 when all such regions are tested (Holm 1979).
+    Of n sets no p is below 1 / (1 + n), so that fewer than 20 sets a region can never show it: then nothing is said.
     """
-    said = []
-    for region, category in expected.items():
-        found = by_region.get(region, {}).get(category)
-        if found and "random" in found:
-            low, high = found["random"]["middle_95"]
-            more = "more often than" if found["value"] > high else "no more often than"
-            said.append(
-                f"Pictures of {region} show the category {category} {more} those of random sets of voxels (mean probability "
-                f"{found['value']:.2f}; middle 95 % of {found['random']['n']} random sets {low:.2f} – {high:.2f})."
-            )
-    return said
+    measured = {region: by_region.get(region, {}).get(category, {}) for region, category in expected.items()}
+    found = {region: own for region, own in measured.items() if "random" in own}
+    if not found:
+        return []
+    n_sets, needed = min(own["random"]["n"] for own in found.values()), math.ceil(len(found) / ALPHA) - 1
+    regions = "one region" if len(found) == 1 else f"{len(found)} regions"
+    if n_sets < needed:
+        return [
+            f"Whether pictures of {join(list(found))} show the category that is expected is not said, since {n_sets} random sets "
+            f"of voxels were drawn and {regions} {'needs' if len(found) == 1 else 'need'} {needed}."
+        ]
+    beyond = beyond_chance({region: own["random"]["p_higher"] for region, own in found.items()})
+    together = f" before correction over {regions}" if len(found) > 1 else ""
+    return [
+        (
+            f"Pictures of {region} show the category {expected[region]} more often than those of random sets of voxels"
+            if region in beyond
+            else f"Pictures of {region} are not told from those of random sets of voxels by the category {expected[region]}"
+        )
+        + f" (mean probability {own['value']:.2f}, of {n_sets} random sets {own['random']['mean']:.2f}; "
+        f"{p_sentence(own['random']['p_higher'])}{together})."
+        for region, own in found.items()
+    ]
 
 
 def _whole(name: str, kinds: Sequence[str]) -> list[str]:
@@ -114,9 +129,18 @@ def _explained(facts: Mapping[str, Any], by_region: Mapping[str, Any]) -> str:
         n = first["random"]["n"]
         text += (
             f" Behind them stands the middle 95 % of {n} random sets of voxels, of equal number and noise ceiling, drawn with "
-            "the same noise."
+            f"the same noise; of so many, one more set lies outside about {percent(_outside(n))} of the time."
         )
     return text
+
+
+def _outside(n: int) -> float:
+    """Return how often one more of n alike values lies outside their middle 95 %, whose ends are interpolated order statistics.
+
+    >>> round(_outside(5), 2), round(_outside(20), 2), round(_outside(999), 3)
+    (0.37, 0.14, 0.052)
+    """
+    return 2 * (1 - (1 + 0.975 * (n - 1)) / (n + 1))
 
 
 def _table(caption: str, by_region: Mapping[str, Mapping[str, Any]], measures: Mapping[str, str]) -> Table:
@@ -142,7 +166,8 @@ def _cell(found: Mapping[str, Any]) -> Cell:
 def _likeness(name: str, facts: Mapping[str, Any]) -> Figures:
     note = (
         "Cosine of the directions that two regions stand for; a dot: less alike than 95 % of random sets of voxels, for which "
-        "the labels of all regions were shuffled together among voxels of equal noise ceiling."
+        "the labels of all regions were shuffled together among voxels of equal noise ceiling. Not corrected over "
+        "pairs, of which one in twenty has a dot by chance."
     )
     return Figures(
         figures=tuple(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.beyond_chance import beyond_chance
+from braindiffuser.report.beyond_chance import beyond_chance, is_out_of_reach
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure
 from braindiffuser.report.numbers import join, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which regions matter to which decoder?"
-CHANCE = 0.05
 """Level of the p values up to which a sentence says that a region differs."""
 COLOURS = ("reconstruction", "diffusion", "ceiling", "low-level", "baseline")
 """Of the groups' bars, in order; repeated if there are more."""
@@ -63,56 +62,58 @@ HAUFE = (
 
 
 def _chance_said(facts: Mapping[str, Any]) -> str:
-    """Describe the two kinds of random regions, and name the regions that differ from both."""
+    """Describe the two kinds of random regions, and on which of them the sentences rest."""
     note = (
-        f"Grey: 95 % of the differences when the regions' labels are shuffled over voxels, {facts['n_random']:,} times. This "
-        "tells regions from random voxels; as neighbours are alike, small p are easily reached. "
+        f"Grey: 95 % of the differences when the regions' labels are shuffled over voxels, {facts['n_random']:,} times. As "
+        "neighbours are alike, a region of neighbours easily differs from scattered voxels. "
     )
-    if facts["contiguous"]:
-        note += (
-            "Stricter, in brackets: p among regions of equal size around random voxels, which share what neighbours have in "
-            f"common. {_apart(facts)} "
-        )
-    return f"{note}p values are not corrected for the number of regions, and say nothing of other subjects."
-
-
-def _apart(facts: Mapping[str, Any]) -> str:
-    """Say which regions stand out even among regions of neighbouring voxels, by Haufe patterns."""
-    found = {
-        group: [
-            region
-            for region, own in facts["regions"].items()
-            if _of(own, "patterns")["p_contiguous"][group] <= CHANCE >= _of(own, "patterns")["p"][group]
-        ]
-        for group in facts["groups"][1:]
-    }
-    parts = [f"{', '.join(regions)} ({group})" for group, regions in found.items() if regions]
-    return f"By Haufe patterns these stand out there too: {'; '.join(parts) or 'none'}."
+    note += (
+        "In brackets: p among regions of equal size around random voxels, which share what neighbours have in common; the "
+        "sentences above rest on it. "
+        if facts["contiguous"]
+        else "Places of voxels are not known, so there are no random regions of neighbours, and the sentences above rest on "
+        "scattered ones: read them with care. "
+    )
+    return (
+        f"{note}p values of the table are not corrected; the sentences are, over regions and groups (Holm). They say nothing of "
+        "other subjects."
+    )
 
 
 def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
     """Return, for each kind of map and each group, in which regions it exceeds the reference beyond chance, and where not.
 
-    p values are corrected over regions (Holm).
+    Chance is that of regions of neighbouring voxels where places are known: neighbours are alike, so any region of neighbours
+    differs from scattered voxels. p values are corrected over regions and groups of a kind of map (Holm).
 
     Args:
         facts: as `VoxelWeights` stores them.
     """
     said = []
+    chance = "p_contiguous" if facts["contiguous"] else "p"
+    groups = facts["groups"][1:]
     for kind in KINDS:
-        for group in facts["groups"][1:]:
+        regions = {region: _of(own, kind) for region, own in facts["regions"].items()}
+        beyond = beyond_chance(
+            {f"{group} {region}": made[chance][group] for region, made in regions.items() for group in groups}
+        )
+        few = is_out_of_reach(facts["n_random"], len(regions) * len(groups))
+        for group in groups:
             where: dict[str, list[str]] = {"above": [], "below": [], "neither": []}
-            regions = {region: _of(own, kind) for region, own in facts["regions"].items()}
-            beyond = beyond_chance({region: made["p"][group] for region, made in regions.items()})
             for region, made in regions.items():
                 sign = "above" if made["differences"][group] > 0 else "below"
-                where[sign if region in beyond else "neither"].append(region)
+                where[sign if f"{group} {region}" in beyond else "neither"].append(region)
             parts = [
                 f"{group} lies {sign} {facts['reference']} in {join(where[sign])}"
                 for sign in ("above", "below")
                 if where[sign]
             ]
-            parts += [f"no difference beyond chance in {join(where['neither'])}"] if where["neither"] else []
+            if few:
+                parts = [
+                    f"{facts['n_random']} random regions are too few to tell {group} from chance in {len(regions)} regions"
+                ]
+            elif where["neither"]:
+                parts.append(f"no difference beyond chance in {join(where['neither'])}")
             said.append(f"{SAYS[kind]}: {'; '.join(parts)}.")
     return said
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
-from braindiffuser.errors import RunError
+import numpy as np
+
+from braindiffuser.arrays import Betas
+from braindiffuser.datasets.equal_trials import TrialFacts, share_trials
+from braindiffuser.errors import BrainDiffuserError, RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
 from braindiffuser.progress import Progress
 from braindiffuser.recording_check import check_before_run
@@ -16,7 +23,8 @@ from braindiffuser.run_folder import check_folder, check_links, check_way, join_
 from braindiffuser.stages import all_steps
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Store
-from braindiffuser.study.steps import NOTES
+from braindiffuser.study import steps
+from braindiffuser.study.steps import NOTES, check_study_folder
 
 KIND = "reproduction"
 """Entry of the manifest by which the folder is recognised."""
@@ -50,6 +58,7 @@ def check_before_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bo
             check_way(folder, below)
         check_folder(folder / each.folder, each.experiment)
         check_links(folder / each.folder)
+    _check_studies(planned, folder)
     _check_runs(planned, folder, overwrite, progress)
 
 
@@ -91,16 +100,65 @@ def _check_metrics(planned: Sequence[PlannedRun]) -> None:
 
 
 def _check_betas(planned: Sequence[PlannedRun]) -> None:
-    """Raise if two subjects read the same files of betas: they are one person, whom means would count twice."""
-    known: dict[frozenset[str], str] = {}
-    for each in planned:
-        files = frozenset(map(os.path.realpath, each.experiment.dataset.files().get("betas", {}).values()))
-        subject = known.setdefault(files, each.subject) if files else each.subject
-        if subject != each.subject:
+    """Raise if two subjects are one person, whom means would count twice, as far as a session of each tells.
+
+    Only subjects that share a file are looked at: it may hold the betas of several people, and the files of one person may be
+    read under two names. What runs have kept of all sessions is compared when they are finished.
+    """
+    subjects = {each.subject: each.experiment for each in planned}
+    files = {
+        name: {os.path.realpath(path) for path in experiment.dataset.files().get("betas", {}).values()}
+        for name, experiment in subjects.items()
+    }
+    for one, other in combinations(subjects, 2):
+        if files[one] & files[other] and _same_trials(subjects[one], subjects[other]):
             raise RunError(
-                f"{subject} and {each.subject} would be read from the same betas, and means count each subject once: name one of "
-                "the two, or give each its own recording"
+                f"{one} and {other} would be read from the same betas, and means count each subject once: name one of the two, "
+                "or give each its own recording"
             )
+
+
+def _check_studies(planned: Sequence[PlannedRun], folder: Path) -> None:
+    """Raise what would stop the findings and the studies when all runs are made: links, and what is no study."""
+    steps.check_links(folder)
+    for split, n_runs in Counter(each.split.name for each in planned).items():
+        if n_runs > 1:
+            check_study_folder(folder / STUDIES / split)
+            steps.check_links(folder / STUDIES / split)
+
+
+def _same_trials(one: Experiment, other: Experiment) -> bool:
+    """Read the first session that both have of the same files, and return whether trials have equal betas.
+
+    What cannot be read is said where recordings are checked, unless runs are finished and do not need it.
+    """
+    try:
+        betas = _of_shared_session(one, other)
+    except (BrainDiffuserError, OSError):
+        return False
+    if len(betas) < 2 or betas[0].shape[1] != betas[1].shape[1]:
+        return False
+    return bool(share_trials(*([TrialFacts.of(own, np.arange(len(own)))] for own in betas)))
+
+
+def _of_shared_session(one: Experiment, other: Experiment) -> list[Betas]:
+    """Return the betas of the first session of each that are read from the same files; none if there is no such session."""
+    recordings = [each.dataset.without_split().recording(Path()) for each in (one, other)]
+    placed: list[dict[frozenset[str], int]] = []
+    for experiment, recording in zip((one, other), recordings, strict=True):
+        paths = experiment.dataset.files().get("betas", {})
+        names = {number: recording.session_files(number) for number in reversed(recording.session_numbers)}
+        placed.append(
+            {
+                frozenset(os.path.realpath(paths.get(name, name)) for name in own): number
+                for number, own in names.items()
+            }
+        )
+    shared = [place for place in placed[0] if place in placed[1]]
+    if not shared:
+        return []
+    first = min(shared, key=placed[0].__getitem__)
+    return [recording.betas_of(own[first]) for recording, own in zip(recordings, placed, strict=True)]
 
 
 def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, progress: Progress) -> None:
@@ -114,9 +172,9 @@ def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, pr
         experiment = experiment if experiment.dataset.has_captions else experiment.without_captions()
         files = recording_files(experiment)
         states = StepStates(experiment, store, RecordingHashes(store, files, progress, keep=False), checkpoint_files)
-        steps = all_steps(experiment)
-        states.refuse_stale(steps, overwrite)
-        if any(states.state(step) != "finished" for step in steps):
+        own = all_steps(experiment)
+        states.refuse_stale(own, overwrite)
+        if any(states.state(step) != "finished" for step in own):
             check_before_run(experiment, stimuli=each.subject not in looked_at)
             looked_at.add(each.subject)
 

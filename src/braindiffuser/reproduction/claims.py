@@ -248,7 +248,8 @@ def weight_claims(
 
     Args:
         differences: subject → group ("vision", "text") → region → how far its weights' percentile exceeds that of the VDVAE.
-        rng: for exchanges of the regions' labels, in each subject the same for all groups.
+        rng: for exchanges of labels: of the regions, in each subject the same for all groups; for the last claim, which regions
+            say nothing of, of text and vision, in each region by itself.
         what: they are of.
 
     Returns:
@@ -256,10 +257,15 @@ def weight_claims(
         categories above each early one); then that differences of text are larger in absolute value than those of vision.
     """
     exchanged = [_exchanged_regions(differences, rng) for _ in range(N_SHUFFLED)]
-    return [
+    claims = [
         replace(claim, shuffled=_counts(others))
-        for claim, *others in zip(*(_weight_claims(each, what) for each in (differences, *exchanged)), strict=True)
+        for claim, *others in zip(*(_region_claims(each, what) for each in (differences, *exchanged)), strict=True)
     ]
+    sizes = _size_claim(differences, what)
+    if sizes is not None:
+        others = [_size_claim(_exchanged_groups(differences, rng), what) for _ in range(N_SHUFFLED)]
+        claims.append(replace(sizes, shuffled=_counts([each for each in others if each is not None])))
+    return claims
 
 
 def _exchanged_regions(differences: Differences, rng: np.random.Generator) -> Differences:
@@ -276,7 +282,20 @@ def _exchanged_regions(differences: Differences, rng: np.random.Generator) -> Di
     return exchanged
 
 
-def _weight_claims(differences: Differences, what: str) -> list[Claim]:
+def _exchanged_groups(differences: Differences, rng: np.random.Generator) -> Differences:
+    """Exchange text and vision in a random half of the regions of each subject."""
+    exchanged = {}
+    for subject, own in differences.items():
+        text, vision = dict(own.get("text", {})), dict(own.get("vision", {}))
+        for region in sorted(text.keys() & vision.keys()):
+            if rng.random() < 0.5:
+                text[region], vision[region] = vision[region], text[region]
+        exchanged[subject] = {**own, **({"text": text, "vision": vision} if {"text", "vision"} <= own.keys() else {})}
+    return exchanged
+
+
+def _region_claims(differences: Differences, what: str) -> list[Claim]:
+    """Return the claims on signs and order of regions, group by group."""
     groups = list(dict.fromkeys(group for own in differences.values() for group in own))
     claims = []
     for group in groups:
@@ -296,15 +315,20 @@ def _weight_claims(differences: Differences, what: str) -> list[Claim]:
                 _in_order,
             )
         )
-    if {"vision", "text"} <= set(groups):
-        sizes = {
-            subject: {region: abs(own["text"][region]) - abs(own["vision"][region]) for region in own["vision"]}
-            for subject, own in differences.items()
-            if {"vision", "text"} <= own.keys()
-        }
-        text = f"{what}: differences of CLIP-Text are larger in absolute value than those of CLIP-Vision"
-        claims.append(_on_regions(text, sizes, lambda values, region: values[region] > 0))
     return claims
+
+
+def _size_claim(differences: Differences, what: str) -> Claim | None:
+    """Return the claim that differences of text are larger than those of vision; None without both."""
+    both = {subject: own for subject, own in differences.items() if {"vision", "text"} <= own.keys()}
+    if not both:
+        return None
+    sizes = {
+        subject: {region: abs(own["text"][region]) - abs(own["vision"][region]) for region in own["vision"]}
+        for subject, own in both.items()
+    }
+    text = f"{what}: differences of CLIP-Text are larger in absolute value than those of CLIP-Vision"
+    return _on_regions(text, sizes, lambda values, region: values[region] > 0)
 
 
 def _in_order(values: Values, region: str) -> bool | None:

@@ -46,11 +46,13 @@ class PlannedRun:
         subject: name of the subject, as its folder has it.
         split: of it.
         experiment: to run.
+        further: labels of its analyses that the run got since, by `braindiffuser analyse NAME`.
     """
 
     subject: str
     split: NamedSplit
     experiment: Experiment
+    further: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:

@@ -12,20 +12,31 @@ runs/paper/
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from braindiffuser import __version__
+from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in
 from braindiffuser.fold_runs import folder_to_share
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.reproduction.before_runs import KIND, PAGE, RECORDING, SHARED, STEP, STUDIES, check_before_runs
+from braindiffuser.reproduction.before_runs import (
+    KIND,
+    PAGE,
+    RECORDING,
+    SHARED,
+    STEP,
+    STUDIES,
+    check_before_runs,
+    check_folder_of_runs,
+)
 from braindiffuser.reproduction.found import findings
 from braindiffuser.reproduction.page import write_findings
 from braindiffuser.reproduction.planned_runs import PlannedRun, plan
@@ -33,13 +44,13 @@ from braindiffuser.reproduction.run_facts import run_facts
 from braindiffuser.run import Run
 from braindiffuser.run_folder import join_names, stored_experiment
 from braindiffuser.store.results import Store
-from braindiffuser.study.join import check_alike, differences, refuse_one_subject_twice
+from braindiffuser.study.join import check_alike, differences, refuse_one_subject_twice, remarks_on
 from braindiffuser.study.members import check_same_records, open_member, open_members
 from braindiffuser.study.steps import Steps
 from braindiffuser.study.study import run_study
 
-if TYPE_CHECKING:
-    pass
+PLANNED = "planned"
+"""Entry of a run's manifest: labels of the analyses that the reproduction asked for."""
 
 
 def reproduce(
@@ -70,6 +81,7 @@ def reproduce(
             run or a study raises. What can be known of all runs is said before the first.
     """
     folder = Path(folder)
+    check_folder_of_runs(folder)
     planned = [_with_further_analyses(each, folder) for each in plan(experiments, subjects, splits, n_ablated)]
     check_before_runs(planned, folder, overwrite, progress)
     several = len({each.split.name for each in planned}) > 1
@@ -105,15 +117,31 @@ def reproduce(
 
 
 def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
-    """Keep the analyses that a run got since, by `braindiffuser analyse NAME`, after those that are planned."""
+    """Keep the analyses that a run got since, by `braindiffuser analyse NAME`, after those that are planned.
+
+    Those that were planned when the run was last made, and are not any more, are left out.
+    """
     place = folder / planned.folder
-    if not Store(place).manifest.get("experiment"):
+    manifest = Store(place).manifest
+    if not manifest.get("experiment"):
         return planned
     own = planned.experiment.analyses
-    labels = {analysis.label for analysis in own}
-    further = [analysis for analysis in stored_experiment(place).analyses if analysis.label not in labels]
+    known = {*(analysis.label for analysis in own), *manifest.get(PLANNED, ())}
+    further = [analysis for analysis in stored_experiment(place).analyses if analysis.label not in known]
+    if not further:
+        return planned
     every = [analysis.model_dump() for analysis in (*own, *further)]
-    return replace(planned, experiment=planned.experiment.changed({"analyses": every})) if further else planned
+    labels = tuple(analysis.label for analysis in further)
+    return replace(planned, experiment=planned.experiment.changed({"analyses": every}), further=labels)
+
+
+def _note_planned(planned: PlannedRun, run: Run) -> None:
+    """Note in a run's manifest which of its analyses are planned, so that they leave it when they are not any more."""
+    labels = [analysis.label for analysis in planned.experiment.analyses if analysis.label not in planned.further]
+    place = run.results.folder
+    if Store(place).manifest.get(PLANNED) != labels:
+        with alone_in(place):
+            Store(place).update_manifest(**{PLANNED: labels})
 
 
 def _by_split(planned: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
@@ -125,7 +153,7 @@ def _by_split(planned: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
 
 
 def _mixed(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
-    """Say which subjects were run with other settings than the first, so that means over subjects mix these.
+    """Say what subjects were run with that differs from the first, so that means over subjects mix it.
 
     Raises:
         RunError: two subjects have the same betas.
@@ -141,6 +169,7 @@ def _mixed(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
                     f"{other.name} was run with other settings than {first.name}, and means over subjects mix them: "
                     f"{join_names(differing)}."
                 ] = None
+        said |= dict.fromkeys(remarks_on([first, *others], same_pictures=False))
     return list(said)
 
 
@@ -200,8 +229,31 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
         made.mkdir(parents=True, exist_ok=True)
         with alone_in(made):
             experiment.dataset.make(made, report)
-        experiment = experiment.changed({"dataset": experiment.dataset.made_at(made).model_dump()})
+        reading = experiment.dataset.made_at(made)
+        _check_entries(experiment.dataset, reading)
+        experiment = experiment.changed({"dataset": reading.model_dump()})
     shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if shares else None
-    run = Run.open(experiment, folder / planned.folder, overwrite, report, shared)
-    run.run_all()
+    place = folder / planned.folder
+    run = Run.open(experiment, place, overwrite, report, shared)
+    _note_planned(planned, run)
+    if planned.further:
+        report(f"analyses that the run got since are kept: {join_names(list(planned.further))}", 1, 1)
+    try:
+        run.run_all()
+    except BrainDiffuserError as error:
+        failed = next((step for step in run.steps() if run.state(step) != "finished"), None)
+        if failed is None or failed.stage != "analyse" or failed.unit not in planned.further:
+            raise
+        words = shlex.join(["braindiffuser", "analyse", failed.unit, "--remove", "--out", str(place)])
+        raise RunError(f"{error}; or take this analysis, which the run got since, from it again: `{words}`") from error
     return run
+
+
+def _check_entries(making: Dataset, reading: Dataset) -> None:
+    """Raise if the dataset that reads what another made lacks an entry that every dataset has."""
+    lost = [name for name in Dataset.model_fields if getattr(making, name) != getattr(reading, name)]
+    if lost:
+        raise RunError(
+            f"made_at of {making.kind} returns a dataset whose {lost[0]} is {getattr(reading, lost[0])}, but it was "
+            f"{getattr(making, lost[0])}: let it pass on all entries of Dataset.model_fields"
+        )

@@ -37,6 +37,11 @@ class Step(NamedTuple):
         return f"{self.stage}.{self.unit}" if self.unit else self.stage
 
 
+def changed_while(step: Step) -> str:
+    """Say that files were changed while a step read them, so that nothing of it is kept."""
+    return f"files that {step} reads were changed while it worked: run the same command again, {step} starts over"
+
+
 @dataclass(frozen=True)
 class StageContext:
     """What a stage is given to compute from.

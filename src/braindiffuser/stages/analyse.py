@@ -40,8 +40,12 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 
 def _run_analysis(context: StageContext, analysis: Analysis) -> Outcome:
+    from braindiffuser.datasets.region_expressions import read_expressions
+
+    data, entry = _run_data(context, analysis), f"analyses.{analysis.label}.regions"
+    read_expressions({entry: list(analysis.region_expressions.values())}, data.known_regions)  # it may not ask for them
     try:
-        outcome = analysis.run(_run_data(context, analysis))
+        outcome = analysis.run(data)
     except ValidationError as error:
         faults = list_faults(error)
         raise RunError(f"a section of analysis {analysis.label} is not valid ({error.title}): {faults}") from error
@@ -140,6 +144,7 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
         decoders=needing("fit", "decoders", cache(partial(_decoders, context))),
         voxels=reading("regions", "places of voxels", partial(_voxels, context)),
         stimuli=reading("design", "what is known of stimuli", partial(_stimuli, context)),
+        n_pictures=reading("design", "the number of pictures", partial(_n_pictures, context)),
         captions=reading("captions", "captions", partial(_captions, context)),
         seen=reading("stimuli", "pictures that were seen", partial(_seen, context)),
         made=needing("reconstruct", "reconstructions", partial(_made, context)),
@@ -175,6 +180,14 @@ def _stimuli(context: StageContext, split: str) -> pd.DataFrame:
     recording, ids = context.open_recording(), context.results.read_array(f"stimuli/{split}_ids")
     known = recording.described() if recording.stimuli is None and recording.described else recording.stimuli
     return pd.DataFrame(index=ids) if known is None else known.reindex(ids)
+
+
+def _n_pictures(context: StageContext) -> int | None:
+    recording = context.open_recording()
+    if recording.n_pictures is not None:
+        return recording.n_pictures()
+    ids = np.unique(recording.trials["stimulus_id"])
+    return len(ids) if ids[0] == 0 and ids[-1] == len(ids) - 1 else None
 
 
 def _captions(context: StageContext, split: str) -> Sequence[tuple[str, ...]]:

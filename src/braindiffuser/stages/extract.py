@@ -6,7 +6,7 @@ reconstructions never see them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.plain_data import hash_json
 from braindiffuser.real_numbers import Sides, real_numbers
 from braindiffuser.report.sections import Section, Text
-from braindiffuser.stages import Stage, StageContext, Step
+from braindiffuser.stages import Stage, StageContext, Step, changed_while
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.shared_rows import SharedRows, open_shared_rows
 from braindiffuser.targets.target import Features, Stimuli, Target
@@ -45,11 +45,12 @@ def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows
     target = context.experiment.targets[group]
     null = shared.null(partial(_null, context, target)) if shared else _null(context, target)
     sides, batches = set(), Batches(target.batch_size, context.progress)
+    keep = shared.keep if shared else _refusing_changes(context, group)
     ids_of = {split: context.results.read_array(f"stimuli/{split}_ids") for split in ARRAYS}
     everything, first = np.concatenate(list(ids_of.values())), 0
     for split, name in ARRAYS.items():
         dtype, ids = target.stored_as if split == "train" else "float32", ids_of[split]
-        features = partial(_features, context, target, batches, np.roll(everything, -first), shared)
+        features = partial(_features, context, target, batches, np.roll(everything, -first), shared, keep)
         first += len(ids)
         side = shared.shape() if shared else None
         shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or _row_shape(context, target, ids)))
@@ -78,23 +79,52 @@ def _shared_rows(context: StageContext, group: str) -> AbstractContextManager[Sh
     def wait() -> None:
         context.progress(f"waiting for another run that extracts {group} to {context.shared}", 1, 1)
 
-    return open_shared_rows(context.shared, _facts_of_rows(context, group), recording.names, wait)
+    said = changed_while(Step(STAGE.name, group))
+    return open_shared_rows(context.shared, _facts_of_rows(context, group), recording.names, wait, said)
 
 
-def _facts_of_rows(context: StageContext, group: str) -> dict[str, Any]:
-    """Return all that the features of one stimulus depend on besides its id and name; how stimuli are divided is no part."""
-    experiment, hashes = context.experiment, context.hashes
+def _facts_of_rows(context: StageContext, group: str) -> Callable[[], dict[str, Any]]:
+    """Return what looks up all that the features of one stimulus depend on besides its id and name.
+
+    How stimuli are divided is no part. Where stimuli have numbers alone, files of the design may tell which pictures these are.
+    """
+    experiment, hashes, recording = context.experiment, context.hashes, context.open_recording()
     step, dataset = Step(STAGE.name, group), experiment.dataset.without_split()
-    own = {name.removeprefix(f"targets.{group}"): value for name, value in context.settings(step).items()}
-    made = context.finished().get("prepare.recording", {}).get("uid")
     first = context.results.read_array("stimuli/train_ids")[:1]
-    return {
-        "settings": {name: value for name, value in own.items() if name != ".stored_as"},
-        "contents": {role: hashes.digests(role) or _content(context, role) for role in experiment.targets[group].reads},
+    unchanging = {
         "dataset": dataset.influences_of("design", experiment.device),
-        "made": made,
-        "side": context.open_recording().pictures(first).shape[-1] if "stimuli" in _roles(experiment, group) else None,
+        "made": context.finished().get("prepare.recording", {}).get("uid"),
+        "side": recording.pictures(first).shape[-1] if "stimuli" in _roles(experiment, group) else None,
     }
+    telling = () if recording.names else tuple(dataset.files().get("design", {}))
+
+    def look_up() -> dict[str, Any]:
+        own = {name.removeprefix(f"targets.{group}"): value for name, value in context.settings(step).items()}
+        return {
+            "settings": {name: value for name, value in own.items() if name != ".stored_as"},
+            "contents": _contents(context, group)
+            | ({"design": hashes.digests_of("design", telling)} if telling else {}),
+            **unchanging,
+        }
+
+    return look_up
+
+
+def _refusing_changes(context: StageContext, group: str) -> Callable[[], None]:
+    """Return what raises if a file that features are made from is another than now, so that no block of an array keeps them."""
+    before = _contents(context, group)
+
+    def check() -> None:
+        if _contents(context, group) != before:
+            raise RunError(changed_while(Step(STAGE.name, group)))
+
+    return check
+
+
+def _contents(context: StageContext, group: str) -> dict[str, Mapping[str, str]]:
+    """Return the hashes of all that the features of a group are made from: role → file → hash."""
+    reads = context.experiment.targets[group].reads
+    return {role: context.hashes.digests(role) or _content(context, role) for role in reads}
 
 
 def _content(context: StageContext, role: str) -> dict[str, str]:
@@ -146,6 +176,7 @@ def _features(
     batches: Batches,
     ids: Int[np.ndarray, " n_all"],
     shared: SharedRows | None,
+    keep: Callable[[], None],
     rows: slice,
 ) -> Features:
     """Return the features of some rows of all stimuli, those of a split first.
@@ -162,6 +193,7 @@ def _features(
         return shared.rows(following[:n], following[n:].tolist(), size, partial(_computed, context, target))
 
     parts = [features for _, features in batches.over(rows.stop - rows.start, extract)]
+    keep()
     _refuse_several({part.shape[1:] for part in parts}, target)
     return np.concatenate(parts)
 

@@ -137,9 +137,9 @@ class Results:
 
         return pd.read_csv(self._existing(name))
 
-    def read_bundle(self, name: str) -> dict[str, Shaped[np.ndarray, " ..."]]:
-        """Read named arrays of one `.npz` file."""
-        return read_bundle(self._existing(name))
+    def read_bundle(self, name: str, beginning: str = "") -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Read named arrays of one `.npz` file, or only those whose names begin in a way."""
+        return read_bundle(self._existing(name), beginning)
 
     def path(self, name: str) -> Path:
         """Return the path of a file.

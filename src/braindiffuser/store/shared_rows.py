@@ -6,7 +6,8 @@
       rows-000000.safetensors     rows as they were computed, with ids and names of their stimuli
       null.safetensors            the unconditional feature, if the group has one
 
-A row counts when its file is whole, on the disk and noted. A file that is not as it was noted is deleted, and its rows are
+A row counts when its file is whole, on the disk and noted. It is noted only after what it depends on was looked at again, so rows
+of a file that was replaced while it was read never count. A file that is not as it was noted is deleted, and its rows are
 computed again. How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with
 that number, and is read only where a run that shares none would compute it with as many. All batches of a run have one size.
 """
@@ -23,7 +24,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from braindiffuser.errors import RunError
-from braindiffuser.files import LEFTOVER, LOCK, alone_in
+from braindiffuser.files import LEFTOVER, LOCK, alone_in, remove_files, replacing
 from braindiffuser.plain_data import hash_json, read_json
 from braindiffuser.store.checked_json import read_checked, write_checked
 from braindiffuser.store.draft import JOURNAL, Draft
@@ -42,14 +43,19 @@ _Key = tuple[int, str, int]
 class SharedRows:
     """Rows of one target group in a folder of shared features; made by `open_shared_rows`."""
 
-    def __init__(self, draft: Draft, names: Mapping[int, str]) -> None:
+    def __init__(self, draft: Draft, names: Mapping[int, str], is_as_before: Callable[[], bool], changed: str) -> None:
         """Read which rows there are.
 
         Args:
             draft: of the group's folder, which is never published.
             names: of the recording's stimuli by id; {} if they have numbers alone.
+            is_as_before: returns whether all that rows depend on is still what it was when these were opened.
+            changed: what is said if it is not.
         """
-        self._draft, self._names = draft, names
+        self._draft, self._names, self._is_as_before = draft, names, is_as_before
+        self._changed = changed
+        self._new: list[str] = []
+        """Files that are written, and are noted by `keep`."""
         self._places: dict[_Key, tuple[str, int]] = {}
         self._opened: tuple[str, Any] = ("", None)
         for name in sorted(draft.files):
@@ -86,7 +92,8 @@ class SharedRows:
 
         if not self._draft.holds(NULL):
             made = make()
-            self._draft.write_bytes(NULL, save({} if made is None else {"null": np.ascontiguousarray(made)}))
+            self._write(NULL, save({} if made is None else {"null": np.ascontiguousarray(made)}))
+            self.keep()
             return made
         file = self._open(NULL)
         return file.get_tensor("null") if "null" in file.keys() else None  # noqa: SIM118  no mapping
@@ -98,7 +105,7 @@ class SharedRows:
         size: int,
         make: Callable[[Int[np.ndarray, " n"]], Shaped[np.ndarray, "n ..."]],
     ) -> Shaped[np.ndarray, "n ..."]:
-        """Return rows of some stimuli. Missing rows are computed in a batch of the given size, and kept.
+        """Return rows of some stimuli. Missing rows are computed in a batch of the given size; `keep` lets them count.
 
         Args:
             ids: of the stimuli, all different.
@@ -125,11 +132,31 @@ class SharedRows:
             "size": np.array(size),
             "rows": np.ascontiguousarray(rows),
         }
-        name = next(
-            name for number in range(10**6) if (name := f"rows-{number:06d}.safetensors") not in self._draft.files
-        )
-        self._draft.write_bytes(name, save(content))
+        taken = {*self._draft.files, *self._new}
+        name = next(name for number in range(10**6) if (name := f"rows-{number:06d}.safetensors") not in taken)
+        self._write(name, save(content))
         self._list(name)
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file that does not count yet."""
+        with replacing(self._draft.folder / name) as beside:
+            beside.write_bytes(content)
+        self._new.append(name)
+
+    def keep(self) -> None:
+        """Let the rows count that were computed since the last time.
+
+        Raises:
+            RunError: what they depend on was changed since these were opened; they are deleted.
+        """
+        if not self._new:
+            return
+        if not self._is_as_before():
+            remove_files(self._draft.folder, self._new)
+            self._new = []
+            raise RunError(self._changed)
+        self._draft.note(self._new)
+        self._new = []
 
     def _read(self, places: list[tuple[str, int]]) -> Shaped[np.ndarray, "n ..."]:
         found: dict[int, Shaped[np.ndarray, "1 ..."]] = {}
@@ -167,6 +194,11 @@ def check_shared(folder: Path) -> None:
         raise RunError(f"{links[0]} is a link, and features are written only into {folder} itself: remove the link")
     foreign = [path.name for path in held if path.name != LOCK and not LEFTOVER.fullmatch(path.name)]
     if foreign and not (_is_shared(folder) or _was_shared(folder, foreign)):
+        if _said(folder / MARK).get("holds") == IDENTITY["holds"]:
+            raise RunError(
+                f"{folder} holds features that runs of another version of braindiffuser share: delete it, and features are "
+                "extracted again"
+            )
         raise RunError(
             f"{folder} holds {foreign[0]} but no {MARK} of this version that is whole, so it is no folder of features that runs "
             "share: name another folder, or an empty one"
@@ -180,39 +212,48 @@ def _is_shared(folder: Path) -> bool:
 def _was_shared(folder: Path, held: Iterable[str]) -> bool:
     """Return whether the marker alone is lost or damaged: all else are folders of target groups, with their journals."""
     marker, groups = folder / MARK, [name for name in held if name != MARK]
-    lost = not marker.exists() or (marker.is_file() and not _says_format(marker))
+    lost = not marker.exists() or (marker.is_file() and "format" not in _said(marker))
     return (
         lost and bool(groups) and all(GROUP.fullmatch(name) and (folder / name / JOURNAL).is_file() for name in groups)
     )
 
 
-def _says_format(marker: Path) -> bool:
-    """Return whether a marker can be read and names a version: another one than this is not written over."""
-    with suppress(ValueError):
-        return "format" in read_json(marker)
-    return False
+def _said(marker: Path) -> Mapping[str, Any]:
+    """Return what a marker says, {} if it is not there or cannot be read: one that names another version is not written over."""
+    with suppress(ValueError, OSError):
+        content = read_json(marker)
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 @contextmanager
 def open_shared_rows(
-    shared: Path, facts: Mapping[str, Any], names: Mapping[int, str], wait: Callable[[], None]
+    shared: Path,
+    facts: Callable[[], Mapping[str, Any]],
+    names: Mapping[int, str],
+    wait: Callable[[], None],
+    changed: str = "files that features are made from were changed while they were read: run the same command again",
 ) -> Iterator[SharedRows]:
     """Open the rows of one target group; another process that opens the same waits until this one is done.
 
     Args:
         shared: folder, made if it does not exist.
-        facts: all that rows depend on besides their stimulus; other facts are other rows.
+        facts: returns all that rows depend on besides their stimulus; other facts are other rows. It is called again before rows
+            count.
         names: of the recording's stimuli by id.
         wait: called before waiting.
+        changed: what is said if these facts change while rows are computed.
 
     Raises:
-        RunError: as `check_shared`, or the disk has no file locks.
+        RunError: as `check_shared` and `SharedRows.keep`, or the disk has no file locks.
     """
     check_shared(shared)
-    key = hash_json(facts)
+    key = hash_json(facts())
     folder = shared / key
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder, wait):
         if not _is_shared(shared):
             write_checked(shared / MARK, IDENTITY)
-        yield SharedRows(Draft(folder, key), names)
+        rows = SharedRows(Draft(folder, key), names, lambda: hash_json(facts()) == key, changed)
+        yield rows
+        rows.keep()

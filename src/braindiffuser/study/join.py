@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from braindiffuser.errors import RunError
@@ -13,6 +13,7 @@ from braindiffuser.run_folder import join_names
 from braindiffuser.stages.reconstruct import kind_name
 from braindiffuser.step_states import flatten
 from braindiffuser.study.members import Member
+from braindiffuser.study.one_person import same_person
 
 FREE = (
     "seed",
@@ -64,7 +65,7 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
         same_pictures: whether the subjects must have seen the same test pictures; without, only means can be joined.
 
     Raises:
-        RunError: two runs have the responses of one subject, or differ in what must agree; names the runs and what differs.
+        RunError: two runs have betas of the same trials, or differ in what must agree; names the runs and what differs.
     """
     first = members[0]
     refuse_one_subject_twice(members)
@@ -76,7 +77,7 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
                 "with the settings of the other"
             )
     further = [name for name in first.test_sets if name != "test"]
-    sets, remarks = ["test"], _remarks(members)
+    sets, remarks = ["test"], remarks_on(members, same_pictures)
     if same_pictures:
         for other in members[1:]:
             said = _other_pictures(first, other, "test")
@@ -96,21 +97,17 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
 
 
 def refuse_one_subject_twice(members: Sequence[Member]) -> None:
-    """Raise RunError if two runs were made from the same betas, or have the same responses: betas in files of another kind."""
-    known: dict[str, Member] = {}
-    for member in members:
-        record = member.records["prepare.responses"]
-        betas = sorted((record["contents"].get("betas") or {}).values())
-        responses = sorted(
-            [name, entry[1]] for name, entry in record["files"].items() if name.startswith("arrays/responses/")
-        )
-        for made in (betas or record["uid"], responses or record["uid"]):
-            earlier = known.setdefault(json.dumps(made), member)
-            if earlier is not member:
-                raise RunError(
-                    f"{earlier.path} and {member.path} have the same betas, and a study counts each subject once: name one of "
-                    "the two"
-                )
+    """Raise RunError if two runs are of one person: they have betas of the same trials, or the same responses."""
+    for one, other in combinations(members, 2):
+        if same_person(one.betas, other.betas) == "one":
+            named = one.betas.subject and other.betas.subject
+            remedy = (
+                "" if named else ", or, if they are two people, give each its name (dataset.subject) and run both again"
+            )
+            raise RunError(
+                f"{one.path} and {other.path} have the same betas, and a study counts each subject once: name one of the "
+                f"two{remedy}"
+            )
 
 
 def differences(first: Member, other: Member) -> list[str]:
@@ -188,8 +185,8 @@ def _pixel_hashes(member: Member, test_set: str) -> list[str]:
     return [hashlib.sha256(str(raw.shape).encode() + raw.tobytes()).hexdigest() for raw in pictures]
 
 
-def _remarks(members: Sequence[Member]) -> list[str]:
-    """Say what differs between runs and may."""
+def remarks_on(members: Sequence[Member], same_pictures: bool) -> list[str]:
+    """Say what differs between runs and may; of the numbers of stimuli only where all saw the same test pictures."""
     remarks = []
     settings = [flatten(_own_settings(member)) for member in members]
     for name in dict.fromkeys(name for own in settings for name in own):
@@ -198,7 +195,7 @@ def _remarks(members: Sequence[Member]) -> list[str]:
             listed = ", ".join(f"{value} ({who})" for who, value in values.items())
             remarks.append(f"Runs differ in {name}: {listed}.")
     numbers = {tuple(member.test_ids[member.test_sets["test"]].tolist()) for member in members}
-    if len(numbers) > 1:
+    if same_pictures and len(numbers) > 1:
         remarks.append(
             f"The same test pictures have other stimulus numbers in other runs; those of {members[0].name} are printed here."
         )
@@ -209,9 +206,14 @@ def _remarks(members: Sequence[Member]) -> list[str]:
     twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
         remarks.append(
-            f"Several runs say that their subject is {', '.join(twice)}, but were made from other betas: intervals over subjects "
-            "take them for different people."
+            f"Several runs say that their subject is {', '.join(twice)}: intervals over subjects take them for different people."
         )
+    for one, other in combinations(members, 2):
+        if same_person(one.betas, other.betas) == "perhaps one":
+            remarks.append(
+                f"{one.name} and {other.name} were read from the same files of betas, and nothing says whether they are one "
+                "person: intervals over subjects take them for two."
+            )
     return remarks
 
 

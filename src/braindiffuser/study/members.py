@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from braindiffuser.stages.evaluate import scores_name
 from braindiffuser.step_states import flatten
 from braindiffuser.store.draft import picture_name
 from braindiffuser.store.results import Store
+from braindiffuser.study.one_person import Betas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +83,11 @@ class Member:
     def uid(self) -> str:
         """uid of the evaluate record: changes whenever scores are recomputed."""
         return str(self.records["evaluate"]["uid"])
+
+    @cached_property
+    def betas(self) -> Betas:
+        """What is known of its betas."""
+        return Betas.of_run(self.subject, self.records["prepare.responses"], self.results)
 
     @property
     def test_sets(self) -> dict[str, slice]:

@@ -83,8 +83,12 @@ def is_begun(folder: Path) -> bool:
     return any(store.record(step) for step in store.steps() if step.startswith(("page", "permutations.")))
 
 
-def _check_links(folder: Path) -> None:
-    """Raise if a folder that steps write to is a link, at whatever depth."""
+def check_links(folder: Path) -> None:
+    """Check that no folder that steps write to, in that of a study or in that of several, is a link, at whatever depth.
+
+    Raises:
+        RunError: naming the first that is one.
+    """
     for name in WRITTEN_TO:
         for parent, folders, _ in os.walk(folder / name):
             place = next(
@@ -113,7 +117,7 @@ class Steps:
             RunError: what is written to is a link out of the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        _check_links(folder)
+        check_links(folder)
         self.store, self._overwrite, self._before = Store(folder), overwrite, before
         self.store.remove_leftovers()
         self.store.finish_publishing()

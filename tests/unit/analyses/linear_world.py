@@ -71,6 +71,7 @@ def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
         decoders=lambda: decoders,
         voxels=lambda: Voxels.in_volume(np.ones((3, 4, 5), bool)),
         stimuli=lambda side: table(is_face[split[side]]),
+        n_pictures=lambda: n,
         captions=lambda side: [("a face",) if face else ("a house",) for face in is_face[split[side]]],
         seen=lambda side: seen[split[side]],
         made=lambda kind: seen[N_TRAIN:],

@@ -1,6 +1,7 @@
 """Maps recover which voxels truly carry a category and a place; weights need not."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,14 @@ from braindiffuser.analyses.attribution import (
     preferred_place,
     standardised,
 )
+from braindiffuser.analyses.roi_maximisation import ROIMaximisation
+from braindiffuser.analyses.voxel_weights import VoxelWeights
 from braindiffuser.datasets.known_regions import KnownRegions
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.voxel_weights import direction_maps
+from braindiffuser.stages import StageContext, analyse
 
 from .linear_world import linear_world
 
@@ -30,7 +34,7 @@ def world():
 
 @pytest.fixture(scope="module")
 def outcome(world):
-    return Attribution(drawn=(), words=("house",), features={"vision": (0,)}).run(world)
+    return Attribution(drawn=(), words=("a house",), features={"vision": (0,)}).run(world)
 
 
 def test_a_category_lies_where_voxels_respond_to_it(world, outcome):
@@ -45,10 +49,25 @@ def test_a_category_lies_where_voxels_respond_to_it(world, outcome):
     assert rho > max(shuffled)
 
 
+@pytest.mark.parametrize("kind", [Attribution, VoxelWeights, ROIMaximisation])
+def test_regions_are_looked_up_where_a_decoder_has_no_weights_too(kind, world, monkeypatch):
+    monkeypatch.setattr(analyse, "_run_data", lambda context, analysis: replace(world, is_linear=False))
+    with pytest.raises(RecordingError, match=r"'V9'.*which analyses\..*\.regions names"):
+        analyse._run_analysis(Mock(spec=StageContext), kind(regions=("V9",)))
+
+
 def test_words_of_captions_are_categories_too(outcome):
     np.testing.assert_allclose(
-        outcome.maps["category house"].values, -outcome.maps["category face"].values, rtol=1e-3, atol=1e-4
+        outcome.maps["category a house"].values, -outcome.maps["category face"].values, rtol=1e-3, atol=1e-4
     )
+
+
+def test_a_word_that_is_a_category_of_other_stimuli_is_refused(world):
+    other = replace(world, captions=lambda side: world.captions(side)[::-1])
+    with pytest.raises(
+        RunError, match=r"house of `words` is also a category, a value of the columns category, .*: leave it out"
+    ):
+        Attribution(drawn=(), words=("house",)).run(other)
 
 
 def test_regions_that_carry_it_lie_beyond_random_voxels(outcome):
@@ -60,7 +79,7 @@ def test_regions_that_carry_it_lie_beyond_random_voxels(outcome):
     assert face["regions"]["V1"]["mean"] < faces["random"]["middle_95"][0]
     assert face["accuracy"]["low"] > 0.5
     said = [block.text for block in outcome.section.blocks if getattr(block, "style", "") == "verdict"]
-    assert any(text.startswith("Category face: faces carries it most") for text in said)
+    assert any(text.startswith("Category face: its map is beyond those of exchanged labels in faces") for text in said)
 
 
 def with_labels(world, labels):
@@ -231,6 +250,6 @@ def test_correlations_of_what_does_not_vary_are_not_known():
 def test_training_stimuli_alone_make_a_map(world, outcome):
     """Other test stimuli, other accuracies, the same maps."""
     other = replace(world, responses=lambda side: world.responses(side) * (1 if side == "train" else -1))
-    again = Attribution(drawn=(), words=("house",), features={"vision": (0,)}).run(other)
+    again = Attribution(drawn=(), words=("a house",), features={"vision": (0,)}).run(other)
     for name, each in outcome.maps.items():
         np.testing.assert_array_equal(again.maps[name].values, each.values)

@@ -108,6 +108,23 @@ def test_cross_validated_values_are_of_the_decoders_own_alpha(data, outcome):
     assert groups["noise"]["cross_validated"]["r2"] < 0.01
 
 
+def test_cross_validation_is_held_against_a_decoder_of_as_many_pictures(data, outcome):
+    """Four of five folds: 96 of 120 pictures, which are more than half and fewer than all."""
+    own = outcome.facts["groups"]["latents"]
+    point = own["cross_validated"]["as_many"]
+    assert point["n_stimuli"] == 96
+    again = DecoderAccuracy(growth=(0.8,), cross_validation=False, n_permutations=9).run(data).facts["groups"]
+    assert point == again["latents"]["growth"][0]
+    assert "with 96 training pictures, as folds have)" in outcome.section.blocks[0].text
+
+
+def test_where_the_regressor_names_no_folds_the_own_decoder_is_held_against_it(data, monkeypatch):
+    monkeypatch.setattr("braindiffuser.analyses.decoder_accuracy._size_of_folds", lambda decoders: 0)
+    made = DecoderAccuracy(growth=(), n_permutations=19).run(data)
+    assert made.facts["groups"]["latents"]["cross_validated"]["as_many"] is None
+    assert "cross-validation" in made.section.blocks[0].text
+
+
 def test_the_curve_of_growth_ends_in_the_runs_own_decoder(data, outcome):
     for group in ("latents", "vision"):
         own = outcome.facts["groups"][group]

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.losses import SharesApart, beside_random_sets, draw_resamples, share_difference, share_lost
+from braindiffuser.analyses.losses import (
+    Resampled,
+    beside_random_sets,
+    draw_resamples,
+    resampled_share,
+    share_difference,
+    share_lost,
+)
 
 RNG = np.random.default_rng
 
@@ -35,6 +42,17 @@ def test_a_metric_that_falls_with_likeness_has_the_same_shares(scores):
     assert turned == pytest.approx((-loss.difference, *loss[1:]))
 
 
+def test_the_interval_of_a_share_is_that_of_its_resamples(scores):
+    whole, floor = scores
+    ablated = floor + RNG(2).uniform(0, 0.5, 60)
+    found, loss = resampled_share(whole, ablated, floor, drawn(60)), share_lost(whole, ablated, floor, drawn(60))
+    assert found.value == loss.share == pytest.approx((whole - ablated).mean() / (whole - floor).mean())
+    assert found.interval == (loss.low, loss.high)
+    rows = RNG(3).integers(0, 60, (500, 60))  # drawn one by one
+    own = (whole - ablated)[rows].mean(axis=1) / (whole - floor)[rows].mean(axis=1)
+    assert found.interval == pytest.approx(tuple(np.quantile(own, [0.025, 0.975])), abs=0.01)
+
+
 def test_of_nothing_there_is_no_share():
     noise = RNG(0).standard_normal(40)
     assert share_lost(noise, noise - 0.1, np.zeros(40), drawn(40))[1:] == (None, None, None)
@@ -48,7 +66,7 @@ def test_where_the_whole_is_worse_than_nothing_no_share_is_lost(scores, higher_i
     assert share_lost(worse, ablated, better, drawn(60), higher_is_better)[1:] == (None, None, None)
     score, other = (worse, ablated, better), (better, ablated, worse)
     assert share_difference(score, other, drawn(60), (higher_is_better, higher_is_better)) is None
-    assert share_difference(score, score, drawn(60), (not higher_is_better,) * 2)[0] == 0
+    assert share_difference(score, score, drawn(60), (not higher_is_better,) * 2).value == 0
 
 
 def test_the_interval_is_that_of_paired_differences():
@@ -71,7 +89,7 @@ def test_the_difference_of_shares_has_the_sign_of_what_loses_more(scores):
     whole, floor = scores
     much, little = ((whole, whole - share * (whole - floor), floor) for share in (0.8, 0.1))
     apart = share_difference(much, little, drawn(60))
-    assert apart[:3] == pytest.approx((0.7, 0.7, 0.7))
+    assert (apart.value, *apart.interval) == pytest.approx((0.7, 0.7, 0.7))
     np.testing.assert_allclose(apart.resampled, 0.7)
     assert share_difference(little, much, drawn(60)).value == pytest.approx(-0.7)
     noise = RNG(0).standard_normal(60)
@@ -89,7 +107,7 @@ def test_a_region_is_held_against_random_sets_as_one_more_of_them():
     rng, p = RNG(0), []
     for _ in range(400):
         values = 0.3 + 0.1 * rng.standard_normal(11)
-        own, *random = (SharesApart(value, 0, 0, value + np.zeros(9)) for value in values)
+        own, *random = (Resampled(value, value + np.zeros(9)) for value in values)
         p.append(beside_random_sets(own, random)["p"])
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.03)
     assert np.mean(p) == pytest.approx(0.5, abs=0.05)
@@ -98,7 +116,7 @@ def test_a_region_is_held_against_random_sets_as_one_more_of_them():
 def test_the_interval_beside_random_sets_is_paired():
     """What pictures add to the region and to random sets alike is no part of it."""
     shared = RNG(0).standard_normal(50)
-    own, *random = (SharesApart(value, 0, 0, value + shared) for value in (0.9, 0.2, 0.4))
+    own, *random = (Resampled(value, value + shared) for value in (0.9, 0.2, 0.4))
     found = beside_random_sets(own, random)
     assert (found["further"], found["low"], found["high"]) == pytest.approx((0.6, 0.6, 0.6))
     assert (found["n"], found["mean"], found["lowest"], found["highest"]) == pytest.approx((2, 0.3, 0.2, 0.4))

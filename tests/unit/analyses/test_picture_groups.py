@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader
 from braindiffuser.report.group_section import interaction_sentences
+from braindiffuser.stages import StageContext
+from braindiffuser.stages.analyse import _n_pictures
 from braindiffuser.stages.prepare import check_named_columns
 
 from .linear_world import linear_world
@@ -36,6 +39,7 @@ def world(planted=0.0, **changes):
         "stimuli": lambda side: pd.DataFrame(
             {"source": np.where(first, "laion", "coco"), "name": [f"p{i}" for i in range(N)]}
         ),
+        "n_pictures": lambda: None,
         "made": lambda kind: pictures[kind],
         "score": lambda made, name: {"own": kinds[next(asked)]},
         "metrics": lambda: {"own": {"label": "Own", "chance": None, "higher_is_better": True, "bounds": [-9, 9]}},
@@ -111,17 +115,17 @@ def test_groups_that_are_not_there_are_said(choice, message):
 
 
 def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
-    def written(ids):
+    def written(ids, **changes):
         path = tmp_path / "kinds.csv"
         path.write_text(
             "stimulus_id,kind\n" + "".join(f"{number},{'ab'[place % 2]}\n" for place, number in enumerate(ids))
         )
         told = []
-        data = world(progress=lambda *said: told.append(said[0]))
+        data = world(progress=lambda *said: told.append(said[0]), **changes)
         outcome = PictureGroups(column="kind", table=path, n_resamples=20).run(data)
-        said = [text for text in told if "rows of kinds.csv" in text]
+        said = [text for text in told if "kinds.csv" in text]
         notes = [getattr(block, "text", "") for block in outcome.section.blocks]
-        assert outcome.facts.get("remarks", []) == said == [text for text in notes if "rows of kinds.csv" in text]
+        assert outcome.facts.get("remarks", []) == said == [text for text in notes if "kinds.csv" in text]
         return said
 
     assert written(range(N)) == []
@@ -129,9 +133,47 @@ def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
         f"2 of {N + 2} rows of kinds.csv are of no training or test stimulus of this run."
     ]
     assert written(range(1, N + 1)) == [
-        f"1 of {N} rows of kinds.csv are of no training or test stimulus of this run; ids count from 0, and those of the table "
-        "begin at 1."
+        begins := "Ids count from 0, and those of kinds.csv begin at 1: if it counts from 1, subtract 1.",
+        f"1 of {N} rows of kinds.csv are of no training or test stimulus of this run.",
     ]
+    ids = {"stimulus_ids": lambda side: np.arange(N) + 1, "stimuli": lambda side: pd.DataFrame(index=range(N))}
+    assert written(range(1, N + 1), **ids) == []  # of exactly these stimuli
+    assert written(range(1, N), **ids) == [begins]  # the run's smallest id is 1, and the last has no row
+    assert written(range(1, 100), **ids)[0] == begins
+    with pytest.raises(
+        RunError, match=r"kinds\.csv begin at 1 and end at 99, the number of pictures: it counts from 1"
+    ):
+        written(range(1, 100), n_pictures=lambda: 99, **ids)
+    assert written(range(99), n_pictures=lambda: 99, **ids) == [
+        "59 of 99 rows of kinds.csv are of no training or test stimulus of this run."
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["40.2", "abc", "", "nan"])
+def test_ids_of_a_table_that_are_no_whole_numbers_are_named(wrong, tmp_path):
+    path = tmp_path / "kinds.csv"
+    path.write_text("stimulus_id,kind\n" + "".join(f"{number},a\n" for number in [*range(N), wrong, wrong]))
+    with pytest.raises(RunError, match=f"has the stimulus_id '{wrong}': expected whole numbers from 0"):
+        PictureGroups(column="kind", table=path).run(world())
+
+
+@pytest.mark.parametrize(
+    ("ids", "own", "found"), [([0, 2, 1, 1], None, 3), ([0, 2], None, None), ([1, 2], None, None), ([0, 2], 73, 73)]
+)
+def test_the_number_of_pictures_is_known_where_all_were_shown_or_the_recording_says_it(ids, own, found):
+    trials, said = pd.DataFrame({"stimulus_id": ids}), None if own is None else lambda: own
+    recording = SimpleNamespace(trials=trials, n_pictures=said)
+    assert _n_pictures(Mock(spec=StageContext, open_recording=lambda: recording)) == found
+
+
+def test_a_table_that_is_gone_is_said_to_be(tmp_path):
+    asked = PictureGroups(column="kind", table=tmp_path / "kinds.csv", name="own")
+    said = (
+        f"missing: put {tmp_path / 'kinds.csv'} back, or take the analysis away by `braindiffuser analyse own --remove`"
+    )
+    assert asked.influences("cpu")["table"] == said
+    (tmp_path / "kinds.csv").write_text("stimulus_id,kind\n")
+    assert len(asked.influences("cpu")["table"]) == 64
 
 
 def test_two_variants_are_compared():

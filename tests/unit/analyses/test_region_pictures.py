@@ -187,12 +187,12 @@ def test_cosines_do_not_depend_on_lengths():
 
 def test_measures_are_means_over_samples_beside_random_sets():
     samples, random = {"right": np.array([0.5, 0.7, 0.6, 0.55, 0.65])}, {"right": np.linspace(-0.4, 0.4, 19)}
-    found = summarise_measures(samples, random, 0)["right"]
+    found = summarise_measures(samples, random)["right"]
     assert found["value"] == pytest.approx(0.6)
-    assert found["interval"][0] <= 0.6 <= found["interval"][1]
+    assert found["interval"] == pytest.approx([0.6 - 0.0982, 0.6 + 0.0982], abs=1e-3)  # t of 4 times .0354
     assert found["random"]["p_higher"] == pytest.approx(1 / 20)
     assert found["random"]["p_lower"] == pytest.approx(1)
-    assert "interval" not in summarise_measures({"right": np.array([0.5, 0.7, 0.6, 0.55])}, None, 0)["right"]
+    assert "interval" not in summarise_measures({"right": np.array([0.5, 0.7, 0.6, 0.55])}, None)["right"]
 
 
 def test_random_sets_are_measured_and_all_pictures_are_in_the_table(world):
@@ -214,18 +214,33 @@ def test_categories_are_added_where_there_is_a_network():
     assert set(found) > {"luminance", "right", "eccentricity"}
 
 
-@pytest.mark.parametrize(("places", "said"), [(0.9, "more often than"), (0.3, "no more often than")])
+@pytest.mark.parametrize(
+    ("places", "said"), [(0.9, "show the category building more often than"), (0.3, "are not told from")]
+)
 def test_the_page_says_whether_regions_show_their_own_category_beyond_random_sets(places, said, world, monkeypatch):
     """Pictures of regions come first, then those of random sets."""
-    shown = iter([{"building": np.full(4, places)}, {"building": np.linspace(0, 0.5, 36)}])
+    shown = iter([{"building": np.full(4, places)}, {"building": np.linspace(0, 0.5, 76)}])
     monkeypatch.setattr(
         "braindiffuser.analyses.further_pictures.category_network", lambda device: (lambda made: next(shown), "")
     )
-    found, _ = run(world, n_random=9, n_random_drawn=9)
+    found, _ = run(world, n_random=19, n_random_drawn=19)
     assert found.facts["further"]["expected"] == {"faces": "person", "places": "building"}
     verdicts = [block.text for block in found.section.blocks if getattr(block, "style", "") == "verdict"]
     assert len(verdicts) == 1
-    assert f"Pictures of places show the category building {said} those of random sets" in verdicts[0]
+    assert f"Pictures of places {said} those of random sets" in verdicts[0]
+
+
+def test_random_sets_are_averaged_over_noise_set_by_set(world, monkeypatch):
+    """Of three sets, four regions and two noises, in this order: 0 and 1, 8 and 9, 16 and 17 are of the first region."""
+    numbered = lambda made: {"building": np.arange(len(made), dtype=np.float32)}  # noqa: E731
+    monkeypatch.setattr("braindiffuser.analyses.further_pictures.category_network", lambda device: (numbered, ""))
+    found, _ = run(world, n_samples=2, n_random=3, n_random_drawn=3)
+    by_region = found.facts["further"]["measures"]["full"]
+    for place, region in enumerate(found.facts["further"]["regions"]):
+        beside = by_region[region]["building"]["random"]
+        means = np.array([0.5, 8.5, 16.5]) + 2 * place
+        assert beside["middle_95"] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist())
+        assert beside["mean"] == pytest.approx(means.mean())
 
 
 def test_a_network_that_is_not_installed_is_said(monkeypatch):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.roi_ablation import ROIAblation
+from braindiffuser.analyses.roi_ablation import Condition, ROIAblation, _losses
 from braindiffuser.batches import evenly_spaced
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.errors import RecordingError, RunError
@@ -118,6 +118,44 @@ def test_a_region_that_carries_both_or_neither_is_not_said_to_carry_one():
 def test_what_regions_carry_is_not_said_beside_few_random_sets():
     (text,) = verdict(two_channels(), n_random_drawn=3, how=("without",))
     assert "not said, since 3 random sets of voxels were drawn and 10 are needed" in text
+
+
+def losses_of(region, random, higher=(True, True)):
+    """Losses of scores `a` and `b` of pictures, which fall from 1.5 to .5 without any voxel, or rise from 1 to 2."""
+    rng = np.random.default_rng(0)
+    jitter = 0.05 * rng.standard_normal((2, 60))
+
+    def scores(shares):
+        kept = [1 - share * (1 + each) for share, each in zip(shares, jitter, strict=True)]
+        return {key: 0.5 + own if up else 2 - own for key, own, up in zip("ab", kept, higher, strict=True)}
+
+    made = [
+        Condition("V1", "without", "masking", np.ones(3, bool), number, True, scores(shares))
+        for number, shares in enumerate((region, *random))
+    ]
+    directions = dict(zip("ab", higher, strict=True))
+    return _losses(scores((0, 0)), scores((1, 1)), made, ("a", "b"), directions, 0)
+
+
+@pytest.mark.parametrize("higher", [(True, True), (False, True), (True, False)])
+def test_shares_and_their_difference_stand_beside_those_of_random_sets(higher):
+    """Whichever score falls with likeness: of layout .6 is lost, .2 and .3 by random sets, of content .1, and .4 and .6."""
+    found = losses_of((0.6, 0.1), [(0.2, 0.4), (0.3, 0.6)], higher)
+    for key, share, mean in (("a", 0.6, 0.25), ("b", 0.1, 0.5)):
+        beside = found["lost"][key]["random"]
+        assert found["lost"][key]["share"] == pytest.approx(share, abs=0.01)
+        assert beside["mean"] == pytest.approx(mean, abs=0.01)
+        assert beside["further"] == pytest.approx(share - mean, abs=0.01)
+        assert beside["low"] <= beside["further"] <= beside["high"]
+    apart = found["layout_minus_content"]
+    assert apart["value"] == pytest.approx(0.5, abs=0.01)
+    assert apart["random"]["mean"] == pytest.approx(-0.25, abs=0.01)
+
+
+def test_a_region_that_is_one_of_its_random_sets_lies_among_them():
+    """Shares of both are of what the whole gains over nothing."""
+    for each in losses_of((0.4, 0.2), [(0.4, 0.2)] * 3)["lost"].values():
+        assert (each["random"]["further"], each["random"]["mean"]) == pytest.approx((0, each["share"]))
 
 
 def test_random_sets_keep_as_many_voxels_as_their_region():

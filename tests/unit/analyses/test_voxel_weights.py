@@ -99,11 +99,10 @@ def test_regions_that_are_not_there_or_empty_are_said(outcome):
     assert outcome.facts["remarks"] == said
     texts = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
     assert " ".join(said) in texts
-    assert "By weights: text lies above latents in faces and places; text lies below latents in V1 and V2" in texts
-    assert (
-        "By Haufe patterns: vision lies above latents in faces and places; vision lies below latents in V1 and V2"
-        in texts
+    nowhere = (
+        "no difference beyond chance in V1, V2, faces and places"  # a quarter of all voxels each, as random ones are
     )
+    assert f"By weights: {nowhere}" in texts
 
 
 def test_maps_are_norms_percentiles_and_their_differences(data, outcome):

@@ -59,12 +59,14 @@ def asked(monkeypatch):
 
     def opened(experiment, folder, overwrite=False, progress=None, shared=None, note_when_done=False):
         run = Run.__new__(Run)
+        run.experiment = experiment
         run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
         run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
         return run
 
     monkeypatch.setattr(Run, "open", opened)
     monkeypatch.setattr("braindiffuser.cli.run_commands.print_result", lambda run: None)
+    monkeypatch.setattr("braindiffuser.cli.run_commands.print_analysis", lambda run, label: None)
     return asked
 
 
@@ -1002,6 +1004,7 @@ def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
         (["--remove"], "--remove takes one analysis from the run: name it"),
         (["nothing", "--remove"], "has no analysis nothing; it has roi_maximisation"),
         (["roi_maximisation", "--remove", "--set", "n=1"], "write one of the two"),
+        (["roi_maximisation", "--remove", "--device", "cuda:7"], "leave --device out"),
         (["nothing"], "there is no kind nothing; known kinds: .*voxel_weights"),
     ],
 )

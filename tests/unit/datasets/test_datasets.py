@@ -48,6 +48,17 @@ def test_a_simulation_is_known_by_its_settings(simulated):
     assert simulated.influences_of("design", "cpu") == simulated.influences("cpu")
 
 
+def test_what_reads_a_simulation_has_all_entries_that_every_dataset_has(simulated, made, tmp_path):
+    given = {
+        "roi_aliases": {"early": ("V1", "V2")},
+        "label_volumes": {"own": tmp_path / "own.nii.gz"},
+        "voxel_maps": {"ecc": tmp_path / "ecc.nii.gz"},
+    }
+    assert given.keys() == Dataset.model_fields.keys()
+    reading = Simulated(**SMALL, **given).made_at(made)
+    assert {name: getattr(reading, name) for name in given} == given
+
+
 def test_what_was_simulated_is_a_recording_like_any_other(simulated, made, tmp_path):
     dataset = NSD(root=made)
     one, other = simulated.open(made), dataset.open(tmp_path / "not looked at")

@@ -10,6 +10,7 @@ from braindiffuser.datasets.equal_trials import (
     equal_doubts,
     find_equal,
     n_single_values,
+    share_trials,
 )
 from braindiffuser.errors import RecordingError
 
@@ -72,3 +73,25 @@ def test_many_sessions_are_listed_in_part():
     betas = np.random.default_rng(0).normal(size=(N_TRIALS, N_VOXELS))
     (said,) = equal_doubts({k: facts(betas, np.arange(N_TRIALS)) for k in range(9)})
     assert "session 5: 30 of 30, and 3 more sessions; first: trial 0 of session 1 and trial 0 of session 0" in said
+
+
+@pytest.mark.parametrize(("n_shared", "expected"), [(0, False), (1, True), (N_TRIALS, True)])
+def test_one_trial_of_both_makes_two_recordings_one_persons_whatever_else_they_hold(n_shared, expected):
+    rng = np.random.default_rng(n_shared)
+    one, other, further = rng.normal(size=(3, N_TRIALS, N_VOXELS))
+    other[:n_shared] = one[rng.permutation(N_TRIALS)[:n_shared]]
+    sides = [facts(one, np.arange(N_TRIALS))], [facts(own, np.arange(N_TRIALS)) for own in (further, other)]
+    assert share_trials(*sides) is expected
+    assert share_trials(*sides[::-1]) is expected
+
+
+@pytest.mark.parametrize("kind", ["silent", "coarse", "none"])
+def test_trials_that_are_alike_by_chance_do_not_tell(kind):
+    rng = np.random.default_rng(0)
+    betas = {
+        "silent": np.zeros((N_TRIALS, N_VOXELS)),
+        "coarse": rng.integers(0, 2, (N_TRIALS, N_VOXELS)),
+        "none": rng.normal(size=(N_TRIALS, N_VOXELS)),
+    }[kind]
+    own = [facts(betas, np.arange(N_TRIALS))]
+    assert share_trials(own, [] if kind == "none" else own) is None

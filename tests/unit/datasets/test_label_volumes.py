@@ -109,6 +109,8 @@ def test_a_table_that_is_wrong_is_refused(tmp_path):
     path.write_text("index\tname\n1\ta\n1\tb\n")
     with pytest.raises(RecordingError, match=r"x\.tsv has two rows with the index 1"):
         read_names(path)
+    path.write_text("index\tname\n\ta\n")
+    assert read_names(path) == {}  # of no number
 
 
 def test_volumes_and_their_tables_are_files_of_the_recording(tmp_path):

@@ -32,7 +32,9 @@ def resave_design(tree, **changes):
 def test_each_trial_shows_the_picture_of_the_design(nsd_tree):
     """The 1-based trap: 0-based trial t shows subjectim[subject − 1, masterordering[t] − 1] − 1."""
     for subject in (1, 2):
-        trials = open_nsd(nsd_tree.root, subject).trials
+        recording = open_nsd(nsd_tree.root, subject)
+        trials = recording.trials
+        assert recording.n_pictures() == len(recording.pictures(np.arange(recording.n_pictures())))
         for trial, number in enumerate(nsd_tree.masterordering):
             row = trials.iloc[trial]
             assert row["trial"] == trial

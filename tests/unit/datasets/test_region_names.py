@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from braindiffuser.datasets.region_expressions import read_expressions
-from braindiffuser.datasets.region_names import own_name, plain
+from braindiffuser.datasets.region_names import own_name, plain, with_hint
 from braindiffuser.errors import RecordingError
 
 KNOWN = ["FFA-1", "FFA_1", "early vis", "V1v", "V1d", "hV4", "a|b"]
@@ -24,6 +24,11 @@ def regions_meant(written, known):
 
 def meant(*names, known=KNOWN):
     return regions_meant({"responses.rois": names}, known)["responses.rois"]
+
+
+def test_the_closest_regions_are_named_once_each():
+    assert with_hint("odd", [], ["J:!odd", "V1"]) == "'odd' (closest: J:!odd)"
+    assert with_hint("J:odt", [], ["J:odd"]) == "'J:odt' (closest: J:odd)"
 
 
 @given(st.sets(letters, min_size=1))
@@ -78,3 +83,7 @@ def test_a_union_with_an_empty_part_is_refused(written):
 def test_of_many_regions_some_are_listed():
     with pytest.raises(RecordingError, match=r"r19 and 5 more$"):
         meant("zzzz", known=[f"r{n:02}" for n in range(25)])
+
+
+def test_a_region_that_is_near_by_two_spellings_is_named_once():
+    assert with_hint("J:!od", [], ["J:!odd"]) == "'J:!od' (closest: J:!odd)"

@@ -139,8 +139,9 @@ SAID = {
     "remarks": lambda recording: recording.remarks,
 }
 """Field → texts that must be among the notes that `check` and the page show."""
-LOST = {"session_files", "described", "label_volumes", "voxel_maps"}
-"""The files are others; label volumes and maps stay where they are (docs); only simulated stimuli are known without names."""
+LOST = {"session_files", "described", "label_volumes", "voxel_maps", "n_pictures"}
+"""The files are others; label volumes and maps stay where they are (docs); only simulated stimuli are known without names; saved
+pictures are those that were shown."""
 
 
 def test_every_field_of_a_recording_is_kept_or_said(recording, tmp_path):
@@ -160,6 +161,7 @@ def test_every_field_of_a_recording_is_kept_or_said(recording, tmp_path):
         imagined=("imagery",),
         simulated=True,
         described=lambda: pd.DataFrame({"category": "animal"}, index=ids),
+        n_pictures=lambda: 100,
         split_remark="Split: 2 of 6, 'tau' of the pool: # as given.",
         remarks=("Scores may be too high: a masker saw all trials.", "In two\nlines."),
     )

@@ -234,3 +234,8 @@ def test_a_number_that_is_too_long_is_refused():
     table = pd.DataFrame({"session": ["1", "9" * 25]})
     with pytest.raises(RecordingError, match=r"x: column session holds 9+ in row 1.* 18 digits at most"):
         whole_numbers(table, "session", "x")
+
+
+def test_of_no_rows_there_are_no_numbers():
+    table = pd.DataFrame({"index": [np.nan], "name": ["V1"]}).dropna()
+    assert whole_numbers(table, "index", "x").tolist() == []

@@ -1,29 +1,26 @@
 """Verdicts follow from the intervals: constructed cases."""
 
-import numpy as np
 import pytest
 
 from braindiffuser.report.ablation_section import ablation_section, no_ablation_section
 from braindiffuser.report.share_figure import Share, draw_shares
 
 
-def facts_of(differences, way="without by masking", crossed=True):
-    """Facts in which layout loses more than random sets do where the difference is positive, and content less."""
-    loss = {"difference": 0.1, "low": 0.4, "high": 0.6, "value": 0.2}
-
-    def losses(difference):
-        sign = np.sign(difference["random"]["further"]) if difference and difference["random"] else 1
-        shares = {"pixcorr": 0.5 + 0.2 * sign, "clip": 0.5 - 0.2 * sign if crossed else 0.5 + 0.1 * sign}
-        random = {"n": 10, "mean": 0.5, "lowest": 0.4, "highest": 0.6}
-        return {key: {**loss, "share": share, "random": random} for key, share in shares.items()}
-
+def facts_of(pairs, way="without by masking"):
+    """Facts in which regions lose shares of layout and content as `loss` makes them."""
     regions = [
         {
             "name": name,
             "n_voxels": 10,
-            "ablations": {way: {"n_kept": 5, "lost": losses(difference), "layout_minus_content": difference}},
+            "ablations": {
+                way: {
+                    "n_kept": 5,
+                    "lost": dict(zip(("pixcorr", "clip"), pair, strict=True)),
+                    "layout_minus_content": {},
+                }
+            },
         }
-        for name, difference in differences.items()
+        for name, pair in pairs.items()
     ]
     return {
         "n_images": 5,
@@ -43,14 +40,18 @@ def verdicts(facts):
     return [block.text for block in blocks if getattr(block, "style", "") == "verdict"]
 
 
-def apart(further, width, p=0.001, n=10):
-    """A region whose difference of shares is 0.3, as those of random sets are, and `further` more."""
-    random = {"n": n, "mean": 0.3, "lowest": 0.2, "highest": 0.4, "further": further, "p": p}
+def loss(further, p=0.001, width=0.1, n=10):
+    """A share of 50 %, and `further` beyond that of random sets."""
+    random = {"n": n, "mean": 0.5, "lowest": 0.4, "highest": 0.6, "further": further, "p": p}
     beside = {**random, "low": further - width, "high": further + width}
-    return {"value": 0.3 + further, "low": 0.2 + further, "high": 0.4 + further, "random": beside}
+    share = {"share": 0.5 + further, "low": 0.4 + further, "high": 0.6 + further}
+    return {"difference": 0.1, "value": 0.2, **share, "random": beside if n else None}
 
 
-MORE, LESS, UNSURE = apart(0.4, 0.1), apart(-0.4, 0.1), apart(0.1, 0.3)
+NO_SHARE = {"difference": 0.1, "value": 0.2, "share": None, "low": None, "high": None, "random": None}
+MORE, LESS = (loss(0.2), loss(-0.2)), (loss(-0.2), loss(0.2))
+EVEN = loss(0.0, p=0.9), loss(0.0, p=0.9)
+NOT_TOLD = "no region is told from random voxels"
 
 
 @pytest.mark.parametrize(
@@ -61,35 +62,50 @@ MORE, LESS, UNSURE = apart(0.4, 0.1), apart(-0.4, 0.1), apart(0.1, 0.3)
     ],
 )
 def test_a_region_carries_what_is_lost_without_it_or_kept_with_it(way, said):
-    (text,) = verdicts(facts_of({"early": MORE, "places": LESS, "V4": UNSURE, "food": None}, way))
+    (text,) = verdicts(facts_of({"early": MORE, "places": LESS, "V4": EVEN, "food": (loss(0.2), NO_SHARE)}, way))
     assert said in text
+    assert "V4" not in text
+    assert "food" not in text
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize(
-    "difference",
+    "near",
     [
-        UNSURE,
-        apart(0.0, 0.1),  # far from 0, but as random sets are
-        apart(0.4, 0.1, p=0.03),  # one of two regions: Holm asks for .025
-        apart(0.4, 0.1, p=None),
+        loss(0.004, p=0.1, width=0.001),  # beyond pictures, and not beyond other sets of voxels
+        loss(0.004, p=0.001, width=0.01),  # beyond other sets, and not beyond pictures
+        loss(0.004, p=0.06, width=0.001),  # one of two regions: Holm asks for .025 of one side
+        loss(0.004, p=None, width=0.001),  # all sets lose the same
+        loss(-0.2),  # less of both
+        loss(0.0, p=0.9),  # at its floor, as random sets are
     ],
 )
-def test_what_random_sets_differ_by_too_says_nothing(difference):
-    (text,) = verdicts(facts_of({"early": difference, "places": apart(0.0, 0.1, p=0.9)}))
-    assert text.startswith("Without the region, by masking: no region is told from random voxels")
+def test_both_excesses_must_be_shown(near, turned):
+    """Less of the one score is lost, beyond all doubt; of the other hardly more."""
+    pair = (near, loss(-0.2)) if turned else (loss(-0.2), near)
+    (text,) = verdicts(facts_of({"early": pair, "places": EVEN}))
+    assert text.startswith(f"Without the region, by masking: {NOT_TOLD}")
 
 
 def test_what_costs_more_of_both_carries_neither_more():
-    (text,) = verdicts(facts_of({"early": MORE}, crossed=False))
-    assert "no region is told from random voxels" in text
+    (text,) = verdicts(facts_of({"early": (loss(0.4), loss(0.1, width=0.05))}))
+    assert NOT_TOLD in text
+
+
+def test_regions_are_corrected_for_each_other():
+    """Of one region p = .04 of one side suffices; of two, another one without an effect makes it .08."""
+    unsure = loss(0.2, p=0.08), loss(-0.2, p=0.001)
+    assert "early carries layout" in verdicts(facts_of({"early": unsure}))[0]
+    for other in (EVEN, (loss(0.2, p=None), loss(-0.2))):
+        assert NOT_TOLD in verdicts(facts_of({"early": unsure, "places": other}))[0]
 
 
 def test_without_ten_random_sets_it_is_not_said():
-    (text,) = verdicts(facts_of({"early": apart(0.4, 0.1, n=9)}))
+    (text,) = verdicts(facts_of({"early": (loss(0.2, n=9), loss(-0.2, n=9))}))
     assert text.endswith("what regions carry is not said, since 9 random sets of voxels were drawn and 10 are needed.")
-    (none,) = verdicts(facts_of({"early": {**MORE, "random": None}}))
+    (none,) = verdicts(facts_of({"early": (loss(0.2, n=0), loss(-0.2, n=0))}))
     assert "since 0 random sets" in none
-    (text,) = verdicts(facts_of({"early": None}))
+    (text,) = verdicts(facts_of({"early": (NO_SHARE, loss(0.2))}))
     assert "have shares to compare" in text
 
 
@@ -102,11 +118,7 @@ def test_shares_that_are_not_known_are_drawn_as_gaps():
     figure = draw_shares({"V1": [Share(None), Share(0.5, 0.4, 0.6, 0.1)], "$V_2$": [Share(-0.1)]}, "shares", "Shares")
     assert figure.startswith("<svg")
     assert "$V_2$" in figure
-    nan = facts_of({"V1": None})
-    nan["regions"][0]["ablations"]["without by masking"]["lost"]["clip"] = {
-        **{"difference": 0.0, "share": None, "low": None, "high": None, "value": 0.5},
-        "random": None,
-    }
+    nan = facts_of({"V1": (loss(0.2), NO_SHARE)})
     cells = [
         cell
         for block in ablation_section("a", nan, {}, 0).blocks

@@ -35,27 +35,56 @@ def facts(weights, patterns):
 
 
 WEIGHTS = {"V1": (-0.2, 0.002, 0.3), "V4": (-0.01, 0.6, 0.9), "faces": (0.3, 0.002, 0.01)}
-PATTERNS = {"V1": (0.1, 0.002, 0.04), "V4": (0.2, 0.05, 0.06), "faces": (-0.3, 0.051, 0.2)}
+PATTERNS = {"V1": (0.1, 0.002, 0.01), "V4": (0.2, 0.001, 0.06), "faces": (-0.3, 0.051, 0.2)}
 
 
-def test_a_region_is_named_by_sign_and_p():
+def cut(regions, n):
+    return {name: own[:n] for name, own in regions.items()}
+
+
+def test_a_region_is_named_by_sign_and_by_p_among_regions_of_neighbours():
     by_weights, by_patterns = weights_sentences(facts(WEIGHTS, PATTERNS))
+    assert by_weights == "By weights: vision lies above latents in faces; no difference beyond chance in V1 and V4."
+    assert (
+        by_patterns
+        == "By Haufe patterns: vision lies above latents in V1; no difference beyond chance in V4 and faces."
+    )
+
+
+def test_scattered_voxels_stand_in_where_places_are_not_known():
+    by_weights, _ = weights_sentences(facts(cut(WEIGHTS, 2), cut(PATTERNS, 2)))
     assert by_weights == (
         "By weights: vision lies above latents in faces; vision lies below latents in V1; no difference beyond chance in V4."
     )
-    assert by_patterns == (
-        "By Haufe patterns: vision lies above latents in V1; no difference beyond chance in V4 and faces."
+
+
+def test_p_is_corrected_over_groups_too():
+    content = facts({"V1": (0.2, 0.03, 0.03)}, {"V1": (0.2, 0.03, 0.03)})
+    assert "vision lies above" in weights_sentences(content)[0]
+    region = content["regions"]["V1"]
+    for made in (region, region["patterns"]):
+        for own in made.values():
+            if isinstance(own, dict) and "vision" in own:
+                own["text"] = own["vision"]
+    content["groups"].append("text")
+    assert not any("lies above" in said for said in weights_sentences(content))
+
+
+def test_too_few_random_regions_are_said_and_not_taken_for_no_difference():
+    content = facts(WEIGHTS, PATTERNS) | {"n_random": 58}
+    assert (
+        weights_sentences(content)[0]
+        == "By weights: 58 random regions are too few to tell vision from chance in 3 regions."
     )
+    assert "too few" not in weights_sentences(content | {"n_random": 59})[0]
 
 
 @pytest.mark.parametrize("places", [True, False])
-def test_the_page_says_what_chance_is_and_which_regions_stand_out(places):
-    cut = 3 if places else 2
-    content = facts(*({name: own[:cut] for name, own in each.items()} for each in (WEIGHTS, PATTERNS)))
-    section = weights_section("weights", content)
+def test_the_page_says_what_chance_is(places):
+    n = 3 if places else 2
+    section = weights_section("weights", facts(cut(WEIGHTS, n), cut(PATTERNS, n)))
     said = " ".join(block.text for block in section.blocks if block.type == "text")
-    assert ("By Haufe patterns these stand out there too: V1 (vision)." in said) == places
-    assert "with the regions' labels shuffled" not in said
+    assert ("Places of voxels are not known" in said) != places
     assert "labels are shuffled over voxels, 1,000 times" in said
     first = next(block for block in section.blocks if block.type == "table")
     cells = dict(zip(first.columns, first.rows[0].cells, strict=True))

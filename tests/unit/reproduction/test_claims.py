@@ -137,6 +137,18 @@ def test_what_exchanged_labels_give_stands_beside_what_holds():
     assert f"(32 of 32 comparisons, where exchanged labels give {signs.shuffled[0]:.1f} [" in signs.sentence
 
 
+def test_sizes_of_text_and_vision_are_held_against_exchanges_of_these_two():
+    """Exchanged regions would leave text above vision as often as it was."""
+    subject = {"vision": _divided(-0.2, 0.1), "text": _divided(-0.2, 0.1, 1.5)}
+    sizes = weight_claims(dict.fromkeys("abcd", subject), rng())[-1]
+    assert "larger in absolute value" in sizes.text
+    assert sizes.n_held == 32
+    mean, low, high = sizes.shuffled
+    assert mean == pytest.approx(16, abs=1)
+    assert low < 14
+    assert 18 < high < 32
+
+
 def test_exchanged_labels_of_variants_bear_a_claim_as_often_as_chance():
     """Of five variants one is the best of a metric: a fifth of the exchanges."""
     best = ablation_claims(AS_PUBLISHED, PAPER, rng())[0]

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from braindiffuser.errors import RunError
-from braindiffuser.store.shared_rows import check_shared, open_shared_rows
+from braindiffuser.store.shared_rows import SharedRows, check_shared, open_shared_rows
 
 FACTS = {"settings": {"checkpoint": "abc"}, "seed": 0}
 NAMES = {number: f"p{number}.png" for number in range(40)}
@@ -27,7 +27,7 @@ class Network:
 
 
 def opened(shared, facts=FACTS, names=NAMES, wait=lambda: None):
-    return open_shared_rows(shared, facts, names, wait)
+    return open_shared_rows(shared, lambda: facts, names, wait)
 
 
 def asked(shared, ids, network, size=4):
@@ -169,8 +169,9 @@ def test_what_is_no_pool_is_refused_and_kept(tmp_path):
     check_shared(tmp_path / "new")
     content = json.loads((tmp_path / "new" / "pool.json").read_text())
     (tmp_path / "new" / "pool.json").write_text(json.dumps({**content, "format": 2}))
-    with pytest.raises(RunError, match=r"no pool\.json of this version"):
+    with pytest.raises(RunError, match=r"new holds features that runs of another version .* share: delete it"):
         check_shared(tmp_path / "new")
+    assert json.loads((tmp_path / "new" / "pool.json").read_text())["format"] == 2
 
 
 def test_files_of_others_in_a_pool_stay(tmp_path):
@@ -184,9 +185,10 @@ def test_files_of_others_in_a_pool_stay(tmp_path):
 
 
 def test_a_second_process_waits_and_then_finds_the_rows(tmp_path):
+    waiting = "lambda: print('waiting', flush=True)"
     code = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom braindiffuser.store.shared_rows import open_shared_rows\n"
-        f"with open_shared_rows(Path({str(tmp_path)!r}), {FACTS!r}, {NAMES!r}, lambda: print('waiting', flush=True)) as shared:\n"
+        f"with open_shared_rows(Path({str(tmp_path)!r}), lambda: {FACTS!r}, {NAMES!r}, {waiting}) as shared:\n"
         "    print(shared.rows(np.arange(4), [], 4, None)[:, 0].tolist())\n"
     )
     with opened(tmp_path) as shared:
@@ -240,3 +242,30 @@ def test_a_pool_below_a_file_or_with_a_link_in_it_is_refused(tmp_path):
     group.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=f"{group.name} is a link"):
         check_shared(tmp_path / "pool")
+
+
+def test_rows_count_only_if_what_they_depend_on_is_as_it_was_when_they_were_computed(tmp_path):
+    facts = {"picture": "as it was"}
+
+    def replaced(ids):
+        facts.update(picture="another")
+        return np.full((len(ids), 2), np.nan, np.float32)
+
+    with opened(tmp_path, facts) as shared:
+        asked(shared, range(4), Network())
+        shared.keep()
+
+    def end_by(ending):
+        with opened(tmp_path, facts) as shared:
+            shared.rows(np.arange(4, 8), [], 4, replaced)
+            ending(shared)
+
+    for ending in (SharedRows.keep, lambda shared: shared.null(lambda: np.ones((1, 2))), lambda shared: None):
+        with pytest.raises(RunError, match="were changed while they were read"):
+            end_by(ending)
+        facts["picture"] = "as it was"
+        assert len(files(tmp_path)) == 1
+        assert not list(tmp_path.rglob("null*"))
+    with opened(tmp_path, facts) as shared:
+        np.testing.assert_array_equal(asked(shared, range(8), network := Network()), alone(range(8)))
+    assert network.batches == [[4, 5, 6, 7]]
