@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from braindiffuser.analyses.attribution import (
+    Attributed,
     Attribution,
+    _of_regions,
     correlation,
     p_values_of_regions,
     preferred_place,
@@ -144,6 +146,41 @@ def test_p_of_regions_is_corrected_for_their_number():
     alone, corrected = p_values_of_regions(np.array([9.0, 0, 0, 0]), rng.standard_normal((99, 4)) * scale)
     assert alone[0] == pytest.approx(0.01)
     assert corrected[0] <= 0.04
+
+
+def test_draws_that_equal_what_was_observed_count():
+    alone, corrected = p_values_of_regions(np.array([0.5, 0.5]), np.full((9, 2), 0.5))
+    np.testing.assert_array_equal([alone, corrected], 1.0)
+
+
+def test_what_is_stored_as_corrected_is_corrected():
+    rng = np.random.default_rng(2)
+    regions = {name: np.arange(40) // 8 == number for number, name in enumerate("abcde")}
+    pattern, null = rng.standard_normal(40), rng.standard_normal((99, 5)) / 3
+    each = Attributed("category x", "category", "vision", 20, pattern, np.zeros(3), np.zeros(3), null)
+    found = _of_regions(each, regions, 2 * null)
+    means = np.array([pattern[mask].mean() for mask in regions.values()])
+    for what, draws in (("shuffled", null), ("random", 2 * null)):
+        alone, corrected = p_values_of_regions(means, draws)
+        assert (alone < corrected).any()
+        np.testing.assert_array_equal([own[what]["p"] for own in found.values()], alone)
+        np.testing.assert_array_equal([own[what]["p_corrected"] for own in found.values()], corrected)
+
+
+@pytest.mark.parametrize("n_others", [4, 5])
+def test_nearly_all_stimuli_showing_a_category_is_as_few_as_nearly_none(world, n_others):
+    n = len(world.stimulus_ids("train"))
+    for first, other in (("x", "y"), ("y", "x")):
+        labels = {
+            "train": np.where(np.arange(n) < n_others, other, first),
+            "test": np.full(len(world.stimulus_ids("test")), "x"),
+        }
+        asked = Attribution(places=0, drawn=(), categories=("x",), n_random=0, n_shuffled=0)
+        if n_others == 5:
+            assert len(asked.run(with_labels(world, labels)).facts["directions"]) == 1
+        else:
+            with pytest.raises(RunError, match="maps categories that at least 5 of"):
+                asked.run(with_labels(world, labels))
 
 
 def test_a_feature_is_a_direction_too(outcome):
