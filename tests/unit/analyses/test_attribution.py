@@ -18,6 +18,7 @@ from braindiffuser.analyses.attribution import (
     standardised,
 )
 from braindiffuser.analyses.roi_maximisation import ROIMaximisation
+from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.analyses.voxel_weights import VoxelWeights
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.errors import RecordingError, RunError
@@ -26,7 +27,7 @@ from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.voxel_weights import direction_maps
 from braindiffuser.stages import StageContext, analyse
 
-from .linear_world import linear_world
+from .linear_world import N_TRAIN, linear_world
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,27 @@ def test_of_labels_that_say_nothing_no_region_carries_anything(world):
     assert abs(np.mean(r)) < 0.15
     assert np.mean(np.array(p) <= 0.05) < 0.2
     assert 0.3 < np.mean(p) < 0.7
+
+
+class Unmoved(np.random.Generator):
+    """Exchanges nothing."""
+
+    def permutation(self, x):
+        return np.arange(x)
+
+
+def test_exchanges_that_move_no_label_give_the_map_itself_also_where_rows_have_weights(world, monkeypatch):
+    weights = np.random.default_rng(3).integers(1, 6, N_TRAIN).astype(np.float64)
+    of_world = world.decoders()
+    rows = replace(of_world.rows, weights=weights)
+    regressor = of_world.regressor
+    fitted = regressor.fit(rows, of_world.targets, "cpu")
+    weighted = replace(world, decoders=lambda: RunDecoders(regressor, fitted, rows, of_world.targets))
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Unmoved(np.random.PCG64(0)))
+    asked = Attribution(places=0, drawn=(), categories=("face",), n_random=0, n_shuffled=2)
+    (found,) = asked.run(weighted).facts["directions"]
+    for own in found["regions"].values():
+        assert own["shuffled"]["middle_95"] == pytest.approx([own["mean"]] * 2, abs=1e-4)
 
 
 def test_accuracy_is_whether_test_stimuli_that_show_it_are_told_from_others(world):
