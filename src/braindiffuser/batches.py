@@ -84,8 +84,16 @@ class Batches:
         """Begin with batches of `size` rows; progress(label, 1, 1) says when they become smaller."""
         self.size, self._progress = size, progress
 
-    def over(self, n: int, compute: Callable[[slice], Result]) -> Iterator[tuple[slice, Result]]:
+    def over(
+        self, n: int, compute: Callable[[slice], Result], most: int | None = None
+    ) -> Iterator[tuple[slice, Result]]:
         """Yield successive slices of n rows with `compute`'s result.
+
+        Args:
+            n: number of rows.
+            compute: makes the result of a slice.
+            most: rows that there are in all, if `compute` fills slices up to `size` rows or so many; None: it computes those of
+                its slice alone.
 
         Raises:
             RuntimeError, MemoryError: if there is not enough for a single row; what `compute` raised.
@@ -93,18 +101,19 @@ class Batches:
         start = 0
         while start < n:
             rows = slice(start, min(start + self.size, n))
+            n_computed = rows.stop - rows.start if most is None else min(self.size, most)
             fits = True
             try:
                 made = compute(rows)
             except Exception as error:
-                if not lacks_memory(error) or rows.stop - rows.start == 1:
+                if not lacks_memory(error) or n_computed == 1:
                     raise
                 fits = False
             if fits:
                 yield rows, made
                 start = rows.stop
             else:  # after the except clause, so that the attempt's tensors are freed
-                self._halve(rows.stop - rows.start)
+                self._halve(n_computed)
 
     def _halve(self, n: int) -> None:
         import torch

@@ -163,7 +163,7 @@ def test_where_an_analysis_that_a_run_got_since_fails_it_is_said_how_to_take_it_
     words = re.escape(f"`braindiffuser analyse later --remove --out {place}`")
     with pytest.raises(RunError, match=f"^it cannot be done; or take this analysis, .*: {words}$"):
         reproduce(experiments, copy, (), SPLITS, progress=lambda label, done, total: said.append(label))
-    assert f"a/{NAMES[0]}: analyses that the run got since are kept: later" in said
+    assert f"a/{NAMES[0]}: analyses that `braindiffuser analyse` added are kept: later" in said
 
 
 def test_a_file_in_the_place_of_the_folder_is_named_itself(experiments, tmp_path):

@@ -65,6 +65,28 @@ def test_a_batch_that_does_not_fit_is_halved_for_good_and_said():
     assert len(said) == 1
 
 
+@pytest.mark.parametrize(("n", "size", "room", "ends"), [(5, 16, 3, [2, 4, 5]), (1, 32, 9, [1]), (260, 200, 60, None)])
+def test_slices_that_are_filled_up_are_halved_by_what_is_computed(n, size, room, ends):
+    """Of 300 rows in all, as many are computed as a batch has; a last one alone is filled up too."""
+    said, tried = [], []
+    batches = Batches(size, lambda *notice: said.append(notice[0]))
+
+    def compute(rows):
+        tried.append(min(batches.size, 300))
+        if tried[-1] > room:
+            raise OUT_OF_MEMORY
+        return rows
+
+    found = [rows.stop for rows, _ in batches.over(n, compute, 300)]
+    assert found[-1] == n
+    assert ends is None or found == ends
+    too_large = [each for each in tried if each > room]
+    assert [int(words.split()[2]) for words in said] == too_large
+    assert batches.size <= room
+    with pytest.raises(torch.OutOfMemoryError):
+        list(Batches(2).over(1, Memory(0).compute, 300))
+
+
 def test_what_was_made_may_be_none():
     assert list(Batches(2).over(3, lambda rows: None)) == [(slice(0, 2), None), (slice(2, 3), None)]
 

@@ -64,8 +64,8 @@ class DecoderAccuracy(Analysis):
     n_permutations: int = Field(
         1000,
         ge=1,
-        description="Exchanges of test pictures, which give chance and p. With fewer than 19 it is not said whether features are "
-        "decoded beyond chance.",
+        description="Exchanges of test pictures, which give chance and p. With fewer than 19 the page does not say whether "
+        "features are decoded beyond chance.",
     )
 
     def run(self, data: RunData) -> Outcome:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.datasets.dataset import File
@@ -44,7 +44,9 @@ class PictureGroups(Analysis):
         ("final", "low_level"),
         description="Kinds of pictures whose difference is compared between groups, such as final and low_level.",
     )
-    n_resamples: PositiveInt = Field(2000, description="Exchanges of group labels behind each p value.")
+    n_permutations: int = Field(
+        2000, ge=19, description="Exchanges of group labels behind each p value, which is 1 / (1 + n) at least."
+    )
 
     def influences(self, device: str) -> dict[str, Any]:
         """Return all entries; of the table its content."""
@@ -74,11 +76,14 @@ class PictureGroups(Analysis):
             data.progress("scoring groups of pictures", done, len(kinds))
         metrics = data.metrics()
         rng = np.random.default_rng([data.seed, len(values)])
-        means = {key: {kind: group_means(own[key], groups) for kind, own in scores.items()} for key in metrics}
+        means = {
+            key: {kind: group_means(own[key], groups, entry["bounds"]) for kind, own in scores.items()}
+            for key, entry in metrics.items()
+        }
         first, second = self.kinds
         differences = {key: scores[first][key] - scores[second][key] for key in metrics}
         found = {
-            name: interactions(differences, chosen, groups[reference], rng, self.n_resamples)
+            name: interactions(differences, chosen, groups[reference], rng, self.n_permutations)
             for name, chosen in groups.items()
             if name != reference
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,18 @@ from braindiffuser.arrays import Pictures
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
+
+
+RANGES: Mapping[str, tuple[float, float]] = {
+    "luminance": (0.0, 1.0),
+    "red_green": (-1.0, 1.0),
+    "blue_yellow": (-1.0, 1.0),
+    "contrast": (0.0, 0.5),
+    "right": (-1.0, 1.0),
+    "up": (-1.0, 1.0),
+    "eccentricity": (0.0, 2**0.5),
+}
+"""Measure → smallest and largest possible value."""
 
 
 class Colour(NamedTuple):

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from braindiffuser.analyses.analysis import RunData
+from braindiffuser.analyses.picture_measures import RANGES
 from braindiffuser.arrays import Pictures
 from braindiffuser.datasets.region_names import plain
 from braindiffuser.errors import DependencyError
@@ -154,7 +155,9 @@ def compare_similarities(
 
 
 FEWEST_SAMPLES = 5
-"""Samples that an interval over noise needs: of two, a bootstrap has the two values alone."""
+"""Samples that an interval over noise needs: of fewer, Student's t makes it too wide to read."""
+PROBABILITIES = (0.0, 1.0)
+"""Range of all other measures, which are those of categories."""
 
 
 def summarise_measures(samples: Measures, random: Measures | None) -> dict[str, dict[str, Any]]:
@@ -171,7 +174,8 @@ def summarise_measures(samples: Measures, random: Measures | None) -> dict[str, 
         mean = float(np.mean(values, dtype=np.float64))
         found[name] = {"value": mean}
         if len(values) >= FEWEST_SAMPLES:
-            found[name]["interval"] = list(student_interval(values.astype(np.float64)))
+            ends = np.clip(student_interval(values.astype(np.float64)), *RANGES.get(name, PROBABILITIES))
+            found[name]["interval"] = [float(end) for end in ends]
         if random is not None:
             null = random[name].astype(np.float64)
             found[name]["random"] = {

@@ -106,7 +106,7 @@ class ROIAblation(Analysis):
         10,
         ge=0,
         description="Of these, those whose pictures are drawn and scored too; not more than n_random. With fewer than 10 "
-        "it is not said what a region carries.",
+        "the page does not say what a region carries.",
     )
     layout: str = Field("pixcorr", description="Key of the score that stands for layout.")
     content: str = Field(

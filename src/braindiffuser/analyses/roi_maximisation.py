@@ -66,7 +66,7 @@ class ROIMaximisation(Analysis):
         0,
         ge=0,
         description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random. "
-        "With 99 it is said of five regions which of their categories they show; of one, with 19.",
+        "The page says whether pictures show their region's category from 19 sets for one such region, 99 for five.",
     )
 
     lengths: Lengths = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
 from braindiffuser.metrics.inference import permutation_p_value, student_interval
+from braindiffuser.metrics.summary import within
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures (n,)."""
@@ -132,10 +133,21 @@ def _n_common(group: Members, other: Members) -> int:
     return int((group & other).sum()) if len(group) == len(other) else 0
 
 
-def group_means(scores: Scores, groups: Mapping[str, Members]) -> dict[str, tuple[float, float, float]]:
+def group_means(
+    scores: Scores, groups: Mapping[str, Members], bounds: Sequence[float] = (-np.inf, np.inf)
+) -> dict[str, tuple[float, float, float]]:
     """Return the mean score of each group with the ends of Student's 95 % interval over its pictures, which may be few.
+
+    Args:
+        scores: of all pictures (n,).
+        groups: name → its pictures (n,).
+        bounds: smallest and largest possible score, at which intervals end.
 
     Raises:
         ValueError: if a group is empty.
     """
-    return {name: (float(scores[chosen].mean()), *student_interval(scores[chosen])) for name, chosen in groups.items()}
+    means = {}
+    for name, chosen in groups.items():
+        low, high = within(student_interval(scores[chosen]), bounds)
+        means[name] = (float(scores[chosen].mean()), low, high)
+    return means

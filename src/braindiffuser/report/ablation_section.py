@@ -109,7 +109,7 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
         if layout * content < 0:
             sides["layout" if (layout > 0) == ("without" in way) else "content"].append(name)
     if not any(sides.values()):
-        return "no region is told from random voxels in what layout loses beside content"
+        return "no region loses more of one score and less of the other than random sets of as many voxels do"
     said = [
         f"{join(names)} {'carries' if len(names) == 1 else 'carry'} {side} more than "
         f"{'content' if side == 'layout' else 'layout'}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
+from braindiffuser.report.beyond_chance import ALPHA, fewest_draws
 from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, WIDTH, Mark, as_svg
 from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "How well is each group of features decoded?"
-CHANCE = 0.05
-"""Level of the p values below which a sentence says that features are decoded."""
 LOST = 0.25
 """Share of the best scaled R² whose loss to scale and offset a sentence names."""
 MOST_POINTS = 150
@@ -91,9 +89,9 @@ def accuracy_sentences(facts: Mapping[str, Any]) -> list[str]:
 
 def _sentence(group: str, made: Mapping[str, Any], scored: Mapping[str, Any], ratio: float, n: int) -> str:
     r2, r = scored["r2"], scored["correlation"]
-    beyond, needed = r["p"] <= CHANCE, math.ceil(1 / CHANCE) - 1
+    beyond, needed = r["p"] <= ALPHA, fewest_draws()
     words = (
-        f"beyond chance or not is not said, since test pictures were exchanged {n} times and {needed} are needed"
+        f"whether it is decoded beyond chance is not said: {n} exchanges of test pictures, {needed} are needed"
         if n < needed
         else "decoded beyond chance"
         if beyond

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braindiffuser.report.beyond_chance import ALPHA
 from braindiffuser.report.numbers import MISSING, interval, join, number
 from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which voxels carry it"
-ALPHA = 0.05
-"""Level of p, corrected over regions, up to which a region is said to carry a category."""
 
 
 def no_attribution_section(name: str, why: str) -> Section:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 ALPHA = 0.05
+"""p up to which a page says that something is beyond chance."""
+ROUNDING = 1e-9
 
 
 def beyond_chance(p_values: Mapping[str, float]) -> set[str]:
@@ -23,10 +26,12 @@ def beyond_chance(p_values: Mapping[str, float]) -> set[str]:
     return found
 
 
-def is_out_of_reach(n_random: int, n_tested: int) -> bool:
-    """Return whether the smallest p that n random sets can give, 1 / (1 + n), is above .05 once it is corrected.
+def fewest_draws(n_tested: int = 1, sides: int = 1) -> int:
+    """Return how many random sets or exchanges a p of .05 needs that is corrected for the number of tests.
 
-    >>> is_out_of_reach(20, 1), is_out_of_reach(18, 1), is_out_of_reach(100, 8)
-    (False, True, True)
+    Of n draws no p is below sides / (1 + n): sides is 2 where p is that of the smaller tail, doubled.
+
+    >>> fewest_draws(), fewest_draws(5), fewest_draws(3, sides=2)
+    (19, 99, 119)
     """
-    return n_tested / (1 + n_random) > ALPHA
+    return math.ceil(sides * n_tested / ALPHA - ROUNDING) - 1

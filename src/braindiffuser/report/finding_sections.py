@@ -175,7 +175,8 @@ def _generalisation(found: Mapping[str, Any]) -> list[Section]:
         )
         for entry in metrics.values()
     ]
-    counted = ", ".join(f"{split}: {next(iter(metrics.values()))['splits'][split]['n_runs']} runs" for split in splits)
+    numbers = {split: next(iter(metrics.values()))["splits"][split]["n_runs"] for split in splits}
+    counted = ", ".join(f"{split}: {n} {'run' if n == 1 else 'runs'}" for split, n in numbers.items())
     text = (
         f"Decoders were fitted anew on the training pictures of each split ({counted}). The first column is the replication. "
         "Candidates of two-way identification are the test pictures of the split, so splits of other sizes or of more similar "

@@ -70,8 +70,8 @@ def weights_finding(found: Mapping[str, Any]) -> Section:
 
 def _means_over_runs(weights: Mapping[str, Any]) -> list[Text]:
     """Say whose differences are means over several runs."""
-    several = [f"{subject} {n}" for subject, n in weights["n_runs"].items() if n > 1]
-    text = f"A subject's differences are means over its runs, of which p values have none: {', '.join(several)} runs."
+    several = [f"{subject} ({n} runs)" for subject, n in weights["n_runs"].items() if n > 1]
+    text = f"Differences are means over several runs and have no p value: {', '.join(several)}."
     return [Text(text=text, style="note")] if several else []
 
 

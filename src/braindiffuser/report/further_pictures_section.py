@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance, fewest_draws
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, as_svg
 from braindiffuser.report.numbers import interval, join, number, p_sentence, percent
 from braindiffuser.report.sections import (
@@ -64,13 +63,13 @@ def _expected_said(expected: Mapping[str, str], by_region: Mapping[str, Any]) ->
     """Say of each region of which a category is expected whether its pictures show it more than those of random sets.
 
     They do if p, the share of random sets that show it as much, stays at most .05 when all such regions are tested (Holm 1979).
-    Of n sets no p is below 1 / (1 + n), so that fewer than 20 sets a region can never show it: then nothing is said.
+    Of n sets no p is below 1 / (1 + n), so k such regions need 20 k − 1 sets: with fewer nothing is said.
     """
     measured = {region: by_region.get(region, {}).get(category, {}) for region, category in expected.items()}
     found = {region: own for region, own in measured.items() if "random" in own}
     if not found:
         return []
-    n_sets, needed = min(own["random"]["n"] for own in found.values()), math.ceil(len(found) / ALPHA) - 1
+    n_sets, needed = min(own["random"]["n"] for own in found.values()), fewest_draws(len(found))
     regions = "one region" if len(found) == 1 else f"{len(found)} regions"
     if n_sets < needed:
         return [
@@ -190,7 +189,7 @@ def _draw_likeness(found: Mapping[str, Any], regions: Sequence[str], name: str) 
     shown = axes.imshow(found["cosine"], cmap="RdBu_r", vmin=-1, vmax=1)
     for row in range(n):
         for column in range(n):
-            if row != column and found["p_less_alike"][row][column] <= 0.05:
+            if row != column and found["p_less_alike"][row][column] <= ALPHA:
                 axes.plot(column, row, ".", color=CSS_COLOURS["ink"], ms=3)
     small = FONT_SIZE - 3
     axes.set_xticks(range(n), list(regions), rotation=90, fontsize=small, color=CSS_COLOURS["ink"], parse_math=False)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from braindiffuser.report.beyond_chance import ALPHA
 from braindiffuser.report.numbers import p_value
 from braindiffuser.report.score_sections import panels
 from braindiffuser.report.sections import Cell, Row, Section, Table, Text
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
-
-ALPHA = 0.05
-"""Level of a p value from which on an interaction is called one."""
 
 
 def group_section(name: str, facts: Mapping[str, Any]) -> Section:
@@ -71,9 +69,10 @@ def interaction_sentences(facts: Mapping[str, Any]) -> list[str]:
         gains = [entry["label"] for entry, each in found if (each["value"] > 0) == entry["higher_is_better"]]
         losses = [entry["label"] for entry, each in found if entry["label"] not in gains]
         n = len(facts["metrics"])
+        on = "the only metric" if n == 1 else f"all {n} metrics"
         if not found:
             said.append(
-                f"{group}: no interaction is shown (corrected p > {ALPHA:g} on all {n} metrics): {first} gains over {second} "
+                f"{group}: no interaction is shown (corrected p > {ALPHA:g} on {on}): {first} gains over {second} "
                 f"as much as in {facts['reference']}, as far as these pictures tell."
             )
             continue

@@ -51,7 +51,7 @@ def draw_shares(rows: Mapping[str, Sequence[Share]], name: str, description: str
     axes.axvline(0, color=CSS_COLOURS["rule"], lw=1, zorder=0)
     axes.set_yticks(range(len(rows)), list(rows), parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %".replace("-", "−"))
     axes.tick_params(length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["ink"])
     axes.set_xlabel(axis, color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 1)
     axes.grid(axis="x", color=CSS_COLOURS["rule"], lw=0.7)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.beyond_chance import beyond_chance, is_out_of_reach
+from braindiffuser.report.beyond_chance import beyond_chance, fewest_draws
 from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure
 from braindiffuser.report.numbers import join, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
 TITLE = "Which regions matter to which decoder?"
-"""Level of the p values up to which a sentence says that a region differs."""
 COLOURS = ("reconstruction", "diffusion", "ceiling", "low-level", "baseline")
 """Of the groups' bars, in order; repeated if there are more."""
 HATCHES = ("", "////", "....", "xxxx")
@@ -75,8 +74,8 @@ def _chance_said(facts: Mapping[str, Any]) -> str:
         "scattered ones: read them with care. "
     )
     return (
-        f"{note}p values of the table are not corrected; the sentences are, over regions and groups (Holm). They say nothing of "
-        "other subjects."
+        f"{note}p values of the table are not corrected; the sentences are, over regions and groups (Holm). No p value says "
+        "anything of other subjects."
     )
 
 
@@ -97,7 +96,7 @@ def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
         beyond = beyond_chance(
             {f"{group} {region}": made[chance][group] for region, made in regions.items() for group in groups}
         )
-        few = is_out_of_reach(facts["n_random"], len(regions) * len(groups))
+        needed = fewest_draws(len(regions) * len(groups), sides=2)
         for group in groups:
             where: dict[str, list[str]] = {"above": [], "below": [], "neither": []}
             for region, made in regions.items():
@@ -108,9 +107,10 @@ def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
                 for sign in ("above", "below")
                 if where[sign]
             ]
-            if few:
+            if facts["n_random"] < needed:
                 parts = [
-                    f"{facts['n_random']} random regions are too few to tell {group} from chance in {len(regions)} regions"
+                    f"{facts['n_random']:,} random regions are too few to tell {group} from chance in {len(regions)} regions: "
+                    f"set n_random to {needed:,} or more"
                 ]
             elif where["neither"]:
                 parts.append(f"no difference beyond chance in {join(where['neither'])}")

@@ -248,8 +248,8 @@ def weight_claims(
 
     Args:
         differences: subject → group ("vision", "text") → region → how far its weights' percentile exceeds that of the VDVAE.
-        rng: for exchanges of labels: of the regions, in each subject the same for all groups; for the last claim, which regions
-            say nothing of, of text and vision, in each region by itself.
+        rng: exchanges labels: of regions for signs and order, in each subject the same for all groups; for the last claim, which
+            exchanged regions leave as it is, those of text and vision, region by region.
         what: they are of.
 
     Returns:

@@ -237,7 +237,7 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
     run = Run.open(experiment, place, overwrite, report, shared)
     _note_planned(planned, run)
     if planned.further:
-        report(f"analyses that the run got since are kept: {join_names(list(planned.further))}", 1, 1)
+        report(f"analyses that `braindiffuser analyse` added are kept: {join_names(list(planned.further))}", 1, 1)
     try:
         run.run_all()
     except BrainDiffuserError as error:
@@ -245,7 +245,9 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
         if failed is None or failed.stage != "analyse" or failed.unit not in planned.further:
             raise
         words = shlex.join(["braindiffuser", "analyse", failed.unit, "--remove", "--out", str(place)])
-        raise RunError(f"{error}; or take this analysis, which the run got since, from it again: `{words}`") from error
+        raise RunError(
+            f"{error}; or take this analysis, which `braindiffuser analyse` added, from the run again: `{words}`"
+        ) from error
     return run
 
 

@@ -181,8 +181,8 @@ def _features(
 ) -> Features:
     """Return the features of some rows of all stimuli, those of a split first.
 
-    All batches have one size: shorter ones are filled up with the stimuli that come next. So a stimulus has the same features,
-    to the last bit, wherever a division of the recording puts it.
+    All batches have one size: the last of each block of rows is filled up with the stimuli that come next. So a stimulus has the
+    same features, to the last bit, wherever a division of the recording puts it.
     """
 
     def extract(chosen: slice) -> Features:
@@ -192,7 +192,7 @@ def _features(
             return _computed(context, target, following[:size])[:n]
         return shared.rows(following[:n], following[n:].tolist(), size, partial(_computed, context, target))
 
-    parts = [features for _, features in batches.over(rows.stop - rows.start, extract)]
+    parts = [features for _, features in batches.over(rows.stop - rows.start, extract, len(ids))]
     keep()
     _refuse_several({part.shape[1:] for part in parts}, target)
     return np.concatenate(parts)

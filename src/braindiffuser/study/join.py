@@ -99,14 +99,16 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
 def refuse_one_subject_twice(members: Sequence[Member]) -> None:
     """Raise RunError if two runs are of one person: they have betas of the same trials, or the same responses."""
     for one, other in combinations(members, 2):
-        if same_person(one.betas, other.betas) == "one":
-            named = one.betas.subject and other.betas.subject
-            remedy = (
-                "" if named else ", or, if they are two people, give each its name (dataset.subject) and run both again"
-            )
+        found = same_person(one.betas, other.betas)
+        if found == "one":
             raise RunError(
-                f"{one.path} and {other.path} have the same betas, and a study counts each subject once: name one of the "
-                f"two{remedy}"
+                f"{one.path} and {other.path} have the same betas, and a study counts each subject once: name one of the two"
+            )
+        if found == "one by name":
+            raise RunError(
+                f"{one.path} and {other.path} were read from the same files of betas under no two names, and a study counts each "
+                "subject once: name one of the two, or, if they are two people, give each its own name (dataset.subject) and run "
+                "both again"
             )
 
 

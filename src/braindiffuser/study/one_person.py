@@ -15,7 +15,8 @@ from braindiffuser.stages.prepare import SUMS
 if TYPE_CHECKING:
     from braindiffuser.store.results import Results
 
-Answer: TypeAlias = Literal["one", "two", "perhaps one"]
+Answer: TypeAlias = Literal["one", "one by name", "two", "perhaps one"]
+"""one by name: as long as they have no two names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +63,9 @@ def same_person(one: Betas, other: Betas) -> Answer:
     """Return whether the betas of two runs are one person's.
 
     They are if a trial of both has equal betas, or all responses are equal: whatever sessions were read, under whatever name.
-    Files alone do not tell, since one may hold the betas of several people. Where trials cannot tell (other voxels were read,
-    or they are all alike), a file that both were read from is one person's if the name is the same or not given, or a session
-    showed the same stimuli in the same order.
+    A file that both were read from is one person's if the name is the same or not given. Under two names it is two people's
+    where trials tell them apart; where they cannot (other voxels were read, or they are all alike), a session with the same
+    stimuli in the same order makes it one's, and else it is left open.
     """
     if one.responses and one.responses == other.responses:
         return "one"
@@ -80,7 +81,7 @@ def same_person(one: Betas, other: Betas) -> Answer:
         return "two"
     unnamed = not (one.subject and other.subject)
     if unnamed or one.subject == other.subject:
-        return "one"
+        return "one by name"
     if shared is None:
         return "one" if one.orders & other.orders else "perhaps one"
     return "two"

@@ -42,14 +42,14 @@ def world(planted=0.0, **changes):
         "n_pictures": lambda: None,
         "made": lambda kind: pictures[kind],
         "score": lambda made, name: {"own": kinds[next(asked)]},
-        "metrics": lambda: {"own": {"label": "Own", "chance": None, "higher_is_better": True, "bounds": [-9, 9]}},
+        "metrics": lambda: {"own": {"label": "Own", "chance": None, "higher_is_better": True, "bounds": [-9.0, 9.0]}},
     }
     return replace(data, **{**known, **changes})
 
 
 @pytest.mark.parametrize(("planted", "found"), [(0.5, True), (0.0, False)])
 def test_a_planted_effect_of_a_group_is_found_and_none_where_there_is_none(planted, found):
-    outcome = PictureGroups(column="source", n_resamples=500).run(world(planted))
+    outcome = PictureGroups(column="source", n_permutations=500).run(world(planted))
     facts = outcome.facts
     assert facts["reference"] == "coco"
     assert facts["groups"] == {"coco": 25, "laion": 15}
@@ -66,7 +66,7 @@ def test_a_planted_effect_of_a_group_is_found_and_none_where_there_is_none(plant
 def test_a_table_names_the_groups(tmp_path):
     path = tmp_path / "kinds.csv"
     path.write_text("name,kind\n" + "".join(f"p{i},{'ab'[i % 2]}\n" for i in reversed(range(N - 1))) + f"p{N - 1},\n")
-    facts = PictureGroups(column="kind", table=path, n_resamples=50).run(world()).facts
+    facts = PictureGroups(column="kind", table=path, n_permutations=50).run(world()).facts
     assert facts["groups"] == {"a": 20, "b": 19}
     assert facts["left_out"] == {"without a value": 1}
 
@@ -78,13 +78,13 @@ def test_a_table_in_any_order_gives_each_stimulus_its_own_group(tmp_path, by):
     path = tmp_path / "kinds.csv"
     lines = [f"{f'p{i}' if by == 'name' else i},{kinds[i]}" for i in order]
     path.write_text("\n".join([f"{by},kind", *lines]) + "\n")
-    table = PictureGroups(column="kind", table=path, n_resamples=50).run(world()).tables["per_image"]
+    table = PictureGroups(column="kind", table=path, n_permutations=50).run(world()).tables["per_image"]
     np.testing.assert_array_equal(table["group"], kinds)
 
 
 def test_groups_of_few_pictures_are_left_out():
     few = pd.DataFrame({"source": ["a"] * 20 + ["b"] * 15 + ["c"] * 4 + [None]})
-    outcome = PictureGroups(column="source", n_resamples=50).run(world(stimuli=lambda side: few))
+    outcome = PictureGroups(column="source", n_permutations=50).run(world(stimuli=lambda side: few))
     assert outcome.facts["groups"] == {"a": 20, "b": 15}
     assert outcome.facts["left_out"] == {"c": 4, "without a value": 1}
     assert any(
@@ -94,11 +94,11 @@ def test_groups_of_few_pictures_are_left_out():
 
 
 def test_the_sentence_follows_from_p_corrected_for_all_metrics():
-    facts = PictureGroups(column="source", n_resamples=50).run(world(0.5)).facts
+    facts = PictureGroups(column="source", n_permutations=50).run(world(0.5)).facts
     each = facts["metrics"]["own"]["interactions"]["laion"]
     each["p_value"], each["p_corrected"] = 0.01, 0.2
     (sentence,) = interaction_sentences(facts)
-    assert "no interaction is shown (corrected p > 0.05 on all 1 metrics)" in sentence
+    assert "no interaction is shown (corrected p > 0.05 on the only metric)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
         )
         told = []
         data = world(progress=lambda *said: told.append(said[0]), **changes)
-        outcome = PictureGroups(column="kind", table=path, n_resamples=20).run(data)
+        outcome = PictureGroups(column="kind", table=path, n_permutations=20).run(data)
         said = [text for text in told if "kinds.csv" in text]
         notes = [getattr(block, "text", "") for block in outcome.section.blocks]
         assert outcome.facts.get("remarks", []) == said == [text for text in notes if "kinds.csv" in text]

@@ -7,6 +7,7 @@ import pytest
 
 from braindiffuser.analyses import region_pictures
 from braindiffuser.analyses.further_pictures import _Directions
+from braindiffuser.analyses.picture_measures import RANGES, Colour, Place
 from braindiffuser.analyses.region_pictures import (
     compare_similarities,
     contrast_directions,
@@ -250,3 +251,20 @@ def test_a_network_that_is_not_installed_is_said(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("braindiffuser.networks.efficientnet_lite.load_efficientnet_lite", missing)
     assert region_pictures.category_network("cpu") == (None, "EfficientNet-Lite0 needs a package")
+
+
+@pytest.mark.parametrize(
+    ("measure", "values", "end", "bound"),
+    [
+        ("building", (1, 1, 1, 1, 0.5), 1, 1.0),
+        ("food", (0, 0, 0, 0, 0.1), 0, 0.0),
+        ("right", (1, 1, 1, 1, 0.2), 1, 1.0),
+    ],
+)
+def test_intervals_end_where_a_measure_does(measure, values, end, bound):
+    found = summarise_measures({measure: np.array(values, np.float64)}, None)[measure]
+    assert found["interval"][end] == bound
+
+
+def test_every_measure_has_a_range():
+    assert set(RANGES) == {*Colour._fields, *Place._fields}

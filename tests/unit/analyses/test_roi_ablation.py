@@ -107,12 +107,12 @@ def test_it_is_said_which_region_carries_layout_and_which_content():
 
 def test_of_shuffled_labels_it_is_not_said():
     said = [text for seed in range(2) for text in verdict(two_channels(seed, shuffled=True))]
-    assert all("no region is told from random voxels" in text for text in said)
+    assert all("no region loses more of one score and less of the other" in text for text in said)
 
 
 def test_a_region_that_carries_both_or_neither_is_not_said_to_carry_one():
     """Where both scores show latents, V1 and V2 cost all of both, faces and places nothing of either."""
-    assert all("no region is told from random voxels" in text for text in verdict(linear_world()))
+    assert all("no region loses more of one score and less of the other" in text for text in verdict(linear_world()))
 
 
 def test_what_regions_carry_is_not_said_beside_few_random_sets():

@@ -97,6 +97,13 @@ def test_intervals_of_five_pictures_hold_their_level():
     assert ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean() == pytest.approx(0.95, abs=0.02)
 
 
+def test_intervals_end_at_the_bounds_of_the_score():
+    scores = np.array([1.0, 1, 1, 1, 0.9])
+    everyone = {"a": np.ones(5, bool)}
+    assert group_means(scores, everyone)["a"][2] > 1
+    assert group_means(scores, everyone, (0.0, 1.0))["a"][1:] == (group_means(scores, everyone)["a"][1], 1.0)
+
+
 def test_means_of_groups_stand_alone():
     scores = np.random.default_rng(0).standard_normal(30)
     first = np.arange(30) < 10

@@ -51,7 +51,7 @@ def loss(further, p=0.001, width=0.1, n=10):
 NO_SHARE = {"difference": 0.1, "value": 0.2, "share": None, "low": None, "high": None, "random": None}
 MORE, LESS = (loss(0.2), loss(-0.2)), (loss(-0.2), loss(0.2))
 EVEN = loss(0.0, p=0.9), loss(0.0, p=0.9)
-NOT_TOLD = "no region is told from random voxels"
+NOT_TOLD = "no region loses more of one score and less of the other"
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ def fewer(value):
         ({"p": 0.2}, "text: not decoded beyond chance, correlation 0.450, R² 0.200 (p = 0.200).", "cross-validation"),
         (
             {"p": 1 / 19, "n": 18},
-            "text: beyond chance or not is not said, since test pictures were exchanged 18",
-            "decoded",
+            "text: whether it is decoded beyond chance is not said: 18 exchanges of test pictures, 19 are needed, correlation",
+            "text: decoded",
         ),
         ({"p": 1 / 20, "n": 19}, "text: decoded beyond chance", "not said"),
         ({"cv": 0.3}, "below cross-validation (0.300): test pictures or responses differ", "as in"),

@@ -71,12 +71,12 @@ def test_p_is_corrected_over_groups_too():
 
 
 def test_too_few_random_regions_are_said_and_not_taken_for_no_difference():
-    content = facts(WEIGHTS, PATTERNS) | {"n_random": 58}
+    content = facts(WEIGHTS, PATTERNS) | {"n_random": 118}
     assert (
         weights_sentences(content)[0]
-        == "By weights: 58 random regions are too few to tell vision from chance in 3 regions."
+        == "By weights: 118 random regions are too few to tell vision from chance in 3 regions: set n_random to 119 or more."
     )
-    assert "too few" not in weights_sentences(content | {"n_random": 59})[0]
+    assert "too few" not in weights_sentences(content | {"n_random": 119})[0]
 
 
 @pytest.mark.parametrize("places", [True, False])
