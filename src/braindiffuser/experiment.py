@@ -232,6 +232,12 @@ class Experiment(Settings):
             **{f"analyses.{analysis.label}": analysis for analysis in self.analyses},
         }
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules of one's own that parts are classes of, each once: what `--with` names."""
+        kinds = (part.kind for part in self.parts.values() if ":" in part.kind)
+        return tuple(dict.fromkeys(kind.partition(":")[0] for kind in kinds))
+
     def recording(self, made: Path) -> Recording:
         """Open the recording and divide its stimuli; the layout's own split is opened only if it is what divides them.
 

@@ -65,7 +65,7 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
         RecordingError: a file is missing or does not fit the others.
         RunError: the experiment cannot be run, such as without test stimuli.
     """
-    from braindiffuser.datasets.recording_facts import facts_of, notes_on, region_lines
+    from braindiffuser.datasets.recording_facts import facts_of, further_regions, notes_on, region_lines
     from braindiffuser.datasets.splits import stimuli_of
     from braindiffuser.datasets.stimulus_checks import check_stimuli, used_stimuli
     from braindiffuser.datasets.trial_normalisation import check_normalisation, normalisation_doubts
@@ -85,13 +85,14 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
         return
     adapted = experiment if experiment.dataset.has_captions else experiment.without_captions()
     recording = adapted.recording(Path())
-    for fact, text in facts_of(recording).items():
+    named_by_expressions, faults = further_regions(recording)
+    for fact, text in {**facts_of(recording), **named_by_expressions}.items():
         yield f"{fact:<{WIDTH}}{text}"
     files = {role: len(named) for role, named in adapted.dataset.all_files().items() if named}
     yield f"{'Files':<{WIDTH}}{', '.join(f'{n:,} {role}' for role, n in files.items())}"
     yield f"{'Decoded':<{WIDTH}}{', '.join(adapted.targets)}, drawn by {adapted.generator.kind}"
     normalisation = adapted.responses.normalisation
-    for sentence in [*notes_on(recording), *normalisation_doubts(recording.trials, normalisation)]:
+    for sentence in [*faults, *notes_on(recording), *normalisation_doubts(recording.trials, normalisation)]:
         yield f"Note: {sentence}"
     check_captions(adapted, recording)
     check_sides(recording, remedy=adapted.dataset.more_stimuli)

@@ -56,6 +56,8 @@ def refuse_other_kinds(folder: Path) -> None:
     store = Store(folder)
     of_others = {step: kind for step in store.steps() if (kind := STEPS_OF_OTHERS.get(step.partition(".")[0]))}
     kind = store.manifest.get("kind") or next((kind for step, kind in of_others.items() if store.record(step)), None)
+    if not kind and not store.manifest and (folder / "fold-0" / "manifest.json").is_file():
+        kind = "run of each fold"
     if kind:
         raise RunError(f"{folder} holds a {kind}: name one of its runs, or another folder")
 

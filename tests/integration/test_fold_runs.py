@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from fakes import FURTHER_IDS, IMAGINED, N_TEST, N_TRAIN, fake_experiment, levels, write_recording
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
 
 from braindiffuser import fold_runs
+from braindiffuser.cli import app
 from braindiffuser.errors import RunError
 from braindiffuser.fold_runs import check_folder_of_folds, run_folds
 from braindiffuser.images import load_png
@@ -57,6 +59,13 @@ def test_folds_divide_all_stimuli_and_further_sets_test_in_each(finished):
         assert tested[fold]["test"] == tested[N_FOLDS + fold]["test"]
     assert joint["n_images"] == len(DEALT)
     assert joint["test_sets"]["further"]["n_images"] == len(FURTHER_IDS)
+
+
+def test_no_run_is_begun_in_the_folder_of_all_folds(finished):
+    for command in (["analyse", "voxel_weights"], ["report"], ["run", "--config", "demo"]):
+        result = CliRunner().invoke(app, [*command, "--out", str(finished[0])])
+        assert result.exit_code == 1
+        assert "holds a run of each fold: name one of its runs" in " ".join(result.output.split())
 
 
 def test_numbers_are_means_over_pictures_of_what_the_runs_stored(finished):

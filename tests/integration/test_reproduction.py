@@ -23,6 +23,7 @@ from braindiffuser.reproduction.planned_runs import named_splits, plan
 from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
 from braindiffuser.run_folder import stored_experiment
+from braindiffuser.store.checked_json import write_checked
 from braindiffuser.store.results import Store
 
 SPLITS = ("layout", "folds:n_folds=2,fold=1")
@@ -160,7 +161,7 @@ def test_where_an_analysis_that_a_run_got_since_fails_it_is_said_how_to_take_it_
         raise RunError("it cannot be done")
 
     monkeypatch.setattr(type(stored_experiment(place).analysis("later")), "run", fail)
-    words = re.escape(f"`braindiffuser analyse later --remove --out {place}`")
+    words = re.escape(f"`braindiffuser analyse later --remove --with fakes --out {place}`")
     with pytest.raises(RunError, match=f"^it cannot be done; or take this analysis, .*: {words}$"):
         reproduce(experiments, copy, (), SPLITS, progress=lambda label, done, total: said.append(label))
     assert f"a/{NAMES[0]}: analyses that `braindiffuser analyse` added are kept: later" in said
@@ -270,6 +271,24 @@ def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy)
         shutil.copy(copy / "a" / name / "sums.npz", copy / "b" / name)
     with pytest.raises(RunError, match="have the same betas, and a study counts each subject once"):
         reproduction._mixed(plan(experiments, (), SPLITS), copy)
+
+
+@pytest.mark.parametrize("spoil", ["file", "foreign", "version"])
+def test_what_is_wrong_with_the_features_that_a_later_subject_shares_is_said_before_any_run(
+    experiments, tmp_path, spoil
+):
+    pool = tmp_path / "b" / "shared-features"
+    pool.parent.mkdir()
+    if spoil == "file":
+        pool.write_text("mine")
+    else:
+        pool.mkdir()
+        (pool / "mine.txt").write_text("mine") if spoil == "foreign" else write_checked(
+            pool / "pool.json", {"format": 2}
+        )
+    with pytest.raises(RunError, match=r"shared-features (is a file|holds)"):
+        reproduce(experiments, tmp_path, (), SPLITS)
+    assert not (tmp_path / "a").exists()
 
 
 def test_other_metrics_of_a_subject_are_refused_before_any_run(experiments, tmp_path):

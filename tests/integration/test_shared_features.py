@@ -206,5 +206,5 @@ def test_a_pool_that_is_no_pool_any_more_stops_no_run_that_has_its_features(fake
     (tmp_path / "pool" / "notes.txt").write_text("mine")
     (tmp_path / "pool" / "pool.json").unlink()
     drawn(own, tmp_path / "run", tmp_path / "pool", ("fit",))
-    with pytest.raises(RunError, match="name another folder, or an empty one"):
+    with pytest.raises(RunError, match="away, or choose an empty folder"):
         drawn(own, tmp_path / "other", tmp_path / "pool", stages)

@@ -58,6 +58,8 @@ class PictureGroups(Analysis):
         from braindiffuser.metrics.groups import FEWEST, group_means, interactions
         from braindiffuser.report.group_section import group_section
 
+        if self.table is not None and not self.table.is_file():
+            raise RunError(f"{self.label}.table is {_missing(self.table, self.label)}")
         rows = data.test_sets["test"]
         values, remarks = self._values(data)
         values = values[rows]
@@ -185,7 +187,7 @@ def _read(path: Any, known: pd.DataFrame, n_pictures: Callable[[], int | None]) 
         n_pictures: returns how many pictures ids count from 0; None if that is not known.
 
     Raises:
-        RunError: it has no ids or names, an id is no whole number, a stimulus has two rows, or ids count from 1.
+        RunError: it has no ids or names, an id is no whole number, a stimulus has two rows, or is larger than there are pictures.
     """
     import pandas as pd
 
@@ -210,13 +212,11 @@ def _read(path: Any, known: pd.DataFrame, n_pictures: Callable[[], int | None]) 
     found = own.reindex(keys)
     found.index = known.index
     others, remarks = int((~own.index.isin(keys)).sum()), list[str]()
-    if "stimulus_id" in table and own.index.min() == 1 and (others or not keys.isin(own.index).all()):
-        begins = f"ids count from 0, and those of {path.name} begin at 1"
-        if own.index.max() == n_pictures():
-            raise RunError(
-                f"{begins} and end at {own.index.max():,}, the number of pictures: it counts from 1, so subtract 1 from each"
-            )
-        remarks.append(f"{begins[0].upper()}{begins[1:]}: if it counts from 1, subtract 1.")
+    if "stimulus_id" in table:
+        if others:
+            _check_largest(int(own.index.max()), n_pictures(), path)
+        if own.index.min() == 1 and (others or not keys.isin(own.index).all()):
+            remarks.append(f"Ids count from 0, and those of {path.name} begin at 1: if it counts from 1, subtract 1.")
     if others:
         remarks.append(
             f"{others:,} of {len(own):,} rows of {path.name} are of no training or test stimulus of this run."
@@ -224,12 +224,22 @@ def _read(path: Any, known: pd.DataFrame, n_pictures: Callable[[], int | None]) 
     return found, remarks
 
 
+def _check_largest(largest: int, n_pictures: int | None, path: Any) -> None:
+    """Check that the largest id is one; ids count from 0."""
+    if n_pictures is None or largest < n_pictures:
+        return
+    remedy = (
+        "if it counts from 1, subtract 1 from each" if largest == n_pictures else "name the stimuli of this recording"
+    )
+    raise RunError(f"{path} has the stimulus_id {largest:,}, and ids count from 0 to {n_pictures - 1:,}: {remedy}")
+
+
 def _whole(texts: pd.Series, path: Any) -> pd.Series:
     """Return stimulus ids as int64; raises RunError naming one that is no whole number."""
     import pandas as pd
 
     numbers = pd.to_numeric(texts.str.strip(), errors="coerce")
-    wrong = texts[~(numbers % 1 == 0)]
+    wrong = texts[~((numbers % 1 == 0) & (numbers >= 0) & (numbers < 2**53))]
     if len(wrong):
         raise RunError(f"{path} has the stimulus_id {wrong.iloc[0]!r}: expected whole numbers from 0")
     return numbers.astype("int64")
@@ -239,5 +249,9 @@ def _digest(path: Any, label: str) -> str:
     import hashlib
 
     if not path.is_file():
-        return f"missing: put {path} back, or take the analysis away by `braindiffuser analyse {label} --remove`"
+        return _missing(path, label)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _missing(path: Any, label: str) -> str:
+    return f"missing: put {path} back, or take the analysis away by `braindiffuser analyse {label} --remove --out RUN`"

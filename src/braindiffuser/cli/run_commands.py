@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,6 +157,11 @@ def analyse(
             return chosen.without_analysis(name) if remove else chosen.with_analysis(name, own)
 
         opened = _open(out, config, overwrite, "analyse", progress, change, note_when_done=not remove)
+        if remove and _is_unfinished(opened):
+            print_out(
+                f"{name} was taken from the run; left to do: `{shlex.join(['braindiffuser', 'run', '--out', str(out)])}`"
+            )
+            return
         if not remove:
             opened.do("analyse")
         opened.do("report")
@@ -164,6 +170,11 @@ def analyse(
         print_result(opened)
     else:
         print_analysis(opened, made.label)
+
+
+def _is_unfinished(opened: Run) -> bool:
+    """Return whether a step is left to do besides the page."""
+    return any(step.stage != "report" and opened.state(step) != "finished" for step in opened.steps())
 
 
 def _add_stage_commands() -> None:
@@ -209,10 +220,12 @@ def _open(
     shared: Path | None = None,
     note_when_done: bool = False,
 ) -> Run:
+    from braindiffuser.run_folder import refuse_other_kinds, stored_experiment
+
+    refuse_other_kinds(out)
     begun = (out / "manifest.json").exists() or (out / "steps").exists()
     given = None if begun and config is None else change(Experiment.load(config or "demo"))
     from braindiffuser.run import Run
-    from braindiffuser.run_folder import stored_experiment
     from braindiffuser.stages import stages
 
     if stage is not None and not begun:

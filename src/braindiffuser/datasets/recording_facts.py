@@ -14,6 +14,7 @@ from braindiffuser.datasets.region_names import listed
 from braindiffuser.datasets.splits import OUT, stimuli_of
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.datasets.voxels import Voxels
+from braindiffuser.errors import RecordingError
 
 MOST_REGIONS = 20
 """Regions that are listed by name."""
@@ -38,7 +39,6 @@ def facts_of(recording: Recording) -> dict[str, str]:
         "Unit of betas": UNIT_NAMES[recording.unit],
         "Voxels": f"{recording.n_voxels:,} analysed, {_place(recording.voxels)}",
         "Regions": _regions(recording),
-        **_further_regions(recording),
         "Noise ceilings": _ceilings(recording, int((repeats.drop(recording.stimuli_apart, errors="ignore") > 1).sum())),
     }
 
@@ -100,13 +100,23 @@ def _regions(recording: Recording) -> str:
     return ", ".join(listed[:MOST_REGIONS]) + more if listed else "none"
 
 
-def _further_regions(recording: Recording) -> dict[str, str]:
-    """Describe what expressions may name besides: labels of volumes by their tables, and maps."""
-    volumes = recording.label_volumes
-    names = {title: volumes.labels_of(title) for title in volumes.titles}
-    labels = [f"{title} ({listed(own) if own else 'labels by number'})" for title, own in names.items()]
+def further_regions(recording: Recording) -> tuple[dict[str, str], list[str]]:
+    """Describe what expressions may name besides: labels of volumes by their tables, and maps; tables are read.
+
+    Returns:
+        Name → text, and what is wrong with tables.
+    """
+    labels, faults = [], []
+    for title, volume in recording.label_volumes.volumes.items():
+        try:
+            own = list(volume.numbers)
+        except RecordingError as error:
+            faults.append(f"{error}.")
+        else:
+            labels.append(f"{title} ({listed(own) if own else 'labels by number'})")
     maps = list(recording.voxel_maps)
-    return ({"Label volumes": "; ".join(labels)} if labels else {}) | ({"Maps": listed(maps)} if maps else {})
+    facts = ({"Label volumes": "; ".join(labels)} if labels else {}) | ({"Maps": listed(maps)} if maps else {})
+    return facts, faults
 
 
 def _ceilings(recording: Recording, n_repeated: int) -> str:

@@ -21,8 +21,10 @@ from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.reproduction.planned_runs import PlannedRun
 from braindiffuser.run_folder import check_folder, check_links, check_way, join_names
 from braindiffuser.stages import all_steps
+from braindiffuser.stages.extract import why_not_shared
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Store
+from braindiffuser.store.shared_rows import check_shared
 from braindiffuser.study import steps
 from braindiffuser.study.steps import NOTES, check_study_folder
 
@@ -58,8 +60,19 @@ def check_before_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bo
             check_way(folder, below)
         check_folder(folder / each.folder, each.experiment)
         check_links(folder / each.folder)
+        _check_shared(each, folder, planned)
     _check_studies(planned, folder)
     _check_runs(planned, folder, overwrite, progress)
+
+
+def _check_shared(each: PlannedRun, folder: Path, planned: Sequence[PlannedRun]) -> None:
+    """Raise what would stop a run that extracts features which splits of its subject share."""
+    splits = {other.split.name for other in planned}
+    if len(splits) < 2 or why_not_shared(each.experiment):
+        return
+    store = Store(folder / each.folder)
+    if any(store.record(str(step)) is None for step in all_steps(each.experiment) if step.stage == "extract"):
+        check_shared(folder / each.subject / SHARED)
 
 
 def check_folder_of_runs(folder: Path) -> None:

@@ -244,7 +244,8 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
         failed = next((step for step in run.steps() if run.state(step) != "finished"), None)
         if failed is None or failed.stage != "analyse" or failed.unit not in planned.further:
             raise
-        words = shlex.join(["braindiffuser", "analyse", failed.unit, "--remove", "--out", str(place)])
+        with_modules = [word for name in experiment.modules for word in ("--with", name)]
+        words = shlex.join(["braindiffuser", "analyse", failed.unit, "--remove", *with_modules, "--out", str(place)])
         raise RunError(
             f"{error}; or take this analysis, which `braindiffuser analyse` added, from the run again: `{words}`"
         ) from error

@@ -187,7 +187,9 @@ def check_shared(folder: Path) -> None:
     """
     place = next((path for path in (folder, *folder.parents) if path.exists()), folder)
     if place.exists() and not place.is_dir():
-        raise RunError(f"{place} is a file: name a folder for features that runs share")
+        raise RunError(
+            f"{place} is a file, and features that runs share need a folder: move it away, or choose another place"
+        )
     held = sorted(folder.iterdir()) if folder.is_dir() else []
     links = [path for path in held if path.is_symlink()]
     if links:
@@ -201,7 +203,7 @@ def check_shared(folder: Path) -> None:
             )
         raise RunError(
             f"{folder} holds {foreign[0]} but no {MARK} of this version that is whole, so it is no folder of features that runs "
-            "share: name another folder, or an empty one"
+            f"share: move {folder / foreign[0]} away, or choose an empty folder"
         )
 
 

@@ -1,5 +1,6 @@
 """Scores by groups of pictures follow from the scores of each picture."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -141,15 +142,20 @@ def test_rows_of_a_table_that_are_of_no_stimulus_are_said(tmp_path):
     assert written(range(1, N), **ids) == [begins]  # the run's smallest id is 1, and the last has no row
     assert written(range(1, 100), **ids)[0] == begins
     with pytest.raises(
-        RunError, match=r"kinds\.csv begin at 1 and end at 99, the number of pictures: it counts from 1"
+        RunError,
+        match=r"kinds\.csv has the stimulus_id 99, and ids count from 0 to 98: if it counts from 1, subtract 1 from each",
     ):
         written(range(1, 100), n_pictures=lambda: 99, **ids)
+    with pytest.raises(RunError, match="from 0 to 98: if it counts from 1"):
+        written([6, 14, 50, 99], n_pictures=lambda: 99)  # 1 is not among them
+    with pytest.raises(RunError, match="from 0 to 98: name the stimuli of this recording"):
+        written([*range(N), 1000], n_pictures=lambda: 99)
     assert written(range(99), n_pictures=lambda: 99, **ids) == [
         "59 of 99 rows of kinds.csv are of no training or test stimulus of this run."
     ]
 
 
-@pytest.mark.parametrize("wrong", ["40.2", "abc", "", "nan"])
+@pytest.mark.parametrize("wrong", ["40.2", "abc", "", "nan", "-1", "1e30"])
 def test_ids_of_a_table_that_are_no_whole_numbers_are_named(wrong, tmp_path):
     path = tmp_path / "kinds.csv"
     path.write_text("stimulus_id,kind\n" + "".join(f"{number},a\n" for number in [*range(N), wrong, wrong]))
@@ -168,9 +174,10 @@ def test_the_number_of_pictures_is_known_where_all_were_shown_or_the_recording_s
 
 def test_a_table_that_is_gone_is_said_to_be(tmp_path):
     asked = PictureGroups(column="kind", table=tmp_path / "kinds.csv", name="own")
-    said = (
-        f"missing: put {tmp_path / 'kinds.csv'} back, or take the analysis away by `braindiffuser analyse own --remove`"
-    )
+    remedy = "`braindiffuser analyse own --remove --out RUN`"
+    said = f"missing: put {tmp_path / 'kinds.csv'} back, or take the analysis away by {remedy}"
+    with pytest.raises(RunError, match=f"own.table is {re.escape(said)}"):
+        asked.run(world())
     assert asked.influences("cpu")["table"] == said
     (tmp_path / "kinds.csv").write_text("stimulus_id,kind\n")
     assert len(asked.influences("cpu")["table"]) == 64

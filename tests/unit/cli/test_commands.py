@@ -60,6 +60,7 @@ def asked(monkeypatch):
     def opened(experiment, folder, overwrite=False, progress=None, shared=None, note_when_done=False):
         run = Run.__new__(Run)
         run.experiment = experiment
+        run.steps = lambda: ()
         run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
         run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
         return run
@@ -1022,6 +1023,16 @@ def test_an_analysis_is_taken_from_the_page_again(asked, tmp_path):
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
     assert [(stage, experiment.analyses) for stage, experiment, *_ in asked] == [("report", ())]
+
+
+def test_of_an_unfinished_run_an_analysis_is_taken_and_what_is_left_is_said(asked, tmp_path, monkeypatch):
+    (tmp_path / "run" / "steps").mkdir(parents=True)
+    monkeypatch.setattr("braindiffuser.cli.run_commands._is_unfinished", lambda run: True)
+    out = str(tmp_path / "run")
+    result = runner.invoke(app, ["analyse", "roi_maximisation", "--remove", "--preset", "demo", "--out", out])
+    assert result.exit_code == 0, result.output
+    assert "roi_maximisation was taken from the run; left to do: `braindiffuser run --out" in words_of(result)
+    assert not asked
 
 
 def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path):

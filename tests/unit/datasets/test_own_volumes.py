@@ -10,7 +10,7 @@ import pytest
 
 from braindiffuser.datasets import Arrays
 from braindiffuser.datasets.dataset import Dataset
-from braindiffuser.datasets.recording_facts import facts_of
+from braindiffuser.datasets.recording_facts import further_regions
 from braindiffuser.datasets.region_expressions import evaluate
 from braindiffuser.errors import RecordingError
 from braindiffuser.part import known_kinds
@@ -62,11 +62,18 @@ def test_what_expressions_may_name_is_listed_without_reading_it(lab):
         path.write_bytes(b"damaged")
     numbered = save(lab["mask"].with_name("other.nii"), LABELS)
     recording = Arrays(**lab | {"label_volumes": {**lab["label_volumes"], "other": numbered}}).recording(Path())
-    facts = facts_of(recording)
-    assert facts["Label volumes"] == "atlas (V1d, V1v); other (labels by number)"
-    assert facts["Maps"] == "ecc, size"
+    facts = {"Label volumes": "atlas (V1d, V1v); other (labels by number)", "Maps": "ecc, size"}
+    assert further_regions(recording) == (facts, [])
     without = {key: value for key, value in lab.items() if key not in ("voxels", "label_volumes", "voxel_maps")}
-    assert not {"Label volumes", "Maps"} & set(facts_of(Arrays(**without).recording(Path())))
+    assert further_regions(Arrays(**without).recording(Path())) == ({}, [])
+
+
+def test_a_label_table_that_is_damaged_is_said_and_names_no_labels(lab):
+    table = lab["label_volumes"]["atlas"].with_name("atlas.tsv")
+    table.write_text("number\n1\n")
+    facts, (fault,) = further_regions(Arrays(**lab).recording(Path()))
+    assert "atlas" not in facts.get("Label volumes", "")
+    assert table.name in fault
 
 
 def test_what_nobody_names_is_not_read(lab):

@@ -158,7 +158,7 @@ def test_rows_keep_their_shape_and_type(tmp_path):
 
 def test_what_is_no_pool_is_refused_and_kept(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match="file is a file: name a folder"):
+    with pytest.raises(RunError, match="file is a file, and features that runs share need a folder"):
         check_shared(tmp_path / "file")
     with pytest.raises(RunError, match=r"holds file but no pool\.json of this version"), opened(tmp_path):
         pass
@@ -227,13 +227,13 @@ def test_what_is_not_known_as_a_pool_is_never_marked(tmp_path, spoil):
         write_checked(tmp_path / "pool.json", {"format": 2})
     else:
         next(path for path in tmp_path.iterdir() if path.is_dir()).rename(tmp_path.parent / f"moved-{tmp_path.name}")
-    with pytest.raises(RunError, match="name another folder, or an empty one"):
+    with pytest.raises(RunError, match="away, or choose an empty folder"):
         check_shared(tmp_path)
 
 
 def test_a_pool_below_a_file_or_with_a_link_in_it_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match="file is a file: name a folder for features"):
+    with pytest.raises(RunError, match="file is a file, and features that runs share need a folder"):
         check_shared(tmp_path / "file" / "below" / "pool")
     with opened(tmp_path / "pool") as shared:
         asked(shared, range(4), Network())
