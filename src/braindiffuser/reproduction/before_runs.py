@@ -116,7 +116,7 @@ def _check_betas(planned: Sequence[PlannedRun]) -> None:
     """Raise if two subjects are one person, whom means would count twice, as far as a session of each tells.
 
     Only subjects that share a file are looked at: it may hold the betas of several people, and the files of one person may be
-    read under two names. What runs have kept of all sessions is compared when they are finished.
+    read under two names. What runs keep of all sessions is compared once the betas of all are averaged.
     """
     subjects = {each.subject: each.experiment for each in planned}
     files = {
