@@ -255,6 +255,19 @@ def test_people_whose_betas_are_in_the_same_files_are_not_refused(experiment, tm
     check_before_runs(plan([of_several], SUBJECTS), tmp_path / "out", False, silent)
 
 
+def test_one_person_read_with_another_mask_is_refused_before_any_run(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "told"))
+    for path in (root / "sessions").iterdir():
+        path.unlink()
+        path.symlink_to(experiments[0].dataset.root / "sessions" / path.name)
+    mask = np.load(root / "mask.npy")
+    mask[1, 1, 1] = False
+    np.save(root / "mask.npy", mask)
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    with pytest.raises(RunError, match="a and c would be read from the same betas"):
+        check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+
+
 def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experiments, tmp_path):
     root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "told"))
     for number in (1, 2):
@@ -264,6 +277,18 @@ def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experimen
     other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
     with pytest.raises(RunError, match="a and c would be read from the same betas"):
         check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+
+
+def test_copies_of_one_persons_recording_are_refused_before_features_are_extracted_of_any(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "copy"))
+    (root / "sessions" / "3.npy").unlink()
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    out, said = tmp_path / "out", f"{tmp_path}/out/a/layout and {tmp_path}/out/c/layout have the same betas"
+    for _ in range(2):
+        with pytest.raises(RunError, match=said):
+            reproduce([experiments[0], other], out, (), SPLITS)
+    assert sorted(path.name for path in out.glob("*/*")) == ["layout", "layout"]
+    assert {step.partition(".")[0] for name in "ac" for step in Store(out / name / "layout").steps()} == {"prepare"}
 
 
 def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy):

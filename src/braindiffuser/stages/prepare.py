@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ MADE = "nsd"
 """Folder of a recording that is made, in a run's folder."""
 SUMS = "sums.npz"
 """Partial sums to resume from."""
+VOXELS = "voxels.json"
+"""Which voxels decoders are fitted to."""
+PLACES = "places"
+"""Entry of VOXELS: hash of where all analysed voxels lie, whoever they are of."""
 
 
 def ceilings_of_tests(results: Results) -> Float[np.ndarray, " n_voxels"]:
@@ -63,7 +68,7 @@ def chosen_voxels(experiment: Experiment, recording: Recording, results: Results
         training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
     ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
     chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
-    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
+    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json(VOXELS)["fingerprint"]:
         raise RunError(
             f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
             f"{results.folder}` first"
@@ -304,8 +309,9 @@ def _choose_voxels(
         "n_analysed": recording.n_voxels,
         "n_chosen": int(chosen.sum()),
         "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
+        PLACES: hashlib.sha256(recording.voxels.fingerprint).hexdigest()[:16],
     }
-    draft.write_json("voxels.json", facts)
+    draft.write_json(VOXELS, facts)
     return chosen, (*((said,) if config.min_noise_ceiling > 0 else ()), *odd)
 
 
@@ -395,12 +401,12 @@ STAGE = Stage(
         "arrays/stimuli/**",
         "test_sets.json",
         "subject.json",
-        "sums.npz",
+        SUMS,
         "arrays/responses/**",
         "arrays/ncsnr/**",
         "rois.npz",
         "trials.csv",
-        "voxels.json",
+        VOXELS,
         "sections/prepare.recording.json",
     ),
     needs=(),
