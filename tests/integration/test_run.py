@@ -647,6 +647,10 @@ def test_stimuli_that_change_while_the_run_works_are_noticed(root, tmp_path):
     assert results(tmp_path / "run") == results(tmp_path / "fresh")
 
 
+class Stopped(BaseException):
+    """Stands for what stops a run, such as Ctrl-C."""
+
+
 def before_calling(owner, name, change):
     """Let a function change files before it does what it does."""
     own = getattr(owner, name)
@@ -689,7 +693,7 @@ def test_what_was_read_from_a_replaced_file_does_not_count_after_the_file_is_put
 
     def stop(said, done, total):
         if said == label and path.read_bytes() != content:
-            raise KeyboardInterrupt
+            raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*replacing(path))
