@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,11 +192,13 @@ def _average(context: StageContext, draft: Draft) -> None:
     check_named_columns(recording, context.experiment)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
-    responses = _accumulate(context, draft, recording).finish()
+    accumulator, refuse_changes = _accumulate(context, draft, recording)
+    responses = accumulator.finish()
     chosen, said = _choose_voxels(context, draft, recording, responses)
     _describe(context, draft, recording, responses, (int(chosen.sum()), said))
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
+        refuse_changes()  # sessions were read again
         draft.write_array("responses/trials", trials[:, chosen])
         draft.write_array("responses/stimulus_of_trial", stimuli)
     in_sets = np.searchsorted(responses.test_ids, results.read_array("stimuli/test_ids"))
@@ -208,6 +210,7 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_array("ncsnr", ncsnr[chosen].astype(np.float32), may_be_nan=True)
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     draft.write_table("trials.csv", recording.trials[list(TRIAL_COLUMNS)])
+    refuse_changes()  # the record will list sessions by what they are now
 
 
 def _describe(
@@ -315,14 +318,30 @@ def _choose_voxels(
     return chosen, (*((said,) if config.min_noise_ceiling > 0 else ()), *odd)
 
 
-def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
-    """Sum sessions one after the other; resume from stored sums if session files are unchanged."""
+def _accumulate(
+    context: StageContext, draft: Draft, recording: Recording
+) -> tuple[ResponseAccumulator, Callable[[], None]]:
+    """Sum sessions one after the other; resume from stored sums if session files are unchanged.
+
+    Returns:
+        The sums, and what raises if files of sessions are not what they were when they were read.
+    """
     accumulator = _resumed(context, draft, recording)
-    numbers, read = recording.session_numbers, _hashes(context, recording, accumulator.sessions_done)
+    numbers = recording.session_numbers
+    read = {session: _hashes(context, recording, [session]) for session in accumulator.sessions_done}
+
+    def refuse_changes(sessions: Iterable[int] = read) -> None:
+        chosen = list(sessions)
+        if _hashes(context, recording, chosen) != [digest for session in chosen for digest in read[session]]:
+            draft.clear()  # or it would go on from these sums, if the files are put back
+            raise RecordingError(
+                "sessions were changed while they were averaged: run the same command again to start over"
+            )
+
     for session in numbers:
         if session in accumulator.sessions_done:
             continue
-        read += _hashes(context, recording, [session])
+        read[session] = _hashes(context, recording, [session])
         without = _leaving_out(context, recording, session)
         try:
             betas = recording.betas_of(session)
@@ -334,11 +353,12 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
             named = _short_list(recording.session_files(session))
             which = f" ({named})" if named else of_subject(recording.subject)
             raise RecordingError(f"session {session}{which}: {error}{without}") from error
-        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
+        refuse_changes([session])
+        files = [digest for digests in read.values() for digest in digests]
+        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(files, dtype=str)})
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
-    if read != _hashes(context, recording, accumulator.sessions_done):
-        raise RecordingError("sessions were changed while they were averaged: run the same command again to start over")
-    return accumulator
+    refuse_changes()
+    return accumulator, refuse_changes
 
 
 def _leaving_out(context: StageContext, recording: Recording, session: int) -> str:
