@@ -122,9 +122,10 @@ def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_pa
             stored_experiment(folder)
         raise RunError("interrupted")
 
-    with monkeypatch.context() as patched, pytest.raises(RunError, match="interrupted"):
-        patched.setattr(reproduction, "_run", look)
+    monkeypatch.setattr(reproduction, "_run", look)
+    with pytest.raises(RunError, match="interrupted"):
         reproduce([experiments[0]], tmp_path / "out")
+    monkeypatch.undo()
     with pytest.raises(RunError, match=said):
         Run.open(experiments[0], tmp_path / "out")
     assert reproduce([experiments[0]], tmp_path / "out")["subjects"] == ["a"]

@@ -8,7 +8,7 @@ import pytest
 
 from braindiffuser.datasets.rois import CATEGORY_REGIONS, EARLY_REGIONS
 from braindiffuser.report.finding_scores import position_sentences
-from braindiffuser.report.finding_sections import RankedPictures, finding_sections
+from braindiffuser.report.finding_sections import RankedPictures, finding_sections, recordings_section
 from braindiffuser.report.sections import Gallery, Table, Text
 from braindiffuser.report.written_tables import table_csv, written_files
 from braindiffuser.reproduction.found import findings
@@ -171,8 +171,8 @@ def test_what_the_pages_of_the_runs_say_first_stands_first_with_whose_it_is():
         f"a, layout, b, layout: {NULL}",
         "b, layout: Session 2 is odd.",
     ]
-    assert [block.text for block in page(runs)["the-recording"].blocks] == [NULL, "b: Session 2 is odd."]
-    assert "the-recording" not in page([run("a"), run("b")])
+    assert [block.text for block in recordings_section(findings(runs)).blocks] == [NULL, "b: Session 2 is odd."]
+    assert recordings_section(findings([run("a"), run("b")])) is None
     shown = []
     print_findings(findings(runs), shown.append)
     assert shown[:2] == [NULL, "b: Session 2 is odd."]
