@@ -92,6 +92,45 @@ def test_the_page_has_every_finding_and_links_to_every_run(finished):
     assert all(claim["sentence"] in page for claim in found["ablations"]["claims"])
 
 
+def test_the_page_states_the_score_that_orders_pictures(finished):
+    folder, found = finished
+    said = re.compile(r"ordered by their score in ([^,<]+)(?:, ties by [^,<]+)?, and cut")
+    of_all, of_one = (
+        said.search(html.unescape(path.read_text()))
+        for path in (folder / PAGE, folder / "a" / NAMES[0] / "report" / PAGE)
+    )
+    assert of_all[0] == of_one[0]
+    assert of_all[1] in {entry["label"] for entry in found["scores"].values()}
+
+
+def test_a_null_and_what_is_unusual_of_one_subject_are_said_first(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[1].dataset.root, tmp_path / "told"))
+    (root / "remarks.txt").write_text("Session 2 is odd.")
+    other = experiments[1].changed({"dataset": {"root": str(root)}})
+    found = reproduce([experiments[0], other], tmp_path / "out", (), ["folds:n_folds=2,fold=0,shuffled=1"])
+    page = html.unescape((tmp_path / "out" / PAGE).read_text())
+    for said in ("This is a null, no result: its ", "b: Session 2 is odd."):
+        assert 0 < page.index(said) < page.index('id="finding-1"')
+    assert [run["warnings"][0][:14] for run in found["runs"]] == ["This is a null"] * 2
+
+
+def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_path, monkeypatch):
+    said = "holds a reproduction: name one of its runs, or another folder"
+
+    def look(planned, folder, *others):
+        with pytest.raises(RunError, match=said):
+            stored_experiment(folder)
+        raise RunError("interrupted")
+
+    monkeypatch.setattr(reproduction, "_run", look)
+    with pytest.raises(RunError, match="interrupted"):
+        reproduce([experiments[0]], tmp_path / "out")
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=said):
+        Run.open(experiments[0], tmp_path / "out")
+    assert reproduce([experiments[0]], tmp_path / "out")["subjects"] == ["a"]
+
+
 def test_the_same_command_computes_nothing_again(experiments, finished):
     folder, found = finished
     (folder / "a" / "shared-features" / "pool.json").write_bytes(b"")  # is not looked at

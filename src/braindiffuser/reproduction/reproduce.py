@@ -84,6 +84,7 @@ def reproduce(
     check_folder_of_runs(folder)
     planned = [_with_further_analyses(each, folder) for each in plan(experiments, subjects, splits, n_ablated)]
     check_before_runs(planned, folder, overwrite, progress)
+    _note_kind(folder)
     several = len({each.split.name for each in planned}) > 1
     opened = _prepared(planned, folder, several, overwrite, progress)
     done: list[tuple[PlannedRun, Run]] = []
@@ -101,13 +102,17 @@ def reproduce(
             check_same_records(place, own)
 
     mixed = _mixed(planned, folder)
-    found = findings([run_facts(each, run, f"{each.folder}/report/{PAGE}") for each, run in done])
+    found = findings(
+        [
+            run_facts(each, run, f"{each.folder}/report/{PAGE}", own)
+            for (each, run), own in zip(done, records.values(), strict=True)
+        ]
+    )
     found["unexpected"] = [*mixed, *found["unexpected"]]
     found["experiment"] = experiments[0].name
     found["studies"], failed = _studies(planned, folder, progress)
     with alone_in(folder):
         steps = Steps(folder, overwrite, check_records)
-        steps.store.update_manifest(kind=KIND)
         inputs = {
             "runs": {run["page"]: run["uid"] for run in found["runs"]},
             "content": hash_json([found, __version__]),
@@ -116,6 +121,15 @@ def reproduce(
     if failed is not None:
         raise failed
     return found
+
+
+def _note_kind(folder: Path) -> None:
+    """Note in the folder of all runs what it is, before the first is made: a run never belongs in it itself."""
+    if Store(folder).manifest.get("kind") == KIND:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        Store(folder).update_manifest(kind=KIND)
 
 
 def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
