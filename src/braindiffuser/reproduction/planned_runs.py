@@ -203,7 +203,8 @@ def _draws_unions(experiment: Experiment) -> bool:
 
 def _free(name: str, taken: Collection[str]) -> str:
     """Return a name, with a number after it if an analysis of the experiment is called so."""
-    return next(each for each in (name, *(f"{name}-{n}" for n in itertools.count(2))) if each not in taken)
+    numbered = (f"{name}-{n}" for n in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 def label_of_weights(experiment: Experiment) -> str | None:
