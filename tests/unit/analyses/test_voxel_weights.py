@@ -77,6 +77,14 @@ def test_it_vanishes_when_labels_are_shuffled_or_nothing_is_divided():
         assert max(abs(region["differences"]["vision"]) for region in facts["regions"].values()) < 0.25
 
 
+def test_random_regions_of_neighbours_differ_more_than_scattered_voxels(outcome):
+    """Slices of this brain carry one thing each: neighbours share it, scattered voxels are a mix of all."""
+    region = outcome.facts["regions"]["V1"]
+    for group in ("vision", "text"):
+        wide, narrow = (np.ptp(region[name][group]) for name in ("null_contiguous", "null"))
+        assert wide > 2 * narrow
+
+
 def test_percentiles_and_differences_are_the_equation(data, outcome):
     norms = data.decoders().weight_norms()
     for name, label in (("V1", "V1"), ("V2", "v2")):

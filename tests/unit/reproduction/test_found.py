@@ -115,6 +115,18 @@ def test_every_p_stands_beside_its_region_and_subject():
     assert "two-sided" in by_subject.caption
 
 
+def test_the_table_of_patterns_holds_patterns():
+    """Weights and patterns of a region differ, so neither may stand for the other."""
+    runs = [run("a"), run("b")]
+    for each in runs:
+        region = each["weights"]["regions"]["V1"]
+        region["patterns"] = {**region["patterns"], "differences": {"vision": -0.5, "text": 0.7}}
+    table = cells(tables(page(runs)["finding-4"])[0])
+    assert table["V1"]["CLIP-Vision, patterns"].value == "−50.0 %"
+    assert table["V1"]["CLIP-Text, patterns"].value == "+70.0 %"
+    assert table["V1"]["CLIP-Vision, weights"].value == "−15.0 %"
+
+
 def test_regions_that_a_subject_lacks_stay_empty():
     fewer = weights(0.2, 0.5)
     del fewer["regions"]["faces"]
