@@ -62,16 +62,19 @@ def finding_sections(
 
 
 def _pictures(found: Mapping[str, Any], galleries: Mapping[str, Gallery]) -> Section:
+    orders = {gallery.order for gallery in galleries.values()}
+    by = next(iter(orders)) if len(orders) == 1 else "the score that is named above them"
     blocks: list[Block] = [
         Text(text=JUDGEMENT, style="note"),
         Text(
-            text="Test pictures of each subject, ordered by score and cut at the top, in the middle and at the bottom: none is "
+            text=f"Test pictures of each subject, ordered by {by}, and cut at the top, in the middle and at the bottom: none is "
             "chosen by hand. The original shows pictures (its Figures 1 to 4) and no number for this finding."
         ),
         *first_of_several(found),
     ]
     for subject, gallery in galleries.items():
-        blocks += [Text(text=f"Subject {subject}"), gallery]
+        named = f", by {gallery.order}" if len(orders) > 1 else ""
+        blocks += [Text(text=f"Subject {subject}{named}"), gallery]
     return Section(name="finding-1", title="1. Layout and meaning are reconstructed together", blocks=tuple(blocks))
 
 

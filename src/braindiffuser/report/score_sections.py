@@ -133,18 +133,14 @@ def _ablations(scored: ScoredSet) -> Section:
 
 def gallery_section(scored: ScoredSet) -> Section:
     """Show the best, the median and the worst pictures of a test set by its ranking score, and all of them small."""
-    ranking, tie = (
-        scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
-    )
-    ties = f", ties by {tie}" if tie != ranking else ""
+    gallery = gallery_of(scored, 4)
     text = (
-        f"Not chosen by hand: test pictures are ordered by their score in {ranking}{ties}, and cut at the top, in the middle and "
-        "at the bottom."
+        f"Not chosen by hand: test pictures are ordered by {gallery.order}, and cut at the top, in the middle and at the bottom."
     )
     return Section(
         name="gallery",
         title="Best, median and worst",
-        blocks=(Text(text=text), gallery_of(scored, 4), _contact_sheet(scored)),
+        blocks=(Text(text=text), gallery, _contact_sheet(scored)),
     )
 
 
@@ -271,7 +267,9 @@ def panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, 
 def gallery_of(scored: ScoredSet, n_each: int) -> Gallery:
     """Describe the gallery's rows: for best, median and worst each picture's place and scores."""
     ranked = tables.rank_images(scored.scores, scored.per_image)
-    ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
+    ranking, tie = (
+        scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
+    )
     return Gallery(
         kinds=dict(scored.kinds),
         rows={
@@ -283,7 +281,8 @@ def gallery_of(scored: ScoredSet, n_each: int) -> Gallery:
             if len(rows)
         },
         n_ranked=len(ranked),
-        ranking=scored.scores["metrics"][ranking]["label"],
+        ranking=ranking,
+        tie=tie if tie != ranking else "",
     )
 
 

@@ -54,7 +54,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def outcome(data):
-    return VoxelWeights(n_random=200).run(data)
+    return VoxelWeights(n_random=320).run(data)
 
 
 def signs(facts, kind, group):
@@ -107,10 +107,9 @@ def test_regions_that_are_not_there_or_empty_are_said(outcome):
     assert outcome.facts["remarks"] == said
     texts = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
     assert " ".join(said) in texts
-    nowhere = (
-        "no difference beyond chance in V1, V2, faces and places"  # a quarter of all voxels each, as random ones are
-    )
-    assert f"By weights: {nowhere}" in texts
+    for group in ("vision", "text"):
+        where = f"{group} lies above latents in faces and places; {group} lies below latents in V1 and V2"
+        assert f"By weights: {where}." in texts
 
 
 def test_maps_are_norms_percentiles_and_their_differences(data, outcome):
@@ -145,7 +144,7 @@ def test_unions_and_another_reference(data):
 
 
 def test_a_regions_numbers_do_not_depend_on_the_other_regions(data, outcome):
-    alone = VoxelWeights(n_random=200, regions=("faces",)).run(data).facts["regions"]
+    alone = VoxelWeights(n_random=320, regions=("faces",)).run(data).facts["regions"]
     assert alone == {"faces": outcome.facts["regions"]["faces"]}
 
 

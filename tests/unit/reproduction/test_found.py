@@ -8,7 +8,7 @@ import pytest
 from braindiffuser.datasets.rois import CATEGORY_REGIONS, EARLY_REGIONS
 from braindiffuser.report.finding_scores import position_sentences
 from braindiffuser.report.finding_sections import finding_sections
-from braindiffuser.report.sections import Table, Text
+from braindiffuser.report.sections import Gallery, Table, Text
 from braindiffuser.report.written_tables import table_csv, written_files
 from braindiffuser.reproduction.found import findings
 
@@ -81,6 +81,23 @@ def tables(section):
 
 def cells(table):
     return {row.label: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+
+
+def test_the_score_that_orders_pictures_is_stated():
+    found = findings([run("a"), run("b")]) | {"studies": {}}
+
+    def shown(*metrics):
+        galleries = {
+            subject: Gallery(kinds={"run0.final": "whole"}, rows={}, n_ranked=3, ranking=ranking, tie=tie)
+            for subject, (ranking, tie) in zip("ab", metrics, strict=True)
+        }
+        return said(next(each for each in finding_sections(found, galleries, {}) if each.name == "finding-1"))
+
+    both = shown(("CLIP", "PixCorr"), ("CLIP", "PixCorr"))
+    assert "ordered by their score in CLIP, ties by PixCorr, and cut at the top" in both
+    assert both.endswith("Subject a Subject b")
+    other = shown(("CLIP", "PixCorr"), ("PixCorr", ""))
+    assert "Subject a, by their score in CLIP, ties by PixCorr Subject b, by their score in PixCorr" in other
 
 
 def test_metrics_and_networks_that_a_run_lacks_are_said_to_be_left_out():
