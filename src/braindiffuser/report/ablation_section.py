@@ -216,7 +216,7 @@ def _table(facts: Mapping[str, Any], way: str) -> Table:
 
 
 def _cell(lost: Mapping[str, Any]) -> Cell:
-    """Print the share, and beside it what the sentence above rests on: how it lies to random sets, over pictures and over sets."""
+    """Print the share, and beside it what the sentence rests on: how far it lies beyond random sets, and p of one more set."""
     if lost["share"] is None:
         why = "no share: with all voxels it is not better than with none in every resample"
         return Cell(value=MISSING, interval=f"{number(lost['value'])}; {why}")

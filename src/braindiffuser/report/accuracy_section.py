@@ -140,8 +140,8 @@ def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, 
     }[where]
     if where == "above" and found["as_many"] is None:
         why = (
-            ": its folds fit fewer pictures, test responses are cleaner or test pictures easier than those of training, or chance "
-            "of which pictures trained"
+            ": its folds fit fewer pictures, test responses are cleaner or test pictures easier than those of training, or "
+            "chance of which pictures trained"
         )
     return [f"{where} cross-validation ({values}){why}"]
 

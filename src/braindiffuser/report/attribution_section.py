@@ -73,8 +73,8 @@ def _said(facts: Mapping[str, Any]) -> list[str]:
             first = max(beyond, key=beyond.__getitem__)
             where = f"{first} alone" if len(beyond) == 1 else f"{join(list(beyond))}, with the largest mean in {first}"
             said.append(
-                f"{each['name'][:1].upper()}{each['name'][1:]}: its map is beyond those of exchanged labels in {where}; test stimuli "
-                f"that show it are told from others with r = {each['accuracy']['r']:.2f}"
+                f"{each['name'][:1].upper()}{each['name'][1:]}: its map is beyond those of exchanged labels in {where}; test "
+                f"stimuli that show it are told from others with r = {each['accuracy']['r']:.2f}"
             )
     if not confirmed:
         return ["No region is named, since r on the test set is not above 0 for any category"]
@@ -82,15 +82,15 @@ def _said(facts: Mapping[str, Any]) -> list[str]:
     if facts["n_shuffled"] < needed:
         counted = "one region" if n_regions == 1 else f"each of {n_regions} regions alone"
         said.append(
-            f"{facts['n_shuffled']:,} exchanges of labels are too few to tell {counted} from chance: set n_shuffled to {needed:,} or "
-            "more"
+            f"{facts['n_shuffled']:,} exchanges of labels are too few to tell {counted} from chance: set n_shuffled to "
+            f"{needed:,} or more"
         )
     elif not said and len(confirmed) == len(categories):
         said.append("No category's map is told from exchanged labels in any region")
     elif not said:
         said.append(
-            f"No category's map is told from exchanged labels in any region, of the {len(confirmed)} of {len(categories)} categories "
-            "whose r on the test set is above 0"
+            f"No category's map is told from exchanged labels in any region, of the {len(confirmed)} of {len(categories)} "
+            "categories whose r on the test set is above 0"
         )
     return said
 

@@ -135,7 +135,8 @@ def gallery_section(scored: ScoredSet) -> Section:
     """Show the best, the median and the worst pictures of a test set by its ranking score, and all of them small."""
     gallery = gallery_of(scored, 4)
     text = (
-        f"Not chosen by hand: test pictures are ordered by {gallery.order}, and cut at the top, in the middle and at the bottom."
+        f"Not chosen by hand: test pictures are ordered by {gallery.order}, and cut at the top, in the middle and at the "
+        "bottom."
     )
     return Section(
         name="gallery",

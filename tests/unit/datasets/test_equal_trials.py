@@ -105,5 +105,7 @@ def test_chance_is_that_of_any_pair_of_trials():
         for _ in range(2)
     )
     assert share_trials(one, other) is None
-    few = [[TrialFacts(each.stimulus_ids[:1], each.digests[:1], each.telling[:1], each.chance)] for (each,) in (one, other)]
+    few = [
+        [TrialFacts(each.stimulus_ids[:1], each.digests[:1], each.telling[:1], each.chance)] for (each,) in (one, other)
+    ]
     assert share_trials(*few) is False

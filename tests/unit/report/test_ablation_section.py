@@ -115,8 +115,8 @@ def test_without_ten_random_sets_it_is_not_said():
         ((EVEN[0], NO_SHARE), "CLIP (0.900 with all voxels, 0.500 with none): its gain over no voxel is"),
         (
             (NO_SHARE, NO_SHARE),
-            "PixCorr (0.300 with all voxels, 0.100 with none) and CLIP (0.900 with all voxels, 0.500 with none): their gains over "
-            "no voxel are",
+            "PixCorr (0.300 with all voxels, 0.100 with none) and CLIP (0.900 with all voxels, 0.500 with none): their gains "
+            "over no voxel are",
         ),
     ],
 )
@@ -137,9 +137,7 @@ def scores_table(facts):
 def test_a_share_stands_beside_what_the_sentence_rests_on():
     cells = scores_table(facts_of({"V1": (loss(0.2, p=0.03), NO_SHARE), "V2": (loss(-0.2, p=None), loss(0.1, n=0))}))
     assert cells["V1"]["PixCorr"].value == "70 %"
-    assert (
-        cells["V1"]["PixCorr"].interval == "60 % to 80 %; random 50 %, beyond it +20 % (+10 % to +30 %), p = 0.030"
-    )
+    assert cells["V1"]["PixCorr"].interval == "60 % to 80 %; random 50 %, beyond it +20 % (+10 % to +30 %), p = 0.030"
     assert cells["V1"]["CLIP"].value == "–"
     assert (
         cells["V1"]["CLIP"].interval

@@ -54,8 +54,8 @@ def fewer(value):
         ),
         (
             {"cv": 0.1, "as_many": 0.19},
-            "as folds have): test responses are cleaner, or test pictures easier, than those of training, or chance of which pictures "
-            "trained;",
+            "as folds have): test responses are cleaner, or test pictures easier, than those of training, or chance of which "
+            "pictures trained;",
             "fewer",
         ),
         ({"cv": 0.3}, "differ from those of training, or chance of which pictures trained;", "above"),

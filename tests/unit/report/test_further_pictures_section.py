@@ -33,12 +33,10 @@ def test_p_is_corrected_over_regions():
 def test_p_stands_beside_what_is_said():
     first, second, *_ = _expected_said(EXPECTED, measured([0, 20, 50, 50, 50]))
     assert first == (
-        "Pictures of places show the category building more often than those of scattered voxels, which regions of neighbours are "
-        "easily beyond (mean probability 0.50, of 99 random sets 0.10; p = 0.010 before correction over 5 regions)."
+        "Pictures of places show the category building more often than those of scattered voxels, which regions of neighbours "
+        "are easily beyond (mean probability 0.50, of 99 random sets 0.10; p = 0.010 before correction over 5 regions)."
     )
-    assert second.startswith(
-        "Pictures of bodies are not told from those of scattered voxels by the category animal"
-    )
+    assert second.startswith("Pictures of bodies are not told from those of scattered voxels by the category animal")
     assert "p = 0.210 before" in second
     (alone,) = _expected_said({"places": "building"}, measured([0], regions=["places"]))
     assert alone.endswith("p = 0.010).")
