@@ -7,6 +7,7 @@ recording that was moved or copied is recognised.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +27,8 @@ NAMES_SHOWN = 3
 
 Digests: TypeAlias = dict[str, str]
 """Name of a file → SHA-256 of its content; empty where only the name counts."""
+Written: TypeAlias = dict[str, dict[str, tuple[int, int]]]
+"""Role → name of a file → its size and the time of the last change of its content, in nanoseconds."""
 
 
 class RecordingHashes:
@@ -88,6 +91,16 @@ class RecordingHashes:
     def sizes(self, role: str) -> dict[str, int]:
         """Return the sizes of a role's files, without reading them."""
         return {name: path.stat().st_size for name, path in self.files.get(role, {}).items()}
+
+    def written(self, roles: Iterable[str]) -> Written:
+        """Return size and time of the last change of each file of some roles, without reading it; none of files that are gone."""
+        found: Written = {role: {} for role in roles}
+        for role, named in found.items():
+            for name, path in self.files.get(role, {}).items():
+                with suppress(FileNotFoundError):
+                    facts = path.stat()
+                    named[name] = facts.st_size, facts.st_mtime_ns
+        return found
 
 
 def recording_files(experiment: Experiment) -> dict[str, dict[str, Path]]:

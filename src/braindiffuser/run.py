@@ -19,7 +19,7 @@ from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_p
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.recording_hashes import RecordingHashes, recording_files
+from braindiffuser.recording_hashes import RecordingHashes, Written, recording_files
 from braindiffuser.run_folder import (
     check_captions,
     check_checkpoints,
@@ -60,6 +60,8 @@ class Run:
         self._hashes = RecordingHashes(store, recording_files(experiment), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
+        self._when_opened: Written | None = None
+        """The recording's files when it was opened; None: it was not yet."""
         self._earlier: str | None = None
         """The uid of an experiment that the folder keeps until a stage of this one is done."""
 
@@ -215,7 +217,26 @@ class Run:
                 left.remove(Step(stage.name, unit))
 
     def _draft(self, step: Step) -> Draft:
-        return self._store.draft(str(step), self.states.draft_key(step), adopt=self.state(step) == "damaged")
+        """Open the draft of a step: nothing of it counts that was made after what the step reads was changed.
+
+        Raises:
+            RunError: a file that it reads was changed since the recording was opened, which may hold what was in it.
+        """
+        key = self.states.draft_key(step)
+        if self._when_opened is not None:
+            now = self._hashes.written(self.states.roles_of(step))
+            if any(self._when_opened.get(role, {}) != files for role, files in now.items()):
+                raise RunError(
+                    f"files that {step} reads were changed since the recording was opened: run the same command again (in "
+                    "Python: Run.open)"
+                )
+        return self._store.draft(
+            str(step),
+            key,
+            adopt=self.state(step) == "damaged",
+            is_as_before=lambda: self.states.draft_key(step) == key,
+            changed=changed_while(step),
+        )
 
     def _announce_repair(self, step: Step) -> None:
         """Report damaged files to be recomputed; raise if their inputs are gone."""
@@ -230,10 +251,8 @@ class Run:
         self._progress(f"recomputing damaged files of {step}: {name} {change}{others}", 1, 1)
 
     def _publish(self, step: Step, draft: Draft) -> None:
-        if self.states.draft_key(step) != draft.key:
-            draft.clear()  # or it would go on from what it read, if the file that it began with is put back
-            raise RunError(changed_while(step))
-        inputs = self.states.inputs(step)
+        inputs = self.states.inputs(step)  # looked up first: what changes later is stale when the run is opened again
+        draft.refuse_changes()
         facts = {
             "uid": hash_json([str(step), inputs]),
             "key": draft.key,
@@ -285,6 +304,7 @@ class Run:
 
     @cached_property
     def _recording(self) -> Recording:
+        self._when_opened = self._hashes.written(self._hashes.files)
         recording = self.experiment.recording(self.results.folder / MADE)
         check_captions(self.experiment, recording)
         return recording

@@ -99,13 +99,17 @@ class StepStates:
         """Return the steps whose results a step needs."""
         return stages()[step.stage].needs_of(self.experiment, step.unit)
 
+    def roles_of(self, step: Step) -> tuple[str, ...]:
+        """Return the roles of the recording's files whose contents a step depends on."""
+        return stages()[step.stage].roles(self.experiment, step.unit)
+
     def _contents_of(self, step: Step, known_by: Callable[[str], Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         """Return the recording's files that a step depends on: role → file → hash or size."""
         stage = stages()[step.stage]
         names = stage.roles_by_name(self.experiment, step.unit)
         return {
             **{f"{NAMES_OF}{role}": self._hashes.names(role) for role in names},
-            **{role: known_by(role) for role in stage.roles(self.experiment, step.unit)},
+            **{role: known_by(role) for role in self.roles_of(step)},
         }
 
     def _available(self, step: Step) -> tuple[str, ...]:

@@ -92,6 +92,45 @@ def test_the_page_has_every_finding_and_links_to_every_run(finished):
     assert all(claim["sentence"] in page for claim in found["ablations"]["claims"])
 
 
+def test_the_page_states_the_score_that_orders_pictures(finished):
+    folder, found = finished
+    said = re.compile(r"ordered by their score in ([^,<]+)(?:, ties by [^,<]+)?, and cut")
+    of_all, of_one = (
+        said.search(html.unescape(path.read_text()))
+        for path in (folder / PAGE, folder / "a" / NAMES[0] / "report" / PAGE)
+    )
+    assert of_all[0] == of_one[0]
+    assert of_all[1] in {entry["label"] for entry in found["scores"].values()}
+
+
+def test_a_null_and_what_is_unusual_of_one_subject_are_said_first(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[1].dataset.root, tmp_path / "told"))
+    (root / "remarks.txt").write_text("Session 2 is odd.")
+    other = experiments[1].changed({"dataset": {"root": str(root)}})
+    found = reproduce([experiments[0], other], tmp_path / "out", (), ["folds:n_folds=2,fold=0,shuffled=1"])
+    page = html.unescape((tmp_path / "out" / PAGE).read_text())
+    for said in ("This is a null, no result: its ", "b: Session 2 is odd."):
+        assert 0 < page.index(said) < page.index('id="finding-1"')
+    assert [run["warnings"][0][:14] for run in found["runs"]] == ["This is a null"] * 2
+
+
+def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_path, monkeypatch):
+    said = "holds a reproduction: name one of its runs, or another folder"
+
+    def look(planned, folder, *others):
+        with pytest.raises(RunError, match=said):
+            stored_experiment(folder)
+        raise RunError("interrupted")
+
+    monkeypatch.setattr(reproduction, "_run", look)
+    with pytest.raises(RunError, match="interrupted"):
+        reproduce([experiments[0]], tmp_path / "out")
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=said):
+        Run.open(experiments[0], tmp_path / "out")
+    assert reproduce([experiments[0]], tmp_path / "out")["subjects"] == ["a"]
+
+
 def test_the_same_command_computes_nothing_again(experiments, finished):
     folder, found = finished
     (folder / "a" / "shared-features" / "pool.json").write_bytes(b"")  # is not looked at
@@ -255,6 +294,19 @@ def test_people_whose_betas_are_in_the_same_files_are_not_refused(experiment, tm
     check_before_runs(plan([of_several], SUBJECTS), tmp_path / "out", False, silent)
 
 
+def test_one_person_read_with_another_mask_is_refused_before_any_run(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "told"))
+    for path in (root / "sessions").iterdir():
+        path.unlink()
+        path.symlink_to(experiments[0].dataset.root / "sessions" / path.name)
+    mask = np.load(root / "mask.npy")
+    mask[1, 1, 1] = False
+    np.save(root / "mask.npy", mask)
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    with pytest.raises(RunError, match="a and c would be read from the same betas"):
+        check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+
+
 def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experiments, tmp_path):
     root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "told"))
     for number in (1, 2):
@@ -264,6 +316,18 @@ def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experimen
     other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
     with pytest.raises(RunError, match="a and c would be read from the same betas"):
         check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+
+
+def test_copies_of_one_persons_recording_are_refused_before_features_are_extracted_of_any(experiments, tmp_path):
+    root = Path(shutil.copytree(experiments[0].dataset.root, tmp_path / "copy"))
+    (root / "sessions" / "3.npy").unlink()
+    other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
+    out, said = tmp_path / "out", f"{tmp_path}/out/a/layout and {tmp_path}/out/c/layout have the same betas"
+    for _ in range(2):
+        with pytest.raises(RunError, match=said):
+            reproduce([experiments[0], other], out, (), SPLITS)
+    assert sorted(path.name for path in out.glob("*/*")) == ["layout", "layout"]
+    assert {step.partition(".")[0] for name in "ac" for step in Store(out / name / "layout").steps()} == {"prepare"}
 
 
 def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy):

@@ -9,6 +9,7 @@ import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,13 +17,16 @@ from fakes import fake_experiment, write_recording
 from kills import kill_at
 
 from braindiffuser import stages
+from braindiffuser.datasets.recording import Recording
 from braindiffuser.datasets.responses import ResponseAccumulator
-from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.errors import BrainDiffuserError, RecordingError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.machine import versions
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
+from braindiffuser.stages import evaluate
+from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Store
 
 STEPS = [
@@ -641,6 +645,113 @@ def test_stimuli_that_change_while_the_run_works_are_noticed(root, tmp_path):
     reopen(tmp_path).run_all()
     Run.open(fake_experiment(tmp_path / "recording"), tmp_path / "fresh").run_all()
     assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+class Stopped(BaseException):
+    """Stands for what stops a run, such as Ctrl-C."""
+
+
+def before_calling(owner, name, change):
+    """Let a function change files before it does what it does."""
+    own = getattr(owner, name)
+
+    def changed(*arguments):
+        change(*arguments)
+        return own(*arguments)
+
+    return owner, name, changed
+
+
+REPLACED = {
+    "stimuli while a network is loaded": (
+        "brightness.txt",
+        lambda path: before_calling(fakes.Code, "null", lambda *_: path.write_text("7")),
+        "extracting: train a",
+    ),
+    "stimuli while they are copied for the page": (
+        "brightness.txt",
+        lambda path: before_calling(evaluate, "_copy_seen", lambda *_: path.write_text("7")),
+        "scoring 5 pictures",
+    ),
+    "a session after it was hashed": (
+        "sessions/2.npy",
+        lambda path: before_calling(
+            Recording, "betas_of", lambda _, session: session == 2 and np.save(path, 3 * np.load(path) + 1)
+        ),
+        "averaging sessions",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_what_was_read_from_a_replaced_file_does_not_count_after_the_file_is_put_back(case, root, finished, tmp_path):
+    """The run would be stopped before it ends, where it looks once more."""
+    name, replacing, label = REPLACED[case]
+    shutil.copytree(root, tmp_path / "recording")
+    path = tmp_path / "recording" / name
+    content = path.read_bytes()
+
+    def stop(said, done, total):
+        if said == label and path.read_bytes() != content:
+            raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*replacing(path))
+        with pytest.raises(BrainDiffuserError, match=r"were changed while .* run the same command again"):
+            reopen(tmp_path, progress=stop).run_all()
+    path.write_bytes(content)
+    reopen(tmp_path).run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_single_trials_of_a_session_that_was_replaced_after_averaging_do_not_count(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    path, rows = tmp_path / "recording" / "sessions" / "2.npy", {"rows": "trials"}
+    content, read = path.read_bytes(), []
+
+    def replace(_, session):
+        read.append(session)
+        if read.count(2) == 2:
+            np.save(path, 3 * np.load(path) + 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*before_calling(Recording, "betas_of", replace))
+        with pytest.raises(RecordingError, match="sessions were changed while they were averaged"):
+            reopen(tmp_path, responses=rows).do("prepare")
+    assert read.count(2) == 2
+    path.write_bytes(content)
+    reopen(tmp_path, responses=rows).do("prepare")
+    Run.open(fake_experiment(root, responses=rows), tmp_path / "fresh").do("prepare")
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
+
+
+def test_a_session_that_is_replaced_after_averaging_is_not_recorded_as_what_was_averaged(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+    run = reopen(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        change = before_calling(Draft, "write_table", lambda *_: repair_session_in_secret(tmp_path / "recording"))
+        patch.setattr(*change)
+        with pytest.raises(RecordingError, match="sessions were changed while they were averaged"):
+            run.do("prepare")
+    assert Store(tmp_path / "run").record("prepare.responses") is None
+
+
+def test_what_the_open_recording_holds_of_a_replaced_file_does_not_count(root, tmp_path):
+    """Captions are read when the recording is opened, long before the step that depends on them begins."""
+    shutil.copytree(root, tmp_path / "recording")
+
+    def replace(label, done, total):
+        if (label, done) == ("averaging sessions", 1):
+            (tmp_path / "recording" / "captions.txt").write_text(
+                "\n".join("new" for _ in range(fakes.N_TRAIN + fakes.N))
+            )
+
+    with pytest.raises(
+        RunError, match=r"files that extract\.b reads were changed since the recording was opened: run the same command"
+    ):
+        reopen(tmp_path, progress=replace).run_all()
+    reopen(tmp_path).run_all()
+    assert set(Store(tmp_path / "run").read_array("targets/b")[:, 3]) == {3}
 
 
 def test_two_processes_do_not_work_in_one_folder(copy):

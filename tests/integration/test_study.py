@@ -341,14 +341,37 @@ def test_one_person_with_other_sessions_under_another_name_is_refused(runs, tmp_
         check_alike(open_members([runs[1], fewer]))
 
 
+@pytest.mark.parametrize("left_out", [[(1, 1, 1)], [(0, 0, 1), (1, 1, 1)]], ids=["as many voxels", "fewer"])
+def test_one_person_read_with_another_mask_under_another_name_is_refused(runs, tmp_path, left_out):
+    root = Path(shutil.copytree(open_member(runs[1]).experiment.dataset.root, tmp_path / "recording"))
+    mask = np.load(root / "mask.npy") if len(left_out) > 1 else np.ones((2, 2, 2), bool)
+    mask[tuple(np.transpose(left_out))] = False
+    np.save(root / "mask.npy", mask)
+    with pytest.raises(RunError, match="have the same betas, and a study counts each subject once"):
+        check_alike(open_members([runs[1], finish(tmp_path / "masked", root, "another")]))
+
+
 def test_people_whose_betas_are_in_the_same_files_are_joined(copies):
     contents = Store(copies[0]).record("prepare.responses")["contents"]
     Store(copies[1]).update_record("prepare.responses", contents=contents)
     assert not [sentence for sentence in check_alike(open_members(copies)).remarks if "files" in sentence]
+    said = f"{NAMES[0]} and {NAMES[1]} were read from the same files of betas, and nothing says whether they are one person"
+    voxels = copies[0] / "voxels.json"
+    voxels.write_text(json.dumps(json.loads(voxels.read_text()) | {"places": "elsewhere"}))
+    rewritten(copies[0], "prepare.responses", "voxels.json")
+    assert [sentence for sentence in check_alike(open_members(copies)).remarks if sentence.startswith(said)]
+    shutil.copy(copies[1] / "voxels.json", voxels)
+    rewritten(copies[0], "prepare.responses", "voxels.json")
+    assert not [sentence for sentence in check_alike(open_members(copies)).remarks if sentence.startswith(said)]
     for copy in copies:
         (copy / "sums.npz").unlink()
-    said = f"{NAMES[0]} and {NAMES[1]} were read from the same files of betas, and nothing says whether they are one person"
     assert [sentence for sentence in check_alike(open_members(copies)).remarks if sentence.startswith(said)]
+
+
+def rewritten(folder, step, name):
+    """Note in a step's record that one of its files was written anew."""
+    files = Store(folder).record(step)["files"]
+    Store(folder).update_record(step, files=files | {name: list(state_of(folder / name))})
 
 
 # The folder

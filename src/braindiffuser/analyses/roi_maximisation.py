@@ -65,8 +65,8 @@ class ROIMaximisation(Analysis):
     n_random_drawn: int = Field(
         0,
         ge=0,
-        description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random. "
-        "The page says whether pictures show their region's category from 19 sets for one such region, 99 for five.",
+        description="Of these, those whose pictures are drawn, n_samples each, and measured too; not more than n_random. Whether "
+        "pictures show a region's category is said from 19 sets on, for five regions 99.",
     )
 
     lengths: Lengths = Field(

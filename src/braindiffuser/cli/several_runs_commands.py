@@ -81,7 +81,7 @@ def reproduce(
         typer.Option(
             "--splits",
             help="Splits, the replication first: names of the dataset's own, such as random_0 tau cluster_k5, or a kind with its "
-            "entries, such as cluster:n_clusters=5,test_cluster=0; default: that of the experiment.",
+            "entries, such as folds:n_folds=5,fold=0; default: that of the experiment.",
         ),
     ] = None,
     ablated: Annotated[

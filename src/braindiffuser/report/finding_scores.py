@@ -162,7 +162,7 @@ def ablations_finding(found: Mapping[str, Any]) -> Section:
     conditions = {name: ablations["labels"].get(name, name.replace("_", " ")) for name in variants}
     scores = {"metrics": {key: _by_variant(entry) for key, entry in metrics.items()}}
     numbers = ", ".join(
-        f"{subject} {n if isinstance(n, int) else ' + '.join(map(str, n))}"
+        f"{n if isinstance(n, int) else ' + '.join(map(str, n))} ({subject})"
         for subject, n in ablations["n_images"].items()
     )
     subjects = list(dict.fromkeys(subject for entry in metrics.values() for subject in entry["subjects"]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from braindiffuser.report.finding_notes import SEM, first_of_several, sem_text
 from braindiffuser.report.finding_scores import ablations_finding, scores_finding
 from braindiffuser.report.finding_weights import weights_finding
 from braindiffuser.report.numbers import MISSING, interval, number
+from braindiffuser.report.recording_section import joint_recording_section
+from braindiffuser.report.score_sections import order_said
 from braindiffuser.report.sections import (
     Block,
     Cell,
@@ -31,8 +34,21 @@ JUDGEMENT = (
 )
 
 
+@dataclass(frozen=True)
+class RankedPictures:
+    """The best, median and worst pictures of a subject.
+
+    Attributes:
+        gallery: of them.
+        order: by which scores they are ordered, as `score_sections.order_of` says it.
+    """
+
+    gallery: Gallery
+    order: str
+
+
 def finding_sections(
-    found: Mapping[str, Any], galleries: Mapping[str, Gallery], regions: Mapping[str, Sequence[PictureGroup]]
+    found: Mapping[str, Any], galleries: Mapping[str, RankedPictures], regions: Mapping[str, Sequence[PictureGroup]]
 ) -> list[Section]:
     """Make the sections of a reproduction.
 
@@ -58,23 +74,29 @@ def finding_sections(
         texts = [Text(text=sentence, style="verdict") for sentence in unexpected]
         note = Text(text="Other counts than the paper's mean other data or another choice of voxels.", style="note")
         sections.insert(0, Section(name="counts", title="Look here first", blocks=(*texts, note)))
-    return sections
+    first = recordings_section(found)
+    return [first, *sections] if first else sections
 
 
-def _pictures(found: Mapping[str, Any], galleries: Mapping[str, Gallery]) -> Section:
-    orders = {gallery.order for gallery in galleries.values()}
-    by = next(iter(orders)) if len(orders) == 1 else "the score that is named above them"
+def recordings_section(found: Mapping[str, Any]) -> Section | None:
+    """Put together what the runs' own pages say first, such as that a run is a null; None if they say nothing."""
+    runs, several = found["runs"], len({run["split"] for run in found["runs"]}) > 1
+    names = [f"{run['subject']}, {run['split']}" if several else str(run["subject"]) for run in runs]
+    return joint_recording_section([run["warnings"] for run in runs], names)
+
+
+def _pictures(found: Mapping[str, Any], galleries: Mapping[str, RankedPictures]) -> Section:
+    orders = list(dict.fromkeys(ranked.order for ranked in galleries.values()))
     blocks: list[Block] = [
         Text(text=JUDGEMENT, style="note"),
-        Text(
-            text=f"Test pictures of each subject, ordered by {by}, and cut at the top, in the middle and at the bottom: none is "
-            "chosen by hand. The original shows pictures (its Figures 1 to 4) and no number for this finding."
-        ),
+        *(Text(text=order_said(order)) for order in orders if len(orders) == 1),
+        Text(text="The original shows pictures (its Figures 1 to 4) and no number for this finding."),
         *first_of_several(found),
     ]
-    for subject, gallery in galleries.items():
-        named = f", by {gallery.order}" if len(orders) > 1 else ""
-        blocks += [Text(text=f"Subject {subject}{named}"), gallery]
+    for subject, ranked in galleries.items():
+        blocks.append(Text(text=f"Subject {subject}"))
+        blocks += [Text(text=order_said(ranked.order), style="note")] if len(orders) > 1 else []
+        blocks.append(ranked.gallery)
     return Section(name="finding-1", title="1. Layout and meaning are reconstructed together", blocks=tuple(blocks))
 
 

@@ -131,7 +131,7 @@ def _weights_by_subject(weights: Mapping[str, Any]) -> Table:
                 cells = tuple(_subject_difference(entry, subject) for subject in subjects)
                 rows.append(Row(label=f"{region}: {weights['names'][group]}, {what}", cells=cells))
     return Table(
-        caption="Differences by subject; p: two-sided, against random sets of as many voxels of the same subject, not corrected",
+        caption=f"Differences by subject; p: two-sided, {_chance_said(weights)}, not corrected",
         corner="Region",
         columns=tuple(subjects),
         rows=tuple(rows),
@@ -140,8 +140,23 @@ def _weights_by_subject(weights: Mapping[str, Any]) -> Table:
     )
 
 
+def _chance_said(weights: Mapping[str, Any]) -> str:
+    """Say what the p values of subjects are held against: regions of neighbours, which are alike, where places are known."""
+    entries = [entry for what in KINDS for own in weights[what].values() for entry in own.values()]
+    subjects = list(dict.fromkeys(subject for entry in entries for subject in entry["p"]))
+    scattered = [subject for subject in subjects if not any(subject in entry["p_contiguous"] for entry in entries)]
+    neighbours = "against random regions of as many neighbouring voxels of the same subject"
+    if not scattered:
+        return neighbours
+    sets = "random sets of as many scattered voxels, beyond which regions of neighbours easily are, since places of voxels are"
+    if scattered == subjects:
+        return f"against {sets} not known"
+    return f"{neighbours}; of {', '.join(scattered)} against {sets} not known there"
+
+
 def _subject_difference(entry: Mapping[str, Any], subject: str) -> Cell:
     if subject not in entry["subjects"]:
         return Cell(value=MISSING)
-    said = p_sentence(entry["p"][subject]) if subject in entry["p"] else ""  # a mean over several runs has none
+    p = {**entry["p"], **entry["p_contiguous"]}
+    said = p_sentence(p[subject]) if subject in p else ""  # a mean over several runs has none
     return Cell(value=percent(entry["subjects"][subject], 1, signed=True), interval=said)

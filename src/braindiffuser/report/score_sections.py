@@ -133,15 +133,26 @@ def _ablations(scored: ScoredSet) -> Section:
 
 def gallery_section(scored: ScoredSet) -> Section:
     """Show the best, the median and the worst pictures of a test set by its ranking score, and all of them small."""
-    gallery = gallery_of(scored, 4)
-    text = (
-        f"Not chosen by hand: test pictures are ordered by {gallery.order}, and cut at the top, in the middle and at the "
-        "bottom."
-    )
     return Section(
         name="gallery",
         title="Best, median and worst",
-        blocks=(Text(text=text), gallery, _contact_sheet(scored)),
+        blocks=(Text(text=order_said(order_of(scored))), gallery_of(scored, 4), _contact_sheet(scored)),
+    )
+
+
+def order_of(scored: ScoredSet) -> str:
+    """Return by which scores a gallery's pictures are ordered, such as "SwAV, ties by PixCorr"."""
+    ranking, tie = (
+        scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
+    )
+    return f"{ranking}, ties by {tie}" if tie != ranking else str(ranking)
+
+
+def order_said(order: str) -> str:
+    """Say how a gallery was cut out of all test pictures; `order` is that of `order_of`."""
+    return (
+        f"Not chosen by hand: test pictures are ordered by their score in {order}, and cut at the top, in the middle and at the "
+        "bottom."
     )
 
 
@@ -268,9 +279,7 @@ def panels(scores: Mapping[str, Any], conditions: Mapping[str, str], name: str, 
 def gallery_of(scored: ScoredSet, n_each: int) -> Gallery:
     """Describe the gallery's rows: for best, median and worst each picture's place and scores."""
     ranked = tables.rank_images(scored.scores, scored.per_image)
-    ranking, tie = (
-        scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
-    )
+    ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
     return Gallery(
         kinds=dict(scored.kinds),
         rows={
@@ -282,8 +291,7 @@ def gallery_of(scored: ScoredSet, n_each: int) -> Gallery:
             if len(rows)
         },
         n_ranked=len(ranked),
-        ranking=ranking,
-        tie=tie if tie != ranking else "",
+        ranking=scored.scores["metrics"][ranking]["label"],
     )
 
 

@@ -195,12 +195,6 @@ class Gallery(Settings):
     rows: dict[str, tuple[GalleryRow, ...]] = Field(description="Heading, such as Best → rows.")
     n_ranked: int = Field(description="Number of ranked stimuli.")
     ranking: str = Field(description="Label of the metric that ranks.")
-    tie: str = Field("", description="Label of the metric that breaks ties; empty: it is the one that ranks.")
-
-    @property
-    def order(self) -> str:
-        """Return by which score stimuli are ordered, in words."""
-        return f"their score in {self.ranking}{f', ties by {self.tie}' if self.tie else ''}"
 
 
 class Strip(Settings):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from braindiffuser.arrays import Betas
-from braindiffuser.datasets.equal_trials import TrialFacts, share_trials
+from braindiffuser.datasets.session_facts import describe
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
@@ -25,7 +25,7 @@ from braindiffuser.stages.extract import why_not_shared
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Store
 from braindiffuser.store.shared_rows import check_shared
-from braindiffuser.study import steps
+from braindiffuser.study import one_person, steps
 from braindiffuser.study.steps import NOTES, check_study_folder
 
 KIND = "reproduction"
@@ -116,7 +116,7 @@ def _check_betas(planned: Sequence[PlannedRun]) -> None:
     """Raise if two subjects are one person, whom means would count twice, as far as a session of each tells.
 
     Only subjects that share a file are looked at: it may hold the betas of several people, and the files of one person may be
-    read under two names. What runs have kept of all sessions is compared when they are finished.
+    read under two names. What runs keep of all sessions is compared once the betas of all are averaged.
     """
     subjects = {each.subject: each.experiment for each in planned}
     files = {
@@ -124,7 +124,7 @@ def _check_betas(planned: Sequence[PlannedRun]) -> None:
         for name, experiment in subjects.items()
     }
     for one, other in combinations(subjects, 2):
-        if files[one] & files[other] and _same_trials(subjects[one], subjects[other]):
+        if files[one] & files[other] and _same_betas(subjects[one], subjects[other]):
             raise RunError(
                 f"{one} and {other} would be read from the same betas, and means count each subject once: name one of the two, "
                 "or give each its own recording"
@@ -140,8 +140,8 @@ def _check_studies(planned: Sequence[PlannedRun], folder: Path) -> None:
             steps.check_links(folder / STUDIES / split)
 
 
-def _same_trials(one: Experiment, other: Experiment) -> bool:
-    """Read the first session that both have of the same files, and return whether trials have equal betas.
+def _same_betas(one: Experiment, other: Experiment) -> bool:
+    """Read the first session that both have of the same files, and return whether trials or voxels have equal betas.
 
     What cannot be read is said where recordings are checked, unless runs are finished and do not need it.
     """
@@ -149,9 +149,10 @@ def _same_trials(one: Experiment, other: Experiment) -> bool:
         betas = _of_shared_session(one, other)
     except (BrainDiffuserError, OSError):
         return False
-    if len(betas) < 2 or betas[0].shape[1] != betas[1].shape[1]:
+    if any(len(own) < 2 for own in betas) or not betas:
         return False
-    return bool(share_trials(*([TrialFacts.of(own, np.arange(len(own)))] for own in betas)))
+    told = (one_person.Betas("", frozenset(), sessions={0: describe(own, np.arange(len(own)))}) for own in betas)
+    return bool(one_person.share_betas(*told))
 
 
 def _of_shared_session(one: Experiment, other: Experiment) -> list[Betas]:

@@ -57,12 +57,14 @@ class Claim:
         tested: what it was tested on.
         shuffled: in how many comparisons of all subjects it holds if labels of variants or regions are exchanged: mean, and the
             ends of the middle 95 %; None if it was not tried.
+        exchanged: how these labels are exchanged, after "where labels exchanged"; "" where they keep together.
     """
 
     text: str
     of_subjects: Mapping[str, tuple[str, ...]]
     tested: tuple[str, ...]
     shuffled: tuple[float, float, float] | None = None
+    exchanged: str = ""
 
     @property
     def n_held(self) -> int:
@@ -88,7 +90,8 @@ class Claim:
         chance = ""
         if self.shuffled is not None:
             mean, low, high = self.shuffled
-            chance = f", where exchanged labels give {mean:.1f} [{low:.0f}–{high:.0f}]"
+            labels = f"labels exchanged {self.exchanged}" if self.exchanged else "exchanged labels"
+            chance = f", where {labels} give {mean:.1f} [{low:.0f}–{high:.0f}]"
         counted = f"{self.n_held} of {len(self.of_subjects) * len(self.tested)} comparisons{chance}"
         said = f"{self.text}: {self.verdict} ({counted}; {len(held)} of {len(self.of_subjects)} subjects)"
         parts = [f"{subject} not on {', '.join(failed)}" for subject, failed in self.of_subjects.items() if failed]
@@ -328,7 +331,7 @@ def _size_claim(differences: Differences, what: str) -> Claim | None:
         for subject, own in both.items()
     }
     text = f"{what}: differences of CLIP-Text are larger in absolute value than those of CLIP-Vision"
-    return _on_regions(text, sizes, lambda values, region: values[region] > 0)
+    return replace(_on_regions(text, sizes, lambda values, region: values[region] > 0), exchanged="region by region")
 
 
 def _in_order(values: Values, region: str) -> bool | None:

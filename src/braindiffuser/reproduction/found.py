@@ -107,7 +107,9 @@ def table_2(runs: Sequence[RunFacts]) -> dict[str, Any]:
     Returns:
         "n_images" (test pictures of each subject that the ablations were drawn for; a list where it has several runs), "labels"
         (variant → as the pages of the runs print it), "metrics" (key → facts, "subjects": name → variant → value, "mean" and
-        "sem": variant → number, "original": variant → value) and "claims".
+        "sem": variant → number, "original": variant → value) and "claims" (each
+        with "text", "verdict", "sentence", "fails_on": subject → metrics or regions, "tested", "n_held": comparisons of all
+        subjects in which it holds, and "shuffled": mean and middle 95 % of these where labels are exchanged, or None).
     """
     by_subject, metrics = _by_subject(runs), _metrics(runs)
     variants = {key: _variants(runs, key) for key in metrics}
@@ -155,7 +157,8 @@ def figure_8(runs: Sequence[RunFacts]) -> dict[str, Any]:
     Returns:
         "reference" (a group), "groups" (that all subjects have), "names" (group → in print), "n_voxels" (region → subject →
         voxels), "weights" and "patterns" (group → region → "mean", "sem", "subjects": name → difference, "p": name → two-sided p
-        against random sets of as many voxels), "n_runs" (name → runs whose mean its differences are; such a subject has no p),
+        against random sets of as many voxels, "p_contiguous": the same against regions of as many neighbouring voxels, where
+        places are known), "n_runs" (name → runs whose mean its differences are; such a subject has no p),
         "claims" on the weights, and "pattern_claims" on the patterns; {} if no run has weights of regions, or subjects have other
         references or no group in common.
     """
@@ -223,7 +226,12 @@ def _mean_weights(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             "n_voxels": round(_mean(each["n_voxels"] for each in there)),
             "differences": _mean_differences(there),
             "p": {},
-            "patterns": {"differences": _mean_differences([each["patterns"] for each in there]), "p": {}},
+            "p_contiguous": None,
+            "patterns": {
+                "differences": _mean_differences([each["patterns"] for each in there]),
+                "p": {},
+                "p_contiguous": None,
+            },
         }
     return {**runs[0], "regions": regions, "n_runs": len(runs)}
 
@@ -259,8 +267,11 @@ def _over_subjects(own: Mapping[str, Any], region: str, group: str, what: str) -
     there = {s: _of(facts["regions"][region], what) for s, facts in own.items() if region in facts["regions"]}
     differences = {subject: entry["differences"][group] for subject, entry in there.items()}
     mean, sem = mean_and_sem(differences.values())
-    p = {subject: entry["p"][group] for subject, entry in there.items() if group in entry["p"]}
-    return {"mean": mean, "sem": sem, "subjects": differences, "p": p}
+    p = {
+        how: {subject: entry[how][group] for subject, entry in there.items() if group in (entry[how] or ())}
+        for how in ("p", "p_contiguous")
+    }
+    return {"mean": mean, "sem": sem, "subjects": differences, **p}
 
 
 def _of(region: Mapping[str, Any], what: str) -> Mapping[str, Any]:
@@ -389,6 +400,8 @@ def _as_facts(claims: Iterable[Claim]) -> list[dict[str, Any]]:
             "sentence": claim.sentence,
             "fails_on": {subject: list(failed) for subject, failed in claim.of_subjects.items()},
             "tested": list(claim.tested),
+            "n_held": claim.n_held,
+            "shuffled": None if claim.shuffled is None else list(claim.shuffled),
         }
         for claim in claims
     ]

@@ -15,8 +15,9 @@ from braindiffuser.run_folder import join_names
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds
 
 if TYPE_CHECKING:
+    from braindiffuser.report.finding_sections import RankedPictures
     from braindiffuser.report.page import ReadPictures
-    from braindiffuser.report.sections import Gallery, PictureGroup
+    from braindiffuser.report.sections import PictureGroup
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
 
@@ -74,8 +75,9 @@ def _prefixes(shown: Mapping[str, Any]) -> list[str]:
     return [f"run{number}." for number in range(len(shown))]
 
 
-def _gallery(run: Run, prefix: str) -> Gallery:
-    from braindiffuser.report.score_sections import ScoredSet, gallery_of
+def _gallery(run: Run, prefix: str) -> RankedPictures:
+    from braindiffuser.report.finding_sections import RankedPictures
+    from braindiffuser.report.score_sections import ScoredSet, gallery_of, order_of
 
     experiment, results = run.experiment, run.results
     table = results.read_table("per_image.csv")
@@ -87,7 +89,7 @@ def _gallery(run: Run, prefix: str) -> Gallery:
         kinds=kinds,
         ablations=ablation_labels(experiment),
     )
-    return gallery_of(scored, N_EACH)
+    return RankedPictures(gallery_of(scored, N_EACH), order_of(scored))
 
 
 def _region_groups(found: Mapping[str, Any], subject: str, run: Run, prefix: str) -> list[PictureGroup]:
@@ -102,7 +104,7 @@ def _region_groups(found: Mapping[str, Any], subject: str, run: Run, prefix: str
             f"{prefix}{label}_{variant}": variant.replace("_", " ")
             for variant in run.experiment.generator.chain("full")
         }
-        note = "" if len(own) == 1 else LENGTHS[facts["lengths"]][1]
+        note = "" if len(own) == 1 else f"{label}, {LENGTHS[facts['lengths']][1]}"
         groups += region_groups(kinds, facts["regions"], note)
     return groups
 
@@ -118,13 +120,16 @@ def _reader(results: Mapping[str, Results]) -> ReadPictures:
 
 
 def print_findings(found: Mapping[str, Any], show: Callable[[Any], None]) -> None:
-    """Print what was found: counts that differ, scores over subjects, and each claim with its verdict."""
+    """Print what was found: what the page says first, scores over subjects, and each claim with its verdict."""
     from rich.markdown import Markdown
 
     from braindiffuser.report.finding_scores import scores_by_subject
+    from braindiffuser.report.finding_sections import recordings_section
+    from braindiffuser.report.recording_section import warnings_of
     from braindiffuser.report.written_tables import table_markdown
 
-    for sentence in found["unexpected"]:
+    first = recordings_section(found)
+    for sentence in [*warnings_of([first] if first else []), *found["unexpected"]]:
         show(sentence)
     show(Markdown(table_markdown(scores_by_subject(found["scores"]))))
     for claim in [*found["ablations"]["claims"], *found["weights"].get("claims", ())]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ FIGURES = ("decoder_accuracy", "voxel_weights", "roi_maximisation")
 WEIGHTS = "figure-8"
 """Name of the comparison of weights behind Figure 8, where the experiment's own looks at other regions or groups."""
 UNIONS = "with_unions"
-"""Name of the ROI maximisation that draws unions of regions too, where the experiment's own does not."""
+"""Name of the ROI maximisation behind Figures 9 to 11, where the experiment's own draws other regions, or no unions of them."""
 LONGEST_NAME = 60
 
 
@@ -177,11 +178,11 @@ def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated:
     """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
     there = [analysis.kind for analysis in experiment.analyses]
     added: list[dict[str, Any]] = [{"kind": kind} for kind in FIGURES if kind not in there]
+    taken = {analysis.label for analysis in experiment.analyses}
     if "voxel_weights" in there and label_of_weights(experiment) is None:
-        added.append({"kind": "voxel_weights", "name": WEIGHTS})
-    lengths = {getattr(analysis, "lengths", "") for analysis in experiment.analyses}
-    if "as-published" in lengths and "from-training" not in lengths:  # draws no unions: Figure 10
-        added.append({"kind": "roi_maximisation", "name": UNIONS, "lengths": "from-training"})
+        added.append({"kind": "voxel_weights", "name": _free(WEIGHTS, taken)})
+    if "roi_maximisation" in there and not _draws_unions(experiment):
+        added.append({"kind": "roi_maximisation", "name": _free(UNIONS, taken), "lengths": "from-training"})
     own = [analysis.model_dump() for analysis in experiment.analyses]
     pictures: dict[str, Any] = {"ablations": "all"}
     if n_ablated is not None:
@@ -192,6 +193,17 @@ def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated:
         "analyses": [*own, *added],
     }
     return experiment.changed({**split.changes, **changes})
+
+
+def _draws_unions(experiment: Experiment) -> bool:
+    """Return whether the experiment's own ROI maximisation draws the paper's regions and their unions (Figures 9 to 11)."""
+    entries = [analysis.model_dump() for analysis in experiment.analyses if analysis.kind == "roi_maximisation"]
+    return any(own["regions"] is None and own["lengths"] == "from-training" for own in entries)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return a name, with a number after it if an analysis of the experiment is called so."""
+    return next(each for each in (name, *(f"{name}-{n}" for n in itertools.count(2))) if each not in taken)
 
 
 def label_of_weights(experiment: Experiment) -> str | None:

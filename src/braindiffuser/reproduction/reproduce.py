@@ -44,8 +44,8 @@ from braindiffuser.reproduction.run_facts import run_facts
 from braindiffuser.run import Run
 from braindiffuser.run_folder import join_names, stored_experiment
 from braindiffuser.store.results import Store
-from braindiffuser.study.join import check_alike, differences, refuse_one_subject_twice, remarks_on
-from braindiffuser.study.members import check_same_records, open_member, open_members
+from braindiffuser.study.join import check_alike, differences, refuse_one_person_twice, remarks_on
+from braindiffuser.study.members import betas_of, check_same_records, open_member, open_members
 from braindiffuser.study.steps import Steps
 from braindiffuser.study.study import run_study
 
@@ -84,11 +84,14 @@ def reproduce(
     check_folder_of_runs(folder)
     planned = [_with_further_analyses(each, folder) for each in plan(experiments, subjects, splits, n_ablated)]
     check_before_runs(planned, folder, overwrite, progress)
+    _note_kind(folder)
     several = len({each.split.name for each in planned}) > 1
+    opened = _prepared(planned, folder, several, overwrite, progress)
     done: list[tuple[PlannedRun, Run]] = []
     records: dict[Path, Mapping[str, Mapping[str, Any]]] = {}
     for number, each in enumerate(planned, start=1):
-        run = _run(each, folder, several, overwrite, progress)
+        run = opened.get(each.folder) or _open(each, folder, several, overwrite, progress)
+        _finish(each, run)
         done.append((each, run))
         store = Store(run.results.folder)
         records[store.folder] = {str(step): store.record(str(step)) or {} for step in run.steps()}
@@ -99,13 +102,17 @@ def reproduce(
             check_same_records(place, own)
 
     mixed = _mixed(planned, folder)
-    found = findings([run_facts(each, run, f"{each.folder}/report/{PAGE}") for each, run in done])
+    found = findings(
+        [
+            run_facts(each, run, f"{each.folder}/report/{PAGE}", own)
+            for (each, run), own in zip(done, records.values(), strict=True)
+        ]
+    )
     found["unexpected"] = [*mixed, *found["unexpected"]]
     found["experiment"] = experiments[0].name
     found["studies"], failed = _studies(planned, folder, progress)
     with alone_in(folder):
         steps = Steps(folder, overwrite, check_records)
-        steps.store.update_manifest(kind=KIND)
         inputs = {
             "runs": {run["page"]: run["uid"] for run in found["runs"]},
             "content": hash_json([found, __version__]),
@@ -114,6 +121,15 @@ def reproduce(
     if failed is not None:
         raise failed
     return found
+
+
+def _note_kind(folder: Path) -> None:
+    """Note in the folder of all runs what it is, before the first is made: a run never belongs in it itself."""
+    if Store(folder).manifest.get("kind") == KIND:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        Store(folder).update_manifest(kind=KIND)
 
 
 def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
@@ -161,7 +177,7 @@ def _mixed(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
     said: dict[str, None] = {}
     for own in _by_split(planned).values():
         first, *others = [open_member(folder / each.folder, each.subject) for each in own]
-        refuse_one_subject_twice([first, *others])
+        refuse_one_person_twice({member.path: member.betas for member in (first, *others)})
         for other in others:
             differing = differences(first, other)
             if differing:
@@ -217,8 +233,31 @@ def _within(error: BrainDiffuserError, folder: Path) -> str:
     return str(error).replace(f"{folder.as_posix()}/", "")
 
 
-def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progress: Progress) -> Run:
-    """Make one run; with features that it shares with the subject's other splits, if there are any."""
+def _prepared(
+    planned: Sequence[PlannedRun], folder: Path, shares: bool, overwrite: bool, progress: Progress
+) -> dict[str, Run]:
+    """Average the betas of each subject in its first run, before features are extracted and pictures drawn of any.
+
+    Returns:
+        Folder of each of these runs → the run; none where there is one subject.
+
+    Raises:
+        RunError: two subjects are one person.
+    """
+    first = {each.subject: each for each in reversed(planned)}
+    if len(first) < 2:
+        return {}
+    opened: dict[str, Run] = {}
+    for each in reversed(first.values()):
+        opened[each.folder] = run = _open(each, folder, shares, overwrite, progress)
+        if not run.is_finished("prepare"):
+            run.do("prepare")
+    refuse_one_person_twice({run.results.folder: betas_of(run.results.folder) for run in opened.values()})
+    return opened
+
+
+def _open(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progress: Progress) -> Run:
+    """Open one run; with features that it shares with the subject's other splits, if there are any."""
 
     def report(label: str, done: int, total: int) -> None:
         progress(f"{planned.folder}: {label}", done, total)
@@ -238,18 +277,24 @@ def _run(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progr
     _note_planned(planned, run)
     if planned.further:
         report(f"analyses that `braindiffuser analyse` added are kept: {join_names(list(planned.further))}", 1, 1)
+    return run
+
+
+def _finish(planned: PlannedRun, run: Run) -> None:
+    """Make what a run lacks."""
     try:
         run.run_all()
     except BrainDiffuserError as error:
         failed = next((step for step in run.steps() if run.state(step) != "finished"), None)
         if failed is None or failed.stage != "analyse" or failed.unit not in planned.further:
             raise
-        with_modules = [word for name in experiment.modules for word in ("--with", name)]
-        words = shlex.join(["braindiffuser", "analyse", failed.unit, "--remove", *with_modules, "--out", str(place)])
+        with_modules = [word for name in run.experiment.modules for word in ("--with", name)]
+        words = shlex.join(
+            ["braindiffuser", "analyse", failed.unit, "--remove", *with_modules, "--out", str(run.results.folder)]
+        )
         raise RunError(
             f"{error}; or take this analysis, which `braindiffuser analyse` added, from the run again: `{words}`"
         ) from error
-    return run
 
 
 def _check_entries(making: Dataset, reading: Dataset) -> None:

@@ -10,15 +10,17 @@ from braindiffuser.reproduction.planned_runs import PlannedRun, label_of_weights
 from braindiffuser.run import Run
 from braindiffuser.stages.evaluate import ablation_labels
 from braindiffuser.store.results import Results
+from braindiffuser.study.members import warnings_of_run
 
 
-def run_facts(planned: PlannedRun, run: Run, page: str) -> dict[str, Any]:
+def run_facts(planned: PlannedRun, run: Run, page: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Read what findings need of one finished run.
 
     Args:
         planned: subject, split and experiment.
         run: that was made of it, without target groups that its recording cannot have.
         page: path of its page, below the folder of all runs.
+        records: step → its record: the settings and files that it was made from.
     """
     results = run.results
     scores, subject = results.read_json("scores.json"), results.read_json("subject.json")
@@ -39,6 +41,7 @@ def run_facts(planned: PlannedRun, run: Run, page: str) -> dict[str, Any]:
         "simulated": bool(subject["simulated"]),
         "page": page,
         "uid": planned.experiment.uid,
+        "warnings": warnings_of_run(results, records),
         "counts": {
             "voxels": int(results.read_json("voxels.json")["n_chosen"]),
             "training pictures": len(results.read_array("stimuli/train_ids")),

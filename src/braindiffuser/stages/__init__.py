@@ -38,8 +38,8 @@ class Step(NamedTuple):
 
 
 def changed_while(step: Step) -> str:
-    """Say that files were changed while a step read them, so that nothing of it is kept."""
-    return f"files that {step} reads were changed while it worked: run the same command again, {step} starts over"
+    """Say that files were changed while a step read them, so that nothing that was made since counts."""
+    return f"files that {step} reads were changed while it worked: run the same command again"
 
 
 @dataclass(frozen=True)

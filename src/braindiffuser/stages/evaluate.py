@@ -16,7 +16,7 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.experiment import Experiment
-from braindiffuser.images import PictureReader, PictureSource
+from braindiffuser.images import PictureReader, PictureSource, batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import ablated_rows, kind_name
@@ -54,8 +54,10 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 def _copy_seen(context: StageContext, draft: Draft) -> None:
     ids = context.results.read_array("stimuli/test_ids")
-    for number in draft.missing_pictures("seen", len(ids)):
-        draft.write_pictures("seen", [number], context.open_recording().pictures(ids[number : number + 1]))
+    missing = np.array(draft.missing_pictures("seen", len(ids)), np.int64)
+    for rows in batch_slices(len(missing)) if missing.size else ():
+        numbers = missing[rows]
+        draft.write_pictures("seen", numbers.tolist(), context.open_recording().pictures(ids[numbers]))
 
 
 def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:

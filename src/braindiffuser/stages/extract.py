@@ -45,12 +45,11 @@ def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows
     target = context.experiment.targets[group]
     null = shared.null(partial(_null, context, target)) if shared else _null(context, target)
     sides, batches = set(), Batches(target.batch_size, context.progress)
-    keep = shared.keep if shared else _refusing_changes(context, group)
     ids_of = {split: context.results.read_array(f"stimuli/{split}_ids") for split in ARRAYS}
     everything, first = np.concatenate(list(ids_of.values())), 0
     for split, name in ARRAYS.items():
         dtype, ids = target.stored_as if split == "train" else "float32", ids_of[split]
-        features = partial(_features, context, target, batches, np.roll(everything, -first), shared, keep)
+        features = partial(_features, context, target, batches, np.roll(everything, -first), shared)
         first += len(ids)
         side = shared.shape() if shared else None
         shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or _row_shape(context, target, ids)))
@@ -110,17 +109,6 @@ def _facts_of_rows(context: StageContext, group: str) -> Callable[[], dict[str, 
     return look_up
 
 
-def _refusing_changes(context: StageContext, group: str) -> Callable[[], None]:
-    """Return what raises if a file that features are made from is another than now, so that no block of an array keeps them."""
-    before = _contents(context, group)
-
-    def check() -> None:
-        if _contents(context, group) != before:
-            raise RunError(changed_while(Step(STAGE.name, group)))
-
-    return check
-
-
 def _contents(context: StageContext, group: str) -> dict[str, Mapping[str, str]]:
     """Return the hashes of all that the features of a group are made from: role → file → hash."""
     reads = context.experiment.targets[group].reads
@@ -176,7 +164,6 @@ def _features(
     batches: Batches,
     ids: Int[np.ndarray, " n_all"],
     shared: SharedRows | None,
-    keep: Callable[[], None],
     rows: slice,
 ) -> Features:
     """Return the features of some rows of all stimuli, those of a split first.
@@ -193,7 +180,8 @@ def _features(
         return shared.rows(following[:n], following[n:].tolist(), size, partial(_computed, context, target))
 
     parts = [features for _, features in batches.over(rows.stop - rows.start, extract, len(ids))]
-    keep()
+    if shared is not None:
+        shared.keep()
     _refuse_several({part.shape[1:] for part in parts}, target)
     return np.concatenate(parts)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ MADE = "nsd"
 """Folder of a recording that is made, in a run's folder."""
 SUMS = "sums.npz"
 """Partial sums to resume from."""
+VOXELS = "voxels.json"
+"""Which voxels decoders are fitted to."""
+PLACES = "places"
+"""Entry of VOXELS: hash of where all analysed voxels lie, whoever they are of."""
 
 
 def ceilings_of_tests(results: Results) -> Float[np.ndarray, " n_voxels"]:
@@ -63,7 +68,7 @@ def chosen_voxels(experiment: Experiment, recording: Recording, results: Results
         training_ncsnr, n_repeats = averaged.training_ncsnr, averaged.n_repeats_train
     ceilings, _ = selection_ceilings(recording, training_ncsnr, n_repeats, config.voxel_choice)
     chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
-    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json("voxels.json")["fingerprint"]:
+    if selected_fingerprint(recording.fingerprint, chosen) != results.read_json(VOXELS)["fingerprint"]:
         raise RunError(
             f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
             f"{results.folder}` first"
@@ -187,11 +192,13 @@ def _average(context: StageContext, draft: Draft) -> None:
     check_named_columns(recording, context.experiment)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     context.experiment.regression.check_stimuli(len(results.read_array("stimuli/train_ids")))
-    responses = _accumulate(context, draft, recording).finish()
+    accumulator, refuse_changes = _accumulate(context, draft, recording)
+    responses = accumulator.finish()
     chosen, said = _choose_voxels(context, draft, recording, responses)
     _describe(context, draft, recording, responses, (int(chosen.sum()), said))
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
+        refuse_changes()  # sessions were read again
         draft.write_array("responses/trials", trials[:, chosen])
         draft.write_array("responses/stimulus_of_trial", stimuli)
     in_sets = np.searchsorted(responses.test_ids, results.read_array("stimuli/test_ids"))
@@ -203,6 +210,7 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_array("ncsnr", ncsnr[chosen].astype(np.float32), may_be_nan=True)
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     draft.write_table("trials.csv", recording.trials[list(TRIAL_COLUMNS)])
+    refuse_changes()  # the record will list sessions by what they are now
 
 
 def _describe(
@@ -304,19 +312,36 @@ def _choose_voxels(
         "n_analysed": recording.n_voxels,
         "n_chosen": int(chosen.sum()),
         "fingerprint": selected_fingerprint(recording.fingerprint, chosen),
+        PLACES: hashlib.sha256(recording.voxels.fingerprint).hexdigest()[:16],
     }
-    draft.write_json("voxels.json", facts)
+    draft.write_json(VOXELS, facts)
     return chosen, (*((said,) if config.min_noise_ceiling > 0 else ()), *odd)
 
 
-def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> ResponseAccumulator:
-    """Sum sessions one after the other; resume from stored sums if session files are unchanged."""
+def _accumulate(
+    context: StageContext, draft: Draft, recording: Recording
+) -> tuple[ResponseAccumulator, Callable[[], None]]:
+    """Sum sessions one after the other; resume from stored sums if session files are unchanged.
+
+    Returns:
+        The sums, and what raises if files of sessions are not what they were when they were read.
+    """
     accumulator = _resumed(context, draft, recording)
-    numbers, read = recording.session_numbers, _hashes(context, recording, accumulator.sessions_done)
+    numbers = recording.session_numbers
+    read = {session: _hashes(context, recording, [session]) for session in accumulator.sessions_done}
+
+    def refuse_changes(sessions: Iterable[int] = read) -> None:
+        chosen = list(sessions)
+        if _hashes(context, recording, chosen) != [digest for session in chosen for digest in read[session]]:
+            draft.clear()  # or it would go on from these sums, if the files are put back
+            raise RecordingError(
+                "sessions were changed while they were averaged: run the same command again to start over"
+            )
+
     for session in numbers:
         if session in accumulator.sessions_done:
             continue
-        read += _hashes(context, recording, [session])
+        read[session] = _hashes(context, recording, [session])
         without = _leaving_out(context, recording, session)
         try:
             betas = recording.betas_of(session)
@@ -328,11 +353,12 @@ def _accumulate(context: StageContext, draft: Draft, recording: Recording) -> Re
             named = _short_list(recording.session_files(session))
             which = f" ({named})" if named else of_subject(recording.subject)
             raise RecordingError(f"session {session}{which}: {error}{without}") from error
-        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(read, dtype=str)})
+        refuse_changes([session])
+        files = [digest for digests in read.values() for digest in digests]
+        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(files, dtype=str)})
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
-    if read != _hashes(context, recording, accumulator.sessions_done):
-        raise RecordingError("sessions were changed while they were averaged: run the same command again to start over")
-    return accumulator
+    refuse_changes()
+    return accumulator, refuse_changes
 
 
 def _leaving_out(context: StageContext, recording: Recording, session: int) -> str:
@@ -395,12 +421,12 @@ STAGE = Stage(
         "arrays/stimuli/**",
         "test_sets.json",
         "subject.json",
-        "sums.npz",
+        SUMS,
         "arrays/responses/**",
         "arrays/ncsnr/**",
         "rois.npz",
         "trials.csv",
-        "voxels.json",
+        VOXELS,
         "sections/prepare.recording.json",
     ),
     needs=(),

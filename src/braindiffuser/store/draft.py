@@ -1,7 +1,9 @@
 """A step's files in a separate folder until all are complete.
 
 Every file is written whole, flushed to disk, and only then noted in a journal; after a kill or a power cut, what the
-journal notes is not made again, and everything else is.
+journal notes is not made again, and everything else is. Before it is noted, what the step reads is looked at again: if that
+is not what it was when the draft was opened, the file does not count. Contents are compared, so a file that was replaced and
+put back between two looks goes unnoticed.
 """
 
 from __future__ import annotations
@@ -56,14 +58,23 @@ NOISE = 64
 class Draft:
     """Files of one step that is being run; paths are those that they will have in the run's folder."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        is_as_before: Callable[[], bool] = lambda: True,
+        changed: str = "",
+    ) -> None:
         """Resume a draft of the same key, else start empty.
 
         Args:
             folder: of this draft alone.
             key: hash of settings and inputs.
+            is_as_before: returns whether settings and inputs still have this hash; asked before a file counts.
+            changed: what is said if they have not.
         """
         self.folder, self.key = folder, key
+        self._is_as_before, self._changed = is_as_before, changed
         self._journal = folder / JOURNAL
         self.files: dict[str, FileState] = {}
         self._sizes: dict[str, tuple[int, ...]] = {}
@@ -84,10 +95,23 @@ class Draft:
             lines = [{"key": self.key}, *({name: state} for name, state in self.files.items())]
             path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
-    def clear(self) -> None:
-        """Delete all files, to start over."""
-        self.remove()
+    def clear(self, further: Iterable[str] = ()) -> None:
+        """Delete all files, and further ones that are not noted, to start over."""
+        self.remove(further)
         self._write_journal()
+
+    def refuse_changes(self, new: Iterable[str] = ()) -> None:
+        """Check that settings and inputs are what they were, so that what was made of them may count.
+
+        Args:
+            new: files that are written but not noted yet.
+
+        Raises:
+            RunError: they are not; all files are deleted, or a step would go on from them if what it reads is put back.
+        """
+        if not self._is_as_before():
+            self.clear(new)
+            raise RunError(self._changed)
 
     def _read_journal(self) -> tuple[str | None, dict[str, FileState]]:
         """Return (key, states); (None, {}) without a journal, ("", {}) if it is damaged."""
@@ -108,9 +132,11 @@ class Draft:
         return path.is_file() and state_of(path, state).is_same_content(state)
 
     def note(self, names: Iterable[str]) -> None:
-        """Flush files of this draft to disk, and note them as whole."""
-        lines = []
-        for name in names:
+        """Flush files of this draft to disk, and note them as whole; raises what `refuse_changes` raises."""
+        new, lines = list(names), []
+        if new:
+            self.refuse_changes(new)
+        for name in new:
             sync(self.folder / name)
             self.files[name] = state_of(self.folder / name)
             lines.append(json.dumps({name: self.files[name]}) + "\n")
@@ -126,6 +152,7 @@ class Draft:
             published: the run's folder.
             files: name → state; those that are not as they were are left out.
         """
+        adopted = []
         for name, state in files.items():
             source, place = published / name, self.folder / name
             if name not in self.files and source.is_file() and state_of(source, state).is_same_content(state):
@@ -136,7 +163,8 @@ class Draft:
                 except OSError:  # the disk has no links
                     with replacing(place) as beside:
                         beside.write_bytes(source.read_bytes())
-                self.note([name])
+                adopted.append(name)
+        self.note(adopted)
         self.lost |= not files.keys() <= self.files.keys()
 
     def remove(self, names: Iterable[str] = ()) -> None:
@@ -182,8 +210,8 @@ class Draft:
 
         Raises:
             RunError: if rows come in another shape or are not real numbers, a value is not finite as stored, or the stored
-                type rounds away differences between rows. Each block is judged by itself, the shorter last one beside the
-                block before it, so that interrupted arrays are judged like others.
+                type rounds away differences between rows; what `refuse_changes` raises. Each block is judged by itself, the
+                shorter last one beside the block before it, so that interrupted arrays are judged like others.
         """
         truth = np.bool_ if np.dtype(dtype) == np.bool_ else None
         real_numbers(np.empty(0, dtype), f"{name} came as", dtype=truth)
@@ -266,7 +294,8 @@ class Draft:
         """Write pictures of a kind (`low_level`, `final`, …) under their numbers.
 
         Raises:
-            RunError: what `check_pictures` raises; if their size is not that of earlier pictures of the kind.
+            RunError: what `check_pictures` and `refuse_changes` raise; if their size is not that of earlier pictures of the
+                kind.
         """
         names = [picture_name(kind, number) for number in numbers]
         check_pictures(names, pictures)

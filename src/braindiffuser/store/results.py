@@ -11,7 +11,7 @@ deleted; no other result is ever deleted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -237,15 +237,24 @@ class Store(Results):
 
     # Drafts
 
-    def draft(self, step: str, key: str, adopt: bool = False) -> Draft:
+    def draft(
+        self,
+        step: str,
+        key: str,
+        adopt: bool = False,
+        is_as_before: Callable[[], bool] = lambda: True,
+        changed: str = "",
+    ) -> Draft:
         """Open the draft of a step.
 
         Args:
             step: its name.
             key: stands for the step's settings and inputs; a draft of another key is deleted first.
             adopt: start from the intact files of the finished step, which is damaged and has the same key.
+            is_as_before: returns whether the step's settings and inputs still have this key; asked before a file counts.
+            changed: what is said if they have not.
         """
-        draft = Draft(self._draft_folder(step), key)
+        draft = Draft(self._draft_folder(step), key, is_as_before, changed)
         if adopt:
             draft.adopt(self.folder, self._record(step)[1])
         return draft

@@ -7,9 +7,11 @@
       null.safetensors            the unconditional feature, if the group has one
 
 A row counts when its file is whole, on the disk and noted. It is noted only after what it depends on was looked at again, so rows
-of a file that was replaced while it was read never count. A file that is not as it was noted is deleted, and its rows are
-computed again. How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with
-that number, and is read only where a run that shares none would compute it with as many. All batches of a run have one size.
+of a file that was replaced while it was read do not count; contents are compared, so a file that was put back before that look
+goes unnoticed. A file that is not as it was noted is deleted, and its rows are computed again.
+
+How a network's results are rounded may depend on how many stimuli it computes together. So a row is kept with that number, and is
+read only where a run that shares none would compute it with as many. All batches of a run have one size.
 """
 
 from __future__ import annotations
@@ -147,7 +149,7 @@ class SharedRows:
         """Let the rows count that were computed since the last time.
 
         Raises:
-            RunError: what they depend on was changed since these were opened; they are deleted.
+            RunError: what they depend on is not what it was when these were opened; they are deleted.
         """
         if not self._new:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from braindiffuser.errors import RunError
@@ -13,7 +14,7 @@ from braindiffuser.run_folder import join_names
 from braindiffuser.stages.reconstruct import kind_name
 from braindiffuser.step_states import flatten
 from braindiffuser.study.members import Member
-from braindiffuser.study.one_person import same_person
+from braindiffuser.study.one_person import Betas, same_person
 
 FREE = (
     "seed",
@@ -68,7 +69,7 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
         RunError: two runs have betas of the same trials, or differ in what must agree; names the runs and what differs.
     """
     first = members[0]
-    refuse_one_subject_twice(members)
+    refuse_one_person_twice({member.path: member.betas for member in members})
     for other in members[1:]:
         differing = differences(first, other)
         if differing:
@@ -96,17 +97,21 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
     return Joined(tuple(sets), tuple(remarks))
 
 
-def refuse_one_subject_twice(members: Sequence[Member]) -> None:
-    """Raise RunError if two runs are of one person: they have betas of the same trials, or the same responses."""
-    for one, other in combinations(members, 2):
-        found = same_person(one.betas, other.betas)
+def refuse_one_person_twice(betas: Mapping[Path, Betas]) -> None:
+    """Raise RunError if two runs are of one person.
+
+    Args:
+        betas: folder of each run → what is known of its betas.
+    """
+    for (one, own), (other, theirs) in combinations(betas.items(), 2):
+        found = same_person(own, theirs)
         if found == "one":
             raise RunError(
-                f"{one.path} and {other.path} have the same betas, and a study counts each subject once: name one of the two"
+                f"{one} and {other} have the same betas, and a study counts each subject once: name one of the two"
             )
         if found == "one by name":
             raise RunError(
-                f"{one.path} and {other.path} were read from the same files of betas under no two names, and a study counts each "
+                f"{one} and {other} were read from the same files of betas under no two names, and a study counts each "
                 "subject once: name one of the two, or, if they are two people, give each its own name (dataset.subject) and run "
                 "both again"
             )

@@ -136,6 +136,13 @@ def warnings_of_run(results: Results, records: Mapping[str, Mapping[str, Any]]) 
     return [*warnings_of(read_sections(results, prepared)), *version_sentences(records, versions())]
 
 
+def betas_of(folder: Path) -> Betas:
+    """Return what is known of the betas of a run whose responses are there."""
+    store = Store(folder)
+    subject = given_name(str(store.read_json("subject.json")["subject"]))
+    return Betas.of_run(subject, store.record("prepare.responses") or {}, store)
+
+
 def open_member(folder: Path | str, name: str = "") -> Member:
     """Open a finished run, for reading.
 

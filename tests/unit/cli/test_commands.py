@@ -93,6 +93,13 @@ def test_every_command_has_help_with_an_example(command):
     assert f"Example: braindiffuser {command}" in words_of(result)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_whole_on_a_screen_of_80_columns(command):
+    result = runner.invoke(app, [command, "--help"], terminal_width=80)
+    assert max(map(len, result.output.splitlines())) == 80
+    assert "…" not in result.output
+
+
 @pytest.mark.parametrize("stage", list(stages()))
 def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tmp_path):
     if stage != "evaluate":  # which also scores two folders

@@ -142,6 +142,7 @@ def test_sizes_of_text_and_vision_are_held_against_exchanges_of_these_two():
     subject = {"vision": _divided(-0.2, 0.1), "text": _divided(-0.2, 0.1, 1.5)}
     sizes = weight_claims(dict.fromkeys("abcd", subject), rng())[-1]
     assert "larger in absolute value" in sizes.text
+    assert "(32 of 32 comparisons, where labels exchanged region by region give " in sizes.sentence
     assert sizes.n_held == 32
     mean, low, high = sizes.shuffled
     assert mean == pytest.approx(16, abs=1)

@@ -2,15 +2,17 @@
 
 import csv
 import io
+import re
 
 import pytest
 
 from braindiffuser.datasets.rois import CATEGORY_REGIONS, EARLY_REGIONS
 from braindiffuser.report.finding_scores import position_sentences
-from braindiffuser.report.finding_sections import finding_sections
+from braindiffuser.report.finding_sections import RankedPictures, finding_sections, recordings_section
 from braindiffuser.report.sections import Gallery, Table, Text
 from braindiffuser.report.written_tables import table_csv, written_files
 from braindiffuser.reproduction.found import findings
+from braindiffuser.reproduction.page import print_findings
 
 METRICS = {"pixcorr": ("PixCorr", True, None), "clip": ("CLIP", True, 0.5), "swav": ("SwAV", False, None)}
 LABELS = {"low_level_only": "Low level only", "without_text": "Without text"}
@@ -36,6 +38,7 @@ def weights(scale, p):
         own = {
             "differences": {"vision": sign * scale, "text": 1.5 * sign * scale},
             "p": {"vision": p, "text": p},
+            "p_contiguous": None,
         }
         regions[region] = {"n_voxels": 1000 + place, **own, "patterns": own}
     return {"reference": "latents", "groups": ["latents", "vision", "text"], "regions": regions}
@@ -50,6 +53,7 @@ def run(subject, split="layout", averaged="", **changes):
         "dataset": "nsd",
         "simulated": False,
         "page": f"{subject}/{split}/report/index.html",
+        "warnings": [],
         "counts": {"voxels": 1, "training pictures": 2, "test pictures": 3, "sessions": 4},
         "n_ablated": 3,
         "metrics": {key: metric(key, 0.25 + 0.1 * number) for key in METRICS},
@@ -66,9 +70,9 @@ def run(subject, split="layout", averaged="", **changes):
     }
 
 
-def page(runs):
+def page(runs, galleries=None):
     found = findings(runs) | {"studies": {}}
-    return {section.name: section for section in finding_sections(found, {}, {})}
+    return {section.name: section for section in finding_sections(found, galleries or {}, {})}
 
 
 def said(section):
@@ -81,23 +85,6 @@ def tables(section):
 
 def cells(table):
     return {row.label: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
-
-
-def test_the_score_that_orders_pictures_is_stated():
-    found = findings([run("a"), run("b")]) | {"studies": {}}
-
-    def shown(*metrics):
-        galleries = {
-            subject: Gallery(kinds={"run0.final": "whole"}, rows={}, n_ranked=3, ranking=ranking, tie=tie)
-            for subject, (ranking, tie) in zip("ab", metrics, strict=True)
-        }
-        return said(next(each for each in finding_sections(found, galleries, {}) if each.name == "finding-1"))
-
-    both = shown(("CLIP", "PixCorr"), ("CLIP", "PixCorr"))
-    assert "ordered by their score in CLIP, ties by PixCorr, and cut at the top" in both
-    assert both.endswith("Subject a Subject b")
-    other = shown(("CLIP", "PixCorr"), ("PixCorr", ""))
-    assert "Subject a, by their score in CLIP, ties by PixCorr Subject b, by their score in PixCorr" in other
 
 
 def test_metrics_and_networks_that_a_run_lacks_are_said_to_be_left_out():
@@ -132,16 +119,96 @@ def test_every_p_stands_beside_its_region_and_subject():
     assert "two-sided" in by_subject.caption
 
 
-def test_the_table_of_patterns_holds_patterns():
-    """Weights and patterns of a region differ, so neither may stand for the other."""
-    runs = [run("a"), run("b")]
-    for each in runs:
-        region = each["weights"]["regions"]["V1"]
-        region["patterns"] = {**region["patterns"], "differences": {"vision": -0.5, "text": 0.7}}
-    table = cells(tables(page(runs)["finding-4"])[0])
-    assert table["V1"]["CLIP-Vision, patterns"].value == "−50.0 %"
-    assert table["V1"]["CLIP-Text, patterns"].value == "+70.0 %"
-    assert table["V1"]["CLIP-Vision, weights"].value == "−15.0 %"
+def with_chance_of_neighbours(own, p):
+    """Return weights whose p among regions of neighbouring voxels is known, another for patterns."""
+    for entry in own["regions"].values():
+        entry["patterns"] = {**entry["patterns"], "p_contiguous": dict.fromkeys(("vision", "text"), p / 2)}
+        entry["p_contiguous"] = dict.fromkeys(("vision", "text"), p)
+    return own
+
+
+def test_the_p_of_a_subject_is_that_among_regions_of_neighbours_where_places_are_known():
+    known = run("a", weights=with_chance_of_neighbours(weights(0.1, 0.001), 0.4))
+    runs = [known, run("b", weights=with_chance_of_neighbours(weights(0.2, 0.001), 0.6))]
+    by_subject = tables(page(runs)["finding-4"])[1]
+    own = cells(by_subject)
+    assert own["V1: CLIP-Text, weights"]["a"].interval == "p = 0.400"
+    assert own["V1: CLIP-Text, patterns"]["b"].interval == "p = 0.300"
+    assert (
+        "against random regions of as many neighbouring voxels of the same subject, not corrected" in by_subject.caption
+    )
+    assert findings(runs)["weights"]["patterns"]["text"]["V1"]["p"] == {"a": 0.001, "b": 0.001}
+    mixed = tables(page([known, run("b")])["finding-4"])[1]
+    assert cells(mixed)["V1: CLIP-Text, weights"]["b"].interval == "p = 0.500"
+    assert (
+        "neighbouring voxels of the same subject; of b against random sets of as many scattered voxels" in mixed.caption
+    )
+    unknown = tables(page([run("a"), run("b")])["finding-4"])[1]
+    assert "p: two-sided, against random sets of as many scattered voxels, beyond which regions of" in unknown.caption
+
+
+def test_patterns_are_in_the_columns_of_patterns():
+    own = weights(0.1, 0.5)
+    for entry in own["regions"].values():
+        entry["patterns"] = {**entry["patterns"], "differences": {"vision": -0.5, "text": 0.7}}
+    row = cells(tables(page([run("a", weights=own)])["finding-4"])[0])["V1"]
+    assert {name: cell.value for name, cell in row.items()} == {
+        "CLIP-Vision, weights": "−10.0 %",
+        "CLIP-Text, weights": "−15.0 %",
+        "CLIP-Vision, patterns": "−50.0 %",
+        "CLIP-Text, patterns": "+70.0 %",
+    }
+
+
+NULL = "This is a null, no result: its 9 training pictures were exchanged."
+
+
+def test_what_the_pages_of_the_runs_say_first_stands_first_with_whose_it_is():
+    runs = [run("a", warnings=[NULL]), run("b", warnings=[NULL, "Session 2 is odd."])]
+    sections = page([*runs, run("a", "tau"), run("b", "tau")])
+    assert next(iter(sections)) == "the-recording"
+    assert [block.text for block in sections["the-recording"].blocks] == [
+        f"a, layout, b, layout: {NULL}",
+        "b, layout: Session 2 is odd.",
+    ]
+    assert [block.text for block in recordings_section(findings(runs)).blocks] == [NULL, "b: Session 2 is odd."]
+    assert recordings_section(findings([run("a"), run("b")])) is None
+    shown = []
+    print_findings(findings(runs), shown.append)
+    assert shown[:2] == [NULL, "b: Session 2 is odd."]
+
+
+def gallery(order):
+    made = Gallery(kinds={}, rows={}, n_ranked=0, ranking=order.partition(",")[0])
+    return RankedPictures(made, order)
+
+
+def test_the_score_that_orders_pictures_is_stated_for_each_subject_where_they_differ():
+    same = said(page([run("a"), run("b")], dict.fromkeys("ab", gallery("SwAV, ties by PixCorr")))["finding-1"])
+    assert same.count("ordered by their score in SwAV, ties by PixCorr, and cut at the top") == 1
+    other = said(page([run("a"), run("b")], {"a": gallery("SwAV"), "b": gallery("CLIP")})["finding-1"])
+    assert re.search(
+        r"Subject a Not chosen .* score in SwAV, and cut.*Subject b Not chosen .* score in CLIP, and cut", other
+    )
+
+
+def test_numbers_of_pictures_are_told_apart_from_names_of_subjects():
+    text = said(page([run("a", n_ablated=6), run("b", n_ablated=7)])["finding-3"])
+    assert "on the same test pictures: 6 (a), 7 (b)." in text
+
+
+def test_every_number_of_a_claims_sentence_is_in_the_file():
+    found = findings([run("a"), run("b")])
+    claims = [*found["ablations"]["claims"], *found["weights"]["claims"], *found["weights"]["pattern_claims"]]
+    tested = [claim for claim in claims if claim["tested"]]
+    assert tested
+    for claim in tested:
+        mean, low, high = claim["shuffled"]
+        assert f"({claim['n_held']} of " in claim["sentence"]
+        assert f" give {mean:.1f} [{low:.0f}–{high:.0f}]" in claim["sentence"]
+    alone = run("a", weights=None)
+    alone["metrics"] = {key: {**entry, "ablations": {}} for key, entry in alone["metrics"].items()}
+    assert {claim["shuffled"] for claim in findings([alone])["ablations"]["claims"]} == {None}
 
 
 def test_regions_that_a_subject_lacks_stay_empty():
@@ -246,7 +313,7 @@ def test_claims_on_patterns_are_of_patterns():
     turned = weights(0.1, 0.5)
     for entry in turned["regions"].values():
         own = {group: -value for group, value in entry["differences"].items()}
-        entry["patterns"] = {"differences": own, "p": entry["p"]}
+        entry["patterns"] = {"differences": own, "p": entry["p"], "p_contiguous": None}
     found = findings([run("a", weights=turned)])["weights"]
     assert [claim["verdict"] for claim in found["claims"][:2]] == ["holds", "holds"]
     assert [claim["verdict"] for claim in found["pattern_claims"][:2]] == ["does not hold", "does not hold"]

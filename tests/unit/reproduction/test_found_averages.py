@@ -22,8 +22,9 @@ def metric(value):
 
 
 def weights(difference, regions=("V1", "faces"), **others):
-    own = {"differences": {"vision": difference}, "p": {"vision": 0.1}}
-    region = {"n_voxels": 30, **own, "patterns": {"differences": {"vision": 2 * difference}, "p": {"vision": 0.2}}}
+    own = {"differences": {"vision": difference}, "p": {"vision": 0.1}, "p_contiguous": {"vision": 0.3}}
+    patterns = {"differences": {"vision": 2 * difference}, "p": {"vision": 0.2}, "p_contiguous": None}
+    region = {"n_voxels": 30, **own, "patterns": patterns}
     return {
         "groups": ["latents", "vision"],
         "reference": "latents",
@@ -38,6 +39,7 @@ def run(subject, split, value, own_weights, n_ablated=5):
         "simulated": False,
         "page": f"{subject}/{split}/index.html",
         "uid": "u",
+        "warnings": [],
         "missing": [],
         "notes": {},
         "without": [],
@@ -74,10 +76,11 @@ def test_differences_of_weights_are_means_over_the_runs_of_a_subject(found):
         of_v1 = facts[what]["vision"]["V1"]
         assert of_v1["subjects"] == pytest.approx({"a": times * -0.2, "b": times * 0.2})
         assert of_v1["p"].keys() == {"b"}
+        assert of_v1["p_contiguous"] == ({"b": 0.3} if what == "weights" else {})
         assert facts[what]["vision"]["faces"]["subjects"] == pytest.approx({"a": times * 0.5, "b": times * 0.2})
     assert facts["n_voxels"]["V1"] == {"a": 32, "b": 30}
     assert facts["n_runs"] == {"a": 2, "b": 1}
-    assert any("means over its runs" in text and "a 2 runs" in text for text in words_of(found)["finding-4"])
+    assert any("means over several runs" in text and "a (2 runs)" in text for text in words_of(found)["finding-4"])
 
 
 def test_a_mean_over_runs_is_above_or_below_without_an_interval(found):
@@ -93,7 +96,7 @@ def test_a_mean_over_runs_is_above_or_below_without_an_interval(found):
 def test_the_runs_behind_pictures_and_ablations_are_said(found):
     words = words_of(found)
     assert found["ablations"]["n_images"] == {"a": [5, 7], "b": 5}
-    assert any("a 5 + 7, b 5" in text for text in words["finding-3"])
+    assert any("5 + 7 (a), 5 (b)" in text for text in words["finding-3"])
     assert "Shown is the first run of a subject: a c0, of 2 runs." in words["finding-1"]
     alone = words_of(findings([run("b", "c0", 0.3, weights(0.2))]))
-    assert not any("first run" in text or "over its runs" in text for name in alone for text in alone[name])
+    assert not any("first run" in text or "over several runs" in text for name in alone for text in alone[name])

@@ -39,7 +39,12 @@ def run(subject, weights=None, **changes):
 
 
 def weights(groups, reference="latents"):
-    of_region = {"n_voxels": 3, "differences": dict.fromkeys(groups, 0.1), "p": dict.fromkeys(groups, 0.1)}
+    of_region = {
+        "n_voxels": 3,
+        "differences": dict.fromkeys(groups, 0.1),
+        "p": dict.fromkeys(groups, 0.1),
+        "p_contiguous": None,
+    }
     regions = {name: {**deepcopy(of_region), "patterns": deepcopy(of_region)} for name in ("V1", "faces")}
     return {"groups": [reference, *groups], "reference": reference, "regions": regions}
 

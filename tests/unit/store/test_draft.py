@@ -519,3 +519,49 @@ def test_a_draft_tells_that_some_of_its_files_were_lost(tmp_path):
     assert again.lost
     assert again.holds("a")
     assert not (tmp_path / "draft" / "b").exists()
+
+
+WRITES = {
+    "an array": lambda draft: draft.write_array("x", np.ones((3, 2))),
+    "pictures": lambda draft: draft.write_pictures("final", [0, 1], np.full((2, 3, 4, 4), 0.5, np.float32)),
+    "a table": lambda draft: draft.write_table("a.csv", pd.DataFrame({"a": [1]})),
+    "a bundle": lambda draft: draft.write_bundle("a.npz", {"a": np.ones(2)}),
+}
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_nothing_counts_that_is_written_after_what_a_step_reads_was_changed(what, tmp_path):
+    read = ["as it was"]
+    draft = Draft(tmp_path, "key", lambda: read == ["as it was"], "it was changed")
+    draft.write_text("before", "whole")
+    read[0] = "another"
+    with pytest.raises(RunError, match=r"^it was changed$"):
+        WRITES[what](draft)
+    read[0] = "as it was"
+    assert files_of(tmp_path) == [JOURNAL]
+    assert not Draft(tmp_path, "key").files
+
+
+def test_an_array_ends_with_the_block_that_was_made_of_another_file(tmp_path, values):
+    made = []
+
+    def make(rows):
+        made.append(rows.start)
+        return values[rows]
+
+    draft = Draft(tmp_path, "key", lambda: len(made) < 3, "it was changed")
+    with pytest.raises(RunError, match="it was changed"):
+        draft.fill("x", SHAPE, make)
+    assert made == [0, BLOCK, 2 * BLOCK]
+    assert files_of(tmp_path) == [JOURNAL]
+
+
+def test_published_files_are_adopted_after_one_look_at_what_a_step_reads(tmp_path):
+    names, looks = [f"{number}.txt" for number in range(5)], []
+    before = Draft(tmp_path / "before", "key")
+    for name in names:
+        before.write_text(name, name)
+    draft = Draft(tmp_path / "draft", "key", lambda: looks.append(1) is None, "it was changed")
+    draft.adopt(before.folder, before.files)
+    assert list(draft.files) == names
+    assert len(looks) == 1
