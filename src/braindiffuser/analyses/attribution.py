@@ -146,6 +146,7 @@ class Attribution(Analysis):
             "place_of": self.place_of,
             "grid": self.places,
             "regions": {name: int(mask.sum()) for name, mask in masks.items()},
+            "n_shuffled": self.n_shuffled,
             "remarks": list(regions.remarks),
             "directions": self._facts(data, found, masks),
         }

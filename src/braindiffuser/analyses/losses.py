@@ -10,6 +10,9 @@ from jaxtyping import Float64
 
 from braindiffuser.arrays import Vector
 
+ROUNDING = 1e-10
+"""Spread of shares up to which random sets lose the same: what lies below it is rounding."""
+
 
 class Loss(NamedTuple):
     """Loss of one score.
@@ -59,8 +62,8 @@ def beside_random_sets(own: Resampled, random: Sequence[Resampled]) -> dict[str,
 
     Returns:
         "n", "mean", "lowest" and "highest" of the sets; "further", how far the region lies above their mean, with "low" and
-        "high", the paired 95 % interval over pictures; and "p", None where fewer than two sets were drawn or all are equal. None
-        without a set.
+        "high", the paired 95 % interval over pictures; and "p", None where fewer than two sets were drawn or all lose the
+        same. None without a set.
     """
     from scipy.stats import t as student
 
@@ -71,7 +74,11 @@ def beside_random_sets(own: Resampled, random: Sequence[Resampled]) -> dict[str,
     low, high = Resampled(own.value, drawn).interval
     n, mean = len(values), float(values.mean())
     spread = float(values.std(ddof=1)) if n > 1 else 0.0
-    p = 2 * float(student.sf(abs(own.value - mean) / (spread * np.sqrt(1 + 1 / n)), n - 1)) if spread > 0 else None
+    p = (
+        2 * float(student.sf(abs(own.value - mean) / (spread * np.sqrt(1 + 1 / n)), n - 1))
+        if spread > ROUNDING
+        else None
+    )
     return {
         "n": n,
         "mean": mean,

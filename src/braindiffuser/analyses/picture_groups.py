@@ -45,7 +45,10 @@ class PictureGroups(Analysis):
         description="Kinds of pictures whose difference is compared between groups, such as final and low_level.",
     )
     n_permutations: int = Field(
-        2000, ge=19, description="Exchanges of group labels behind each p value, which is 1 / (1 + n) at least."
+        2000,
+        ge=19,
+        description="Exchanges of group labels behind each p value, which is 1 / (1 + n) at least: k groups besides the "
+        "reference need 20 k − 1.",
     )
 
     def influences(self, device: str) -> dict[str, Any]:
@@ -95,6 +98,7 @@ class PictureGroups(Analysis):
             "kinds": list(self.kinds),
             "groups": {name: int(chosen.sum()) for name, chosen in groups.items()},
             "left_out": _left_out(values, groups),
+            "n_permutations": self.n_permutations,
             **({"remarks": remarks} if remarks else {}),
             "metrics": {
                 key: {

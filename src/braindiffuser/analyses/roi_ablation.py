@@ -141,6 +141,7 @@ class ROIAblation(Analysis):
             data.progress("ablating regions", done, len(conditions))
         facts = {
             "n_images": len(chosen),
+            "n_test_images": rows.stop - rows.start,
             "test_set": name,
             "calibration": getattr(data.decoders().regressor, "calibration", ""),
             "layout": {"key": layout, "label": metrics[layout]["label"]},

@@ -55,12 +55,19 @@ def print_result(opened: Run) -> None:
 
 
 def print_analysis(opened: Run, label: str) -> None:
-    """Print what an analysis concludes, as its section on the page says it, and where the page is."""
-    from braindiffuser.report.sections import Section, Text
+    """Print what an analysis concludes, as its section on the page says it, or else what it drew, and where the page is."""
+    from braindiffuser.report.numbers import join
+    from braindiffuser.report.sections import PictureGroups, Section, Text
 
     section = Section.model_validate(opened.results.read_json(f"sections/analyse.{label}.json"))
     texts = [block for block in section.blocks if isinstance(block, Text)]
-    said = [block.text for block in texts if block.style == "verdict"] or [block.text for block in texts[:1]]
+    said = [block.text for block in texts if block.style == "verdict"]
+    shown = [block.groups for block in section.blocks if isinstance(block, PictureGroups)]
+    drawn = list(dict.fromkeys(group.name for groups in shown for group in groups))
+    if not said and drawn:
+        said = [f"Pictures of {join(drawn)} are on the page."]
+    if not said and len(texts) == len(section.blocks):  # why there is nothing to show
+        said = [block.text for block in texts[:1]]
     print_out("\n".join([section.title, *(f"- {text}" for text in said)]))
     print_out(f"Page: {opened.results.folder / 'report' / 'index.html'}")
 

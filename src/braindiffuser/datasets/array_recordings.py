@@ -61,6 +61,7 @@ def open_arrays(config: Arrays) -> Recording:
         pictures=partial(_pictures, config),
         said=captions_said(config.captions, table, config.trials),
         subject=config.subject,
+        every_row=whole,
         unit=config.unit,
         voxels=voxels,
         roi_masks=rois,
@@ -133,6 +134,7 @@ def recording_of(
     pictures: Callable[[pd.DataFrame, pd.DataFrame], StimulusReader | None],
     said: pd.DataFrame | None,
     subject: str,
+    every_row: pd.DataFrame | None = None,
     **known: Any,
 ) -> Recording:
     """Put a recording together from an array of betas and a table of trials that `check_betas` has compared.
@@ -144,6 +146,7 @@ def recording_of(
         pictures: (trials, stimuli) → reader of pictures; None if the recording has none.
         said: captions, as in `captions_of`.
         subject: its name.
+        every_row: the table before a subject's rows were chosen, whose others use rows of the betas too; None: there are none.
         known: further entries of `Recording`.
 
     Raises:
@@ -159,7 +162,8 @@ def recording_of(
         )
     if isinstance(betas, ArrayFile):
         betas.check_written(trials["beta_index"].to_numpy())
-    remarks = [*known.pop("remarks", ()), *unused_rows(table, betas, where), *trial_remarks(table, trials, where)]
+    unused = unused_rows(table if every_row is None else every_row, betas, where)
+    remarks = [*known.pop("remarks", ()), *unused, *trial_remarks(table, trials, where)]
     reader = pictures(trials, stimuli)
     if reader is not None:
         known["pictures"] = reader
@@ -244,7 +248,7 @@ def check_betas(betas: Rows, table: pd.DataFrame, where: object) -> int:
 
 
 def unused_rows(table: pd.DataFrame, betas: Rows, where: object) -> tuple[str, ...]:
-    """Say which rows of an array of betas belong to no row of a table with `beta_index`."""
+    """Say which rows of an array of betas belong to no row of a table with `beta_index`, of whichever subject."""
     if "beta_index" not in table:
         return ()
     used = pd.to_numeric(table["beta_index"], errors="coerce").dropna().to_numpy()

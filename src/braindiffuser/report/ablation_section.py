@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report.beyond_chance import beyond_chance
-from braindiffuser.report.numbers import MISSING, join, number, percent
+from braindiffuser.report.numbers import MISSING, join, number, p_sentence, percent
 from braindiffuser.report.sections import (
     Cell,
     Figure,
@@ -92,14 +92,12 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
         if way in region["ablations"]
     }
     beside = {name: _beside(*both) for name, both in lost.items() if all(each["share"] is not None for each in both)}
+    if not beside:
+        return _no_shares(facts, lost)
     n_sets = max((own[0]["n"] for own in beside.values() if own is not None), default=0)
     known = {name: own for name, own in beside.items() if own is not None and own[0]["n"] >= FEWEST_SETS}
     if not known:
-        return (
-            f"what regions carry is not said, since {n_sets} random sets of voxels were drawn and {FEWEST_SETS} are needed"
-            if beside
-            else "no region's layout and content have shares to compare"
-        )
+        return f"what regions carry is not said, since {n_sets} random sets of voxels were drawn and {FEWEST_SETS} are needed"
     beyond = beyond_chance(
         {name: max(1.0 if each["p"] is None else each["p"] / 2 for each in own) for name, own in known.items()}
     )
@@ -117,6 +115,26 @@ def _sentence(facts: Mapping[str, Any], way: str) -> str:
         if names
     ]
     return f"{'; '.join(said)}: of one score more is lost than with random sets of as many voxels, of the other less"
+
+
+def _no_shares(facts: Mapping[str, Any], lost: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Say which of both scores has no share in any region, why, and what may help."""
+    lacking = [
+        facts[side]
+        for place, side in enumerate(("layout", "content"))
+        if any(both[place]["share"] is None for both in lost.values())
+    ]
+    named = [
+        f"{each['label']} ({number(facts['whole'][each['key']])} with all voxels, {number(facts['nothing'][each['key']])} with "
+        "none)"
+        for each in lacking
+    ]
+    gains = "its gain over no voxel is" if len(named) == 1 else "their gains over no voxel are"
+    remedy = "; more of them (`n_images`) may show it" if facts["n_images"] < facts["n_test_images"] else ""
+    return (
+        f"what regions carry is not said, since there are no shares of {join(named)}: {gains} not above 0 in every resample of "
+        f"{facts['n_images']} pictures{remedy}"
+    )
 
 
 def _beside(layout: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Any, Any] | None:
@@ -185,7 +203,8 @@ def _table(facts: Mapping[str, Any], way: str) -> Table:
         if way in region["ablations"]
     ]
     return Table(
-        caption=f"Share of each score that is lost {_heading(way)}; below it, the interval and the mean of random sets",
+        caption=f"Share of each score that is lost {_heading(way)}; below it, its interval, the mean of random sets, how far the "
+        "region lies beyond it with the interval over pictures, and p of one more random set, two-sided and not corrected",
         corner="Region",
         columns=(
             "Voxels",
@@ -197,10 +216,16 @@ def _table(facts: Mapping[str, Any], way: str) -> Table:
 
 
 def _cell(lost: Mapping[str, Any]) -> Cell:
+    """Print the share, and beside it what the sentence rests on: how far it lies beyond random sets, and p of one more set."""
     if lost["share"] is None:
-        return Cell(value=MISSING, interval=f"{number(lost['value'])}; not better than no voxel")
-    random = "" if lost["random"] is None else f"; random {percent(lost['random']['mean'])}"
-    return Cell(value=percent(lost["share"]), interval=f"{percent(lost['low'])} to {percent(lost['high'])}{random}")
+        why = "no share: with all voxels it is not better than with none in every resample"
+        return Cell(value=MISSING, interval=f"{number(lost['value'])}; {why}")
+    beside, said = lost["random"], f"{percent(lost['low'])} to {percent(lost['high'])}"
+    if beside is not None:
+        further, low, high = (percent(beside[end], signed=True) for end in ("further", "low", "high"))
+        said += f"; random {percent(beside['mean'])}, beyond it {further} ({low} to {high})"
+        said += "" if beside["p"] is None else f", {p_sentence(beside['p'])}"
+    return Cell(value=percent(lost["share"]), interval=said)
 
 
 def _examples(facts: Mapping[str, Any], kinds: Mapping[str, Sequence[str]], way: str, n_examples: int) -> PictureGroups:

@@ -115,7 +115,8 @@ def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, 
     """Say whether test R² differs from that of cross-validation, by a decoder of as many pictures as a fold's, if there is one.
 
     Both are means over pictures, of the test set and of the training set, so that the variance of their difference is that over
-    n_test pictures times 1 + n_test / n_train.
+    n_test pictures times 1 + n_test / n_train. Which pictures trained is not in it: of few it makes a difference by chance, which
+    is therefore among the reasons.
 
     Args:
         found: of cross-validation.
@@ -133,11 +134,15 @@ def _against_cross_validation(found: Mapping[str, Any] | None, r2: Mapping[str, 
         values += f"; test R² {number(held['value'])} with {n:,} training pictures, as folds have"
     why = {
         "as in": "",
-        "above": ": test responses are cleaner, or test pictures easier, than those of training",
-        "below": ": test pictures or responses differ from those of training",
+        "above": ": test responses are cleaner, or test pictures easier, than those of training, or chance of which pictures "
+        "trained",
+        "below": ": test pictures or responses differ from those of training, or chance of which pictures trained",
     }[where]
     if where == "above" and found["as_many"] is None:
-        why = ": its folds fit fewer pictures, or test responses are cleaner or test pictures easier than those of training"
+        why = (
+            ": its folds fit fewer pictures, test responses are cleaner or test pictures easier than those of training, or "
+            "chance of which pictures trained"
+        )
     return [f"{where} cross-validation ({values}){why}"]
 
 

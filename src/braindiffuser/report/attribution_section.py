@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from braindiffuser.report.beyond_chance import ALPHA
+from braindiffuser.report.beyond_chance import ALPHA, fewest_draws
 from braindiffuser.report.numbers import MISSING, interval, join, number
 from braindiffuser.report.sections import Cell, Figure, Figures, Row, Section, Table, Text
 
@@ -56,22 +56,42 @@ def attribution_section(name: str, facts: Mapping[str, Any], figures: Mapping[st
 
 
 def _said(facts: Mapping[str, Any]) -> list[str]:
-    """Say for each category that test stimuli confirm in which regions its map is beyond that of exchanged labels.
+    """Say for each category that test stimuli confirm in which regions its map is beyond that of exchanged labels, or of none.
 
     That one region carries it more than others is not said: regions are made of neighbours, which are alike, and random sets of
-    scattered voxels are not.
+    scattered voxels are not. Where a category stands out in one of k regions alone, its corrected p may be k / (1 + n) of n
+    exchanges: of fewer than 20 k − 1 it is said that they are too few, and that nothing is told is not.
     """
+    categories = [each for each in facts["directions"] if each["kind"] == "category"]
+    if not categories or not facts["regions"]:
+        return []
+    confirmed = [each for each in categories if each["accuracy"]["r"] is not None and each["accuracy"]["low"] > 0]
     said = []
-    for each in facts["directions"]:
-        found = each["accuracy"]
+    for each in confirmed:
         beyond = {name: own["mean"] for name, own in each["regions"].items() if _is_beyond(own)}
-        if each["kind"] == "category" and beyond and found["r"] is not None and found["low"] > 0:
+        if beyond:
             first = max(beyond, key=beyond.__getitem__)
             where = f"{first} alone" if len(beyond) == 1 else f"{join(list(beyond))}, with the largest mean in {first}"
             said.append(
-                f"{each['name'].capitalize()}: its map is beyond those of exchanged labels in {where}; test stimuli that show it "
-                f"are told from others with r = {found['r']:.2f}"
+                f"{each['name'][:1].upper()}{each['name'][1:]}: its map is beyond those of exchanged labels in {where}; test "
+                f"stimuli that show it are told from others with r = {each['accuracy']['r']:.2f}"
             )
+    if not confirmed:
+        return ["No region is named, since r on the test set is not above 0 for any category"]
+    needed, n_regions = fewest_draws(len(facts["regions"])), len(facts["regions"])
+    if facts["n_shuffled"] < needed:
+        counted = "one region" if n_regions == 1 else f"each of {n_regions} regions alone"
+        said.append(
+            f"{facts['n_shuffled']:,} exchanges of labels are too few to tell {counted} from chance: set n_shuffled to "
+            f"{needed:,} or more"
+        )
+    elif not said and len(confirmed) == len(categories):
+        said.append("No category's map is told from exchanged labels in any region")
+    elif not said:
+        said.append(
+            f"No category's map is told from exchanged labels in any region, of the {len(confirmed)} of {len(categories)} "
+            "categories whose r on the test set is above 0"
+        )
     return said
 
 

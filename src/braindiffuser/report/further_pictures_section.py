@@ -63,7 +63,8 @@ def _expected_said(expected: Mapping[str, str], by_region: Mapping[str, Any]) ->
     """Say of each region of which a category is expected whether its pictures show it more than those of random sets.
 
     They do if p, the share of random sets that show it as much, stays at most .05 when all such regions are tested (Holm 1979).
-    Of n sets no p is below 1 / (1 + n), so k such regions need 20 k − 1 sets: with fewer nothing is said.
+    Of n sets no p is below 1 / (1 + n), so k such regions need 20 k − 1 sets: with fewer nothing is said. Random sets are
+    scattered; neighbours are alike, so a region of them is beyond these easily, whatever it prefers, and the sentence says so.
     """
     measured = {region: by_region.get(region, {}).get(category, {}) for region, category in expected.items()}
     found = {region: own for region, own in measured.items() if "random" in own}
@@ -80,9 +81,10 @@ def _expected_said(expected: Mapping[str, str], by_region: Mapping[str, Any]) ->
     together = f" before correction over {regions}" if len(found) > 1 else ""
     return [
         (
-            f"Pictures of {region} show the category {expected[region]} more often than those of random sets of voxels"
+            f"Pictures of {region} show the category {expected[region]} more often than those of scattered voxels, which regions "
+            "of neighbours are easily beyond"
             if region in beyond
-            else f"Pictures of {region} are not told from those of random sets of voxels by the category {expected[region]}"
+            else f"Pictures of {region} are not told from those of scattered voxels by the category {expected[region]}"
         )
         + f" (mean probability {own['value']:.2f}, of {n_sets} random sets {own['random']['mean']:.2f}; "
         f"{p_sentence(own['random']['p_higher'])}{together})."
@@ -127,8 +129,9 @@ def _explained(facts: Mapping[str, Any], by_region: Mapping[str, Any]) -> str:
     if "random" in first:
         n = first["random"]["n"]
         text += (
-            f" Behind them stands the middle 95 % of {n} random sets of voxels, of equal number and noise ceiling, drawn with "
-            f"the same noise; of so many, one more set lies outside about {percent(_outside(n))} of the time."
+            f" Behind them stands the middle 95 % of {n} random sets of scattered voxels, of equal number and noise ceiling, "
+            f"drawn with the same noise; of so many, one more such set lies outside about {percent(_outside(n))} of the time, "
+            "and a region of neighbours, which are alike, more often."
         )
     return text
 
@@ -164,9 +167,10 @@ def _cell(found: Mapping[str, Any]) -> Cell:
 
 def _likeness(name: str, facts: Mapping[str, Any]) -> Figures:
     note = (
-        "Cosine of the directions that two regions stand for; a dot: less alike than 95 % of random sets of voxels, for which "
-        "the labels of all regions were shuffled together among voxels of equal noise ceiling. Not corrected over "
-        "pairs, of which one in twenty has a dot by chance."
+        "Cosine of the directions that two regions stand for; a dot: less alike than 95 % of random sets of scattered voxels, "
+        "for which the labels of all regions were shuffled together among voxels of equal noise ceiling. Regions of neighbours, "
+        "which are alike within each, are easily beyond these: a dot does not say that two regions differ. Not corrected over "
+        "pairs."
     )
     return Figures(
         figures=tuple(

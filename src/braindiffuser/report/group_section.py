@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from braindiffuser.report.beyond_chance import ALPHA
-from braindiffuser.report.numbers import p_value
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance, fewest_draws
+from braindiffuser.report.numbers import join, p_value
 from braindiffuser.report.score_sections import panels
 from braindiffuser.report.sections import Cell, Row, Section, Table, Text
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
@@ -18,8 +18,9 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
     Args:
         name: of the section.
         facts: "column", "reference" (a group), "kinds" (two kinds of pictures), "groups" (name → number of pictures),
-            "left_out" (value → pictures), "remarks" (sentences), if there are any, and "metrics": key → facts of the metric,
-            "means" (kind → group → value, low, high) and "interactions" (group → "value", "ci95", "p_value", "p_corrected").
+            "left_out" (value → pictures), "n_permutations", "remarks" (sentences), if there are any, and "metrics": key → facts
+            of the metric, "means" (kind → group → value, low, high) and "interactions" (group → "value", "ci95", "p_value",
+            "p_corrected").
     """
     first, second = facts["kinds"]
     groups, reference, metrics = facts["groups"], facts["reference"], facts["metrics"]
@@ -42,7 +43,7 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
             "group that is easy for both cancels. Where the generator's training pictures resemble a group, its pictures gain in "
             "that group from the whole method alone. Intervals are Welch's. p: share of exchanges of the group labels over "
             "pictures that give as large a value in units of its standard error, of either sign; corrected p: on any of the "
-            "metrics. The sentences above follow from corrected p."
+            "metrics. The sentences above follow from corrected p, which they correct over groups too (Holm)."
         )
         tables.append(_interactions(facts, others))
         said.append(Text(text=explained, style="note"))
@@ -55,33 +56,68 @@ def group_section(name: str, facts: Mapping[str, Any]) -> Section:
 
 
 def interaction_sentences(facts: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each group: on which metrics the two variants differ there by other amounts than in the reference."""
-    first, second = map(_printed, facts["kinds"])
-    said = []
-    for group in facts["groups"]:
-        if group == facts["reference"]:
-            continue
-        found = [
-            (entry, entry["interactions"][group])
-            for entry in facts["metrics"].values()
-            if entry["interactions"][group]["p_corrected"] <= ALPHA
+    """Return a sentence for each group: on which metrics the two variants differ there by other amounts than in the reference.
+
+    Each group's p is corrected for all metrics, and its smallest one is tested among those of all groups (Holm): of n groups, the
+    k-th smallest (k = 0 …) is held against .05 / (n − k), and so are the group's other metrics. Of fewer exchanges of labels than
+    one group among n needs, nothing is said.
+
+    Args:
+        facts: as in `group_section`.
+    """
+    others = [group for group in facts["groups"] if group != facts["reference"]]
+    needed, n_exchanges = fewest_draws(len(others)), facts.get("n_permutations")  # runs of before have no number
+    if n_exchanges is not None and n_exchanges < needed:
+        return [
+            f"{group}: whether variants differ by other amounts than in {facts['reference']} is not said, since {n_exchanges:,} "
+            f"exchanges of labels were drawn and {len(others)} groups need {needed:,} (`n_permutations`)."
+            for group in others
         ]
-        gains = [entry["label"] for entry, each in found if (each["value"] > 0) == entry["higher_is_better"]]
-        losses = [entry["label"] for entry, each in found if entry["label"] not in gains]
-        n = len(facts["metrics"])
-        on = "the only metric" if n == 1 else f"all {n} metrics"
-        if not found:
-            said.append(
-                f"{group}: no interaction is shown (corrected p > {ALPHA:g} on {on}): {first} gains over {second} "
-                f"as much as in {facts['reference']}, as far as these pictures tell."
-            )
-            continue
-        parts = [f"more on {', '.join(gains)}"] * bool(gains) + [f"less on {', '.join(losses)}"] * bool(losses)
-        said.append(
-            f"{group}: {first} gains over {second} {' and '.join(parts)} than in {facts['reference']} (corrected p ≤ {ALPHA:g}, "
-            f"{len(found)} of {n} metrics)."
+    smallest = {
+        group: min(entry["interactions"][group]["p_corrected"] for entry in facts["metrics"].values())
+        for group in others
+    }
+    beyond, in_order = beyond_chance(smallest), sorted(others, key=smallest.__getitem__)
+    return [
+        _sentence(facts, group, len(others) - in_order.index(group), n_groups=len(others), is_beyond=group in beyond)
+        for group in others
+    ]
+
+
+def _sentence(facts: Mapping[str, Any], group: str, n_tested: int, *, n_groups: int, is_beyond: bool) -> str:
+    """Say on which metrics a group has an interaction.
+
+    Args:
+        facts: as in `group_section`.
+        group: not the reference.
+        n_tested: groups for which its p are corrected: itself and those of a larger p.
+        n_groups: all groups but the reference.
+        is_beyond: whether its smallest p is shown among those of all groups.
+    """
+    first, second = map(_printed, facts["kinds"])
+    found = [
+        entry
+        for entry in facts["metrics"].values()
+        if is_beyond and entry["interactions"][group]["p_corrected"] * n_tested <= ALPHA
+    ]
+    better = [
+        entry["label"] for entry in found if (entry["interactions"][group]["value"] > 0) == entry["higher_is_better"]
+    ]
+    worse = [entry["label"] for entry in found if entry["label"] not in better]
+    n = len(facts["metrics"])
+    counted = [f"{n} metrics"] * (n > 1) + [f"{n_groups} groups"] * (n_groups > 1)
+    corrected = f", corrected over {join(counted)}" if counted else ""
+    if not found:
+        on = "the only metric" if n == 1 else "every metric"
+        return (
+            f"{group}: no interaction is shown (p > {ALPHA:g} on {on}{corrected}): {first} differs from {second} as much as in "
+            f"{facts['reference']}, as far as these pictures tell."
         )
-    return said
+    parts = [f"better on {', '.join(better)}"] * bool(better) + [f"worse on {', '.join(worse)}"] * bool(worse)
+    return (
+        f"{group}: against {second}, {first} does {' and '.join(parts)} than in {facts['reference']} (p ≤ {ALPHA:g}{corrected}; "
+        f"{len(found)} of {n} metrics)."
+    )
 
 
 def _as_conditions(entry: Mapping[str, Any], kind: str) -> dict[str, Any]:

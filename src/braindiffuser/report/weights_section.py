@@ -97,6 +97,7 @@ def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
             {f"{group} {region}": made[chance][group] for region, made in regions.items() for group in groups}
         )
         needed = fewest_draws(len(regions) * len(groups), sides=2)
+        counted = "one region" if len(regions) == 1 else f"{len(regions)} regions"
         for group in groups:
             where: dict[str, list[str]] = {"above": [], "below": [], "neither": []}
             for region, made in regions.items():
@@ -109,11 +110,12 @@ def weights_sentences(facts: Mapping[str, Any]) -> list[str]:
             ]
             if facts["n_random"] < needed:
                 parts = [
-                    f"{facts['n_random']:,} random regions are too few to tell {group} from chance in {len(regions)} regions: "
-                    f"set n_random to {needed:,} or more"
+                    f"{facts['n_random']:,} random regions are too few to tell {group} from chance in {counted}: set n_random to "
+                    f"{needed:,} or more"
                 ]
             elif where["neither"]:
-                parts.append(f"no difference beyond chance in {join(where['neither'])}")
+                apart = "no difference" if parts else f"no difference of {group} from {facts['reference']}"
+                parts.append(f"{apart} beyond chance in {join(where['neither'])}")
             said.append(f"{SAYS[kind]}: {'; '.join(parts)}.")
     return said
 

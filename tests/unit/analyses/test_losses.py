@@ -124,3 +124,12 @@ def test_the_interval_beside_random_sets_is_paired():
     assert found["p"] == pytest.approx(1 - 2 * np.arctan(t) / np.pi)  # Student's t of one degree of freedom
     assert beside_random_sets(own, []) is None
     assert beside_random_sets(own, random[:1])["p"] is None
+
+
+def test_random_sets_that_lose_the_same_but_for_rounding_give_no_p():
+    own, *random = (Resampled(value, value + np.zeros(9)) for value in (0.5, *(0.3 + 1e-15 * RNG(0).random(10))))
+    found = beside_random_sets(own, random)
+    assert found["p"] is None
+    assert found["further"] == pytest.approx(0.2)
+    own, *random = (Resampled(value, value + np.zeros(9)) for value in (0.5, *(0.3 + 1e-6 * RNG(0).random(10))))
+    assert beside_random_sets(own, random)["p"] < 1e-9

@@ -59,7 +59,7 @@ def test_a_planted_effect_of_a_group_is_found_and_none_where_there_is_none(plant
     assert (each["p_value"] < 0.01) == found
     assert each["ci95"][0] <= planted <= each["ci95"][1]
     (sentence,) = interaction_sentences(facts)
-    assert ("more on Own" in sentence) == found
+    assert ("the whole method does better on Own than in coco" in sentence) == found
     table = outcome.tables["per_image"]
     assert list(table.columns) == ["stimulus_id", "group", "final_own", "low_level_own"]
 
@@ -99,7 +99,66 @@ def test_the_sentence_follows_from_p_corrected_for_all_metrics():
     each = facts["metrics"]["own"]["interactions"]["laion"]
     each["p_value"], each["p_corrected"] = 0.01, 0.2
     (sentence,) = interaction_sentences(facts)
-    assert "no interaction is shown (corrected p > 0.05 on the only metric)" in sentence
+    assert "no interaction is shown (p > 0.05 on the only metric)" in sentence
+
+
+def many_groups(p_corrected, values=None, n_permutations=2000):
+    """Facts of a reference and as many groups as there are lists of p, one p for each metric."""
+    groups = [f"g{number}" for number in range(len(p_corrected))]
+    n_metrics = len(p_corrected[0])
+    values = [[1.0] * n_metrics] * len(groups) if values is None else values
+    metrics = {
+        str(k): {
+            "label": f"M{k}",
+            "higher_is_better": k % 2 == 0,
+            "interactions": {
+                group: {"value": own[k], "p_corrected": p[k]}
+                for group, own, p in zip(groups, values, p_corrected, strict=True)
+            },
+        }
+        for k in range(n_metrics)
+    }
+    kinds = ["final", "low_level"]
+    every = {"web": 50, **dict.fromkeys(groups, 12)}
+    return {"groups": every, "reference": "web", "kinds": kinds, "metrics": metrics, "n_permutations": n_permutations}
+
+
+def test_p_is_corrected_over_groups_too():
+    """Of three, p = .0166 stands alone, then .025 for the next of two, and .05 for the last; metrics of a group as the group."""
+    said = interaction_sentences(many_groups([[0.016, 0.017], [0.024, 0.026], [0.05, 0.9]]))
+    assert [text.partition(": ")[2].partition(" (p")[0] for text in said] == [
+        "against the low level alone, the whole method does better on M0 than in web",
+        "against the low level alone, the whole method does better on M0 than in web",
+        "against the low level alone, the whole method does better on M0 than in web",
+    ]
+    assert "(p ≤ 0.05, corrected over 2 metrics and 3 groups; 1 of 2 metrics)" in said[0]
+    none = interaction_sentences(many_groups([[0.02, 0.9], [0.02, 0.9], [0.02, 0.9]]))
+    assert all(
+        "no interaction is shown (p > 0.05 on every metric, corrected over 2 metrics and 3" in text for text in none
+    )
+
+
+def test_of_many_groups_without_an_interaction_one_is_seldom_named():
+    rng = np.random.default_rng(0)
+    pages = [
+        any(" does " in text for text in interaction_sentences(many_groups(rng.random((12, 1)).tolist())))
+        for _ in range(400)
+    ]
+    assert np.mean(pages) < 0.08
+
+
+def test_neither_sentence_says_that_a_variant_gains_where_it_may_lose():
+    """The value tells how the difference of variants differs between groups, not its sign in either."""
+    both = interaction_sentences(many_groups([[0.01, 0.01], [0.9, 0.9]], [[-1.0, -1.0], [0.0, 0.0]]))
+    assert not any(" gains " in text for text in both)
+    assert "against the low level alone, the whole method does better on M1 and worse on M0 than in web" in both[0]
+    assert "the whole method differs from the low level alone as much as in web" in both[1]
+
+
+def test_too_few_exchanges_for_all_groups_are_said():
+    said = interaction_sentences(many_groups([[0.05]] * 3, n_permutations=58))
+    assert all("not said, since 58 exchanges of labels were drawn and 3 groups need 59" in text for text in said)
+    assert not any("not said" in text for text in interaction_sentences(many_groups([[0.05]] * 3, n_permutations=59)))
 
 
 @pytest.mark.parametrize(

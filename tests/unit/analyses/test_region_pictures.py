@@ -228,7 +228,7 @@ def test_the_page_says_whether_regions_show_their_own_category_beyond_random_set
     assert found.facts["further"]["expected"] == {"faces": "person", "places": "building"}
     verdicts = [block.text for block in found.section.blocks if getattr(block, "style", "") == "verdict"]
     assert len(verdicts) == 1
-    assert f"Pictures of places {said} those of random sets" in verdicts[0]
+    assert f"Pictures of places {said} those of scattered voxels" in verdicts[0]
 
 
 def test_random_sets_are_averaged_over_noise_set_by_set(world, monkeypatch):

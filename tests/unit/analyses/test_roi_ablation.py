@@ -158,6 +158,17 @@ def test_a_region_that_is_one_of_its_random_sets_lies_among_them():
         assert (each["random"]["further"], each["random"]["mean"]) == pytest.approx((0, each["share"]))
 
 
+def test_a_region_that_is_one_of_its_random_sets_is_so_in_every_resample():
+    """However much pictures vary: region and random sets are drawn anew by the same resamples."""
+    rng = np.random.default_rng(0)
+    whole, kept, floor = ({key: level + 0.1 * rng.standard_normal(60) for key in "ab"} for level in (1.0, 0.6, 0.0))
+    every = np.ones(3, bool)
+    made = [Condition("V1", "without", "masking", every, number, True, dict(kept)) for number in range(3)]
+    found = _losses(whole, floor, made, ("a", "b"), {"a": True, "b": True}, 0)
+    for beside in (*(each["random"] for each in found["lost"].values()), found["layout_minus_content"]["random"]):
+        assert (beside["low"], beside["high"]) == pytest.approx((0, 0), abs=1e-12)
+
+
 def test_random_sets_keep_as_many_voxels_as_their_region():
     data = linear_world()
     conditions = ROIAblation(n_random=3)._conditions({"V1": data.rois["V1"]}, np.random.default_rng(0))

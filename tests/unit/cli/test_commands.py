@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +19,14 @@ from typer.testing import CliRunner
 import braindiffuser
 from braindiffuser.cli import app
 from braindiffuser.cli.endings import stop_once
+from braindiffuser.cli.screen import print_analysis
 from braindiffuser.datasets.nsd import NSD
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment, preset_names
 from braindiffuser.experiment_file import experiment_schema
 from braindiffuser.files import alone_in
+from braindiffuser.report.sections import PictureGroup, PictureGroups, PictureRef, Section, Table, Text
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 
@@ -118,6 +121,33 @@ def test_a_folder_of_shared_features_reaches_the_run(tmp_path, monkeypatch):
     for more in (["--shared", str(tmp_path / "features")], []):
         runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
     assert given == [tmp_path / "features", None]
+
+
+PICTURES = PictureGroups(
+    groups=(
+        PictureGroup(name="V1", note="", pictures=(PictureRef(kind="a", number=0, label="x"),)),
+        PictureGroup(name="faces", note="", pictures=(PictureRef(kind="a", number=1, label="x"),)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        ((Text(text="How.", style="verdict"), PICTURES), ["- How."]),
+        ((Text(text="How it is done."), PICTURES, PICTURES), ["- Pictures of V1 and faces are on the page."]),
+        ((Text(text="How it is done."), Table(caption="", columns=(), rows=())), []),
+        ((Text(text="There is nothing to draw."), Text(text="A note.")), ["- There is nothing to draw."]),
+    ],
+)
+def test_an_analysis_that_concludes_nothing_is_not_printed_as_if_it_did(blocks, said, tmp_path, capsys):
+    """How it was done is no conclusion: what was drawn is printed, or why there is nothing, or neither."""
+    stored = Section(name="own", title="Own", blocks=blocks).model_dump(mode="json")
+    results = SimpleNamespace(folder=tmp_path, read_json=lambda name: stored)
+    print_analysis(SimpleNamespace(results=results), "own")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-1] == ["Own", *said]
+    assert lines[-1].startswith("Page: ")
 
 
 @pytest.mark.parametrize("command", [["run", "--preset", "demo"], ["run"], ["demo"]])

@@ -377,6 +377,21 @@ def test_rows_that_no_trial_uses_are_said(lab, first, n_more, said):
     assert all(re.fullmatch(said, remark) for remark in remarks)
 
 
+@pytest.mark.parametrize(("index", "n_more"), [(False, 0), (True, 0), (True, 2)])
+def test_rows_that_other_subjects_use_are_not_called_unused(lab, index, n_more):
+    """One array and one table of three subjects, as docs/datasets/arrays.md has it: rows of no subject alone are said."""
+    people = ("ann", "ben", "cleo")
+    table = pd.concat([lab["table"].assign(subject=name) for name in people], ignore_index=True)
+    if index:
+        table = table.assign(beta_index=np.random.default_rng(0).permutation(len(table)))
+    table.to_csv(lab["folder"] / "trials.csv", index=False)
+    np.save(lab["folder"] / "responses.npy", np.resize(lab["betas"], (3 * N_TRIALS + n_more, N_VOXELS)))
+    for name in people:
+        remarks = config(lab, subject=name).open(lab["folder"]).remarks
+        found = [remark for remark in remarks if "belong to no row" in remark]
+        assert [remark.partition(" rows")[0] for remark in found] == [f"2 of {3 * N_TRIALS + 2}"] * bool(n_more)
+
+
 @pytest.mark.parametrize("shape", [(6, 10), (60,)])
 def test_regions_have_the_shape_of_a_trial(shape):
     values = np.zeros(60, bool)

@@ -95,3 +95,17 @@ def test_trials_that_are_alike_by_chance_do_not_tell(kind):
     }[kind]
     own = [facts(betas, np.arange(N_TRIALS))]
     assert share_trials(own, [] if kind == "none" else own) is None
+
+
+def test_chance_is_that_of_any_pair_of_trials():
+    """Ten voxels of four values each: one pair in a million is equal, and so of 400 × 400 pairs some may be."""
+    rng, n = np.random.default_rng(0), 400
+    one, other = (
+        [TrialFacts(np.arange(n), rng.integers(0, 255, (n, 16)).astype(np.uint8), np.ones(n, bool), 4.0**-10)]
+        for _ in range(2)
+    )
+    assert share_trials(one, other) is None
+    few = [
+        [TrialFacts(each.stimulus_ids[:1], each.digests[:1], each.telling[:1], each.chance)] for (each,) in (one, other)
+    ]
+    assert share_trials(*few) is False

@@ -24,6 +24,7 @@ def facts_of(pairs, way="without by masking"):
     ]
     return {
         "n_images": 5,
+        "n_test_images": 40,
         "calibration": "inductive",
         "layout": {"key": "pixcorr", "label": "PixCorr"},
         "content": {"key": "clip", "label": "CLIP"},
@@ -105,8 +106,45 @@ def test_without_ten_random_sets_it_is_not_said():
     assert text.endswith("what regions carry is not said, since 9 random sets of voxels were drawn and 10 are needed.")
     (none,) = verdicts(facts_of({"early": (loss(0.2, n=0), loss(-0.2, n=0))}))
     assert "since 0 random sets" in none
-    (text,) = verdicts(facts_of({"early": (NO_SHARE, loss(0.2))}))
-    assert "have shares to compare" in text
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ((NO_SHARE, EVEN[1]), "PixCorr (0.300 with all voxels, 0.100 with none): its gain over no voxel is"),
+        ((EVEN[0], NO_SHARE), "CLIP (0.900 with all voxels, 0.500 with none): its gain over no voxel is"),
+        (
+            (NO_SHARE, NO_SHARE),
+            "PixCorr (0.300 with all voxels, 0.100 with none) and CLIP (0.900 with all voxels, 0.500 with none): their gains "
+            "over no voxel are",
+        ),
+    ],
+)
+def test_a_score_without_shares_is_named_with_its_numbers_and_what_may_help(pair, said):
+    """A gain that is large in the mean, and not above 0 in every resample of few pictures, is not called none."""
+    facts = facts_of({"early": pair, "V4": pair})
+    start = f"Without the region, by masking: what regions carry is not said, since there are no shares of {said} not above 0"
+    few = f"{start} in every resample of 5 pictures"
+    assert verdicts(facts) == [f"{few}; more of them (`n_images`) may show it."]
+    assert verdicts(facts | {"n_test_images": 5}) == [f"{few}."]  # there are no more
+
+
+def scores_table(facts):
+    (table,) = (block for block in ablation_section("a", facts, {}, 0).blocks if block.type == "table")
+    return {row.label: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+
+
+def test_a_share_stands_beside_what_the_sentence_rests_on():
+    cells = scores_table(facts_of({"V1": (loss(0.2, p=0.03), NO_SHARE), "V2": (loss(-0.2, p=None), loss(0.1, n=0))}))
+    assert cells["V1"]["PixCorr"].value == "70 %"
+    assert cells["V1"]["PixCorr"].interval == "60 % to 80 %; random 50 %, beyond it +20 % (+10 % to +30 %), p = 0.030"
+    assert cells["V1"]["CLIP"].value == "–"
+    assert (
+        cells["V1"]["CLIP"].interval
+        == "0.200; no share: with all voxels it is not better than with none in every resample"
+    )
+    assert cells["V2"]["PixCorr"].interval.endswith("random 50 %, beyond it −20 % (−30 % to −10 %)")
+    assert cells["V2"]["CLIP"].interval == "50 % to 70 %"
 
 
 def test_several_regions_are_listed():

@@ -46,7 +46,7 @@ def fewer(value):
         ),
         ({"p": 1 / 20, "n": 19}, "text: decoded beyond chance", "not said"),
         ({"cv": 0.3}, "below cross-validation (0.300): test pictures or responses differ", "as in"),
-        ({"cv": 0.1}, "above cross-validation (0.100): its folds fit fewer pictures, or test responses are", "as in"),
+        ({"cv": 0.1}, "above cross-validation (0.100): its folds fit fewer pictures, test responses are", "as in"),
         (
             {"cv": 0.1, "as_many": 0.14},
             "as in cross-validation (0.100; test R² 0.140 with 160 training pictures, as folds have)",
@@ -54,9 +54,12 @@ def fewer(value):
         ),
         (
             {"cv": 0.1, "as_many": 0.19},
-            "as folds have): test responses are cleaner, or test pictures easier",
+            "as folds have): test responses are cleaner, or test pictures easier, than those of training, or chance of which "
+            "pictures trained;",
             "fewer",
         ),
+        ({"cv": 0.3}, "differ from those of training, or chance of which pictures trained;", "above"),
+        ({"cv": 0.1}, "easier than those of training, or chance of which pictures trained;", "below"),
         ({"cv": 0.21, "as_many": 0.14}, "below cross-validation (0.210", "as in"),
         ({"cv": 0.145}, "as in cross-validation (0.145)", "above"),  # half of ±.05, by √(1 + 50/200)
         ({"cv": 0.255}, "as in cross-validation (0.255)", "below"),

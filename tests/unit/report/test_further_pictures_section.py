@@ -19,7 +19,7 @@ def measured(n_higher, n=99, regions=EXPECTED):
 
 
 def told(said):
-    return [sentence.split()[2] for sentence in said if " more often than those of random sets" in sentence]
+    return [sentence.split()[2] for sentence in said if " more often than those of scattered voxels" in sentence]
 
 
 def test_p_is_corrected_over_regions():
@@ -33,12 +33,10 @@ def test_p_is_corrected_over_regions():
 def test_p_stands_beside_what_is_said():
     first, second, *_ = _expected_said(EXPECTED, measured([0, 20, 50, 50, 50]))
     assert first == (
-        "Pictures of places show the category building more often than those of random sets of voxels (mean probability 0.50, of "
-        "99 random sets 0.10; p = 0.010 before correction over 5 regions)."
+        "Pictures of places show the category building more often than those of scattered voxels, which regions of neighbours "
+        "are easily beyond (mean probability 0.50, of 99 random sets 0.10; p = 0.010 before correction over 5 regions)."
     )
-    assert second.startswith(
-        "Pictures of bodies are not told from those of random sets of voxels by the category animal"
-    )
+    assert second.startswith("Pictures of bodies are not told from those of scattered voxels by the category animal")
     assert "p = 0.210 before" in second
     (alone,) = _expected_said({"places": "building"}, measured([0], regions=["places"]))
     assert alone.endswith("p = 0.010).")
@@ -76,8 +74,19 @@ def test_it_is_said_how_much_the_middle_of_few_sets_holds(n, outside):
     own = summarise_measures({key: np.zeros(4) for key in keys}, {key: rng.standard_normal(n) for key in keys})
     facts = {"measures": {"full": {"V1": own}}, "expected": {}, "n_samples": 4, "categories": "", "regions": ["V1"]}
     text = next(block.text for block in further_blocks("roi", facts, []) if block.type == "text")
-    assert f"of {n} random sets of voxels" in text
-    assert f"one more set lies outside about {outside} of the time" in text
+    assert f"of {n} random sets of scattered voxels" in text
+    assert f"one more such set lies outside about {outside} of the time" in text
+
+
+def test_a_dot_is_not_said_to_be_rare_where_regions_are_of_neighbours():
+    """Where maps are smooth every pair has one, though maps know no region."""
+    even = {"cosine": [[1.0, 0.5], [0.5, 1.0]], "p_less_alike": [[1.0, 0.01], [0.01, 1.0]]}
+    facts = {"regions": ["V1", "V2"], "likeness": {"vision": even}}
+    (figures,) = further_blocks("roi", facts, [])
+    note = figures.figures[0].note
+    assert "random sets of scattered voxels" in note
+    assert "Regions of neighbours, which are alike within each, are easily beyond these" in note
+    assert "twenty" not in note
 
 
 def test_one_more_set_lies_outside_as_often_as_is_said():

@@ -61,13 +61,40 @@ def test_scattered_voxels_stand_in_where_places_are_not_known():
 def test_p_is_corrected_over_groups_too():
     content = facts({"V1": (0.2, 0.03, 0.03)}, {"V1": (0.2, 0.03, 0.03)})
     assert "vision lies above" in weights_sentences(content)[0]
-    region = content["regions"]["V1"]
-    for made in (region, region["patterns"]):
-        for own in made.values():
-            if isinstance(own, dict) and "vision" in own:
-                own["text"] = own["vision"]
-    content["groups"].append("text")
-    assert not any("lies above" in said for said in weights_sentences(content))
+    assert not any("lies above" in said for said in weights_sentences(with_text(content)))
+
+
+def with_text(content):
+    """Add a group `text` that is as `vision` is everywhere."""
+    for region in content["regions"].values():
+        for made in (region, region["patterns"]):
+            for own in made.values():
+                if isinstance(own, dict) and "vision" in own:
+                    own["text"] = own["vision"]
+    return content | {"groups": [*content["groups"], "text"]}
+
+
+def test_a_group_without_any_difference_is_named():
+    """Two groups without one have two sentences, not the same one twice."""
+    none = dict.fromkeys(("V1", "V4"), (0.1, 0.6, 0.9))
+    said = weights_sentences(with_text(facts(none, none)))
+    assert said[:2] == [
+        f"By weights: no difference of {group} from latents beyond chance in V1 and V4." for group in ("vision", "text")
+    ]
+    assert len(set(said)) == 4
+
+
+def test_random_regions_are_enough_for_all_groups_or_for_none():
+    """Of 100 the smallest p is 2 / 101, which one group of three regions would need 119 for, and two need 239."""
+    least = dict.fromkeys(("V1", "V2", "V3"), (1.0, 2 / 101, 2 / 101))
+    for n, few in ((100, True), (238, True), (239, False)):
+        content = with_text(facts(least, least)) | {"n_random": n}
+        assert [("set n_random to 239" in said) for said in weights_sentences(content)] == [few] * 4
+
+
+def test_one_region_is_called_one():
+    content = facts(cut({"V1": WEIGHTS["V1"]}, 3), {"V1": PATTERNS["V1"]}) | {"n_random": 1}
+    assert "from chance in one region: set n_random to 39 or more" in weights_sentences(content)[0]
 
 
 def test_too_few_random_regions_are_said_and_not_taken_for_no_difference():
