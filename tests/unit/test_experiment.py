@@ -635,9 +635,3 @@ def test_an_analysis_is_taken_away_by_its_kind_or_label():
     assert more.without_analysis("own") == more.without_analysis("voxel_weights") == demo
     with pytest.raises(RunError, match="has no analysis own; it has roi_maximisation: name one of them"):
         demo.without_analysis("own")
-
-
-def test_modules_of_parts_of_ones_own_are_named_once():
-    demo = Experiment.load("demo")
-    assert demo.modules == ()
-    assert demo.model_copy(update={"analyses": ()}).modules == ()
