@@ -122,7 +122,7 @@ def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_pa
             stored_experiment(folder)
         raise RunError("interrupted")
 
-    monkeypatch.setattr(reproduction, "_run", look)
+    monkeypatch.setattr(reproduction, "_prepared", look)
     with pytest.raises(RunError, match="interrupted"):
         reproduce([experiments[0]], tmp_path / "out")
     monkeypatch.undo()
