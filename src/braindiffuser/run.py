@@ -184,10 +184,12 @@ class Run:
             for step in pending:
                 if self.state(step) == "damaged":
                     self._announce_repair(step)
-            with self._timed(stage):
-                self._compute(record, pending)
+            try:
+                with self._timed(stage):
+                    self._compute(record, pending)
+            finally:
+                self._networks.keep(())
             self._note_done()
-        self._networks.keep(())
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
         """Raise if the folder or the recording changed since opening."""

@@ -122,7 +122,7 @@ def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_pa
             stored_experiment(folder)
         raise RunError("interrupted")
 
-    monkeypatch.setattr(reproduction, "_prepared", look)
+    monkeypatch.setattr(reproduction, "_prepare_all", look)
     with pytest.raises(RunError, match="interrupted"):
         reproduce([experiments[0]], tmp_path / "out")
     monkeypatch.undo()

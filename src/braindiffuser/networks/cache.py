@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ class NetworkCache:
         self._loaded: dict[tuple[Any, ...], Any] = {}
 
     def load(self, folder: Path, load: Callable[[Path], Network], *settings: Hashable) -> Network:
-        """Return the network of a checkpoint folder, loading it if this is the first time.
+        """Return the network of a checkpoint folder, loading it if this is the first time, or if its files were replaced since.
 
         Args:
             folder: of the checkpoint.
@@ -42,11 +43,13 @@ class NetworkCache:
         Raises:
             RunError: if the checkpoint is missing, damaged, or does not fit its own config.
         """
-        key = (folder, load.__module__, load.__qualname__, *settings)
+        written = _written(folder)
+        key = (folder, written, load.__module__, load.__qualname__, *settings)
         if key not in self._loaded:
+            self._loaded = {own: each for own, each in self._loaded.items() if own[0] != folder or own[1] == written}
             try:
                 with naming(folder):
-                    self._loaded[key] = load(folder)
+                    loaded = load(folder)
             except (OSError, ValueError) as error:
                 if lacks_memory(error) or (is_of_the_system(error) and not isinstance(error, FileNotFoundError)):
                     raise  # the checkpoint is not to blame
@@ -54,6 +57,11 @@ class NetworkCache:
                     f"the checkpoint {folder} cannot be used: {reason(error, 2000)}; if it is a published one, run "
                     "`braindiffuser checkpoints --convert`, if it came with the package, install braindiffuser again"
                 ) from error
+            if (
+                _written(folder) != written
+            ):  # it may be of either: whoever computes with it finds that out, and nobody later
+                return loaded
+            self._loaded[key] = loaded
         network: Network = self._loaded[key]
         return network
 
@@ -77,3 +85,13 @@ class NetworkCache:
     def keep(self, folders: Collection[Path]) -> None:
         """Release all networks but these folders'."""
         self._loaded = {key: network for key, network in self._loaded.items() if key[0] in folders}
+
+
+def _written(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return name, size, time of the last change and inode of each file of a checkpoint, without reading them."""
+    found = []
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        with suppress(OSError):
+            own = path.stat()
+            found.append((path.name, own.st_size, own.st_mtime_ns, own.st_ino))
+    return tuple(found)

@@ -86,11 +86,11 @@ def reproduce(
     check_before_runs(planned, folder, overwrite, progress)
     _note_kind(folder)
     several = len({each.split.name for each in planned}) > 1
-    opened = _prepared(planned, folder, several, overwrite, progress)
+    _prepare_all(planned, folder, several, overwrite, progress)
     done: list[tuple[PlannedRun, Run]] = []
     records: dict[Path, Mapping[str, Mapping[str, Any]]] = {}
     for number, each in enumerate(planned, start=1):
-        run = opened.get(each.folder) or _open(each, folder, several, overwrite, progress)
+        run = _open(each, folder, several, overwrite, progress)
         _finish(each, run)
         done.append((each, run))
         store = Store(run.results.folder)
@@ -233,27 +233,26 @@ def _within(error: BrainDiffuserError, folder: Path) -> str:
     return str(error).replace(f"{folder.as_posix()}/", "")
 
 
-def _prepared(
+def _prepare_all(
     planned: Sequence[PlannedRun], folder: Path, shares: bool, overwrite: bool, progress: Progress
-) -> dict[str, Run]:
-    """Average the betas of each subject in its first run, before features are extracted and pictures drawn of any.
+) -> None:
+    """Average the betas of each of several subjects in its first run, before features are extracted and pictures drawn of any.
 
-    Returns:
-        Folder of each of these runs → the run; none where there is one subject.
+    Runs are opened anew for all that follows: what they remember of their recordings may be hours old by then.
 
     Raises:
         RunError: two subjects are one person.
     """
     first = {each.subject: each for each in reversed(planned)}
     if len(first) < 2:
-        return {}
-    opened: dict[str, Run] = {}
+        return
+    told = {}
     for each in reversed(first.values()):
-        opened[each.folder] = run = _open(each, folder, shares, overwrite, progress)
+        run = _open(each, folder, shares, overwrite, progress)
         if not run.is_finished("prepare"):
             run.do("prepare")
-    refuse_one_person_twice({run.results.folder: betas_of(run.results.folder) for run in opened.values()})
-    return opened
+        told[run.results.folder] = betas_of(run.results.folder)
+    refuse_one_person_twice(told)
 
 
 def _open(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progress: Progress) -> Run:

@@ -223,6 +223,11 @@ def _draw(steps: Steps, member: Member, experiment: Experiment, progress: Progre
         with needing_memory(experiment.device, lambda: f"reconstruct.{kind}", LESS_MEMORY):
             for _ in RECONSTRUCT.compute(context, {kind: draft}):
                 pass
+        try:
+            _check_generator(member, experiment, kind)  # again: it may have been replaced while it was loaded
+        except RunError:
+            draft.clear()
+            raise
 
     for kind in kinds:
         needed = [f"features.{group}" for group in experiment.generator.uses]

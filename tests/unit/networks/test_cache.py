@@ -126,3 +126,38 @@ def test_what_the_operating_system_refuses_is_no_fault_of_the_checkpoint(network
     with pytest.raises(OSError, match="one") as raised:
         networks.load(Path("one"), load)
     assert (raised.value.errno, raised.value.filename) == (number, "one")
+
+
+def write(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder / "new").write_text(text)
+    (folder / "new").replace(folder / "config.json")
+
+
+def read(folder):
+    return (folder / "config.json").read_text()
+
+
+def test_a_network_whose_files_were_replaced_is_loaded_anew(networks, tmp_path):
+    folder = tmp_path / "clip"
+    write(folder, "100")
+    assert networks.load(folder, read) == "100"
+    write(folder, "777")  # as large
+    assert networks.load(folder, read) == "777"
+    assert len(networks._loaded) == 1
+
+
+def test_a_network_that_was_replaced_while_it_was_loaded_serves_nobody_later(networks, tmp_path):
+    folder, kept = tmp_path / "clip", tmp_path / "kept"
+    write(folder, "100")
+    (folder / "config.json").rename(kept)
+    good = kept.read_text()
+
+    def swapped(folder):
+        (folder / "config.json").write_text("777")
+        return read(folder)
+
+    kept.rename(folder / "config.json")
+    assert networks.load(folder, swapped) == "777"
+    (folder / "config.json").write_text(good)
+    assert networks.load(folder, read) == "100"
