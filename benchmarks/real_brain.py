@@ -30,11 +30,11 @@ from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics import (
     FoldDesign,
     FoldScores,
-    bootstrap_interval,
     decode_in_folds,
     leave_pairs_out,
     leave_pictures_out,
     leave_repeats_out,
+    mean_interval,
     n_way_identification,
     score_in_folds,
 )
@@ -112,16 +112,23 @@ def score_all(path: Path, n_permutations: int, seed: int) -> dict[str, dict[str,
     repeats, pairs = leave_repeats_out(shown), leave_pairs_out(shown)
     singles = leave_pictures_out(shown, len(figures), np.random.default_rng(seed))
 
-    def score(design: FoldDesign, metric: Score) -> FoldScores:
+    def score(design: FoldDesign, metric: Score, lowest: float = 0.0) -> FoldScores:
         rng, fit_and_predict = np.random.default_rng(seed), partial(decode, known=design.straddles)
         return score_in_folds(
-            responses, figures, design, fit_and_predict, metric, rng=rng, n_permutations=n_permutations
+            responses,
+            figures,
+            design,
+            fit_and_predict,
+            metric,
+            rng=rng,
+            n_permutations=n_permutations,
+            bounds=(lowest, 1.0),
         )
 
     return {
         "identification of known figures, 1 of 10": _facts(score(repeats, n_way_identification), 0.1),
         "two-way identification of new figures": _facts(score(pairs, two_way_identification), 0.5),
-        "PixCorr of new figures": _facts(score(singles, figure_correlation), None)
+        "PixCorr of new figures": _facts(score(singles, figure_correlation, -1.0), None)
         | {"mean_of_the_others": float(figure_correlation(figures, mean_of_the_others(figures)).mean())},
         "two-way identification of new figures, all ten as candidates": _facts(
             _pooled(responses, figures, singles, np.random.default_rng(seed), n_permutations), 0.5
@@ -134,10 +141,10 @@ def _pooled(
 ) -> FoldScores:
     """Compare with candidates that trained the decoder: biased low, as shuffled figures show."""
     scores = two_way_identification(figures, gathered(responses, figures, design))
-    interval = bootstrap_interval(scores, rng)
+    low, high = mean_interval(scores)
     shuffles = (gathered(responses, figures, design, design.shuffled(rng)) for _ in range(n_permutations))
     null: Float[np.ndarray, " _"] = np.array([two_way_identification(figures, decoded).mean() for decoded in shuffles])
-    return FoldScores(scores, float(scores.mean()), interval, null)
+    return FoldScores(scores, float(scores.mean()), (max(low, 0.0), min(high, 1.0)), null)
 
 
 def _facts(scores: FoldScores, chance: float | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     page = braindiffuser.run_demo()                     # simulate a subject, decode it, write the page
     experiment = braindiffuser.Experiment.load("demo")  # or a YAML file of your own
     run = braindiffuser.Run.open(experiment, "runs/mine")
-    run.do("prepare")                                   # … extract, fit, reconstruct, evaluate; or run.run_all()
+    run.do("prepare")                                   # … extract, fit, compare, reconstruct, evaluate; or run.run_all()
 
 Names load what they need when they are first used, so importing the package is cheap. What `__all__` of the package, of a
 subpackage or of a module lists is public; everything else may change.

@@ -109,6 +109,16 @@ class ResponsesConfig(Settings):
         return without_defaults(self, super().influences(device), "voxel_choice")
 
 
+def _none_or_several(n: int) -> int:
+    if n == 1:
+        raise ValueError("is 1, and one picture cannot be scored among others: give 0, 2 or more, or all")
+    return n
+
+
+SomePictures: TypeAlias = Annotated[int, Field(ge=0), AfterValidator(_none_or_several)] | Literal["all"]
+"""How many pictures of each test set, evenly spaced; 0: none."""
+
+
 class PicturesConfig(Settings):
     """Which pictures are drawn besides the reconstructions; each kind costs about as much as the reconstructions."""
 
@@ -126,10 +136,31 @@ class PicturesConfig(Settings):
         ge=2,
         description="How many pictures of each test set the ablations are drawn for and compared on, evenly spaced; null: all.",
     )
+    n_recovered: SomePictures = Field(
+        0,
+        description="How many pictures of each test set are also drawn from one branch of their true features alone (latents, "
+        "vision, text …), evenly spaced; 0: none, or all.",
+    )
+    n_samples: PositiveInt = Field(
+        1,
+        description="How many pictures are drawn of each response, each with other noise; the first is the reconstruction, whose "
+        "scores are those of the run.",
+    )
+    n_sampled: SomePictures = Field(
+        "all",
+        description="How many pictures of each test set have several samples, if n_samples is above 1, evenly spaced; 0: none, "
+        "or all.",
+    )
+    n_random_responses: SomePictures = Field(
+        0,
+        description="For how many pictures of each test set, evenly spaced, random responses of the training covariance are "
+        "decoded and drawn too; 0: none, or all.",
+    )
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries that results depend on; `n_ablated` only where it is given."""
-        return without_defaults(self, super().influences(device), "n_ablated")
+        """Return all entries that results depend on; those that were added later only where they are given."""
+        later = ("n_ablated", "n_recovered", "n_samples", "n_sampled", "n_random_responses")
+        return without_defaults(self, super().influences(device), *later)
 
 
 class EvaluationConfig(Settings):
@@ -137,11 +168,20 @@ class EvaluationConfig(Settings):
 
     profile: str = Field(
         "demo",
-        description="Named list of metrics: demo, brain-diffuser-2023 (as published) or pixels.",
+        description="Named list of metrics: demo, recommended, pixels, or as a paper scores: brain-diffuser-2023, mindeye-2023, "
+        "mindeye2-2024 (of blends), takagi-2023.",
         json_schema_extra={"enum": list[Any](profile_names())},
     )
     metrics: dict[EntryName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
-    n_resamples: PositiveInt = Field(2000, description="Bootstrap resamples behind each confidence interval.")
+    category: str = Field(
+        "category",
+        description="Column of the table of stimuli whose value the baseline category_only is told; where stimuli have no such "
+        "column it is left out.",
+    )
+    n_resamples: PositiveInt = Field(
+        2000,
+        description="Exchanges of pictures behind each p value.",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> EvaluationConfig:
@@ -152,9 +192,9 @@ class EvaluationConfig(Settings):
         return self
 
     def influences(self, device: str) -> dict[str, Any]:
-        """Return all entries that results depend on, with the facts of every metric of the profile."""
+        """Return all entries that results depend on, with the facts of every metric; `category` only where it is given."""
         metrics = {name: metric.influences(device) for name, metric in self.all_metrics().metrics.items()}
-        return {**super().influences(device), "metrics": metrics}
+        return {**without_defaults(self, super().influences(device), "category"), "metrics": metrics}
 
     def all_metrics(self) -> Profile:
         """Return the profile with the further metrics."""
@@ -203,6 +243,7 @@ class Experiment(Settings):
                 f"it has {', '.join(self.generator.ablations) or 'none'}"
             )
         self.regression.check_rows(self.responses.rows)
+        self._check_ablated()
         for analysis in self.analyses:
             analysis.check_groups(self.generator.uses)
         labels = [analysis.label for analysis in self.analyses]
@@ -210,6 +251,18 @@ class Experiment(Settings):
         if twice:
             raise ValueError(f"analyses: two analyses are called {twice[0]}: give one another `name`")
         return self
+
+    def _check_ablated(self) -> None:
+        """Check that ablations are drawn for as many pictures as each metric needs, since they are scored among themselves."""
+        n = self.pictures.n_ablated
+        if n is None or not self.ablations:
+            return
+        for key, metric in self.evaluation.all_metrics().metrics.items():
+            if metric.fewest_pictures > n:
+                raise ValueError(
+                    f"pictures.n_ablated is {n}, but {key} needs {metric.fewest_pictures} pictures or more: raise it, or "
+                    "choose another evaluation.profile"
+                )
 
     @property
     def ablations(self) -> dict[str, str]:

@@ -33,7 +33,7 @@ from braindiffuser.run import Run
 from braindiffuser.run_folder import check_folder, check_links, check_way, join_names
 from braindiffuser.splits.folds import Folds
 from braindiffuser.stages import all_steps
-from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scores_name
+from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scored_pictures, scores_name
 from braindiffuser.stages.extract import why_not_shared
 from braindiffuser.step_states import StepStates, flatten
 from braindiffuser.store.results import Store
@@ -80,7 +80,7 @@ class FinishedFold:
 
         summary = self.results.read_json(scores_name(name))
         rows = self.per_image[self.per_image["set"] == name]
-        scores = {key: rows[key].to_numpy(dtype=np.float64) for key in summary["metrics"]}
+        scores = scored_pictures(self.results, self.per_image, name, summary["metrics"])
         return FoldOfSet(rows["stimulus_id"].to_numpy(dtype=np.int64), scores, summary)
 
     @property
@@ -248,7 +248,7 @@ def _null(experiment: Experiment, fold: int, seed: int) -> dict[str, Any]:
     return {
         "name": f"{experiment.name} – null, training pictures exchanged",
         "split": {"fold": fold, "shuffled": seed},
-        "pictures": {"ceiling": False, "ablations": []},
+        "pictures": {"ceiling": False, "ablations": [], "n_recovered": 0, "n_samples": 1, "n_random_responses": 0},
         "analyses": [],
     }
 
@@ -302,8 +302,6 @@ def _join(folds: Sequence[FinishedFold], nulls: Sequence[Sequence[FinishedFold]]
         name: join_folds(
             [fold.of_set(name) for fold in folds],
             [[fold.of_set(name) for fold in null] for null in nulls],
-            rng=np.random.default_rng([experiment.seed, split.n_folds]),
-            n_resamples=experiment.evaluation.n_resamples,
         )
         for name in names
     }

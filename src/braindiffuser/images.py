@@ -20,7 +20,16 @@ from braindiffuser.arrays import Pictures, RawPictures
 from braindiffuser.errors import RunError
 from braindiffuser.picture_files import read_picture
 
-__all__ = ["PictureReader", "PictureSource", "from_uint8", "load_png", "resize", "save_png", "to_uint8"]
+__all__ = [
+    "PictureReader",
+    "PictureSource",
+    "from_uint8",
+    "load_png",
+    "resize",
+    "resize_without_antialias",
+    "save_png",
+    "to_uint8",
+]
 
 BATCH = 32
 """Pictures per batch, where many are read."""
@@ -104,13 +113,67 @@ def resize(
     Raises:
         RunError: if pictures are not square, since that would squash them.
     """
-    height, width = pictures.shape[-2:]
-    if height != width:
-        raise RunError(f"pictures came as {height} × {width} pixels, expected square ones: crop or pad them first")
-    if height == size:
+    if _side(pictures) == size:
         return pictures
     resized = [np.asarray(Image.fromarray(raw).resize((size, size), resample)) for raw in to_uint8(pictures)]
     return from_uint8(np.stack(resized)) if resized else np.zeros((0, 3, size, size), np.float32)
+
+
+def resize_without_antialias(pictures: Pictures, size: int) -> Float32[np.ndarray, "n 3 {size} {size}"]:
+    """Resize pictures to (n, 3, size, size), bilinear, without antialias and not rounded to 8 bits.
+
+        y(i) = (1 − w) x(⌊p⌋) + w x(⌊p⌋ + 1),   p = max(0, (i + ½) · side / size − ½),   w = p − ⌊p⌋
+
+    along rows, then along columns; beyond the last pixel the last one counts. Two pixels make a new one, however much a picture
+    shrinks. So tensors are resized by torchvision's `Resize` up to version 0.16, and by `antialias=False` since.
+
+    Raises:
+        RunError: if pictures are not square, since that would squash them.
+
+    >>> steps = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4) * np.ones((1, 3, 4, 1), np.float32)
+    >>> resize_without_antialias(steps, 2)[0, 0]
+    array([[0.5, 2.5],
+           [0.5, 2.5]], dtype=float32)
+    """
+    side = _side(pictures)
+    if side == size:
+        return pictures
+    place = np.maximum((np.arange(size) + 0.5) * (side / size) - 0.5, 0)
+    first = np.minimum(place.astype(np.int64), side - 1)
+    second = np.minimum(first + 1, side - 1)
+    share = (place - first).astype(np.float32)
+    resized = np.empty((len(pictures), 3, size, size), np.float32)
+    for made, picture in zip(resized, pictures, strict=True):
+        rows = _between(picture, first, second, share[:, None], axis=1)
+        made[:] = _between(rows, first, second, share, axis=2)
+    return resized
+
+
+def _between(
+    picture: Float32[np.ndarray, "3 _ _"],
+    first: Int[np.ndarray, " size"],
+    second: Int[np.ndarray, " size"],
+    share: Float32[np.ndarray, "*any _"],
+    axis: int,
+) -> Float32[np.ndarray, "3 _ _"]:
+    """Return x + w (y − x), with x and y the lines `first` and `second` along an axis."""
+    lower, upper = picture.take(first, axis), picture.take(second, axis)
+    upper -= lower
+    upper *= share
+    upper += lower
+    return upper
+
+
+def _side(pictures: Pictures) -> int:
+    """Return the side of square pictures.
+
+    Raises:
+        RunError: if they are not square.
+    """
+    height, width = pictures.shape[-2:]
+    if height != width:
+        raise RunError(f"pictures came as {height} × {width} pixels, expected square ones: crop or pad them first")
+    return int(height)
 
 
 def are_flat(pictures: Pictures) -> Bool[np.ndarray, " n"]:
@@ -136,12 +199,15 @@ def load_png(paths: Sequence[Path]) -> Pictures:
     return open_pictures(paths, room=sys.maxsize)[:]
 
 
-def open_pictures(paths: Sequence[Path], room: int) -> PictureReader:
+def open_pictures(
+    paths: Sequence[Path], room: int, note: Callable[[Path, UInt8[np.ndarray, "height width 3"]], None] | None = None
+) -> PictureReader:
     """Read equally large picture files, so that damaged ones are found; further ones than fit are read again when asked for.
 
     Args:
         paths: of the files.
         room: bytes that 8-bit pictures may take in memory.
+        note: called with each file and its picture, for what else is to be known of them.
 
     Raises:
         ValueError, RunError: as `load_png` does.
@@ -153,6 +219,8 @@ def open_pictures(paths: Sequence[Path], room: int) -> PictureReader:
     for path in paths:
         raw = read_picture(path)
         sizes.append(raw.shape[:2])
+        if note is not None:
+            note(path, raw)
         if (len(kept) + 1) * raw.nbytes <= room:
             kept.append(raw)
     for path, size in zip(paths, sizes, strict=True):

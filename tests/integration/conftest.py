@@ -34,6 +34,7 @@ WITHOUT_CHECKS = (
     "test_shared_features",
     "test_ablated_pictures",
     "test_reproduction",
+    "test_curves",
 )
 """Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
 check them."""
@@ -60,6 +61,7 @@ def experiment(recording_root):
             "dataset": {"kind": "nsd", "root": str(recording_root)},
             "regression": {"n_folds": 3},
             "generator": {"diffusion": {"n_steps": 4}, "batch_size": 4},
+            "pictures": {"n_recovered": 0, "n_random_responses": 0, "n_samples": 1},  # tests of their own draw them
             "evaluation": {"n_resamples": 200},
             "analyses": [{"kind": "roi_maximisation", "measured": False}],  # what is measured has one test of its own
         }

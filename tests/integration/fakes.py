@@ -260,7 +260,7 @@ class Tracer(Generator):
 
     uses: ClassVar[tuple[str, ...]] = ("a", "b")
     variants: ClassVar[Mapping[str, Variant]] = {
-        "rough": Variant("Rough", None, ("a",), "rough_only", "Rough only"),
+        "rough": Variant("Rough", None, ("a",), "rough_only", "Rough only", branch="a"),
         "full": Variant("Whole", "rough", ("a", "b")),
         "without_b": Variant("Without b", "rough", ("a",), "without_b", "Without b"),
         "without_rough": Variant("Without rough", None, ("a", "b"), "without_rough", "Without rough"),
@@ -281,7 +281,7 @@ class Tracer(Generator):
                 row[:, place] = features[group][:, 0] if group in features else 0
             row[:, PICTURE_ID] = picture_ids
             row[:, NULL] = sum(int(values[0, 3]) for values in null.values())
-            row[:, SEED] = seed
+            row[:, SEED] = seed % 256
             if start is not None:
                 row[:, START_VARIANT] = np.rint(start[:, 0, 0, VARIANT] * 255)
                 row[:, START_SOURCE] = np.rint(start[:, 0, 0, SOURCE] * 255)
@@ -387,6 +387,48 @@ class Curious(Analysis):
         arguments = {"predictions": ("a",), "draw": ({}, ())}
         getattr(data, self.asks)(*arguments.get(self.asks, ()))
         return Outcome(section)
+
+
+class Averages(Analysis):
+    """Says how far averages of single trials are from responses, how often it computed that, and what was drawn with changes."""
+
+    reads: ClassVar[tuple[str, ...]] = ("betas",)
+    draws: ClassVar[bool] = True
+    later: ClassVar[tuple[str, ...]] = ("word", "name")
+
+    word: str = Field("", description="A word that nothing kept depends on.")
+    number: int = Field(0, description="A number that all depends on.")
+
+    def run(self, data: RunData) -> Outcome:
+        sides = {side: data.kept(side, partial(self._distance, data, side)) for side in ("train", "test")}
+        features = {group: data.truth(group)[:2] for group in data.drawn_groups}
+        begun = {"rough": np.full((2, 3, SIDE, SIDE), 7 / 255, np.float32)}
+        drawn = data.draw(features, np.arange(2), {"strength": 0.25}, begun)
+        facts = {
+            "word": self.word,
+            "sides": sides,
+            "blue": float(drawn["full"][0, 2, 1, 1]),
+            "start": levels(drawn["full"][0])[START_VARIANT].item(),
+            "chain": list(data.chain),
+            "own": data.generator["strength"],
+        }
+        return Outcome(Section(name="averages", title="Averages", blocks=()), facts=facts)
+
+    def _distance(self, data: RunData, side: str) -> dict[str, Any]:
+        trials, responses = data.trials(side), data.responses(side)
+        counts = np.bincount(trials.stimuli, minlength=len(responses))
+        sums = np.zeros_like(responses, dtype=np.float64)
+        np.add.at(sums, trials.stimuli, trials.responses)
+        COMPUTED.append(side)
+        return {
+            "distance": float(np.abs(sums / counts[:, None] - responses).max()),
+            "counts": counts.tolist(),
+            "sessions": np.unique(trials.sessions).tolist(),
+        }
+
+
+COMPUTED: list[str] = []
+"""Sides whose averages were computed."""
 
 
 class Paints(Names):

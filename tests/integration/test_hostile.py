@@ -858,7 +858,7 @@ def test_a_disk_that_is_full_stops_a_stage_with_the_files_name_and_the_same_comm
     stage, number, root, finished, tmp_path, monkeypatch
 ):
     run = Run.open(fake_experiment(root), tmp_path / "run")
-    for before in ("prepare", "extract", "fit", "reconstruct"):
+    for before in ("prepare", "extract", "fit", "compare", "reconstruct"):
         if before == stage:
             break
         run.do(before)

@@ -14,6 +14,7 @@ from braindiffuser.datasets.rois import CATEGORY_REGIONS, MAXIMISED_REGIONS
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.networks import checkpoints as weights
 from braindiffuser.regression import Ridge
+from braindiffuser.report.tables import BASELINES
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
 from braindiffuser.stages.evaluate import _score
@@ -31,6 +32,7 @@ KILLS = (
     "averaging@1",
     "extracting: train latents@1",
     "predicting@2",
+    "comparing@2",
     "reconstructing: low level@1",
     "scoring@3",
     "drawing@1",
@@ -64,9 +66,20 @@ def test_leaves_what_others_read(finished):
     for entry in scores["metrics"].values():
         low, high = entry["ci95"]
         assert low <= entry["value"] <= high
-        assert set(entry["baselines"]) == {"mean_image", "random_train_image", "shuffled_responses"}
+        assert set(entry["baselines"]) == set(BASELINES)
         assert set(entry["ablations"]) == {"low_level_only", "without_low_level"}
         assert np.isfinite([entry["ceiling"], *entry["baselines"].values(), *entry["ablations"].values()]).all()
+    features = scores["features"]
+    assert set(features) == {"latents", "vision", "text"}
+    for entry in features.values():
+        assert entry["n_images"] == 10
+        assert {"decoded", "true"} <= set(entry["effective_dimension"])
+        assert entry["within_category"]["n_images"] <= 10  # the simulated recording says what its scenes show
+        for name in ("two_way", "top1", "novelty", "within_category", "best_linear"):
+            low, high = entry[name]["ci95"]
+            assert 0 <= low <= entry[name]["value"] <= high <= 1
+    assert features["vision"]["two_way"]["value"] > 0.7
+    assert finished.results.read_json("scores_held_out.json")["features"].keys() == features.keys()
     took = finished.results.read_json("manifest.json")["stages"]
     assert list(took) == list(stages())
     assert all(stage["seconds"] > 0 and 0 < stage["peak_memory_gb"] < 6 for stage in took.values())
@@ -74,6 +87,7 @@ def test_leaves_what_others_read(finished):
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "simulated" in page.lower()
     assert "Preferred picture of each region" in page
+    assert "Are pictures told apart by their decoded features?" in page
     ceilings = finished.results.read_json("noise_ceiling.json")["rois"]
     assert ceilings["faces"]["n_voxels"] == 0
     assert 0 < ceilings["V1"]["median"] < 100
@@ -221,7 +235,7 @@ def test_another_network_under_the_same_name_is_another_result(finished, experim
     with pytest.raises(RunError, match=r"generator\.unet was [0-9a-f]{16}, now [0-9a-f]{16}"):
         Run.open(other, tmp_path / "run")
     finished_then = run_is_finished(Run.open(other, tmp_path / "run", overwrite=True))
-    assert [stage for stage, done in finished_then.items() if done] == ["prepare", "extract", "fit"]
+    assert [stage for stage, done in finished_then.items() if done] == ["prepare", "extract", "fit", "compare"]
 
 
 def run_is_finished(run):
@@ -318,10 +332,11 @@ def test_scores_do_not_depend_on_how_many_pictures_are_held(finished, monkeypatc
 
     monkeypatch.setattr(images, "BATCH", 4)
     monkeypatch.setattr(images, "load_png", counting)
-    _, per_image = _score(finished._context)
+    _, per_image, left_out = _score(finished._context)
     assert max(held) == 4
-    stored = finished.results.read_table("per_image.csv")
-    pd.testing.assert_frame_equal(per_image.reset_index(drop=True), stored, atol=1e-5)
+    for name, table in {"per_image.csv": per_image, "left_out.csv": left_out}.items():
+        stored = finished.results.read_table(name)
+        pd.testing.assert_frame_equal(table.reset_index(drop=True), stored, atol=1e-5)
 
 
 def test_a_simulated_recording_lies_in_the_runs_folder_and_is_made_anew_if_damaged(experiment, tmp_path):
@@ -356,13 +371,14 @@ def test_a_run_begun_in_half_on_a_gpu_is_another_one_on_a_cpu_from_the_pictures_
     assert on_gpu == settings("cuda")
 
 
-def test_analyses_of_regions_begin_from_the_finished_run(finished, experiment, tmp_path):
+def test_analyses_begin_from_the_finished_run(finished, experiment, tmp_path):
     """Scores of a part of the test set are those of the run itself; maps are NIfTI; nothing else is computed again."""
     shutil.copytree(finished.results.folder, tmp_path / "run")
     ablation = {"kind": "roi_ablation", "regions": ["V1"], "how": ["without"], "n_images": 3, "n_random": 0}
     attribution = {"kind": "attribution", "words": ["large"], "drawn": [], "places": 1, "n_random": 5}
     maximisation = {"kind": "roi_maximisation", "n_random": 2}
-    asked = experiment.changed({"analyses": [maximisation, ablation, attribution]})
+    comparison = {"kind": "profile_comparison", "profiles": ["pixels", "mindeye2-2024"]}
+    asked = experiment.changed({"analyses": [maximisation, ablation, attribution, comparison]})
     before = pictures_of(tmp_path / "run")
     run = Run.open(asked, tmp_path / "run", overwrite=True)
     run.do("analyse")
@@ -380,5 +396,11 @@ def test_analyses_of_regions_begin_from_the_finished_run(finished, experiment, t
     assert "sub-subj01_space-individual_desc-categorylarge_statmap.nii.gz" in names
     directions = run.results.read_json("analyses/attribution.json")["directions"]
     assert {"category building", "category large", "place row 1 column 1"} <= {each["name"] for each in directions}
+    compared = run.results.read_json("analyses/profile_comparison.json")
+    scores = run.results.read_json("scores.json")["metrics"]
+    assert compared["profiles"]["pixels"]["metrics"]["ssim"]["value"] == pytest.approx(
+        scores["ssim"]["value"], abs=1e-6
+    )
+    assert set(compared["profiles"]["mindeye2-2024"]["metrics"]) == {"pixcorr_256", "ssim_256"}
     after = pictures_of(tmp_path / "run")
     assert {name: after[name] for name in before} == before

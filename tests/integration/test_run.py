@@ -36,6 +36,7 @@ STEPS = [
     "extract.b",
     "fit.a",
     "fit.b",
+    "compare",
     "reconstruct.rough",
     "reconstruct.rough_from_true_features",
     "reconstruct.final",
@@ -191,7 +192,9 @@ def change_text(name, old, new):
 
 
 AFTER_FIT = STEPS[6:]
-FROM_PREDICTIONS = [step for step in STEPS if step.startswith(("fit", "reconstruct", "evaluate", "analyse", "report"))]
+FROM_PREDICTIONS = [
+    step for step in STEPS if step.startswith(("fit", "compare", "reconstruct", "evaluate", "analyse", "report"))
+]
 NOTICED = {
     "other betas": (replace_session, "betas: sessions/2.npy was changed", "prepare.responses", "extract"),
     "a repaired session": (
@@ -212,7 +215,9 @@ NOTICED = {
 }
 
 
-@pytest.mark.parametrize("stage", ["prepare", "extract", "fit", "reconstruct", "evaluate", "analyse", "report"])
+@pytest.mark.parametrize(
+    "stage", ["prepare", "extract", "fit", "compare", "reconstruct", "evaluate", "analyse", "report"]
+)
 @pytest.mark.parametrize("change", NOTICED)
 def test_every_command_notices_a_changed_recording(change, stage, copy):
     alter, words, _, _ = NOTICED[change]
@@ -307,7 +312,7 @@ def test_another_recording_under_the_same_path_is_noticed(copy, tmp_path):
             {"evaluation": {"n_resamples": 30}},
             "evaluation.n_resamples was 20, now 30",
             "evaluate",
-            ("prepare", "extract", "fit", "reconstruct", "analyse"),
+            ("prepare", "extract", "fit", "compare", "reconstruct", "analyse"),
         ),
         (
             {"analyses": [{"kind": "fakes:Names", "word": "seen"}]},
@@ -764,6 +769,7 @@ KILLS = {
     "prepare": ("checking@1", "averaging@2", "wrote sums@1", "wrote arrays/responses/test@1", "wrote voxels@1"),
     "extract": ("extracting: train a@1", "extracting: test b@1"),
     "fit": ("choosing@1", "wrote decoders@1", "predicting@1"),
+    "compare": ("comparing@1", "wrote feature_scores@1"),
     "reconstruct": ("reconstructing: rough@2", "reconstructing: final@2", "reconstructing: without@1"),
     "evaluate": ("scoring@4", "wrote scores@2"),
     "analyse": ("drawing@2", "wrote reconstructions/names@1"),

@@ -462,7 +462,7 @@ def test_a_run_that_is_made_anew_while_a_study_works_is_not_mixed_in(copies, tmp
 def _made_anew(store, step):
     def late(members, **options):
         store.update_record(step, uid=f"{store.record(step)['uid']} again")
-        needing = {"fit.a": ("reconstruct.final", "reconstruct.rough"), "evaluate": ()}[step]
+        needing = {"fit.a": ("compare", "reconstruct.final", "reconstruct.rough", "evaluate"), "evaluate": ()}[step]
         for name in needing:
             store.update_record(name, needs={**store.record(name)["needs"], step: store.record(step)["uid"]})
         return check_alike(members, **options)

@@ -39,9 +39,10 @@ from scipy.stats import spearmanr
 from braindiffuser.analyses.analysis import Outcome
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.regression.fitted_decoder import load_decoder
-from braindiffuser.report.sections import Gallery, Section
+from braindiffuser.report.sections import Gallery, Section, Table, Text
 from braindiffuser.run import Run
-from braindiffuser.stages.reconstruct import picture_kinds
+from braindiffuser.stages.reconstruct import inputs_of, picture_kinds
+from braindiffuser.stages.report import _provenance
 from braindiffuser.store.results import Results, Store
 
 KINDS = {
@@ -394,6 +395,30 @@ def test_truth_of_test_stimuli_reaches_no_reconstruction(read_by):
         assert any("/truth/" in name for name in read[f"reconstruct.{kind}"]) == (source == "truth"), kind
     for step in ("fit.a", "fit.b", "prepare.responses"):
         assert not any("/truth/" in name for name in read[step])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_names_all_that_a_generator_is_given(kind, read_by):
+    run, read = read_by
+    kept = {name.rpartition("/")[0] for name in read[f"reconstruct.{kind}"]}
+    assert kept == set(inputs_of(run.experiment, kind).values())
+
+
+def test_the_page_names_them_with_their_hashes_and_says_what_the_test_does_not_cover(run):
+    (found,) = _provenance(run._context)
+    table, folded, truth = (block for block in found.blocks if isinstance(block, Table))
+    sources = [row.cells[0].value for row in table.rows]
+    assert [source for source in sources if source.startswith("arrays/predictions")] == [
+        "arrays/predictions/a",
+        "arrays/predictions/a",
+        "arrays/predictions/b",
+    ]
+    assert all(row.cells[1].value != "–" and len(row.cells[2].value) == 16 for row in table.rows)
+    assert not any("truth" in row.cells[0].value for row in [*table.rows, *folded.rows])
+    assert [row.label for row in truth.rows] == ["arrays/truth/a", "arrays/truth/b"]
+    said = " ".join(block.text for block in found.blocks if isinstance(block, Text))
+    assert "are not among them" in said
+    assert "generator (fakes:Tracer)" in said
 
 
 def test_regions_that_an_analysis_names_are_looked_up_even_if_it_does_not_ask_for_them(run, tmp_path):

@@ -37,7 +37,7 @@ def root(tmp_path_factory):
 def fail(root, folder, stage, words, **changes):
     """Run stages up to one that must fail, with these words, and again when the same command is run again."""
     run = Run.open(fake_experiment(root, **changes), folder)
-    for before in ("prepare", "extract", "fit", "reconstruct", "evaluate", "analyse"):
+    for before in ("prepare", "extract", "fit", "compare", "reconstruct", "evaluate", "analyse"):
         if before == stage:
             break
         run.do(before)

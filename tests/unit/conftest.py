@@ -53,7 +53,7 @@ def candidates(value, annotation):
         others = [(other, *value[1:]) for other in (candidates(value[0], None) if value else ())]
         return [*others, value[:-1], ("V1",), (7,), (("V1", "V2"),), *chosen]
     if isinstance(value, int | float):
-        return [value * 1.25, *(value + step for step in (0.1, *range(1, 700)))]
+        return [value * 1.25, *(value + step for step in (0.1, *range(1, 700))), value / 2]
     if isinstance(value, Path):
         return [value / "other"]
     if isinstance(value, dict):

@@ -598,25 +598,28 @@ def test_a_word_that_is_none_of_those_expected_is_named(tmp_path):
         Experiment.load(tmp_path / "mine.yaml")
 
 
+OF_DEMO = ["roi_maximisation", "split_audit", "profile_comparison"]
+
+
 def test_one_more_analysis_is_added_once_by_its_kind_or_label():
     demo = Experiment.load("demo")
     more = demo.with_analysis("voxel_weights", {"n_random": 10})
-    assert [analysis.label for analysis in more.analyses] == ["roi_maximisation", "voxel_weights"]
+    assert [analysis.label for analysis in more.analyses] == [*OF_DEMO, "voxel_weights"]
     assert more.with_analysis("voxel_weights") == more
     named = demo.changed({"analyses": [{"kind": "roi_maximisation", "name": "own"}]})
     assert named.with_analysis("roi_maximisation") == named.with_analysis("own") == named
-    with pytest.raises(RunError, match=r"analyses\.1: there is no kind colour; known kinds: "):
+    with pytest.raises(RunError, match=r"analyses\.3: there is no kind colour; known kinds: "):
         demo.with_analysis("colour")
 
 
 def test_another_name_adds_an_analysis_and_renames_none():
     one = Experiment.load("demo").with_analysis("voxel_weights", {"name": "one", "n_random": 10})
     two = one.with_analysis("voxel_weights", {"name": "two", "n_random": 20})
-    assert [analysis.label for analysis in two.analyses] == ["roi_maximisation", "one", "two"]
-    assert [analysis.n_random for analysis in two.analyses[1:]] == [10, 20]
+    assert [analysis.label for analysis in two.analyses] == [*OF_DEMO, "one", "two"]
+    assert [analysis.n_random for analysis in two.analyses[-2:]] == [10, 20]
     assert two.with_analysis("voxel_weights", {"name": "two", "n_random": 20}) == two  # the same command goes on
     unnamed = two.with_analysis("voxel_weights", {"name": ""})
-    assert [analysis.label for analysis in unnamed.analyses] == ["roi_maximisation", "one", "two", "voxel_weights"]
+    assert [analysis.label for analysis in unnamed.analyses] == [*OF_DEMO, "one", "two", "voxel_weights"]
     with pytest.raises(RunError, match="one is an analysis of the experiment, and results keep its name"):
         two.with_analysis("one", {"name": "three"})
 
@@ -633,5 +636,16 @@ def test_an_analysis_is_taken_away_by_its_kind_or_label():
     demo = Experiment.load("demo")
     more = demo.with_analysis("voxel_weights", {"name": "own"})
     assert more.without_analysis("own") == more.without_analysis("voxel_weights") == demo
-    with pytest.raises(RunError, match="has no analysis own; it has roi_maximisation: name one of them"):
+    with pytest.raises(
+        RunError,
+        match="has no analysis own; it has roi_maximisation, split_audit, profile_comparison: name one of them",
+    ):
         demo.without_analysis("own")
+
+
+def test_ablations_are_of_as_many_pictures_as_metrics_need():
+    few = {"pictures": {"n_ablated": 30}, "evaluation": {"profile": "recommended"}}
+    with pytest.raises(RunError, match=r"pictures\.n_ablated is 30, but clip_among_50 needs 50 pictures or more"):
+        Experiment.load("demo").changed(few)
+    assert Experiment.load("demo").changed({**few, "pictures": {"n_ablated": 30, "ablations": []}})
+    assert Experiment.load("demo").changed({**few, "pictures": {"n_ablated": 50}})

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import (
@@ -16,6 +18,7 @@ from braindiffuser.images import (
     load_png,
     open_pictures,
     resize,
+    resize_without_antialias,
     save_png,
     to_uint8,
 )
@@ -184,3 +187,27 @@ def test_a_picture_of_one_colour_is_flat_and_no_other():
     pictures[3] = np.linspace(0, 1, 6, dtype=np.float32)
     assert are_flat(pictures).tolist() == [True, True, False, False]
     assert are_flat(pictures[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(("side", "size"), [(12, 5), (5, 12), (7, 7), (1, 4), (9, 1), (64, 17)])
+def test_resizing_without_antialias_is_that_of_torch(rng, side, size):
+    pictures = rng.random((2, 3, side, side), np.float32)
+    expected = interpolate(torch.from_numpy(pictures), size=(size, size), mode="bilinear", align_corners=False).numpy()
+    np.testing.assert_allclose(resize_without_antialias(pictures, size), expected, rtol=0, atol=2e-6)
+
+
+def test_half_the_size_is_the_mean_of_four_pixels_and_a_fifth_misses_most(rng):
+    pictures = rng.random((2, 3, 10, 10), np.float32)
+    means = pictures.reshape(2, 3, 5, 2, 5, 2).mean(axis=(3, 5))
+    np.testing.assert_allclose(resize_without_antialias(pictures, 5), means, atol=1e-6)
+    others = pictures.copy()
+    others[:, :, 0] = 0  # rows 2 and 7 alone make two rows of ten
+    np.testing.assert_array_equal(resize_without_antialias(others, 2), resize_without_antialias(pictures, 2))
+
+
+def test_resizing_without_antialias_leaves_sizes_that_fit_and_refuses_what_is_not_square(rng):
+    pictures = rng.random((2, 3, 10, 10), np.float32)
+    assert resize_without_antialias(pictures, 10) is pictures
+    assert resize_without_antialias(pictures[:0], 4).shape == (0, 3, 4, 4)
+    with pytest.raises(RunError, match="pictures came as 10 × 8 pixels, expected square ones"):
+        resize_without_antialias(pictures[..., :8], 4)

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from braindiffuser.analyses.analysis import Analysis
+from braindiffuser.analyses.curve import Over
 from braindiffuser.datasets.dataset import Dataset, Unit
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.metric import Metric
@@ -30,7 +31,7 @@ def module_of(family, kind):
     return f"{family.__module__.rpartition('.')[0]}.{kind}"
 
 
-VALUES = {Path: "a/folder", str: "a name", Unit: "percent", int: 3}
+VALUES = {Path: "a/folder", str: "a name", Unit: "percent", Over: "rank", int: 3}
 """A valid value by its type; a list of files may be one path."""
 HEAVY = ("torch", "torchvision", "diffusers", "transformers", "timm", "sklearn", "skimage", "matplotlib")
 LIGHT_TOO = ("pandas", "scipy", "h5py", "nibabel", "zarr", "tokenizers")

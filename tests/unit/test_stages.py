@@ -20,7 +20,9 @@ from braindiffuser.stages.prepare import _leaving_out
 from braindiffuser.stages.reconstruct import kind_name, picture_kinds
 
 PRESETS = ("demo", "brain-diffuser")
+PLAIN = {"n_recovered": 0, "n_random_responses": 0, "n_samples": 1, "n_sampled": "all"}
 RICHER = {
+    "pictures": PLAIN,
     "device": "cuda",
     "evaluation": {"metrics": {"again": {"kind": "pixcorr"}}},
     "analyses": [{"kind": "roi_maximisation"}, {"kind": "roi_maximisation", "name": "again"}],
@@ -43,7 +45,8 @@ def entries(experiment, changes):
 
 @pytest.fixture(scope="module")
 def demo():
-    return Experiment.load("demo")
+    """The demo without pictures beside reconstructions and their ceiling."""
+    return Experiment.load("demo").changed({"pictures": PLAIN})
 
 
 def looked_at(experiment):
@@ -93,7 +96,7 @@ def test_every_file_is_a_stage():
 
 
 def test_the_order_is_the_chain():
-    assert list(stages()) == ["prepare", "extract", "fit", "reconstruct", "evaluate", "analyse", "report"]
+    assert list(stages()) == ["prepare", "extract", "fit", "compare", "reconstruct", "evaluate", "analyse", "report"]
 
 
 def test_a_stage_comes_after_those_that_it_needs():
@@ -169,7 +172,7 @@ def test_alphas_of_groups_that_none_are_named_for_count_where_they_are_used(demo
         ("generator.unet", ["reconstruct.final", "reconstruct.from*", "reconstruct.without*", "analyse"]),
         ("generator.diffusion.", ["reconstruct.final", "reconstruct.from*", "reconstruct.without*", "analyse"]),
         ("pictures.", ["evaluate", "reconstruct"]),
-        ("evaluation.", ["evaluate"]),
+        ("evaluation.", ["compare", "evaluate"]),
         ("analyses.0.lengths", ["analyse.roi_maximisation"]),
     ],
 )
@@ -203,9 +206,9 @@ def test_a_fourth_group_leaves_the_others_alone(experiment):
     own = {Step("extract", "depth"), Step("fit", "depth")}
     assert differing(experiment, more) == own
     for step, needed in needs(experiment).items():
-        if step.stage not in ("analyse", "report"):  # which may look at every group
+        if step.stage not in ("compare", "analyse", "report"):  # which may look at every group
             assert needs(more)[step] == needed
-    assert {step.stage for step in after(own, more) - own} == {"analyse", "report"}
+    assert {step.stage for step in after(own, more) - own} == {"compare", "evaluate", "analyse", "report"}
 
 
 def test_precision_belongs_to_the_second_stage_as_it_is_in_force(demo):
@@ -238,7 +241,7 @@ def test_a_recording_that_lies_elsewhere_is_known_by_its_files():
 def test_kinds_of_pictures_start_from_those_before_them(experiment):
     kinds = picture_kinds(experiment)
     for number, (name, kind) in enumerate(kinds.items()):
-        assert name == kind_name(kind.variant, kind.source)
+        assert name == kind_name(kind.variant, kind.source, kind.sample)
         assert kind.start is None or kind.start in list(kinds)[:number]
         if kind.start:
             assert kinds[kind.start].source == kind.source
@@ -268,6 +271,20 @@ def test_only_the_ceiling_is_drawn_from_truth(experiment):
         (
             {"ceiling": False, "ablations": ["without_text", "without_low_level", "without_vision"]},
             ["low_level", "final", "without_low_level", "without_text", "without_vision"],
+        ),
+        (
+            {"ceiling": False, "ablations": [], "n_samples": 3, "n_random_responses": 4},
+            [
+                *("low_level", "final", "low_level_from_random_responses", "from_random_responses"),
+                *("low_level_sample_1", "final_sample_1", "low_level_sample_2", "final_sample_2"),
+            ],
+        ),
+        (
+            {"ceiling": False, "ablations": [], "n_recovered": "all"},
+            [
+                *("low_level", "final", "low_level_from_true_features", "from_true_features"),
+                *("vision_alone_from_true_features", "text_alone_from_true_features"),
+            ],
         ),
     ],
 )

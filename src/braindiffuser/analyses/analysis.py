@@ -18,7 +18,6 @@ from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.datasets.statmaps import StatMap
 from braindiffuser.datasets.voxels import Voxels
-from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureReader
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
@@ -26,6 +25,7 @@ from braindiffuser.report.sections import Section
 
 if TYPE_CHECKING:
     from braindiffuser.datasets.known_regions import KnownRegions
+    from braindiffuser.datasets.responses import SingleTrials
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class RunData:
         groups: all target groups.
         drawn_groups: those that the generator draws from.
         is_linear: whether decoders are linear, so that they have coefficients: `decoders().project` can be called.
-        draw: draw(features, picture_ids) with features by target group, and ids that fix the noise → the generator's
-            pictures by variant, `full` and those it starts from; only if the analysis `draws`.
+        draw: draw(features, picture_ids, changes=None, begun=None) with features by target group, and ids that fix the noise →
+            the generator's pictures by variant, `full` and those it starts from; `changes` are entries of the generator that
+            differ, `begun` pictures by variant that are there already and are not drawn again; only if the analysis `draws`.
         per_image: table of scores picture by picture, if the analysis needs `evaluate`.
         progress: to be called as progress(label, done, total).
         seed: of the experiment.
@@ -63,6 +64,12 @@ class RunData:
         score: score(pictures, name, chosen=None) → scores picture by picture of the pictures of one test set, or of those at the
             places `chosen` in it, by the key of each metric of the run's profile whose network is here; if it `scores`.
         metrics: key → what is known of each metric, as in `scores.json`; if it `scores`.
+        trials: "train" or "test" → single trials behind `responses`, if it `reads` "betas".
+        chain: variants of the generator up to the whole method, each starting from the one before it.
+        generator: entries of the generator, nested as in the experiment.
+        kept: kept(name, compute) → what `compute()` returned, which JSON can hold. It is stored as
+            `analyses/<label>/kept/<name>.json` and is not computed again by a run that was interrupted, or that differs only in
+            entries which the analysis lists as `later`.
     """
 
     subject: str
@@ -77,7 +84,7 @@ class RunData:
     groups: tuple[str, ...]
     drawn_groups: tuple[str, ...]
     is_linear: bool
-    draw: Callable[[GroupFeatures, Int[np.ndarray, " n"]], Mapping[str, Pictures]]
+    draw: Callable[..., Mapping[str, Pictures]]
     per_image: Callable[[], Any]
     progress: Progress
     seed: int
@@ -91,6 +98,10 @@ class RunData:
     made: Callable[[str], PictureReader]
     score: Callable[..., Mapping[str, Vector]]
     metrics: Callable[[], Mapping[str, Mapping[str, Any]]]
+    trials: Callable[[str], SingleTrials]
+    chain: tuple[str, ...] = ("full",)
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    kept: Callable[[str, Callable[[], Any]], Any] = lambda name, compute: compute()
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,10 @@ class Analysis(Part):
     """Whether it scores pictures by the run's profile."""
     reads: ClassVar[tuple[str, ...]] = ()
     """What it reads of the recording itself: "design" (what is known of the stimuli), "captions", "stimuli" (pictures), "regions"
-    (places of voxels)."""
+    (places of voxels), "betas" (single trials)."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """Entries that decide what is made of the parts that it has `kept`, and not what is in these."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]*$", max_length=64)] = Field(
         "", description="Name of the results; needed if a kind is used twice. '' takes the kind's name."
@@ -152,6 +166,11 @@ class Analysis(Part):
     def region_expressions(self) -> Mapping[str, str]:
         """Name → expression of the regions that its entries name, which are looked up before anything is computed."""
         return {}
+
+    @property
+    def scoring_networks(self) -> tuple[str, ...]:
+        """Names of the networks it scores with beside those of the run's profile: it is done anew when one's file has come."""
+        return ()
 
     def check_groups(self, drawn: Collection[str]) -> None:
         """Check that it suits the generator's groups; by default any do.

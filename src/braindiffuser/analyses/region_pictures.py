@@ -167,7 +167,8 @@ def summarise_measures(samples: Measures, random: Measures | None) -> dict[str, 
         samples: measure → value of each sample of a region.
         random: measure → mean over as many samples of each random set; None if none was drawn.
     """
-    from braindiffuser.metrics.inference import permutation_p_value, student_interval
+    from braindiffuser.metrics.inference import permutation_p_value
+    from braindiffuser.metrics.intervals import student_interval
 
     found: dict[str, dict[str, Any]] = {}
     for name, values in samples.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
@@ -119,8 +119,19 @@ class RunDecoders:
         Raises:
             RunError: there are too few of them.
         """
-        self.regressor.check_stimuli(int(chosen.sum()))
-        rows, numbers = self.rows.select(chosen), np.flatnonzero(chosen)
+        return self.fitted_on(self.rows.select(chosen), np.flatnonzero(chosen))
+
+    def fitted_on(self, rows: TrainingRows, numbers: Int[np.ndarray, " n_chosen"]) -> RunDecoders:
+        """Return decoders that are fitted to other responses, of some of the training stimuli, with the same settings.
+
+        Args:
+            rows: responses, whose stimuli count from 0 among those that are chosen.
+            numbers: of the chosen stimuli, ascending.
+
+        Raises:
+            RunError: there are too few of them.
+        """
+        self.regressor.check_stimuli(len(numbers))
         targets = {group: ChosenTargets(values, numbers) for group, values in self.targets.items()}
         fitted = self.regressor.fit(rows, targets, self.device, self.progress)
         return replace(self, rows=rows, targets=targets, fitted=fitted)

@@ -24,6 +24,11 @@ def expanded(value: Any) -> Any:
         raise RunError(f"{value} {error}") from error
 
 
+def expanded_each(values: list[str] | None) -> list[str] | None:
+    """Replace `~` and `$VARIABLE` in each of several paths."""
+    return None if values is None else [expanded(value) for value in values]
+
+
 def entry_option(settings: type[Settings], name: str, *flags: str, **limits: Any) -> Any:
     """Return the option that sets an entry: its help is the entry's description."""
     return typer.Option(*flags, help=settings.model_fields[name].description, **limits)

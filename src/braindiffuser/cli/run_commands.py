@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from braindiffuser.cli.options import (
     changes_of,
     entry_option,
     expanded,
+    expanded_each,
 )
 from braindiffuser.cli.screen import console, fail, print_analysis, print_out, print_result, progress_on_screen
 from braindiffuser.errors import RunError
@@ -72,37 +73,88 @@ app.command(
 @app.command(
     rich_help_panel=STAGES,
     epilog="Example: **braindiffuser evaluate --out runs/demo**; "
-    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**",
+    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**; "
+    "**braindiffuser evaluate ours/ theirs.pt baseline.npy --seen seen/ --page methods.html --latex methods.tex**",
 )
 def evaluate(
-    seen: Annotated[
-        Path | None, typer.Argument(callback=expanded, help="Folder of stimuli (scores two folders instead of a run).")
+    pictures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            callback=expanded_each,
+            metavar="[PICTURES]...",
+            help="Reconstructions by one method or several, with --seen; or what was seen and then the reconstructions. Each is "
+            "a folder, or a stack (.npy, .npz, .pt, .zarr, .h5; FILE:KEY for one array of several).",
+        ),
     ] = None,
-    made: Annotated[
-        Path | None, typer.Argument(callback=expanded, help="Folder of reconstructions, with the same file names.")
+    seen: Annotated[
+        str | None,
+        typer.Option("--seen", callback=expanded, help="What was seen: a folder of pictures, or a stack."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Name of the method that others are compared with; default: the first."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", callback=expanded, help="Folder of the run.")] = None,
     config: Config = None,
     overwrite: Overwrite = False,
     profile: Annotated[str | None, entry_option(EvaluationConfig, "profile", "--profile")] = None,
     json_file: Annotated[
-        Path | None,
-        typer.Option("--json", callback=expanded, help="Also write the scores to this JSON file (two folders only)."),
+        Path | None, typer.Option("--json", callback=expanded, help="Also write all scores to this JSON file.")
     ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", callback=expanded, help="Also write the table to this CSV file.")
+    ] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", callback=expanded, help="Also write the tables to this Markdown file.")
+    ] = None,
+    latex_file: Annotated[
+        Path | None, typer.Option("--latex", callback=expanded, help="Also write the tables to this LaTeX file.")
+    ] = None,
+    page_file: Annotated[
+        Path | None,
+        typer.Option("--page", callback=expanded, help="Also write a page with tables and pictures to this HTML file."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            callback=expanded,
+            help="Folder where features of pictures are kept for the next time; default: below that of downloaded networks.",
+        ),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features.")] = False,
     device: Device = None,
     modules: With = None,
 ) -> None:
-    """Stage 5: score a run's pictures, or any two folders of pictures."""
-    if out is not None and seen is None and json_file is None:
+    """Stage 6: score a run's pictures, or pictures by any methods against what was seen, and compare these methods."""
+    options = {
+        "--json": json_file,
+        "--csv": csv_file,
+        "--markdown": markdown_file,
+        "--latex": latex_file,
+        "--page": page_file,
+    }
+    files = {option: path for option, path in options.items() if path is not None}
+    of_pictures = bool(pictures or seen or against or cache or no_cache or files)
+    if out is not None and not of_pictures:
         _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
-    elif seen is not None and made is not None and out is None:
-        if config is not None or overwrite or modules:
-            fail(
-                "--config, --overwrite and --with apply to runs only; for two folders give --profile, --device and --json"
-            )
-        _score_folders(seen, made, profile or "demo", json_file, device or "cpu")
-    else:
-        fail("name either a run (--out RUN; its scores go to RUN/scores.json) or two folders of pictures (SEEN MADE)")
+        return
+    if seen is None and pictures and len(pictures) == 2:
+        seen, pictures = pictures[0], pictures[1:]
+    if out is not None or seen is None or not pictures:
+        fail(
+            "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (SEEN MADE, or "
+            "MADE MADE … --seen SEEN)"
+        )
+    if config is not None or overwrite or modules:
+        fail(
+            "--config, --overwrite and --with apply to runs only; for folders and stacks give --profile, --device, --json, "
+            "--csv, --markdown, --latex, --page and --cache"
+        )
+    if cache is not None and no_cache:
+        fail("--cache names a folder, and --no-cache keeps nothing: write one of the two")
+    keep = (lambda: None) if no_cache else (lambda: cache or _cache_folder())
+    _score_methods(seen, pictures, against, profile or "demo", files, device or "cpu", keep)
 
 
 @app.command(
@@ -132,7 +184,7 @@ def analyse(
     overwrite: Overwrite = False,
     modules: With = None,
 ) -> None:
-    """Stage 6: run the analyses, such as the preferred picture of each ROI; with NAME a further one, for the page too."""
+    """Stage 7: run the analyses, such as the preferred picture of each ROI; with NAME a further one, for the page too."""
     if name is None:
         if remove:
             fail(
@@ -239,20 +291,45 @@ def _open(
     return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared, note_when_done)
 
 
-def _score_folders(seen: Path, made: Path, profile: str, json_file: Path | None, device: str) -> None:
-    from braindiffuser.folder_scores import print_folder_scores
+def _cache_folder() -> Path:
+    from braindiffuser.metrics.feature_cache import default_folder
+
+    return default_folder()
+
+
+def _score_methods(
+    seen: str,
+    methods: list[str],
+    against: str | None,
+    profile: str,
+    files: Mapping[str, Path],
+    device: str,
+    cache_folder: Callable[[], Path | None],
+) -> None:
+    from braindiffuser import folder_scores
     from braindiffuser.machine import check_device
-    from braindiffuser.metrics.folders import evaluate_folders
-    from braindiffuser.metrics.scores_file import check_scores_file, write_scores
+    from braindiffuser.metrics import folders
+    from braindiffuser.metrics.scores_file import check_scores_files, write_scores, write_text
 
     check_device(device)
-    if json_file is not None:
-        check_scores_file(json_file)
+    check_scores_files(files)
     with stoppable("nothing was written; the same command begins again"):
-        scores = evaluate_folders(seen, made, profile, device=device)
-    print_folder_scores(scores, print_out, console)
-    if json_file is not None:
-        write_scores(scores, json_file)
+        opened = folders.open_methods(seen, methods, profile)
+        folders.check_reference(opened, against)
+        scores = folders.score_methods(opened, against, device=device, cache=cache_folder())
+    several = len(methods) > 1
+    content = scores if several else folders.of_one_method(scores)
+    (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(content, print_out, console)
+    if "--json" in files:
+        write_scores(content, files["--json"])
+    if files.keys() - {"--json"}:
+        texts = {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
+        if "--page" in files:
+            texts["--page"] = folder_scores.method_page(scores, opened)
+        for option in files.keys() - {"--json"}:
+            write_text(texts[option], files[option])
+    if "--page" in files:
+        print_out(f"Page: {files['--page']}")
 
 
 _add_stage_commands()

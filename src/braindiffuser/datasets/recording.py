@@ -172,6 +172,10 @@ class Recording:
         """Names of the stimuli that were shown, by id; {} if they have numbers alone."""
         return {} if self.stimuli is None else names_of(self.stimuli)
 
+    def known_stimuli(self) -> pd.DataFrame | None:
+        """Return what is known of the stimuli, by id, such as a category; None if they have numbers alone."""
+        return self.described() if self.stimuli is None and self.described else self.stimuli
+
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that stand for the subject and the analysed voxels."""

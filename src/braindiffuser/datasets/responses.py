@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -243,30 +243,51 @@ class ResponseAccumulator:
             raise RuntimeError("finish() was already called: create a new accumulator")
 
 
-def trial_responses(
-    recording: Recording, responses: SplitResponses, normalisation: Normalisation
-) -> tuple[Float32[np.ndarray, "n_trials n_voxels"], Int[np.ndarray, " n_trials"]]:
-    """Read every session again and return single training trials, in the units of the averaged responses.
+class SingleTrials(NamedTuple):
+    """Responses of single trials, in the units of the averaged responses.
 
-    Their averages over the trials of a stimulus are `responses.train`.
+    Attributes:
+        responses: (n_trials, n_voxels), in the order of the trial table.
+        stimuli: row of the averaged responses that each trial belongs to.
+        sessions: number of each trial's session.
+        is_standardised: whether averages were z-scored by those of training.
+    """
+
+    responses: Float32[np.ndarray, "n_trials n_voxels"]
+    stimuli: Int[np.ndarray, " n_trials"]
+    sessions: Int[np.ndarray, " n_trials"]
+    is_standardised: bool
+
+
+def trial_responses(
+    recording: Recording,
+    responses: SplitResponses,
+    normalisation: Normalisation,
+    split: Split = "train",
+) -> tuple[Float32[np.ndarray, "n_trials n_voxels"], Int[np.ndarray, " n_trials"]]:
+    """Read every session again and return single trials, in the units of the averaged responses.
+
+    Their averages over the trials of a stimulus are `responses.train` or `responses.test`.
 
     Args:
         recording: the one that `responses` came from.
         responses: its averages.
         normalisation: that of `responses`.
+        split: whose trials.
 
     Returns:
-        Training trials in the order of the trial table, and for each the row of `responses.train` that it belongs to.
+        Trials in the order of the trial table, and for each the row of `responses.train` or `responses.test` that it belongs to.
     """
     splits = recording.trials["split"].to_numpy()
-    values = np.empty((int((splits == "train").sum()), recording.n_voxels), np.float32)
+    values = np.empty((int((splits == split).sum()), recording.n_voxels), np.float32)
+    ids = responses.train_ids if split == "train" else responses.test_ids
     rows, done = [], 0
     for session, betas in recording.sessions():
         trials = recording.trials_of(session)
-        chosen = (trials["split"] == "train").to_numpy()
+        chosen = (trials["split"] == split).to_numpy()
         own = normalise_trials(betas, trials, normalisation)[chosen]
         values[done : done + len(own)] = standardise(own, responses.mean_, responses.std_)
-        rows.append(np.searchsorted(responses.train_ids, trials["stimulus_id"].to_numpy(dtype=np.int64)[chosen]))
+        rows.append(np.searchsorted(ids, trials["stimulus_id"].to_numpy(dtype=np.int64)[chosen]))
         done += len(own)
     return values, np.concatenate(rows)
 

@@ -19,8 +19,13 @@ from braindiffuser.part import FolderPath
 
 EMBEDDINGS = ("vision", "text")
 """Target groups that guide diffusion."""
-VISION_WEIGHTS: Mapping[str, float] = {"without_text": 1.0, "without_vision": 0.0}
-"""Variant (Table 2 of the paper) → vision weight that switches the other guidance off."""
+VISION_WEIGHTS: Mapping[str, float] = {
+    "without_text": 1.0,
+    "without_vision": 0.0,
+    "vision_alone": 1.0,
+    "text_alone": 0.0,
+}
+"""Variant (of Table 2 of the paper, or one branch alone) → vision weight that switches the other guidance off."""
 
 
 class BrainDiffuser(Generator):
@@ -30,7 +35,11 @@ class BrainDiffuser(Generator):
     folder_entries: ClassVar[tuple[str, ...]] = ("vdvae", "autoencoder", "unet")
     variants: ClassVar[Mapping[str, Variant]] = {
         "low_level": Variant(
-            "Low level", uses=("latents",), ablation="low_level_only", ablation_label="Low level only"
+            "Low level",
+            uses=("latents",),
+            ablation="low_level_only",
+            ablation_label="Low level only",
+            branch="latents",
         ),
         "full": Variant("Reconstruction", start="low_level", uses=EMBEDDINGS),
         "without_low_level": Variant("Diffusion only", uses=EMBEDDINGS, ablation="without_low_level"),
@@ -40,6 +49,8 @@ class BrainDiffuser(Generator):
         "without_vision": Variant(
             "Without vision", start="low_level", uses=EMBEDDINGS, ablation="without_vision", by_default=False
         ),
+        "vision_alone": Variant("Vision alone", uses=EMBEDDINGS, branch="vision"),
+        "text_alone": Variant("Text alone", uses=EMBEDDINGS, branch="text"),
     }
 
     vdvae: FolderPath = Field(description="Checkpoint folder of the VDVAE whose latents are predicted.")

@@ -16,5 +16,5 @@ class BrainDiffuserVision(BrainDiffuser):
     variants: ClassVar[Mapping[str, Variant]] = {
         "low_level": BrainDiffuser.variants["low_level"],
         "full": Variant("Reconstruction", start="low_level", uses=("vision",)),
-        "without_low_level": Variant("Diffusion only", uses=("vision",), ablation="without_low_level"),
+        "without_low_level": Variant("Diffusion only", uses=("vision",), ablation="without_low_level", branch="vision"),
     }

@@ -22,6 +22,8 @@ GroupFeatures = Mapping[str, Float[np.ndarray, "n ..."]]
 
 NAME = r"[a-z][a-z0-9_]{0,63}"
 """What variants and ablations may be called: files are named by them."""
+RESERVED = re.compile(r"seen|final|.*from_true_features|.*from_random_responses|.*_sample_\d+")
+"""What no variant may be called: pictures of a variant that are drawn from other features or noise are named so."""
 
 
 class Variant(NamedTuple):
@@ -34,6 +36,7 @@ class Variant(NamedTuple):
         ablation: name under which it is scored, if it leaves a part of the method out.
         ablation_label: that name in print; empty: the label.
         by_default: whether that ablation is drawn under `pictures.ablations: default`.
+        branch: name in print of the only branch that it draws from, if it draws from one alone, for the recovery by branch.
     """
 
     label: str
@@ -42,6 +45,7 @@ class Variant(NamedTuple):
     ablation: str = ""
     ablation_label: str = ""
     by_default: bool = True
+    branch: str = ""
 
 
 Draw: TypeAlias = Callable[[GroupFeatures, Int[np.ndarray, " n"], Pictures | None], Pictures]
@@ -67,8 +71,9 @@ class Generator(Part):
     def _variants_fit(self) -> Generator:
         earlier: list[str] = []
         for name, variant in self.variants.items():
-            taken = name in ("seen", "final") or name.endswith("from_true_features")
-            if taken or not all(re.fullmatch(NAME, word) for word in (name, variant.ablation) if word):
+            if RESERVED.fullmatch(name) or not all(
+                re.fullmatch(NAME, word) for word in (name, variant.ablation) if word
+            ):
                 raise ValueError(
                     f"{name} cannot name a variant or ablation: it is reserved, or not made of a–z, 0–9, _"
                 )
@@ -99,6 +104,11 @@ class Generator(Part):
     def ablations(self) -> dict[str, str]:
         """Name of each ablation that the generator has → the variant that draws it."""
         return {variant.ablation: name for name, variant in self.variants.items() if variant.ablation}
+
+    @property
+    def branches(self) -> dict[str, str]:
+        """Name of each variant that draws from one branch alone → the branch's name in print."""
+        return {name: variant.branch for name, variant in self.variants.items() if variant.branch}
 
     @property
     def default_ablations(self) -> tuple[str, ...]:

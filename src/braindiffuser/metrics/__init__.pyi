@@ -1,5 +1,7 @@
+from .blend import Blend as Blend
 from .correlation_distance import CorrelationDistance as CorrelationDistance
 from .folders import evaluate_folders as evaluate_folders
+from .folders import evaluate_methods as evaluate_methods
 from .folds import FoldDesign as FoldDesign
 from .folds import FoldScores as FoldScores
 from .folds import decode_in_folds as decode_in_folds
@@ -8,9 +10,12 @@ from .folds import leave_pictures_out as leave_pictures_out
 from .folds import leave_repeats_out as leave_repeats_out
 from .folds import n_way_identification as n_way_identification
 from .folds import score_in_folds as score_in_folds
-from .inference import bootstrap_interval as bootstrap_interval
 from .inference import permutation_null as permutation_null
 from .inference import permutation_p_value as permutation_p_value
+from .intervals import mean_interval as mean_interval
+from .intervals import share_interval as share_interval
+from .lpips import LPIPS as LPIPS
+from .many_way_identification import ManyWayIdentification as ManyWayIdentification
 from .metric import Citation as Citation
 from .metric import Description as Description
 from .metric import FeatureMetric as FeatureMetric
@@ -18,6 +23,8 @@ from .metric import FeatureNetwork as FeatureNetwork
 from .metric import Label as Label
 from .metric import Metric as Metric
 from .metric import PixelMetric as PixelMetric
+from .paired_comparison import compare_paired as compare_paired
+from .paired_comparison import sign_flip_p as sign_flip_p
 from .pixcorr import PixCorr as PixCorr
 from .profiles import Profile as Profile
 from .scorer import Scorer as Scorer

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from braindiffuser.arrays import Matrix, Vector
-from braindiffuser.images import SMALLEST_SIDE
+from braindiffuser.images import SMALLEST_SIDE, resize, resize_without_antialias
 
 PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
 """Pictures (n, 3, height, width) in [0, 1]; shapes are checked in the functions."""
 
+MOST_CORES = 8
 TOLERANCE = 1e-3
 """How far pictures may lie outside [0, 1], and scores outside their bounds as a share of their range, by rounding."""
+
+
+def as_compared(seen: PictureBatch, made: PictureBatch, sizes: Sequence[int]) -> tuple[PictureBatch, PictureBatch]:
+    """Bring stimuli and reconstructions to the size at which their pixels are compared.
+
+    Args:
+        seen: stimuli (n, 3, height, width).
+        made: their reconstructions, of any size.
+        sizes: sides to which both are resized one after the other (bilinear, without antialias, not rounded to 8 bits); none:
+            reconstructions are resized to the size of the stimuli (bicubic, as Pillow resizes 8-bit pictures).
+
+    Raises:
+        ValueError: if stimuli are not square and reconstructions have another size.
+        RunError: if pictures that are to be resized are not square.
+    """
+    for size in sizes:
+        seen, made = resize_without_antialias(seen, size), resize_without_antialias(made, size)
+    if made.shape[-2:] == seen.shape[-2:]:
+        return seen, made
+    height, width = seen.shape[-2:]
+    if height != width:
+        raise ValueError(
+            f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
+        )
+    return seen, resize(made, height)
 
 
 def structural_similarities(seen: PictureBatch, made: PictureBatch, channel_axis: int | None) -> Vector:
@@ -45,10 +74,18 @@ def structural_similarities(seen: PictureBatch, made: PictureBatch, channel_axis
         "data_range": 1.0,
         "channel_axis": channel_axis,
     }
-    scores = np.empty(len(seen))
-    for k in range(len(seen)):
-        scores[k] = structural_similarity(_grey(seen[k : k + 1]), _grey(made[k : k + 1]), **settings)
-    return scores
+
+    def score(k: int) -> float:
+        return float(structural_similarity(_grey(seen[k : k + 1]), _grey(made[k : k + 1]), **settings))
+
+    with ThreadPoolExecutor(_n_cores()) as pool:  # filters run without Python's lock
+        return np.fromiter(pool.map(score, range(len(seen))), np.float64, len(seen))
+
+
+def _n_cores() -> int:
+    """Return how many cores this process may use, at most as many as a batch keeps busy."""
+    affinity = getattr(os, "sched_getaffinity", None)  # of Linux
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, MOST_CORES)
 
 
 def _grey(picture: PictureBatch) -> Matrix:

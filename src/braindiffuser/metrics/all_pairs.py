@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.correlation_distance import CorrelationDistance
+from braindiffuser.metrics.many_way_identification import ManyWayIdentification
 from braindiffuser.metrics.metric import FeatureMetric, Metric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification, match_scores
@@ -20,7 +21,7 @@ Items = Shaped[np.ndarray, "n ..."]
 
 def has_short_way(metric: Metric) -> bool:
     """Return whether scores of all pairs come from one matrix product, and not from n · n comparisons."""
-    return type(metric) in (TwoWayIdentification, CorrelationDistance, PixCorr)
+    return type(metric) in (TwoWayIdentification, ManyWayIdentification, CorrelationDistance, PixCorr)
 
 
 def scores_of_all_pairs(metric: Metric, seen: Items, made: Items) -> Matrix:
@@ -41,6 +42,8 @@ def scores_of_all_pairs(metric: Metric, seen: Items, made: Items) -> Matrix:
     """
     if type(metric) is TwoWayIdentification:
         return match_scores(correlation_matrix(seen, made), metric.direction)
+    if type(metric) is ManyWayIdentification:
+        return metric.matches(seen, made)
     if type(metric) is CorrelationDistance:
         return 1 - correlation_matrix(seen, made)
     if type(metric) is PixCorr:

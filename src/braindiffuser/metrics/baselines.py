@@ -1,9 +1,11 @@
-"""Baselines: pictures that know nothing of the stimulus. What a reconstruction must beat."""
+"""Baselines: pictures and responses of a stated, small knowledge. What a reconstruction must beat."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, Shaped
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.images import PictureSource, batch_slices
@@ -56,6 +58,59 @@ def derangement(n: int, rng: np.random.Generator) -> Positions:
     order = np.empty(n, np.int64)
     order[circle] = np.roll(circle, shift)
     return order
+
+
+def draw_of_same_category(
+    of_training: Shaped[np.ndarray, " n_train"], of_test: Shaped[np.ndarray, " n"], rng: np.random.Generator
+) -> Positions:
+    """Draw for each test picture a random training picture of its own category: a decoder that knows the category alone.
+
+    The category is the true one, so this is a line to compare with, not something that was decoded.
+
+    Args:
+        of_training: category of each training picture (n_train,).
+        of_test: category of each test picture (n,).
+        rng: source of the draws.
+
+    Returns:
+        Positions (n,) among the training pictures; of a picture whose category has no training picture, any.
+
+    Raises:
+        ValueError: if there are no training pictures.
+
+    >>> draw_of_same_category(np.array(["dog", "cat", "car"]), np.array(["car", "dog"]), np.random.default_rng(0))
+    array([2, 0])
+    """
+    _check_training(len(of_training))
+    every = np.arange(len(of_training))
+    members = {category: np.flatnonzero(of_training == category) for category in np.unique(of_test)}
+    chosen = [members[category] if len(members[category]) else every for category in of_test]
+    return np.array([rng.choice(own) for own in chosen], np.int64)
+
+
+def random_responses(
+    train: Float[np.ndarray, "n_train n_voxels"], rngs: Sequence[np.random.Generator]
+) -> Float[np.ndarray, "n n_voxels"]:
+    """Draw responses of the training mean and covariance, which know no stimulus (BrainBits: Mayo et al. 2024).
+
+        x = x̄ + 1/√(n_train − 1) · Σ_i z_i (x_i − x̄),  z_i standard normal
+
+    These are normal with mean x̄ and the sample covariance of the training responses, without forming it.
+
+    Args:
+        train: training responses.
+        rngs: one source of z for each response that is drawn.
+
+    Raises:
+        ValueError: if there are fewer than two training responses.
+    """
+    n_train = len(train)
+    if n_train < 2:
+        raise ValueError(f"a covariance needs two or more training responses, got {n_train}")
+    mean = train.mean(axis=0, dtype=np.float64)
+    mixing = np.stack([rng.standard_normal(n_train) for rng in rngs]) / np.sqrt(n_train - 1)
+    drawn: Float[np.ndarray, "n n_voxels"] = (mean + mixing @ (train - mean)).astype(train.dtype)
+    return drawn
 
 
 def _check_training(n_train: int) -> None:

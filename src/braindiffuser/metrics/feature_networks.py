@@ -16,7 +16,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.images import BATCH
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.networks.catalogue import SCORING_NETWORKS
+from braindiffuser.networks.catalogue import SCORING_NETWORKS, files_of
 from braindiffuser.networks.checkpoint_folders import checkpoint_folder, downloads_folder
 from braindiffuser.networks.downloads import find
 from braindiffuser.networks.efficientnet_lite import load_efficientnet_lite
@@ -112,7 +112,8 @@ def bundled_checkpoints(names: Collection[str]) -> dict[str, Path]:
 def available_networks(names: Collection[str]) -> tuple[str, ...]:
     """Return those of the given networks that are published and whose files are installed."""
     folder = downloads_folder()
-    return tuple(name for name in names if name in SCORING_NETWORKS and find(SCORING_NETWORKS[name], folder))
+    published = [name for name in names if name in SCORING_NETWORKS]
+    return tuple(name for name in published if all(find(file, folder) for file in files_of(name)))
 
 
 def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.inference import interval_inside_folds, permutation_p_value
-from braindiffuser.metrics.summary import FACTS, PerPicture, within
+from braindiffuser.metrics.inference import permutation_p_value
+from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_share_interval
+from braindiffuser.metrics.scored_pictures import Scores, left_out_of
+from braindiffuser.metrics.summary import FACTS, TWO_WAY_CHANCE, PerPicture, within
 
 NULL = "shuffled_training"
 """Name of the null among the baselines."""
@@ -40,11 +42,14 @@ class Gathered:
         stimulus_ids: pictures, ascending (n,).
         scores: of each picture, averaged over the folds that tested it (n,).
         folds: the first fold that tested it (n,).
+        left_out: mean score without each picture, of each set of pictures that were identified among each other: one a fold, or
+            one in all if every fold tested the same; None: not known, or pictures are not each other's distractors.
     """
 
     stimulus_ids: Int[np.ndarray, " n"]
     scores: Vector
     folds: Int[np.ndarray, " n"]
+    left_out: tuple[Scores, ...] | None = None
 
 
 def gather(folds: Sequence[FoldOfSet], key: str) -> Gathered:
@@ -53,15 +58,27 @@ def gather(folds: Sequence[FoldOfSet], key: str) -> Gathered:
     values = np.concatenate([np.asarray(fold.per_picture[key], np.float64) for fold in folds])
     numbers = np.repeat(np.arange(len(folds)), [len(fold.stimulus_ids) for fold in folds])
     shown, first, place = np.unique(ids, return_index=True, return_inverse=True)
-    return Gathered(shown, np.bincount(place, values) / np.bincount(place), numbers[first])
+    return Gathered(
+        shown, np.bincount(place, values) / np.bincount(place), numbers[first], _left_out(folds, key, len(shown))
+    )
+
+
+def _left_out(folds: Sequence[FoldOfSet], key: str, n_shown: int) -> tuple[Scores, ...] | None:
+    """Return the mean scores without each picture where every picture was tested once, or each in every fold."""
+    known = [own for own in (left_out_of(fold.per_picture, key) for fold in folds) if own is not None]
+    if len(known) < len(folds):
+        return None
+    if sum(len(own) for own in known) == n_shown:
+        return tuple(known)
+    if any(len(own) != n_shown for own in known):
+        return None
+    ordered = [own[np.argsort(fold.stimulus_ids)] for own, fold in zip(known, folds, strict=True)]
+    return (np.mean(ordered, axis=0),)
 
 
 def join_folds(
     folds: Sequence[FoldOfSet],
     nulls: Sequence[Sequence[FoldOfSet]] = (),
-    *,
-    rng: np.random.Generator,
-    n_resamples: int = 2000,
 ) -> dict[str, Any]:
     """Average scores over pictures, each scored inside its fold.
 
@@ -72,8 +89,6 @@ def join_folds(
     Args:
         folds: one test set, fold by fold.
         nulls: the same of each repetition of the null.
-        rng: source of the resamples, which are the same for all metrics.
-        n_resamples: number of resamples of each interval.
 
     Returns:
         What `summarise` returns, for all folds together; intervals end at the bounds of the metric. Ceiling, baselines and
@@ -84,16 +99,11 @@ def join_folds(
     Raises:
         ValueError: a repetition of the null scored other pictures than the folds.
     """
-    seed = int(rng.integers(2**63))
     pictures = _pictures_of(folds)
     if not all(np.array_equal(_pictures_of(null), pictures) for null in nulls):
         raise ValueError("a null scored other pictures than the folds that it belongs to")
     runs = [*folds, *(fold for null in nulls for fold in null)]
     keys = [key for key in folds[0].summary["metrics"] if all(key in fold.summary["metrics"] for fold in runs)]
-
-    def interval(gathered: Gathered, bounds: Sequence[float]) -> list[float]:
-        ends = interval_inside_folds(gathered.scores, gathered.folds, np.random.default_rng(seed), n_resamples)
-        return within(ends, bounds)
 
     def joined(key: str) -> dict[str, Any]:
         own, entries = gather(folds, key), [fold.summary["metrics"][key] for fold in folds]
@@ -101,7 +111,7 @@ def join_folds(
         return {
             **{name: entries[0][name] for name in FACTS},
             "value": float(own.scores.mean()),
-            "ci95": interval(own, entries[0]["bounds"]),
+            "ci95": _interval(own, entries[0]),
             **_means_of_others(entries, sizes),
             **_ablated(entries, sizes),
             "folds": [entry["value"] for entry in entries],
@@ -110,7 +120,7 @@ def join_folds(
 
     metrics = {key: joined(key) for key in keys}
     for key, entry in metrics.items() if nulls else ():
-        _add_null(entry, [gather(null, key) for null in nulls], interval)
+        _add_null(entry, [gather(null, key) for null in nulls])
     return {"profile": folds[0].summary["profile"], "n_images": len(pictures), "metrics": metrics}
 
 
@@ -131,6 +141,7 @@ def _means_of_others(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int])
         group: {
             name: float(np.average([entry[group][name] for entry in entries], weights=weights))
             for name in entries[0][group]
+            if all(name in entry[group] for entry in entries)
         }
         for group, weights in (("baselines", sizes), ("ablations", of_ablations))
     }
@@ -151,14 +162,22 @@ def _ablated(entries: Sequence[Mapping[str, Any]], sizes: Sequence[int]) -> dict
     return {"ablated": {"n_images": sum(n_images), "value": value, "ci95": None}}
 
 
-def _add_null(
-    entry: dict[str, Any], nulls: Sequence[Gathered], interval: Callable[[Gathered, Sequence[float]], list[float]]
-) -> None:
+def _interval(own: Gathered, entry: Mapping[str, Any]) -> list[float]:
+    """Return the interval of one metric, which allows for other distractors where runs can tell."""
+    if own.left_out is None:
+        return within(interval_inside_folds(own.scores, own.folds), entry["bounds"])
+    weights = [len(part) / len(own.scores) for part in own.left_out]
+    chance, value = entry["chance"], float(own.scores.mean())
+    graded = chance == TWO_WAY_CHANCE
+    return list(joined_share_interval(value, own.left_out, weights, chance or 0.0, graded=graded))
+
+
+def _add_null(entry: dict[str, Any], nulls: Sequence[Gathered]) -> None:
     """Add the null to a metric: as a baseline, each repetition, and how rarely it reaches the value."""
     values = np.array([null.scores.mean() for null in nulls])
     whole = Gathered(nulls[0].stimulus_ids, np.mean([null.scores for null in nulls], axis=0), nulls[0].folds)
     sign = 1.0 if entry["higher_is_better"] else -1.0
     entry["baselines"][NULL] = float(whole.scores.mean())
-    entry["baselines_ci95"][NULL] = interval(whole, entry["bounds"])
+    entry["baselines_ci95"][NULL] = _interval(whole, entry)
     p_value = permutation_p_value(sign * entry["value"], sign * values)
     entry["null"] = {"values": values.tolist(), "p_value": p_value}

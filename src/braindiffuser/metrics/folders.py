@@ -1,8 +1,9 @@
-"""Score a folder of reconstructions against a folder of stimuli, with intervals."""
+"""Score pictures by one method or several, from folders or stacks, against what was seen: intervals, and methods compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,114 @@ import numpy as np
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
-from braindiffuser.images import SMALLEST_SIDE, PictureSource, are_flat, batch_slices, open_pictures
+from braindiffuser.images import SMALLEST_SIDE, PictureReader, are_flat, batch_slices
 from braindiffuser.metrics.baselines import derangement
+from braindiffuser.metrics.feature_cache import FeatureCache, network_facts
 from braindiffuser.metrics.feature_networks import load_networks
-from braindiffuser.metrics.paired_names import find_shift, list_pictures, match_names
+from braindiffuser.metrics.metric import FeatureNetwork
+from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired, sign_flip_p
+from braindiffuser.metrics.picture_inputs import Partners, PictureInput, find_partners
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
-from braindiffuser.metrics.summary import ScoreSets, summarise
+from braindiffuser.metrics.summary import PerPicture, ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
+from braindiffuser.several_tests import holm
 
-ROOM = 2**30
-"""Bytes that 8-bit pictures of both folders may take in memory; further ones are read from disk each time."""
+FEWEST_FOR_CHANCE = 10
+"""Of fewer pictures nothing is said of chance."""
+ALPHA = 0.05
+
+Scored = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedMethods:
+    """Pictures of several methods, and of what was seen, with their partners found and their sizes checked.
+
+    Attributes:
+        seen: how messages call the stimuli.
+        partners: the pictures.
+        profile: the metrics.
+        remarks: sentences on what is unusual.
+    """
+
+    seen: str
+    partners: Partners
+    profile: Profile
+    remarks: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the methods."""
+        return list(self.partners.made)
+
+
+def open_methods(seen: str | Path, methods: Sequence[str | Path], profile: str) -> OpenedMethods:
+    """Find partners, read every picture once, and check sizes; nothing is scored yet.
+
+    Args:
+        seen: what was shown: a folder of pictures of one size, or a stack.
+        methods: reconstructions by each method: folders, or stacks.
+        profile: name of a list of metrics.
+
+    Raises:
+        RunError: as `evaluate_methods`.
+    """
+    if not methods:
+        raise RunError("expected the pictures of one method at least, got none")
+    whole = Profile.load(profile)
+    stimuli, made = PictureInput.open(seen), [PictureInput.open(method) for method in methods]
+    partners = find_partners(stimuli, made)
+    opened = {stimuli.label: partners.pictures}
+    opened |= {partners.labels[name]: pictures for name, pictures in partners.made.items()}
+    sizes = {label: pictures[:1].shape[-2:] for label, pictures in opened.items()}
+    _check_sizes(sizes, stimuli.label, whole)
+    remarks = [*_remarks(opened, partners.names, stimuli, made), *partners.remarks]
+    for label, size in sizes.items():
+        if size != sizes[stimuli.label]:
+            remarks.append(f"pictures of {label} are resized from {size[0]} to {sizes[stimuli.label][0]} pixels")
+    return OpenedMethods(stimuli.label, partners, whole, remarks)
+
+
+def evaluate_methods(
+    seen: str | Path,
+    methods: Sequence[str | Path],
+    profile: str,
+    against: str | None = None,
+    checkpoints: str | Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> Scored:
+    """Score the reconstructions of several methods on the pictures that all of them have, and compare the methods.
+
+    Folders are paired by the names of pictures; stacks (`.npy`, `.npz`, `.pt`, zarr, HDF5; `FILE:KEY` names one array of
+    several) by their order, which must be that of the stimuli.
+
+    Args:
+        seen: what was shown: a folder of pictures of one size, or a stack.
+        methods: reconstructions by each method, each of one size; if not that of the stimuli, they are resized, which needs
+            square pictures, as networks do.
+        profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
+        against: name of the method that others are compared with; None: the first.
+        checkpoints: folder where files of published networks are looked for; None: where downloads are kept.
+        device: where networks run.
+        seed: of random signs, and of the shuffled baseline.
+        cache: folder where features are kept from one call to the next; None: they are not.
+
+    Returns:
+        `profile`, `n_images`, `names` (of the pictures, in order), `seen`, `against`, `methods` (name → `source`, `metrics` as in
+        `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key → scores), `comparisons` (name → key →
+        `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`, adjusted for all of them), `missing`
+        (network → how to get its file; its metrics are left out), `remarks` (sentences on what is unusual) and `unmatched`
+        (folder or file → names of the pictures that are left out).
+
+    Raises:
+        RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures
+            do not match, or sizes differ, are too small or not square.
+        DependencyError: if the file of a network is there but damaged.
+    """
+    return score_methods(open_methods(seen, methods, profile), against, checkpoints, device, seed=seed, cache=cache)
 
 
 def evaluate_folders(
@@ -30,20 +128,17 @@ def evaluate_folders(
     profile: str,
     checkpoints: str | Path | None = None,
     device: str = "cpu",
-    n_resamples: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Score the pictures of one folder as reconstructions of those of the same name in another.
+) -> Scored:
+    """Score the pictures of one folder, or stack, as reconstructions of those of another.
 
     Args:
-        seen: folder of what was shown; pictures of one size.
-        made: folder of reconstructions, all of one size; if not that of the stimuli, they are resized, which needs square
-            pictures, as networks do.
+        seen: what was shown, as in `evaluate_methods`.
+        made: reconstructions.
         profile: name of a list of metrics, such as "demo", "pixels" or "brain-diffuser-2023".
         checkpoints: folder where files of published networks are looked for; None: where downloads are kept.
         device: where networks run.
-        n_resamples: bootstrap resamples of each interval.
-        seed: of the resamples and of the shuffled baseline.
+        seed: of the shuffled baseline.
 
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
@@ -52,78 +147,238 @@ def evaluate_folders(
         `unmatched` (folder → names).
 
     Raises:
-        RunError: if the profile is unknown, names do not match, a picture cannot be read, or a folder's sizes differ, are too
-            small or not square.
+        RunError: as `evaluate_methods`.
         DependencyError: if the file of a network is there but damaged.
     """
-    whole, seen, made = Profile.load(profile), Path(seen), Path(made)
-    named = list_pictures(seen), list_pictures(made)
-    pairs, unmatched = match_names(*named)
-    opened = {folder: open_pictures([files[folder] for files in pairs.values()], ROOM // 2) for folder in (seen, made)}
-    sizes = {folder: pictures[:1].shape[-2:] for folder, pictures in opened.items()}
-    _check_sizes(sizes, seen, whole)
-    remarks = [*_remarks(opened), *find_shift(*named)]
-    if sizes[seen] != sizes[made]:
-        remarks.append(f"pictures of {made} are resized from {sizes[made][0]} to {sizes[seen][0]} pixels")
-    with needing_memory(device, lambda: "evaluate"):
-        networks, missing = load_networks(whole, Path(checkpoints or downloads_folder()), device)
-        kept = whole.without(missing)
-        rng = np.random.default_rng(seed)
-        scorer, pictures = Scorer(opened[seen], kept, networks), opened[made]
-        features, order = extract_features(pictures, kept, networks), derangement(len(pairs), rng)
-        final = scorer.score(pictures, features)
-        shuffled = scorer.score(pictures.take(order), take(features, order))
-    sets = ScoreSets(final, baselines={"shuffled_pictures": shuffled})
+    opened = open_methods(seen, [made], profile)
+    return of_one_method(score_methods(opened, None, checkpoints, device, seed))
+
+
+def of_one_method(scores: Mapping[str, Any]) -> Scored:
+    """Return the scores of the only method in the form that `evaluate_folders` returns."""
+    (own,) = scores["methods"].values()
     return {
-        **summarise(kept, sets, rng, n_resamples),
-        "missing": missing,
-        "remarks": remarks,
-        "unmatched": unmatched,
-        "names": list(pairs),
-        "per_image": {key: scores.tolist() for key, scores in final.items()},
+        "profile": scores["profile"],
+        "n_images": scores["n_images"],
+        "metrics": own["metrics"],
+        **{key: scores[key] for key in ("missing", "remarks", "unmatched", "names")},
+        "per_image": own["per_image"],
     }
 
 
-def _remarks(opened: Mapping[Path, PictureSource]) -> list[str]:
-    """Tell of folders that hold one picture many times, and of reconstructions that are equal to what was seen.
+def score_methods(
+    opened: OpenedMethods,
+    against: str | None = None,
+    checkpoints: str | Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> Scored:
+    """Score what `open_methods` opened.
 
     Args:
-        opened: the folder of what was seen and its pictures, then that of reconstructions, unless they are one folder.
+        opened: the pictures.
+        against: as in `evaluate_methods`, as are all others but one.
+        checkpoints: folder where files of published networks are looked for.
+        device: where networks run.
+        seed: of all that is random.
+        cache: folder where features are kept.
+
+    Returns:
+        As `evaluate_methods`.
 
     Raises:
-        RunError: if most pictures of a folder are of one flat colour each.
+        RunError, DependencyError: as `evaluate_methods`.
     """
-    seen, made = next(iter(opened)), list(opened)[-1]
-    n_flat, are_one, are_equal = dict.fromkeys(opened, 0), dict.fromkeys(opened, True), True
-    first: dict[Path, Pictures] = {}
-    for rows in batch_slices(len(opened[made])):
-        blocks = {folder: pictures[rows] for folder, pictures in opened.items()}
-        for folder, block in blocks.items():
-            n_flat[folder] += int(are_flat(block).sum())
-            are_one[folder] &= not (block != first.setdefault(folder, block[:1])).any()
-        are_equal = are_equal and np.array_equal(blocks[seen], blocks[made])
-    for folder, n in n_flat.items():
-        if 2 * n > len(opened[folder]):
-            raise RunError(
-                f"{n} of {len(opened[folder])} pictures of {folder} are of one flat colour each, so there is nothing to score: "
-                "make them again"
+    reference = check_reference(opened, against)
+    folder, kept_features = (
+        Path(checkpoints or downloads_folder()),
+        None if cache is None else FeatureCache(Path(cache)),
+    )
+    partners = opened.partners
+    with needing_memory(device, lambda: "evaluate"):
+        networks, missing = load_networks(opened.profile, folder, device)
+        kept = opened.profile.without(missing)
+        networks = networks if kept_features is None else _remembering(networks, kept_features, folder, device)
+        scorer = Scorer(partners.pictures, kept, networks)
+        found = {name: _of_method(scorer, pictures, seed) for name, pictures in partners.made.items()}
+    remarks = [*opened.remarks, *_chance_remarks(opened, found, seed)]
+    if kept_features is not None:
+        kept_features.tidy()
+        remarks += kept_features.faults
+    first = next(iter(found.values())).summary
+    return {
+        "profile": first["profile"],
+        "n_images": first["n_images"],
+        "seen": opened.seen,
+        "against": reference,
+        "methods": {
+            name: {
+                "source": partners.labels[name],
+                "metrics": each.summary["metrics"],
+                "per_image": {key: scores.tolist() for key, scores in each.final.items()},
+            }
+            for name, each in found.items()
+        },
+        "comparisons": _compared({name: each.paired for name, each in found.items()}, reference, seed),
+        "missing": missing,
+        "remarks": remarks,
+        "unmatched": dict(partners.unmatched),
+        "names": partners.names,
+    }
+
+
+def check_reference(opened: OpenedMethods, against: str | None) -> str:
+    """Return the name of the method that others are compared with.
+
+    Raises:
+        RunError: there is no such method.
+    """
+    if against is None:
+        return opened.names[0]
+    by_label = {label: name for name, label in opened.partners.labels.items()}
+    name = by_label.get(against.rstrip("/"), against)
+    if name not in opened.partners.made:
+        raise RunError(f"there is no method {against} to compare with: name one of {', '.join(opened.names)}")
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Scores of one method.
+
+    Attributes:
+        final: key → scores of the pictures.
+        paired: key → the same, with the scores without each picture where pictures are identified among each other.
+        above_shuffled: key → how much better each picture's score is than that of another picture in its place.
+        summary: means and intervals.
+    """
+
+    final: PerPicture
+    paired: Mapping[str, PictureScores]
+    above_shuffled: PerPicture
+    summary: Scored
+
+
+def _of_method(scorer: Scorer, pictures: PictureReader, seed: int) -> _Found:
+    rng = np.random.default_rng(seed)
+    features = extract_features(pictures, scorer.profile, scorer.networks)
+    order = derangement(len(pictures), rng)
+    final = scorer.score(pictures, features)
+    shuffled = scorer.score(pictures.take(order), take(features, order))
+    summary = summarise(scorer.profile, ScoreSets(final, baselines={"shuffled_pictures": shuffled}), rng)
+    above = {
+        key: (final[key] - shuffled[key]) * (1 if metric.higher_is_better else -1)
+        for key, metric in scorer.profile.metrics.items()
+    }
+    paired = {key: PictureScores(scores, final.left_out.get(key)) for key, scores in final.items()}
+    return _Found(final, paired, above, summary)
+
+
+def _compared(paired: Mapping[str, Mapping[str, PictureScores]], reference: str, seed: int) -> dict[str, Scored]:
+    """Compare every other method with the reference on every metric; p values of all are adjusted together."""
+    found = {
+        (name, key): compare_paired(own, paired[reference][key], np.random.default_rng(seed))
+        for name, scores in paired.items()
+        for key, own in scores.items()
+        if name != reference
+    }
+    adjusted = holm({pair: each.p for pair, each in found.items()})
+    compared: dict[str, Scored] = {name: {} for name in paired if name != reference}
+    for (name, key), each in found.items():
+        compared[name][key] = {
+            "difference": each.value,
+            "ci95": [each.low, each.high],
+            "p": each.p,
+            "p_holm": adjusted[name, key],
+        }
+    return compared
+
+
+def _chance_remarks(opened: OpenedMethods, found: Mapping[str, _Found], seed: int) -> list[str]:
+    """Tell of methods whose pictures score no better with their own stimuli than with others, on any metric."""
+    if len(opened.partners.names) < FEWEST_FOR_CHANCE:
+        return []
+    said = []
+    for name, own in found.items():
+        p = {
+            key: sign_flip_p(above, np.random.default_rng(seed)) if above.mean() > 0 else 1.0
+            for key, above in own.above_shuffled.items()
+        }
+        if p and min(holm(p).values()) > ALPHA:
+            said.append(
+                f"pictures of {opened.partners.labels[name]} score no better with their own stimuli than with others on any "
+                f"metric (smallest p {min(p.values()):.2g}): are they in another order, or named after other stimuli? Look at a "
+                "few beside what was seen"
             )
-    said = [f"all pictures of {folder} are the same picture" for folder, same in are_one.items() if same]
-    if seen.samefile(made):
-        said.append(f"{seen} and {made} are the same folder")
-    elif are_equal:
-        said.append(f"all pictures of {made} are equal to those of {seen}: is one a copy of the other?")
     return said
 
 
-def _check_sizes(sizes: Mapping[Path, tuple[int, ...]], seen: Path, profile: Profile) -> None:
+def _remembering(
+    networks: Mapping[str, FeatureNetwork], cache: FeatureCache, folder: Path, device: str
+) -> dict[str, FeatureNetwork]:
+    """Keep features of the networks that are known by name."""
+    facts = {name: network_facts(name, folder, device) for name in networks}
+    return {
+        name: network if (known := facts[name]) is None else cache.remembering(name, network, known)
+        for name, network in networks.items()
+    }
+
+
+def _remarks(
+    opened: Mapping[str, PictureReader], names: Sequence[str], seen: PictureInput, methods: Sequence[PictureInput]
+) -> list[str]:
+    """Tell of inputs that hold one picture many times, or some of one colour, and of methods that are equal to what was seen.
+
+    Args:
+        opened: label of what was seen → its pictures, then those of methods.
+        names: of the pictures.
+        seen: what was seen.
+        methods: the methods.
+
+    Raises:
+        RunError: if most pictures of an input are of one flat colour each.
+    """
+    n = len(names)
+    flat: dict[str, list[str]] = {label: [] for label in opened}
+    are_one, are_equal = dict.fromkeys(opened, True), dict.fromkeys(opened, True)
+    first: dict[str, Pictures] = {}
+    for rows in batch_slices(n):
+        blocks = {label: pictures[rows] for label, pictures in opened.items()}
+        for label, block in blocks.items():
+            flat[label] += [names[rows.start + place] for place in np.flatnonzero(are_flat(block))]
+            are_one[label] &= not (block != first.setdefault(label, block[:1])).any()
+            are_equal[label] = are_equal[label] and np.array_equal(blocks[seen.label], block)
+    for label, of_one_colour in flat.items():
+        if 2 * len(of_one_colour) > n:
+            raise RunError(
+                f"{len(of_one_colour)} of {n} pictures of {label} are of one flat colour each, so there is nothing to score: "
+                "make them again"
+            )
+    said = [f"all pictures of {label} are the same picture" for label, same in are_one.items() if same]
+    said += [
+        f"{len(some)} of {n} pictures of {label} are of one flat colour each, such as {some[0]}"
+        for label, some in flat.items()
+        if some
+    ]
+    for method in methods:
+        if seen.is_same_as(method):
+            said.append(f"{seen.label} and {method.label} are the same {'folder' if method.folder else 'stack'}")
+        elif are_equal[method.label]:
+            said.append(
+                f"all pictures of {method.label} are equal to those of {seen.label}: is one a copy of the other?"
+            )
+    return said
+
+
+def _check_sizes(sizes: Mapping[str, tuple[int, ...]], seen: str, profile: Profile) -> None:
     height, width = sizes[seen]
     if min(height, width) < SMALLEST_SIDE:
         raise RunError(f"pictures of {seen} are {height} × {width}: SSIM needs {SMALLEST_SIDE} pixels a side or more")
     must_be_square = profile.layers or len(set(sizes.values())) > 1
-    for folder, size in sizes.items():
+    for label, size in sizes.items():
         if must_be_square and size[0] != size[1]:
             raise RunError(
-                f"pictures of {folder} are {size[0]} × {size[1]} (height, width), and would be squashed: make the pictures of "
-                "both folders square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
+                f"pictures of {label} are {size[0]} × {size[1]} (height, width), and would be squashed: make all pictures "
+                "square; others are scored only if they have one size, and by pixels alone (--profile pixels)"
             )

@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float, Int
 
 from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
-from braindiffuser.metrics.inference import bootstrap_interval, permutation_p_value
+from braindiffuser.metrics.inference import permutation_p_value
+from braindiffuser.metrics.intervals import mean_interval, means_left_out, share_interval
 from braindiffuser.metrics.two_way_identification import TIE_DECIMALS
 
 Rows = Int[np.ndarray, "_"]
@@ -26,6 +27,9 @@ Rows = Int[np.ndarray, "_"]
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures, or of repetitions."""
+
+SHARES = (0.0, 1.0)
+"""Bounds of a share."""
 
 Decode: TypeAlias = Callable[[FeatureRows, FeatureRows, FeatureRows], FeatureRows]
 """Fits and predicts: training responses (n_train, n_voxels), their targets (n_train, d), and responses (n_test, n_voxels) to
@@ -135,7 +139,7 @@ class FoldScores:
     Attributes:
         per_picture: score of each picture that was left out, averaged over folds, by ascending number.
         value: their mean.
-        ci95: bootstrap interval of the mean over pictures.
+        ci95: interval of the mean over pictures.
         null: means of whole repetitions with shuffled pictures, decoders fitted again (n_permutations,).
     """
 
@@ -159,6 +163,7 @@ def score_in_folds(
     *,
     rng: np.random.Generator,
     n_permutations: int = 0,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> FoldScores:
     """Fit, decode and score fold by fold; the candidates of identification are the pictures that the fold left out.
 
@@ -171,8 +176,10 @@ def score_in_folds(
         design: which rows are left out together.
         decode: fits and predicts.
         score: compares targets with predictions, inside a fold.
-        rng: source of bootstrap and shuffles.
+        rng: source of the shuffles.
         n_permutations: number of shuffled repetitions.
+        bounds: smallest and largest possible score, at which the interval ends; of shares, in [0, 1], it is that of
+            `share_interval`.
 
     Raises:
         ValueError: if the shapes do not fit, or `score` refuses a fold, such as identification a fold of one picture.
@@ -185,10 +192,17 @@ def score_in_folds(
     (1.0, (1.0, 1.0))
     """
     per_picture = _scores(responses, targets, design, design.pictures, decode, score)
-    interval = bootstrap_interval(per_picture, rng)
+    interval = _interval(per_picture, bounds)
     shuffles = (design.shuffled(rng) for _ in range(n_permutations))
     null = [_scores(responses, targets, design, shown, decode, score).mean() for shown in shuffles]
     return FoldScores(per_picture, float(per_picture.mean()), interval, np.array(null, np.float64))
+
+
+def _interval(scores: Vector, bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds == SHARES:
+        return share_interval(float(scores.mean()), means_left_out(scores))
+    low, high = mean_interval(scores)
+    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def decode_in_folds(

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
-from braindiffuser.metrics.inference import permutation_p_value, student_interval
+from braindiffuser.metrics.inference import permutation_p_value
+from braindiffuser.metrics.intervals import student_interval
 from braindiffuser.metrics.summary import within
 
 Scores = Float[np.ndarray, "_"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from braindiffuser.arrays import Matrix, Pictures, Vector
-from braindiffuser.part import Part
+from braindiffuser.metrics._pixels import PictureBatch, as_compared
+from braindiffuser.part import Part, without_defaults
 
 Label: TypeAlias = Annotated[str, Field(description="Name of the metric in tables and figures.")]
 Description: TypeAlias = Annotated[str, Field(description="What is computed, preprocessing included, in a sentence.")]
@@ -22,11 +23,40 @@ It resizes and scales pictures itself, treats each picture independently, and gi
 `metrics.feature_networks` loads those that are known by name.
 """
 
-LOW_LEVEL_LAYERS: Mapping[str, tuple[str, ...]] = {"alexnet": ("2", "5"), "efficientnet_lite0": ("early", "middle")}
+LOW_LEVEL_LAYERS: Mapping[str, tuple[str, ...]] = {
+    "alexnet": ("2", "5"),
+    "alexnet_256": ("2", "5"),
+    "alexnet_299": ("pool2", "pool5"),
+    "lpips_alexnet": ("weighted",),
+    "efficientnet_lite0": ("early", "middle"),
+}
 """Network → layers by which the paper measures low-level likeness, and the layers that stand in for them."""
 
 OZCELIK_VANRULLEN_2023 = "Ozcelik & VanRullen 2023, doi 10.1038/s41598-023-42891-8"
 """Citation of Brain-Diffuser, whose evaluation most of the bundled metrics follow."""
+
+Sizes: TypeAlias = Annotated[
+    tuple[PositiveInt, ...],
+    Field(
+        description="Sides to which stimuli and reconstructions are resized in turn before they are compared, bilinear without "
+        "antialias, such as [256, 425]; []: reconstructions to the stimuli's size, bicubic."
+    ),
+]
+
+
+class Compared(NamedTuple):
+    """Scores of pictures, and what an interval of their mean needs if they depend on each other.
+
+    Attributes:
+        scores: of each picture (n,).
+        left_out: mean score of all others when a picture is left out, as target and as distractor (n,), of a metric that tells
+            pictures from each other and whose scores are shares; None: each score is of one picture alone.
+        other_way: the same in the other direction of identification, if there is one.
+    """
+
+    scores: Vector
+    left_out: Vector | None = None
+    other_way: Compared | None = None
 
 
 class Metric(Part):
@@ -51,9 +81,29 @@ class Metric(Part):
         """Whether it measures layout, colour and shape, as the paper sorts metrics, rather than what a picture shows."""
         return False
 
+    @property
+    def fewest_pictures(self) -> int:
+        """Number of pictures that it needs at least."""
+        return 1
+
 
 class PixelMetric(Metric):
     """A metric that compares pictures."""
+
+    sizes: Sizes = ()
+
+    def influences(self, device: str) -> dict[str, Any]:
+        """Return all entries that results depend on; `sizes` only where they are given."""
+        return without_defaults(self, super().influences(device), "sizes")
+
+    def as_compared(self, seen: PictureBatch, made: PictureBatch) -> tuple[PictureBatch, PictureBatch]:
+        """Return stimuli (n, 3, height, width) and reconstructions of any size at the size at which they are compared.
+
+        Raises:
+            ValueError: if stimuli are not square and reconstructions have another size.
+            RunError: if pictures that are to be resized are not square.
+        """
+        return as_compared(seen, made, self.sizes)
 
     @property
     def is_low_level(self) -> bool:
@@ -87,6 +137,10 @@ class FeatureMetric(Metric):
             `network` share the one that the first of them loads.
         """
         return None
+
+    def compare_among(self, seen: Matrix, made: Matrix) -> Compared:
+        """Score features as `compare` does, and without each picture if they are identified among each other."""
+        return Compared(self.compare(seen, made))
 
     @abstractmethod
     def compare(self, seen: Matrix, made: Matrix) -> Vector:

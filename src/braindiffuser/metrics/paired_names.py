@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import stats
 
@@ -33,6 +33,8 @@ LEAST_ALIKE = 0.1
 SIDE = 16
 """Width and height, in pixels, at which pictures are compared."""
 
+SmallPicture: TypeAlias = Float[np.ndarray, " n"]
+"""A picture made small, centred and of length 1: the product of two is their correlation."""
 Numbers: TypeAlias = tuple[int, ...]
 Line: TypeAlias = tuple[tuple[str, ...], Numbers]
 """Names that differ in one number: the text between their numbers, and their other numbers."""
@@ -147,11 +149,16 @@ class Evidence(NamedTuple):
     chance: float
 
 
-def find_shift(seen: NamedPictures, made: NamedPictures) -> list[str]:
+def find_shift(seen: NamedPictures, made: NamedPictures, known: Mapping[Path, SmallPicture] | None = None) -> list[str]:
     """Tell whether a number in the names counts from elsewhere in one folder, as from 1 in place of 0.
 
     Each offset at which numbers pair up a substantial part of the smaller folder is tried. Pictures decide: whether those of the
     second folder resemble the partner by this offset more than the one of equal name.
+
+    Args:
+        seen: pictures of the first folder.
+        made: those of the second.
+        known: what `made_small` makes of pictures that were read already; others are read.
 
     Returns:
         Sentences on what is possible but not clear, and on a clear shift where all names are equal.
@@ -160,7 +167,7 @@ def find_shift(seen: NamedPictures, made: NamedPictures) -> list[str]:
         RunError: numbers are clearly shifted, by what pairs no fewer pictures than equal names do, and some names lack a partner.
     """
     named = {made.files[name]: seen.files[name] for name in seen.files.keys() & made.files.keys()}
-    shifts, likeness = list(_shifts(seen.files, made.files)), likeness_of_files()
+    shifts, likeness = list(_shifts(seen.files, made.files)), likeness_of_files(known or {})
     n_whole = max(len(seen.files), len(made.files))
     tried = [_compare(shift, named, likeness) for shift in shifts]
     clear = [
@@ -267,14 +274,24 @@ def _lines(
     return lines
 
 
-def likeness_of_files() -> Callable[[Path, Path], float]:
-    """Return a function that correlates two pictures, made small; 0 where one is flat. Each file is read once."""
+def made_small(raw: UInt8[np.ndarray, "height width 3"]) -> SmallPicture:
+    """Return a picture of `SIDE` pixels a side, centred and of length 1; of a flat one, zeros."""
+    small = np.asarray(Image.fromarray(raw).resize((SIDE, SIDE)), np.float64).ravel()
+    centred = small - small.mean()
+    unit: SmallPicture = centred / max(float(np.sqrt(centred @ centred)), 1e-9)
+    return unit
+
+
+def likeness_of_files(known: Mapping[Path, SmallPicture] | None = None) -> Callable[[Path, Path], float]:
+    """Return a function that correlates two pictures, made small; 0 where one is flat. Each file is read once, if at all.
+
+    Args:
+        known: pictures that were read already.
+    """
 
     @cache
-    def standardised(path: Path) -> Float[np.ndarray, " n"]:
-        small = Image.fromarray(read_picture(path)).resize((SIDE, SIDE))
-        centred = np.asarray(small, np.float64).ravel() - np.asarray(small, np.float64).mean()
-        unit: Float[np.ndarray, " n"] = centred / max(float(np.sqrt(centred @ centred)), 1e-9)
-        return unit
+    def standardised(path: Path) -> SmallPicture:
+        found = (known or {}).get(path)
+        return made_small(read_picture(path)) if found is None else found
 
     return lambda one, other: float(standardised(one) @ standardised(other))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from math import isfinite
@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from braindiffuser.errors import RunError
+from braindiffuser.metrics.blend import Blend
 from braindiffuser.metrics.metric import FeatureMetric, Metric, PixelMetric
 from braindiffuser.part import Settings, as_part
 from braindiffuser.plain_data import read_yaml
@@ -40,6 +41,14 @@ class Profile(Settings):
     notes: dict[str, str] = Field(
         {}, description="What a reader of the page must know of these metrics: title and text."
     )
+    prints: dict[str, str] = Field(
+        {},
+        description="Name under which the paper's table prints a metric, such as SSIM, and its key; {}: all by their labels.",
+    )
+    blend: Blend | None = Field(
+        None,
+        description="Blend with blurry reconstructions that the metrics are of; null: of the reconstructions as they are.",
+    )
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> Profile:
@@ -60,6 +69,9 @@ class Profile(Settings):
         unknown = [key for key in self.headlines if key not in self.metrics]
         if unknown:
             raise ValueError(f"headlines: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")
+        unknown = [key for key in self.prints.values() if key not in self.metrics]
+        if unknown:
+            raise ValueError(f"prints: there is no metric {unknown[0]}; there are {', '.join(self.metrics)}")
         return self
 
     @classmethod
@@ -86,13 +98,30 @@ class Profile(Settings):
 
     def without(self, networks: Collection[str]) -> Profile:
         """Return the profile without the metrics that need one of these networks."""
-        kept = {
-            key: metric
+        return self.limited_to(
+            key
             for key, metric in self.metrics.items()
             if not (isinstance(metric, FeatureMetric) and metric.network in networks)
-        }
+        )
+
+    def limited_to(self, keys: Iterable[str]) -> Profile:
+        """Return the profile with the metrics of these keys alone, in its own order."""
+        chosen = set(keys)
+        kept = {key: metric for key, metric in self.metrics.items() if key in chosen}
         headlines = tuple(key for key in self.headlines if key in kept)
-        return self.model_copy(update={"metrics": kept, "headlines": headlines})
+        prints = {name: key for name, key in self.prints.items() if key in kept}
+        return self.model_copy(update={"metrics": kept, "headlines": headlines, "prints": prints})
+
+    @property
+    def printed(self) -> dict[str, str]:
+        """Name of every metric as a table prints it → its key: those of `prints`, then all others by their labels.
+
+        Example:
+            >>> Profile.load("brain-diffuser-2023").printed["SSIM"]
+            'ssim_column_mean'
+        """
+        others = {metric.label: key for key, metric in self.metrics.items() if key not in self.prints.values()}
+        return {**self.prints, **others}
 
     @property
     def layers(self) -> dict[str, tuple[str, ...]]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Vector
+from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.errors import RunError
-from braindiffuser.images import PictureSource, batch_slices, resize
+from braindiffuser.images import PictureSource, batch_slices
 from braindiffuser.metrics._correlation import FeatureRows
-from braindiffuser.metrics._pixels import TOLERANCE, PictureBatch, check_range
-from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, Metric, PixelMetric
+from braindiffuser.metrics._pixels import TOLERANCE, PictureBatch, as_compared, check_range
+from braindiffuser.metrics.all_pairs import has_short_way, scores_of_all_pairs
+from braindiffuser.metrics.metric import Compared, FeatureMetric, FeatureNetwork, Metric, PixelMetric
 from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.scored_pictures import ScoredPictures
 from braindiffuser.real_numbers import real_numbers
 
 NetworkFeatures: TypeAlias = dict[str, dict[str, FeatureRows]]
 """Features (n, d) by network, then layer."""
+
+MOST_PIXELS = 2**26
+"""Values of pictures that are held at once to compare all pairs: 256 MB, twice."""
 
 
 class Scorer:
@@ -62,18 +68,18 @@ class Scorer:
                         "check its checkpoint, and that the stimuli differ"
                     )
 
-    def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> dict[str, Vector]:
+    def score(self, made: PictureSource, made_features: NetworkFeatures | None = None) -> ScoredPictures:
         """Score one set of reconstructions.
 
         For metrics on pixels, reconstructions of another size are resized to that of the stimuli (bicubic, as Pillow
-        resizes); networks see them as they come.
+        resizes), unless the metric names `sizes` of its own for both; networks see them as they come.
 
         Args:
             made: reconstructions (n, 3, height, width) in [0, 1], in the order of the stimuli, an array or a reader.
             made_features: what `extract_features` gives for them, if it is known already.
 
         Returns:
-            Score of each picture, float64 (n,), by the metric's key.
+            Score of each picture, float64 (n,), by the metric's key, with what intervals of identification need.
 
         Raises:
             ValueError: if the number of pictures is not that of the stimuli, or they are not numbers in [0, 1].
@@ -85,19 +91,63 @@ class Scorer:
         if len(made) != len(self.seen):
             raise ValueError(f"got {len(made)} reconstructions of {len(self.seen)} stimuli; expected the same number")
         features = extract_features(made, self.profile, self.networks) if made_features is None else made_features
-        metrics = self.profile.metrics
-        scores = {key: np.empty(len(made)) for key in metrics}
-        on_pixels = {key: metric for key, metric in metrics.items() if isinstance(metric, PixelMetric)}
-        for rows in batch_slices(len(made)) if on_pixels else ():
-            seen = self.seen[rows]
-            resized = _fit_to(made[rows], seen)
-            for key, pixel_metric in on_pixels.items():
-                scores[key][rows] = _checked(key, pixel_metric, pixel_metric.compare(seen, resized), len(seen))
-        for key, metric in metrics.items():
+        scores, left_out, other_way = self._score_pixels(made), dict[str, Vector](), dict[str, Compared]()
+        for key, metric in self.profile.metrics.items():
             if isinstance(metric, FeatureMetric):
                 layers = (by_network[metric.network][metric.layer] for by_network in (self.seen_features, features))
-                scores[key] = _checked(key, metric, metric.compare(*layers), len(made))
+                compared = metric.compare_among(*layers)
+                scores[key] = _checked(key, metric, compared.scores, len(made))
+                if compared.left_out is not None:
+                    left_out[key] = _checked(key, metric, compared.left_out, len(made))
+                if compared.other_way is not None:
+                    other_way[key] = compared.other_way
+        in_order = {key: scores[key] for key in self.profile.metrics}
+        return ScoredPictures(in_order, left_out, other_way)
+
+    def _score_pixels(self, made: PictureSource) -> dict[str, Vector]:
+        """Score pictures by the metrics on pixels, a batch at a time."""
+        on_pixels = {key: metric for key, metric in self.profile.metrics.items() if isinstance(metric, PixelMetric)}
+        scores = {key: np.empty(len(made)) for key in on_pixels}
+        for rows in batch_slices(len(made)) if on_pixels else ():
+            seen, drawn = self.seen[rows], made[rows]
+            for sizes in dict.fromkeys(metric.sizes for metric in on_pixels.values()):
+                pair = as_compared(seen, drawn, sizes)
+                for key, metric in on_pixels.items():
+                    if metric.sizes == sizes:
+                        scores[key][rows] = _checked(key, metric, metric.compare(*pair), len(seen))
         return scores
+
+    def score_all_pairs(self, made: PictureSource, made_features: NetworkFeatures) -> dict[str, Matrix]:
+        """Score every reconstruction as if it were that of every stimulus, by the metrics that do so in one matrix product.
+
+        Metrics on pixels are left out where all pictures would not fit in memory.
+
+        Args:
+            made: as in `score`.
+            made_features: what `extract_features` gives for them.
+
+        Returns:
+            Scores (n, n) by the metric's key, stimuli in rows.
+        """
+        pairs: dict[str, Matrix] = {}
+        for key, metric in self.profile.metrics.items():
+            if not has_short_way(metric):
+                continue
+            if isinstance(metric, FeatureMetric):
+                layers = (
+                    by_network[metric.network][metric.layer] for by_network in (self.seen_features, made_features)
+                )
+                pairs[key] = scores_of_all_pairs(metric, *layers)
+            elif len(self.seen) * self.seen[0:1].size <= MOST_PIXELS:
+                assert isinstance(metric, PixelMetric)  # noqa: S101  profiles hold no others
+                pairs[key] = scores_of_all_pairs(metric, *as_compared(self.seen[:], made[:], metric.sizes))
+        return pairs
+
+    def limited_to(self, keys: Iterable[str]) -> Scorer:
+        """Return a scorer of some of the metrics alone, with the same stimuli and their features."""
+        other = copy(self)
+        other.profile = self.profile.limited_to(keys)
+        return other
 
 
 def extract_features(
@@ -163,14 +213,3 @@ def _checked(key: str, metric: Metric, found: object, n: int) -> Vector:
             "correct one or the other"
         )
     return scores.astype(np.float64)
-
-
-def _fit_to(made: PictureBatch, seen: PictureBatch) -> PictureBatch:
-    if made.shape[-2:] == seen.shape[-2:]:
-        return made
-    height, width = seen.shape[-2:]
-    if height != width:
-        raise ValueError(
-            f"reconstructions of {made.shape[-2:]} pixels cannot be resized to stimuli of {(height, width)}: not square"
-        )
-    return resize(made, height)

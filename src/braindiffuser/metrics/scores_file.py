@@ -1,4 +1,4 @@
-"""The file that scores of two folders are written to, which must not replace anything else."""
+"""Files that `evaluate` writes scores of folders and stacks to, which must not replace anything else."""
 
 from __future__ import annotations
 
@@ -15,32 +15,76 @@ from braindiffuser.files import output
 from braindiffuser.picture_files import SUFFIXES
 from braindiffuser.system_errors import sentence
 
+ENDINGS: Mapping[str, str] = {
+    "--json": ".json",
+    "--csv": ".csv",
+    "--markdown": ".md",
+    "--latex": ".tex",
+    "--page": ".html",
+}
+"""Option → ending that its file should have."""
+MARKS: Mapping[str, tuple[bytes, ...]] = {
+    "--csv": (b"Metric,",),
+    "--markdown": (b"<!-- Made by braindiffuser evaluate",),
+    "--latex": (b"% Made by braindiffuser evaluate",),
+    "--page": (b"<!DOCTYPE html>", b'<p class="eyebrow">braindiffuser evaluate</p>'),
+}
+"""Option → what a file that this command wrote begins with, and what else it holds."""
 
-def check_scores_file(path: Path) -> None:
-    """Check that `path` can be written and may be overwritten: no file, an empty one, or earlier scores of two folders.
+
+def check_scores_file(path: Path, option: str = "--json") -> None:
+    """Check that `path` can be written and may be overwritten: no file, an empty one, or one that the same option wrote.
+
+    Args:
+        path: of the file.
+        option: that names it.
 
     Raises:
         RunError: if it is a folder, a file that something else wrote (such as one of the pictures), named like a picture, or
             cannot be written.
     """
     if path.is_dir():
-        raise RunError(f"--json {path} is a folder: name a file")
+        raise RunError(f"{option} {path} is a folder: name a file")
     with suppress(OSError):  # a stream may be closed
         if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
-            raise RunError(f"--json {path} is the file that this command prints to: name another file")
-    if path.is_file() and path.stat().st_size:
-        try:
-            earlier = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            earlier = None
-        if not (isinstance(earlier, dict) and earlier.keys() >= {"unmatched", "names", "per_image"}):
-            raise RunError(f"--json {path} is a file already, and holds no scores of two folders: name another file")
+            raise RunError(f"{option} {path} is the file that this command prints to: name another file")
+    if path.is_file() and path.stat().st_size and not _is_ours(path, option):
+        what = "scores of two folders or several" if option == "--json" else "what this option writes"
+        raise RunError(f"{option} {path} is a file already, and holds no {what}: name another file")
     if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & SUFFIXES:
-        raise RunError(f"--json {path} would be taken for a picture: name a file that ends in .json")
+        raise RunError(f"{option} {path} would be taken for a picture: name a file that ends in {ENDINGS[option]}")
     try:
         _try_to_write(path)
     except OSError as error:
-        raise RunError(f"--json {sentence(error, path)}") from error
+        raise RunError(f"{option} {sentence(error, path)}") from error
+
+
+def check_scores_files(files: Mapping[str, Path]) -> None:
+    """Check several files, as `check_scores_file` does, and that they differ.
+
+    Args:
+        files: option → path.
+    """
+    taken: dict[str, str] = {}
+    for option, path in files.items():
+        earlier = taken.setdefault(os.path.realpath(path), option)
+        if earlier != option:
+            raise RunError(f"{earlier} and {option} name the same file {path}: give each its own")
+        check_scores_file(path, option)
+
+
+def _is_ours(path: Path, option: str) -> bool:
+    content = path.read_bytes()
+    if option != "--json":
+        begins, *others = MARKS[option]
+        return content.startswith(begins) and all(mark in content for mark in others)
+    try:
+        earlier = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(earlier, dict) and any(
+        earlier.keys() >= {"unmatched", "names", own} for own in ("per_image", "methods")
+    )
 
 
 def _try_to_write(path: Path) -> None:
@@ -59,6 +103,11 @@ class _Stopped(Exception):  # noqa: N818 - no error
 
 
 def write_scores(scores: Mapping[str, Any], path: Path) -> None:
-    """Write what `evaluate_folders` returns as JSON."""
+    """Write what `evaluate_folders` or `evaluate_methods` returns as JSON."""
+    write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", path)
+
+
+def write_text(content: str, path: Path) -> None:
+    """Write a file whole or not at all."""
     with output(path) as place:
-        place.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        place.write_text(content, encoding="utf-8")

@@ -10,10 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.inference import bootstrap_interval
+from braindiffuser.metrics.intervals import mean_interval
 from braindiffuser.metrics.prevalence import prevalence
-from braindiffuser.metrics.subjects import interval_over_pictures, interval_over_subjects, subject_means
-from braindiffuser.metrics.summary import FACTS, PerPicture, within
+from braindiffuser.metrics.scored_pictures import left_out_of
+from braindiffuser.metrics.subjects import (
+    interval_over_pictures,
+    interval_over_subjects,
+    share_interval_over_pictures,
+    subject_means,
+)
+from braindiffuser.metrics.summary import FACTS, TWO_WAY_CHANCE, PerPicture, within
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,6 @@ class Permuted:
 def join_subjects(
     subjects: Sequence[SubjectScores],
     *,
-    rng: np.random.Generator,
-    n_resamples: int = 2000,
     shared: bool = True,
     average: SubjectScores | None = None,
     permuted: Sequence[Mapping[str, Permuted]] = (),
@@ -59,8 +63,6 @@ def join_subjects(
 
     Args:
         subjects: one test set, subject by subject.
-        rng: source of the resamples, which are the same for all metrics.
-        n_resamples: number of resamples of each interval over pictures.
         shared: whether all subjects saw the same pictures, in the same order.
         average: scores of pictures that were drawn from features averaged over subjects.
         permuted: of each subject, metric → permutations; none: prevalence is not tested.
@@ -89,11 +91,7 @@ def join_subjects(
     names = [subject.name for subject in subjects]
     if len(set(names)) < len(names):
         raise ValueError(f"subjects must have different names, got {', '.join(names)}")
-    seed = int(rng.integers(2**63))
     keys = [key for key in subjects[0].summary["metrics"] if all(key in own.summary["metrics"] for own in subjects)]
-
-    def fresh() -> np.random.Generator:
-        return np.random.default_rng(seed)
 
     def joined(key: str) -> dict[str, Any]:
         scores = [np.asarray(own.per_picture[key], np.float64) for own in subjects]
@@ -103,7 +101,7 @@ def join_subjects(
         return {
             **{fact: entries[0][fact] for fact in FACTS},
             "value": float(values.mean()),
-            "ci95": within(interval_over_pictures(scores, fresh(), n_resamples, shared=shared), bounds),
+            "ci95": _over_pictures(subjects, key, shared),
             "ci95_subjects": None if over_subjects is None else within(over_subjects, bounds),
             "subjects": dict(zip(names, values.tolist(), strict=True)),
             "subjects_ci95": {name: entry["ci95"] for name, entry in zip(names, entries, strict=True)},
@@ -114,12 +112,24 @@ def join_subjects(
     metrics = {key: joined(key) for key in keys}
     for key, entry in metrics.items():
         if average is not None and key in average.per_picture:
-            entry["subject_average"] = _average(average, subjects, key, fresh, n_resamples)
+            entry["subject_average"] = _average(average, subjects, key)
         own = [mapping[key] for mapping in permuted if key in mapping]
         if len(own) == len(subjects) > 1:
             entry["prevalence"] = _prevalence(names, own, entry["higher_is_better"])
     first = subjects[0].summary
     return {"profile": first["profile"], "n_images": first["n_images"], "metrics": metrics}
+
+
+def _over_pictures(subjects: Sequence[SubjectScores], key: str, shared: bool) -> list[float]:
+    """Return the interval over pictures of one metric, which allows for other distractors where all runs can tell."""
+    scores = [np.asarray(own.per_picture[key], np.float64) for own in subjects]
+    entry = subjects[0].summary["metrics"][key]
+    known = [own for own in (left_out_of(subject.per_picture, key) for subject in subjects) if own is not None]
+    if len(known) < len(subjects):
+        return within(interval_over_pictures(scores, shared=shared), entry["bounds"])
+    value, chance = float(subject_means(scores).mean()), entry["chance"]
+    ends = share_interval_over_pictures(value, known, chance or 0.0, shared=shared, graded=chance == TWO_WAY_CHANCE)
+    return list(ends)
 
 
 def _others(names: Sequence[str], entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -189,9 +199,7 @@ def _loss(names: Sequence[str], values: Vector) -> dict[str, Any]:
     }
 
 
-def _average(
-    average: SubjectScores, subjects: Sequence[SubjectScores], key: str, fresh: Any, n_resamples: int
-) -> dict[str, Any]:
+def _average(average: SubjectScores, subjects: Sequence[SubjectScores], key: str) -> dict[str, Any]:
     """Compare pictures from averaged features with the mean of the subjects, picture by picture."""
     entry = average.summary["metrics"][key]
     own = np.asarray(average.per_picture[key], np.float64)
@@ -201,7 +209,7 @@ def _average(
         "value": entry["value"],
         "ci95": entry["ci95"],
         "gain": float(gains.mean()),
-        "gain_ci95": list(bootstrap_interval(gains, fresh(), n_resamples)),
+        "gain_ci95": list(mean_interval(gains)),
     }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.inference import bootstrap_interval
+from braindiffuser.metrics.intervals import mean_interval, share_interval, student_interval
+from braindiffuser.metrics.joined_intervals import joined_mean_interval, joined_share_interval
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures, or one of each subject; lengths are checked in the functions."""
@@ -29,44 +30,65 @@ def subject_means(scores: Sequence[Scores]) -> Vector:
 
 
 def interval_over_pictures(
-    scores: Sequence[Scores],
-    rng: np.random.Generator,
-    n_resamples: int = 2000,
-    *,
-    shared: bool = True,
-    level: float = 0.95,
+    scores: Sequence[Scores], *, shared: bool = True, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return a percentile bootstrap interval of the mean of the subjects' means, from resampled pictures.
+    """Return an interval of the mean of the subjects' means, of whose pictures these are a sample.
 
-        [q((1 − level) / 2), q((1 + level) / 2)] of  1/N Σ_k 1/n Σ_i s_k(i*)
-
-    Where all subjects saw the same pictures, a resample takes the same ones of all: a difficult picture is difficult for each of
-    them, which resampling apart would hide. The interval holds for these subjects; what other people would reach is in
-    `interval_over_subjects`.
+    Where all subjects saw the same pictures, it is `mean_interval` of each picture's mean over subjects: a difficult picture is
+    difficult for each of them. Else it is `joined_mean_interval`. It holds for these subjects; what other people would reach is
+    in `interval_over_subjects`.
 
     Args:
         scores: scores of each subject's pictures (n_k,), in the same order if the pictures are shared.
-        rng: source of the draws.
-        n_resamples: number of resamples.
-        shared: whether all subjects saw the same pictures; else those of each are resampled apart.
-        level: share of resamples that the interval holds, in (0, 1).
+        shared: whether all subjects saw the same pictures.
+        level: share of samples whose interval holds the mean, in (0, 1).
 
     Raises:
-        ValueError: what `bootstrap_interval` and `subject_means` raise; if shared pictures differ in number.
+        ValueError: what `mean_interval` and `subject_means` raise; if shared pictures differ in number.
 
-    >>> interval_over_pictures([np.array([0.0, 1.0]), np.array([1.0, 0.0])], np.random.default_rng(0))
+    >>> interval_over_pictures([np.array([0.0, 1.0]), np.array([1.0, 0.0])])
     (0.5, 0.5)
     """
     subject_means(scores)
     if shared:
-        if len({len(own) for own in scores}) > 1:
-            raise ValueError(f"subjects share pictures, but have {', '.join(str(len(own)) for own in scores)} scores")
-        return bootstrap_interval(np.mean(np.stack(scores), axis=0), rng, n_resamples, level)
-    means = np.mean(
-        [[own[rng.integers(len(own), size=len(own))].mean() for _ in range(n_resamples)] for own in scores], 0
+        return mean_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), level)
+    return joined_mean_interval(scores, [1 / len(scores)] * len(scores), level)
+
+
+def share_interval_over_pictures(
+    value: float,
+    left_out: Sequence[Scores],
+    chance: float = 0.0,
+    *,
+    shared: bool = True,
+    graded: bool = False,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return the same of identification, whose pictures are each other's distractors: `share_interval` of θ_(−i) over subjects.
+
+    Args:
+        value: mean of the subjects' means.
+        left_out: of each subject, the score without each picture (n_k,).
+        chance: score of a picture of which nothing is decoded.
+        shared: whether all subjects saw the same pictures.
+        graded: as in `share_interval`.
+        level: share of samples whose interval holds the mean, in (0, 1).
+
+    Raises:
+        ValueError: what `share_interval` and `joined_share_interval` raise; if shared pictures differ in number.
+    """
+    if shared:
+        means = np.mean(np.stack(_of_equal_number(left_out)), axis=0)
+        return share_interval(value, means, chance, graded=graded, level=level)
+    return joined_share_interval(
+        value, left_out, [1 / len(left_out)] * len(left_out), chance, graded=graded, level=level
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+
+
+def _of_equal_number(scores: Sequence[Scores]) -> Sequence[Scores]:
+    if len({len(own) for own in scores}) > 1:
+        raise ValueError(f"subjects share pictures, but have {', '.join(str(len(own)) for own in scores)} scores")
+    return scores
 
 
 def interval_over_subjects(values: Scores, level: float = 0.95) -> tuple[float, float] | None:
@@ -87,15 +109,7 @@ def interval_over_subjects(values: Scores, level: float = 0.95) -> tuple[float, 
     >>> round(low, 2), round(high, 2)
     (-10.71, 14.71)
     """
-    from scipy.stats import t
-
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"an interval over subjects needs a finite value of each, at least one; got {values!r:.100}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, such as 0.95, got {level}")
-    n = len(values)
-    if n < 2:
-        return None
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(values.std(ddof=1)) / n**0.5
-    mean = float(values.mean())
-    return mean - half, mean + half
+    low, high = student_interval(values.astype(np.float64), level)
+    return (low, high) if len(values) > 1 else None

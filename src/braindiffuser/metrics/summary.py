@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
 
-from braindiffuser.arrays import Vector
-from braindiffuser.metrics.inference import bootstrap_interval
+from braindiffuser.arrays import Matrix
+from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
+from braindiffuser.metrics.intervals import mean_interval, share_interval
 from braindiffuser.metrics.metric import Metric
 from braindiffuser.metrics.profiles import Profile
-
-Scores = Float[np.ndarray, "_"]
-"""One score per picture, (n,); lengths are checked in `summarise`."""
+from braindiffuser.metrics.scored_pictures import ScoredPictures, Scores, left_out_of
+from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 
 PerPicture: TypeAlias = Mapping[str, Scores]
-"""Scores by the metric's key, as `Scorer.score` gives them."""
+"""Scores by the metric's key; `ScoredPictures`, as `Scorer.score` gives them, give identification intervals of its own. Lengths
+are checked in `summarise`."""
+
+TWO_WAY_CHANCE = TwoWayIdentification.chance
+"""Chance of identification among two: a picture's score is a share of comparisons with all others, not yes or no."""
 
 FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
 """Entries of a metric that say what it is: the same for all subjects, folds and sets of pictures."""
@@ -37,6 +40,8 @@ class ScoreSets:
         ablations: reconstructions without a part of the method, by name (`low_level_only`, `without_low_level`).
         final_of_ablated: the reconstructions of those pictures that ablations are compared on, scored among themselves as the
             ablations are; None if these are compared on all.
+        pairs: scores of every reconstruction as if it were that of every stimulus (n, n), by the key of those metrics that have
+            them, for their p values.
     """
 
     final: PerPicture
@@ -44,6 +49,7 @@ class ScoreSets:
     baselines: Mapping[str, PerPicture] = field(default_factory=dict)
     ablations: Mapping[str, PerPicture] = field(default_factory=dict)
     final_of_ablated: PerPicture | None = None
+    pairs: Mapping[str, Matrix] = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, PerPicture]:
@@ -64,19 +70,22 @@ def summarise(
 ) -> dict[str, Any]:
     """Put means and 95 % intervals of all sets together, ready to be written as `scores.json`.
 
-    All intervals use the same resamples, so they do not depend on which other metrics or sets are there.
+    Intervals are those of `mean_interval`; those of identification are `share_interval`'s, which allow for other distractors as
+    well. p values use the same exchanges of pictures, so they do not depend on which other metrics are there.
 
     Args:
         profile: the metrics, in order.
         score_sets: scores per picture of all sets.
-        rng: source of the resamples.
-        n_resamples: number of resamples of each interval.
+        rng: source of the exchanges of pictures.
+        n_resamples: number of exchanges behind each p value.
 
     Returns:
         `profile`, `n_images` and, by metric key, `metrics`: `label`, `description`, `citation`, `higher_is_better`,
         `chance`, `bounds`, `value`, `ci95`, `ceiling`, `ceiling_ci95`, `baselines`, `baselines_ci95`, `ablations`,
-        `ablations_ci95`; plain Python numbers throughout. If ablations are compared on some pictures alone, `ablated` has
-        `n_images`, and `value` and `ci95` of the reconstructions of these, scored among themselves.
+        `ablations_ci95`, and `p` if `pairs` has the metric: the share of exchanges of the reconstructions that score as well or
+        better; `other_direction` of identification: `direction`, `value`, `ci95`; plain Python numbers throughout. If ablations
+        are compared on some pictures alone, `ablated` has `n_images`, and `value` and `ci95` of the reconstructions of these,
+        scored among themselves.
 
     Raises:
         ValueError: if a set lacks a metric, or has scores of another number of pictures.
@@ -85,28 +94,37 @@ def summarise(
     n_ablated = _check_sets(profile, score_sets.of_ablated) if score_sets.of_ablated else 0
     seed = int(rng.integers(2**63))
 
-    def interval(scores: Vector) -> list[float]:
-        return list(bootstrap_interval(scores, np.random.default_rng(seed), n_resamples))
+    def interval(scores: PerPicture, key: str) -> list[float]:
+        return interval_of(profile.metrics[key], key, scores)
+
+    def p_value(key: str, metric: Metric) -> dict[str, float]:
+        if key not in score_sets.pairs:
+            return {}
+        sign = 1.0 if metric.higher_is_better else -1.0
+        null = exchanged_means(score_sets.pairs[key], np.random.default_rng(seed), n_resamples)
+        return {"p": permutation_p_value(sign * float(score_sets.final[key].mean()), sign * null)}
 
     def both(prefix: str, sets: Mapping[str, PerPicture], key: str) -> dict[str, Any]:
         return {
             prefix: {name: float(scores[key].mean()) for name, scores in sets.items()},
-            f"{prefix}_ci95": {name: interval(scores[key]) for name, scores in sets.items()},
+            f"{prefix}_ci95": {name: interval(scores, key) for name, scores in sets.items()},
         }
 
     def ablated(key: str) -> dict[str, Any]:
         whole = score_sets.final_of_ablated
         if whole is None:
             return {}
-        return {"ablated": {"n_images": n_ablated, "value": float(whole[key].mean()), "ci95": interval(whole[key])}}
+        return {"ablated": {"n_images": n_ablated, "value": float(whole[key].mean()), "ci95": interval(whole, key)}}
 
     metrics = {
         key: {
             **facts_of(metric),
             "value": float(score_sets.final[key].mean()),
-            "ci95": interval(score_sets.final[key]),
+            "ci95": interval(score_sets.final, key),
+            **p_value(key, metric),
+            **_other_way(metric, score_sets.final, key),
             "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[key].mean()),
-            "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling[key]),
+            "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling, key),
             **both("baselines", score_sets.baselines, key),
             **both("ablations", score_sets.ablations, key),
             **ablated(key),
@@ -114,6 +132,33 @@ def summarise(
         for key, metric in profile.metrics.items()
     }
     return {"profile": profile.name, "n_images": n_images, "metrics": metrics}
+
+
+def interval_of(metric: Metric, key: str, scores: PerPicture) -> list[float]:
+    """Return the 95 % interval of the mean of one metric, within its bounds.
+
+    Args:
+        metric: whose scores they are.
+        key: of the metric.
+        scores: of one set of pictures.
+    """
+    return _interval(metric, scores[key], left_out_of(scores, key))
+
+
+def _interval(metric: Metric, scores: Scores, left_out: Scores | None) -> list[float]:
+    if left_out is None:
+        return within(mean_interval(scores), metric.bounds)
+    graded = metric.chance == TWO_WAY_CHANCE
+    return list(share_interval(float(scores.mean()), left_out, metric.chance or 0.0, graded=graded))
+
+
+def _other_way(metric: Metric, scores: PerPicture, key: str) -> dict[str, Any]:
+    """Return the other direction of identification, if the scores have it."""
+    found = scores.other_way.get(key) if isinstance(scores, ScoredPictures) else None
+    if found is None or not isinstance(metric, TwoWayIdentification):
+        return {}
+    own = {"value": float(found.scores.mean()), "ci95": _interval(metric, found.scores, found.left_out)}
+    return {"other_direction": {"direction": metric.other_direction, **own}}
 
 
 def facts_of(metric: Metric) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
-from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, FeatureMetric
+from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, Compared, FeatureMetric
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
 """per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus against all
@@ -39,9 +40,31 @@ class TwoWayIdentification(FeatureMetric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     chance: ClassVar[float | None] = 0.5
 
+    @property
+    def fewest_pictures(self) -> int:
+        """Two: a picture and one other."""
+        return 2
+
     def compare(self, seen: Matrix, made: Matrix) -> Vector:
         """Score features (n, d) by `two_way_identification` in this metric's direction."""
         return two_way_identification(seen, made, self.direction)
+
+    def compare_among(self, seen: Matrix, made: Matrix) -> Compared:
+        """Score features, without each picture, and in the other direction."""
+        from braindiffuser.metrics.places import Places, n_way
+
+        if type(self).compare is not TwoWayIdentification.compare:  # another score, of a class that derives from this
+            return super().compare_among(seen, made)
+        correlations = correlation_matrix(seen, made)
+        own, other = (
+            Compared(*n_way(Places.of(correlations, way), 2)) for way in (self.direction, self.other_direction)
+        )
+        return own._replace(other_way=other)
+
+    @property
+    def other_direction(self) -> Direction:
+        """The direction that its scores are not of."""
+        return "per_stimulus" if self.direction == "per_reconstruction" else "per_reconstruction"
 
 
 def two_way_identification(seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction") -> Vector:
@@ -75,6 +98,29 @@ def two_way_identification(seen: FeatureRows, made: FeatureRows, direction: Dire
     return np.diagonal(match_scores(correlation_matrix(seen, made), direction)).copy()
 
 
+def correlations_of_samples(seen: FeatureRows, samples: Sequence[FeatureRows]) -> Matrix:
+    """Correlate every stimulus with every reconstruction where each stimulus has several.
+
+    c(i, j) = 1/S · Σ_s Pearson(f(i), g_s(j)) over the S samples that were drawn for stimulus j
+
+    `match_scores(..., "per_stimulus")` of it is what Takagi & Nishimoto (2023) publish, with S = 5.
+
+    Args:
+        seen: features (n, d) of the stimuli.
+        samples: features (n, d) of the reconstructions, one array for each sample.
+
+    Returns:
+        (n, n) in [−1, 1], stimuli in rows and reconstructions in columns.
+
+    Raises:
+        ValueError: if there is no sample; what `correlation_matrix` raises.
+    """
+    if not samples:
+        raise ValueError("got no sample of the reconstructions, expected one or more")
+    mean: Matrix = np.mean([correlation_matrix(seen, made) for made in samples], axis=0)
+    return mean
+
+
 def match_scores(correlations: Matrix, direction: Direction = "per_reconstruction") -> Matrix:
     """Score every stimulus as if it were the match of every reconstruction.
 
@@ -91,6 +137,20 @@ def match_scores(correlations: Matrix, direction: Direction = "per_reconstructio
     """
     from scipy.stats import rankdata
 
+    check_square(correlations, direction)
+    n = len(correlations)
+    axis = 0 if direction == "per_reconstruction" else 1
+    ranks = rankdata(np.round(correlations, TIE_DECIMALS), method="average", axis=axis)
+    scores: Matrix = (ranks - 1) / (n - 1)
+    return scores
+
+
+def check_square(correlations: Matrix, direction: Direction) -> None:
+    """Check that correlations are of two pictures or more with their reconstructions, and the direction is known.
+
+    Raises:
+        ValueError: if not.
+    """
     n = len(correlations)
     if correlations.shape != (n, n) or n < 2:
         raise ValueError(
@@ -98,7 +158,3 @@ def match_scores(correlations: Matrix, direction: Direction = "per_reconstructio
         )
     if direction not in ("per_reconstruction", "per_stimulus"):
         raise ValueError(f"direction must be per_reconstruction or per_stimulus, got {direction!r}")
-    axis = 0 if direction == "per_reconstruction" else 1
-    ranks = rankdata(np.round(correlations, TIE_DECIMALS), method="average", axis=axis)
-    scores: Matrix = (ranks - 1) / (n - 1)
-    return scores

@@ -77,23 +77,50 @@ TOKENIZER_FILE = PublishedFile(
 GENERATORS = (VDVAE_FILE, VERSATILE_FILE, CLIP_FILE, TOKENIZER_FILE)
 """Files needed to decode and draw."""
 
+_ALEXNET = PublishedFile(
+    "alexnet-owt-7be5be79.pth",
+    f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
+    244.4,
+    "BSD-3-Clause",
+    "score of alexnet",
+    "7be5be79",
+)
+_INCEPTION = PublishedFile(
+    "inception_v3_google-0cc3c7bd.pth",
+    f"{_TORCHVISION}/inception_v3_google-0cc3c7bd.pth",
+    109.0,
+    "BSD-3-Clause",
+    "score of inception_v3",
+    "0cc3c7bd",
+)
+_SWAV = PublishedFile(
+    "swav_800ep_pretrain.pth.tar",
+    "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+    113.0,
+    "CC-BY-NC-4.0",
+    "score of SwAV",
+)
+_EFFICIENTNET_V2 = PublishedFile(
+    "efficientnet_b1-c27df63c.pth",
+    f"{_TORCHVISION}/efficientnet_b1-c27df63c.pth",
+    31.6,
+    "BSD-3-Clause",
+    "score of efficientnet_b1 in MindEye's profiles",
+    "c27df63c",
+)
+_LPIPS = PublishedFile(
+    "lpips-v0.1-alex.pth",
+    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/"
+    "v0.1/alex.pth",
+    0.006009,
+    "BSD-2-Clause",
+    "score of LPIPS",
+    "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+)
+
 SCORING_NETWORKS: Mapping[str, PublishedFile] = {
-    "alexnet": PublishedFile(
-        "alexnet-owt-7be5be79.pth",
-        f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",
-        244.4,
-        "BSD-3-Clause",
-        "score of alexnet",
-        "7be5be79",
-    ),
-    "inception_v3": PublishedFile(
-        "inception_v3_google-0cc3c7bd.pth",
-        f"{_TORCHVISION}/inception_v3_google-0cc3c7bd.pth",
-        109.0,
-        "BSD-3-Clause",
-        "score of inception_v3",
-        "0cc3c7bd",
-    ),
+    "alexnet": _ALEXNET,
+    "inception_v3": _INCEPTION,
     "clip_vit_l14": CLIP_FILE,
     "efficientnet_b1": PublishedFile(
         "efficientnet_b1_rwightman-bac287d4.pth",
@@ -103,14 +130,29 @@ SCORING_NETWORKS: Mapping[str, PublishedFile] = {
         "score of efficientnet_b1",
         "bac287d4",
     ),
-    "swav": PublishedFile(
-        "swav_800ep_pretrain.pth.tar",
-        "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
-        113.0,
-        "CC-BY-NC-4.0",
-        "score of SwAV",
-    ),
+    "swav": _SWAV,
+    "alexnet_256": _ALEXNET,
+    "inception_v3_256": _INCEPTION,
+    "clip_vit_l14_256": CLIP_FILE,
+    "efficientnet_b1_v2_256": _EFFICIENTNET_V2,
+    "swav_256": _SWAV,
+    "alexnet_299": _ALEXNET,
+    "inception_v3_299": _INCEPTION,
+    "clip_vit_l14_bicubic": CLIP_FILE,
+    "lpips_alexnet": _LPIPS,
 }
-"""Networks of the paper's table by our names → their files; without one its metrics are left out."""
+"""Published scoring networks by our names → their files; without one its metrics are left out.
+
+A name is a checkpoint with its way of taking pictures (`published_networks.NETWORKS`), so several share a file.
+"""
+
+BUILT_ON: Mapping[str, str] = {"lpips_alexnet": "alexnet"}
+"""Networks that need the file of another one too."""
 
 ALL = tuple(dict.fromkeys([*GENERATORS, *SCORING_NETWORKS.values()]))
+
+
+def files_of(network: str) -> tuple[PublishedFile, ...]:
+    """Return all files that a published scoring network needs."""
+    names = (network, *([BUILT_ON[network]] if network in BUILT_ON else []))
+    return tuple(SCORING_NETWORKS[name] for name in names)

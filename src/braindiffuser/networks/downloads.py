@@ -44,7 +44,8 @@ def find(file: PublishedFile, folder: Path) -> Path | None:
 
 def remedy(file: PublishedFile, folder: Path) -> str:
     """Say how to get a file by hand."""
-    return f"{file.url} ({file.megabytes:,.0f} MB, {file.licence}), to be saved as {folder / file.name}"
+    digits = 0 if file.megabytes >= 1 else 3
+    return f"{file.url} ({file.megabytes:,.{digits}f} MB, {file.licence}), to be saved as {folder / file.name}"
 
 
 def check_file(path: Path, file: PublishedFile) -> None:

@@ -5,25 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from braindiffuser.several_tests import holm
+
 ALPHA = 0.05
 """p up to which a page says that something is beyond chance."""
 ROUNDING = 1e-9
 
 
 def beyond_chance(p_values: Mapping[str, float]) -> set[str]:
-    """Return the names whose p stays at most .05 when all are tested (Holm 1979, Scandinavian Journal of Statistics 6, 65-70).
-
-    In ascending order, the k-th of n values (k = 0 …) is compared with .05 / (n - k); the first that is larger ends it.
+    """Return the names whose p stays at most .05 when all are tested together, as `holm` adjusts it.
 
     >>> sorted(beyond_chance({"V1": 0.01, "V2": 0.02, "V3": 0.2})), beyond_chance({"V1": 0.03, "V2": 0.2})
     (['V1', 'V2'], set())
     """
-    found: set[str] = set()
-    for n_before, (name, p) in enumerate(sorted(p_values.items(), key=lambda each: each[1])):
-        if p * (len(p_values) - n_before) > ALPHA:
-            break
-        found.add(name)
-    return found
+    return {name for name, p in holm(p_values).items() if p <= ALPHA}
 
 
 def fewest_draws(n_tested: int = 1, sides: int = 1) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from braindiffuser.report import sections
-from braindiffuser.report.tables import Estimate, estimate, format_score, metric_family, metric_label
+from braindiffuser.report.tables import IDENTIFICATION, Estimate, estimate, format_score, metric_family, metric_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +60,8 @@ MARKS: Mapping[str, Mark] = {
     "mean_image": Mark("baseline", "o", False),
     "random_train_image": Mark("baseline", "s", False),
     "shuffled_responses": Mark("baseline", "D", False),
+    "nearest_training_picture": Mark("baseline", "X", False),
+    "category_only": Mark("baseline", "P", False),
     "shuffled_training": Mark("baseline", "^", True),
 }
 """Conditions that every method has; the last one over folds."""
@@ -106,7 +108,7 @@ def metric_panel(metrics: Sequence[Mapping[str, Any]], conditions: Mapping[str, 
             if item is not None:
                 _draw_estimate(axes, top + place, item, marks[condition])
     family = metric_family(metrics[0])
-    if family == "Two-way identification":
+    if family in IDENTIFICATION:
         axes.set_xticks(
             [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         )
@@ -317,7 +319,7 @@ def subjects_panel(metrics: Sequence[Mapping[str, Any]], subjects: Sequence[str]
             for item, thickness in zip(row.estimates, row.thicknesses, strict=True):
                 _draw_estimate(axes, top + place, item, row.mark, thickness)
     family = metric_family(metrics[0])
-    if family == "Two-way identification":
+    if family in IDENTIFICATION:
         ticks = [0.05 * step for step in range(21) if _is_tick(step, high - low) and low <= 0.05 * step <= high]
         axes.set_xticks(ticks)
         axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")

@@ -43,6 +43,8 @@ class Header:
         simulated: True if no brain was recorded; the page then says so first.
         version: of this package.
         n_subjects: number of subjects; of several, `subject` is empty.
+        title: heading of a page that is not on what a subject saw; empty: made of the above.
+        lead: first paragraph below it.
     """
 
     experiment: str
@@ -50,6 +52,8 @@ class Header:
     simulated: bool
     version: str
     n_subjects: int = 1
+    title: str = ""
+    lead: str = ""
 
 
 class Report:

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from braindiffuser.report import figures, tables
+from braindiffuser.report.chance_alarm import chance_alarm
+from braindiffuser.report.numbers import MISSING, p_value
 from braindiffuser.report.sections import (
     Cell,
     ContactSheet,
@@ -87,12 +89,48 @@ def _scores(scored: ScoredSet) -> Section:
         title="Scores",
         blocks=(
             Headlines(items=tuple(headline(metrics[key]) for key in scored.headlines or list(metrics)[:4])),
+            *_alarm(metrics, n),
             Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
             Text(text=text),
             panels(scored.scores, compared, "scores", DOTS),
             scores_table(scored.scores, compared, caption, "Reconstruction", chance=True),
+            *_directions(metrics),
         ),
     )
+
+
+def _directions(metrics: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    """Print identification in both directions, folded."""
+    told = [entry for entry in metrics.values() if "other_direction" in entry]
+    if not told:
+        return []
+    names = {"per_reconstruction": "Per reconstruction", "per_stimulus": "Per stimulus"}
+    rows = []
+    for entry in told:
+        other = entry["other_direction"]
+        found = {name: estimate(entry, "reconstruction") for name in names}
+        found[other["direction"]] = tables.Estimate(other["value"], *other["ci95"])
+        cells = (Cell(value=_value(entry, each), interval=format_interval(entry, each)) for each in found.values())
+        p_cell = Cell(value=p_value(entry["p"])) if "p" in entry else Cell(value=MISSING)
+        rows.append(Row(label=metric_label(entry), cells=(*cells, p_cell)))
+    return [
+        Table(
+            caption="Two-way identification of each reconstruction among the stimuli, and of each stimulus among the "
+            "reconstructions; they differ where some reconstructions resemble every stimulus. p: of the profile's direction, by "
+            "exchanges of the reconstructions",
+            corner="Metric",
+            columns=(*names.values(), "p"),
+            rows=tuple(rows),
+            fold="Identification in both directions, and p",
+        )
+    ]
+
+
+def _alarm(metrics: Mapping[str, Mapping[str, Any]], n: int) -> list[Text]:
+    """Say it if no metric is beyond chance."""
+    tested = {entry["label"]: entry["p"] for entry in metrics.values() if "p" in entry}
+    said = chance_alarm(tested, n, "metrics")
+    return [Text(text=said, style="verdict")] if said else []
 
 
 def _compared_with(conditions: Mapping[str, str]) -> str:
@@ -199,9 +237,10 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "decoding.",
         "Baselines": "The mean of all training pictures, a random training picture, and the reconstructions, each held against "
         "another stimulus, as if responses had been shuffled. A decoder that reads nothing from the brain reaches these.",
-        "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit. They do not cover other subjects "
-        "or other seeds. Intervals that overlap do not show that two numbers are equal, only that this page does not call them "
-        "different.",
+        **_explained(scores.get("chosen_by", {})),
+        "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit; those of two-way identification "
+        "allow for other distractors as well. They do not cover other subjects or other seeds. Intervals that overlap do not "
+        "show that two numbers are equal, only that this page does not call them different.",
     }
     facts = {name: text for name, text in facts.items() if there.get(name, True)}
     facts |= scored.notes
@@ -216,6 +255,27 @@ def _how_to_read(scored: ScoredSet) -> Section:
         blocks=(Facts(facts=facts, style="explained"),),
         appendix=True,
     )
+
+
+def _explained(chosen_by: Mapping[str, Any]) -> dict[str, str]:
+    """Explain baselines that show training pictures that were chosen: by what, and what they know."""
+    nearest, category = chosen_by.get("nearest_training_picture"), chosen_by.get("category_only")
+    facts = {}
+    if nearest:
+        facts[tables.BASELINES["nearest_training_picture"]] = (
+            f"The training picture whose features ({nearest['features']}) resemble the decoded ones most, by Pearson correlation "
+            "after subtracting the training mean. It uses the brain, but draws nothing: a method that looks its answer up among "
+            "known pictures reaches this."
+        )
+    if category:
+        lacking = category["n_without_training_picture"]
+        facts[tables.BASELINES["category_only"]] = (
+            f"A random training picture of the true category (column {category['column']}, {category['n_categories']} categories "
+            "among these test pictures). It uses no brain but is told the truth, so it is a line to compare with: what a decoder "
+            "reaches that knows the category and nothing else."
+            + (f" {lacking} test pictures have no training picture of their category, and get any." if lacking else "")
+        )
+    return facts
 
 
 def headline(entry: Mapping[str, Any]) -> Headline:

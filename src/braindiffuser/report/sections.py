@@ -59,6 +59,17 @@ class Text(Settings):
     )
 
 
+class Sentences(Settings):
+    """Conclusions under a heading, one below the other."""
+
+    type: Tag[Literal["sentences"]] = "sentences"
+    heading: str = Field(description="What they have in common.")
+    sentences: tuple[str, ...] = Field(min_length=1, description="In order.")
+    style: Literal["plain", "muted", "alarm"] = Field(
+        "plain", description="Style; muted: what limits conclusions; alarm: the numbers themselves are in doubt."
+    )
+
+
 class Headline(Settings):
     """One large number."""
 
@@ -238,7 +249,7 @@ class Links(Settings):
 
 
 Block: TypeAlias = Annotated[
-    Text | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code | Links,
+    Text | Sentences | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code | Links,
     Field(discriminator="type"),
 ]
 

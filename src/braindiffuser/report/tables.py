@@ -18,6 +18,8 @@ BASELINES: Mapping[str, str] = {
     "mean_image": "Mean training picture",
     "random_train_image": "Random training picture",
     "shuffled_responses": "Shuffled responses",
+    "nearest_training_picture": "Nearest training picture",
+    "category_only": "True category alone",
 }
 COMPARED: Mapping[str, str] = {"reconstruction": "Reconstruction", "ceiling": "Ceiling (true features)", **BASELINES}
 """Conditions of the main table and figure, and how they are printed."""
@@ -30,8 +32,10 @@ TIE_METRIC = "pixcorr"
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
-Family = Literal["Pixel metrics", "Two-way identification", "Distances"]
-FAMILIES: tuple[Family, ...] = ("Pixel metrics", "Two-way identification", "Distances")
+Family = Literal["Pixel metrics", "Two-way identification", "Identification among many", "Distances"]
+FAMILIES: tuple[Family, ...] = ("Pixel metrics", "Two-way identification", "Identification among many", "Distances")
+IDENTIFICATION: tuple[Family, ...] = ("Two-way identification", "Identification among many")
+"""Families of shares, which are printed in percent."""
 Comparison = Literal["better", "worse", "overlap"]
 
 
@@ -61,8 +65,8 @@ def estimate(entry: Mapping[str, Any], condition: str) -> Estimate | None:
 
 def metric_family(entry: Mapping[str, Any]) -> Family:
     """Return the metric's family, which decides its axis: identification has a chance level, a distance is better when lower."""
-    if entry.get("chance") is not None:
-        return "Two-way identification"
+    if (chance := entry.get("chance")) is not None:
+        return "Two-way identification" if chance == 0.5 else "Identification among many"
     return "Pixel metrics" if entry["higher_is_better"] else "Distances"
 
 
@@ -80,7 +84,7 @@ def format_score(entry: Mapping[str, Any], value: float | None) -> str:
         >>> format_score({"higher_is_better": True}, 0.2541)
         '0.254'
     """
-    return percent(value, 1) if metric_family(entry) == "Two-way identification" else number(value)
+    return percent(value, 1) if metric_family(entry) in IDENTIFICATION else number(value)
 
 
 def format_interval(entry: Mapping[str, Any], found: Estimate | None) -> str:

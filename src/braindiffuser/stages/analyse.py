@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,30 +20,35 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment, list_faults
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureReader
+from braindiffuser.plain_data import hash_json
 from braindiffuser.stages import Stage, StageContext, Step, stages
 from braindiffuser.stages.evaluate import RunScorers, available_scoring, scoring_checkpoints
 from braindiffuser.stages.fit import read_decoder, training_rows
 from braindiffuser.stages.reconstruct import LESS_MEMORY, draw
+from braindiffuser.store.checked_json import read_checked
 from braindiffuser.store.draft import Draft
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from braindiffuser.datasets.known_regions import Further
+    from braindiffuser.datasets.responses import SingleTrials
+    from braindiffuser.datasets.splits import Split
     from braindiffuser.datasets.voxels import Voxels
 
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
     for analysis in context.experiment.analyses:
         if analysis.label in drafts:
-            _write(context, drafts[analysis.label], analysis, _run_analysis(context, analysis))
+            draft = drafts[analysis.label]
+            _write(context, draft, analysis, _run_analysis(context, analysis, draft))
             yield analysis.label
 
 
-def _run_analysis(context: StageContext, analysis: Analysis) -> Outcome:
+def _run_analysis(context: StageContext, analysis: Analysis, draft: Draft) -> Outcome:
     from braindiffuser.datasets.region_expressions import read_expressions
 
-    data, entry = _run_data(context, analysis), f"analyses.{analysis.label}.regions"
+    data, entry = _run_data(context, analysis, draft), f"analyses.{analysis.label}.regions"
     read_expressions({entry: list(analysis.region_expressions.values())}, data.known_regions)  # it may not ask for them
     try:
         outcome = analysis.run(data)
@@ -104,7 +110,7 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
     return function if declares else refuse
 
 
-def _run_data(context: StageContext, analysis: Analysis) -> RunData:
+def _run_data(context: StageContext, analysis: Analysis, draft: Draft) -> RunData:
     from braindiffuser.datasets.known_regions import KnownRegions
     from braindiffuser.stages.prepare import ceilings_of_tests
 
@@ -150,6 +156,55 @@ def _run_data(context: StageContext, analysis: Analysis) -> RunData:
         made=needing("reconstruct", "reconstructions", partial(_made, context)),
         score=scoring("scores of pictures", scorers.score),
         metrics=scoring("metrics", scorers.metrics),
+        trials=reading("betas", "single trials", partial(_trials, context)),
+        chain=experiment.generator.chain("full"),
+        generator=experiment.generator.model_dump(),
+        kept=partial(_kept, context, draft, analysis),
+    )
+
+
+def _kept(context: StageContext, draft: Draft, analysis: Analysis, name: str, compute: Callable[[], Any]) -> Any:
+    """Return what is computed under a name: from this draft, or the results that it replaces, if it is made of the same."""
+    place, made_from = f"analyses/{analysis.label}/kept/{name}.json", _made_from(context, analysis)
+    for folder in (draft.folder, context.results.folder):
+        found = read_checked(folder / place)
+        if found is not None and found.get("made_from") == made_from:
+            break
+    else:
+        found = {"made_from": made_from, "content": compute()}
+    if not draft.holds(place):
+        draft.write_checked(place, found)
+    return found["content"]
+
+
+def _made_from(context: StageContext, analysis: Analysis) -> str:
+    """Hash what kept parts of an analysis are made from: settings, without those that are `later`, and results of other steps."""
+    step, entry = Step(STAGE.name, analysis.label), f"analyses.{analysis.label}"
+    settings = dict(context.settings(step))
+    settings[entry] = {name: value for name, value in settings[entry].items() if name not in analysis.later}
+    finished = context.finished()
+    needs = {str(need): finished[str(need)]["uid"] for need in _needs_of(context.experiment, analysis.label)}
+    return hash_json([settings, needs, list(_available(context.experiment, analysis.label))])
+
+
+def _trials(context: StageContext, split: Split) -> SingleTrials:
+    """Read single trials of one side again, over the voxels that decoders are fitted to."""
+    from braindiffuser.datasets.responses import ResponseAccumulator, SingleTrials, trial_responses
+    from braindiffuser.stages.prepare import SUMS, chosen_voxels
+
+    recording, results = context.open_recording(), context.results
+    normalisation = context.experiment.responses.normalisation
+    averaged = ResponseAccumulator.from_state(
+        recording.trials, results.read_bundle(SUMS), recording.stimuli_apart
+    ).finish()
+    values, rows = trial_responses(recording, averaged, normalisation, split)
+    in_order = averaged.train_ids if split == "train" else averaged.test_ids
+    place = {stimulus: row for row, stimulus in enumerate(results.read_array(f"stimuli/{split}_ids").tolist())}
+    return SingleTrials(
+        values[:, chosen_voxels(context.experiment, recording, results)],
+        np.array([place[stimulus] for stimulus in in_order[rows].tolist()], np.int64),
+        recording.trials.loc[recording.trials["split"] == split, "session"].to_numpy(np.int64),
+        normalisation != "none",
     )
 
 
@@ -177,8 +232,8 @@ def _voxels(context: StageContext) -> Voxels:
 def _stimuli(context: StageContext, split: str) -> pd.DataFrame:
     import pandas as pd
 
-    recording, ids = context.open_recording(), context.results.read_array(f"stimuli/{split}_ids")
-    known = recording.described() if recording.stimuli is None and recording.described else recording.stimuli
+    ids = context.results.read_array(f"stimuli/{split}_ids")
+    known = context.open_recording().known_stimuli()
     return pd.DataFrame(index=ids) if known is None else known.reindex(ids)
 
 
@@ -213,13 +268,22 @@ def _further_regions(context: StageContext) -> Further:
     return Further(recording.label_volumes.within(chosen), recording.voxel_maps.within(chosen))
 
 
-def _draw(context: StageContext, features: GroupFeatures, picture_ids: Int[np.ndarray, " n"]) -> dict[str, Pictures]:
-    """Draw by every variant up to the whole method."""
-    made: dict[str, Pictures] = {}
+def _draw(
+    context: StageContext,
+    features: GroupFeatures,
+    picture_ids: Int[np.ndarray, " n"],
+    changes: Mapping[str, Any] | None = None,
+    begun: Mapping[str, Pictures] | None = None,
+) -> dict[str, Pictures]:
+    """Draw by every variant up to the whole method, but for those that are begun, perhaps with other entries of the generator."""
+    made = dict(begun or {})
+    if changes:
+        context = replace(context, experiment=context.experiment.changed({"generator": dict(changes)}))
     for variant in context.experiment.generator.chain("full"):
-        start = made.get(context.experiment.generator.variants[variant].start or "")
-        drawn = draw(context, variant, features, picture_ids, start, f"drawing: {variant}")
-        made[variant] = np.concatenate([pictures for _, pictures in drawn])
+        if variant not in made:
+            start = made.get(context.experiment.generator.variants[variant].start or "")
+            drawn = draw(context, variant, features, picture_ids, start, f"drawing: {variant}")
+            made[variant] = np.concatenate([pictures for _, pictures in drawn])
     return made
 
 
@@ -271,7 +335,11 @@ def _roles(experiment: Experiment, unit: str) -> tuple[str, ...]:
 
 
 def _available(experiment: Experiment, unit: str) -> tuple[str, ...]:
-    return available_scoring(experiment) if _analysis(experiment, unit).scores else ()
+    from braindiffuser.metrics.feature_networks import available_networks
+
+    analysis = _analysis(experiment, unit)
+    own = available_networks(analysis.scoring_networks)
+    return tuple(dict.fromkeys((*(available_scoring(experiment) if analysis.scores else ()), *own)))
 
 
 STAGE = Stage(

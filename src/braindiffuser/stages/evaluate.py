@@ -1,39 +1,71 @@
-"""Pictures → scores with intervals, beside the ceiling, three baselines and the ablations.
+"""Pictures → scores with intervals, beside the ceiling, baselines and the ablations.
 
 Each test set is scored separately. Metrics whose network's checkpoint is not on this machine are left out and reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Float64, Int
 
-from braindiffuser.arrays import Vector
+from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource, batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
+from braindiffuser.stages.compare import FEATURE_SCORES
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
-from braindiffuser.stages.reconstruct import ablated_rows, kind_name
+from braindiffuser.stages.reconstruct import ablated_rows, kind_name, n_samples, recovers_branches, rows_of_some
 from braindiffuser.store.draft import Draft
+from braindiffuser.store.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from braindiffuser.metrics.metric import FeatureNetwork
     from braindiffuser.metrics.profiles import Profile
+    from braindiffuser.metrics.scored_pictures import ScoredPictures
     from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
     from braindiffuser.metrics.summary import PerPicture, ScoreSets
+
+STREAM = 16
+"""Third component of the seed of draws that were added later, so that earlier ones stay as they were."""
+
+
+SHARES = (0.0, 1.0)
+"""Bounds of a share."""
+LEFT_OUT = "left_out.csv"
+"""Table of the mean score of all other pictures when one is left out, as a picture and as a distractor of others, of metrics
+that identify pictures among each other: intervals over folds and over subjects are made of it."""
 
 
 def scores_name(test_set: str) -> str:
     """Name of the file that holds the scores of a test set."""
     return "scores.json" if test_set == "test" else f"scores_{test_set}.json"
+
+
+def scored_pictures(results: Results, per_image: pd.DataFrame, name: str, keys: Collection[str]) -> ScoredPictures:
+    """Return the scores of the reconstructions of one test set, in the order of its rows.
+
+    Args:
+        results: of the run.
+        per_image: content of its `per_image.csv`.
+        name: of the test set.
+        keys: metrics.
+    """
+    from braindiffuser.metrics.scored_pictures import ScoredPictures
+
+    rows = per_image[per_image["set"] == name]
+    scores = {key: rows[key].to_numpy(dtype=np.float64) for key in keys}
+    if not (results.folder / LEFT_OUT).is_file():  # runs of earlier versions have none
+        return ScoredPictures(scores, {})
+    without = results.read_table(LEFT_OUT).set_index("number").loc[rows["number"]]
+    return ScoredPictures(scores, {key: without[key].to_numpy(dtype=np.float64) for key in keys if key in without})
 
 
 def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str]:
@@ -42,12 +74,15 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
     draft, results = drafts[""], context.results
     _copy_seen(context, draft)
-    scores, per_image = _score(context)
+    scores, per_image, left_out = _score(context)
+    flags = _flag(context, scores)
     for name, summary in scores.items():
         draft.write_json(scores_name(name), summary)
     regions = summarise_regions(ceilings_of_tests(results), results.read_bundle("rois.npz"))
     draft.write_json("noise_ceiling.json", regions)
     draft.write_table("per_image.csv", per_image)
+    draft.write_table(LEFT_OUT, left_out)
+    draft.write_table("flags.csv", flags)
     _write_sections(draft, context, scores, per_image, regions)
     yield ""
 
@@ -60,8 +95,8 @@ def _copy_seen(context: StageContext, draft: Draft) -> None:
         draft.write_pictures("seen", numbers.tolist(), context.open_recording().pictures(ids[numbers]))
 
 
-def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
-    """Score every test set; return what each scores file holds, and all scores picture by picture.
+def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFrame, pd.DataFrame]:
+    """Score every test set; return what each scores file holds, all scores picture by picture, and those without each picture.
 
     Pictures are read a batch at a time; what stays in memory is features of the stimuli, of the reconstructions, and of one
     more kind.
@@ -70,6 +105,7 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
 
     from braindiffuser.datasets.splits import order_of_appearance
     from braindiffuser.metrics.feature_networks import load_networks
+    from braindiffuser.metrics.scored_pictures import ScoredPictures
     from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
     from braindiffuser.networks.checkpoint_folders import downloads_folder
@@ -78,17 +114,21 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     whole = experiment.evaluation.all_metrics()
     networks, missing = load_networks(whole, downloads_folder(), experiment.device)
     profile = whole.without(missing)
-    summaries, tables = {}, []
+    summaries, tables, without, near = {}, [], [], NearTargets(context)
+    of_features = context.results.read_json(FEATURE_SCORES)
     authors_numbers = order_of_appearance(context.results.read_table("trials.csv"), ids)
     for name, (start, stop) in context.results.read_json("test_sets.json").items():
         rng = np.random.default_rng([experiment.seed, stop - start])
         read = context.open_recording().pictures
         scorer = Scorer(PictureReader(ids[start:stop], read), profile, networks)
-        scores = _score_sets(context, scorer, slice(start, stop), rng)
+        scores = _score_sets(context, scorer, slice(start, stop), rng, near)
         if experiment.pictures.n_ablated is not None and experiment.ablations:
             rows = ablated_rows(experiment, start, stop)
             scores = _with_ablated(context, scores, Scorer(PictureReader(ids[rows], read), profile, networks), rows)
-        summaries[name] = summarise(profile, scores, rng, experiment.evaluation.n_resamples) | {"missing": missing}
+        summary = summarise(profile, scores, rng, experiment.evaluation.n_resamples)
+        summaries[name] = summary | {"features": of_features[name]["groups"], "missing": missing}
+        summaries[name] |= _facts_of_baselines(context, slice(start, stop))
+        summaries[name] |= _compared_on_some(context, profile, networks, slice(start, stop))
         facts = {
             "number": np.arange(start, stop),
             "stimulus_id": ids[start:stop],
@@ -96,10 +136,14 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
             "set": name,
         }
         tables.append(pd.DataFrame(facts | dict(scores.final)))
-    return summaries, pd.concat(tables)
+        known = scores.final.left_out if isinstance(scores.final, ScoredPictures) else {}
+        without.append(pd.DataFrame({key: facts[key] for key in ("number", "stimulus_id", "set")} | known))
+    return summaries, pd.concat(tables), pd.concat(without)
 
 
-def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator) -> ScoreSets:
+def _score_sets(
+    context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator, near: NearTargets
+) -> ScoreSets:
     """Score all kinds of pictures of one test set, one kind after the other; ablations only if they are drawn for all of it.
 
     Shuffled responses would give the same reconstructions in another order, apart from noise (also under `transductive`,
@@ -116,27 +160,120 @@ def _score_sets(context: StageContext, scorer: Scorer, rows: slice, rng: np.rand
     made = {kind: context.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
     train = PictureReader(context.results.read_array("stimuli/train_ids"), context.open_recording().pictures)
     drawn, order = draw_training(len(train), n, rng), derangement(n, rng)
+    chosen = {"random_train_image": drawn, **_chosen_training(context, near, rows)}
 
     def add(name: str, pictures: PictureSource, features: NetworkFeatures | None = None) -> None:
-        context.progress(f"scoring {n} pictures", len(scores), len(kinds) + 4)
+        context.progress(f"scoring {n} pictures", len(scores), len(kinds) + 3 + len(chosen))
         scores[name] = scorer.score(pictures, features)
 
     features = extract_features(made["final"], scorer.profile, scorer.networks)
     add("final", made["final"], features)
+    pairs = scorer.score_all_pairs(made["final"], features)
     add("shuffled_responses", made["final"].take(order), take(features, order))
     mean, always = mean_image(train), np.zeros(n, np.int64)
     features = extract_features(mean, scorer.profile, scorer.networks)
     add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), take(features, always))
-    add("random_train_image", train.take(drawn))
+    for name, places in chosen.items():
+        add(name, train.take(places))
     for kind in kinds:
         add(kind, made[kind])
     context.progress(f"scoring {n} pictures", len(scores), len(scores))
     return ScoreSets(
+        pairs=pairs,
         final=scores["final"],
         ceiling=scores.get("from_true_features"),
-        baselines={name: scores[name] for name in ("mean_image", "random_train_image", "shuffled_responses")},
+        baselines={
+            name: scores[name]
+            for name in (
+                "mean_image",
+                "random_train_image",
+                "shuffled_responses",
+                "nearest_training_picture",
+                "category_only",
+            )
+            if name in scores
+        },
         ablations={name: scores[kind] for name, kind in ablations.items()},
     )
+
+
+def nearest_group(experiment: Experiment) -> str:
+    """Return the target group by whose features training pictures are near.
+
+    It is the first group made of pictures that the whole method's last step draws from (CLIP's vision tokens of Brain-Diffuser);
+    if that draws from none, the first such group of the generator; if there is none either, the first of all that it draws from.
+    """
+    generator, targets = experiment.generator, experiment.targets
+    groups = dict.fromkeys((*generator.groups_of("full"), *generator.uses, *targets))
+    return next((group for group in groups if "stimuli" in targets[group].reads), next(iter(groups)))
+
+
+class NearTargets:
+    """Targets and decoded features of the group by whose features pictures are near.
+
+    Attributes:
+        group: its name.
+        targets: features of the training stimuli (n_train, …), on disk.
+        decoded: those decoded from test responses (n_test, …), on disk.
+    """
+
+    def __init__(self, context: StageContext) -> None:
+        """Open both arrays."""
+        self.group = nearest_group(context.experiment)
+        self.targets = context.results.open_array(f"targets/{self.group}")
+        self.decoded = context.results.open_array(f"predictions/{self.group}")
+
+    @cached_property
+    def mean(self) -> Float64[np.ndarray, " n_targets"]:
+        """Mean of the targets, flattened."""
+        from braindiffuser.metrics.nearest_rows import mean_row
+
+        return mean_row(self.targets)
+
+
+def _chosen_training(context: StageContext, near: NearTargets, rows: slice) -> dict[str, Int[np.ndarray, " n"]]:
+    """Return baseline → which training pictures it shows for the test pictures of one set.
+
+    The nearest training picture draws nothing: it shows what a decoder reaches that looks its answer up among known pictures
+    (Shirakawa et al. 2024, arXiv:2405.10078).
+    """
+    from braindiffuser.metrics.baselines import draw_of_same_category
+    from braindiffuser.metrics.nearest_rows import nearest_rows
+
+    decoded = np.asarray(near.decoded[rows])
+    chosen = {"nearest_training_picture": nearest_rows(decoded, near.targets, near.mean).place}
+    categories = _categories(context)
+    if categories is not None:
+        of_training, of_test = categories
+        rng = np.random.default_rng([context.experiment.seed, rows.start, STREAM])
+        chosen["category_only"] = draw_of_same_category(of_training, of_test[rows], rng)
+    return chosen
+
+
+def _categories(context: StageContext) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the category of training and of test stimuli, "" where it is not known; None if no two are known to differ."""
+    column, known = context.experiment.evaluation.category, context.open_recording().known_stimuli()
+    if known is None or column not in known:
+        return None
+    ids = (context.results.read_array(f"stimuli/{split}_ids") for split in ("train", "test"))
+    values = (known[column].reindex(own) for own in ids)
+    of_training, of_test = (np.where(own.isna(), "", own.astype(str).str.strip()) for own in values)
+    shared = set(of_training.tolist()) & set(of_test.tolist()) - {""}
+    return (of_training, of_test) if len(shared) > 1 else None
+
+
+def _facts_of_baselines(context: StageContext, rows: slice) -> dict[str, Any]:
+    """Return by what the training pictures of baselines were chosen, as the scores file says it."""
+    facts: dict[str, Any] = {"nearest_training_picture": {"features": nearest_group(context.experiment)}}
+    categories = _categories(context)
+    if categories is not None:
+        of_training, of_test = categories
+        facts["category_only"] = {
+            "column": context.experiment.evaluation.category,
+            "n_categories": len(set(of_test[rows].tolist()) - {""}),
+            "n_without_training_picture": int((~np.isin(of_test[rows], of_training)).sum()),
+        }
+    return {"chosen_by": facts}
 
 
 class RunScorers:
@@ -182,13 +319,7 @@ class RunScorers:
 
     @cached_property
     def _loaded(self) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
-        from braindiffuser.metrics.feature_networks import load_networks
-        from braindiffuser.networks.checkpoint_folders import downloads_folder
-
-        experiment = self._context.experiment
-        whole = experiment.evaluation.all_metrics()
-        networks, missing = load_networks(whole, downloads_folder(), experiment.device)
-        return whole.without(missing), networks
+        return _loaded_scoring(self._context.experiment)
 
 
 def _kinds_of_ablations(experiment: Experiment) -> dict[str, str]:
@@ -205,6 +336,170 @@ def _with_ablated(context: StageContext, scores: ScoreSets, scorer: Scorer, rows
     return replace(scores, final_of_ablated=found.pop("final"), ablations=found)
 
 
+def _compared_on_some(
+    context: StageContext, profile: Profile, networks: Mapping[str, FeatureNetwork], of_set: slice
+) -> dict[str, Any]:
+    """Score pictures that are drawn for some test pictures, which are scored among themselves.
+
+    Returns:
+        `recovery`: pictures from all true features and from one branch of them alone; `random_responses`: reconstructions, and
+        pictures from random responses. Each is what `compare_sets` returns, and is there if it is drawn.
+    """
+    from braindiffuser.metrics.scorer import Scorer
+    from braindiffuser.metrics.set_comparison import compare_sets
+
+    experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")
+    branches = experiment.generator.branches.items()
+    recovery = {"all": kind_name("full", "truth"), **{label: kind_name(name, "truth") for name, label in branches}}
+    random = {"reconstruction": "final", "random_responses": kind_name("full", "random_responses")}
+    wanted = {
+        "recovery": (experiment.pictures.n_recovered, recovery if recovers_branches(experiment) else {}),
+        "random_responses": (
+            experiment.pictures.n_random_responses,
+            random if experiment.pictures.n_random_responses != 0 else {},
+        ),
+    }
+    found = {}
+    for name, (n, kinds) in wanted.items():
+        if kinds:
+            rows = rows_of_some(n, of_set.start, of_set.stop)
+            scorer = Scorer(PictureReader(ids[rows], context.open_recording().pictures), profile, networks)
+            sets: dict[str, PerPicture] = {}
+            for condition, kind in kinds.items():
+                context.progress(f"scoring {len(rows)} pictures", len(sets), len(kinds))
+                sets[condition] = scorer.score(context.results.open_pictures(kind, rows))
+            found[name] = compare_sets(profile, sets)
+    return found
+
+
+def _flag(context: StageContext, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
+    """Add to the scores of each test set whether pictures show what was decoded, and what several samples of them say.
+
+    Returns:
+        A row for each test picture, with a column for each of the two that could be computed.
+    """
+    import pandas as pd
+
+    ids, tables, near = context.results.read_array("stimuli/test_ids"), [], NearTargets(context)
+    for name, (start, stop) in context.results.read_json("test_sets.json").items():
+        rows = slice(start, stop)
+        facts = _add_agreement(context, near, scores[name], rows) | _add_samples(context, scores[name], rows)
+        numbers = {"number": np.arange(start, stop), "stimulus_id": ids[rows], "set": name}
+        tables.append(pd.DataFrame(numbers | facts))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _add_agreement(context: StageContext, near: NearTargets, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
+    """Compare features of the reconstructions with the decoded ones, where the group is made of pictures alone."""
+    from braindiffuser.metrics.agreement import FLAGGED_BELOW, agreement_scores
+    from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
+    from braindiffuser.metrics.intervals import mean_interval
+    from braindiffuser.metrics.summary import within
+
+    group, experiment = near.group, context.experiment
+    if set(experiment.targets[group].reads) != {"stimuli"}:
+        return {}
+    drawn = _features_of_drawn(context, group, rows, near.targets.shape[1:])
+    compared = agreement_scores(np.asarray(near.decoded[rows]), drawn, near.mean)
+    own = np.diagonal(compared).copy()
+    rng = np.random.default_rng([experiment.seed, rows.start, STREAM, 2])
+    scores["agreement"] = {
+        "features": group,
+        "value": float(own.mean()),
+        "ci95": within(mean_interval(own), SHARES),
+        "p_value": permutation_p_value(float(own.mean()), exchanged_means(compared, rng)),
+        "flagged_below": FLAGGED_BELOW,
+        "flagged": (rows.start + np.flatnonzero(own < FLAGGED_BELOW)).tolist(),
+    }
+    return {"agreement": own, "disagrees": own < FLAGGED_BELOW}
+
+
+def _features_of_drawn(
+    context: StageContext, group: str, rows: slice, shape: tuple[int, ...]
+) -> Float[np.ndarray, "n ..."]:
+    """Extract the features of one target group from reconstructions, as they are extracted from stimuli."""
+    from braindiffuser.batches import Batches
+    from braindiffuser.images import batch_slices, resize
+    from braindiffuser.real_numbers import real_numbers
+    from braindiffuser.targets.target import Stimuli
+
+    experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")[rows]
+    target, drawn = experiment.targets[group], context.results.open_pictures("final", rows.stop).take(rows)
+    context.networks.keep(target.checkpoints.values())
+    side = context.open_recording().pictures(ids[:1]).shape[-1]
+    batches, parts = Batches(target.batch_size, context.progress), list[Any]()
+    for some in batch_slices(len(ids)):
+        pictures = resize(drawn[some], side)
+
+        def extract(chosen: slice, pictures: Pictures = pictures, own: Any = ids[some]) -> Any:
+            stimuli = Stimuli(own[chosen], lambda _: pictures[chosen], None)
+            made = target.extract(stimuli, context.networks, experiment.seed)
+            return real_numbers(made, f"{type(target).__name__}.extract() returned", (len(stimuli.ids), *shape))
+
+        parts += [features for _, features in batches.over(len(pictures), extract)]
+        context.progress("extracting features of reconstructions", some.stop, len(ids))
+    return np.concatenate(parts)
+
+
+def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
+    """Score further samples of the reconstructions, and compare samples with each other, if there are any."""
+    from braindiffuser.metrics.agreement import FLAGGED_BELOW
+    from braindiffuser.metrics.intervals import mean_interval
+    from braindiffuser.metrics.samples import sample_agreement, summarise_samples
+    from braindiffuser.metrics.scorer import Scorer, extract_features
+    from braindiffuser.metrics.summary import within
+
+    experiment, n = context.experiment, n_samples(context.experiment)
+    if n == 1:
+        return {}
+    profile, networks = _loaded_scoring(experiment)
+    chosen = np.array(rows_of_some(experiment.pictures.n_sampled, rows.start, rows.stop))
+    ids = context.results.read_array("stimuli/test_ids")[chosen]
+    scorer = Scorer(PictureReader(ids, context.open_recording().pictures), profile, networks)
+    compared_by = _compared_layer(profile)
+    found: list[PerPicture] = []
+    features: list[Any] = []
+    for sample in range(n):
+        context.progress(f"scoring {len(chosen)} pictures", sample, n)
+        pictures = context.results.open_pictures(kind_name("full", "predictions", sample), chosen.tolist())
+        own = extract_features(pictures, profile, networks)
+        found.append(scorer.score(pictures, own))
+        features += [own[compared_by[0]][compared_by[1]]] if compared_by else []
+    scores["samples"] = summarise_samples(profile, found)
+    if compared_by is None:
+        return {}
+    agreement = sample_agreement(features)
+    scores["samples"]["agreement"] = {
+        "features": " ".join(compared_by),
+        "value": float(agreement.mean()),
+        "ci95": within(mean_interval(agreement), SHARES),
+        "flagged_below": FLAGGED_BELOW,
+        "flagged": chosen[agreement < FLAGGED_BELOW].tolist(),
+    }
+    of_all = np.full(rows.stop - rows.start, np.nan)
+    of_all[chosen - rows.start] = agreement
+    return {"sample_agreement": of_all, "spreads": of_all < FLAGGED_BELOW}
+
+
+def _compared_layer(profile: Profile) -> tuple[str, str] | None:
+    """Return network and layer of the last metric that identifies pictures by features, by which samples are compared."""
+    from braindiffuser.metrics.metric import FeatureMetric
+
+    metrics = [metric for metric in profile.metrics.values() if isinstance(metric, FeatureMetric)]
+    identifying = [metric for metric in metrics if metric.chance is not None] or metrics
+    return (identifying[-1].network, identifying[-1].layer) if identifying else None
+
+
+def _loaded_scoring(experiment: Experiment) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
+    """Return the profile's metrics whose networks are on this machine, and these networks."""
+    from braindiffuser.metrics.feature_networks import load_networks
+    from braindiffuser.networks.checkpoint_folders import downloads_folder
+
+    whole = experiment.evaluation.all_metrics()
+    networks, missing = load_networks(whole, downloads_folder(), experiment.device)
+    return whole.without(missing), networks
+
+
 def _write_sections(
     draft: Draft,
     context: StageContext,
@@ -212,6 +507,8 @@ def _write_sections(
     per_image: pd.DataFrame,
     regions: Mapping[str, Any],
 ) -> None:
+    from braindiffuser.report.comparison_sections import comparison_sections
+    from braindiffuser.report.sample_sections import sample_sections
     from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
 
     experiment, recording = context.experiment, context.open_recording()
@@ -232,7 +529,9 @@ def _write_sections(
         for name, summary in scores.items()
     ]
     ceilings = [noise_ceiling_section(regions)] if regions.get("rois") else []
-    for number, section in enumerate([*score_sections(sets), *ceilings]):
+    first = next(iter(scores.values()))
+    compared = [*comparison_sections(first), *sample_sections(first)]
+    for number, section in enumerate([*score_sections(sets), *compared, *ceilings]):
         name = f"sections/evaluate.{number:02d}-{section.name}.json"
         draft.write_text(name, section.model_dump_json(indent=1) + "\n")
 
@@ -263,7 +562,9 @@ def _influences(experiment: Experiment, unit: str) -> Mapping[str, Any]:
 
 def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     made = (Step("prepare", "recording"),) if experiment.dataset.makes_files else ()
-    return (*made, Step("prepare", "stimuli"), Step("prepare", "responses"), *RECONSTRUCT.steps(experiment))
+    prepared, group = (Step("prepare", "stimuli"), Step("prepare", "responses")), nearest_group(experiment)
+    features = (Step("extract", group), Step("fit", group), Step("compare"))
+    return (*made, *prepared, *features, *RECONSTRUCT.steps(experiment))
 
 
 def scoring_checkpoints(experiment: Experiment) -> dict[str, Path]:
@@ -289,16 +590,18 @@ def available_scoring(experiment: Experiment) -> tuple[str, ...]:
 STAGE = Stage(
     name="evaluate",
     does="score the pictures, with intervals, ceiling, baselines and ablations",
-    reads="pictures, stimuli, noise ceilings",
+    reads="pictures, stimuli, noise ceilings, scores of features; targets and predictions of one group",
     writes=(
         "reconstructions/seen/*.png",
         "scores.json",
         "scores_*.json",
         "per_image.csv",
+        LEFT_OUT,
+        "flags.csv",
         "noise_ceiling.json",
         "sections/evaluate.*.json",
     ),
-    needs=("prepare", "reconstruct"),
+    needs=("prepare", "extract", "fit", "compare", "reconstruct"),
     needs_of=_needs_of,
     influences=_influences,
     compute=_compute,

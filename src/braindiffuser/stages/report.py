@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,20 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.files import as_states
 from braindiffuser.images import load_png
 from braindiffuser.machine import versions
 from braindiffuser.report.gallery import render_gallery
+from braindiffuser.report.numbers import join
 from braindiffuser.report.page import Header, Report, render_page
+from braindiffuser.report.provenance_section import Input, Provenance, content_hash, provenance_section
 from braindiffuser.report.run_section import run_section
-from braindiffuser.report.sections import Gallery, Section
+from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
+from braindiffuser.report.verdict import Evidence, conclusions, verdict_section
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
+from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
+from braindiffuser.stages.reconstruct import inputs_of, kind_name
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -50,8 +56,131 @@ def build_report(context: StageContext) -> Report:
     missing = [
         str(step) for step in all_steps(context.experiment) if str(step) not in finished and step.stage != "report"
     ]
-    page = render_page(header, [*sections(context), run_section(manifest, finished, missing)], _reader(context))
+    last = [*_provenance(context), run_section(manifest, finished, missing)]
+    page = render_page(header, [*_with_verdict(context, sections(context)), *last], _reader(context))
     return Report(page)
+
+
+def _with_verdict(context: StageContext, own: Sequence[Section]) -> list[Section]:
+    """Put the verdict before the sections, once pictures are scored; the headline numbers move into it."""
+    results, experiment, finished = context.results, context.experiment, context.finished()
+    if "evaluate" not in finished:
+        return list(own)
+    scores = results.read_json("scores.json")
+    audits = [
+        results.read_json(f"analyses/{analysis.label}.json")["sets"]["test"]
+        for analysis in experiment.analyses
+        if analysis.kind == "split_audit" and f"analyse.{analysis.label}" in finished
+    ]
+    ceiling = results.read_json("noise_ceiling.json")["rois"].get("analysed voxels", {}).get("median")
+    evidence = Evidence(
+        scores=scores,
+        audit=next(iter(audits), None),
+        noise_ceiling=ceiling,
+        notes=experiment.evaluation.all_metrics().notes,
+        transductive=entries_that_say("transductive", experiment.model_dump(mode="json")),
+        is_simulated=bool(results.read_json("subject.json")["simulated"]),
+    )
+    blocks = [block for section in own for block in section.blocks]
+    headlines = next((block for block in blocks if isinstance(block, Headlines)), None)
+    gallery = next((block for block in blocks if isinstance(block, Gallery)), None)
+    rest = [_without(section, headlines) for section in own]
+    return [verdict_section(conclusions(evidence), headlines, gallery), *rest]
+
+
+def _without(section: Section, moved: Headlines | None) -> Section:
+    return section.model_copy(update={"blocks": tuple(block for block in section.blocks if block is not moved)})
+
+
+def entries_that_say(word: str, content: Any, place: str = "") -> list[str]:
+    """Return the entries of an experiment that have some value, by their places.
+
+    >>> entries_that_say("transductive", {"regression": {"calibration": "transductive"}, "name": "a"})
+    ['regression.calibration']
+    """
+    if not isinstance(content, Mapping | list | tuple):
+        return [place] if content == word else []
+    parts: Iterable[tuple[Any, Any]] = content.items() if isinstance(content, Mapping) else enumerate(content)
+    return [found for key, value in parts for found in entries_that_say(word, value, f"{place}.{key}".lstrip("."))]
+
+
+def _provenance(context: StageContext) -> list[Section]:
+    """Make the section on what reconstructions were drawn from, once they are finished."""
+    experiment, finished = context.experiment, context.finished()
+    kinds = {kind_name(variant, "predictions"): variant for variant in experiment.generator.chain("full")}
+    if not all(f"reconstruct.{kind}" in finished for kind in kinds):
+        return []
+    files = {name: state.sha256 for record in finished.values() for name, state in as_states(record["files"]).items()}
+    makers = {name: step for step, record in finished.items() for name in record["files"]}
+
+    def given(to: str, named: Mapping[str, str]) -> list[Input]:
+        made_by = {source: _maker(makers, source) for source in named.values()}
+        hashes = {source: content_hash(files, source) for source in named.values()}
+        return [
+            Input(to, name, source, made_by[source], sha) for name, source in named.items() if (sha := hashes[source])
+        ]
+
+    drawn: list[Input] = []
+    for kind, variant in kinds.items():
+        label = experiment.generator.variants[variant].label
+        drawn += given(label, inputs_of(experiment, kind))
+        networks = RECONSTRUCT.checkpoints(experiment, kind)
+        settings = finished[f"reconstruct.{kind}"]["settings"]
+        drawn += [Input(label, f"network {name}", "", "", str(settings[name])) for name in networks if name in settings]
+    groups = [
+        group
+        for group in experiment.targets
+        if any(group in experiment.generator.groups_of(variant) for variant in kinds.values())
+    ]
+    rows = "trials" if experiment.responses.rows == "trials" else "train"
+    decoded: list[Input] = []
+    for group in groups:
+        named = {
+            "training responses": f"arrays/responses/{rows}",
+            "features of the training pictures": f"arrays/targets/{group}",
+            "decoder": f"decoders/{group}.safetensors",
+            "test responses": "arrays/responses/test",
+        }
+        decoded += given(f"Decoded {group}", named)
+    truth, predicted = (
+        {group: sha for group in groups if (sha := content_hash(files, f"arrays/{source}/{group}"))}
+        for source in ("truth", "predictions")
+    )
+    return [provenance_section(Provenance(drawn, decoded, truth, predicted, _remarks(experiment)))]
+
+
+def _maker(makers: Mapping[str, str], source: str) -> str:
+    """Return the step that made an array, a folder of pictures or a file."""
+    return next((step for name, step in makers.items() if name == source or name.startswith(f"{source}/")), "")
+
+
+def _remarks(experiment: Experiment) -> list[str]:
+    """Say what else of the test set enters a picture, and which parts the test of this package does not cover."""
+    responses, said = experiment.responses, []
+    calibration = getattr(experiment.regression, "calibration", None)
+    if calibration == "transductive":
+        said.append(
+            "Calibration is transductive: decoded features are rescaled by their own mean and spread over the test set, so each "
+            "picture depends on the other test responses, though not on what was seen."
+        )
+    if responses.normalisation == "session-all-trials":
+        said.append(
+            "Sessions without training trials are z-scored by all their trials, so test responses enter their normalisation."
+        )
+    if responses.voxel_choice == "transductive" and responses.min_noise_ceiling > 0:
+        said.append("Voxels were chosen by noise ceilings that the recording brings, in which test trials may be.")
+    outside = [f"{name} ({part.kind})" for name, part in experiment.parts.items() if ":" in part.kind and _enters(name)]
+    if outside:
+        said.append(
+            f"{join(outside)} {'are' if len(outside) > 1 else 'is'} not of this package: its test does not cover what such code "
+            "reads by itself."
+        )
+    return said
+
+
+def _enters(part: str) -> bool:
+    """Return whether a part has a say in what a reconstruction looks like."""
+    return part.partition(".")[0] in ("dataset", "split", "targets", "regression", "generator")
 
 
 def sections(context: StageContext) -> list[Section]:

@@ -28,6 +28,7 @@ from braindiffuser.errors import RunError, reason
 from braindiffuser.files import LEFTOVER, FileState, as_states, remove_files, replacing, state_of, sync
 from braindiffuser.progress import Progress, silent
 from braindiffuser.real_numbers import real_numbers
+from braindiffuser.store.checked_json import write_checked
 from braindiffuser.system_errors import naming
 
 if TYPE_CHECKING:
@@ -363,6 +364,11 @@ class Draft:
         except (TypeError, ValueError) as error:
             raise RunError(f"{name} cannot be written as JSON: {reason(error)}") from error
         self.write_text(name, text + "\n")
+
+    def write_checked(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a mapping as JSON with its checksum."""
+        write_checked(self._place(name), content)
+        self.note([name])
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV."""

@@ -20,7 +20,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states, changed_files
 from braindiffuser.run_folder import join_names, stored_experiment
 from braindiffuser.stages import Step, stages
-from braindiffuser.stages.evaluate import scores_name
+from braindiffuser.stages.evaluate import scored_pictures, scores_name
 from braindiffuser.step_states import flatten
 from braindiffuser.store.draft import picture_name
 from braindiffuser.store.results import Store
@@ -49,6 +49,7 @@ READ = (
     "test_sets.json",
     "scores",
     "per_image.csv",
+    "left_out.csv",
 )
 """Beginnings of the names of files that a study reads; only these need to be there and whole."""
 
@@ -106,8 +107,8 @@ class Member:
 
     def per_picture(self, test_set: str) -> PerPicture:
         """Return metric → scores of the reconstructions of a test set, in test order."""
-        rows = self.per_image[self.per_image["set"] == test_set].sort_values("number")
-        return {key: rows[key].to_numpy(dtype=np.float64) for key in self.summary(test_set)["metrics"]}
+        table = self.per_image.sort_values("number")
+        return scored_pictures(self.results, table, test_set, self.summary(test_set)["metrics"])
 
     def summary(self, test_set: str) -> Mapping[str, Any]:
         """Return the content of the scores file of a test set."""

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from braindiffuser.arrays import Pictures
 from braindiffuser.batches import evenly_spaced
-from braindiffuser.images import PictureReader, resize
+from braindiffuser.images import PictureReader
 from braindiffuser.progress import Progress, silent
 from braindiffuser.study.members import Member
 from braindiffuser.study.steps import Steps
@@ -118,20 +117,20 @@ def _write(
 ) -> None:
     from braindiffuser.metrics.all_pairs import has_short_way, scores_of_all_pairs
     from braindiffuser.metrics.inference import exchanged_means
-    from braindiffuser.metrics.metric import FeatureMetric
+    from braindiffuser.metrics.metric import FeatureMetric, PixelMetric
 
     seen, made = seen_pictures(member, "test"), made_pictures(member, "test")
     seen_features, made_features = scoring.features_seen(member), scoring.features_of(made)
     few = evenly_spaced(len(seen), PAIRED)
-    pixels = _pixels(seen.take(few), made.take(few))
+    pixels = seen.take(few)[:], made.take(few)[:]
     arrays: dict[str, np.ndarray] = {}
     for place, (key, metric) in enumerate(scoring.profile.metrics.items()):
         if isinstance(metric, FeatureMetric):
             chosen = np.arange(len(seen)) if has_short_way(metric) else few
             layers = (own[metric.network][metric.layer][chosen] for own in (seen_features, made_features))
             scores = scores_of_all_pairs(metric, *layers)
-        else:
-            scores = scores_of_all_pairs(metric, *pixels)
+        elif isinstance(metric, PixelMetric):
+            scores = scores_of_all_pairs(metric, *metric.as_compared(*pixels))
         rng = np.random.default_rng([*seeds, place])
         arrays |= {
             f"{key}.observed": np.array(np.diagonal(scores).mean()),
@@ -139,12 +138,6 @@ def _write(
             f"{key}.n_images": np.array(len(scores)),
         }
     draft.write_bundle(file, arrays)
-
-
-def _pixels(seen: PictureReader, made: PictureReader) -> tuple[Pictures, Pictures]:
-    """Read pictures, and resize those that were made to the size of those that were seen, as scores do."""
-    shown, drawn = seen[:], made[:]
-    return shown, drawn if drawn.shape == shown.shape else resize(drawn, shown.shape[-1])
 
 
 def _read(steps: Steps, file: str) -> dict[str, Permuted]:

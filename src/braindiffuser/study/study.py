@@ -124,13 +124,9 @@ def join_members(
     """
     from braindiffuser.metrics.study_summary import join_subjects
 
-    first = members[0].experiment
-
     def joint_of(name: str) -> dict[str, Any]:
         return join_subjects(
             [member.scores_of(name) for member in members],
-            rng=np.random.default_rng([first.seed, len(members)]),
-            n_resamples=first.evaluation.n_resamples,
             shared=shared,
             average=averaged.scores[name] if averaged else None,
             permuted=permuted if name == "test" else (),

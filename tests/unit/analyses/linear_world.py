@@ -1,12 +1,13 @@
 """A run whose truth is known: two groups of targets, each carried by voxels of its own; a generator shows latents as pixels."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
 from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.datasets.known_regions import KnownRegions
+from braindiffuser.datasets.responses import SingleTrials
 from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.progress import silent
 from braindiffuser.regression.ridge import RidgeRegression
@@ -17,7 +18,7 @@ N_TRAIN, N_TEST, N_VOXELS = 160, 40, 60
 REGIONS = {"V1": slice(0, 20), "V2": slice(20, 30), "faces": slice(30, 50), "places": slice(50, 60)}
 
 
-def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
+def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE, trial_noise=2.0):
     """V1 and V2 carry `latents`, faces and places carry `vision`; with `shuffled`, the regions' labels say nothing.
 
     The category "face" adds to one axis of `vision`, which the voxels of faces respond to alone.
@@ -46,9 +47,17 @@ def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
     seen = show({"latents": truth["latents"]}, pixels)
     split = {"train": slice(0, N_TRAIN), "test": slice(N_TRAIN, n)}
 
-    def draw(features, ids):
+    def draw(features, ids, changes=None, begun=None):
         low = show(features, pixels)
         return {"low_level": low, "full": low}
+
+    def trials(side):
+        """Three trials of each stimulus, one in each of three sessions, whose averages are the responses."""
+        own = responses[split[side]]
+        noise = np.random.default_rng((seed, len(own))).standard_normal((3, *own.shape))
+        noise -= noise.mean(axis=0)
+        single = np.concatenate([own + trial_noise * each for each in noise]).astype(np.float32)
+        return SingleTrials(single, np.tile(np.arange(len(own)), 3), np.repeat([1, 2, 3], len(own)), False)
 
     return RunData(
         subject="subj01",
@@ -77,9 +86,12 @@ def linear_world(seed=0, calibration="inductive", shuffled=False, pixels=SIDE):
         made=lambda kind: seen[N_TRAIN:],
         score=lambda pictures, name, chosen=None: score(pictures, seen[N_TRAIN:], chosen),
         metrics=lambda: {
-            "pixcorr": {"label": "PixCorr", "chance": None, "higher_is_better": True},
-            "rank": {"label": "Rank", "chance": 0.5, "higher_is_better": True},
+            "pixcorr": {"label": "PixCorr", "chance": None, "higher_is_better": True, "bounds": [-1.0, 1.0]},
+            "rank": {"label": "Rank", "chance": 0.5, "higher_is_better": True, "bounds": [0.0, 1.0]},
         },
+        trials=trials,
+        chain=("low_level", "full"),
+        generator={"diffusion": {"strength": 0.4}},
     )
 
 
@@ -95,6 +107,8 @@ def run_of(**known):
         "device": "cpu",
         "seed": 0,
         "progress": silent,
+        "chain": ("full",),
+        "generator": {},
     }
     return RunData(**{field.name: {**others, **known}.get(field.name, refuse) for field in fields(RunData)})
 
@@ -127,3 +141,32 @@ def score(made, seen, chosen):
     flat = [values.reshape(len(values), -1).astype(np.float64) for values in (seen, made)]
     correlations = [np.corrcoef(a, b)[0, 1] if b.std() else 0.0 for a, b in zip(*flat, strict=True)]
     return {"pixcorr": np.array(correlations), "rank": two_way_identification(*flat)}
+
+
+def world_of_pictures(copies=(), nearer=False, farther=False, seed=0):
+    """The linear world with pictures of its own: test pictures at some places are copies of training pictures."""
+    import pandas as pd
+
+    data = linear_world(seed)
+    rng = np.random.default_rng(seed)
+    n = N_TRAIN + 40
+    pictures = rng.random((n, 3, 16, 16), dtype=np.float32)
+    train = np.asarray(data.decoders().targets["vision"])
+    truth = data.truth("vision").copy()
+    if nearer:
+        truth = train[:40] + 0.05 * rng.standard_normal(truth.shape).astype(np.float32)
+    if farther:
+        truth = truth * np.where(np.arange(30) < 15, 0, 4).astype(np.float32)
+    for number, (place, row) in enumerate(copies):
+        pictures[N_TRAIN + place] = np.clip(pictures[row] + 0.01 * number, 0, 1)
+        truth[place] = train[row]
+    seen = {"train": pictures[:N_TRAIN], "test": pictures[N_TRAIN:]}
+    scores = pd.DataFrame({"number": np.arange(40), "pixcorr": rng.random(40), "rank": rng.random(40)})
+    ids = {"train": 1000 + np.arange(N_TRAIN), "test": np.arange(40)}
+    return replace(
+        data,
+        seen=lambda side: seen[side],
+        truth=lambda group: truth if group == "vision" else data.truth(group),
+        stimulus_ids=lambda side: ids[side],
+        per_image=lambda: scores,
+    )

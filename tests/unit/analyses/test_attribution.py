@@ -26,6 +26,7 @@ from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.solvers import coefficients, gram, solve
 from braindiffuser.regression.voxel_weights import direction_maps
 from braindiffuser.stages import StageContext, analyse
+from braindiffuser.store.draft import Draft
 
 from .linear_world import N_TRAIN, linear_world
 
@@ -54,9 +55,9 @@ def test_a_category_lies_where_voxels_respond_to_it(world, outcome):
 
 @pytest.mark.parametrize("kind", [Attribution, VoxelWeights, ROIMaximisation])
 def test_regions_are_looked_up_where_a_decoder_has_no_weights_too(kind, world, monkeypatch):
-    monkeypatch.setattr(analyse, "_run_data", lambda context, analysis: replace(world, is_linear=False))
+    monkeypatch.setattr(analyse, "_run_data", lambda context, analysis, draft: replace(world, is_linear=False))
     with pytest.raises(RecordingError, match=r"'V9'.*which analyses\..*\.regions names"):
-        analyse._run_analysis(Mock(spec=StageContext), kind(regions=("V9",)))
+        analyse._run_analysis(Mock(spec=StageContext), kind(regions=("V9",)), Mock(spec=Draft))
 
 
 def test_words_of_captions_are_categories_too(outcome):

@@ -35,6 +35,7 @@ COMMANDS = [
     "demo",
     "run",
     *stages(),
+    "curve",
     "check",
     "folds",
     "reproduce",
@@ -44,6 +45,7 @@ COMMANDS = [
     "simulate",
     "info",
     "checkpoints",
+    "ratings",
 ]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
@@ -271,8 +273,20 @@ def test_the_profile_of_a_run_may_be_chosen(asked, tmp_path):
     assert asked[0][1] == Experiment.load("demo").changed({"evaluation": {"profile": "brain-diffuser-2023"}})
 
 
-@pytest.mark.parametrize("arguments", [[], ["seen"], ["seen", "made", "--out", "run"], ["--json", "scores.json"]])
-def test_a_run_is_scored_or_two_folders_but_not_both(arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["seen"],
+        ["seen", "made", "--out", "run"],
+        ["--json", "scores.json"],
+        ["one", "two", "three"],
+        ["--seen", "seen"],
+        ["one", "--seen", "seen", "--out", "run"],
+        ["--out", "run", "--page", "page.html"],
+    ],
+)
+def test_a_run_is_scored_or_pictures_but_not_both(arguments):
     result = runner.invoke(app, ["evaluate", *arguments])
     assert result.exit_code == 1
     assert "name either a run" in words_of(result)
@@ -443,6 +457,7 @@ def test_a_stage_that_needs_others_makes_no_folder(stage, preset, tmp_path):
         (["evaluate", "", "made"], "evaluate"),
         (["evaluate", "seen", ""], "seen"),
         (["evaluate", "seen", "made", "--json", ""], "--json"),
+        (["evaluate", "made", "--seen", ""], "--seen"),
         (["evaluate", "--out", "run", "--profile", ""], "--profile"),
         (["run", "--device", " "], "--device"),
         (["run", "--out", "\t"], "--out"),
@@ -515,7 +530,7 @@ def test_scores_replace_nothing_else(path, content, folders):
 
 @pytest.mark.parametrize("named", ["file/scores.json", "file/deep/scores.json", f"{'n' * 255}.json", "circle.json"])
 def test_scores_that_cannot_be_written_are_known_before_anything_is_scored(named, folders, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.evaluate_folders", None)
+    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
     (folders / "file").touch()
     (folders / "circle.json").symlink_to("circle.json")
     before = sorted(folders.iterdir())
@@ -536,7 +551,7 @@ def test_missing_permission_is_known_before_anything_is_scored(forbidden, folder
 
     monkeypatch.setattr("os.access", lambda path, mode: mode == os.R_OK or str(path) != forbidden)
     monkeypatch.setattr("pathlib.Path.touch", refuse)
-    monkeypatch.setattr("braindiffuser.metrics.folders.evaluate_folders", None)
+    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
     result = score_to(forbidden)
     assert result.exit_code == 1
     assert f"--json {forbidden} cannot be read or written: you have no permission" in words_of(result)
@@ -554,6 +569,76 @@ def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch)
     assert "PixCorr" in words_of(result)
     assert "scores.json cannot be read or written" in words_of(result)
     assert not (folders / "scores.json").exists()
+
+
+TABLES = {"--csv": "t.csv", "--markdown": "t.md", "--latex": "t.tex", "--page": "t.html", "--json": "t.json"}
+
+
+def test_several_methods_are_compared_and_written_in_every_form_again_and_again(folders):
+    stack = np.stack([np.asarray(Image.open(f"made/{number}.png"))[::-1] for number in range(3)])
+    np.save("other.npy", stack)
+    options = [word for pair in TABLES.items() for word in pair]
+    for against in ([], ["--against", "other"]):
+        command = ["evaluate", "made", "other.npy", "--seen", "seen", "--profile", "pixels", "--no-cache"]
+        result = runner.invoke(app, [*command, *options, *against])
+        assert result.exit_code == 0
+        assert "other.npy have no names, and are taken in the order of the names of seen" in words_of(result)
+        scores = json.loads((folders / "t.json").read_text())
+        assert (list(scores["methods"]), scores["against"]) == (["made", "other"], (against or ["made"])[-1])
+        value = f"{abs(scores['methods']['made']['metrics']['ssim']['value']):.3f}"
+        for option in TABLES.keys() - {"--json"}:
+            assert value in (folders / TABLES[option]).read_text(), option
+
+
+def test_one_method_with_seen_named_is_the_same_as_two_folders(folders):
+    assert score_to("two.json").exit_code == 0
+    command = ["evaluate", "made", "--seen", "seen", "--profile", "pixels", "--json", "one.json", "--page", "one.html"]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0
+    assert (folders / "one.json").read_bytes() == (folders / "two.json").read_bytes()
+    assert "made, scored against what was seen" in (folders / "one.html").read_text()
+
+
+@pytest.mark.parametrize("option", TABLES)
+def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
+    result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
+    assert result.exit_code == 1
+    assert f"{option} mine.txt is a file already, and holds no" in words_of(result)
+    assert (folders / "mine.txt").read_text() == "<!DOCTYPE html> mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["--csv", "a.csv", "--markdown", "./a.csv"],
+            "--csv and --markdown name the same file a.csv: give each its own",
+        ),
+        (["--against", "best"], "there is no method best to compare with: name one of made"),
+        (["--cache", "kept", "--no-cache"], "--cache names a folder, and --no-cache keeps nothing"),
+    ],
+)
+def test_options_that_cannot_be_are_known_before_anything_is_scored(arguments, said, folders, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.score_methods", None)
+    result = runner.invoke(app, ["evaluate", "made", "--seen", "seen", "--profile", "pixels", *arguments])
+    assert result.exit_code == 1
+    assert said in words_of(result)
+
+
+def test_features_are_kept_where_networks_are_unless_another_folder_is_named(folders, monkeypatch):
+    given = []
+
+    def instead(opened, against, device, cache):
+        given.append(cache)
+        raise RunError("enough")
+
+    monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(folders / "networks"))
+    monkeypatch.setattr("braindiffuser.metrics.folders.score_methods", instead)
+    for options in ([], ["--cache", "kept"], ["--no-cache"]):
+        runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", *options])
+    assert given == [folders / "networks" / "features", Path("kept"), None]
 
 
 def test_scores_that_replace_others_keep_permissions(folders):
@@ -797,6 +882,7 @@ def test_a_path_of_an_option_is_expanded_where_shells_leave_it(asked, tmp_path, 
         ["evaluate", "$NO_LAB/x", "made"],
         ["evaluate", "seen", "$NO_LAB/x"],
         ["evaluate", "seen", "made", "--json", "$NO_LAB/x"],
+        ["evaluate", "made", "--seen", "$NO_LAB/x"],
         ["demo", "--out", "$NO_LAB/x"],
     ],
 )
@@ -839,6 +925,8 @@ ODD = [
         ["info", "--with"],
         ["evaluate", "seen"],
         ["evaluate", "seen", "made", "--device"],
+        ["evaluate", "made", "--seen"],
+        ["evaluate", "seen", "made", "--csv"],
         ["simulate", "--train-pictures"],
         ["simulate", "there", "--seed"],
     ],
@@ -882,7 +970,7 @@ STOPS = [
     (["folds", "demo", "--out", "all"], "braindiffuser.fold_runs.run_folds", "the same command continues"),
     (
         ["evaluate", "seen", "made", "--profile", "pixels"],
-        "braindiffuser.metrics.folders.evaluate_folders",
+        "braindiffuser.metrics.folders.open_methods",
         "nothing was written; the same command begins again",
     ),
     (
@@ -1029,8 +1117,13 @@ def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
     assert result.exit_code == 0, result.output
     assert [stage for stage, *_ in asked] == ["analyse", "report"]
     analyses = asked[0][1].analyses
-    assert [analysis.label for analysis in analyses] == ["roi_maximisation", "picture_groups"]
-    assert analyses[1].column == "category"
+    assert [analysis.label for analysis in analyses] == [
+        "roi_maximisation",
+        "split_audit",
+        "profile_comparison",
+        "picture_groups",
+    ]
+    assert analyses[-1].column == "category"
 
 
 @pytest.mark.parametrize(
@@ -1040,7 +1133,7 @@ def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
         (["picture_groups", "--set", "column"], "'column' is no entry: write entry=value"),
         (["picture_groups", "--set", "colum=kind"], "there is no such entry; known entries: .* did you mean column"),
         (["--remove"], "--remove takes one analysis from the run: name it"),
-        (["nothing", "--remove"], "has no analysis nothing; it has roi_maximisation"),
+        (["nothing", "--remove"], "has no analysis nothing; it has roi_maximisation, split_audit, profile_comparison"),
         (["roi_maximisation", "--remove", "--set", "n=1"], "write one of the two"),
         (["roi_maximisation", "--remove", "--device", "cuda:7"], "leave --device out"),
         (["nothing"], "there is no kind nothing; known kinds: .*voxel_weights"),
@@ -1059,7 +1152,11 @@ def test_an_analysis_is_taken_from_the_page_again(asked, tmp_path):
     command = ["analyse", "roi_maximisation", "--remove", "--preset", "demo", "--out", str(tmp_path / "run")]
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert [(stage, experiment.analyses) for stage, experiment, *_ in asked] == [("report", ())]
+    ((stage, experiment, *_),) = asked
+    assert (stage, [analysis.label for analysis in experiment.analyses]) == (
+        "report",
+        ["split_audit", "profile_comparison"],
+    )
 
 
 def test_of_an_unfinished_run_an_analysis_is_taken_and_what_is_left_is_said(asked, tmp_path, monkeypatch):

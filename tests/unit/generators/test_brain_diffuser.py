@@ -18,7 +18,7 @@ from braindiffuser.networks.checkpoints import load_autoencoder, load_unet, load
 
 FOLDERS = {name: f"demo/{name}" for name in ("vdvae", "autoencoder", "unet")}
 IDS = np.array([7, 3])
-SECOND_STAGE = ("full", "without_low_level", "without_text", "without_vision")
+SECOND_STAGE = ("full", "without_low_level", "without_text", "without_vision", "vision_alone", "text_alone")
 SIZE = 48
 
 
@@ -102,7 +102,10 @@ def test_variants_are_the_method_and_what_is_left_of_it_without_a_part(generator
         "without_low_level": ("without_low_level",),
         "without_text": ("low_level", "without_text"),
         "without_vision": ("low_level", "without_vision"),
+        "vision_alone": ("vision_alone",),
+        "text_alone": ("text_alone",),
     }
+    assert generator.branches == {"low_level": "latents", "vision_alone": "vision", "text_alone": "text"}
 
 
 def test_variants_come_after_those_that_they_start_from(generator):
@@ -132,7 +135,15 @@ def test_a_variant_without_groups_of_its_own_looks_at_all_that_are_used():
 
 
 @pytest.mark.parametrize(
-    ("variant", "weight"), [("full", 0.3), ("without_low_level", 0.3), ("without_text", 1.0), ("without_vision", 0.0)]
+    ("variant", "weight"),
+    [
+        ("full", 0.3),
+        ("without_low_level", 0.3),
+        ("without_text", 1.0),
+        ("without_vision", 0.0),
+        ("vision_alone", 1.0),
+        ("text_alone", 0.0),
+    ],
 )
 def test_each_variant_of_the_second_stage_has_its_share_of_vision(
     generator, features, null, start, reached, variant, weight
@@ -145,7 +156,7 @@ def test_each_variant_of_the_second_stage_has_its_share_of_vision(
     got = reached["diffusion"]
     assert got.config == generator.diffusion.model_copy(update={"vision_weight": weight})
     assert got.start is begun
-    assert (got.start is None) == (variant == "without_low_level")
+    assert (got.start is None) == (variant in ("without_low_level", "vision_alone", "text_alone"))
     assert got.embeddings.vision is features["vision"]
     assert got.embeddings.text is features["text"]
     assert got.null_embeddings.vision is null["vision"]

@@ -6,6 +6,7 @@ import pytest
 from braindiffuser.metrics.all_pairs import by_rotation, has_short_way, scores_of_all_pairs
 from braindiffuser.metrics.correlation_distance import CorrelationDistance
 from braindiffuser.metrics.inference import exchanged_means, permutation_null
+from braindiffuser.metrics.many_way_identification import ManyWayIdentification
 from braindiffuser.metrics.pixcorr import PixCorr
 from braindiffuser.metrics.ssim import SSIM
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification
@@ -16,6 +17,8 @@ METRICS = [
     SSIM(),
     TwoWayIdentification(**FACTS),
     TwoWayIdentification(**FACTS, direction="per_stimulus"),
+    ManyWayIdentification(**FACTS, n=4),
+    ManyWayIdentification(**FACTS, n="all", direction="per_stimulus"),
     CorrelationDistance(**FACTS),
 ]
 
@@ -33,7 +36,7 @@ def test_every_pair_scores_as_if_it_were_the_own_one(metric):
     np.testing.assert_allclose(np.diagonal(scores), metric.compare(seen, made), atol=1e-12)
     np.testing.assert_allclose(scores, by_rotation(metric.compare, seen, made), atol=1e-6)
     assert has_short_way(metric) == (not isinstance(metric, SSIM))
-    if not isinstance(metric, TwoWayIdentification):
+    if not isinstance(metric, TwoWayIdentification | ManyWayIdentification):
         assert scores[1, 4] == pytest.approx(metric.compare(seen[1:2], made[4:5])[0], abs=1e-6)
 
 

@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
+from braindiffuser.metrics.baselines import (
+    derangement,
+    draw_of_same_category,
+    draw_training,
+    mean_image,
+    random_responses,
+)
 
 
 @pytest.fixture
@@ -58,3 +64,48 @@ class TestDerangement:
     def test_one_thing_cannot_leave_its_place(self, rng, n):
         with pytest.raises(ValueError, match=f"at least two pictures, got {n}"):
             derangement(n, rng)
+
+
+class TestTrueCategory:
+    def test_every_picture_is_of_the_category_and_all_of_a_category_come_alike(self, rng):
+        of_training, of_test = np.array(["dog", "cat", "cat", "car", "cat"]), np.array(["cat", "dog"] * 3000)
+        drawn = draw_of_same_category(of_training, of_test, rng)
+        np.testing.assert_array_equal(of_training[drawn], of_test)
+        cats = np.bincount(drawn[::2], minlength=5)
+        assert set(np.flatnonzero(cats)) == {1, 2, 4}
+        np.testing.assert_allclose(cats[[1, 2, 4]] / 3000, 1 / 3, atol=0.04)
+
+    def test_a_category_without_training_pictures_gets_any(self, rng):
+        drawn = draw_of_same_category(np.array(["dog", "cat"]), np.array(["owl"] * 200), rng)
+        assert set(drawn) == {0, 1}
+
+    def test_needs_training_pictures(self, rng):
+        with pytest.raises(ValueError, match="needs training pictures, got none"):
+            draw_of_same_category(np.array([], str), np.array(["dog"]), rng)
+
+
+class TestRandomResponses:
+    def test_have_the_mean_and_the_covariance_of_the_training_responses(self, rng):
+        train = rng.normal(size=(30, 3)) @ np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 0.1]]) + [
+            5.0,
+            0.0,
+            -1.0,
+        ]
+        drawn = random_responses(train, list(map(np.random.default_rng, range(10_000))))
+        np.testing.assert_allclose(drawn.mean(axis=0), train.mean(axis=0), atol=0.04)
+        np.testing.assert_allclose(np.cov(drawn.T), np.cov(train.T), rtol=0.05, atol=0.02)
+
+    def test_lie_where_training_responses_lie(self, rng):
+        train = rng.normal(size=(4, 10)).astype(np.float32)
+        drawn = random_responses(train, [rng] * 20)
+        assert drawn.dtype == np.float32
+        assert np.linalg.matrix_rank(drawn - train.mean(axis=0), tol=1e-4) == 3
+
+    def test_each_depends_on_its_own_source_alone(self, rng):
+        train = rng.normal(size=(8, 5))
+        both = random_responses(train, [np.random.default_rng(1), np.random.default_rng(2)])
+        np.testing.assert_allclose(random_responses(train, [np.random.default_rng(2)])[0], both[1], rtol=1e-12)
+
+    def test_need_two_training_responses(self, rng):
+        with pytest.raises(ValueError, match="two or more training responses, got 1"):
+            random_responses(np.zeros((1, 3)), [rng])

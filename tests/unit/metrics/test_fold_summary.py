@@ -3,11 +3,16 @@ import json
 import numpy as np
 import pytest
 
+from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.fold_summary import NULL, FoldOfSet, gather, join_folds
 from braindiffuser.metrics.folds import leave_pictures_out, score_in_folds
+from braindiffuser.metrics.intervals import share_interval
+from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_share_interval
+from braindiffuser.metrics.places import Places, n_way
 from braindiffuser.metrics.profiles import Profile
-from braindiffuser.metrics.summary import ScoreSets, summarise
-from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.metrics.scored_pictures import ScoredPictures
+from braindiffuser.metrics.summary import ScoreSets, summarise, within
+from braindiffuser.metrics.two_way_identification import TwoWayIdentification, two_way_identification
 
 PROFILE = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})  # PixCorr and SSIM
 KEYS = tuple(PROFILE.metrics)
@@ -25,7 +30,7 @@ def fold_of(ids, scores, ceiling=None, others=None, profile=PROFILE):
 
 
 def joined(folds, nulls=(), **options):
-    return join_folds(folds, nulls, rng=np.random.default_rng(0), n_resamples=50, **options)
+    return join_folds(folds, nulls, **options)
 
 
 def draw(rng, sizes):
@@ -134,7 +139,7 @@ def test_the_same_scores_give_the_same_bytes():
     assert json.dumps(joined(folds), allow_nan=False)
 
 
-def test_each_picture_is_resampled_inside_the_fold_that_tested_it():
+def test_pictures_vary_inside_the_fold_that_tested_them():
     """Folds that differ, and pictures of one that do not, leave no width; ids of the folds are mixed."""
     folds = [fold_of([0, 3, 4], [0.2] * 3), fold_of([5, 1], [0.9] * 2), fold_of([2, 6], [0.5] * 2)]
     for entry in joined(folds, [folds])["metrics"].values():
@@ -148,7 +153,7 @@ def test_each_picture_is_resampled_inside_the_fold_that_tested_it():
 
 
 def test_intervals_end_at_the_bounds_of_the_metric():
-    """Widened scores of few pictures go beyond them."""
+    """Intervals of few pictures go beyond them."""
     folds = [fold_of([0, 1], [-1.0, 1.0])]
     for entry in joined(folds, [folds])["metrics"].values():
         assert entry["bounds"] == entry["ci95"] == entry["baselines_ci95"][NULL] == [-1.0, 1.0]
@@ -184,3 +189,46 @@ def test_a_fold_whose_ablations_are_of_all_its_pictures_counts_with_all():
     for entry in joined(folds)["metrics"].values():
         assert entry["ablations"]["a"] == pytest.approx(0.4)
         assert entry["ablated"] == {"n_images": 8, "value": pytest.approx(0.3), "ci95": None}
+
+
+TWO_WAY = Profile(
+    name="two",
+    metrics={"clip": TwoWayIdentification(network="n", layer="l", label="CLIP", description="Of all values.")},
+)
+
+
+def identified_fold(rng, ids):
+    """A fold whose pictures are identified among each other."""
+    seen = rng.normal(size=(len(ids), 8))
+    own = n_way(Places.of(correlation_matrix(seen, seen + 2 * rng.normal(size=seen.shape))), 2)
+    scores = ScoredPictures({"clip": own.scores}, {"clip": own.left_out})
+    summary = summarise(TWO_WAY, ScoreSets(scores), np.random.default_rng(0))
+    return FoldOfSet(np.asarray(ids), scores, json.loads(json.dumps(summary)))
+
+
+def test_identification_allows_for_other_distractors_of_each_fold():
+    rng = np.random.default_rng(5)
+    folds = [identified_fold(rng, ids) for ids in ([4, 0, 7, 2], [1, 3, 5, 6, 8])]
+    entry = joined(folds)["metrics"]["clip"]
+    without = [fold.per_picture.left_out["clip"] for fold in folds]
+    assert entry["ci95"] == pytest.approx(
+        joined_share_interval(entry["value"], without, [4 / 9, 5 / 9], 0.5, graded=True)
+    )
+
+
+def test_pictures_that_every_fold_tested_are_one_sample():
+    rng = np.random.default_rng(6)
+    orders = ([4, 0, 7, 2], [0, 2, 4, 7])
+    folds = [identified_fold(rng, ids) for ids in orders]
+    entry = joined(folds)["metrics"]["clip"]
+    by_id = [dict(zip(fold.stimulus_ids, fold.per_picture.left_out["clip"], strict=True)) for fold in folds]
+    without = np.array([np.mean([own[shown] for own in by_id]) for shown in orders[1]])
+    assert entry["ci95"] == pytest.approx(share_interval(entry["value"], without, 0.5, graded=True))
+
+
+def test_folds_that_share_some_pictures_alone_have_the_interval_of_their_scores():
+    rng = np.random.default_rng(7)
+    folds = [identified_fold(rng, ids) for ids in ([0, 1, 2, 3], [3, 4, 5, 6])]
+    entry, own = joined(folds)["metrics"]["clip"], gather(folds, "clip")
+    assert own.left_out is None
+    assert entry["ci95"] == pytest.approx(within(interval_inside_folds(own.scores, own.folds), (0.0, 1.0)))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.metrics.folders import evaluate_folders
+from braindiffuser.metrics.folders import evaluate_folders, evaluate_methods
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.picture_files import read_picture
@@ -23,7 +24,7 @@ def no_cached_weights(tmp_path, monkeypatch):
 
 def test_scores_are_those_of_the_arrays(folders, tmp_path):
     seen, made = folders
-    scores = evaluate_folders(seen, made, "brain-diffuser-2023", tmp_path, n_resamples=50)
+    scores = evaluate_folders(seen, made, "brain-diffuser-2023", tmp_path)
     assert set(scores["metrics"]) == {"pixcorr", "ssim_column_mean", "ssim"}
     assert set(scores["missing"]) == {"alexnet", "inception_v3", "clip_vit_l14", "efficientnet_b1", "swav"}
     names = scores["names"]
@@ -37,7 +38,7 @@ def test_scores_are_those_of_the_arrays(folders, tmp_path):
 
 
 def test_demo_networks_come_along_and_shuffled_pictures_score_less(folders, tmp_path):
-    scores = evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
+    scores = evaluate_folders(*folders, "demo", tmp_path)
     assert scores["missing"] == {}
     assert set(scores["metrics"]) == set(Profile.load("demo").metrics)
     entry = scores["metrics"]["efficientnet_lite0_last"]
@@ -48,7 +49,7 @@ def test_the_same_pictures_are_perfect_whatever_their_format(folders, tmp_path):
     seen, _ = folders
     raw = [np.asarray(Image.open(path)) for path in sorted(seen.iterdir())]
     other = write(tmp_path / "again", raw, [path.stem for path in sorted(seen.iterdir())], ".bmp")
-    scores = evaluate_folders(seen, other, "brain-diffuser-2023", tmp_path, n_resamples=50)
+    scores = evaluate_folders(seen, other, "brain-diffuser-2023", tmp_path)
     assert all(entry["value"] == pytest.approx(1) for entry in scores["metrics"].values())
 
 
@@ -83,15 +84,15 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
 @pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 5)])
 def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
     """The rest is read before anything is computed, for sizes and differences, and twice for scores; scores are the same."""
-    expected, reads = evaluate_folders(*folders, profile, tmp_path, n_resamples=50), Counter()
+    expected, reads = evaluate_folders(*folders, profile, tmp_path), Counter()
 
     def read(path):
         reads[path] += 1
         return read_picture(path)
 
-    monkeypatch.setattr("braindiffuser.metrics.folders.ROOM", room)
+    monkeypatch.setattr("braindiffuser.metrics.picture_inputs.ROOM", room)
     monkeypatch.setattr("braindiffuser.images.read_picture", read)
-    assert evaluate_folders(*folders, profile, tmp_path, n_resamples=50) == expected
+    assert evaluate_folders(*folders, profile, tmp_path) == expected
     assert len(reads) == 2 * N
     assert max(reads.values()) == most
 
@@ -117,7 +118,7 @@ def of_sizes(tmp_path, **sizes):
 def test_nothing_is_squashed(seen, made, profile, refused, tmp_path, monkeypatch):
     folders = of_sizes(tmp_path, seen=seen, made=made)
     if refused is None:
-        assert evaluate_folders(*folders, profile, tmp_path, n_resamples=50)["n_images"] == 3
+        assert evaluate_folders(*folders, profile, tmp_path)["n_images"] == 3
     else:
         monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
         with pytest.raises(RunError, match=refused):
@@ -134,7 +135,7 @@ def test_formats_of_one_picture_score_alike(folders, tmp_path):
     }
     names = [f"{number:04d}" for number in range(N)]
     scores = [
-        evaluate_folders(folders[0], write(tmp_path / form, raw, names), "pixels", n_resamples=50)["per_image"]
+        evaluate_folders(folders[0], write(tmp_path / form, raw, names), "pixels")["per_image"]
         for form, raw in forms.items()
     ]
     assert scores[0] == scores[1] == scores[2]
@@ -146,7 +147,7 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
 
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
     with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
-        evaluate_folders(*folders, "demo", tmp_path, n_resamples=50)
+        evaluate_folders(*folders, "demo", tmp_path)
 
 
 def test_reconstructions_of_one_flat_colour_are_refused(folders, tmp_path):
@@ -154,24 +155,22 @@ def test_reconstructions_of_one_flat_colour_are_refused(folders, tmp_path):
     for path in made.iterdir():
         Image.new("RGB", (64, 64), (7, 7, 7)).save(path)
     with pytest.raises(RunError, match=rf"{N} of {N} pictures of .*made are of one flat colour each"):
-        evaluate_folders(seen, made, "pixels", n_resamples=20)
+        evaluate_folders(seen, made, "pixels")
 
 
 def test_reconstructions_that_are_one_picture_or_the_stimuli_are_said(folders):
     seen, made = folders
-    assert evaluate_folders(seen, made, "pixels", n_resamples=20)["remarks"] == []
-    assert evaluate_folders(seen, seen, "pixels", n_resamples=20)["remarks"] == [
-        f"{seen} and {seen} are the same folder"
-    ]
+    assert evaluate_folders(seen, made, "pixels")["remarks"] == []
+    assert evaluate_folders(seen, seen, "pixels")["remarks"] == [f"{seen} and {seen} are the same folder"]
     copied = Path(shutil.copytree(seen, seen.parent / "copied"))
     said = f"all pictures of {copied} are equal to those of {seen}: is one a copy of the other?"
-    assert evaluate_folders(seen, copied, "pixels", n_resamples=20)["remarks"] == [said]
+    assert evaluate_folders(seen, copied, "pixels")["remarks"] == [said]
     first, *others = sorted(made.iterdir())
     (copied / first.name).write_bytes(first.read_bytes())
-    assert evaluate_folders(seen, copied, "pixels", n_resamples=20)["remarks"] == []
+    assert evaluate_folders(seen, copied, "pixels")["remarks"] == []
     for path in others:
         path.write_bytes(first.read_bytes())
-    scores = evaluate_folders(seen, made, "pixels", n_resamples=20)
+    scores = evaluate_folders(seen, made, "pixels")
     assert scores["remarks"] == [f"all pictures of {made} are the same picture"]
 
 
@@ -180,7 +179,7 @@ def test_resizing_is_said(folders):
     for path in made.iterdir():
         with Image.open(path) as picture:
             picture.resize((32, 32)).save(path)
-    (remark,) = evaluate_folders(seen, made, "pixels", n_resamples=20)["remarks"]
+    (remark,) = evaluate_folders(seen, made, "pixels")["remarks"]
     assert remark == f"pictures of {made} are resized from 32 to 64 pixels"
 
 
@@ -190,10 +189,10 @@ def test_flat_and_equal_pictures_are_told_of_either_folder(folders, folder):
     for number, path in enumerate(paths):
         Image.new("RGB", (64, 64), (number, 7, 7)).save(path)
     with pytest.raises(RunError, match=f"{N} of {N} pictures of .*{folders[folder].name} are of one flat colour each"):
-        evaluate_folders(*folders, "pixels", n_resamples=20)
+        evaluate_folders(*folders, "pixels")
     for path in paths:
         path.write_bytes(sorted(folders[1 - folder].iterdir())[0].read_bytes())
-    said = evaluate_folders(*folders, "pixels", n_resamples=20)["remarks"]
+    said = evaluate_folders(*folders, "pixels")["remarks"]
     assert f"all pictures of {folders[folder]} are the same picture" in said
 
 
@@ -207,3 +206,110 @@ def test_shifted_numbers_are_refused_before_anything_is_scored(folders, monkeypa
     monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
     with pytest.raises(RunError, match=r"numbers in names of .*made are \+1 from those of .*seen"):
         evaluate_folders(seen, made, "demo")
+
+
+# Several methods
+
+
+@pytest.fixture
+def methods(tmp_path):
+    """Stimuli of 12 scenes and three methods in a folder of each name: better, worse, and pictures of others."""
+    raw, other, third = compose_scenes(36, seed=5)[0].reshape(3, 12, 64, 64, 3).astype(np.float64)
+    rng = np.random.default_rng(0)
+    names = [f"{number:04d}" for number in range(12)]
+    made = {"seen": raw, "better": 0.6 * raw + 0.4 * other, "worse": 0.5 * raw + 0.5 * third, "others": other}
+    for name, pictures in made.items():
+        noisy = pictures + rng.normal(0, 4, pictures.shape) * (name != "seen")
+        write(tmp_path / name, np.clip(np.rint(noisy), 0, 255).astype(np.uint8), names)
+    return tmp_path
+
+
+def test_methods_are_scored_as_each_alone_and_compared(methods, tmp_path):
+    made = [methods / "better", methods / "worse"]
+    scores = evaluate_methods(methods / "seen", made, "demo", checkpoints=tmp_path / "none")
+    alone = evaluate_folders(methods / "seen", methods / "worse", "demo", tmp_path / "none")
+    assert list(scores["methods"]) == ["better", "worse"]
+    assert {key: scores["methods"]["worse"][key] for key in ("metrics", "per_image")} == {
+        key: alone[key] for key in ("metrics", "per_image")
+    }
+    assert (scores["against"], list(scores["comparisons"])) == ("better", ["worse"])
+    compared = scores["comparisons"]["worse"]
+    assert list(compared) == list(Profile.load("demo").metrics)
+    for key, found in compared.items():
+        values = [scores["methods"][name]["metrics"][key]["value"] for name in ("worse", "better")]
+        assert found["difference"] == pytest.approx(values[0] - values[1], abs=1e-12)
+        assert found["ci95"][0] <= found["difference"] <= found["ci95"][1]
+        assert found["p"] <= found["p_holm"] <= 1
+    assert compared["ssim"]["p"] in {k / 2**12 for k in range(2, 40)}  # of all signs
+    assert compared["ssim"]["ci95"][1] < 0
+
+
+def test_the_reference_may_be_chosen_and_only_the_sign_changes(methods):
+    made = [methods / "better", methods / "worse"]
+    forth = evaluate_methods(methods / "seen", made, "pixels")["comparisons"]["worse"]["ssim"]
+    for against in ("worse", str(methods / "worse")):
+        back = evaluate_methods(methods / "seen", made, "pixels", against)
+        assert back["against"] == "worse"
+        found = back["comparisons"]["better"]["ssim"]
+        assert found["difference"] == pytest.approx(-forth["difference"])
+        assert found["ci95"] == pytest.approx([-forth["ci95"][1], -forth["ci95"][0]])
+        assert (found["p"], found["p_holm"]) == (forth["p"], forth["p_holm"])
+    with pytest.raises(RunError, match="there is no method best to compare with: name one of better, worse"):
+        evaluate_methods(methods / "seen", made, "pixels", "best")
+
+
+def test_a_stack_of_the_same_pictures_scores_the_same(methods, tmp_path):
+    paths = sorted((methods / "better").iterdir())
+    np.save(tmp_path / "stack.npy", np.stack([read_picture(path) for path in paths]))
+    scores = evaluate_methods(methods / "seen", [methods / "better", tmp_path / "stack.npy"], "pixels")
+    assert scores["methods"]["stack"]["per_image"] == scores["methods"]["better"]["per_image"]
+    assert scores["comparisons"]["stack"]["ssim"] == {"difference": 0, "ci95": [0, 0], "p": 1, "p_holm": 1}
+
+
+def test_methods_are_compared_on_the_pictures_that_all_have(methods):
+    (methods / "worse" / "0003.png").unlink()
+    scores = evaluate_methods(methods / "seen", [methods / "better", methods / "worse"], "pixels")
+    assert (scores["n_images"], len(scores["names"])) == (11, 11)
+    assert "0003" not in scores["names"]
+    assert scores["unmatched"] == {
+        str(methods / "seen"): ["0003"],
+        str(methods / "better"): ["0003"],
+        str(methods / "worse"): [],
+    }
+
+
+def test_pictures_of_other_stimuli_raise_the_alarm(methods):
+    scores = evaluate_methods(methods / "seen", [methods / "better", methods / "others"], "pixels")
+    (said,) = scores["remarks"]
+    assert said.startswith(
+        f"pictures of {methods / 'others'} score no better with their own stimuli than with others on any"
+    )
+
+
+def test_some_pictures_of_one_colour_are_named(methods):
+    Image.new("RGB", (64, 64), (7, 7, 7)).save(methods / "better" / "0004.png")
+    (said,) = evaluate_folders(methods / "seen", methods / "better", "pixels")["remarks"]
+    assert said == f"1 of 12 pictures of {methods / 'better'} are of one flat colour each, such as 0004"
+
+
+def test_kept_features_change_no_score(methods, tmp_path, monkeypatch):
+    made = [methods / "better"]
+    first = evaluate_methods(methods / "seen", made, "demo", cache=tmp_path / "kept")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    assert len(written) == 2 * 2  # networks, and sets of pictures, which are one batch each
+
+    def fail(*_):
+        raise AssertionError("a picture passed a network again")
+
+    def networks(*_):
+        return dict.fromkeys(("clip_demo", "efficientnet_lite0"), fail), {}
+
+    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", networks)
+    again = evaluate_methods(methods / "seen", made, "demo", cache=tmp_path / "kept")
+    assert first == again
+    assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == written
+
+
+def test_at_least_one_method_is_needed(methods):
+    with pytest.raises(RunError, match="the pictures of one method at least, got none"):
+        evaluate_methods(methods / "seen", [], "pixels")

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.correlation_distance import CorrelationDistance, correlation_distance
+from braindiffuser.metrics.lpips import LPIPS, squared_distance
+from braindiffuser.metrics.many_way_identification import ManyWayIdentification, many_way_matches
 from braindiffuser.metrics.metric import FeatureMetric, Metric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr, pixcorr
 from braindiffuser.metrics.ssim import SSIM, ssim
@@ -22,7 +25,9 @@ KINDS: dict[str, Metric] = {
     "ssim": SSIM(),
     "ssim_column_mean": SSIMColumnMean(),
     "two_way_identification": TwoWayIdentification(**LAYER),
+    "many_way_identification": ManyWayIdentification(**LAYER, n=3),
     "correlation_distance": CorrelationDistance(**LAYER),
+    "lpips": LPIPS(label="LPIPS", description="Of AlexNet."),
 }
 EACH = pytest.mark.parametrize("kind", KINDS)
 
@@ -73,17 +78,21 @@ def test_every_kind_is_its_function():
         "ssim": ssim(*pictures),
         "ssim_column_mean": ssim_column_mean(*pictures),
         "two_way_identification": two_way_identification(*features),
+        "many_way_identification": np.diagonal(many_way_matches(correlation_matrix(*features), 3)),
         "correlation_distance": correlation_distance(*features),
+        "lpips": squared_distance(*features / 9),
     }
     for kind, metric in KINDS.items():
-        compared = features if isinstance(metric, FeatureMetric) else pictures
+        compared = features / 9 if kind == "lpips" else features if isinstance(metric, FeatureMetric) else pictures
         np.testing.assert_array_equal(metric.compare(*compared), expected[kind])
     other = TwoWayIdentification(**LAYER, direction="per_stimulus")
     np.testing.assert_array_equal(other.compare(*features), two_way_identification(*features, "per_stimulus"))
 
 
 def test_an_unknown_kind_is_answered_with_those_there_are():
-    known = "correlation_distance, pixcorr, ssim, ssim_column_mean, two_way_identification"
+    known = (
+        "correlation_distance, lpips, many_way_identification, pixcorr, ssim, ssim_column_mean, two_way_identification"
+    )
     with pytest.raises(ValueError, match=f"there is no kind psnr; known kinds: {known}, or module:Class"):
         as_part(Metric, {"kind": "psnr"})
 

@@ -224,7 +224,7 @@ def test_the_pictures_decide_by_chance(tmp_path, n, monkeypatch):
     rng, refused = np.random.default_rng(1), 0
     pictures = {}
     monkeypatch.setattr(
-        paired_names, "likeness_of_files", lambda: lambda one, other: float(pictures[one] @ pictures[other])
+        paired_names, "likeness_of_files", lambda known: lambda one, other: float(pictures[one] @ pictures[other])
     )
     (tmp_path / "seen").mkdir(parents=True)
     (tmp_path / "made").mkdir()
@@ -246,9 +246,13 @@ def test_the_pictures_decide_by_chance(tmp_path, n, monkeypatch):
 
 def test_shifted_pictures_that_hardly_resemble_are_not_refused(tmp_path, monkeypatch):
     """However certain: correlations below LEAST_ALIKE may come of what all pictures share."""
-    monkeypatch.setattr(paired_names, "likeness_of_files", lambda: lambda one, other: 0.09 * (one.stem > other.stem))
+    monkeypatch.setattr(
+        paired_names, "likeness_of_files", lambda known: lambda one, other: 0.09 * (one.stem > other.stem)
+    )
     assert shifted(tmp_path, names(range(30)), names(range(29), offset=1)) == []
-    monkeypatch.setattr(paired_names, "likeness_of_files", lambda: lambda one, other: 0.11 * (one.stem > other.stem))
+    monkeypatch.setattr(
+        paired_names, "likeness_of_files", lambda known: lambda one, other: 0.11 * (one.stem > other.stem)
+    )
     with pytest.raises(RunError, match="numbers in names"):
         shifted(tmp_path, names(range(30)), names(range(29), offset=1))
 
@@ -298,7 +302,7 @@ def test_many_pictures_are_compared_in_part(tmp_path, monkeypatch):
         compared.append((one, other))
         return 0.9 - 0.01 * (int(one.stem) % 2) if int(one.stem) == int(other.stem) + 3 else 0.1
 
-    monkeypatch.setattr(paired_names, "likeness_of_files", lambda: likeness)
+    monkeypatch.setattr(paired_names, "likeness_of_files", lambda known: likeness)
     with pytest.raises(RunError, match=r"are \+3 from those"):
         find_shift(*(list_pictures(tmp_path / name) for name in ("seen", "made")))
     assert len(compared) <= 2 * 100 * 64

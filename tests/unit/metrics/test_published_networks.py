@@ -12,10 +12,11 @@ from torchvision.transforms import functional as T
 from braindiffuser.errors import DependencyError
 from braindiffuser.images import to_uint8
 from braindiffuser.metrics import published_networks
-from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.profiles import Profile, profile_names
 from braindiffuser.metrics.published_networks import (
     IMAGENET,
     NETWORKS,
+    LPIPSFeatures,
     feature_network,
     fill,
     load_published_networks,
@@ -59,9 +60,12 @@ def take_size(monkeypatch, name, path):
     return file
 
 
-def test_every_network_of_the_profile_is_declared_with_its_layers():
-    layers = Profile.load("brain-diffuser-2023").layers
-    assert {name: set(needed) for name, needed in layers.items()} == {
+def test_every_network_of_the_profiles_is_declared_with_its_layers():
+    needed: dict[str, set[str]] = {}
+    for name in profile_names():
+        for network, layers in Profile.load(name).layers.items():
+            needed.setdefault(network, set()).update(layers)
+    assert {name: layers for name, layers in needed.items() if name in SCORING_NETWORKS} == {
         name: set(facts.layers) for name, facts in NETWORKS.items()
     }
 
@@ -202,3 +206,60 @@ def test_what_is_missing_says_how_to_get_it(tmp_path, monkeypatch):
     assert set(missing) == set(NETWORKS)
     assert "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth (244 MB" in missing["alexnet"]
     assert str(tmp_path / "swav_800ep_pretrain.pth.tar") in missing["swav"]
+
+
+def filled_at_random(network, facts, file, path, device="cpu"):
+    """Fill a network on torch's meta device without a file of hundreds of megabytes."""
+    network.to_empty(device=device)
+    for tensor in network.state_dict().values():
+        tensor.zero_() if tensor.is_floating_point() else tensor.fill_(1)
+
+
+def test_ways_of_taking_pictures_share_one_network(tmp_path, monkeypatch):
+    (tmp_path / SCORING_NETWORKS["alexnet"].name).write_bytes(b"")
+    calls = []
+    monkeypatch.setattr(
+        published_networks, "fill", lambda *given: calls.append(given[3].name) or filled_at_random(*given)
+    )
+    loaded, missing = load_published_networks(["alexnet", "alexnet_256", "alexnet_299"], tmp_path)
+    assert (set(loaded), missing, calls) == (
+        {"alexnet", "alexnet_256", "alexnet_299"},
+        {},
+        ["alexnet-owt-7be5be79.pth"],
+    )
+
+
+def test_lpips_is_loaded_from_its_weights_and_alexnet(tmp_path, pictures, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(published_networks, "fill", filled_at_random)
+    weights = {f"lin{place}.model.1.weight": torch.rand(1, n, 1, 1) for place, n in enumerate((64, 192, 384, 256, 256))}
+    path = tmp_path / SCORING_NETWORKS["lpips_alexnet"].name
+    torch.save(weights, path)
+    take_size(monkeypatch, "lpips_alexnet", path)
+    loaded, missing = load_published_networks(["lpips_alexnet"], tmp_path)
+    assert loaded == {}
+    assert "alexnet-owt-7be5be79.pth (244 MB" in missing["lpips_alexnet"]
+    (tmp_path / SCORING_NETWORKS["alexnet"].name).write_bytes(b"")
+    loaded, missing = load_published_networks(["lpips_alexnet"], tmp_path)
+    assert missing == {}
+    n_features = 64 * 15**2 + 192 * 7**2 + (384 + 256 + 256) * 3**2
+    assert loaded["lpips_alexnet"](pictures)["weighted"].shape == (3, n_features)
+    assert not loaded["lpips_alexnet"](pictures)["weighted"].any()  # of a network of zeros, not NaN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda own: own.pop("lin0.model.1.weight"),
+        lambda own: own.update({"lin0.model.1.weight": torch.full((1, 64, 1, 1), -1.0)}),
+        lambda own: own.update({"lin1.model.1.weight": torch.zeros(1, 3, 1, 1)}),
+        lambda own: own.update({"lin2.model.1.weight": torch.full((1, 384, 1, 1), float("nan"))}),
+    ],
+)
+def test_other_weights_than_those_of_lpips_are_refused(tmp_path, change):
+    own = {f"lin{place}.model.1.weight": torch.zeros(1, n, 1, 1) for place, n in enumerate(LPIPSFeatures.CHANNELS)}
+    with torch.device("meta"):
+        network = LPIPSFeatures()
+    change(own)
+    with pytest.raises(DependencyError, match=r"w\.pth does not hold the weights of LPIPS"):
+        network.take_weights(own, tmp_path / "w.pth")

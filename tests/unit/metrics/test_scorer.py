@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.errors import RunError
-from braindiffuser.images import BATCH, PictureReader, resize
+from braindiffuser.images import BATCH, PictureReader, resize, resize_without_antialias
 from braindiffuser.metrics.correlation_distance import CorrelationDistance, correlation_distance
 from braindiffuser.metrics.metric import FeatureMetric, PixelMetric
 from braindiffuser.metrics.pixcorr import PixCorr, pixcorr
@@ -168,6 +168,38 @@ def test_reconstructions_of_another_size_are_resized_for_pixels(rng, seen):
     np.testing.assert_array_equal(scores["pixcorr"], pixcorr(seen, resize(large, 16)))
 
 
+def test_metrics_with_sizes_of_their_own_see_pictures_resized_in_turn_from_as_they_came(rng, seen):
+    small, asked = rng.random((len(seen), 3, 20, 20), np.float32), []
+
+    class Remembering(PixCorr):
+        def compare(self, seen, made):
+            asked.append((seen, made))
+            return super().compare(seen, made)
+
+    profile = Profile(name="sized", metrics={"own": PixCorr(), "sized": Remembering(sizes=(14, 24))})
+    found = score(seen, small, profile, {})
+    ((shown, drawn),) = asked
+    np.testing.assert_array_equal(drawn, resize_without_antialias(resize_without_antialias(small, 14), 24))
+    np.testing.assert_array_equal(shown, resize_without_antialias(resize_without_antialias(seen, 14), 24))
+    np.testing.assert_array_equal(found["own"], pixcorr(seen, resize(small, seen.shape[-1])))
+    np.testing.assert_array_equal(found["sized"], pixcorr(shown, drawn))
+
+
+def test_a_scorer_is_limited_to_some_metrics_without_computing_features_again(seen, made):
+    calls = []
+
+    def counting(pictures):
+        calls.append(len(pictures))
+        return rows(pictures)
+
+    scorer = Scorer(seen, TOY, {"rows": counting})
+    n_calls = len(calls)
+    only = scorer.limited_to(["ssim"])
+    assert list(only.score(made)) == ["ssim"]
+    assert len(calls) == n_calls
+    assert list(scorer.profile.metrics) == list(TOY.metrics)
+
+
 def test_stimuli_that_are_not_square_need_reconstructions_of_their_size(seen):
     with pytest.raises(ValueError, match=r"\(16, 16\) pixels cannot be resized to stimuli of \(16, 12\): not square"):
         score(seen[..., :12], seen, PIXELS, {})
@@ -306,3 +338,37 @@ def test_bounds_that_no_file_can_hold_are_told_before_anything_is_computed(monke
     monkeypatch.setattr(Brightness, "chance", chance)
     with pytest.raises(ValueError, match=r"metric brightness .* has bounds .*: give finite numbers, the smaller"):
         Profile(name="one", metrics={"brightness": Brightness()})
+
+
+class Halved(TwoWayIdentification):
+    """Derives from identification, and scores otherwise."""
+
+    def compare(self, seen, made):
+        return super().compare(seen, made) / 2
+
+
+def test_identification_comes_without_each_picture_and_other_scores_do_not(seen, made):
+    """What is left out is what the same pictures but one would score."""
+    scores = score(seen, made, TOY, {"rows": rows})
+    assert list(scores.left_out) == ["two_way"]
+    layers = rows(seen)["rows"], rows(made)["rows"]
+    expected = [TWO_WAY.compare(*(np.delete(layer, i, axis=0) for layer in layers)).mean() for i in range(len(seen))]
+    np.testing.assert_allclose(scores.left_out["two_way"], expected, atol=1e-12)
+
+
+def test_a_class_with_a_score_of_its_own_is_no_identification(seen, made):
+    profile = Profile(name="own", metrics={"halved": Halved(**LAYER, label="Halved", direction="per_stimulus")})
+    scores = score(seen, made, profile, {"rows": rows})
+    assert scores.left_out == {}
+    np.testing.assert_allclose(scores["halved"], score(seen, made, TOY, {"rows": rows})["two_way"] / 2)
+
+
+def test_all_pairs_have_the_scores_on_their_diagonal(seen, made, monkeypatch):
+    scorer = Scorer(seen, TOY, {"rows": rows})
+    features = extract_features(made, TOY, {"rows": rows})
+    pairs, scores = scorer.score_all_pairs(made, features), scorer.score(made, features)
+    assert list(pairs) == ["pixcorr", "distance", "two_way"]
+    for key, own in pairs.items():
+        np.testing.assert_allclose(np.diagonal(own), scores[key], atol=1e-6)
+    monkeypatch.setattr("braindiffuser.metrics.scorer.MOST_PIXELS", seen.size - 1)
+    assert list(scorer.score_all_pairs(made, features)) == ["distance", "two_way"]

@@ -1,10 +1,14 @@
 """Scores of subjects put together: means of means, losses and gains with their signs, and nothing that not all have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from braindiffuser.metrics.inference import bootstrap_interval
+from braindiffuser.metrics.intervals import mean_interval
+from braindiffuser.metrics.scored_pictures import ScoredPictures
 from braindiffuser.metrics.study_summary import Permuted, SubjectScores, join_subjects
+from braindiffuser.metrics.subjects import interval_over_pictures, share_interval_over_pictures
 
 N = 20
 FACTS = {"description": "", "citation": "", "bounds": [-1.0, 1.0]}
@@ -18,7 +22,7 @@ def metric(values, higher_is_better, without, **others):
         "higher_is_better": higher_is_better,
         "chance": None,
         "value": float(values.mean()),
-        "ci95": list(bootstrap_interval(values, np.random.default_rng(0), 100)),
+        "ci95": list(mean_interval(values)),
         "ceiling": 0.9,
         "baselines": {"mean_image": 0.0 if higher_is_better else 0.99},
         "baselines_ci95": {"mean_image": [-0.01, 0.01] if higher_is_better else [0.98, 1.0]},
@@ -40,7 +44,7 @@ def subjects():
 
 
 def join(subjects, **options):
-    return join_subjects(subjects, rng=np.random.default_rng(0), n_resamples=200, **options)
+    return join_subjects(subjects, **options)
 
 
 def test_values_are_means_over_subjects_of_means_over_pictures(subjects):
@@ -148,3 +152,20 @@ def test_the_whole_method_beside_ablations_less_an_ablation_is_its_loss(second):
     assert entry["ablated"]["n_images"] is None
     assert entry["ablated"]["n_images_subjects"] == {"a": 5, "b": 10 if second else N}
     assert "ablated" not in join([subject("a", 1), subject("b", 2)])["metrics"]["pixcorr"]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_identification_allows_for_other_distractors_where_all_runs_can_tell(subjects, shared):
+    rng = np.random.default_rng(9)
+    for own in subjects:
+        own.summary["metrics"]["pixcorr"] |= {"chance": 0.5, "bounds": [0.0, 1.0]}
+    without = [rng.random(N) for _ in subjects]
+    known = [
+        replace(own, per_picture=ScoredPictures(own.per_picture, {"pixcorr": each}))
+        for own, each in zip(subjects, without, strict=True)
+    ]
+    plain, found = (join(some, shared=shared)["metrics"]["pixcorr"] for some in ([*known[:2], subjects[2]], known))
+    expected = share_interval_over_pictures(found["value"], without, 0.5, shared=shared, graded=True)
+    assert found["ci95"] == pytest.approx(expected)
+    scores = [own.per_picture["pixcorr"] for own in subjects]
+    assert plain["ci95"] == pytest.approx(interval_over_pictures(scores, shared=shared))

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from braindiffuser.metrics.inference import bootstrap_interval
-from braindiffuser.metrics.subjects import interval_over_pictures, interval_over_subjects, subject_means
+from braindiffuser.metrics._correlation import correlation_matrix
+from braindiffuser.metrics.intervals import mean_interval, share_interval
+from braindiffuser.metrics.places import Places, n_way
+from braindiffuser.metrics.subjects import (
+    interval_over_pictures,
+    interval_over_subjects,
+    share_interval_over_pictures,
+    subject_means,
+)
 
 
 def test_the_interval_over_subjects_is_students_of_scipy():
@@ -26,30 +33,55 @@ def test_intervals_over_subjects_cover_the_population_mean():
         assert covered == pytest.approx(0.95, abs=3 * np.sqrt(0.95 * 0.05 / 1500))
 
 
-def test_shared_pictures_are_resampled_together():
+def test_shared_pictures_are_difficult_for_all():
     rng = np.random.default_rng(2)
     difficulty = rng.normal(size=60)
     scores = [difficulty + offset + 0.1 * rng.normal(size=60) for offset in (0.0, 1.0, 2.0)]
-    together = interval_over_pictures(scores, np.random.default_rng(3), 2000)
-    assert together == bootstrap_interval(np.mean(scores, axis=0), np.random.default_rng(3), 2000)
-    apart = interval_over_pictures(scores, np.random.default_rng(3), 2000, shared=False)
+    together, apart = interval_over_pictures(scores), interval_over_pictures(scores, shared=False)
+    assert together == mean_interval(np.mean(scores, axis=0))
     width = [high - low for low, high in (together, apart)]
     assert width[0] / width[1] == pytest.approx(np.sqrt(3), rel=0.1)  # what they share does not average out
 
 
 def test_other_pictures_of_each_subject_cover_as_they_say():
     rng, covered = np.random.default_rng(4), 0
-    for _ in range(100):
-        scores = [rng.normal(mean, 1, n) for mean, n in ((0.0, 40), (1.0, 60))]
-        low, high = interval_over_pictures(scores, rng, 200, shared=False)
+    for _ in range(1000):
+        scores = [rng.normal(mean, 1, n) for mean, n in ((0.0, 6), (1.0, 9))]
+        low, high = interval_over_pictures(scores, shared=False)
         covered += low <= 0.5 <= high
-    assert covered / 100 == pytest.approx(0.94, abs=0.06)
+    assert covered / 1000 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_identification_by_several_subjects_covers_as_it_says(shared):
+    """Each picture is a distractor of all others; where subjects share pictures, of all others of each subject."""
+    rng, n, found = np.random.default_rng(6), 15, []
+    for _ in range(300):
+        seen = rng.normal(size=(n, 10))
+        subjects = [seen if shared else rng.normal(size=(n, 10)) for _ in range(3)]
+        identified = [
+            n_way(Places.of(correlation_matrix(own, own + 3 * rng.normal(size=own.shape))), 2) for own in subjects
+        ]
+        value = float(np.mean([each.scores.mean() for each in identified]))
+        without = [each.left_out for each in identified]
+        found.append((value, *share_interval_over_pictures(value, without, 0.5, shared=shared, graded=True)))
+    truth = np.mean([value for value, *_ in found])
+    assert 0.92 <= np.mean([low <= truth <= high for _, low, high in found]) <= 0.99
+
+
+def test_one_subject_has_its_own_interval():
+    scores, without = np.random.default_rng(7).random((2, 9))
+    assert interval_over_pictures([scores], shared=False) == mean_interval(scores)
+    own = share_interval(0.7, without, 0.5, graded=True)
+    for shared in (True, False):
+        found = share_interval_over_pictures(0.7, [without], 0.5, shared=shared, graded=True)
+        assert found == pytest.approx(own)
 
 
 def test_spread_between_subjects_widens_only_the_interval_over_subjects():
     scores = [np.array([0.0, 1.0] * 20) + offset for offset in (0.0, 5.0, 10.0)]
     alike = [np.array([0.0, 1.0] * 20) + 5.0 for _ in range(3)]
-    both = [interval_over_pictures(each, np.random.default_rng(5), 200) for each in (scores, alike)]
+    both = [interval_over_pictures(each) for each in (scores, alike)]
     assert both[0] == pytest.approx(both[1])
     low, high = interval_over_subjects(subject_means(scores))
     assert high - low > 20
@@ -67,7 +99,7 @@ def test_spread_between_subjects_widens_only_the_interval_over_subjects():
 )
 def test_scores_that_cannot_be_averaged_are_refused(scores, shared, words):
     with pytest.raises(ValueError, match=words):
-        interval_over_pictures(scores, np.random.default_rng(0), shared=shared)
+        interval_over_pictures(scores, shared=shared)
 
 
 @pytest.mark.parametrize(("values", "level"), [([], 0.95), ([1.0, np.inf], 0.95), ([1.0, 2.0], 1.0)])

@@ -4,10 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from braindiffuser.metrics.correlation_distance import CorrelationDistance
+from braindiffuser.metrics.intervals import mean_interval, share_interval
 from braindiffuser.metrics.pixcorr import PixCorr
 from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.scorer import Scorer, extract_features
 from braindiffuser.metrics.ssim import SSIM
 from braindiffuser.metrics.summary import ScoreSets, summarise
+from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 
 PIXELS = Profile(name="pixels", metrics={"pixcorr": PixCorr(), "ssim": SSIM()})
 BASELINES = ("mean_image", "random_train_image", "shuffled_responses")
@@ -99,3 +103,67 @@ class TestSummarise:
             }
         with pytest.raises(ValueError, match="all sets must score the same pictures"):
             summarise(PIXELS, replace(own, ablations=score_sets.ablations), np.random.default_rng(1))
+
+
+LAYER = {"network": "colours", "layer": "all", "description": "Of colours."}
+TOLD_APART = Profile(
+    name="told apart",
+    metrics={
+        "two_way": TwoWayIdentification(**LAYER, label="Two-way"),
+        "distance": CorrelationDistance(**LAYER, label="Distance"),
+        "ssim": SSIM(),
+    },
+)
+
+
+def colours(pictures):
+    return {"all": pictures.reshape(len(pictures), -1)}
+
+
+class TestIdentification:
+    @pytest.fixture
+    def seen(self, rng):
+        return rng.random((12, 3, 16, 16), dtype=np.float32)
+
+    def summary(self, seen, made, n=99):
+        scorer, features = Scorer(seen, TOLD_APART, {"colours": colours}), None
+        features = extract_features(made, TOLD_APART, {"colours": colours})
+        sets = ScoreSets(scorer.score(made, features), pairs=scorer.score_all_pairs(made, features))
+        return sets.final, summarise(TOLD_APART, sets, np.random.default_rng(1), n)["metrics"]
+
+    def test_its_interval_allows_for_other_distractors(self, rng, seen):
+        made = np.clip(seen + 3 * rng.normal(size=seen.shape), 0, 1).astype(np.float32)
+        scores, metrics = self.summary(seen, made)
+        value, left_out = metrics["two_way"]["value"], scores.left_out["two_way"]
+        assert metrics["two_way"]["ci95"] == list(share_interval(value, left_out, 0.5, graded=True))
+        for key in ("distance", "ssim"):
+            assert metrics[key]["ci95"] == pytest.approx(mean_interval(scores[key]))
+
+    def test_perfect_pictures_leave_room_below_and_none_above(self, seen):
+        _, metrics = self.summary(seen, seen)
+        low, high = metrics["two_way"]["ci95"]
+        assert 0.5 < low < 0.95
+        assert high == 1
+        assert metrics["distance"]["ci95"] == pytest.approx([0, 0], abs=1e-9)
+
+    def test_a_single_picture_is_anywhere_within_the_bounds(self, rng):
+        own = summarise(PIXELS, ScoreSets({"pixcorr": rng.random(1), "ssim": rng.random(1)}), rng)["metrics"]
+        assert own["pixcorr"]["ci95"] == [-1, 1]
+
+    def test_own_pictures_are_beyond_chance_and_others_are_not(self, rng, seen):
+        own = self.summary(seen, seen)[1]
+        assert own["two_way"]["p"] == own["distance"]["p"] == 1 / 100  # of a distance the lowest are best
+        assert "p" not in own["ssim"]
+        others = self.summary(seen, rng.random(seen.shape, dtype=np.float32))[1]
+        assert all(others[key]["p"] > 0.05 for key in ("two_way", "distance"))
+
+    def test_the_other_direction_is_that_of_a_metric_with_it(self, rng, seen):
+        made = np.clip(0.3 * seen + rng.normal(size=seen.shape), 0, 1).astype(np.float32)
+        other = self.summary(seen, made)[1]["two_way"]["other_direction"]
+        metric = TwoWayIdentification(**LAYER, label="Two-way", direction="per_stimulus")
+        layers = colours(seen)["all"], colours(made)["all"]
+        assert other["direction"] == "per_stimulus"
+        assert other["value"] == pytest.approx(metric.compare(*layers).mean())
+        assert other["ci95"] == list(
+            share_interval(other["value"], metric.compare_among(*layers).left_out, 0.5, graded=True)
+        )

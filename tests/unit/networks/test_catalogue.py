@@ -3,7 +3,7 @@
 import pytest
 from torchvision.models import get_model_weights
 
-from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.profiles import Profile, profile_names
 from braindiffuser.networks.catalogue import (
     ALL,
     CLIP_FILE,
@@ -11,12 +11,20 @@ from braindiffuser.networks.catalogue import (
     SCORING_NETWORKS,
     TOKENIZER_FILE,
     VERSATILE_FILE,
+    files_of,
 )
 
 
 def test_every_file_is_listed_once():
     assert len({file.name for file in ALL}) == len(ALL) == len({*GENERATORS, *SCORING_NETWORKS.values()})
-    assert set(SCORING_NETWORKS) == set(Profile.load("brain-diffuser-2023").layers)
+    needed = {network for name in profile_names() for network in Profile.load(name).layers}
+    assert set(SCORING_NETWORKS) == needed - {"efficientnet_lite0", "clip_demo"}
+
+
+def test_lpips_needs_alexnet_too():
+    assert [file.name for file in files_of("lpips_alexnet")] == ["lpips-v0.1-alex.pth", "alexnet-owt-7be5be79.pth"]
+    assert files_of("swav") == files_of("swav_256") == (SCORING_NETWORKS["swav"],)
+    assert files_of("lpips_alexnet")[0].sha256[:8] == "df73285e"
 
 
 def test_every_file_has_a_size_and_files_of_the_hub_a_commit():
@@ -30,9 +38,17 @@ def test_every_file_has_a_size_and_files_of_the_hub_a_commit():
     assert round(1e6 * CLIP_FILE.megabytes) == 1_710_540_580
 
 
-@pytest.mark.parametrize("name", ["alexnet", "inception_v3", "efficientnet_b1"])
-def test_files_of_torchvision_are_those_that_it_names_itself(name):
-    file, own = SCORING_NETWORKS[name], get_model_weights(name)["IMAGENET1K_V1"]
+@pytest.mark.parametrize(
+    ("network", "name", "version"),
+    [
+        ("alexnet", "alexnet", "IMAGENET1K_V1"),
+        ("inception_v3", "inception_v3", "IMAGENET1K_V1"),
+        ("efficientnet_b1", "efficientnet_b1", "IMAGENET1K_V1"),
+        ("efficientnet_b1_v2_256", "efficientnet_b1", "IMAGENET1K_V2"),
+    ],
+)
+def test_files_of_torchvision_are_those_that_it_names_itself(network, name, version):
+    file, own = SCORING_NETWORKS[network], get_model_weights(name)[version]
     assert file.url == own.url
     assert file.megabytes == round(own.meta["_file_size"] * 1.048576, 1)
     assert (

@@ -12,7 +12,13 @@ from PIL import Image
 from braindiffuser.report.score_sections import ScoredSet
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-BASELINES = ("mean_image", "random_train_image", "shuffled_responses")
+BASELINES = (
+    "mean_image",
+    "random_train_image",
+    "shuffled_responses",
+    "nearest_training_picture",
+    "category_only",
+)
 LABELS = {
     "pixcorr": ("PixCorr", None, True),
     "efficientnet_lite0_last": ("EffNet-Lite0 last", 0.5, True),

@@ -99,7 +99,28 @@ def test_headlines_are_those_metrics_with_interval_ceiling_and_best_baseline(sco
     assert pixcorr.value == "0.600"
     assert pixcorr.notes == ("95 %: 0.590 – 0.610", "ceiling 0.900", "best baseline 0.500")
     assert distance.label == "SwAV\u00a0↓"
-    assert distance.notes[-1] == "best baseline 0.351"
+    assert distance.notes[-1] == "best baseline 0.151"
+
+
+def test_baselines_of_chosen_training_pictures_are_explained_by_what_they_were_chosen_by(scored):
+    plain = scored()
+    test = replace(
+        plain,
+        scores=plain.scores
+        | {
+            "chosen_by": {
+                "nearest_training_picture": {"features": "vision"},
+                "category_only": {"column": "kind", "n_categories": 7, "n_without_training_picture": 2},
+            }
+        },
+    )
+    explained = [blocks(by_name(score_sections([each]))["how-to-read"], Facts)[0].facts for each in (test, plain)]
+    assert "features (vision)" in explained[0]["Nearest training picture"]
+    category = explained[0]["True category alone"]
+    assert "column kind, 7 categories" in category
+    assert "told the truth" in category
+    assert category.endswith("2 test pictures have no training picture of their category, and get any.")
+    assert not {"Nearest training picture", "True category alone"} & explained[1].keys()
 
 
 def test_headlines_are_those_that_the_profile_names(scored, entry):
@@ -116,9 +137,11 @@ def test_the_page_speaks_only_of_what_was_computed(scored, coded, outline, basel
     scores, how = by_name(sections)["scores"], by_name(sections)["how-to-read"]
     (table,), (facts,) = blocks(scores, Table), blocks(how, Facts)
     said = " ".join(texts(scores))
-    count = ["no baseline.", "its baseline on", "both baselines on", "all three baselines on"][len(baselines)]
+    count = {0: "no baseline.", 1: "its baseline on", 2: "both baselines on", 5: "all five baselines on"}[
+        len(baselines)
+    ]
     assert count in texts(scores, "verdict")[0]
-    ending = ["", "one baseline.", "two baselines.", "three baselines."][len(baselines)]
+    ending = {0: "", 1: "one baseline.", 2: "two baselines.", 5: "five baselines."}[len(baselines)]
     assert texts(scores, "plain")[0].endswith(ending)
     assert ("ceiling" in said) == ("Ceiling" in facts.facts) == (ceiling is not None)
     assert ("Baselines" in facts.facts) == bool(baselines)
@@ -332,3 +355,27 @@ def test_noise_ceilings_are_drawn_and_empty_regions_named(note, ending):
     assert texts(section, "note") == ["faces is empty: The scenes show no faces.", "words is empty: no voxels"]
     (figures,) = blocks(section, Figures)
     assert written(figures)[-6:] == ["V1", "1,320", "faces", "empty", "words", "empty"]
+
+
+def test_an_alarm_stands_above_the_scores_if_none_is_beyond_chance(scored):
+    def verdicts(p_values):
+        test = scored()
+        for entry, p in zip(test.scores["metrics"].values(), p_values, strict=False):
+            entry["p"] = p
+        return texts(by_name(score_sections([test]))["scores"], "verdict")
+
+    assert not any("misaligned" in text for text in verdicts([]))
+    assert not any("misaligned" in text for text in verdicts([0.001, 0.5]))
+    first, *_ = verdicts([0.3, 0.5])
+    assert first.startswith("None of the 2 metrics is beyond chance (smallest p = 0.300; corrected for 2: p = 0.600)")
+
+
+def test_both_directions_of_identification_are_a_folded_table(scored):
+    test = scored()
+    assert len(blocks(by_name(score_sections([test]))["scores"], Table)) == 1
+    entry = test.scores["metrics"]["clip"]
+    entry |= {"other_direction": {"direction": "per_reconstruction", "value": 0.9, "ci95": [0.8, 0.95]}, "p": 0.001}
+    _, table = blocks(by_name(score_sections([test]))["scores"], Table)
+    assert table.fold
+    (row,) = table.rows
+    assert [cell.value for cell in row.cells] == ["90.0 %", printed(entry, entry["value"]), "0.001"]

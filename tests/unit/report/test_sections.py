@@ -21,6 +21,7 @@ from braindiffuser.report.sections import (
     PictureRef,
     Row,
     Section,
+    Sentences,
     Strip,
     Table,
     Text,
@@ -28,6 +29,7 @@ from braindiffuser.report.sections import (
 
 BLOCKS = (
     Text(text="Mean red is 0.4.", style="verdict"),
+    Sentences(heading="What they do not show", sentences=("One subject.",), style="muted"),
     Headlines(items=(Headline(label="PixCorr", value="0.3", notes=("ceiling 0.9",)),)),
     Table(
         caption="c",

@@ -1,0 +1,1 @@
+"""What curves go along: one file is one curve."""

@@ -1,0 +1,46 @@
+"""The command `curve`: adds an analysis `curve` to a run, as `analyse curve` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from braindiffuser.cli.app import ONE_RUN, app
+from braindiffuser.cli.options import Device, Overwrite, With, expanded
+from braindiffuser.cli.run_commands import analyse
+
+
+@app.command(
+    rich_help_panel=ONE_RUN,
+    epilog="Example: **braindiffuser curve runs/demo sessions**; **braindiffuser curve runs/demo repeats --points 1,2,3**; "
+    "**braindiffuser curve runs/demo strength --pictures 30**. Points that were computed before are not computed again.",
+)
+def curve(
+    run: Annotated[Path, typer.Argument(callback=expanded, help="Folder of a finished run.")],
+    over: Annotated[
+        str,
+        typer.Argument(
+            help="What is varied: training (pictures), sessions, repeats, rank, strength, guidance or vision_weight."
+        ),
+    ],
+    points: Annotated[
+        str | None, typer.Option("--points", help="Points of the curve, such as 1,2,3; the run's own is always there.")
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option("--pictures", help="Test pictures that are drawn and scored at every point.")
+    ] = None,
+    goal: Annotated[
+        float | None,
+        typer.Option("--goal", help="Pattern correlation to reach (training, sessions): how much data does it take?"),
+    ] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+    modules: With = None,
+) -> None:
+    """Score over sessions, training pictures, repeats, rank of the decoder or settings of the generator, for the page."""
+    entries = [f"over={over}", f"name=curve_{over}"]
+    given = {"points": None if points is None else f"[{points}]", "pictures": pictures, "goal": goal}
+    entries += [f"{name}={value}" for name, value in given.items() if value is not None]
+    analyse(run, "curve", entries, device=device, overwrite=overwrite, modules=modules)

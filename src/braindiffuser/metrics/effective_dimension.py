@@ -1,0 +1,51 @@
+"""Effective dimension: along how many directions features vary. Decoders that learn few categories vary along few."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from braindiffuser.arrays import Vector
+from braindiffuser.metrics._correlation import FeatureRows
+
+COLUMNS_AT_ONCE = 4096
+"""Features that are widened to float64 at a time."""
+
+
+def effective_dimension(features: FeatureRows) -> tuple[float, Vector]:
+    """Compute the participation ratio of the covariance of features over pictures, and without each picture.
+
+        (Σ_j λ_j)² / Σ_j λ_j²,  λ the eigenvalues of the covariance of n pictures: those of their Gram matrix
+        K = X Xᵀ, X the features less their mean over pictures; so (tr K)² / ‖K‖²
+
+    It lies between 1 and n − 1. Of few pictures it is small whatever the features, so compare only features of the same pictures.
+    Without picture i the scatter Xᵀ X lacks n/(n − 1) x_i x_iᵀ, which gives the other n values from K alone.
+
+    Args:
+        features: (n, d).
+
+    Returns:
+        The ratio, and the ratio without each picture (n,); 0 where features do not vary.
+
+    >>> effective_dimension(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))[0]
+    2.0
+    """
+    gram = _centred_gram(features)
+    n = len(gram)
+    own, trace = np.diagonal(gram), float(np.trace(gram))
+    squares = np.square(gram).sum(axis=1)
+    grown = n / max(n - 1, 1)
+    traces = trace - grown * own
+    norms = squares.sum() - 2 * grown * squares + np.square(grown * own)
+    value = trace**2 / squares.sum() if trace > 0 else 0.0
+    left_out: Vector = np.divide(traces**2, norms, out=np.zeros(n), where=norms > 1e-24 * max(trace**2, 1e-300))
+    return float(value), left_out
+
+
+def _centred_gram(features: FeatureRows) -> Float64[np.ndarray, "n n"]:
+    gram = np.zeros((len(features), len(features)))
+    for start in range(0, features.shape[1], COLUMNS_AT_ONCE):
+        block = features[:, start : start + COLUMNS_AT_ONCE].astype(np.float64)
+        block -= block.mean(axis=0)
+        gram += block @ block.T
+    return gram

@@ -1,0 +1,151 @@
+"""Nearest neighbours in features: for each stimulus the one of others with which its features correlate most.
+
+Features are taken a block of rows at a time, so that neither side is ever whole in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int
+
+from braindiffuser.progress import Progress, silent
+
+QUERY_BYTES, REFERENCE_BYTES = 400_000_000, 250_000_000
+"""Room for a block of rows, as float32, on either side; the references are read once for each block of queries."""
+ROWS_TOGETHER = 128
+"""Rows that arrays on disk hold in one piece: larger blocks take whole pieces."""
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Features of stimuli, (n, …), in any precision: a numpy array, or one on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Stimuli first."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a block of rows as a numpy array."""
+
+
+class Nearest(NamedTuple):
+    """The most similar reference of each query.
+
+    Attributes:
+        similarity: in [−1, 1]; −inf where there is none to compare with.
+        place: row of the references.
+    """
+
+    similarity: Float64[np.ndarray, " n"]
+    place: Int[np.ndarray, " n"]
+
+
+def mean_row(rows: RowSource) -> Float64[np.ndarray, " d"]:
+    """Mean over stimuli of each feature, Σ_i y_i / n, in float64.
+
+    Raises:
+        ValueError: if there are none, or a value is not finite.
+    """
+    if not rows.shape[0]:
+        raise ValueError("got no stimulus, of whose features there would be a mean")
+    total: Float64[np.ndarray, " d"] = np.zeros(_width(rows))
+    for block in blocks_of(rows):
+        total += flat_rows(rows, block).sum(axis=0, dtype=np.float64)
+    return total / rows.shape[0]
+
+
+def nearest_rows(
+    queries: RowSource,
+    references: RowSource,
+    mean: Float64[np.ndarray, " d"] | None = None,
+    own: Int[np.ndarray, " n"] | None = None,
+    progress: Progress = silent,
+    label: str = "finding nearest stimuli",
+) -> Nearest:
+    """Find, for each query, the reference with which its features correlate most.
+
+        s_i = max_{j ≠ own_i} r(x_i − m, y_j − m)
+
+    r is Pearson's correlation over the features of a pair, m what all stimuli have in common. Products are in float32: s is right
+    to about 1e-6. Features that are constant within a stimulus correlate with nothing: 0.
+
+    Args:
+        queries: features (n, …).
+        references: features (n_references, …), of the same kind.
+        mean: m, such as `mean_row` of the training features; None: 0.
+        own: row of the references that a query is itself, which is left out; None: none is.
+        progress: called as progress(label, done, total) after each block of queries.
+        label: for the progress.
+
+    Raises:
+        ValueError: if queries and references differ in width, there is no reference, or a value is not finite.
+
+    >>> x = np.array([[0.0, 1, 2], [2, 1, 0], [1, 2, 2]])
+    >>> nearest_rows(x[:2], x[1:]).place.tolist(), nearest_rows(x, x, own=np.arange(3)).place.tolist()
+    ([1, 0], [2, 2, 0])
+    """
+    if _width(queries) != _width(references):
+        raise ValueError(
+            f"queries have {_width(queries)} features and references {_width(references)}: expected the same"
+        )
+    if not references.shape[0]:
+        raise ValueError("got no stimulus to compare with")
+    n = queries.shape[0]
+    best, place = np.full(n, -np.inf), np.zeros(n, np.int64)
+    for rows in blocks_of(queries, QUERY_BYTES):
+        x = unit_rows(flat_rows(queries, rows), mean)
+        for others in blocks_of(references):
+            products = (x @ unit_rows(flat_rows(references, others), mean).T).astype(np.float64)
+            if own is not None:
+                inside = np.flatnonzero((own[rows] >= others.start) & (own[rows] < others.stop))
+                products[inside, own[rows][inside] - others.start] = -np.inf
+            found = products.argmax(axis=1)
+            values = products[np.arange(len(found)), found]
+            nearer = values > best[rows]
+            best[rows] = np.where(nearer, values, best[rows])
+            place[rows] = np.where(nearer, found + others.start, place[rows])
+        progress(label, rows.stop, n)
+    return Nearest(np.minimum(best, 1.0), place)
+
+
+def blocks_of(rows: RowSource, room: int | None = None) -> Iterator[slice]:
+    """Yield slices of rows that take `room` bytes as float32 at most, one row at least; None: `REFERENCE_BYTES`."""
+    n, size = rows.shape[0], max(1, (REFERENCE_BYTES if room is None else room) // (4 * max(1, _width(rows))))
+    if size > ROWS_TOGETHER:
+        size -= size % ROWS_TOGETHER
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+
+
+def flat_rows(rows: RowSource, block: slice) -> Float32[np.ndarray, "n d"]:
+    """Return a block of rows, each flattened.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    values = np.asarray(rows[block], np.float32).reshape(block.stop - block.start, -1)
+    if not np.isfinite(values).all():
+        row = block.start + int(np.argmin(np.isfinite(values).all(axis=1)))
+        raise ValueError(f"features hold a value that is not finite, first in row {row}")
+    return values
+
+
+def unit_rows(
+    values: Float32[np.ndarray, "n d"], mean: Float64[np.ndarray, " d"] | None = None
+) -> Float32[np.ndarray, "n d"]:
+    """Return rows less `mean` and their own mean, of length 1, so that products are Pearson's r; constant rows become 0."""
+    values = values - (np.float32(0) if mean is None else mean.astype(np.float32))
+    largest = np.abs(values).max(axis=1, initial=0)
+    values -= values.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+    constant = norms <= 4 * np.finfo(np.float32).eps * np.sqrt(values.shape[1]) * largest
+    scale = np.divide(1, norms, out=np.zeros_like(norms), where=~constant)
+    units: Float32[np.ndarray, "n d"] = values * scale[:, None].astype(np.float32)
+    return units
+
+
+def _width(rows: RowSource) -> int:
+    return int(np.prod(rows.shape[1:]))

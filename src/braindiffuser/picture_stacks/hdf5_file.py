@@ -1,0 +1,40 @@
+"""Stacks in HDF5 files, opened anew for each read; links to other files are not followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from braindiffuser.errors import RunError
+from braindiffuser.picture_stacks.stored import Arrays, Numbers, Rows, StoredArray, in_order, reading
+
+
+def arrays(path: Path) -> Arrays:
+    """Open an HDF5 file: its arrays by their paths.
+
+    Raises:
+        RunError: values of an array lie in other files.
+        OSError: it is no HDF5 file, or damaged.
+    """
+    found: dict[str, StoredArray] = {}
+
+    def note(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "fiub":
+            if node.external or node.is_virtual:
+                raise RunError(f"{path}: the values of {name} may lie in other files: copy them into one array")
+            found[name] = _stored(path, name, node)
+
+    with h5py.File(path, "r") as file:
+        file.visititems(note)  # which follows no links
+    return found
+
+
+def _stored(path: Path, name: str, node: Any) -> StoredArray:
+    def read(numbers: Numbers) -> Rows:
+        with reading(path), h5py.File(path, "r") as file:
+            return in_order(numbers, lambda rows: np.asarray(file[name][rows]))
+
+    return StoredArray(tuple(node.shape), np.dtype(node.dtype).name, read)

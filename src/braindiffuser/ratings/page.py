@@ -1,0 +1,134 @@
+"""The page that raters open: one file with pictures, script and style in it, which asks nothing of any network.
+
+Its key, which tells the right side of each choice, is a file of its own: the page holds pictures in random order and nothing
+of what they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from braindiffuser.errors import RunError
+from braindiffuser.files import replacing
+from braindiffuser.picture_files import read_picture
+from braindiffuser.plain_data import hash_json, write_json
+from braindiffuser.ratings.choices import Choice, Shown, plan_choices
+from braindiffuser.ratings.pictures import rated_pictures
+
+KEY_FORMAT = "braindiffuser-ratings-key-1"
+ANSWERS_FORMAT = "braindiffuser-ratings-1"
+LARGEST_SIDE = 256
+"""Larger pictures are shrunk to this many pixels."""
+
+
+def key_path(page: Path) -> Path:
+    """Return where the key of a page lies: beside it.
+
+    >>> key_path(Path("out/page.html")).as_posix()
+    'out/page.key.json'
+    """
+    return page.with_suffix(".key.json")
+
+
+def make_ratings(
+    sources: Sequence[Path], page: Path, n_trials: int = 60, n_catch: int = 8, seed: int = 0
+) -> tuple[str, ...]:
+    """Write a page of choices, and its key beside it.
+
+    Args:
+        sources: as `rated_pictures` takes them.
+        page: where it is written; its key is written beside it, see `key_path`.
+        n_trials: pictures to ask about, for each comparison.
+        n_catch: catch trials, by which raters are excluded who do not look.
+        seed: of what is drawn, and on which side it stands.
+
+    Returns:
+        Sentences on what is left out.
+
+    Raises:
+        RunError: if the page or its key is there already; what `rated_pictures` and `plan_choices` raise.
+    """
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise RunError(f"{page} would be no page: name a file that ends in .html")
+    for path in (page, key_path(page)):
+        if path.exists():
+            raise RunError(f"{path} is there already, and answers may have been given to it: name another file")
+    found = rated_pictures(sources)
+    methods = list(found.made)
+    rng = np.random.default_rng(seed)
+    choices = plan_choices(found.names, methods, n_trials, n_catch, rng)
+    files = {
+        shown: found.made[shown.method][shown.name] if shown.method else found.seen[shown.name]
+        for choice in choices
+        for shown in (Shown("", choice.seen), choice.right, choice.wrong)
+    }
+    order = [list(files)[number] for number in rng.permutation(len(files))]
+    pictures = {shown: _data_uri(files[shown]) for shown in order}
+    trials = [_trial(number, choice, order) for number, choice in enumerate(choices)]
+    kit = hash_json([trials, [hashlib.sha256(uri.encode()).hexdigest() for uri in pictures.values()]])[:16]
+    text = _render(kit, list(pictures.values()), trials)
+    key = {
+        "format": KEY_FORMAT,
+        "kit": kit,
+        "page_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        "methods": methods,
+        "trials": {trial["id"]: _answer(choice) for trial, choice in zip(trials, choices, strict=True)},
+    }
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_json(key_path(page), key)  # first: a page without its key could not be scored
+    with replacing(page) as beside:
+        beside.write_bytes(text.encode("utf-8"))
+    return found.remarks
+
+
+def _trial(number: int, choice: Choice, order: Sequence[Shown]) -> dict[str, Any]:
+    """Return what the page holds of a choice: numbers of pictures, nothing of what they are."""
+    right, wrong = order.index(choice.right), order.index(choice.wrong)
+    left, on_right = (right, wrong) if choice.right_side == "left" else (wrong, right)
+    return {"id": f"t{number + 1:03d}", "seen": order.index(Shown("", choice.seen)), "left": left, "right": on_right}
+
+
+def _answer(choice: Choice) -> dict[str, str]:
+    return {
+        "right_side": choice.right_side,
+        "comparison": choice.comparison,
+        "seen": choice.seen,
+        "right": f"{choice.right.method or 'seen'}/{choice.right.name}",
+        "wrong": f"{choice.wrong.method}/{choice.wrong.name}",
+    }
+
+
+def _data_uri(path: Path) -> str:
+    """Read a picture and write it as PNG inside a data URI, shrunk if it is large."""
+    import base64
+    import io
+
+    image = Image.fromarray(read_picture(path))
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _render(kit: str, pictures: Sequence[str], trials: Sequence[Mapping[str, Any]]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("braindiffuser.ratings", "assets"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    content = {"format": ANSWERS_FORMAT, "kit": kit, "pictures": list(pictures), "trials": list(trials)}
+    text: str = environment.get_template("ratings.html.jinja").render(
+        content=json.dumps(content).replace("<", "\\u003c")
+    )
+    return text

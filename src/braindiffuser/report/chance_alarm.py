@@ -1,0 +1,50 @@
+"""The alarm of scores at chance: what is probably wrong, and how to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import factorial
+
+from braindiffuser.report.numbers import p_sentence
+
+LEVEL = 0.05
+"""Level of p values, corrected for how many there are (Holm), above which nothing is beyond chance."""
+HOW_TO_CHECK = (
+    "Compare trials.csv in the run's folder with the log of the experiment: are trials in the order of the betas, in every "
+    "session, and are stimuli counted from 0 or from 1 alike? `braindiffuser check FILE`, with the experiment file, prints "
+    "how the recording was understood. `braindiffuser analyse decoder_accuracy` adds cross-validation on the training "
+    "pictures: at chance there too, the training trials are misaligned; well above it there, only the test trials are."
+)
+
+
+def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str:
+    """Say that nothing is beyond chance, and how to check why; "" if something is, or there is nothing to go by.
+
+    The smallest of k p values is multiplied by k (the first step of Holm's correction).
+
+    Args:
+        p_values: by the name of what was tested.
+        n_images: number of test pictures that were exchanged.
+        what: what was tested, in the plural, such as "groups of features".
+
+    >>> chance_alarm({"vision": 0.001, "text": 0.6}, 100, "groups of features")
+    ''
+    """
+    if not p_values:
+        return ""
+    smallest = min(p_values.values())
+    corrected = min(1.0, smallest * len(p_values))
+    if corrected <= LEVEL:
+        return ""
+    if n_images < 6 and factorial(n_images) < len(p_values) / LEVEL:
+        return f"{n_images} test pictures are too few to tell the {what} from chance."
+    of_several = f"; corrected for {len(p_values)}: {p_sentence(corrected)}" if len(p_values) > 1 else ""
+    which = (
+        f"None of the {len(p_values)} {what} is"
+        if len(p_values) > 1
+        else f"The {what} ({next(iter(p_values))}) are not"
+    )
+    return (
+        f"{which} beyond chance (smallest {p_sentence(smallest)}{of_several}): trials and pictures are probably misaligned. "
+        f"{HOW_TO_CHECK}"
+    )

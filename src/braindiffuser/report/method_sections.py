@@ -1,0 +1,247 @@
+"""Tables and sections on several methods that were scored on the same pictures, from what `evaluate_methods` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from braindiffuser.report import tables
+from braindiffuser.report.beyond_chance import ALPHA
+from braindiffuser.report.numbers import join, number, p_value, percent
+from braindiffuser.report.score_sections import DOTS, ScoredSet, gallery_section, panels, scores_table
+from braindiffuser.report.sections import Block, Cell, Facts, Row, Section, Table, Text
+from braindiffuser.report.tables import Comparison, metric_family, metric_label
+
+SEEN = "seen"
+"""Kind of the pictures that were seen; those of methods are `kinds_of`."""
+SHUFFLED = "shuffled_responses"
+"""Condition in figures under which the shuffled pictures stand, for their mark."""
+P_DIGITS = 5
+"""Decimals of p in files for programs; the smallest p of 10,000 random signs is 0.0001."""
+
+
+def kinds_of(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Return kind of picture → name of the method, for the page, in the order in which methods were given."""
+    return {f"method-{place}": name for place, name in enumerate(scores["methods"])}
+
+
+def methods_table(scores: Mapping[str, Any]) -> Table:
+    """Put all methods side by side: value and 95 % interval of every metric, the shuffled baseline, and chance."""
+    conditions = _conditions(scores)
+    caption = f"Value and 95 % interval of every metric on {scores['n_images']:,} pictures"
+    return scores_table(_merged(scores), conditions, caption, scores["against"], chance=True)
+
+
+def comparison_table(scores: Mapping[str, Any]) -> Table:
+    """Put differences from the reference in rows, with interval, p, and p adjusted for all of them.
+
+    Args:
+        scores: of two methods or more.
+    """
+    rows = [
+        Row(
+            label=f"{name}: {metric_label(entry)}",
+            cells=(
+                _difference(entry, found),
+                Cell(value=p_value(found["p"])),
+                Cell(value=p_value(found["p_holm"])),
+                Cell(value=WORDS[verdict(entry, found)]),
+            ),
+        )
+        for name, key, entry, found in _pairs(scores)
+    ]
+    return Table(
+        caption=f"Difference from {scores['against']} on the same {scores['n_images']:,} pictures, with 95 % interval; "
+        f"identification in points of percent; p of the sign-flip test, as it is and adjusted for all {len(rows)} (Holm)",
+        corner="Method and metric",
+        columns=("Difference", "p", "p, adjusted", f"Than {scores['against']}"),
+        rows=tuple(rows),
+        main="Difference",
+    )
+
+
+WORDS: Mapping[Comparison, str] = {"better": "better", "worse": "worse", "overlap": "not shown"}
+
+
+def programs_table(scores: Mapping[str, Any]) -> Table:
+    """Put everything in one table for programs: a row per metric, methods and then differences in columns."""
+    table = methods_table(scores)
+    others = list(scores["comparisons"])
+    rows = []
+    for (key, entry), row in zip(_entries(scores).items(), table.rows, strict=True):
+        cells = list(row.cells)
+        for name in others:
+            found = scores["comparisons"][name][key]
+            cells += [_difference(entry, found), *(Cell(value=number(found[p], P_DIGITS)) for p in ("p", "p_holm"))]
+        rows.append(Row(label=key, cells=tuple(cells)))
+    columns = [f"{name} - {scores['against']}{rest}" for name in others for rest in ("", ", p", ", p (Holm)")]
+    return Table(caption=table.caption, corner="Metric", columns=(*table.columns, *columns), rows=tuple(rows))
+
+
+def verdict(entry: Mapping[str, Any], found: Mapping[str, Any]) -> Comparison:
+    """Return whether a method is better or worse than the reference on a metric by its adjusted p; "overlap" if neither is shown.
+
+    >>> verdict({"higher_is_better": False}, {"difference": -0.1, "p_holm": 0.01})
+    'better'
+    """
+    if found["p_holm"] > ALPHA or found["difference"] == 0:
+        return "overlap"
+    return "better" if (found["difference"] > 0) == entry["higher_is_better"] else "worse"
+
+
+def verdict_sentences(scores: Mapping[str, Any]) -> list[str]:
+    """Say of each method where it is better and worse than the reference, and where neither is shown."""
+    said = []
+    for name, compared in scores["comparisons"].items():
+        named: dict[Comparison, list[str]] = {"better": [], "worse": [], "overlap": []}
+        for key, found in compared.items():
+            entry = _entries(scores)[key]
+            named[verdict(entry, found)].append(entry["label"])
+        parts = [f"better on {join(named['better'])}"] if named["better"] else []
+        parts += [f"worse on {join(named['worse'])}"] if named["worse"] else []
+        parts += [f"no difference is shown on {join(named['overlap'])}"] if named["overlap"] else []
+        said.append(f"{name}, compared with {scores['against']} on the same pictures: {'; '.join(parts)}.")
+    return said
+
+
+def method_sections(scores: Mapping[str, Any], notes: Sequence[str]) -> list[Section]:
+    """Make the sections of a page on methods.
+
+    Args:
+        scores: what `evaluate_methods` returns.
+        notes: what was left out, and what is unusual.
+    """
+    compared = [_comparisons(scores)] if scores["comparisons"] else []
+    return [_scores(scores, notes), *compared, _gallery(scores), _how_to_read(scores)]
+
+
+def _scores(scores: Mapping[str, Any], notes: Sequence[str]) -> Section:
+    names = list(scores["methods"])
+    text = (
+        f"Every metric for the pictures of {join(names)}, on the {scores['n_images']:,} pictures that "
+        f"{'all methods have' if len(names) > 1 else 'both folders have'}; profile {scores['profile']}."
+    )
+    sources = {name: own["source"] for name, own in scores["methods"].items()} | {"What was seen": scores["seen"]}
+    blocks: list[Block] = [
+        *(Text(text=line, style="verdict") for line in verdict_sentences(scores)),
+        Text(text=text),
+        *(Text(text=f"{note}.", style="note") for note in notes),
+        panels(_merged(scores), _conditions(scores), "scores", DOTS),
+        methods_table(scores),
+        Facts(facts=sources),
+    ]
+    return Section(name="scores", title="Scores", blocks=tuple(blocks))
+
+
+def _comparisons(scores: Mapping[str, Any]) -> Section:
+    text = (
+        "Differences are taken picture by picture, so that what makes a picture easy or hard for all methods drops out. A "
+        "difference is called one only if its adjusted p is at most .05."
+    )
+    return Section(
+        name="comparison",
+        title=f"Compared with {scores['against']}",
+        blocks=(Text(text=text), comparison_table(scores)),
+    )
+
+
+def _gallery(scores: Mapping[str, Any]) -> Section:
+    """Show pictures that are best, in the middle and worst by the reference's ranking score, by all methods side by side."""
+    reference = scores["methods"][scores["against"]]
+    n = scores["n_images"]
+    table = pd.DataFrame({"number": range(n), "stimulus_id": range(n), **reference["per_image"]})
+    scored = ScoredSet(
+        name="test",
+        scores={**scores, "metrics": reference["metrics"]},
+        per_image=table,
+        kinds={SEEN: "Seen", **kinds_of(scores)},
+        ablations={},
+        names=dict(enumerate(scores["names"])),
+    )
+    section = gallery_section(scored)
+    ranking, _ = tables.gallery_metrics(scored.scores, table)
+    text = (
+        f"Not chosen by hand: pictures are ordered by the {reference['metrics'][ranking]['label']} of {scores['against']}, whose "
+        "scores stand beside them, and cut at the top, in the middle and at the bottom. Stimuli are numbered from 0 in the order "
+        "of their names."
+    )
+    return section.model_copy(update={"blocks": (Text(text=text), *section.blocks[1:])})
+
+
+def _how_to_read(scores: Mapping[str, Any]) -> Section:
+    entries = _entries(scores).values()
+    facts = {
+        "Intervals": f"95 % intervals over the {scores['n_images']:,} pictures. They do not cover other subjects or seeds.",
+        f"{scores['against']}, shuffled": "The same pictures, each held against another stimulus: what unrelated pictures of "
+        "this kind score.",
+    }
+    if any(metric_family(entry) == "Two-way identification" for entry in entries):
+        facts["Two-way identification"] = (
+            "Features of a reconstruction are correlated with those of the picture seen and with those of each other picture. "
+            "The score is the share of those others that correlate less than the right one. Chance is 50 %."
+        )
+    if scores["comparisons"]:
+        facts["Differences"] = (
+            "The interval is Student's t of the differences, picture by picture; for identification, of the jackknife's "
+            "pseudo-values, since every picture is also a distractor of the others. p is that of the sign-flip test: how often "
+            "a mean difference as large comes about if, picture by picture, it is left to chance which method is which. Adjusted "
+            "p values may be read together (Holm 1979)."
+        )
+    if scores["missing"]:
+        facts["Left out"] = (
+            f"Metrics of {join(list(scores['missing']))}: the files of these networks were not on this machine."
+        )
+    facts |= {entry["label"]: entry["description"] for entry in entries if entry.get("description")}
+    return Section(
+        name="how-to-read",
+        title="How to read this page",
+        blocks=(Facts(facts=facts, style="explained"),),
+        appendix=True,
+    )
+
+
+def _entries(scores: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the entries of the reference, whose facts are those of all methods."""
+    entries: Mapping[str, Mapping[str, Any]] = scores["methods"][scores["against"]]["metrics"]
+    return entries
+
+
+def _pairs(scores: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]:
+    return [
+        (name, key, _entries(scores)[key], found)
+        for name, compared in scores["comparisons"].items()
+        for key, found in compared.items()
+    ]
+
+
+def _conditions(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Return condition → heading of the reference, the other methods, and the reference's pictures shuffled."""
+    methods = {"reconstruction" if name == scores["against"] else kind: name for kind, name in kinds_of(scores).items()}
+    return {**methods, SHUFFLED: f"{scores['against']}, shuffled"}
+
+
+def _merged(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Put all methods into one scores file: the reference as the reconstruction, others as if they were ablations of it."""
+    others = {kind: name for kind, name in kinds_of(scores).items() if name != scores["against"]}
+    metrics = {}
+    for key, entry in _entries(scores).items():
+        own = {kind: scores["methods"][name]["metrics"][key] for kind, name in others.items()}
+        metrics[key] = {
+            **entry,
+            "baselines": {SHUFFLED: entry["baselines"]["shuffled_pictures"]},
+            "baselines_ci95": {SHUFFLED: entry["baselines_ci95"]["shuffled_pictures"]},
+            "ablations": {kind: found["value"] for kind, found in own.items()},
+            "ablations_ci95": {kind: found["ci95"] for kind, found in own.items()},
+        }
+    return {"profile": scores["profile"], "n_images": scores["n_images"], "metrics": metrics}
+
+
+def _difference(entry: Mapping[str, Any], found: Mapping[str, Any]) -> Cell:
+    is_share = metric_family(entry) == "Two-way identification"
+    value, low, high = (
+        percent(each, 1, signed=True) if is_share else number(each, signed=True)
+        for each in (found["difference"], *found["ci95"])
+    )
+    return Cell(value=value, interval=f"{low.removesuffix(' %')} – {high}")

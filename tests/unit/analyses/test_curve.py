@@ -1,0 +1,222 @@
+"""Curves of a world whose growth is known; the run's own point is the run's own score."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindiffuser.analyses.curve import Curve
+from braindiffuser.analyses.curves.along import along, known_curves
+from braindiffuser.errors import RunError
+from braindiffuser.metrics._correlation import paired_correlation
+from braindiffuser.metrics.two_way_identification import two_way_identification
+
+from .linear_world import N_TEST, N_TRAIN, linear_world
+
+
+def own_scores(data, group):
+    """What the run's own predictions score."""
+    truth, decoded = data.truth(group), data.predictions(group)
+    mean = np.asarray(data.decoders().targets[group]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return {
+        f"pattern.{group}": float(np.mean(paired_correlation(truth - mean, decoded - mean))),
+        f"two_way.{group}": float(np.mean(two_way_identification(truth, decoded))),
+    }
+
+
+def values(outcome, key):
+    return [point["scores"][key]["value"] for point in outcome.facts["points"]]
+
+
+def said(outcome):
+    return [block.text for block in outcome.section.blocks if getattr(block, "style", "") == "verdict"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return linear_world()
+
+
+@pytest.mark.parametrize("over", ["training", "sessions", "repeats", "rank"])
+def test_the_runs_own_point_is_the_runs_own_score(over, data):
+    points = {"training": (20, 60), "sessions": (1, 2), "repeats": (1, 2, 3), "rank": (1, 5)}[over]
+    outcome = Curve(over=over, points=points).run(data)
+    assert outcome.facts["points"][-1]["at"] == outcome.facts["own"]
+    for group in data.groups:
+        for key, expected in own_scores(data, group).items():
+            assert values(outcome, key)[-1] == expected
+    assert [point["at"] for point in outcome.facts["points"]] == sorted({*points, outcome.facts["own"]})
+    json.dumps(outcome.facts, allow_nan=False)
+    assert len(said(outcome)) == 2
+
+
+def test_more_training_pictures_decode_better(data):
+    outcome = Curve(over="training").run(data)
+    assert [point["at"] for point in outcome.facts["points"]] == [10, 20, 40, 80, N_TRAIN]
+    line = outcome.facts["lines"]["pattern.vision"]
+    assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
+    assert line["per_doubling"]["ci95"][0] > 0
+    assert "twice as many add" in said(outcome)[1]
+    assert "(extrapolated)" in said(outcome)[1]
+
+
+def test_training_pictures_are_the_same_at_every_call_and_nested(data):
+    short, long = (Curve(over="training", points=points).run(data) for points in ((20, 40), (10, 20, 40, 80)))
+    kept = {point["at"]: point["scores"]["pattern.vision"] for point in long.facts["points"]}
+    for point in short.facts["points"]:
+        assert point["scores"]["pattern.vision"]["value"] == kept[point["at"]]["value"]
+
+
+def test_a_goal_beyond_what_was_measured_is_called_extrapolated(data):
+    line = Curve(over="training").run(data).facts["lines"]["pattern.vision"]
+    goal = line["line"][-1]["value"] + line["per_doubling"]["value"]
+    outcome = Curve(over="training", goal=goal).run(data)
+    found = outcome.facts["lines"]["pattern.vision"]
+    assert found["reached_at"]["value"] == pytest.approx(2 * N_TRAIN)
+    last = values(outcome, "pattern.vision")
+    assert found["next_doubling"]["value"] == pytest.approx(2 * last[-1] - last[-2])
+    assert "which is extrapolated beyond the 160 that were measured" in said(outcome)[1]
+    assert found["goal_given"]
+    assert not outcome.facts["lines"]["two_way.vision"]["goal_given"]
+
+
+def test_the_first_sessions_are_those_that_would_have_been_scanned(data):
+    outcome = Curve(over="sessions", points=(1, 2)).run(data)
+    trials, decoders = data.trials("train"), data.decoders()
+    first = np.concatenate([trials.responses[trials.sessions == session] for session in (1, 2)])
+    averages = first.reshape(2, N_TRAIN, -1).mean(axis=0)
+    rows = replace(decoders.rows, responses=averages)
+    decoded = decoders.fitted_on(rows, np.arange(N_TRAIN)).decode(data.responses("test"))["vision"]
+    expected = two_way_identification(data.truth("vision"), decoded).mean()
+    assert values(outcome, "two_way.vision")[1] == pytest.approx(expected, abs=1e-3)
+    assert [point["n_trials"] for point in outcome.facts["points"]] == [160, 320, 480]
+    assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
+
+
+def test_noisier_trials_gain_more_from_repeats():
+    gains = []
+    for noise in (0.5, 3.0):
+        outcome = Curve(over="repeats").run(linear_world(trial_noise=noise))
+        found = values(outcome, "pattern.vision")
+        assert found == sorted(found)
+        gains.append(found[-1] - found[0])
+    assert gains[1] > 3 * gains[0]
+    assert "(averaging helps: +0." in said(outcome)[0]
+    assert [point["scores"]["pattern.vision"]["n_draws"] for point in outcome.facts["points"]] == [3, 3, 1]
+
+
+def test_pictures_with_fewer_trials_are_left_out(data):
+    trials = data.trials("test")
+    kept = ~((trials.stimuli < 10) & (trials.sessions == 3))
+    fewer = trials._replace(
+        responses=trials.responses[kept], stimuli=trials.stimuli[kept], sessions=trials.sessions[kept]
+    )
+    outcome = Curve(over="repeats", points=(1, 3)).run(replace(data, trials=lambda side: fewer))
+    assert outcome.facts["n"] == N_TEST - 10
+    assert outcome.facts["own"] is None
+    whole = Curve(over="repeats", points=(1, 2)).run(replace(data, trials=lambda side: fewer))
+    assert whole.facts["n"] == N_TEST
+    with pytest.raises(RunError, match="cannot be 4 in this run: choose points that are whole numbers from 1 to 3"):
+        Curve(over="repeats", points=(1, 4)).run(data)
+
+
+def test_a_few_directions_carry_what_has_few_factors(data):
+    """Vision has thirty independent targets; latents are smooth, so that few directions carry them."""
+    outcome = Curve(over="rank").run(data)
+    assert [point["at"] for point in outcome.facts["points"]] == [1, 2, 5, 10, 20, 50, 60]
+    few, many = (outcome.facts["r90"][f"pattern.{group}"] for group in ("latents", "vision"))
+    assert few["value"] < many["value"] <= 50
+    assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
+    assert "90 % of it takes" in said(outcome)[0]
+
+
+@pytest.mark.parametrize("calibration", ["none", "inductive", "transductive"])
+def test_the_whole_rank_is_the_runs_prediction_but_for_rounding(calibration):
+    data = linear_world(calibration=calibration)
+    curve = along("rank")(data, None)
+    curve.settle([1.0])
+    curve._ranks = [30]
+    curve.most = {**curve.most, "vision": 31}
+    reduced = curve._reduce("vision")[30]
+    np.testing.assert_allclose(reduced, data.predictions("vision"), atol=2e-4 * np.abs(reduced).max())
+
+
+def test_drawn_pictures_are_scored_among_themselves(data):
+    calls = []
+
+    def score(pictures, name, chosen=None):
+        calls.append((len(pictures), chosen.tolist()))
+        return data.score(pictures, name, chosen)
+
+    outcome = Curve(over="rank", points=(1, 5), pictures=8).run(replace(data, score=score))
+    assert calls == [(8, np.rint(np.linspace(0, N_TEST - 1, 8)).astype(int).tolist())] * 3
+    assert outcome.facts["n_drawn"] == 8
+    assert list(outcome.pictures) == ["curve_rank_seen", *(f"curve_rank_at{number}" for number in range(3))]
+    assert all(len(pictures) == 4 for pictures in outcome.pictures.values())
+    assert values(outcome, "pictures.pixcorr")[-1] == pytest.approx(1)  # its own pictures are those that were seen
+    table = outcome.tables["per_image"]
+    assert table[table["score"] == "pictures.rank"].groupby("at").size().tolist() == [8, 8, 8]
+
+
+def test_settings_of_the_generator_differ_in_nothing_else(data):
+    asked = []
+
+    def draw(features, ids, changes=None, begun=None):
+        asked.append((dict(changes), list(begun), features["vision"], ids))
+        blend = changes["diffusion"]["strength"]
+        return {"full": ((1 - blend) * begun["low_level"] + blend * 0.5).astype(np.float32)}
+
+    outcome = Curve(over="strength", points=(0.0, 0.9), pictures=6).run(replace(data, draw=draw))
+    assert [each[0] for each in asked] == [{"diffusion": {"strength": 0.0}}, {"diffusion": {"strength": 0.9}}]
+    assert all(each[1] == ["low_level"] for each in asked)
+    np.testing.assert_array_equal(asked[0][2], asked[1][2])
+    assert outcome.facts["own"] == 0.4
+    assert list(outcome.facts["entries"]) == ["pictures.pixcorr", "pictures.rank"]
+    assert "no other strength is shown to be better than the run's 0.4" in said(outcome)[-1]
+
+
+def test_points_that_are_kept_are_not_computed_again(data):
+    kept, computed = {}, []
+
+    def keep(name, compute):
+        if name not in kept:
+            computed.append(name)
+            kept[name] = json.loads(json.dumps(compute()))
+        return kept[name]
+
+    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
+    assert computed == ["training-20", "training-40", "training-160"]
+    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
+    assert computed[3:] == ["training-80"]
+    assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+
+
+def test_what_a_curve_asks_for_is_what_it_declares():
+    features, pictures, settings = Curve(over="rank"), Curve(over="rank", pictures=4), Curve(over="guidance")
+    assert (features.draws, features.scores, features.needs, features.reads) == (False, False, ("fit",), ())
+    assert (pictures.draws, pictures.needs, pictures.reads) == (True, ("fit", "reconstruct"), ("stimuli",))
+    assert (settings.n_drawn, settings.scores) == (20, True)
+    assert Curve(over="repeats").reads == ("betas",)
+    assert Curve(over="repeats").label == "curve_repeats"
+
+
+def test_curves_are_files_and_others_are_refused():
+    assert known_curves() == ("guidance", "rank", "repeats", "sessions", "strength", "training", "vision_weight")
+    assert [along(name).__module__.rpartition(".")[2] for name in known_curves()] == list(known_curves())
+    with pytest.raises(ValueError, match="is 'alpha'; expected 'guidance', 'rank'"):
+        Curve(over="alpha")
+
+
+def test_where_there_is_no_curve_it_is_said(data):
+    single = data.trials("train")._replace(sessions=np.ones(3 * N_TRAIN, int))
+    outcome = Curve(over="sessions").run(replace(data, trials=lambda side: single))
+    assert outcome.section.blocks[0].text == "Training trials are of one session, so there is no curve."
+    once = data.trials("test")
+    once = once._replace(
+        responses=once.responses[:N_TEST], stimuli=once.stimuli[:N_TEST], sessions=once.sessions[:N_TEST]
+    )
+    outcome = Curve(over="repeats").run(replace(data, trials=lambda side: once))
+    assert outcome.section.blocks[0].text.startswith("Fewer than half of the test pictures were shown more than once")
+    outcome = Curve(over="guidance").run(data)
+    assert outcome.section.blocks[0].text.startswith("The generator has no entry diffusion.guidance_scale")

@@ -1,0 +1,101 @@
+"""A split whose copies, distances and dependence are known."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from braindiffuser.analyses.split_audit import SplitAudit
+from braindiffuser.errors import RunError
+
+from .linear_world import world_of_pictures as world
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return SplitAudit().run(world())
+
+
+def said(outcome):
+    return [block.text for block in outcome.section.blocks if getattr(block, "style", "") == "verdict"]
+
+
+def test_copies_are_found_and_named():
+    outcome = SplitAudit().run(world(copies=[(3, 7), (20, 90)]))
+    own = outcome.facts["sets"]["test"]
+    assert [(each["number"], each["train_id"]) for each in own["near_copies"]] == [(3, 1007), (20, 1090)]
+    assert own["near_duplicates"]["count"] == 2
+    text = said(outcome)[0]
+    assert text.startswith("Leak: 2 of 40 test pictures are near-copies of training pictures")
+    assert "number 3 of training stimulus 1007, number 20 of training stimulus 1090" in text
+    assert outcome.pictures["split_audit_test"].shape == outcome.pictures["split_audit_train"].shape == (8, 3, 16, 16)
+    np.testing.assert_allclose(
+        outcome.pictures["split_audit_test"][:2], outcome.pictures["split_audit_train"][:2], atol=0.011
+    )
+    table = outcome.tables["nearest"]
+    assert table["train_id"].iloc[[3, 20]].tolist() == [1007, 1090]
+    json.dumps(outcome.facts, allow_nan=False)
+
+
+def test_a_random_draw_of_the_same_pictures_is_called_one(plain):
+    own = plain.facts["sets"]["test"]
+    assert own["verdict"] in ("alike", "open")
+    low, high = own["beside_training"]["ci95"]
+    assert low < 0.5 < high
+    assert own["near_copies"] == []
+    assert said(plain)[0].startswith("No copy across the split was found among the test pictures; 0 of 40")
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "begins"),
+    [
+        ({"nearer": True}, "nearer", "Leak: the test pictures lie nearer"),
+        ({"farther": True}, "farther", "The test pictures lie farther"),
+    ],
+)
+def test_a_test_set_that_lies_elsewhere_is_told(changes, verdict, begins):
+    outcome = SplitAudit().run(world(**changes))
+    assert outcome.facts["sets"]["test"]["verdict"] == verdict
+    assert said(outcome)[1].startswith(begins)
+
+
+def test_scores_that_follow_the_distance_are_named_and_no_others(plain):
+    data = world()
+    distance = plain.tables["nearest"]["similarity"].to_numpy()
+    noise = np.random.default_rng(5).normal(0, 0.02, 40)
+    table = data.per_image().assign(rank=0.3 + 0.5 * distance + noise)
+    outcome = SplitAudit().run(replace(data, per_image=lambda: table))
+    rank = outcome.facts["sets"]["test"]["scores"]["rank"]
+    assert rank["slope"]["ci95"][0] < 0.5 < rank["slope"]["ci95"][1]
+    assert rank["thirds"][0]["value"] < rank["thirds"][1]["value"] < rank["thirds"][2]["value"]
+    (text,) = said(outcome)[2:]
+    assert "those near to a training picture score better by Rank (1 of 2 scores" in text
+
+
+def test_the_network_is_a_group_or_known_by_name():
+    data = world()
+    assert SplitAudit(network="latents").run(data).facts["network"] == "features of the target group latents"
+    with pytest.raises(
+        RunError, match=r"network is clap, which is no target group \(latents, vision\): there is no scoring"
+    ):
+        SplitAudit(network="clap").run(data)
+
+
+def test_some_training_pictures_stand_for_all():
+    outcome = SplitAudit(n_reference=50, n_shown=0).run(world())
+    assert outcome.facts["n_reference"] == 50
+    assert not outcome.pictures
+    counts = outcome.facts["training"]["histogram"]["counts"]
+    assert sum(counts) == 50
+
+
+def test_a_few_pictures_have_no_thirds():
+    data = world()
+    outcome = SplitAudit().run(
+        replace(data, test_sets={"test": slice(0, 34), "few": slice(34, 39), "one": slice(39, 40)})
+    )
+    sets = outcome.facts["sets"]
+    assert [len(own["thirds"]) for own in sets.values()] == [3, 0, 0]
+    assert sets["one"]["verdict"] == "open"
+    assert outcome.tables["nearest"]["set"].tolist() == ["test"] * 34 + ["few"] * 5 + ["one"]

@@ -1,0 +1,95 @@
+"""Nearest neighbours are those of all pairs, whatever the blocks."""
+
+import numpy as np
+import pytest
+
+from braindiffuser.metrics import nearest_rows as nearest_module
+from braindiffuser.metrics.nearest_rows import blocks_of, mean_row, nearest_rows, unit_rows
+
+
+@pytest.fixture
+def sides():
+    rng = np.random.default_rng(0)
+    train = rng.standard_normal((37, 5, 4)) + 3 * np.arange(20).reshape(5, 4)
+    test = np.concatenate([rng.standard_normal((10, 5, 4)) + 3 * np.arange(20).reshape(5, 4), train[[4, 30]]])
+    return train.astype(np.float16), test.astype(np.float32)
+
+
+def all_pairs(test, train, mean):
+    test, train = (values.reshape(len(values), -1).astype(np.float64) - mean for values in (test, train))
+    return np.corrcoef(test, train)[: len(test), len(test) :]
+
+
+def test_neighbours_are_those_of_all_pairs_whatever_the_blocks(sides, monkeypatch):
+    train, test = sides
+    mean = mean_row(train)
+    np.testing.assert_allclose(mean, train.astype(np.float64).mean(axis=0).ravel())
+    expected = all_pairs(test, train, mean)
+    whole = nearest_rows(test, train, mean)
+    monkeypatch.setattr(nearest_module, "QUERY_BYTES", 3 * 80)
+    monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", 4 * 80)
+    for found in (whole, nearest_rows(test, train, mean)):
+        np.testing.assert_array_equal(found.place, expected.argmax(axis=1))
+        np.testing.assert_allclose(found.similarity, expected.max(axis=1), atol=2e-6)
+    assert whole.place[-2:].tolist() == [4, 30]
+    np.testing.assert_allclose(whole.similarity[-2:], 1, atol=1e-4)  # one side is stored in float16
+
+
+def test_a_stimulus_is_not_its_own_neighbour(sides, monkeypatch):
+    train, _ = sides
+    mean, own = mean_row(train), np.array([0, 9, 36])
+    expected = all_pairs(train, train, mean)
+    np.fill_diagonal(expected, -np.inf)
+    monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", 4 * 80)
+    found = nearest_rows(train[own], train, mean, own)
+    np.testing.assert_array_equal(found.place, expected[own].argmax(axis=1))
+    np.testing.assert_allclose(found.similarity, expected[own].max(axis=1), atol=2e-6)
+
+
+def test_constant_features_resemble_nothing():
+    flat = np.full((1, 30), 0.1, np.float32)
+    others = np.random.default_rng(0).random((5, 30), np.float32)
+    assert nearest_rows(flat, others).similarity.tolist() == [0.0]
+
+
+def test_features_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match="queries have 3 features and references 4"):
+        nearest_rows(np.ones((2, 3)), np.ones((2, 4)))
+    with pytest.raises(ValueError, match="not finite, first in row 1"):
+        mean_row(np.array([[0.0, 1.0], [np.nan, 0.0]]))
+    with pytest.raises(ValueError, match="got no stimulus"):
+        mean_row(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match="got no stimulus to compare with"):
+        nearest_rows(np.zeros((2, 3)), np.zeros((0, 3)))
+
+
+def test_without_the_mean_all_would_find_what_all_stimuli_share():
+    rng = np.random.default_rng(0)
+    shared = 100 * rng.normal(size=20)
+    training = shared + rng.normal(size=(40, 20))
+    decoded = shared + 0.3 * (training - shared)  # shrunk, as ridge regression shrinks
+    np.testing.assert_array_equal(nearest_rows(decoded, training, mean_row(training)).place, np.arange(40))
+
+
+def test_of_equally_near_ones_it_is_the_first(monkeypatch):
+    rows = np.tile(np.random.default_rng(0).normal(size=8), (6, 1)) * np.array([1, -1, 1, 1, -1, 1])[:, None]
+    for room in (1, 100, 10_000):
+        monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", room)
+        assert nearest_rows(rows, rows).place.tolist() == [0, 1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("n", "room"), [(1, 1), (300, 4 * 20 * 140), (300, 4 * 20 * 3), (256, 4 * 20 * 128), (5, 10**9)]
+)
+def test_blocks_hold_every_row_once_and_whole_pieces_of_arrays_on_disk(n, room):
+    found = list(blocks_of(np.zeros((n, 5, 4)), room))
+    np.testing.assert_array_equal(np.concatenate([np.arange(n)[rows] for rows in found]), np.arange(n))
+    longest = max(rows.stop - rows.start for rows in found)
+    assert longest <= max(1, room // 80)
+    assert longest <= 128 or all(rows.start % 128 == 0 for rows in found)
+
+
+def test_rows_without_variation_become_0_and_others_have_length_1():
+    rows = unit_rows(np.array([[0.1, 0.1, 0.1], [1, 2, 3], [0, 0, 0]], np.float32))
+    assert (rows[[0, 2]] == 0).all()
+    assert np.linalg.norm(rows[1]) == pytest.approx(1)

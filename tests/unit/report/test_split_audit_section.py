@@ -1,0 +1,71 @@
+"""What the audit says of a split follows from its numbers."""
+
+import pytest
+
+from braindiffuser.report.split_audit_section import audit_sentences
+
+
+def facts(verdict="alike", copies=(), slopes=()):
+    quantiles = {"0.05": 0.4, "0.25": 0.5, "0.5": 0.6, "0.75": 0.7, "0.95": 0.8}
+    thirds = [{"value": value, "ci95": [value - 0.1, value + 0.1]} for value in (0.6, 0.7, 0.9)]
+    scores = {
+        f"score{number}": {
+            "label": f"Score {number}",
+            "higher_is_better": True,
+            "chance": 0.5,
+            "thirds": thirds,
+            "slope": {"value": value, "ci95": [value - 0.1, value + 0.1], "p": p, "r": 0.3},
+        }
+        for number, (value, p) in enumerate(slopes)
+    }
+    own = {
+        "n": 100,
+        "similarity": {"quantiles": quantiles},
+        "beside_training": {"value": 0.5, "ci95": [0.45, 0.55]},
+        "verdict": verdict,
+        "near_duplicates": {"count": len(copies), "share": len(copies) / 100, "ci95": [0.0, 0.04]},
+        "near_copies": list(copies),
+        "thirds": [0.4, 0.6, 0.8],
+        "scores": scores,
+    }
+    return {"threshold": 0.95, "pixel_threshold": 0.98, "training": {"quantiles": quantiles}, "sets": {"test": own}}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "begins"),
+    [
+        ("alike", "Warning: the test pictures lie inside the training set's neighbourhood"),
+        ("nearer", "Leak: the test pictures lie nearer to the training pictures"),
+        ("farther", "The test pictures lie farther from the training pictures"),
+        ("open", "Too few pictures tell whether the test pictures lie"),
+    ],
+)
+def test_where_the_test_set_lies_is_said(verdict, begins):
+    said = audit_sentences(facts(verdict))
+    assert said[0].startswith("No copy across the split was found among the test pictures; 0 of 100 have")
+    assert said[1].startswith(begins)
+    assert "nearer in 50 % of pairs, 95 % 45 – 55 %" in said[1]
+
+
+def test_many_copies_are_counted_and_the_first_are_named():
+    copies = [
+        {"number": number, "train_id": 50 + number, "train_name": "cat.png" * (number == 0)} for number in range(7)
+    ]
+    said = audit_sentences(facts(copies=copies))[0]
+    assert said.startswith(
+        "Leak: 7 of 100 test pictures are near-copies of training pictures (pixels correlate by 0.98"
+    )
+    assert "number 0 of training stimulus 50 (cat.png), number 1 of training stimulus 51" in said
+    assert "number 4 of training stimulus 54 and 2 more. Take them out" in said
+
+
+def test_scores_are_named_if_their_slope_holds_when_all_are_tested():
+    both = audit_sentences(facts(slopes=[(0.5, 0.001), (-0.4, 0.02), (0.3, 0.2)]))[2:]
+    assert both == [
+        "Of the test pictures, those near to a training picture score better by Score 0 (1 of 3 scores; Score 0: 90.0 % in the "
+        "nearest third, 60.0 % in the farthest).",
+        "Of the test pictures, those near to a training picture score worse by Score 1 (1 of 3 scores; Score 1: 90.0 % in the "
+        "nearest third, 60.0 % in the farthest).",
+    ]
+    (none,) = audit_sentences(facts(slopes=[(0.5, 0.03), (0.4, 0.04)]))[2:]
+    assert none.startswith("None of 2 scores of the test pictures is shown to depend on the distance")

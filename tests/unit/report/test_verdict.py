@@ -1,0 +1,159 @@
+"""The verdict of constructed cases: each fault is caught by its name, and a true decoder of equal scores is not accused."""
+
+import numpy as np
+import pytest
+
+from braindiffuser.analyses.split_audit import SplitAudit
+from braindiffuser.metrics.feature_scores import DecodedGroup, feature_scores
+from braindiffuser.metrics.inference import permutation_null, permutation_p_value
+from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
+from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.report.verdict import Evidence, conclusions
+
+from ..analyses.linear_world import world_of_pictures
+
+N_TRAIN, N_TEST, N_CATEGORIES, WIDTH = 500, 120, 12, 80
+GRAVE = {"unrelated", "copies", "nearer_than_training", "brain_ignored", "collapsed", "category_only"}
+CLEAN = {"n": N_TEST, "near_copies": [], "near_duplicates": {"count": 0}, "verdict": "alike"}
+
+
+class World:
+    """Stimuli whose features are those of their category and their own, in equal parts."""
+
+    def __init__(self, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.means = self.noise(N_CATEGORIES)
+        self.train_category, self.category = (self.rng.integers(N_CATEGORIES, size=n) for n in (N_TRAIN, N_TEST))
+        self.train = self.means[self.train_category] + self.noise(N_TRAIN)
+        self.truth = self.means[self.category] + self.noise(N_TEST)
+
+    def noise(self, n, scale=1.0):
+        return (scale * self.rng.normal(size=(n, WIDTH))).astype(np.float32)
+
+    def features(self, decoded):
+        mean = mean_row(self.train)
+        shift, nearest = mean.astype(np.float32), nearest_rows(decoded, self.train, mean)
+        group = DecodedGroup(decoded - shift, self.truth - shift, nearest, None, N_TRAIN)
+        return feature_scores(group, self.rng, self.category, n_permutations=99).facts
+
+    def metric(self, drawn):
+        """Scores of pictures that show some features, as one metric of `scores.json`."""
+        null = permutation_null(self.truth, drawn, self.rng, 99)
+        scores = two_way_identification(self.truth, drawn)
+        return {
+            "label": "CLIP",
+            "value": float(scores.mean()),
+            "ci95": [float(scores.mean()) - 0.03, float(scores.mean()) + 0.03],
+            "chance": 0.5,
+            "bounds": [0, 1],
+            "higher_is_better": True,
+            "baselines": {},
+            "baselines_ci95": {},
+            "p": permutation_p_value(float(scores.mean()), null),
+        }
+
+    def names(self, decoded, drawn=None, audit=CLEAN, **known):
+        drawn = decoded if drawn is None else drawn
+        scores = {
+            "n_images": N_TEST,
+            "metrics": {"clip": self.metric(drawn + self.noise(N_TEST, 0.5))},
+            "features": {"vision": self.features(decoded)},
+        }
+        return {each.name: each for each in conclusions(Evidence(scores, audit, **known))}
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def decoder(world, noise=1.5):
+    return world.truth + world.noise(N_TEST, noise)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_true_decoder_is_not_accused(seed):
+    world = World(seed)
+    found = world.names(decoder(world))
+    assert not GRAVE & set(found)
+    assert {"features_identified", "pictures_identified", "beyond_category"} <= set(found)
+
+
+def test_shuffled_responses_are_unrelated(world):
+    found = world.names(decoder(world)[world.rng.permutation(N_TEST)], noise_ceiling=30.0)
+    assert set(found) & GRAVE == {"unrelated"}
+    assert "pictures are exchanged" in found["unrelated"].sentence
+    assert "pictures_identified" not in found
+
+
+def test_misaligned_trials_are_unrelated_and_said_to_be_out_of_step(world):
+    shifts = (1, 2, 3, 5, 8, 13)
+    found = [world.names(np.roll(decoder(world), shift, axis=0), noise_ceiling=0.4) for shift in shifts]
+    caught = [each["unrelated"].sentence for each in found if "unrelated" in each]
+    assert len(caught) >= len(shifts) - 1  # one in twenty passes at the level of .05
+    for sentence in caught:
+        assert "trials are probably out of step with the design" in sentence
+        assert "misaligned" in sentence
+
+
+def test_collapsed_predictions_are_caught_although_they_identify(world):
+    side = (world.category < N_CATEGORIES // 2).astype(int)
+    kinds = np.stack([world.means[N_CATEGORIES // 2 :].mean(axis=0), world.means[: N_CATEGORIES // 2].mean(axis=0)])
+    found = world.names(kinds[side] + world.noise(N_TEST, 0.05))
+    assert {"collapsed", "features_identified"} <= set(found)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_decoder_of_the_category_alone_is_caught_and_one_of_equal_scores_is_not(seed):
+    world = World(seed)
+    of_category = world.means[world.category] + world.noise(N_TEST, 0.7)
+    found = world.names(of_category)
+    assert "category_only" in found
+    score = world.features(of_category)["two_way"]["value"]
+    true = min(
+        (world.truth + world.noise(N_TEST, noise) for noise in np.linspace(1, 6, 11)),
+        key=lambda made: abs(world.features(made)["two_way"]["value"] - score),
+    )
+    assert world.features(true)["two_way"]["value"] == pytest.approx(score, abs=0.03)
+    assert not GRAVE & set(world.names(true))
+
+
+def test_a_generator_that_ignores_the_brain_is_caught(world):
+    found = world.names(decoder(world), drawn=world.noise(N_TEST))
+    assert set(found) & GRAVE == {"brain_ignored"}
+    assert "pictures_identified" not in found
+
+
+def audited(**changes):
+    """What the audit of a split finds, of pictures of which some may be copies."""
+    return SplitAudit().run(world_of_pictures(**changes)).facts["sets"]["test"]
+
+
+def test_copies_across_the_split_come_first(world):
+    found = world.names(decoder(world), audit=audited(copies=[(3, 7), (20, 90)]))
+    assert set(found) & GRAVE == {"copies"}
+    assert next(iter(found)) == "copies"
+    assert "of 40, 2 show nearly the same pixels and 2 have nearly the same features as a training picture" in (
+        found["copies"].sentence
+    )
+
+
+def test_test_pictures_nearer_than_training_pictures_are_to_each_other_are_told(world):
+    found = world.names(decoder(world), audit=audited(nearer=True))
+    assert set(found) & GRAVE & {"copies", "nearer_than_training"}
+    assert not set(world.names(decoder(world), audit=audited())) & GRAVE
+
+
+def test_what_was_not_looked_at_is_said(world):
+    found = world.names(
+        decoder(world),
+        audit=None,
+        transductive=["regression.calibration"],
+        is_simulated=True,
+        notes={"Stand-ins": "Small."},
+    )
+    assert {"not_audited", "transductive", "one_subject", "note"} <= set(found)
+    assert "no brain was recorded" in found["one_subject"].sentence
+    assert [each.kind for each in found.values()] == sorted(
+        (each.kind for each in found.values()), key=["wrong", "supported", "limited"].index
+    )
