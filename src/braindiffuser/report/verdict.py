@@ -26,6 +26,8 @@ COLLAPSED = 0.1
 """Share of the true features' effective dimension below which decoded features are called collapsed."""
 NARROW = 0.5
 """Share of it below which the page says that much of what differs between pictures is lost."""
+NEGLIGIBLE = 0.01
+"""Share of test pictures with nearly the features of a training picture up to which they cannot move scores by much."""
 FEW_PICTURES = 30
 CEILING_OF_NOISE = 5.0
 """Median noise ceiling in percent below which responses to one stimulus do not repeat."""
@@ -71,9 +73,9 @@ def conclusions(evidence: Evidence) -> list[Conclusion]:
     """Draw all conclusions; what puts the run in doubt comes first, then what is supported, then its limits.
 
     Names: `unrelated`, `copies`, `nearer_than_training`, `brain_ignored`, `collapsed`, `category_only` (wrong);
-    `features_identified`, `beyond_category`, `pictures_identified`, `beyond_retrieval` (supported); `narrow`, `not_novel`,
-    `category_unknown`, `category_open`, `no_better_than_retrieval`, `not_audited`, `saturated`, `transductive`, `few_pictures`,
-    `one_subject`, `note` (limited).
+    `features_identified`, `novel`, `beyond_category`, `pictures_identified`, `beyond_retrieval` (supported); `narrow`,
+    `not_novel`, `category_unknown`, `category_open`, `no_better_than_retrieval`, `not_audited`, `few_doubles`, `saturated`,
+    `transductive`, `few_pictures`, `one_subject`, `note` (limited).
     """
     found = [
         *_features(evidence),
@@ -101,20 +103,12 @@ def _features(evidence: Evidence) -> Iterator[Conclusion]:
         "features_identified",
         "supported",
         f"Responses carry what was seen: decoded features are nearer to their own picture than to another one in {listed} of "
-        f"comparisons (chance 50 %, {p_sentence(own['two_way']['p'])}). Among all {own['n_images']}, {best} finds "
-        f"{percent(own['top1']['value'], 1)} of the pictures.",
+        f"comparisons (chance 50 %, {p_sentence(own['two_way']['p'])}). Among all {own['n_images']}, "
+        f"{percent(own['top1']['value'], 1)} of the pictures are found by {best}.",
     )
     yield from _collapse(groups, related)
     yield from _categories(best, own)
-    novel = own["novelty"]
-    if novel["value"] < CHANCE:
-        yield Conclusion(
-            "not_novel",
-            "limited",
-            f"Only {percent(novel['value'], 1)} [{_ends(novel)}] of the pictures have decoded features ({best}) that are nearer "
-            f"to their own truth than to each of the {own['n_train']:,} training pictures: for the others, showing the nearest "
-            "training picture would look as right.",
-        )
+    yield _novelty({name: groups[name] for name in groups if name in related})
     if own["two_way"]["value"] >= SATURATED:
         ways = own["n_way"]
         size = next((size for size in ("50", "10") if size in ways), "all")
@@ -125,6 +119,23 @@ def _features(evidence: Evidence) -> Iterator[Conclusion]:
             f"picture is of would score 95 %. Read identification among {size if size != 'all' else own['n_images']} instead: "
             f"{percent(ways[size]['value'], 1)} [{_ends(ways[size])}].",
         )
+
+
+def _novelty(groups: Mapping[str, Any]) -> Conclusion:
+    """Conclude on how many pictures are told from all that the decoder has seen."""
+    shares = {name: own["novelty"] for name, own in groups.items()}
+    n_train = next(iter(groups.values()))["n_train"]
+    said = (
+        f"{join([_share_of(name, share) for name, share in shares.items()])} of the pictures have decoded features that are nearer "
+        f"to their own truth than to each of the {n_train:,} training pictures"
+    )
+    if min(share["ci95"][0] for share in shares.values()) > CHANCE:
+        return Conclusion("novel", "supported", f"Most are told from all training pictures too: {said}.")
+    return Conclusion(
+        "not_novel",
+        "limited",
+        f"Only {said}. The others are nearer to a training picture than to what was seen.",
+    )
 
 
 def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
@@ -215,21 +226,30 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
         )
         return
     copies, doubles = audit["near_copies"], audit["near_duplicates"]
-    if copies or doubles["count"]:
-        counted = [f"{len(copies)} show nearly the same pixels"] if copies else []
-        counted += [f"{doubles['count']} have nearly the same features"] if doubles["count"] else []
+    counted = [f"{len(copies)} {_have(len(copies), 'show')} nearly the same pixels"] if copies else []
+    if doubles["count"]:
+        counted.append(f"{doubles['count']} {_have(doubles['count'])} nearly the same features")
+    said = f"of {audit['n']} test pictures, {join(counted)} as a training picture"
+    if copies or doubles["count"] > NEGLIGIBLE * audit["n"]:
         first = next((copy["name"] or copy["stimulus_id"] for copy in copies), None)
         yield Conclusion(
             "copies",
             "wrong",
-            f"Test pictures are in the training set: of {audit['n']}, {join(counted)} as a training picture"
-            f"{'' if first is None else f', first {first}'}. Take them out of either side before scores are believed.",
+            f"Test pictures are in the training set: {said}{'' if first is None else f', first {first}'}. Take them out of either "
+            "side before scores are believed.",
         )
     elif audit["verdict"] == "nearer":
         yield Conclusion(
             "nearer_than_training",
             "wrong",
             "Test pictures lie nearer to training pictures than those lie to each other, so scores tell little of new pictures.",
+        )
+    elif counted:
+        yield Conclusion(
+            "few_doubles",
+            "limited",
+            f"Some test pictures resemble training pictures closely: {said}. They are too few to move a mean score by more than "
+            f"{percent(doubles['count'] / audit['n'], 1)}.",
         )
 
 
@@ -275,18 +295,20 @@ def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
     if not rivals:
         return
     better = [entry["label"] for entry in rivals.values() if _is_above(entry, name)]
+    others = [entry["label"] for entry in rivals.values() if not _is_above(entry, name)]
     if better:
         yield Conclusion(
             "beyond_retrieval",
             "supported",
-            f"More is drawn than a training picture: the nearest one by decoded features scores less on {join(better)}.",
+            f"More is drawn than a training picture: the nearest one by decoded features scores less on {join(better)}"
+            f"{f', but not on {join(others)}' if others else ''}.",
         )
     else:
         yield Conclusion(
             "no_better_than_retrieval",
             "limited",
-            "The training picture that is nearest to the decoded features scores as well on every metric, so the pictures are no "
-            "evidence of more than retrieval.",
+            "On no metric do reconstructions clearly score more than the training picture that is nearest to the decoded "
+            "features, so they are no evidence of more than retrieval.",
         )
 
 
@@ -322,6 +344,10 @@ def _scope(evidence: Evidence) -> Iterator[Conclusion]:
 
 def _share_of(name: str, entry: Mapping[str, Any]) -> str:
     return f"{percent(entry['value'], 1)} [{_ends(entry)}] ({name})"
+
+
+def _have(count: int, verb: str = "have") -> str:
+    return verb if count != 1 else {"have": "has", "show": "shows"}[verb]
 
 
 def _ends(entry: Mapping[str, Any]) -> str:

@@ -133,9 +133,52 @@ def test_copies_across_the_split_come_first(world):
     found = world.names(decoder(world), audit=audited(copies=[(3, 7), (20, 90)]))
     assert set(found) & GRAVE == {"copies"}
     assert next(iter(found)) == "copies"
-    assert "of 40, 2 show nearly the same pixels and 2 have nearly the same features as a training picture" in (
-        found["copies"].sentence
+    assert (
+        "of 40 test pictures, 2 show nearly the same pixels and 2 have nearly the same features as a training picture"
+        in (found["copies"].sentence)
     )
+
+
+def test_a_few_pictures_alike_by_features_are_said_and_do_not_put_the_run_in_doubt(world):
+    few = CLEAN | {"near_duplicates": {"count": 1}}
+    found = world.names(decoder(world), audit=few)
+    assert "1 has nearly the same features" in found["few_doubles"].sentence
+    assert "0.8 %" in found["few_doubles"].sentence  # 1 of 120
+    assert not GRAVE & set(found)
+    assert "copies" in world.names(decoder(world), audit=few | {"near_duplicates": {"count": 2}})
+
+
+def test_novelty_is_said_of_all_groups_and_praised_only_beyond_one_half(world):
+    perfect = world.names(world.truth)
+    assert "100.0 %" in perfect["novel"].sentence
+    assert "not_novel" not in perfect
+    mean = world.train.mean(axis=0)
+    shrunk = world.names(
+        mean + 0.1 * (world.train[world.rng.integers(N_TRAIN, size=N_TEST)] - mean) + 0.1 * (world.truth - mean)
+    )
+    assert "than to what was seen" in shrunk["not_novel"].sentence
+
+
+def test_metrics_on_which_a_training_picture_is_as_good_are_named(world):
+    metric = world.metric(world.truth)
+    metrics = {
+        "a": metric
+        | {
+            "label": "A",
+            "baselines": {"nearest_training_picture": 0.5},
+            "baselines_ci95": {"nearest_training_picture": [0.4, 0.6]},
+        },
+        "b": metric
+        | {
+            "label": "B",
+            "baselines": {"nearest_training_picture": 1.0},
+            "baselines_ci95": {"nearest_training_picture": [0.9, 1.0]},
+        },
+    }
+    found = {
+        each.name: each for each in conclusions(Evidence({"n_images": N_TEST, "metrics": metrics, "features": {}}))
+    }
+    assert "scores less on A, but not on B." in found["beyond_retrieval"].sentence
 
 
 def test_test_pictures_nearer_than_training_pictures_are_to_each_other_are_told(world):
