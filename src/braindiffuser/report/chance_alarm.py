@@ -12,9 +12,18 @@ LEVEL = 0.05
 HOW_TO_CHECK = (
     "Compare trials.csv in the run's folder with the log of the experiment: are trials in the order of the betas, in every "
     "session, and are stimuli counted from 0 or from 1 alike? `braindiffuser check FILE`, with the experiment file, prints "
-    "how the recording was understood. `braindiffuser analyse decoder_accuracy` adds cross-validation on the training "
+    "how the recording was understood. `braindiffuser analyse decoder_accuracy --out RUN` adds cross-validation on the training "
     "pictures: at chance there too, the training trials are misaligned; well above it there, only the test trials are."
 )
+
+
+def too_few_to_exchange(n_images: int, n_tested: int) -> bool:
+    """Return whether pictures can be exchanged in too few ways for any p to reach .05, corrected for the number of tests.
+
+    >>> too_few_to_exchange(3, 1), too_few_to_exchange(4, 1), too_few_to_exchange(4, 3)
+    (True, False, True)
+    """
+    return n_images < 6 and factorial(n_images) < n_tested / LEVEL
 
 
 def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str:
@@ -36,7 +45,7 @@ def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str
     corrected = min(1.0, smallest * len(p_values))
     if corrected <= LEVEL:
         return ""
-    if n_images < 6 and factorial(n_images) < len(p_values) / LEVEL:
+    if too_few_to_exchange(n_images, len(p_values)):
         return f"{n_images} test pictures are too few to tell the {what} from chance."
     of_several = f"; corrected for {len(p_values)}: {p_sentence(corrected)}" if len(p_values) > 1 else ""
     which = (

@@ -59,13 +59,17 @@ class Text(Settings):
     )
 
 
+Style: TypeAlias = Literal["plain", "muted", "alarm"]
+"""Style of sentences; muted: what limits conclusions; alarm: the numbers themselves are in doubt."""
+
+
 class Sentences(Settings):
     """Conclusions under a heading, one below the other."""
 
     type: Tag[Literal["sentences"]] = "sentences"
     heading: str = Field(description="What they have in common.")
     sentences: tuple[str, ...] = Field(min_length=1, description="In order.")
-    style: Literal["plain", "muted", "alarm"] = Field(
+    style: Style = Field(
         "plain", description="Style; muted: what limits conclusions; alarm: the numbers themselves are in doubt."
     )
 
@@ -248,8 +252,28 @@ class Links(Settings):
     links: dict[str, PagePath] = Field(description="Text → path of the page, relative to this one.")
 
 
+class Summary(Settings):
+    """Conclusions, and beside them large numbers and small pictures: what a page says at a glance."""
+
+    type: Tag[Literal["summary"]] = "summary"
+    conclusions: tuple[Sentences, ...] = Field(description="Under their headings, from the gravest.")
+    headlines: Headlines | None = Field(None, description="Large numbers.")
+    gallery: Gallery | None = Field(None, description="Stimuli with their pictures, shown small.")
+
+
 Block: TypeAlias = Annotated[
-    Text | Sentences | Headlines | Table | Figures | PictureGroups | Gallery | ContactSheet | Facts | Code | Links,
+    Text
+    | Sentences
+    | Headlines
+    | Table
+    | Figures
+    | PictureGroups
+    | Gallery
+    | ContactSheet
+    | Facts
+    | Code
+    | Links
+    | Summary,
     Field(discriminator="type"),
 ]
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from braindiffuser.report.beyond_chance import beyond_chance
-from braindiffuser.report.chance_alarm import HOW_TO_CHECK
-from braindiffuser.report.numbers import interval, join, number, p_sentence, percent
-from braindiffuser.report.sections import Gallery, Headlines, Section, Sentences
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
+from braindiffuser.report.chance_alarm import HOW_TO_CHECK, too_few_to_exchange
+from braindiffuser.report.numbers import join, number, p_sentence, percent
+from braindiffuser.report.tables import Estimate, format_interval, format_score
 
 Kind = Literal["supported", "limited", "wrong"]
 """supported: the numbers show it. limited: they do not show it, or only in part. wrong: the run itself is in doubt."""
@@ -23,11 +23,15 @@ SATURATED = 0.95
 """Two-way identification from which on better decoders hardly score higher: one that knows only which of 10 equal categories a
 picture is of reaches 1 − 1/20."""
 COLLAPSED = 0.1
-"""Share of the true features' effective dimension below which decoded features are called collapsed."""
+"""Share of the true features' effective dimension below which decoded features may have collapsed."""
+FEW_KINDS = 0.5
+"""Identification among ten below which they have: predictions of K equal kinds reach K/10 (1 − (1 − 1/K)^10), .45 of five."""
 NARROW = 0.5
 """Share of it below which the page says that much of what differs between pictures is lost."""
 NEGLIGIBLE = 0.01
 """Share of test pictures with nearly the features of a training picture up to which they cannot move scores by much."""
+MOST_NAMED = 3
+"""Copies that the verdict names."""
 FEW_PICTURES = 30
 CEILING_OF_NOISE = 5.0
 """Median noise ceiling in percent below which responses to one stimulus do not repeat."""
@@ -73,9 +77,9 @@ def conclusions(evidence: Evidence) -> list[Conclusion]:
     """Draw all conclusions; what puts the run in doubt comes first, then what is supported, then its limits.
 
     Names: `unrelated`, `copies`, `nearer_than_training`, `brain_ignored`, `collapsed`, `category_only` (wrong);
-    `features_identified`, `novel`, `beyond_category`, `pictures_identified`, `beyond_retrieval` (supported); `narrow`,
-    `not_novel`, `category_unknown`, `category_open`, `no_better_than_retrieval`, `not_audited`, `few_doubles`, `saturated`,
-    `transductive`, `few_pictures`, `one_subject`, `note` (limited).
+    `features_identified`, `novel`, `beyond_category`, `pictures_identified`, `beyond_retrieval` (supported); `too_few`, `narrow`,
+    `not_novel`, `category_unknown`, `category_only_of_some`, `category_open`, `pictures_open`, `no_better_than_retrieval`,
+    `not_audited`, `few_doubles`, `alike`, `saturated`, `transductive`, `few_pictures`, `one_subject`, `note` (limited).
     """
     found = [
         *_features(evidence),
@@ -92,9 +96,15 @@ def _features(evidence: Evidence) -> Iterator[Conclusion]:
     groups = evidence.scores.get("features") or {}
     if not groups:
         return
-    related = beyond_chance({name: own["two_way"]["p"] for name, own in groups.items()})
+    related = _related(groups)
     if not related:
-        yield _unrelated(evidence, groups)
+        n = min(own["n_images"] for own in groups.values())
+        if too_few_to_exchange(n, len(groups)):
+            yield Conclusion(
+                "too_few", "limited", f"{n} test pictures are too few to tell decoded features from chance."
+            )
+        else:
+            yield _unrelated(evidence, groups)
         return
     best = max(related, key=lambda name: groups[name]["two_way"]["value"])
     own = groups[best]
@@ -106,9 +116,10 @@ def _features(evidence: Evidence) -> Iterator[Conclusion]:
         f"comparisons (chance 50 %, {p_sentence(own['two_way']['p'])}). Among all {own['n_images']}, "
         f"{percent(own['top1']['value'], 1)} of the pictures are found by {best}.",
     )
-    yield from _collapse(groups, related)
-    yield from _categories(best, own)
-    yield _novelty({name: groups[name] for name in groups if name in related})
+    decoded = {name: groups[name] for name in groups if name in related}
+    yield _novelty(decoded)
+    yield from _categories(decoded)
+    yield from _collapse(decoded)
     if own["two_way"]["value"] >= SATURATED:
         ways = own["n_way"]
         size = next((size for size in ("50", "10") if size in ways), "all")
@@ -126,8 +137,8 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
     shares = {name: own["novelty"] for name, own in groups.items()}
     n_train = next(iter(groups.values()))["n_train"]
     said = (
-        f"{join([_share_of(name, share) for name, share in shares.items()])} of the pictures have decoded features that are nearer "
-        f"to their own truth than to each of the {n_train:,} training pictures"
+        f"{join([_share_of(name, share) for name, share in shares.items()])} of the pictures have decoded features that are "
+        f"nearer to their own truth than to each of the {n_train:,} training pictures"
     )
     if min(share["ci95"][0] for share in shares.values()) > CHANCE:
         return Conclusion("novel", "supported", f"Most are told from all training pictures too: {said}.")
@@ -162,57 +173,73 @@ def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
     )
 
 
-def _collapse(groups: Mapping[str, Any], related: set[str]) -> Iterator[Conclusion]:
+def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
     """Conclude on how many directions decoded features vary along, beside the true ones of the same pictures."""
-    for name in groups:
-        dimension = groups[name]["effective_dimension"]
+    for name, own in groups.items():
+        dimension = own["effective_dimension"]
         decoded, true = dimension["decoded"], dimension["true"]
-        if name not in related or not true:
+        if not true or dimension["decoded_ci95"][1] >= NARROW * true:
             continue
-        along = f"along {number(decoded, 1)} directions in effect, true ones along {number(true, 1)}"
-        if dimension["decoded_ci95"][1] < COLLAPSED * true:
+        dimensions = f"{number(decoded, 1)} directions in effect, true ones along {number(true, 1)}"
+        along = f"Decoded features of {name} vary along {dimensions}"
+        among_ten = own["n_way"].get("10")
+        few_kinds = among_ten is not None and among_ten["ci95"][1] < FEW_KINDS
+        if dimension["decoded_ci95"][1] < COLLAPSED * true and few_kinds:
             yield Conclusion(
                 "collapsed",
                 "wrong",
-                f"Decoded features of {name} vary {along}: predictions have collapsed to a few kinds of pictures, whatever the "
-                "scores.",
+                f"{along}, and find {percent(among_ten['value'], 1)} of the pictures among ten: predictions have collapsed to a "
+                "few kinds of pictures.",
             )
-        elif dimension["decoded_ci95"][1] < NARROW * true:
-            yield Conclusion(
-                "narrow",
-                "limited",
-                f"Decoded features of {name} vary {along}: much of what differs between pictures is not decoded.",
-            )
+        else:
+            yield Conclusion("narrow", "limited", f"{along}: much of what differs between pictures is not decoded.")
 
 
-def _categories(group: str, own: Mapping[str, Any]) -> Iterator[Conclusion]:
-    """Conclude on whether more than the category is decoded."""
-    within = own.get("within_category")
-    if within is None:
+def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
+    """Conclude on whether more than the category is decoded, of any group of features and of all."""
+    known = {name: own for name, own in groups.items() if "within_category" in own}
+    if not known:
         yield Conclusion(
             "category_unknown",
             "limited",
-            "Whether more than the category is decoded is not known: the table of stimuli has no column that says it (category).",
+            "Whether more than the category is decoded is not known: the table of stimuli says of no two test pictures that they "
+            "share one (column `category`, or the one that `evaluation.category` names).",
         )
         return
-    low, high = within["ci95"]
-    share = f"{percent(within['value'], 1)} [{_ends(within)}]"
-    said = f"among pictures of the same category {group} is right in {share} of comparisons"
-    if low > CHANCE:
-        yield Conclusion("beyond_category", "supported", f"More than the category is decoded: {said} (chance 50 %).")
-    elif high < (CHANCE + own["two_way"]["value"]) / 2:
+    beyond = [name for name, own in known.items() if own["within_category"]["ci95"][0] > CHANCE]
+    alone = [
+        name
+        for name in known
+        if name not in beyond and _is_near(known[name]["within_category"], known[name]["two_way"])
+    ]
+    said = "among pictures of the same category %s of comparisons are right (chance 50 %)"
+    if beyond:
+        shares = join([_share_of(name, known[name]["within_category"]) for name in beyond])
         yield Conclusion(
-            "category_only",
-            "wrong",
-            f"The scores are those of a decoder that knows only the category: {said}, which is chance, and "
-            f"{percent(own['two_way']['value'], 1)} among all. They are no evidence that pictures are reconstructed.",
+            "beyond_category", "supported", f"More than the category is decoded: {said.replace('%s', shares)}."
         )
-    else:
+    if alone:
+        within = join([_share_of(name, known[name]["within_category"]) for name in alone])
+        among = join([percent(known[name]["two_way"]["value"], 1) for name in alone])
+        yield Conclusion(
+            "category_only_of_some" if beyond else "category_only",
+            "limited" if beyond else "wrong",
+            f"{'Some scores are' if beyond else 'The scores are'} those of a decoder that knows only the category: "
+            f"{said.replace('%s', within)}, and {among} among all."
+            f"{'' if beyond else ' They are no evidence that pictures are reconstructed.'}",
+        )
+    if not beyond and not alone:
+        shares = join([_share_of(name, own["within_category"]) for name, own in known.items()])
         yield Conclusion(
             "category_open",
             "limited",
-            f"Too few pictures share a category to tell whether more than it is decoded: {said} (chance 50 %).",
+            f"Too few pictures share a category to tell whether more than it is decoded: {said.replace('%s', shares)}.",
         )
+
+
+def _is_near(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    """Return whether identification is shown to lie nearer to chance than to another score."""
+    return bool(found["ci95"][1] < (CHANCE + beside["value"]) / 2)
 
 
 def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
@@ -222,21 +249,28 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
         yield Conclusion(
             "not_audited",
             "limited",
-            "Whether test pictures resemble training pictures was not looked at: `braindiffuser analyse split_audit` does.",
+            "Whether test pictures resemble training pictures was not looked at: `braindiffuser analyse split_audit --out RUN` "
+            "does.",
         )
         return
-    copies, doubles = audit["near_copies"], audit["near_duplicates"]
-    counted = [f"{len(copies)} {_have(len(copies), 'show')} nearly the same pixels"] if copies else []
-    if doubles["count"]:
-        counted.append(f"{doubles['count']} {_have(doubles['count'])} nearly the same features")
-    said = f"of {audit['n']} test pictures, {join(counted)} as a training picture"
-    if copies or doubles["count"] > NEGLIGIBLE * audit["n"]:
-        first = next((copy["name"] or copy["stimulus_id"] for copy in copies), None)
+    copies, doubles = audit["near_copies"], audit["near_duplicates"]["count"]
+    have = "has" if doubles == 1 else "have"
+    of = f"of {audit['n']} test pictures, {doubles} {have} nearly the same features as a training picture"
+    if copies:
+        names = [str(each["name"] or each["stimulus_id"]) for each in copies[:MOST_NAMED]]
+        more = f" and {len(copies) - MOST_NAMED} more" if len(copies) > MOST_NAMED else ""
         yield Conclusion(
             "copies",
             "wrong",
-            f"Test pictures are in the training set: {said}{'' if first is None else f', first {first}'}. Take them out of either "
-            "side before scores are believed.",
+            f"Test pictures are in the training set: {len(copies)} of {audit['n']} show nearly the same pixels as a training "
+            f"picture ({', '.join(names)}{more}). Take them out of either side before scores are believed.",
+        )
+    elif doubles > NEGLIGIBLE * audit["n"]:
+        yield Conclusion(
+            "copies",
+            "wrong",
+            f"Test pictures double training pictures: {of}. Look at these pairs in the section on the split, and take out of "
+            "either side what shows the same.",
         )
     elif audit["verdict"] == "nearer":
         yield Conclusion(
@@ -244,12 +278,19 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
             "wrong",
             "Test pictures lie nearer to training pictures than those lie to each other, so scores tell little of new pictures.",
         )
-    elif counted:
+    elif doubles:
         yield Conclusion(
             "few_doubles",
             "limited",
-            f"Some test pictures resemble training pictures closely: {said}. They are too few to move a mean score by more than "
-            f"{percent(doubles['count'] / audit['n'], 1)}.",
+            f"Few test pictures double training pictures: {of}, which moves a mean score by {percent(doubles / audit['n'], 1)} "
+            "at most.",
+        )
+    if audit["verdict"] == "alike":
+        yield Conclusion(
+            "alike",
+            "limited",
+            "Test pictures resemble training pictures as much as those resemble each other: scores hold for such pictures, and "
+            "tell nothing of other kinds.",
         )
 
 
@@ -257,35 +298,68 @@ def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
     """Conclude from the reconstructions."""
     metrics = evidence.scores["metrics"]
     p_values = {key: entry["p"] for key, entry in metrics.items() if entry.get("p") is not None}
-    groups = evidence.scores.get("features") or {}
-    decoded = beyond_chance({name: own["two_way"]["p"] for name, own in groups.items()})
     if not p_values:
         return
     beyond = beyond_chance(p_values)
+    identification = [
+        key for key in p_values if metrics[key].get("chance") == CHANCE and metrics[key]["bounds"] == [0, 1]
+    ]
     if not beyond:
-        if decoded:
-            yield Conclusion(
-                "brain_ignored",
-                "wrong",
-                f"Pictures do not show what is decoded: features of {join(sorted(decoded))} identify what was seen, but none of "
-                f"{len(p_values)} metrics tells the reconstructions from those of other pictures (smallest "
-                f"{p_sentence(min(p_values.values()))}). The generator draws from something else than the brain.",
-            )
+        yield from _not_shown(evidence, p_values, identification)
         return
-    identified = [
-        key
-        for key in metrics
-        if key in beyond and metrics[key].get("chance") == CHANCE and metrics[key]["bounds"] == [0, 1]
-    ] or [key for key in metrics if key in beyond]
-    best = identified[-1]
+    best = ([key for key in identification if key in beyond] or [key for key in p_values if key in beyond])[-1]
     entry = metrics[best]
+    low, high = entry["ci95"]
+    ends = format_interval(entry, Estimate(entry["value"], low, high))
+    others = (
+        ""
+        if len(p_values) == 1
+        else f"; so are {len(beyond)} of the {len(p_values)} metrics that were compared, corrected for as many"
+    )
     yield Conclusion(
         "pictures_identified",
         "supported",
-        f"Reconstructions show it: {entry['label']} is {number(entry['value'], 2)} [{interval(entry['ci95'], 2)}], beyond "
-        f"exchanged pictures ({p_sentence(entry['p'])}); so are {len(beyond)} of {len(p_values)} metrics, corrected for as many.",
+        f"Reconstructions show it: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], beyond exchanged pictures "
+        f"({p_sentence(entry['p'])}){others}.",
     )
     yield from _retrieval(metrics)
+
+
+def _not_shown(
+    evidence: Evidence, p_values: Mapping[str, float], identification: Sequence[str]
+) -> Iterator[Conclusion]:
+    """Say why no metric tells the reconstructions from those of other pictures, though features are decoded."""
+    groups, metrics, agreement = (evidence.scores.get(key) or {} for key in ("features", "metrics", "agreement"))
+    decoded = _related(groups)
+    if not decoded:
+        return
+    said = (
+        f"features of {join(sorted(decoded))} identify what was seen, but none of {len(p_values)} metrics tells the "
+        f"reconstructions from those of other pictures (smallest {p_sentence(min(p_values.values()))})"
+    )
+    reached = max((groups[name]["two_way"] for name in decoded), key=lambda share: float(share["value"]))
+    agrees = bool(agreement) and agreement["p_value"] <= ALPHA
+    near = [key for key in identification if _is_near(metrics[key], reached)]
+    if near and len(near) == len(identification) and not agrees:
+        yield Conclusion(
+            "brain_ignored",
+            "wrong",
+            f"Pictures do not show what is decoded: {said}. The generator draws from something else than the brain.",
+        )
+    else:
+        why = (
+            "Pictures do resemble what was decoded, so look at the metrics and at the ceiling."
+            if agrees
+            else "There may be too few pictures to tell."
+        )
+        yield Conclusion(
+            "pictures_open", "limited", f"Whether pictures show what is decoded is not known: {said}. {why}"
+        )
+
+
+def _related(groups: Mapping[str, Any]) -> set[str]:
+    """Return the groups of features that identify pictures beyond chance."""
+    return beyond_chance({name: own["two_way"]["p"] for name, own in groups.items()})
 
 
 def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
@@ -296,19 +370,20 @@ def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
         return
     better = [entry["label"] for entry in rivals.values() if _is_above(entry, name)]
     others = [entry["label"] for entry in rivals.values() if not _is_above(entry, name)]
+    whom = "the training picture whose features are nearest to the decoded ones"
     if better:
         yield Conclusion(
             "beyond_retrieval",
             "supported",
-            f"More is drawn than a training picture: the nearest one by decoded features scores less on {join(better)}"
-            f"{f', but not on {join(others)}' if others else ''}.",
+            f"Reconstructions are closer to what was seen than {whom}, by {join(better)}"
+            f"{f'; not clearly by {join(others)}' if others else ''}.",
         )
     else:
         yield Conclusion(
             "no_better_than_retrieval",
             "limited",
-            "On no metric do reconstructions clearly score more than the training picture that is nearest to the decoded "
-            "features, so they are no evidence of more than retrieval.",
+            f"By no metric are reconstructions clearly closer to what was seen than {whom}, so they are no evidence of more than "
+            "retrieval.",
         )
 
 
@@ -346,43 +421,6 @@ def _share_of(name: str, entry: Mapping[str, Any]) -> str:
     return f"{percent(entry['value'], 1)} [{_ends(entry)}] ({name})"
 
 
-def _have(count: int, verb: str = "have") -> str:
-    return verb if count != 1 else {"have": "has", "show": "shows"}[verb]
-
-
 def _ends(entry: Mapping[str, Any]) -> str:
     low, high = entry["ci95"]
     return f"{number(100 * low, 1)} – {number(100 * high, 1)}"
-
-
-def verdict_section(
-    found: Sequence[Conclusion], headlines: Headlines | None = None, gallery: Gallery | None = None
-) -> Section:
-    """Show conclusions under their headings, the headline numbers and a row of pictures of each part of the gallery.
-
-    Args:
-        found: as `conclusions` draws them.
-        headlines: of the section on scores, if there is one.
-        gallery: of the page, if it has one.
-    """
-    parts: dict[Kind, tuple[str, Literal["plain", "muted", "alarm"]]] = {
-        "wrong": ("Look here first", "alarm"),
-        "supported": ("What the data support", "plain"),
-        "limited": ("What they do not show", "muted"),
-    }
-    lists = [
-        Sentences(
-            heading=heading,
-            sentences=own,
-            style=style,
-        )
-        for kind, (heading, style) in parts.items()
-        if (own := tuple(each.sentence for each in found if each.kind == kind))
-    ]
-    shown = (
-        []
-        if gallery is None
-        else [gallery.model_copy(update={"rows": {name: rows[:1] for name, rows in gallery.rows.items()}})]
-    )
-    blocks = (*lists, *([] if headlines is None else [headlines]), *shown)
-    return Section(name="verdict", title="Verdict", blocks=blocks)

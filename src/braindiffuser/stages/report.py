@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from braindiffuser.report.provenance_section import Input, Provenance, content_h
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.report.verdict import Evidence, conclusions, verdict_section
+from braindiffuser.report.verdict import Evidence, conclusions
+from braindiffuser.report.verdict_section import verdict_section
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import inputs_of, kind_name
@@ -78,7 +79,7 @@ def _with_verdict(context: StageContext, own: Sequence[Section]) -> list[Section
         audit=next(iter(audits), None),
         noise_ceiling=ceiling,
         notes=experiment.evaluation.all_metrics().notes,
-        transductive=entries_that_say("transductive", experiment.model_dump(mode="json")),
+        transductive=transductive_entries(experiment),
         is_simulated=bool(results.read_json("subject.json")["simulated"]),
     )
     blocks = [block for section in own for block in section.blocks]
@@ -92,16 +93,15 @@ def _without(section: Section, moved: Headlines | None) -> Section:
     return section.model_copy(update={"blocks": tuple(block for block in section.blocks if block is not moved)})
 
 
-def entries_that_say(word: str, content: Any, place: str = "") -> list[str]:
-    """Return the entries of an experiment that have some value, by their places.
-
-    >>> entries_that_say("transductive", {"regression": {"calibration": "transductive"}, "name": "a"})
-    ['regression.calibration']
-    """
-    if not isinstance(content, Mapping | list | tuple):
-        return [place] if content == word else []
-    parts: Iterable[tuple[Any, Any]] = content.items() if isinstance(content, Mapping) else enumerate(content)
-    return [found for key, value in parts for found in entries_that_say(word, value, f"{place}.{key}".lstrip("."))]
+def transductive_entries(experiment: Experiment) -> list[str]:
+    """Return the entries of an experiment by which statistics of the test responses enter what is decoded, by their places."""
+    responses = experiment.responses
+    found = {
+        "regression.calibration": getattr(experiment.regression, "calibration", None) == "transductive",
+        "responses.normalisation": responses.normalisation == "session-all-trials",
+        "responses.voxel_choice": responses.voxel_choice == "transductive" and responses.min_noise_ceiling > 0,
+    }
+    return [place for place, does in found.items() if does]
 
 
 def _provenance(context: StageContext) -> list[Section]:
@@ -156,18 +156,17 @@ def _maker(makers: Mapping[str, str], source: str) -> str:
 
 def _remarks(experiment: Experiment) -> list[str]:
     """Say what else of the test set enters a picture, and which parts the test of this package does not cover."""
-    responses, said = experiment.responses, []
-    calibration = getattr(experiment.regression, "calibration", None)
-    if calibration == "transductive":
+    entries, said = transductive_entries(experiment), []
+    if "regression.calibration" in entries:
         said.append(
             "Calibration is transductive: decoded features are rescaled by their own mean and spread over the test set, so each "
             "picture depends on the other test responses, though not on what was seen."
         )
-    if responses.normalisation == "session-all-trials":
+    if "responses.normalisation" in entries:
         said.append(
             "Sessions without training trials are z-scored by all their trials, so test responses enter their normalisation."
         )
-    if responses.voxel_choice == "transductive" and responses.min_noise_ceiling > 0:
+    if "responses.voxel_choice" in entries:
         said.append("Voxels were chosen by noise ceilings that the recording brings, in which test trials may be.")
     outside = [f"{name} ({part.kind})" for name, part in experiment.parts.items() if ":" in part.kind and _enters(name)]
     if outside:

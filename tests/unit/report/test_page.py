@@ -22,11 +22,15 @@ from braindiffuser.report.sections import (
     Facts,
     Gallery,
     GalleryRow,
+    Headline,
+    Headlines,
     PictureGroup,
     PictureGroups,
     PictureRef,
     Section,
+    Sentences,
     Strip,
+    Summary,
     Text,
 )
 
@@ -71,6 +75,18 @@ CONTENTS = [
     {"type": "facts", "facts": {"term2": "explained"}, "style": "explained"},
     {"type": "code", "text": "a: 1", "fold": "file"},
     {"type": "links", "links": {"other page": "fold-0/report/index.html"}},
+    {
+        "type": "summary",
+        "conclusions": [{"type": "sentences", "heading": "supported", "sentences": ["sentence"], "style": "muted"}],
+        "headlines": {"type": "headlines", "items": [{"label": "number", "value": "0.1", "notes": []}]},
+        "gallery": {
+            "type": "gallery",
+            "kinds": {"final": "small"},
+            "rows": {"worst": [{"number": 0, "stimulus_id": 5, "place": 1, "scores": {"rank": "0.6"}}]},
+            "n_ranked": 1,
+            "ranking": "rank",
+        },
+    },
 ]
 FIXED = {"type", "style", "svg", "kind"}
 """Entries whose values are no free text."""
@@ -238,6 +254,22 @@ def test_every_picture_of_a_gallery_is_the_one_of_its_row_and_column(coded, outl
     expected = [(kind, row.number) for row in rows for kind in kinds]
     assert [coded.name(picture) for _, picture in images] == expected
     assert [label for label, _ in images] == [f"{kinds[kind]}, stimulus {9000 + number}" for kind, number in expected]
+
+
+def test_a_summary_shows_conclusions_numbers_and_the_pictures_of_its_gallery(coded, outline):
+    rows = {
+        heading: (GalleryRow(number=number, stimulus_id=9000 + number, place=1, scores={"M": f"0.777{number}"}),)
+        for heading, number in (("Best", 5), ("Worst", 7))
+    }
+    gallery = Gallery(kinds={"seen": "Seen", "final": "Drawn"}, rows=rows, n_ranked=300, ranking="M")
+    lists = (Sentences(heading="Look here first", sentences=("<b>A</b>",), style="alarm"),)
+    numbers = Headlines(items=(Headline(label="PixCorr", value="0.3"),))
+    page = render_page(HEADER, [section("s", Summary(conclusions=lists, headlines=numbers, gallery=gallery))], coded)
+    expected = [(kind, row.number) for (row,) in rows.values() for kind in gallery.kinds]
+    assert [coded.name(picture) for _, picture in outline(page).images()] == expected
+    for shown in ("Look here first", "&lt;b&gt;A&lt;/b&gt;", "PixCorr", "0.7775", "0.7777", "of 300 test pictures"):
+        assert shown in page
+    assert "of 300 test" not in render_page(HEADER, [section("s", Summary(conclusions=lists))], coded)
 
 
 @pytest.mark.parametrize("n", [1, 7, BATCH, BATCH + 1, 300])

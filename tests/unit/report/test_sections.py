@@ -23,6 +23,7 @@ from braindiffuser.report.sections import (
     Section,
     Sentences,
     Strip,
+    Summary,
     Table,
     Text,
 )
@@ -50,6 +51,16 @@ BLOCKS = (
     Facts(facts={"Seed": "0"}, style="explained"),
     Code(text="a: 1\n", fold="YAML"),
     Links(links={"Seed": "fold-0/report/index.html"}),
+    Summary(
+        conclusions=(Sentences(heading="What the data support", sentences=("Responses carry what was seen.",)),),
+        headlines=Headlines(items=(Headline(label="PixCorr", value="0.3"),)),
+        gallery=Gallery(
+            kinds={"seen": "Seen"},
+            rows={"Best": (GalleryRow(number=3, stimulus_id=7, place=1, scores={"PixCorr": "0.3"}),)},
+            n_ranked=5,
+            ranking="PixCorr",
+        ),
+    ),
 )
 ANY_BLOCK = TypeAdapter(Block)
 PNG = "data:image/png;base64,iVBORw0KGgo="
