@@ -76,10 +76,7 @@ class Evidence:
 def conclusions(evidence: Evidence) -> list[Conclusion]:
     """Draw all conclusions; what puts the run in doubt comes first, then what is supported, then its limits.
 
-    Names: `unrelated`, `copies`, `nearer_than_training`, `brain_ignored`, `collapsed`, `category_only` (wrong);
-    `features_identified`, `novel`, `beyond_category`, `pictures_identified`, `beyond_retrieval` (supported); `too_few`, `narrow`,
-    `not_novel`, `category_unknown`, `category_only_of_some`, `category_open`, `pictures_open`, `no_better_than_retrieval`,
-    `not_audited`, `few_doubles`, `alike`, `saturated`, `transductive`, `few_pictures`, `one_subject`, `note` (limited).
+    docs/concepts/verdict.md lists their names, and when each is drawn.
     """
     found = [
         *_features(evidence),
@@ -311,16 +308,12 @@ def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
     entry = metrics[best]
     low, high = entry["ci95"]
     ends = format_interval(entry, Estimate(entry["value"], low, high))
-    others = (
-        ""
-        if len(p_values) == 1
-        else f"; so are {len(beyond)} of the {len(p_values)} metrics that were compared, corrected for as many"
-    )
+    several = f"; {len(beyond)} of {len(p_values)} metrics are, corrected for as many" if len(p_values) > 1 else ""
     yield Conclusion(
         "pictures_identified",
         "supported",
         f"Reconstructions show it: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], beyond exchanged pictures "
-        f"({p_sentence(entry['p'])}){others}.",
+        f"({p_sentence(entry['p'])}){several}.",
     )
     yield from _retrieval(metrics)
 
@@ -368,17 +361,24 @@ def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
     rivals = {key: entry for key, entry in metrics.items() if name in entry["baselines"]}
     if not rivals:
         return
-    better = [entry["label"] for entry in rivals.values() if _is_above(entry, name)]
-    others = [entry["label"] for entry in rivals.values() if not _is_above(entry, name)]
+    closer = [entry["label"] for entry in rivals.values() if _is_beyond(entry, name)]
+    farther = [entry["label"] for entry in rivals.values() if _is_behind(entry, name)]
+    open_ones = [label for entry in rivals.values() if (label := entry["label"]) not in (*closer, *farther)]
     whom = "the training picture whose features are nearest to the decoded ones"
-    if better:
+    if closer:
         yield Conclusion(
             "beyond_retrieval",
             "supported",
-            f"Reconstructions are closer to what was seen than {whom}, by {join(better)}"
-            f"{f'; not clearly by {join(others)}' if others else ''}.",
+            f"Reconstructions are closer to what was seen than {whom}, by {join(closer)}"
+            f"{f'; not clearly by {join(open_ones)}' if open_ones else ''}.",
         )
-    else:
+    if farther:
+        yield Conclusion(
+            "behind_retrieval",
+            "limited",
+            f"By {join(farther)}, {whom} is closer to what was seen than the reconstructions.",
+        )
+    if not closer:
         yield Conclusion(
             "no_better_than_retrieval",
             "limited",
@@ -387,10 +387,16 @@ def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
         )
 
 
-def _is_above(entry: Mapping[str, Any], baseline: str) -> bool:
+def _is_beyond(entry: Mapping[str, Any], baseline: str) -> bool:
     """Return whether the reconstructions' interval lies beyond the baseline's, on the better side."""
     own, other = entry["ci95"], entry["baselines_ci95"][baseline]
     return bool(own[0] > other[1] if entry["higher_is_better"] else own[1] < other[0])
+
+
+def _is_behind(entry: Mapping[str, Any], baseline: str) -> bool:
+    """Return whether the reconstructions' interval lies beyond the baseline's, on the worse side."""
+    own, other = entry["ci95"], entry["baselines_ci95"][baseline]
+    return bool(own[1] < other[0] if entry["higher_is_better"] else own[0] > other[1])
 
 
 def _scope(evidence: Evidence) -> Iterator[Conclusion]:

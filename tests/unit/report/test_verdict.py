@@ -1,5 +1,8 @@
 """The verdict of constructed cases: each fault is caught by its name, and a true decoder of equal scores is not accused."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,10 +11,13 @@ from braindiffuser.metrics.feature_scores import DecodedGroup, feature_scores
 from braindiffuser.metrics.inference import permutation_null, permutation_p_value
 from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
 from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.report.sections import Gallery, GalleryRow
 from braindiffuser.report.verdict import Evidence, conclusions
+from braindiffuser.report.verdict_section import verdict_section
 
 from ..analyses.linear_world import world_of_pictures
 
+ROOT = Path(__file__).parents[3]
 N_TRAIN, N_TEST, N_CATEGORIES, WIDTH = 500, 120, 12, 80
 GRAVE = {"unrelated", "copies", "nearer_than_training", "brain_ignored", "collapsed", "category_only"}
 CLEAN = {"n": N_TEST, "near_copies": [], "near_duplicates": {"count": 0}, "verdict": "alike"}
@@ -183,6 +189,19 @@ def test_metrics_on_which_a_training_picture_is_as_good_are_named(world):
         each.name: each for each in conclusions(Evidence({"n_images": N_TEST, "metrics": metrics, "features": {}}))
     }
     assert "by A; not clearly by B." in found["beyond_retrieval"].sentence
+    assert "behind_retrieval" not in found
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_metrics_by_which_a_training_picture_is_closer_are_named(world, higher_is_better):
+    rival = {"nearest_training_picture": 0.8 if higher_is_better else 0.2}
+    ends = {"nearest_training_picture": [0.75, 0.85] if higher_is_better else [0.15, 0.25]}
+    entry = world.metric(world.truth) | {"label": "SSIM", "value": 0.5, "ci95": [0.45, 0.55]}
+    entry |= {"higher_is_better": higher_is_better, "baselines": rival, "baselines_ci95": ends}
+    scores = {"n_images": N_TEST, "metrics": {"ssim": entry}, "features": {}}
+    found = {each.name: each for each in conclusions(Evidence(scores))}
+    assert found["behind_retrieval"].sentence.startswith("By SSIM, the training picture")
+    assert {"no_better_than_retrieval", "beyond_retrieval"} & set(found) == {"no_better_than_retrieval"}
 
 
 def test_test_pictures_nearer_than_training_pictures_are_to_each_other_are_told(world):
@@ -250,3 +269,28 @@ def test_what_was_not_looked_at_is_said(world):
     assert [each.kind for each in found.values()] == sorted(
         (each.kind for each in found.values()), key=["wrong", "supported", "limited"].index
     )
+
+
+@pytest.mark.parametrize(("n", "median"), [(24, 12), (300, 150), (3, 2)])
+def test_the_first_screen_shows_the_best_the_median_and_the_worst_of_all(n, median):
+    def row(place):
+        return GalleryRow(number=place, stimulus_id=place, place=place, scores={})
+
+    near = sorted({max(1, median - 1), median, min(n, median + 1)})
+    rows = {"Best": map(row, (1, 2, 3)), "Median": map(row, near), "Worst": map(row, (n - 2, n - 1, n))}
+    gallery = Gallery(
+        kinds={"seen": "Seen"}, rows={key: tuple(own) for key, own in rows.items()}, n_ranked=n, ranking="M"
+    )
+    (summary,) = verdict_section((), gallery=gallery).blocks
+    shown = {heading: [each.place for each in own] for heading, own in summary.gallery.rows.items()}
+    assert shown == {"Best": [1], "Median": [median], "Worst": [n]}
+
+
+def test_the_page_on_the_verdict_lists_every_conclusion():
+    source = (ROOT / "src/braindiffuser/report/verdict.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'^ +"([a-z_]+)"(?: if beyond else "([a-z_]+)")?,$', source, re.MULTILINE))
+    listed = set(
+        re.findall(r"^\| `([a-z_]+)`", (ROOT / "docs/concepts/verdict.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert {name for pair in names for name in pair if name} - {"wrong", "supported", "limited"} <= listed
+    assert len(listed) >= 24
