@@ -35,8 +35,8 @@ class ScoreSets:
         final: the reconstructions.
         ceiling: the same generators fed with the stimuli's true features: what a perfect decoder would reach; None if
             not drawn.
-        baselines: sets that know nothing of the stimulus, by name (`mean_image`, `random_train_image`,
-            `shuffled_responses`).
+        baselines: sets of a stated, small knowledge, by name: none of the stimulus (`mean_image`, `random_train_image`,
+            `shuffled_responses`), decoded features and no generator (`nearest_training_picture`), its category (`category_only`).
         ablations: reconstructions without a part of the method, by name (`low_level_only`, `without_low_level`).
         final_of_ablated: the reconstructions of those pictures that ablations are compared on, scored among themselves as the
             ablations are; None if these are compared on all.
