@@ -180,7 +180,7 @@ class EvaluationConfig(Settings):
     )
     n_resamples: PositiveInt = Field(
         2000,
-        description="Exchanges of pictures behind each p value.",
+        description="Exchanges of pictures behind each p value; 20 for each metric at least, since fewer could show nothing.",
     )
 
     @model_validator(mode="after")
