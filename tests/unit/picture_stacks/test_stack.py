@@ -6,6 +6,7 @@ import pickle
 import zipfile
 
 import h5py
+import numcodecs
 import numpy as np
 import pytest
 import torch
@@ -321,6 +322,8 @@ def test_no_pickle_in_a_zarr_folder_is_run(changed, raw, tmp_path, capsys):
     (path / ".".join("0000")).write_bytes(pickle.dumps(Harmful()))
     with pytest.raises(RunError):
         open_stack(str(path))
+    with pytest.raises(numcodecs.errors.UnsafeDecodeError):  # of 0.16.6 and later
+        numcodecs.Pickle().decode(pickle.dumps(Harmful()))
     assert capsys.readouterr().out == ""
 
 
