@@ -180,7 +180,7 @@ class EvaluationConfig(Settings):
     )
     n_resamples: PositiveInt = Field(
         2000,
-        description="Exchanges of pictures behind each p value.",
+        description="Exchanges of pictures behind each p value; 20 for each metric at least, since fewer could show nothing.",
     )
 
     @model_validator(mode="after")
@@ -353,7 +353,7 @@ class Experiment(Settings):
 
         Example:
             >>> demo = Experiment.load("demo").with_analysis("roi_maximisation", {"lengths": "as-published"})
-            >>> [analysis.lengths for analysis in demo.analyses]
+            >>> [analysis.lengths for analysis in demo.analyses if analysis.kind == "roi_maximisation"]
             ['as-published']
         """
         entries = dict(entries or {})

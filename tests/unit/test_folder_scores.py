@@ -52,7 +52,7 @@ def of_two_methods(tmp_path, size):
         for number, picture in enumerate(share * seen + (1 - share) * rng.integers(0, 256, seen.shape, np.uint8)):
             Image.fromarray(picture.astype(np.uint8)).save(tmp_path / name / f"{number:02d}.png")
     opened = open_methods(tmp_path / "seen", [tmp_path / "ours", tmp_path / "theirs"], "pixels")
-    return opened, score_methods(opened, n_resamples=50)
+    return opened, score_methods(opened)
 
 
 def test_several_methods_are_printed_written_and_shown_with_the_same_numbers(tmp_path):

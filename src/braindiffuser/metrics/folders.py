@@ -74,11 +74,22 @@ def open_methods(seen: str | Path, methods: Sequence[str | Path], profile: str) 
     opened |= {partners.labels[name]: pictures for name, pictures in partners.made.items()}
     sizes = {label: pictures[:1].shape[-2:] for label, pictures in opened.items()}
     _check_sizes(sizes, stimuli.label, whole)
-    remarks = [*_remarks(opened, partners.names, stimuli, made), *partners.remarks]
+    remarks = [*_remarks(opened, partners.names, stimuli, made), *partners.remarks, *_of_blend(whole)]
     for label, size in sizes.items():
         if size != sizes[stimuli.label]:
             remarks.append(f"pictures of {label} are resized from {size[0]} to {sizes[stimuli.label][0]} pixels")
     return OpenedMethods(stimuli.label, partners, whole, remarks)
+
+
+def _of_blend(profile: Profile) -> list[str]:
+    """Say that a profile of blends scores the pictures as they are: folders hold no blurry pictures to blend them with."""
+    if profile.blend is None:
+        return []
+    share = round(100 * profile.blend.blurry_share)
+    return [
+        f"the paper's numbers of profile {profile.name} are of blends with blurry reconstructions ({share} %), of which none are "
+        "given here: these are scores of the pictures as they are, by the same metrics"
+    ]
 
 
 def evaluate_methods(
@@ -108,11 +119,11 @@ def evaluate_methods(
         cache: folder where features are kept from one call to the next; None: they are not.
 
     Returns:
-        `profile`, `n_images`, `names` (of the pictures, in order), `seen`, `against`, `methods` (name → `source`, `metrics` as in
-        `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key → scores), `comparisons` (name → key →
-        `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`, adjusted for all of them), `missing`
-        (network → how to get its file; its metrics are left out), `remarks` (sentences on what is unusual) and `unmatched`
-        (folder or file → names of the pictures that are left out).
+        `profile`, `notes` of it (title → what it states), `n_images`, `names` (of the pictures, in order), `seen`, `against`,
+        `methods` (name → `source`, `metrics` as in `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key →
+        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`,
+        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out), `remarks` (sentences on
+        what is unusual) and `unmatched` (folder or file → names of the pictures that are left out).
 
     Raises:
         RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures
@@ -143,8 +154,8 @@ def evaluate_folders(
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
         another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual) and
-        `unmatched` (folder → names).
+        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual), `notes` (title →
+        what the profile states) and `unmatched` (folder → names).
 
     Raises:
         RunError: as `evaluate_methods`.
@@ -159,6 +170,7 @@ def of_one_method(scores: Mapping[str, Any]) -> Scored:
     (own,) = scores["methods"].values()
     return {
         "profile": scores["profile"],
+        "notes": scores["notes"],
         "n_images": scores["n_images"],
         "metrics": own["metrics"],
         **{key: scores[key] for key in ("missing", "remarks", "unmatched", "names")},
@@ -209,6 +221,7 @@ def score_methods(
     first = next(iter(found.values())).summary
     return {
         "profile": first["profile"],
+        "notes": dict(opened.profile.notes),
         "n_images": first["n_images"],
         "seen": opened.seen,
         "against": reference,

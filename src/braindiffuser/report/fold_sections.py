@@ -69,9 +69,7 @@ def _scores(joint: Mapping[str, Any], scored: ScoredSet) -> Section:
         "were fitted to the other folds. It was compared with pictures of its own fold alone; the numbers are means over "
         "pictures."
     )
-    caption = (
-        f"Every metric over {n} pictures in {n_folds} folds: value, and 95 % interval where pictures can be resampled"
-    )
+    caption = f"Every metric over {n} pictures in {n_folds} folds: value, and 95 % interval where scores of pictures are known"
     conditions = conditions_of(joint)
     return Section(
         name="scores",
@@ -200,10 +198,10 @@ def _how_to_read(joint: Mapping[str, Any], scored: ScoredSet) -> Section:
         "Null": "The whole procedure again, with the pictures of training stimuli exchanged among their responses before "
         "anything is fitted, repeats of one picture together. It has what the procedure itself brings, and nothing of the brain. "
         "Each repetition is one draw; more of them show how far it varies by chance.",
-        "Intervals": "95 % intervals from pictures that are resampled inside folds, of one subject, widened in small folds. They "
-        "cover somewhat less where pictures are few: of simulated scores 88 % in 5 folds of two pictures, 92 % in 13 of three, "
-        "93 % in 5 of twenty. They do not cover other subjects, seeds, or ways to deal folds. Ceiling, baselines and ablations "
-        "are means over pictures, without intervals; those are on the folds' pages.",
+        "Intervals": "95 % intervals over the pictures inside folds, of one subject: Student's t for means; identification "
+        "allows for other distractors of its fold (jackknife). In folds of two pictures there are no others, so that the "
+        "interval of identification is that of its scores, and too narrow. Not covered are other subjects, seeds, and ways to "
+        "deal folds. Ceiling, baselines and ablations are means over pictures, without intervals; those are on the folds' pages.",
         "Numbers": "Test pictures are numbered through all folds, fold 0 first.",
         "Seeds": f"experiment {seeds['experiment']}, folds {seeds['split']}, null {_listed(seeds['shuffled'])}",
         "Runs": ", ".join(fold["uid"] for fold in joint["folds"]),

@@ -9,10 +9,10 @@ import pandas as pd
 
 from braindiffuser.report import tables
 from braindiffuser.report.beyond_chance import ALPHA
-from braindiffuser.report.numbers import join, number, p_value, percent
+from braindiffuser.report.numbers import join, number, p_value
 from braindiffuser.report.score_sections import DOTS, ScoredSet, gallery_section, panels, scores_table
 from braindiffuser.report.sections import Block, Cell, Facts, Row, Section, Table, Text
-from braindiffuser.report.tables import Comparison, metric_family, metric_label
+from braindiffuser.report.tables import IDENTIFICATION, Comparison, metric_family, metric_label
 
 SEEN = "seen"
 """Kind of the pictures that were seen; those of methods are `kinds_of`."""
@@ -52,9 +52,11 @@ def comparison_table(scores: Mapping[str, Any]) -> Table:
         )
         for name, key, entry, found in _pairs(scores)
     ]
+    has_shares = any(metric_family(entry) in IDENTIFICATION for entry in _entries(scores).values())
+    in_points = "; pp: percentage points" if has_shares else ""
     return Table(
-        caption=f"Difference from {scores['against']} on the same {scores['n_images']:,} pictures, with 95 % interval; "
-        f"identification in points of percent; p of the sign-flip test, as it is and adjusted for all {len(rows)} (Holm)",
+        caption=f"Difference from {scores['against']} on the same {scores['n_images']:,} pictures, with 95 % "
+        f"interval{in_points}; p of the sign-flip test, as it is and adjusted for all {len(rows)} (Holm)",
         corner="Method and metric",
         columns=("Difference", "p", "p, adjusted", f"Than {scores['against']}"),
         rows=tuple(rows),
@@ -193,6 +195,7 @@ def _how_to_read(scores: Mapping[str, Any]) -> Section:
         facts["Left out"] = (
             f"Metrics of {join(list(scores['missing']))}: the files of these networks were not on this machine."
         )
+    facts |= scores.get("notes", {})
     facts |= {entry["label"]: entry["description"] for entry in entries if entry.get("description")}
     return Section(
         name="how-to-read",
@@ -239,9 +242,7 @@ def _merged(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(entry: Mapping[str, Any], found: Mapping[str, Any]) -> Cell:
-    is_share = metric_family(entry) == "Two-way identification"
-    value, low, high = (
-        percent(each, 1, signed=True) if is_share else number(each, signed=True)
-        for each in (found["difference"], *found["ci95"])
-    )
-    return Cell(value=value, interval=f"{low.removesuffix(' %')} – {high}")
+    is_share = metric_family(entry) in IDENTIFICATION
+    scale, digits, unit = (100, 1, " pp") if is_share else (1, 3, "")
+    value, low, high = (number(scale * each, digits, signed=True) for each in (found["difference"], *found["ci95"]))
+    return Cell(value=f"{value}{unit}", interval=f"{low} – {high}{unit}")

@@ -75,7 +75,7 @@ def _named(profile: str, entry: Mapping[str, Any], profiles: Mapping[str, Any]) 
 
 def _difference(entry: Mapping[str, Any], difference: float) -> str:
     if metric_family(entry) in IDENTIFICATION:
-        return f"{number(100 * difference, 1)} points of percent"
+        return f"{number(100 * difference, 1)} percentage points"
     return number(difference)
 
 

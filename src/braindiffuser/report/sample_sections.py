@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from braindiffuser.report.beyond_chance import ALPHA
 from braindiffuser.report.numbers import interval, number, percent
 from braindiffuser.report.sections import Cell, PictureGroup, PictureGroups, PictureRef, Row, Section, Table, Text
 from braindiffuser.report.tables import format_score, metric_label
@@ -31,9 +32,9 @@ def _agreement(found: Mapping[str, Any], n: int) -> Section:
     )
     verdict = (
         f"Pictures follow the decoded features: a picture resembles its own more than {known} of the others."
-        if low > 0.5 and found["p_value"] < 0.05
+        if low > 0.5 and found["p_value"] <= ALPHA
         else f"Pictures are not shown to follow the decoded features: a picture resembles its own more than {known} of the "
-        "others, and 50 % would be chance. What is on them is then the generator's."
+        "others, and 50 % would be chance. If they do not follow them, what is on them is the generator's."
     )
     text = (
         f"Features ({group}) of each reconstruction were extracted as those of stimuli are, and correlated with the decoded "

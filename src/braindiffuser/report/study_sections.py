@@ -462,8 +462,12 @@ def how_to_read_section(joint: Mapping[str, Any], notes: Mapping[str, str]) -> S
     names, there = names_of(joint), joint["metrics"].values()
     facts = {
         "Mean": "The mean of the subjects' values, each subject with the same weight.",
-        "Intervals over pictures": "95 % intervals from resampled test pictures, "
-        + ("the same for all subjects. " if joint["shared_pictures"] else "of each subject apart. ")
+        "Intervals over pictures": "95 % intervals over test pictures, "
+        + (
+            "where a picture's score is its mean over the subjects. "
+            if joint["shared_pictures"]
+            else "which are a sample in each subject apart. "
+        )
         + "They hold for these subjects and these fits.",
         "Intervals over subjects": f"95 % intervals of the mean of the people that these {len(names)} are a sample of: mean "
         "± t · s / √N (Student). They hold for these test pictures.",

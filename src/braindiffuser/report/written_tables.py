@@ -53,15 +53,15 @@ _LATEX: Mapping[int, str] = str.maketrans(
 """Characters that LaTeX would take for commands, or that its fonts may lack, and how they are written."""
 
 
-NUMBER = r"([+\u2212-]?[\d,]*\.?\d+)( %)?"
-"""A number as pages print it."""
+NUMBER = r"([+\u2212-]?[\d,]*\.?\d+)( %| pp)?"
+"""A number as pages print it, in percent or percentage points if it is of shares."""
 
 
 def table_csv(table: Table) -> str:
     """Write a table as CSV: a column of names, then each column, and its interval in columns beside it where there is any.
 
-    Numbers are plain: percentages are shares of 1, what is missing is empty, and the ends of intervals and standard errors have
-    columns of their own. What is no number stands as it is printed, under the heading that `Table.beside` has.
+    Numbers are plain: percentages and percentage points are shares of 1, what is missing is empty, and the ends of intervals and
+    standard errors have columns of their own. What is no number stands as it is printed, under the heading of `Table.beside`.
 
     >>> from braindiffuser.report.sections import Row
     >>> rows = (Row(label="PixCorr", cells=(Cell(value="66.8 %", interval="0.2 – 0.3"), Cell(value="–"))),)

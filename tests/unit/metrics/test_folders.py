@@ -37,6 +37,14 @@ def test_scores_are_those_of_the_arrays(folders, tmp_path):
     assert scores["metrics"]["pixcorr"]["ceiling"] is None
 
 
+@pytest.mark.parametrize("profile", ["mindeye2-2024", "mindeye-2023"])
+def test_a_profile_of_blends_says_that_nothing_was_blended(folders, tmp_path, profile):
+    scores = evaluate_methods(*folders[:1], folders[1:], profile, checkpoints=tmp_path)
+    is_blend = profile == "mindeye2-2024"
+    assert sum("of blends with blurry reconstructions" in remark for remark in scores["remarks"]) == is_blend
+    assert scores["notes"] == dict(Profile.load(profile).notes)
+
+
 def test_demo_networks_come_along_and_shuffled_pictures_score_less(folders, tmp_path):
     scores = evaluate_folders(*folders, "demo", tmp_path)
     assert scores["missing"] == {}

@@ -63,6 +63,13 @@ def test_every_value_of_every_fold_and_repetition_is_printed(joint):
         assert format_score(entry, entry["baselines"][NULL]) in [cell.value for cell in main.rows[place].cells]
 
 
+def test_intervals_are_not_said_to_be_resampled(joint):
+    scored = joint()
+    said = " ".join(section.model_dump_json() for section in fold_sections(scored.scores, scored))
+    assert "jackknife" in said
+    assert "resampl" not in said
+
+
 def test_all_runs_are_linked(joint):
     scored = joint()
     links = [path for block in blocks(fold_sections(scored.scores, scored), Links) for path in block.links.values()]

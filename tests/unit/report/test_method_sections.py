@@ -15,6 +15,7 @@ from braindiffuser.report.method_sections import (
     verdict_sentences,
 )
 from braindiffuser.report.page import Header, render_page
+from braindiffuser.report.sections import Cell
 from braindiffuser.report.written_tables import table_csv, table_latex, table_markdown
 
 from .conftest import CodedPictures, Outline
@@ -109,14 +110,33 @@ def test_differences_are_in_rows_with_both_p_values_and_a_verdict(scores):
     table = comparison_table(scores)
     assert [[row.label, *(cell.value for cell in row.cells)] for row in table.rows] == [
         ["<b>theirs: PixCorr ↑", "−0.250", "0.005", "0.010", "worse"],
-        ["<b>theirs: CLIP ↑", "−10.0 %", "0.030", "0.060", "not shown"],
+        ["<b>theirs: CLIP ↑", "−10.0 pp", "0.030", "0.060", "not shown"],
         ["<b>theirs: SwAV ↓", "−0.100", "0.025", "0.050", "better"],
         ["a | b: PixCorr ↑", "−0.375", "< 0.001", "0.001", "worse"],
-        ["a | b: CLIP ↑", "−5.0 %", "0.500", "1.000", "not shown"],
+        ["a | b: CLIP ↑", "−5.0 pp", "0.500", "1.000", "not shown"],
         ["a | b: SwAV ↓", "+0.100", "0.010", "0.020", "worse"],
     ]
-    assert table.rows[1].cells[0].interval == "−13.0 – −7.0 %"
+    assert table.rows[1].cells[0].interval == "−13.0 – −7.0 pp"
     assert "all 6 (Holm)" in table.caption
+    assert "pp: percentage points" in table.caption
+
+
+def test_differences_of_any_identification_are_in_percentage_points_and_of_nothing_else(scores):
+    for own in scores["methods"].values():
+        own["metrics"]["clip"]["chance"] = 0.02  # among fifty
+    table = comparison_table(scores)
+    assert table.rows[1].cells[0] == Cell(value="−10.0 pp", interval="−13.0 – −7.0 pp")
+    assert "percentage points" in table.caption
+    for own in scores["methods"].values():
+        del own["metrics"]["clip"]
+    for compared in scores["comparisons"].values():
+        del compared["clip"]
+    assert "percentage points" not in comparison_table(scores).caption
+
+
+def test_notes_of_the_profile_are_on_the_page(scores):
+    (explained,) = method_sections({**scores, "notes": {"Stand-in networks": "They are small."}}, [])[-1].blocks
+    assert explained.facts["Stand-in networks"] == "They are small."
 
 
 def test_sentences_say_what_the_table_says(scores):

@@ -54,6 +54,7 @@ def test_pictures_that_show_what_was_decoded_and_those_that_do_not():
 def test_a_generator_that_ignores_the_brain_is_named(changes):
     (section,) = sample_sections({"n_images": 20, "agreement": AGREEMENT | changes})
     assert said(section, "verdict")[0].startswith("Pictures are not shown to follow the decoded features")
+    assert said(section, "verdict")[0].endswith("If they do not follow them, what is on them is the generator's.")
 
 
 def test_samples_have_a_mean_and_the_best_is_called_no_score():

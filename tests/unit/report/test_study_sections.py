@@ -14,6 +14,7 @@ from braindiffuser.report.study_sections import (
     ablations_section,
     average_sentence,
     average_verdicts,
+    how_to_read_section,
     prevalence_sentences,
     study_sections,
     subjects_table,
@@ -125,6 +126,14 @@ def test_every_value_of_every_subject_is_printed(joint):
         assert printed[5] == format_score(entry, entry["subject_average"]["value"])
         assert printed[4].startswith(format_score(entry, 0.16).removesuffix(" %"))
         assert all(cell.interval for cell in row.cells[:4])
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_intervals_are_not_said_to_be_resampled(joint, shared):
+    (facts,) = how_to_read_section({**joint, "shared_pictures": shared}, {}).blocks
+    said = facts.facts["Intervals over pictures"]
+    assert "resampl" not in said
+    assert ("mean over the subjects" in said) == shared
 
 
 def test_the_page_is_whole_and_names_are_shown_as_they_are(joint, scored, coded, outline):
