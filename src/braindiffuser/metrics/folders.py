@@ -121,9 +121,9 @@ def evaluate_methods(
     Returns:
         `profile`, `notes` of it (title → what it states), `n_images`, `names` (of the pictures, in order), `seen`, `against`,
         `methods` (name → `source`, `metrics` as in `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key →
-        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`, adjusted for all of them), `missing`
-        (network → how to get its file; its metrics are left out), `remarks` (sentences on what is unusual) and `unmatched`
-        (folder or file → names of the pictures that are left out).
+        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`,
+        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out),
+        `remarks` (sentences on what is unusual) and `unmatched` (folder or file → names of the pictures that are left out).
 
     Raises:
         RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures
@@ -153,9 +153,9 @@ def evaluate_folders(
 
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
-        another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual), `notes` (title →
-        what the profile states) and `unmatched` (folder → names).
+        another stimulus), and further `seen` and `made` (which pictures were taken for what), `names` (of the pairs, in
+        order), `per_image` (key → scores), `missing` (network → how to get its file; the metrics that need it are left out),
+        `remarks` (sentences on what is unusual), `notes` (title → what the profile states) and `unmatched` (folder → names).
 
     Raises:
         RunError: as `evaluate_methods`.
@@ -172,6 +172,8 @@ def of_one_method(scores: Mapping[str, Any]) -> Scored:
         "profile": scores["profile"],
         "notes": scores["notes"],
         "n_images": scores["n_images"],
+        "seen": scores["seen"],
+        "made": own["source"],
         "metrics": own["metrics"],
         **{key: scores[key] for key in ("missing", "remarks", "unmatched", "names")},
         "per_image": own["per_image"],
