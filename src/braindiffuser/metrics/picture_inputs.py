@@ -83,7 +83,8 @@ class PictureInput:
             RunError: its file cannot be read.
         """
         if self.stack is not None:
-            return to_uint8(self.stack.pictures.take(np.array([int(name)]))[:])[0]
+            made: RawPicture = to_uint8(self.stack.pictures.take(np.array([int(name)]))[:])[0]
+            return made
         assert self.folder is not None  # noqa: S101  an input is one of the two
         return read_picture(self.folder.files[name])
 
