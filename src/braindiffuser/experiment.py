@@ -363,7 +363,7 @@ class Experiment(Settings):
         if entries.get("kind", kind) != kind:
             raise RunError(
                 f"kind={entries['kind']} makes another analysis of {name}: name the kind instead, as in `braindiffuser analyse "
-                f"{entries['kind']}`"
+                f"{entries['kind']} --out RUN`"
             )
         if place is None:
             changed.append({**entries, "kind": name})
@@ -405,7 +405,7 @@ class Experiment(Settings):
         if entries.get("name", name) != name:
             raise RunError(
                 f"{name} is an analysis of the experiment, and results keep its name: to add another one, name its kind, as in "
-                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']}`"
+                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']} --out RUN`"
             )
         return labels.index(name)
 

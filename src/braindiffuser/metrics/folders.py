@@ -121,9 +121,9 @@ def evaluate_methods(
     Returns:
         `profile`, `notes` of it (title → what it states), `n_images`, `names` (of the pictures, in order), `seen`, `against`,
         `methods` (name → `source`, `metrics` as in `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key →
-        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`, adjusted for all of them), `missing`
-        (network → how to get its file; its metrics are left out), `remarks` (sentences on what is unusual) and `unmatched`
-        (folder or file → names of the pictures that are left out).
+        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`,
+        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out), `remarks` (sentences on
+        what is unusual) and `unmatched` (folder or file → names of the pictures that are left out).
 
     Raises:
         RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures

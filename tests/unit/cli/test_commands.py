@@ -523,7 +523,7 @@ def test_scores_replace_nothing_else(path, content, folders):
     for named in (path, "link.json"):
         result = score_to(named)
         assert result.exit_code == 1
-        assert f"--json {named} is a file already, and holds no scores of two folders" in words_of(result)
+        assert f"--json {named} is a file already, and does not hold scores of folders" in words_of(result)
     assert (folders / path).read_bytes() == before
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
