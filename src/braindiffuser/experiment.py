@@ -175,12 +175,12 @@ class EvaluationConfig(Settings):
     metrics: dict[EntryName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     category: str = Field(
         "category",
-        description="Column of the table of stimuli whose value the baseline category_only is told; where stimuli have no such "
-        "column it is left out.",
+        description="Column of the table of stimuli whose value the baseline category_only is told, and within which decoded "
+        "features are identified; without it both are left out.",
     )
     n_resamples: PositiveInt = Field(
         2000,
-        description="Exchanges of pictures behind each p value.",
+        description="Random permutations of the test pictures behind each p value. Intervals draw nothing.",
     )
 
     @model_validator(mode="after")

@@ -31,10 +31,10 @@ def _agreement(found: Mapping[str, Any], n: int) -> Section:
         f"{percent(found['value'], 1)} (95 %: {percent(low, 1)} – {percent(high, 1)}, p = {number(found['p_value'])})"
     )
     verdict = (
-        f"Pictures follow the decoded features: a picture resembles its own more than {known} of the others."
+        f"Pictures follow the decoded features: a picture resembles its own more than another's in {known} of comparisons."
         if low > 0.5 and found["p_value"] <= ALPHA
-        else f"Pictures are not shown to follow the decoded features: a picture resembles its own more than {known} of the "
-        "others, and 50 % would be chance. If they do not follow them, what is on them is the generator's."
+        else f"Pictures are not shown to follow the decoded features: a picture resembles its own more than another's in {known} "
+        "of comparisons, and 50 % would be chance. If they do not follow them, what is on them is the generator's."
     )
     text = (
         f"Features ({group}) of each reconstruction were extracted as those of stimuli are, and correlated with the decoded "
@@ -103,8 +103,9 @@ def _flags_of_samples(agreement: Mapping[str, Any], n: int, n_samples: int) -> t
     kinds = ("seen", "final", *(f"final_sample_{sample}" for sample in range(1, min(n_samples, 4))))
     return (
         Text(
-            text=f"Samples of one response resemble each other more than {percent(agreement['value'], 1)} (95 %: "
-            f"{percent(low, 1)} – {percent(high, 1)}) of the pictures of other responses, by {agreement['features']}."
+            text=f"Samples of one response resemble each other more than pictures of another response in "
+            f"{percent(agreement['value'], 1)} (95 %: {percent(low, 1)} – {percent(high, 1)}) of comparisons, by "
+            f"{agreement['features']}."
         ),
         Text(
             text=_flag_sentence(agreement["flagged"], n, agreement["flagged_below"], "samples of other pictures"),

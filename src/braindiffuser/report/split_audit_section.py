@@ -120,8 +120,8 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
     named = _named(test_set)
     return {
         "alike": f"Warning: the {named} lie inside the training set's neighbourhood, as near to training pictures as these lie "
-        f"to each other ({numbers}). They are a random draw of the same pictures, so scores hold for such pictures and tell "
-        "nothing of others.",
+        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so scores hold for such pictures and "
+        "tell nothing of others.",
         "nearer": f"Leak: the {named} lie nearer to the training pictures than these lie to each other ({numbers}). Look for "
         "copies, and for pictures of one scene on both sides.",
         "farther": f"The {named} lie farther from the training pictures than these lie from each other ({numbers}): scores are "

@@ -605,7 +605,7 @@ def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
     (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
     result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
     assert result.exit_code == 1
-    assert f"{option} mine.txt is a file already, and holds no" in words_of(result)
+    assert f"{option} mine.txt is a file already, and does not hold" in words_of(result)
     assert (folders / "mine.txt").read_text() == "<!DOCTYPE html> mine"
 
 
