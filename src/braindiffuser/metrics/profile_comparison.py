@@ -14,8 +14,9 @@ from braindiffuser.images import PictureSource
 from braindiffuser.metrics.blend import Blend
 from braindiffuser.metrics.metric import FeatureMetric, FeatureNetwork, Metric
 from braindiffuser.metrics.profiles import Profile
+from braindiffuser.metrics.scored_pictures import ScoredPictures
 from braindiffuser.metrics.scorer import Scorer
-from braindiffuser.metrics.summary import PerPicture, facts_of, interval_of
+from braindiffuser.metrics.summary import facts_of, interval_of
 from braindiffuser.progress import Progress, silent
 
 LoadNetworks: TypeAlias = Callable[[Profile], tuple[Mapping[str, FeatureNetwork], Mapping[str, str]]]
@@ -31,14 +32,14 @@ class ProfileScores:
 
     Attributes:
         profile: with the metrics that were computed.
-        scores: key → scores of each picture (n,).
+        scores: key → scores of each picture (n,), with what intervals of identification need.
         missing: network → how to get its file, of metrics that are left out.
         too_few: labels of metrics that are left out since they need more pictures.
         without_blend: whether it is left out whole, since there are no blurry pictures for its blend.
     """
 
     profile: Profile
-    scores: PerPicture
+    scores: ScoredPictures
     missing: Mapping[str, str]
     too_few: tuple[str, ...] = ()
     without_blend: bool = False
@@ -107,7 +108,7 @@ def compare_profiles(
         for blend in inputs
     }
     every = {key: metric for metrics in wanted.values() for key, metric in metrics.items()}
-    scores: dict[Blend | None, dict[str, Any]] = {blend: {} for blend in inputs}
+    scores = {blend: ScoredPictures() for blend in inputs}
     missing: dict[str, str] = {}
     groups = _by_network(every)
     for done, (network, keys) in enumerate(groups.items()):
@@ -121,21 +122,21 @@ def compare_profiles(
         for blend, pictures in inputs.items():
             asked = [key for key in keys if key in wanted[blend]]
             if asked:
-                scores[blend] |= scorer.limited_to(asked).score(pictures)
+                scores[blend] = scores[blend].joined(scorer.limited_to(asked).score(pictures))
     progress("scoring under every profile", len(groups), len(groups))
     return {profile.name: _of_profile(profile, scores, missing, len(seen)) for profile in profiles}
 
 
 def _of_profile(
-    profile: Profile, scores: Mapping[Blend | None, PerPicture], missing: Mapping[str, str], n: int
+    profile: Profile, scores: Mapping[Blend | None, ScoredPictures], missing: Mapping[str, str], n: int
 ) -> ProfileScores:
     found = scores.get(profile.blend)
     if found is None:
-        return ProfileScores(profile.limited_to(()), {}, {}, without_blend=True)
+        return ProfileScores(profile.limited_to(()), ScoredPictures(), {}, without_blend=True)
     kept = profile.limited_to(found)
     return ProfileScores(
         kept,
-        {key: found[key] for key in kept.metrics},
+        found.limited_to(kept.metrics),
         {network: missing[network] for network in profile.layers if network in missing},
         tuple(metric.label for metric in profile.metrics.values() if metric.fewest_pictures > n),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from braindiffuser.report.sections import Gallery, Headlines, Section, Sentences, Style, Summary
 from braindiffuser.report.verdict import Conclusion, Kind
 
@@ -17,7 +19,7 @@ PARTS: dict[Kind, tuple[str, Style]] = {
 def verdict_section(
     found: Sequence[Conclusion], headlines: Headlines | None = None, gallery: Gallery | None = None
 ) -> Section:
-    """Show conclusions under their headings, beside the headline numbers and one row of each part of the gallery.
+    """Show conclusions under their headings, beside the headline numbers and the best, the median and the worst of the gallery.
 
     Args:
         found: as `conclusions` draws them.
@@ -29,7 +31,18 @@ def verdict_section(
         for kind, (heading, style) in PARTS.items()
         if (own := tuple(each.sentence for each in found if each.kind == kind))
     )
-    first = gallery and gallery.model_copy(update={"rows": {name: rows[:1] for name, rows in gallery.rows.items()}})
+    shown = None if gallery is None else _one_of_each(gallery)
     return Section(
-        name="verdict", title="Verdict", blocks=(Summary(conclusions=lists, headlines=headlines, gallery=first),)
+        name="verdict", title="Verdict", blocks=(Summary(conclusions=lists, headlines=headlines, gallery=shown),)
     )
+
+
+def _one_of_each(gallery: Gallery) -> Gallery:
+    """Keep one row under each heading: the first place, the last place, and evenly spaced places between."""
+    places = np.linspace(1, gallery.n_ranked, len(gallery.rows))
+    rows = {}
+    for (heading, own), place in zip(gallery.rows.items(), places, strict=True):
+        if own:
+            away = [abs(row.place - place) for row in own]
+            rows[heading] = (own[int(np.argmin(away))],)
+    return gallery.model_copy(update={"rows": rows})

@@ -137,7 +137,7 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
         }
         tables.append(pd.DataFrame(facts | dict(scores.final)))
         known = scores.final.left_out if isinstance(scores.final, ScoredPictures) else {}
-        without.append(pd.DataFrame({key: facts[key] for key in ("number", "stimulus_id", "set")} | known))
+        without.append(pd.DataFrame({key: facts[key] for key in ("number", "stimulus_id", "set")} | dict(known)))
     return summaries, pd.concat(tables), pd.concat(without)
 
 

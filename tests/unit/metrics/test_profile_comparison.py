@@ -15,6 +15,7 @@ from braindiffuser.metrics.profile_comparison import compare_profiles, compariso
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.metrics.ssim import SSIM
+from braindiffuser.metrics.summary import ScoreSets, summarise
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 
 LAYER = {"network": "rows", "layer": "all", "description": "Of rows."}
@@ -67,7 +68,9 @@ def test_every_number_is_what_the_profile_gives_alone(pictures):
 
 
 def test_what_cannot_be_computed_is_left_out_and_named(pictures):
-    load = lambda profile: ({}, {"rows": "it from there"})  # noqa: E731
+    def load(profile):
+        return {}, {"rows": "it from there"}
+
     found = compare_profiles([SMALL, MIXED, MANY], pictures.seen, pictures.made, None, load)
     assert list(found["small"].scores) == ["pixcorr", "ssim"]
     assert found["small"].missing == {"rows": "it from there"}
@@ -96,6 +99,24 @@ def test_shared_metrics_have_one_value_and_interval(pictures):
         facts["profiles"]["twice"]["metrics"]["ssim_24"]["value"],
     ]
     assert by_name["S"]["difference"] == pytest.approx(max(values) - min(values))
+
+
+def test_every_interval_is_that_of_the_scores_file(pictures):
+    wide = Profile(
+        name="wide", metrics={"all": ManyWayIdentification(**LAYER, label="Best of all", n="all"), **SMALL.metrics}
+    )
+    found = compare_profiles([SMALL, wide, MIXED], pictures.seen, pictures.made, pictures.blurry, loading([]))
+    facts = comparison_facts(found)["profiles"]
+    for profile, made in (
+        (SMALL, pictures.made),
+        (wide, pictures.made),
+        (MIXED, MIXED.blend.of(pictures.made, pictures.blurry)),
+    ):
+        scores = Scorer(pictures.seen, profile, {"rows": rows}).score(made)
+        alone = summarise(profile, ScoreSets(scores), np.random.default_rng(0))["metrics"]
+        own = {key: entry["ci95"] for key, entry in facts[profile.name]["metrics"].items()}
+        assert own == {key: entry["ci95"] for key, entry in alone.items()}
+        assert set(found[profile.name].scores.other_way) == set(scores.other_way) != set()
 
 
 def entry(value, half, **facts):
