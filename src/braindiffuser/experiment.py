@@ -180,8 +180,8 @@ class EvaluationConfig(Settings):
     )
     n_resamples: PositiveInt = Field(
         2000,
-        description="Random permutations of the test pictures behind each p value; 20 for each metric at least, since fewer could "
-        "show nothing.",
+        description="Random permutations of the test pictures behind each p value; 20 for each metric at least, since fewer "
+        "could show nothing.",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, are_flat, batch_slices, resize, to_uint8
 from braindiffuser.metrics.nearest_rows import Nearest, RowSource, mean_row, nearest_rows
-from braindiffuser.metrics.split_overlap import FEWEST, exceeds, share_interval, slope_on, thirds
+from braindiffuser.metrics.split_overlap import FEWEST, clopper_pearson, exceeds, slope_on, thirds
 from braindiffuser.report.split_audit_section import split_audit_section
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class SplitAudit(Analysis):
             "similarity": _distribution(similarity, edges),
             "beside_training": None if beside is None else {"value": beside.value, "ci95": [beside.low, beside.high]},
             "verdict": "open" if beside is None else _verdict(beside.value, beside.low, beside.high),
-            "near_duplicates": {"count": count, "share": count / n, "ci95": list(share_interval(count, n))},
+            "near_duplicates": {"count": count, "share": count / n, "ci95": list(clopper_pearson(count, n))},
             "near_copies": copies[columns].rename(columns=COPIED).to_dict("records"),
             "thirds": [float(similarity[part].mean()) for part in parts],
             "scores": {key: {**entries[key], **_by_distance(similarity, own, parts)} for key, own in scores.items()},

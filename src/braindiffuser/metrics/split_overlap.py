@@ -94,10 +94,14 @@ def thirds(similarity: Vector) -> list[Int[np.ndarray, " _"]]:
     return np.array_split(np.argsort(similarity, kind="stable"), N_PARTS)
 
 
-def share_interval(count: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Clopper and Pearson.
+def clopper_pearson(count: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of independent pictures, count / n, by Clopper and Pearson (1934).
 
-    >>> [round(end, 3) for end in share_interval(0, 100)]
+    Args:
+        count: pictures that have it, 0 to n.
+        n: pictures, one or more.
+
+    >>> [round(end, 3) for end in clopper_pearson(0, 100)]
     [0.0, 0.036]
     """
     from scipy.stats import binomtest

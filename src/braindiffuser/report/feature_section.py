@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from braindiffuser.report.chance_alarm import LEVEL, chance_alarm
-from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent
+from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent, percent_interval
 from braindiffuser.report.sections import Block, Cell, Row, Section, Table, Text
 
 TITLE = "Are pictures told apart by their decoded features?"
@@ -94,15 +94,13 @@ def _sentence(group: str, made: Mapping[str, Any]) -> str:
 
 
 def _ends(entry: Mapping[str, Any]) -> str:
-    low, high = (percent(end, 1) for end in entry["ci95"])
-    return f"95 %: {low.removesuffix(' %')} – {high}"
+    return f"95 %: {percent_interval(entry['ci95'])}"
 
 
 def _share(entry: Mapping[str, Any] | None, digits: int = 1) -> Cell:
     if entry is None:
         return Cell(value=MISSING)
-    low, high = (percent(end, digits) for end in entry["ci95"])
-    return Cell(value=percent(entry["value"], digits), interval=f"{low.removesuffix(' %')} – {high}")
+    return Cell(value=percent(entry["value"], digits), interval=percent_interval(entry["ci95"], digits))
 
 
 def _number(entry: Mapping[str, Any] | None, digits: int = 3) -> Cell:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress, mannwhitneyu
 
-from braindiffuser.metrics.split_overlap import exceeds, share_interval, slope_on, thirds
+from braindiffuser.metrics.split_overlap import clopper_pearson, exceeds, slope_on, thirds
 
 
 def test_one_sample_exceeds_another_as_mann_and_whitney_count():
@@ -42,5 +42,5 @@ def test_thirds_are_ordered_and_hold_every_stimulus_once():
 
 
 def test_an_interval_of_a_share_reaches_its_ends():
-    assert share_interval(0, 20)[0] == 0
-    assert share_interval(20, 20)[1] == 1
+    assert clopper_pearson(0, 20)[0] == 0
+    assert clopper_pearson(20, 20)[1] == 1
