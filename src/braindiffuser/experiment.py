@@ -354,7 +354,7 @@ class Experiment(Settings):
 
         Example:
             >>> demo = Experiment.load("demo").with_analysis("roi_maximisation", {"lengths": "as-published"})
-            >>> [analysis.lengths for analysis in demo.analyses]
+            >>> [analysis.lengths for analysis in demo.analyses if analysis.kind == "roi_maximisation"]
             ['as-published']
         """
         entries = dict(entries or {})
