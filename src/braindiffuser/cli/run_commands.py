@@ -203,11 +203,13 @@ def analyse(
     if name is None:
         if remove:
             fail(
-                "--remove takes one analysis from the run: name it, as in `braindiffuser analyse picture_groups --remove`"
+                "--remove takes one analysis from the run: name it, as in "
+                "`braindiffuser analyse picture_groups --remove --out RUN`"
             )
         if entries:
             fail(
-                "--set gives an entry of one analysis: name it, as in `braindiffuser analyse picture_groups --set column=kind`"
+                "--set gives an entry of one analysis: name it, as in "
+                "`braindiffuser analyse picture_groups --set column=kind --out RUN`"
             )
         _run(out, config, overwrite, "analyse", changes_of(device=device), modules)
         return

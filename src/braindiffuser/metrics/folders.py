@@ -28,6 +28,7 @@ from braindiffuser.several_tests import holm
 FEWEST_FOR_CHANCE = 10
 """Of fewer pictures nothing is said of chance."""
 ALPHA = 0.05
+"""p, adjusted for all metrics (Holm), above which pictures are said to score as if in another order."""
 
 Scored = dict[str, Any]
 

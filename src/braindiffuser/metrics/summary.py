@@ -78,7 +78,7 @@ def summarise(
         profile: the metrics, in order.
         score_sets: scores per picture of all sets.
         rng: source of the exchanges of pictures.
-        n_resamples: number of exchanges behind each p value; 20 for each metric at least.
+        n_resamples: number of random permutations behind each p value; 20 for each metric at least.
 
     Returns:
         `profile`, `n_images` and, by metric key, `metrics`: `label`, `description`, `citation`, `higher_is_better`,
