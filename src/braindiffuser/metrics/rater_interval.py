@@ -43,9 +43,9 @@ def rated_proportion(
 
     Two-way clustered variance (Cameron, Gelbach & Miller 2011, J. Business & Economic Statistics 29, 238–249) on the scale of
     log odds, with Student's t of Satterthwaite's degrees of freedom, (V_raters + V_pictures)² / (V_raters²/(R − 1) +
-    V_pictures²/(P − 1)), and P − 1 where both are 0. Choices of one rater, and of one picture, may depend on each other: a binomial
-    interval would be too narrow. Nor is it ever taken to be narrower than that of independent choices, as where raters disagree so
-    evenly that all of them, and all pictures, have the same share.
+    V_pictures²/(P − 1)), or P − 1 where both are 0. Choices of one rater, and of one picture, may depend on each other: a
+    binomial interval would be too narrow. V is never below that of independent choices: raters may disagree so evenly that all
+    raters, and all pictures, have the same share.
 
     Simulated with normal effects of raters and pictures on log odds, it covers the true proportion in 92 to 99 % of cases with
     3 to 20 raters and 12 to 100 pictures, in 90 to 99 % with two raters. Of one rater it covers pictures alone. If all choices
