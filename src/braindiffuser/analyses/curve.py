@@ -18,11 +18,12 @@ from PIL import Image
 from pydantic import Field
 
 from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
-from braindiffuser.analyses.curves.along import Along, along, known_curves
+from braindiffuser.analyses.curves.along import Along, along, exactly, known_curves
 from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import are_flat, from_uint8, resize, to_uint8
+from braindiffuser.plain_data import hash_json
 from braindiffuser.report.curve_section import N_EXAMPLES, curve_section, no_curve_section
 
 if TYPE_CHECKING:
@@ -131,12 +132,15 @@ class Curve(Analysis):
         if why := curve.lacking():
             return Outcome(no_curve_section(self.label, curve.title, why))
         points = curve.settle(list(self.points or curve.default_points()))
+        if len(points) < 2 and not self.points:
+            why = f"Of {curve.axis}, this run has too few for another point beside its own, {exactly(points[0])}"
+            return Outcome(no_curve_section(self.label, curve.title, why))
         if len(points) < 2:
-            raise RunError(f"{self.label} has a single point, {points[0]:g}: give two or more")
+            raise RunError(f"{self.label} has a single point, {exactly(points[0])}: give two or more")
         scored = _Points(data, curve, self.n_drawn, self.label)
         found = []
         for done, point in enumerate(points, start=1):
-            found.append(data.kept(f"{self.over}-{point:g}", partial(scored.at, point)))
+            found.append(data.kept(f"{self.over}-{scored.kept_name(point)}", partial(scored.at, point)))
             data.progress(f"curve over {curve.axis}", done, len(points))
         facts = self._facts(data, curve, scored, points, found)
         pictures = scored.examples(found)
@@ -252,6 +256,10 @@ class _Points:
             "scores": {key: np.mean(values, axis=0).tolist() for key, values in scores.items()},
             "shown": shown,
         }
+
+    def kept_name(self, point: float) -> str:
+        """Return what tells a kept point from others of the curve: the whole number, and a hash of which pictures are scored."""
+        return f"{exactly(point)}-of-{hash_json(self._curve.rows.tolist())[:8]}"
 
     @property
     def _examples(self) -> Int[np.ndarray, " n_shown"]:

@@ -101,7 +101,7 @@ class Along(ABC):
     def refuse(self, wrong: list[float], expected: str) -> None:
         """Raise RunError if there are points out of range."""
         if wrong:
-            raise RunError(f"{self.axis} cannot be {wrong[0]:g} in this run: choose points {expected}")
+            raise RunError(f"{self.axis} cannot be {exactly(wrong[0])} in this run: choose points {expected}")
 
 
 class DiffusionEntry(Along):
@@ -145,6 +145,15 @@ def halvings(n: int, fewest: int, most: int = 6) -> list[float]:
     [12.0, 25.0, 50.0, 100.0]
     """
     return sorted(float(n >> step) for step in range(most) if n >> step >= fewest)
+
+
+def exactly(point: float) -> str:
+    """Write a point with all its digits, whole numbers without a dot.
+
+    >>> exactly(8.0), exactly(0.1234567)
+    ('8', '0.1234567')
+    """
+    return repr(float(point)).removesuffix(".0")
 
 
 @cache
