@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from braindiffuser.analyses.curves.along import known_curves
 from braindiffuser.cli.app import ONE_RUN, app
 from braindiffuser.cli.options import Device, Overwrite, With, expanded
 from braindiffuser.cli.run_commands import analyse
@@ -21,9 +22,7 @@ def curve(
     run: Annotated[Path, typer.Argument(callback=expanded, help="Folder of a finished run.")],
     over: Annotated[
         str,
-        typer.Argument(
-            help="What is varied: training (pictures), sessions, repeats, rank, strength, guidance or vision_weight."
-        ),
+        typer.Argument(help=f"What is varied: {', '.join(known_curves())}."),
     ],
     points: Annotated[
         str | None,

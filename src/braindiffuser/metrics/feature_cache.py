@@ -100,6 +100,9 @@ class FeatureCache:
             name: of the network.
             network: the network.
             facts: as `network_facts` gives them.
+
+        Returns:
+            A network of the same layers; batches that have no file in the folder are computed, and written.
         """
         identity = hash_json(facts)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.analyses.curve import Curve
-from braindiffuser.analyses.curves.along import along, known_curves
+from braindiffuser.analyses.curves.along import Along, along, known_curves
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import paired_correlation
 from braindiffuser.metrics.two_way_identification import two_way_identification
@@ -21,7 +21,7 @@ def own_scores(data, group):
     mean = np.asarray(data.decoders().targets[group]).mean(axis=0, dtype=np.float64).astype(np.float32)
     return {
         f"pattern.{group}": float(np.mean(paired_correlation(truth - mean, decoded - mean))),
-        f"two_way.{group}": float(np.mean(two_way_identification(truth, decoded))),
+        f"two_way.{group}": float(np.mean(two_way_identification(truth - mean, decoded - mean))),
     }
 
 
@@ -88,7 +88,8 @@ def test_the_first_sessions_are_those_that_would_have_been_scanned(data):
     averages = first.reshape(2, N_TRAIN, -1).mean(axis=0)
     rows = replace(decoders.rows, responses=averages)
     decoded = decoders.fitted_on(rows, np.arange(N_TRAIN)).decode(data.responses("test"))["vision"]
-    expected = two_way_identification(data.truth("vision"), decoded).mean()
+    mean = np.asarray(decoders.targets["vision"]).mean(axis=0)
+    expected = two_way_identification(data.truth("vision") - mean, decoded - mean).mean()
     assert values(outcome, "two_way.vision")[1] == pytest.approx(expected, abs=1e-3)
     assert [point["n_trials"] for point in outcome.facts["points"]] == [160, 320, 480]
     assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
@@ -235,6 +236,29 @@ def test_curves_are_files_and_others_are_refused():
     assert [along(name).__module__.rpartition(".")[2] for name in known_curves()] == list(known_curves())
     with pytest.raises(ValueError, match="is 'alpha'; expected 'guidance', 'rank'"):
         Curve(over="alpha")
+
+
+def test_a_new_curve_is_one_class_and_the_page_says_nothing_of_others(data, monkeypatch):
+    class Gain(Along):
+        title, axis, unit = "Score over the gain of responses", "gain", "times"
+        how_to_read = "Responses are multiplied."
+
+        def default_points(self):
+            return [1.0, 2.0]
+
+        def decoded(self, point):
+            yield self.data.decoders().decode(point * self.test_responses())
+
+    monkeypatch.setattr("braindiffuser.analyses.curve.along", lambda name: Gain)
+    outcome = Curve.model_construct(over="gain", points=(), pictures=None, n_draws=None, goal=None, name="").run(data)
+    said = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
+    assert said.endswith("Responses are multiplied.")
+    assert " at 1 times, " in said
+    for other in ("generator", "trial", "log2", "r90"):
+        assert other not in said
+    for name in known_curves():
+        assert along(name).how_to_read
+        assert name in Curve.model_fields["over"].description
 
 
 def test_where_there_is_no_curve_it_is_said(data):

@@ -41,8 +41,12 @@ class Along(ABC):
     """What a number of points counts, in the plural, as sentences say it."""
     doubles: ClassVar[bool] = False
     """Whether a line over log2 of the amount is fitted."""
+    saturates: ClassVar[bool] = False
+    """Whether the smallest point with 90 % of the last one's gain is looked for."""
     is_logarithmic: ClassVar[bool] = True
     """Whether the axis is drawn so."""
+    how_to_read: ClassVar[str]
+    """Says on the page what differs from point to point, and what does not."""
     reads: ClassVar[tuple[str, ...]] = ()
     """What it reads of the recording, as an analysis declares it."""
     usual_draws: ClassVar[int] = 1
@@ -104,6 +108,10 @@ class DiffusionEntry(Along):
     """One entry of the generator's `diffusion`; features stay as they are."""
 
     unit: ClassVar[str] = "values"
+    how_to_read: ClassVar[str] = (
+        "The same test pictures, drawn from the same decoded features with the same noise; only this entry of the generator "
+        "differs. Do not choose a setting by the test pictures that are then reported: hold some out for it."
+    )
     is_logarithmic: ClassVar[bool] = False
     of_generator: ClassVar[bool] = True
     entry: ClassVar[str]
