@@ -14,8 +14,8 @@ import zarr
 from scipy.io import whosmat
 
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
+from braindiffuser.written_chunks import check_written
 
 HDF5 = (".h5", ".hdf5", ".hdf", ".mat")
 SUFFIXES = (".npy", ".npz", *HDF5, ".zarr")

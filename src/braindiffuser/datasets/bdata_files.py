@@ -25,8 +25,8 @@ from braindiffuser.arrays import Betas
 from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.region_columns import check_no_fractions
-from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
+from braindiffuser.written_chunks import check_written
 
 BYTES_PER_READ = 1 << 26
 """Part of a matrix that is held at a time, in bytes."""

@@ -24,8 +24,8 @@ from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.checked_betas import check_finite
 from braindiffuser.datasets.reading import reading
 from braindiffuser.datasets.volumes import check_grid, open_nifti, read_volumes
-from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
+from braindiffuser.written_chunks import check_written
 
 BETA_SCALE = 300.0
 """What NSD multiplies percent signal change by, to store it as int16."""

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Shaped
 
 from braindiffuser.datasets.beta_kinds import check_kind
 from braindiffuser.datasets.reading import reading
-from braindiffuser.datasets.written_chunks import check_written
 from braindiffuser.errors import RecordingError
+from braindiffuser.written_chunks import check_written
 
 BYTES_PER_READ = 1 << 26
 """Part of a table that is held at a time, in bytes."""

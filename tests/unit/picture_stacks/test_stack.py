@@ -261,7 +261,7 @@ def test_a_zarr_folder_that_lacks_chunks_is_refused(sharded, raw, tmp_path):
     files = sorted(file for file in (path / "c").rglob("*") if file.is_file())
     files[1].unlink()
     with pytest.raises(
-        RunError, match=rf"made\.zarr lacks 1 of {len(files)} chunks, which would be read as 0: copy it again"
+        RunError, match=r"made\.zarr: \d+ of 30 chunks .* are not there, .*: write or copy it again, with config"
     ):
         open_stack(str(path))
 
@@ -269,7 +269,7 @@ def test_a_zarr_folder_that_lacks_chunks_is_refused(sharded, raw, tmp_path):
 def test_a_zarr_folder_with_black_chunks_is_read_if_they_were_written(raw, tmp_path):
     raw[2] = 0
     zarr.create_array(store=str(tmp_path / "some.zarr"), data=raw, chunks=(1, *raw.shape[1:]))
-    with pytest.raises(RunError, match=r"lacks 1 of 5 chunks.*write it with config=.'write_empty_chunks': True"):
+    with pytest.raises(RunError, match="1 of 5 chunks of the array are not there, such as in rows 2 to 2, "):
         open_stack(str(tmp_path / "some.zarr"))
     whole, config = str(tmp_path / "whole.zarr"), {"write_empty_chunks": True}
     zarr.create_array(store=whole, data=raw, chunks=(1, *raw.shape[1:]), config=config)
@@ -284,14 +284,15 @@ def test_an_array_that_lacks_chunks_is_not_in_the_way_of_another(raw, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("chunks", "said"), [((1, HEIGHT, WIDTH, 3), "lacks 2 of 5 chunks"), (None, "was never written")]
+    ("chunks", "said"),
+    [((1, HEIGHT, WIDTH, 3), "2 of 5 chunks of the array are not there"), (None, "/made was never written")],
 )
 def test_parts_of_an_hdf5_array_that_were_never_written_are_no_black_pictures(chunks, said, raw, tmp_path):
     with h5py.File(tmp_path / "made.h5", "w") as file:
         made = file.create_dataset("made", raw.shape, raw.dtype, chunks=chunks)
         if chunks:
             made[:3] = raw[:3]
-    with pytest.raises(RunError, match=rf"made\.h5: made {said}.* would be read as 0: write the whole array again"):
+    with pytest.raises(RunError, match=rf"made\.h5: {said}.* would read as .*: write "):
         open_stack(str(tmp_path / "made.h5"))
 
 

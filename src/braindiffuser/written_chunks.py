@@ -28,40 +28,48 @@ NOT_THERE = np.iinfo(np.uint64).max
 
 
 def check_written(array: Any, path: Path, rows: Int[np.ndarray, " n"] | None = None) -> None:
-    """Refuse an array of which a chunk is not there.
+    """Refuse an array of a recording of which a chunk is not there.
+
+    Args:
+        array: as in `lacking`, as are all others.
+        path: of the file or folder.
+        rows: that are to be read.
+
+    Raises:
+        RecordingError: a chunk that holds a part of these rows was never written, or was lost.
+    """
+    fault = lacking(array, path, rows)
+    if fault:
+        raise RecordingError(fault)
+
+
+def lacking(array: Any, path: Path, rows: Int[np.ndarray, " n"] | None = None) -> str:
+    """Say which chunks of an array are not there, and what to do; "" if all are.
 
     Args:
         array: h5py.Dataset or zarr.Array, of an open file.
         path: of the file, or of the folder of a zarr store.
         rows: along the first axis, that are to be read; None: all.
-
-    Raises:
-        RecordingError: a chunk that holds a part of these rows was never written, or was lost.
     """
     is_hdf5 = isinstance(array, h5py.Dataset)
     if is_hdf5 and (array.chunks is None or array.is_virtual):
         if array.size and not array.is_virtual and not array.id.get_storage_size():
-            raise RecordingError(
-                f"{path}: {array.name} was never written, and would read as {array.fillvalue}: write it again"
-            )
-        return
+            return f"{path}: {array.name} was never written, and would read as {array.fillvalue}: write it again"
+        return ""
     side = array.chunks
     grid = tuple(-(-length // chunk) for length, chunk in zip(array.shape, side, strict=True))
     wanted = np.arange(grid[0]) if rows is None else np.unique(rows // side[0])
     there = _hdf5_chunks(array, grid) if is_hdf5 else _zarr_chunks(array, path, grid, wanted)
     lost = wanted[~there[wanted].reshape(len(wanted), -1).all(axis=1)]
-    if len(lost):
-        n_lost = int(np.count_nonzero(~there[wanted]))
-        first, last = int(lost[0]) * side[0], min(int(lost[0] + 1) * side[0], array.shape[0]) - 1
-        hint = (
-            ""
-            if is_hdf5
-            else ", with config={'write_empty_chunks': True} if chunks may hold nothing but the fill value"
-        )
-        raise RecordingError(
-            f"{path}: {n_lost:,} of {there[wanted].size:,} chunks of the array are not there, such as in rows {first} to {last}, "
-            f"counted from 0, and would read as the fill value: write or copy it again{hint}"
-        )
+    if not len(lost):
+        return ""
+    n_lost = int(np.count_nonzero(~there[wanted]))
+    first, last = int(lost[0]) * side[0], min(int(lost[0] + 1) * side[0], array.shape[0]) - 1
+    hint = "" if is_hdf5 else ", with config={'write_empty_chunks': True} if chunks may hold nothing but the fill value"
+    return (
+        f"{path}: {n_lost:,} of {there[wanted].size:,} chunks of the array are not there, such as in rows {first} to {last}, "
+        f"counted from 0, and would read as the fill value: write or copy it again{hint}"
+    )
 
 
 def _hdf5_chunks(array: h5py.Dataset, grid: tuple[int, ...]) -> Bool[np.ndarray, ...]:
