@@ -25,8 +25,8 @@ def ratings(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="make: a run (or several of the same test pictures), or a folder of what was seen and one of reconstructions "
-            "for each method. score: the page, then files of answers."
+            help="make: a run (or several of the same test pictures), or what was seen and then the reconstructions of each "
+            "method, folders or stacks as `evaluate` takes them. score: the page, then files of answers."
         ),
     ],
     out: Annotated[

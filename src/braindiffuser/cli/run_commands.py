@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -73,7 +73,7 @@ app.command(
 @app.command(
     rich_help_panel=STAGES,
     epilog="Example: **braindiffuser evaluate --out runs/demo**; "
-    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**; "
+    "**braindiffuser evaluate made/ --seen seen/ --profile brain-diffuser-2023 --json scores.json**; "
     "**braindiffuser evaluate ours/ theirs.pt baseline.npy --seen seen/ --page methods.html --latex methods.tex**",
 )
 def evaluate(
@@ -135,16 +135,20 @@ def evaluate(
         "--page": page_file,
     }
     files = {option: path for option, path in options.items() if path is not None}
-    of_pictures = bool(pictures or seen or against or cache or no_cache or files)
-    if out is not None and not of_pictures:
+    others = {"--against": against, "--cache": cache, "--no-cache": no_cache}
+    for_pictures = [*files, *(option for option, given in others.items() if given)]
+    if out is not None and not (pictures or seen or for_pictures):
         _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
         return
+    if out is not None and not (pictures or seen):
+        _refuse_for_run(for_pictures, out)
+    by_order = False
     if seen is None and pictures and len(pictures) == 2:
-        seen, pictures = pictures[0], pictures[1:]
+        seen, pictures, by_order = pictures[0], pictures[1:], True
     if out is not None or seen is None or not pictures:
         fail(
-            "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (SEEN MADE, or "
-            "MADE MADE … --seen SEEN)"
+            "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (MADE --seen SEEN, "
+            "MADE MADE … --seen SEEN, or SEEN MADE for short)"
         )
     if config is not None or overwrite or modules:
         fail(
@@ -154,7 +158,18 @@ def evaluate(
     if cache is not None and no_cache:
         fail("--cache names a folder, and --no-cache keeps nothing: write one of the two")
     keep = (lambda: None) if no_cache else (lambda: cache or _cache_folder())
-    _score_methods(seen, pictures, against, profile or "demo", files, device or "cpu", keep)
+    _score_methods(seen, pictures, by_order, against, profile or "demo", files, device or "cpu", keep)
+
+
+def _refuse_for_run(options: list[str], out: Path) -> NoReturn:
+    """Say where a run has what these options would write of folders and stacks."""
+    from braindiffuser.report.numbers import join
+
+    fail(
+        f"{join(options)} {'is' if len(options) == 1 else 'are'} for folders and stacks, and {out} is a run: leave "
+        f"{'it' if len(options) == 1 else 'them'} out, and find its table in {out / 'report' / 'scores.md'}, its "
+        f"numbers in {out / 'scores.json'} and its page in {out / 'report' / 'index.html'}"
+    )
 
 
 @app.command(
@@ -302,6 +317,7 @@ def _cache_folder() -> Path:
 def _score_methods(
     seen: str,
     methods: list[str],
+    by_order: bool,
     against: str | None,
     profile: str,
     files: Mapping[str, Path],
@@ -318,6 +334,7 @@ def _score_methods(
     with stoppable("nothing was written; the same command begins again"):
         opened = folders.open_methods(seen, methods, profile)
         folders.check_reference(opened, against)
+        print_out(folder_scores.roles_sentence(opened.seen, list(opened.partners.labels.values()), by_order))
         scores = folders.score_methods(opened, against, device=device, cache=cache_folder())
     several = len(methods) > 1
     content = scores if several else folders.of_one_method(scores)

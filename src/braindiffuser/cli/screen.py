@@ -45,12 +45,15 @@ def print_result(opened: Run) -> None:
     """Print the scores of a run, and where its page is."""
     from rich.markdown import Markdown
 
-    from braindiffuser.report.tables import scores_markdown
+    from braindiffuser.report.tables import baseline_sentence, brief_scores_markdown
 
     page = opened.results.folder / "report" / "index.html"
     if opened.is_finished("evaluate"):
-        print_out(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+        scores = opened.results.read_json("scores.json")
+        print_out(Markdown(brief_scores_markdown(scores)))
+        print_out(baseline_sentence(scores))
     if opened.is_finished("report"):
+        print_out(f"All baselines, and chance: {page.with_name('scores.md')}")
         print_out(f"Page: {page}")
 
 

@@ -42,12 +42,14 @@ class OpenedMethods:
         partners: the pictures.
         profile: the metrics.
         remarks: sentences on what is unusual.
+        alarms: those of them that doubt the pictures themselves.
     """
 
     seen: str
     partners: Partners
     profile: Profile
     remarks: list[str]
+    alarms: list[str]
 
     @property
     def names(self) -> list[str]:
@@ -75,11 +77,12 @@ def open_methods(seen: str | Path, methods: Sequence[str | Path], profile: str) 
     opened |= {partners.labels[name]: pictures for name, pictures in partners.made.items()}
     sizes = {label: pictures[:1].shape[-2:] for label, pictures in opened.items()}
     _check_sizes(sizes, stimuli.label, whole)
-    remarks = [*_remarks(opened, partners.names, stimuli, made), *partners.remarks, *_of_blend(whole)]
+    alarms = _remarks(opened, partners.names, stimuli, made)
+    remarks = [*alarms, *partners.remarks, *_of_blend(whole)]
     for label, size in sizes.items():
         if size != sizes[stimuli.label]:
             remarks.append(f"pictures of {label} are resized from {size[0]} to {sizes[stimuli.label][0]} pixels")
-    return OpenedMethods(stimuli.label, partners, whole, remarks)
+    return OpenedMethods(stimuli.label, partners, whole, remarks, alarms)
 
 
 def _of_blend(profile: Profile) -> list[str]:
@@ -123,8 +126,9 @@ def evaluate_methods(
         `profile`, `notes` of it (title → what it states), `n_images`, `names` (of the pictures, in order), `seen`, `against`,
         `methods` (name → `source`, `metrics` as in `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key →
         scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`,
-        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out), `remarks` (sentences on
-        what is unusual) and `unmatched` (folder or file → names of the pictures that are left out).
+        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out),
+        `remarks` (sentences on what is unusual), `alarms` (those of them that doubt the pictures) and `unmatched` (folder or
+        file → names of the pictures that are left out).
 
     Raises:
         RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures
@@ -154,9 +158,10 @@ def evaluate_folders(
 
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
-        another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual), `notes` (title →
-        what the profile states) and `unmatched` (folder → names).
+        another stimulus), and further `seen` and `made` (which pictures were taken for what), `names` (of the pairs, in
+        order), `per_image` (key → scores), `missing` (network → how to get its file; the metrics that need it are left out),
+        `remarks` (sentences on what is unusual), `alarms` (those that doubt the pictures), `notes` (title → what the profile
+        states) and `unmatched` (folder → names).
 
     Raises:
         RunError: as `evaluate_methods`.
@@ -173,8 +178,10 @@ def of_one_method(scores: Mapping[str, Any]) -> Scored:
         "profile": scores["profile"],
         "notes": scores["notes"],
         "n_images": scores["n_images"],
+        "seen": scores["seen"],
+        "made": own["source"],
         "metrics": own["metrics"],
-        **{key: scores[key] for key in ("missing", "remarks", "unmatched", "names")},
+        **{key: scores[key] for key in ("missing", "remarks", "alarms", "unmatched", "names")},
         "per_image": own["per_image"],
     }
 
@@ -215,7 +222,8 @@ def score_methods(
         networks = networks if kept_features is None else _remembering(networks, kept_features, folder, device)
         scorer = Scorer(partners.pictures, kept, networks)
         found = {name: _of_method(scorer, pictures, seed) for name, pictures in partners.made.items()}
-    remarks = [*opened.remarks, *_chance_remarks(opened, found, seed)]
+    at_chance = _chance_remarks(opened, found, seed)
+    remarks = [*opened.remarks, *at_chance]
     if kept_features is not None:
         kept_features.tidy()
         remarks += kept_features.faults
@@ -237,6 +245,7 @@ def score_methods(
         "comparisons": _compared({name: each.paired for name, each in found.items()}, reference, seed),
         "missing": missing,
         "remarks": remarks,
+        "alarms": [*opened.alarms, *at_chance],
         "unmatched": dict(partners.unmatched),
         "names": partners.names,
     }

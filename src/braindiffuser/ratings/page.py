@@ -17,7 +17,7 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
-from braindiffuser.picture_files import read_picture
+from braindiffuser.metrics.picture_inputs import RawPicture
 from braindiffuser.plain_data import hash_json, write_json
 from braindiffuser.ratings.choices import Choice, Shown, plan_choices
 from braindiffuser.ratings.pictures import rated_pictures
@@ -38,7 +38,7 @@ def key_path(page: Path) -> Path:
 
 
 def make_ratings(
-    sources: Sequence[Path], page: Path, n_trials: int = 60, n_catch: int = 8, seed: int = 0
+    sources: Sequence[str | Path], page: Path, n_trials: int = 60, n_catch: int = 8, seed: int = 0
 ) -> tuple[str, ...]:
     """Write a page of choices, and its key beside it.
 
@@ -50,7 +50,7 @@ def make_ratings(
         seed: of what is drawn, and on which side it stands.
 
     Returns:
-        Sentences on what is left out.
+        Sentences on what is taken for what, and on what is left out.
 
     Raises:
         RunError: if the page or its key is there already; what `rated_pictures` and `plan_choices` raise.
@@ -63,14 +63,10 @@ def make_ratings(
     found = rated_pictures(sources)
     methods = list(found.made)
     rng = np.random.default_rng(seed)
-    choices = plan_choices(found.names, methods, n_trials, n_catch, rng)
-    files = {
-        shown: found.made[shown.method][shown.name] if shown.method else found.seen[shown.name]
-        for choice in choices
-        for shown in (Shown("", choice.seen), choice.right, choice.wrong)
-    }
-    order = [list(files)[number] for number in rng.permutation(len(files))]
-    pictures = {shown: _data_uri(files[shown]) for shown in order}
+    choices = plan_choices(list(found.names), methods, n_trials, n_catch, rng)
+    asked = dict.fromkeys(shown for choice in choices for shown in (Shown("", choice.seen), choice.right, choice.wrong))
+    order = [list(asked)[number] for number in rng.permutation(len(asked))]
+    pictures = {shown: _data_uri(found.picture(shown.method, shown.name)) for shown in order}
     trials = [_trial(number, choice, order) for number, choice in enumerate(choices)]
     kit = hash_json([trials, [hashlib.sha256(uri.encode()).hexdigest() for uri in pictures.values()]])[:16]
     text = _render(kit, list(pictures.values()), trials)
@@ -78,6 +74,7 @@ def make_ratings(
         "format": KEY_FORMAT,
         "kit": kit,
         "page_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        "seen": found.seen.label,
         "methods": methods,
         "trials": {trial["id"]: _answer(choice) for trial, choice in zip(trials, choices, strict=True)},
     }
@@ -105,12 +102,12 @@ def _answer(choice: Choice) -> dict[str, str]:
     }
 
 
-def _data_uri(path: Path) -> str:
-    """Read a picture and write it as PNG inside a data URI, shrunk if it is large."""
+def _data_uri(raw: RawPicture) -> str:
+    """Write a picture as PNG inside a data URI, shrunk if it is large."""
     import base64
     import io
 
-    image = Image.fromarray(read_picture(path))
+    image = Image.fromarray(raw)
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)

@@ -42,6 +42,8 @@ LINE = (
     "slows where the curve bends downwards (95 % interval of the quadratic term over pictures). What is said beyond the last "
     "point is extrapolation."
 )
+SOUGHT = 16
+"""A goal is looked for up to so many times the last amount (`metrics.growth`)."""
 
 
 def no_curve_section(name: str, title: str, why: str) -> Section:
@@ -92,28 +94,32 @@ def _growth_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -
     if line is None:
         return f"{begins}; two points say nothing of growth."
     slope = line["per_doubling"]
-    said = [f"{begins}; twice as many add {number(slope['value'])} (95 % {_ends(slope['ci95'])})"]
+    said = [f"{begins}; twice as many add {number(slope['value'])} (95 % interval: {_ends(slope['ci95'])})"]
     if slope["ci95"][0] <= 0:
         return f"{said[0]}: growth is not shown."
     if _slows(line):
         gain = line["last_doubling"]
-        said.append(f"growth slows, and the last doubling adds {number(gain['value'])} ({_ends(gain['ci95'])})")
-    return f"{'; '.join([*said, _goal_said(facts, line), _next_said(facts, line)])}."
+        said.append(
+            f"growth slows, and the last doubling adds {number(gain['value'])} (interval: {_ends(gain['ci95'])})"
+        )
+    return f"{'; '.join([*said, _goal_said(facts, key, line), _next_said(facts, line)])}."
 
 
 def _slows(line: Mapping[str, Any]) -> bool:
     return line["bend"] is not None and bool(line["bend"]["ci95"][1] < 0)
 
 
-def _goal_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
+def _goal_said(facts: Mapping[str, Any], key: str, line: Mapping[str, Any]) -> str:
     unit, measured, reached = facts["unit"], facts["points"][-1]["at"], line["reached_at"]
-    goal = number(line["goal"]) if line["goal_given"] else "95 % of that"
+    own = number(facts["points"][-1]["scores"][key]["value"])
+    goal = number(line["goal"]) if line["goal_given"] else f"95 % of {own}"
     if reached is None:
         return f"the line does not reach {goal}"
     low, high = reached["ci95"]
-    lowest = "under a sixteenth of the smallest amount" if low is None else _amount(low)
-    highest = "over sixteen times what was measured" if high is None else _amount(high)
-    said = f"{goal} takes {_amount(reached['value'])} {unit} by the line (95 % {lowest} – {highest})"
+    first = facts["points"][0]["at"]
+    lowest = f"below {_amount(first)}" if low is None else "below 1" if low < 1 else _amount(low)
+    highest = f"more than {_amount(SOUGHT * measured)}" if high is None else _amount(high)
+    said = f"the line reaches {goal} at {_amount(reached['value'])} {unit} (interval: {lowest} – {highest})"
     if reached["value"] <= measured:
         return said
     more = ", and too few, since growth slows" if _slows(line) else ""
@@ -123,8 +129,8 @@ def _goal_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
 def _next_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
     found = line["next_doubling"]
     return (
-        f"{2 * facts['points'][-1]['at']:,.0f} {facts['unit']} would give {number(found['value'])} ({_ends(found['ci95'])}) if "
-        "the last doubling's gain came once more (extrapolated)"
+        f"{2 * facts['points'][-1]['at']:,.0f} {facts['unit']} would give {number(found['value'])} (interval: "
+        f"{_ends(found['ci95'])}) if the last doubling's gain came once more (extrapolated)"
     )
 
 
@@ -147,8 +153,8 @@ def _repeats_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) 
     shown = "averaging helps" if low > 0 else "averaging harms" if high < 0 else "averaging is not shown to help"
     return (
         f"{entry['label']}: pattern correlation {values[0][0]} with {few}, {values[0][1]} with the average of {last['at']:g} "
-        f"({shown}: {number(gain['value'], signed=True)}, 95 % {_ends(gain['ci95'])}); two-way identification {values[1][0]} and "
-        f"{values[1][1]}."
+        f"({shown}: {number(gain['value'], signed=True)}, 95 % interval: {_ends(gain['ci95'])}); two-way "
+        f"identification {values[1][0]} and {values[1][1]}."
     )
 
 
@@ -160,7 +166,7 @@ def _change_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -
     return (
         f"{entry['label']}: pattern correlation {number(first['scores'][key]['value'])} at {first['at']:g} {facts['unit']}, "
         f"{number(last['scores'][key]['value'])} at {last['at']:g} ({shown}: {number(gain['value'], signed=True)}, "
-        f"95 % {_ends(gain['ci95'])})."
+        f"95 % interval: {_ends(gain['ci95'])})."
     )
 
 
@@ -179,7 +185,7 @@ def _rank_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> 
         return f"{begins}, no more than without information."
     low, high = found["ci95"]
     taken = f"{found['value']:,.0f} of at most {whole['at']:,.0f} directions"
-    return f"{begins}; 90 % of it takes {taken} (95 % {low:,.0f} – {high:,.0f})."
+    return f"{begins}; it has 90 % of its gain with {taken} (95 % interval: {low:,.0f} – {high:,.0f})."
 
 
 def _setting_said(facts: Mapping[str, Any]) -> list[str]:

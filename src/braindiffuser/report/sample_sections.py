@@ -76,6 +76,7 @@ def _samples(found: Mapping[str, Any], n_whole: int) -> Section:
         columns=("Mean over samples", f"Best of {n_samples} (no score)", "Share of variance: generator"),
         rows=tuple(rows),
         main="Mean over samples",
+        fold="Scores and shares as a table",
     )
     return Section(
         name="samples",
@@ -112,8 +113,10 @@ def _flags_of_samples(agreement: Mapping[str, Any], n: int, n_samples: int) -> t
 
 
 def _flag_sentence(flagged: Sequence[int], n: int, below: float, others: str) -> str:
-    said = f"{len(flagged)} of {n} pictures are flagged (flags.csv): more than {percent(1 - below)} of all {others} come before"
-    return f"{said} their own."
+    return (
+        f"A picture is flagged where more than {percent(1 - below)} of all {others} come before its own: {len(flagged)} of {n} "
+        "pictures (flags.csv)."
+    )
 
 
 def _shown(flagged: Sequence[int], kinds: Sequence[str]) -> tuple[PictureGroups, ...]:

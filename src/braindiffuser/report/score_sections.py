@@ -282,13 +282,11 @@ def _explained(chosen_by: Mapping[str, Any]) -> dict[str, str]:
 def headline(entry: Mapping[str, Any]) -> Headline:
     """Print a large number: value, interval, ceiling and the best of the baselines."""
     value, ceiling = estimate(entry, "reconstruction"), estimate(entry, "ceiling")
-    baselines = [found for name in tables.BASELINES if (found := estimate(entry, name)) is not None]
-    best = max if entry["higher_is_better"] else min
-    best_baseline = best(baselines, key=lambda found: found.value, default=None)
+    best_baseline = tables.best_baseline(entry)
     interval = format_interval(entry, value)
     notes = [f"95 %: {interval}"] if interval else []
     notes += [f"ceiling {_value(entry, ceiling)}"] if ceiling else []
-    notes += [f"best baseline {_value(entry, best_baseline)}"] if best_baseline else []
+    notes += [f"best baseline {_value(entry, best_baseline[1])}"] if best_baseline else []
     label = "\u00a0".join(metric_label(entry).rsplit(" ", 1))
     return Headline(label=label, value=_value(entry, value), notes=tuple(notes))
 

@@ -283,13 +283,26 @@ def test_the_profile_of_a_run_may_be_chosen(asked, tmp_path):
         ["one", "two", "three"],
         ["--seen", "seen"],
         ["one", "--seen", "seen", "--out", "run"],
-        ["--out", "run", "--page", "page.html"],
     ],
 )
 def test_a_run_is_scored_or_pictures_but_not_both(arguments):
     result = runner.invoke(app, ["evaluate", *arguments])
     assert result.exit_code == 1
     assert "name either a run" in words_of(result)
+
+
+@pytest.mark.parametrize("options", [["--csv", "a.csv"], ["--page", "a.html", "--no-cache"], ["--against", "ours"]])
+def test_options_of_folders_are_refused_for_a_run_and_its_own_files_are_named(options):
+    result = runner.invoke(app, ["evaluate", "--out", "run", *options])
+    assert result.exit_code == 1
+    for words in (
+        options[0],
+        "for folders and stacks",
+        "run/report/scores.md",
+        "run/scores.json",
+        "run/report/index.html",
+    ):
+        assert words in words_of(result)
 
 
 def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
@@ -523,7 +536,7 @@ def test_scores_replace_nothing_else(path, content, folders):
     for named in (path, "link.json"):
         result = score_to(named)
         assert result.exit_code == 1
-        assert f"--json {named} is a file already, and does not hold scores of folders" in words_of(result)
+        assert f"--json {named} is a file already, and was not written by this option" in words_of(result)
     assert (folders / path).read_bytes() == before
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
@@ -596,7 +609,23 @@ def test_one_method_with_seen_named_is_the_same_as_two_folders(folders):
     result = runner.invoke(app, command)
     assert result.exit_code == 0
     assert (folders / "one.json").read_bytes() == (folders / "two.json").read_bytes()
+    scores = json.loads((folders / "one.json").read_text())
+    assert (scores["seen"], scores["made"]) == ("seen", "made")
     assert "made, scored against what was seen" in (folders / "one.html").read_text()
+
+
+def test_what_is_taken_for_seen_is_said_first_and_how_to_name_it_where_only_order_told(folders):
+    words = {
+        (
+            "seen",
+            "made",
+        ): "made scored as reconstructions of seen (what was seen, since it is named first; to compare two",
+        ("made", "--seen", "seen"): "made scored as reconstructions of seen (what was seen)",
+    }
+    for arguments, said in words.items():
+        result = runner.invoke(app, ["evaluate", *arguments, "--profile", "pixels", "--no-cache", "--latex", "t.tex"])
+        assert result.stdout.startswith(said)
+        assert "made scored as reconstructions of seen" in (folders / "t.tex").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("option", TABLES)
@@ -605,7 +634,7 @@ def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
     (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
     result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
     assert result.exit_code == 1
-    assert f"{option} mine.txt is a file already, and does not hold" in words_of(result)
+    assert f"{option} mine.txt is a file already, and was not written by this option: name" in words_of(result)
     assert (folders / "mine.txt").read_text() == "<!DOCTYPE html> mine"
 
 

@@ -289,6 +289,7 @@ def test_methods_are_compared_on_the_pictures_that_all_have(methods):
 def test_pictures_of_other_stimuli_raise_the_alarm(methods):
     scores = evaluate_methods(methods / "seen", [methods / "better", methods / "others"], "pixels")
     (said,) = scores["remarks"]
+    assert scores["alarms"] == [said]
     assert said.startswith(
         f"pictures of {methods / 'others'} score no better with their own stimuli than with others on any"
     )

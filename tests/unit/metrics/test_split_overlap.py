@@ -24,6 +24,15 @@ def test_the_interval_covers_what_is_true():
     assert 0.91 < covered < 0.98
 
 
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_few_of_the_same_kind_are_rarely_called_nearer_or_farther(n):
+    rng = np.random.default_rng(2)
+    found = [exceeds(rng.normal(size=n), rng.normal(size=60)) for _ in range(3000)]
+    for share in (np.mean([each.low > 0.5 for each in found]), np.mean([each.high < 0.5 for each in found])):
+        assert share <= 0.025 + 3 * np.sqrt(0.025 / 3000)
+    assert exceeds(np.array([2.0, 2.1]), np.arange(60) / 60).low > 0.5  # two can tell, if both lie beyond all
+
+
 def test_a_slope_is_that_of_least_squares():
     rng = np.random.default_rng(0)
     s = rng.random(50)

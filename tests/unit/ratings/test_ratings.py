@@ -184,6 +184,26 @@ def test_methods_are_compared_picture_by_picture(folders, tmp_path):
     assert scores["comparisons"]["theirs"]["value"] == pytest.approx(15 / 16)
 
 
+def test_a_stack_is_as_good_as_the_folder_of_the_same_pictures_and_roles_are_said(folders, tmp_path):
+    seen, ours, theirs = folders
+    raw = np.stack([np.asarray(Image.open(theirs / f"{number:04d}.png")) for number in range(N)])
+    np.save(tmp_path / "theirs.npy", raw)
+    said = {}
+    for name, last in (("folder", theirs), ("stack", tmp_path / "theirs.npy")):
+        said[name] = make_ratings([seen, ours, last], tmp_path / f"{name}.html", n_trials=8, n_catch=2)
+    assert (tmp_path / "stack.html").read_bytes() == (tmp_path / "folder.html").read_bytes()
+    assert key_of(tmp_path / "stack.html") == key_of(tmp_path / "folder.html")
+    for remarks in said.values():
+        assert remarks[0] == (
+            f"{seen} is taken for what was seen, since it is named first; raters choose between reconstructions by ours and "
+            "reconstructions of the same pictures by theirs"
+        )
+    assert "theirs.npy have no names, and are taken in the order of the names of" in said["stack"][1]
+    np.save(tmp_path / "few.npy", raw[:-1])
+    with pytest.raises(RunError, match="a stack has no names, so both need the same number"):
+        make_ratings([seen, tmp_path / "few.npy"], tmp_path / "few.html")
+
+
 def test_an_unfinished_page_counts_as_far_as_it_was_answered_and_one_rater_is_named_as_one(page):
     scores = score_ratings(page, [answer(page, "half", left_out=asked(page)[5:])])
     assert scores["comparisons"][OTHER_PICTURE]["n_choices"] == 5
@@ -264,8 +284,8 @@ def test_runs_of_other_pictures_are_not_compared(tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ([0], "is no run: name a run, or a folder of what was seen"),
-        ([0, 1, 1], "is named twice: name each method once"),
+        ([0], "is no run: name a run, or what was seen and then"),
+        ([0, 1, 1], "are the same pictures: name each method once"),
     ],
 )
 def test_folders_that_are_no_methods_are_refused(chosen, words, folders, tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from braindiffuser.report.curve_section import curve_section, curve_sentences
+from braindiffuser.metrics.growth import BEYOND
+from braindiffuser.report.curve_section import SOUGHT, curve_section, curve_sentences
 
 
 def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0, high=None, goal_given=True):
@@ -59,16 +60,30 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
 def test_what_lies_beyond_the_data_is_called_extrapolated():
     (said,) = curve_sentences(facts())
     assert said.startswith(
-        "vision: pattern correlation 0.480 with 8 sessions; twice as many add 0.030 (95 % 0.020 – 0.040)"
+        "vision: pattern correlation 0.480 with 8 sessions; twice as many add 0.030 (95 % interval: 0.020 – 0.040)"
     )
     assert (
-        "0.450 takes 12 sessions by the line (95 % 7 – over sixteen times what was measured), which is extrapolated beyond the 8"
+        "the line reaches 0.450 at 12 sessions (interval: 7 – more than 128), which is extrapolated beyond the 8"
         in said
     )
     assert "16 sessions would give" in said
     assert "growth slows" not in said
     (inside,) = curve_sentences(facts(reached=5.0, high=9.0, goal_given=False))
-    assert "95 % of that takes 5 sessions by the line (95 % 7 – 9); 16 sessions" in inside
+    assert "the line reaches 95 % of 0.480 at 5 sessions (interval: 7 – 9); 16 sessions" in inside
+
+
+@pytest.mark.parametrize(("low", "said"), [(None, "below 1"), (0.3, "below 1"), (1.5, "1.5")])
+def test_no_interval_begins_below_what_there_is_and_each_share_has_its_own_word(low, said):
+    made = facts(reached=5.0, high=9.0, goal_given=False)
+    made["lines"]["pattern.vision"]["reached_at"]["ci95"][0] = low
+    (sentence,) = curve_sentences(made)
+    assert f"at 5 sessions (interval: {said} – 9)" in sentence
+    assert sentence.count("95 %") == 2
+    assert sentence.count("95 % interval") == 1
+
+
+def test_a_goal_is_looked_for_as_far_as_the_page_says():
+    assert SOUGHT == 2**BEYOND
 
 
 def test_growth_that_slows_is_said():
@@ -79,7 +94,7 @@ def test_growth_that_slows_is_said():
 
 def test_where_nothing_grows_nothing_is_promised():
     (said,) = curve_sentences(facts(slope=(-0.01, 0.04)))
-    assert said.endswith("twice as many add 0.030 (95 % −0.010 – 0.040): growth is not shown.")
+    assert said.endswith("twice as many add 0.030 (95 % interval: −0.010 – 0.040): growth is not shown.")
 
 
 @pytest.mark.parametrize(
@@ -87,10 +102,10 @@ def test_where_nothing_grows_nothing_is_promised():
     [
         (
             "repeats",
-            "0.410 with a single trial, 0.480 with the average of 8 (averaging helps: +0.050, 95 % 0.020 – 0.080)",
+            "0.410 with a single trial, 0.480 with the average of 8 (averaging helps: +0.050, 95 % interval: 0.020 – 0.080)",
         ),
-        ("noise", "0.410 at 1 sessions, 0.480 at 8 (more: +0.050, 95 % 0.020 – 0.080)"),
-        ("rank", "90 % of it takes 4 of at most 8 directions (95 % 1 – 8)"),
+        ("noise", "0.410 at 1 sessions, 0.480 at 8 (more: +0.050, 95 % interval: 0.020 – 0.080)"),
+        ("rank", "it has 90 % of its gain with 4 of at most 8 directions (95 % interval: 1 – 8)"),
     ],
 )
 def test_other_curves_say_what_they_are_for(over, words):
