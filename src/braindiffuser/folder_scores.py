@@ -81,9 +81,13 @@ def _print_notes(scores: Mapping[str, Any], console: Console) -> None:
 def folder_notes(scores: Mapping[str, Any]) -> list[str]:
     """List pictures without a partner, metrics without their network, and remarks, one sentence each."""
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
-    why = "not in all methods" if len(scores.get("methods", ())) > 1 else "without a partner"
+    why = "that not all methods have" if len(scores.get("methods", ())) > 1 else "without a partner"
     return [
-        *(f"{folder}: {len(names)} {why} left out, first {names[0]}" for folder, names in unmatched.items()),
+        *(
+            f"{folder}: {len(names)} {'picture' if len(names) == 1 else 'pictures'} {why} {'is' if len(names) == 1 else 'are'} "
+            f"left out ({names[0]}{', …' if len(names) > 1 else ''})"
+            for folder, names in unmatched.items()
+        ),
         *(
             f"{network} is missing, so its metrics are left out: get {remedy}"
             for network, remedy in scores["missing"].items()

@@ -43,10 +43,12 @@ def stored_experiment(folder: Path) -> Experiment:
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
         beside = folder / "experiment.yaml"
-        begin = shlex.join(["--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)])
+        begin = shlex.join(
+            ["braindiffuser", "run", "--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)]
+        )
         raise RunError(
             f"{folder} holds no run yet, or its manifest.json is damaged: name the folder of a run, or begin one by "
-            f"`braindiffuser run {begin}`"
+            f"`{begin}`"
         )
     return Experiment.model_validate(stored)
 

@@ -627,7 +627,9 @@ def test_another_name_adds_an_analysis_and_renames_none():
 def test_an_entry_makes_no_other_analysis_of_one():
     more = Experiment.load("demo").with_analysis("decoder_accuracy")
     for name in ("decoder_accuracy", "attribution"):
-        with pytest.raises(RunError, match=r"kind=voxel_weights makes another analysis of .*analyse voxel_weights`"):
+        with pytest.raises(
+            RunError, match=r"kind=voxel_weights makes another analysis of .*analyse voxel_weights --out RUN`"
+        ):
             more.with_analysis(name, {"kind": "voxel_weights"})
     assert more.with_analysis("decoder_accuracy", {"kind": "decoder_accuracy"}) == more
 

@@ -64,7 +64,8 @@ def ratings(
 
 
 def _make(sources: list[Path], out: Path | None, trials: int, catch: int, seed: int) -> None:
-    from braindiffuser.ratings.page import key_path, make_ratings
+    from braindiffuser.ratings.answer_key import key_path
+    from braindiffuser.ratings.page import make_ratings
 
     if out is None:
         fail("name the page to write, as in `braindiffuser ratings make runs/demo --out page.html`")

@@ -203,11 +203,13 @@ def analyse(
     if name is None:
         if remove:
             fail(
-                "--remove takes one analysis from the run: name it, as in `braindiffuser analyse picture_groups --remove`"
+                "--remove takes one analysis from the run: name it, as in "
+                "`braindiffuser analyse picture_groups --remove --out RUN`"
             )
         if entries:
             fail(
-                "--set gives an entry of one analysis: name it, as in `braindiffuser analyse picture_groups --set column=kind`"
+                "--set gives an entry of one analysis: name it, as in "
+                "`braindiffuser analyse picture_groups --set column=kind --out RUN`"
             )
         _run(out, config, overwrite, "analyse", changes_of(device=device), modules)
         return
@@ -325,7 +327,7 @@ def _score_methods(
     from braindiffuser import folder_scores
     from braindiffuser.machine import check_device
     from braindiffuser.metrics import folders
-    from braindiffuser.metrics.scores_file import check_scores_files, write_scores, write_text
+    from braindiffuser.metrics.scores_file import check_scores_files, scores_text, write_text
 
     check_device(device)
     check_scores_files(files)
@@ -334,17 +336,19 @@ def _score_methods(
         folders.check_reference(opened, against)
         print_out(folder_scores.roles_sentence(opened.seen, list(opened.partners.labels.values()), by_order))
         scores = folders.score_methods(opened, against, device=device, cache=cache_folder())
-    several = len(methods) > 1
-    content = scores if several else folders.of_one_method(scores)
-    (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(content, print_out, console)
-    if "--json" in files:
-        write_scores(content, files["--json"])
-    if files.keys() - {"--json"}:
-        texts = {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
+        several = len(methods) > 1
+        content = scores if several else folders.of_one_method(scores)
+        texts = {"--json": scores_text(content)}
+        if files.keys() - texts.keys():
+            texts |= {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
         if "--page" in files:
             texts["--page"] = folder_scores.method_page(scores, opened)
-        for option in files.keys() - {"--json"}:
-            write_text(texts[option], files[option])
+        (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(
+            content, print_out, console
+        )
+    with stoppable("some of the files may be written; the same command writes all of them"):
+        for option, path in files.items():
+            write_text(texts[option], path)
     if "--page" in files:
         print_out(f"Page: {files['--page']}")
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix, paired_correlation
-from braindiffuser.metrics.effective_dimension import effective_dimension
+from braindiffuser.metrics.effective_dimension import effective_dimension, has_twin
 from braindiffuser.metrics.feature_accuracy import Estimated, feature_accuracy
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
 from braindiffuser.metrics.intervals import (
@@ -24,7 +24,7 @@ from braindiffuser.metrics.intervals import (
     ratio_interval,
     share_interval,
 )
-from braindiffuser.metrics.nearest_rows import Nearest, unit_rows
+from braindiffuser.metrics.nearest_rows import Nearest, RowSource, unit_rows
 from braindiffuser.metrics.places import Identified, Places, n_way, top_k, two_way_within
 from braindiffuser.metrics.two_way_identification import Direction, match_scores
 
@@ -35,6 +35,29 @@ CHOICES = (2, 10, 50)
 DIRECTIONS: tuple[Direction, Direction] = ("per_reconstruction", "per_stimulus")
 TIE = 1e-6
 """Correlations with training stimuli that differ by less are tied: they are taken in float32."""
+
+
+def centred(
+    decoded: Float[np.ndarray, "n ..."],
+    truth: Float[np.ndarray, "n ..."],
+    mean: Float[np.ndarray, " d"],
+    targets: RowSource,
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Return decoded and true features as they are compared: (ŷ − μ, y − μ), flattened.
+
+    Truth is rounded as targets are stored, so that a test picture that also trains equals its target.
+
+    Args:
+        decoded: features ŷ of the test pictures (n, …).
+        truth: the pictures' own, y (n, …).
+        mean: μ of the training targets, flattened.
+        targets: of the training stimuli, of which only the precision is asked for.
+    """
+    shift, flat = mean.astype(np.float32), truth.reshape(len(truth), -1)
+    with np.errstate(over="ignore"):
+        rounded = flat.astype(np.asarray(targets[:1]).dtype).astype(np.float32)
+    stored = np.where(np.isfinite(rounded), rounded, flat.astype(np.float32))
+    return decoded.reshape(len(decoded), -1) - shift, stored - shift
 
 
 @dataclass(frozen=True)
@@ -95,6 +118,7 @@ def feature_scores(
     - `novelty`: share of pictures nearer to their own truth than to any training stimulus; `nearest_training`: mean correlation
       with the nearest one, to hold `pattern_correlation` against
     - `effective_dimension`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, participation ratios
+    - `twins`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, shares of pictures that have nearly the features of another one
     - `best_linear`: `pattern_correlation` of the best possible prediction of a linear decoder
 
     `n_images`, `n_train` and `n_features` count; `p` is that of `two_way`. p: share of exchanges of the test pictures that score
@@ -144,6 +168,7 @@ def feature_scores(
         "novelty": _share(Identified(novel, means_left_out(novel)), 1 / (group.n_train + 1)),
         "nearest_training": _mean(group.nearest.similarity),
         "effective_dimension": _dimensions(group),
+        "twins": _twins(group),
         **_best_linear(group),
     }
     per_picture = {
@@ -198,6 +223,15 @@ def _dimensions(group: DecodedGroup) -> dict[str, Any]:
         value, left_out = effective_dimension(features)
         ends = ratio_interval(value, left_out) if (left_out > 0).all() else (0.0, float(len(left_out) - 1))
         found |= {name: value, f"{name}_ci95": list(ends)}
+    return found
+
+
+def _twins(group: DecodedGroup) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, features in (("decoded", group.decoded), ("true", group.truth)):
+        twins = has_twin(features)
+        share = _share(Identified(twins, means_left_out(twins)), 0.0)
+        found |= {name: share["value"], f"{name}_ci95": share["ci95"]}
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from braindiffuser.several_tests import holm
 FEWEST_FOR_CHANCE = 10
 """Of fewer pictures nothing is said of chance."""
 ALPHA = 0.05
+"""p, adjusted for all metrics (Holm), above which pictures are said to score as if in another order."""
 
 Scored = dict[str, Any]
 
@@ -350,7 +352,7 @@ def _remembering(
 def _remarks(
     opened: Mapping[str, PictureReader], names: Sequence[str], seen: PictureInput, methods: Sequence[PictureInput]
 ) -> list[str]:
-    """Tell of inputs that hold one picture many times, or some of one colour, and of methods that are equal to what was seen.
+    """Tell of inputs that hold one picture many times, or some of one colour, and of those whose pictures are equal to others'.
 
     Args:
         opened: label of what was seen → its pictures, then those of methods.
@@ -363,14 +365,15 @@ def _remarks(
     """
     n = len(names)
     flat: dict[str, list[str]] = {label: [] for label in opened}
-    are_one, are_equal = dict.fromkeys(opened, True), dict.fromkeys(opened, True)
+    are_one, are_equal = dict.fromkeys(opened, True), dict.fromkeys(combinations(opened, 2), True)
     first: dict[str, Pictures] = {}
     for rows in batch_slices(n):
         blocks = {label: pictures[rows] for label, pictures in opened.items()}
         for label, block in blocks.items():
             flat[label] += [names[rows.start + place] for place in np.flatnonzero(are_flat(block))]
             are_one[label] &= not (block != first.setdefault(label, block[:1])).any()
-            are_equal[label] = are_equal[label] and np.array_equal(blocks[seen.label], block)
+        for (one, other), same in are_equal.items():
+            are_equal[one, other] = same and np.array_equal(blocks[one], blocks[other])
     for label, of_one_colour in flat.items():
         if 2 * len(of_one_colour) > n:
             raise RunError(
@@ -383,13 +386,16 @@ def _remarks(
         for label, some in flat.items()
         if some
     ]
-    for method in methods:
-        if seen.is_same_as(method):
-            said.append(f"{seen.label} and {method.label} are the same {'folder' if method.folder else 'stack'}")
-        elif are_equal[method.label]:
-            said.append(
-                f"all pictures of {method.label} are equal to those of {seen.label}: is one a copy of the other?"
-            )
+    same_places = {method.label: method for method in methods if seen.is_same_as(method)}
+    said += [
+        f"{seen.label} and {label} are the same {'folder' if method.folder else 'stack'}"
+        for label, method in same_places.items()
+    ]
+    said += [
+        f"all pictures of {other} are equal to those of {one}: is one a copy of the other?"
+        for (one, other), same in are_equal.items()
+        if same and not {one, other} & (same_places.keys() - {seen.label})
+    ]
     return said
 
 

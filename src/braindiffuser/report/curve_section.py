@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from braindiffuser.report.sections import Figure
 
+N_EXAMPLES = 4
+"""Pictures of each point that are shown."""
 PANELS = {
     "pattern": "Pattern correlation of decoded features",
     "two_way": "Two-way identification by decoded features",
@@ -42,19 +44,6 @@ LINE = (
 )
 SOUGHT = 16
 """A goal is looked for up to so many times the last amount (`metrics.growth`)."""
-HOW_TO_READ = {
-    "training": "Decoders were fitted anew, with the run's settings, to nested random parts of the training pictures, and tested "
-    f"on the same responses. {LINE}",
-    "sessions": "Decoders were fitted anew, with the run's settings, to the training trials of the first sessions, averaged and "
-    f"z-scored without the later ones. Test responses are those of all sessions at every point. {LINE}",
-    "repeats": "The run's decoders decoded the average of so many trials of each test picture; the same pictures are scored at "
-    "every point. Scores of random choices of trials are averaged. Training is not varied.",
-    "rank": "Predictions were projected on the directions in which predictions of training stimuli vary most (singular vectors), "
-    "before calibration. A rank of 1 is a single axis; the last point is the whole decoder. r90: smallest of these ranks with "
-    "90 % of the whole decoder's gain, with the range over resampled test pictures.",
-    "": "The same test pictures, drawn from the same decoded features with the same noise; only this entry of the generator "
-    "differs. Do not choose a setting by the test pictures that are then reported: hold some out for it.",
-}
 
 
 def no_curve_section(name: str, title: str, why: str) -> Section:
@@ -72,9 +61,10 @@ def curve_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> 
     """
     blocks: list[Block] = [Text(text=line, style="verdict") for line in curve_sentences(facts)]
     blocks += [Text(text=_what(facts)), _figures(name, facts)]
+    how_to_read = [facts["how_to_read"], *([LINE] if facts["doubles"] else [])]
     if kinds:
         blocks.append(_examples(facts, kinds))
-    blocks += [_table(facts), Text(text=HOW_TO_READ.get(facts["over"], HOW_TO_READ[""]), style="note")]
+    blocks += [_table(facts), Text(text=" ".join(how_to_read), style="note")]
     return Section(name=name, title=facts["title"], blocks=tuple(blocks))
 
 
@@ -86,7 +76,12 @@ def curve_sentences(facts: Mapping[str, Any]) -> list[str]:
     """
     if facts["of_generator"]:
         return _setting_said(facts)
-    say = {"repeats": _repeats_said, "rank": _rank_said}.get(facts["over"], _growth_said)
+    if facts["doubles"]:
+        say = _growth_said
+    elif "r90" in facts:
+        say = _rank_said
+    else:
+        say = _repeats_said if facts["over"] == "repeats" else _change_said
     return [say(facts, key, entry) for key, entry in facts["entries"].items() if entry["of"] == "pattern"]
 
 
@@ -163,11 +158,24 @@ def _repeats_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) 
     )
 
 
+def _change_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> str:
+    first, last = facts["points"][0], facts["points"][-1]
+    gain = _difference(facts, key)
+    low, high = gain["ci95"]
+    shown = "more" if low > 0 else "less" if high < 0 else "no difference is shown"
+    return (
+        f"{entry['label']}: pattern correlation {number(first['scores'][key]['value'])} at {first['at']:g} {facts['unit']}, "
+        f"{number(last['scores'][key]['value'])} at {last['at']:g} ({shown}: {number(gain['value'], signed=True)}, "
+        f"95 % {_ends(gain['ci95'])})."
+    )
+
+
 def _difference(facts: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return what the last point has more than the first; the differences are from the last."""
-    found = next(each for each in facts["differences"][key] if each["at"] == facts["points"][0]["at"])
+    """Return what the last point has more than the first, one of which the differences are from."""
+    first, last = facts["points"][0]["at"], facts["points"][-1]["at"]
+    found = next(each for each in facts["differences"][key] if each["at"] in (first, last))
     low, high = found["ci95"]
-    return {"value": -found["value"], "ci95": [-high, -low]}
+    return dict(found) if found["at"] == last else {"value": -found["value"], "ci95": [-high, -low]}
 
 
 def _rank_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> str:
@@ -258,8 +266,7 @@ def _column(entry: Mapping[str, Any]) -> str:
 def _examples(facts: Mapping[str, Any], kinds: Sequence[str]) -> PictureGroups:
     labels = ["seen", *(f"{facts['axis']} {point['at']:g}" for point in facts["points"])]
     groups = []
-    n_shown = min(4, facts["n_drawn"])
-    for place in range(n_shown):
+    for place in range(min(N_EXAMPLES, facts["n_drawn"])):
         refs = tuple(
             PictureRef(kind=kind, number=place, label=label) for kind, label in zip(kinds, labels, strict=True)
         )

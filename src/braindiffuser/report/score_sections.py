@@ -236,7 +236,8 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "The gap from a perfect score to the ceiling is lost by the generators; that from the ceiling to the reconstruction by "
         "decoding.",
         "Baselines": "The mean of all training pictures, a random training picture, and the reconstructions, each held against "
-        "another stimulus, as if responses had been shuffled. A decoder that reads nothing from the brain reaches these.",
+        "another stimulus, as if responses had been shuffled: these three know nothing of the stimulus, so a decoder that reads "
+        "nothing from the brain reaches them. Others know a little, as said below.",
         **_explained(scores.get("chosen_by", {})),
         "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit; those of two-way identification "
         "allow for other distractors as well. They do not cover other subjects or other seeds. Intervals that overlap do not "

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.analyses.curve import Curve
-from braindiffuser.analyses.curves.along import along, known_curves
+from braindiffuser.analyses.curves.along import Along, along, known_curves
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import paired_correlation
 from braindiffuser.metrics.two_way_identification import two_way_identification
@@ -21,7 +21,7 @@ def own_scores(data, group):
     mean = np.asarray(data.decoders().targets[group]).mean(axis=0, dtype=np.float64).astype(np.float32)
     return {
         f"pattern.{group}": float(np.mean(paired_correlation(truth - mean, decoded - mean))),
-        f"two_way.{group}": float(np.mean(two_way_identification(truth, decoded))),
+        f"two_way.{group}": float(np.mean(two_way_identification(truth - mean, decoded - mean))),
     }
 
 
@@ -88,7 +88,8 @@ def test_the_first_sessions_are_those_that_would_have_been_scanned(data):
     averages = first.reshape(2, N_TRAIN, -1).mean(axis=0)
     rows = replace(decoders.rows, responses=averages)
     decoded = decoders.fitted_on(rows, np.arange(N_TRAIN)).decode(data.responses("test"))["vision"]
-    expected = two_way_identification(data.truth("vision"), decoded).mean()
+    mean = np.asarray(decoders.targets["vision"]).mean(axis=0)
+    expected = two_way_identification(data.truth("vision") - mean, decoded - mean).mean()
     assert values(outcome, "two_way.vision")[1] == pytest.approx(expected, abs=1e-3)
     assert [point["n_trials"] for point in outcome.facts["points"]] == [160, 320, 480]
     assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
@@ -177,6 +178,16 @@ def test_settings_of_the_generator_differ_in_nothing_else(data):
 
 
 def test_points_that_are_kept_are_not_computed_again(data):
+    keep, computed = keeping()
+    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
+    assert [name.partition("-of-")[0] for name in computed] == ["training-20", "training-40", "training-160"]
+    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
+    assert [name.partition("-of-")[0] for name in computed[3:]] == ["training-80"]
+    assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+
+
+def keeping():
+    """What keeps parts as a run does, and the names of those that were computed."""
     kept, computed = {}, []
 
     def keep(name, compute):
@@ -185,11 +196,30 @@ def test_points_that_are_kept_are_not_computed_again(data):
             kept[name] = json.loads(json.dumps(compute()))
         return kept[name]
 
-    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
-    assert computed == ["training-20", "training-40", "training-160"]
-    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
-    assert computed[3:] == ["training-80"]
-    assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+    return keep, computed
+
+
+def test_kept_points_are_of_the_pictures_that_are_scored(data):
+    """With other points over repeats, other pictures have enough trials: what is kept of some is not taken for others."""
+    trials = data.trials("test")
+    some = ~((trials.stimuli < 10) & (trials.sessions == 3))
+    fewer = trials._replace(
+        responses=trials.responses[some], stimuli=trials.stimuli[some], sessions=trials.sessions[some]
+    )
+    ragged, (keep, _) = replace(data, trials=lambda side: fewer), keeping()
+    some, *_, again = [
+        Curve(over="repeats", points=points).run(replace(ragged, kept=keep)).facts
+        for points in ((1, 3), (1, 2), (1, 3))
+    ]
+    assert again == some
+    assert Curve(over="repeats", points=(1, 2)).run(replace(ragged, kept=keep)).facts["n"] == N_TEST
+
+
+def test_points_that_differ_in_a_late_digit_are_kept_apart(data):
+    keep, computed = keeping()
+    drawn = replace(data, kept=keep, draw=lambda features, ids, changes, begun: {"full": begun["low_level"]})
+    Curve(over="strength", points=(0.1234567, 0.1234568), pictures=3).run(drawn)
+    assert len(computed) == 3
 
 
 def test_what_a_curve_asks_for_is_what_it_declares():
@@ -208,6 +238,29 @@ def test_curves_are_files_and_others_are_refused():
         Curve(over="alpha")
 
 
+def test_a_new_curve_is_one_class_and_the_page_says_nothing_of_others(data, monkeypatch):
+    class Gain(Along):
+        title, axis, unit = "Score over the gain of responses", "gain", "times"
+        how_to_read = "Responses are multiplied."
+
+        def default_points(self):
+            return [1.0, 2.0]
+
+        def decoded(self, point):
+            yield self.data.decoders().decode(point * self.test_responses())
+
+    monkeypatch.setattr("braindiffuser.analyses.curve.along", lambda name: Gain)
+    outcome = Curve.model_construct(over="gain", points=(), pictures=None, n_draws=None, goal=None, name="").run(data)
+    said = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
+    assert said.endswith("Responses are multiplied.")
+    assert " at 1 times, " in said
+    for other in ("generator", "trial", "log2", "r90"):
+        assert other not in said
+    for name in known_curves():
+        assert along(name).how_to_read
+        assert name in Curve.model_fields["over"].description
+
+
 def test_where_there_is_no_curve_it_is_said(data):
     single = data.trials("train")._replace(sessions=np.ones(3 * N_TRAIN, int))
     outcome = Curve(over="sessions").run(replace(data, trials=lambda side: single))
@@ -220,3 +273,17 @@ def test_where_there_is_no_curve_it_is_said(data):
     assert outcome.section.blocks[0].text.startswith("Fewer than half of the test pictures were shown more than once")
     outcome = Curve(over="guidance").run(data)
     assert outcome.section.blocks[0].text.startswith("The generator has no entry diffusion.guidance_scale")
+
+
+def test_a_run_too_small_for_a_second_point_has_no_curve_and_a_single_point_that_is_asked_for_is_refused(
+    data, monkeypatch
+):
+    monkeypatch.setattr("braindiffuser.analyses.curves.training.FEWEST_TO_FIT", N_TRAIN // 2 + 1)
+    outcome = Curve(over="training").run(data)
+    assert outcome.section.blocks[0].text == (
+        "Of training pictures, this run has too few for another point beside its own, 160, so there is no curve."
+    )
+    with pytest.raises(RunError, match="has a single point, 160: give two or more"):
+        Curve(over="training", points=(N_TRAIN,)).run(data)
+    with pytest.raises(RunError, match=r"training pictures cannot be 100\.00001 in this run"):
+        Curve(over="training", points=(100.00001,)).run(data)

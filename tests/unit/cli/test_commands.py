@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -576,7 +577,7 @@ def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch)
     def fail(*_):
         raise OSError(28, "No space left on device", "scores.json")
 
-    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_scores", fail)
+    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", fail)
     result = score_to("scores.json")
     assert result.exit_code == 1
     assert "PixCorr" in words_of(result)
@@ -601,6 +602,60 @@ def test_several_methods_are_compared_and_written_in_every_form_again_and_again(
         value = f"{abs(scores['methods']['made']['metrics']['ssim']['value']):.3f}"
         for option in TABLES.keys() - {"--json"}:
             assert value in (folders / TABLES[option]).read_text(), option
+
+
+MINE = [
+    "Metric,My own numbers\nssim,0.4\nnotes,three weeks of work\n",
+    "Metric,ours,Chance\nssim,0.4,\n",
+    'Metric,ours,"ours, shuffled",Chance\nnotes,0.4,0.1,\n',
+    'Metric,ours,"ours, shuffled",Chance,notes\nssim,0.4,0.1,,mine\n',
+    'Metric,ours,"ours, shuffled",Chance\nssim,0.4,0.1,,mine\n',
+    "Metric,",
+]
+
+
+@pytest.mark.parametrize("content", MINE)
+def test_a_table_of_somebody_else_that_begins_like_ours_stays(content, folders, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    (folders / "mine.csv").write_text(content)
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--csv", "mine.csv"])
+    assert "--csv mine.csv is a file already, and holds no" in words_of(result)
+    assert (folders / "mine.csv").read_text() == content
+
+
+def test_tables_of_methods_of_any_name_are_replaced_and_rows_that_were_added_are_not(folders):
+    names = ["=1+2, low", "Chance", "a, shuffled"]
+    for name in names:
+        shutil.copytree("made", name)
+        Image.fromarray(np.asarray(Image.open(f"{name}/0.png"))[::-1]).save(f"{name}/0.png")
+    command = ["evaluate", *names, "--seen", "seen", "--profile", "pixels", "--no-cache", "--csv", "t.csv"]
+    assert [runner.invoke(app, command).exit_code for _ in range(2)] == [0, 0]
+    with (folders / "t.csv").open("a") as file:
+        file.write("notes\n")
+    assert runner.invoke(app, command).exit_code == 1
+
+
+def test_stopped_while_tables_are_made_nothing_was_written_as_it_says(folders, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("braindiffuser.folder_scores.method_page", stop)
+    options = [word for pair in TABLES.items() for word in pair]
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
+    assert result.exit_code == 130
+    assert "stopped: nothing was written; the same command begins again" in words_of(result)
+    assert not any((folders / name).exists() for name in TABLES.values())
+
+
+def test_stopped_while_files_are_written_it_says_that_some_may_be(folders, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", stop)
+    options = ["--json", "t.json", "--csv", "t.csv"]
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
+    assert result.exit_code == 130
+    assert "stopped: some of the files may be written; the same command writes all of them" in words_of(result)
 
 
 def test_one_method_with_seen_named_is_the_same_as_two_folders(folders):

@@ -41,6 +41,23 @@ def test_raters_who_differ_make_it_wide(rng):
     assert crossed(apart).high - crossed(apart).low > 3 * (crossed(even).high - crossed(even).low)
 
 
+@pytest.mark.parametrize("n_raters", [2, 3])
+def test_raters_who_disagree_on_every_picture_leave_the_proportion_as_open_as_independent_ones(n_raters):
+    """All raters and all pictures have the same share, so that neither differ: that makes no proportion sure."""
+    found = crossed((np.indices((n_raters, 12)).sum(axis=0) % n_raters == 0).astype(float))
+    low, high = stats.binomtest(12, n_raters * 12).proportion_ci(method="wilson")
+    assert found.value == pytest.approx(1 / n_raters)
+    assert found.high - found.low == pytest.approx(high - low, rel=0.2)
+
+
+def test_it_is_never_much_narrower_than_of_independent_choices(rng):
+    for _ in range(50):
+        right = (rng.random((3, 8)) < 0.6).astype(float)
+        low, high = stats.binomtest(int(right.sum()), right.size).proportion_ci(method="wilson")
+        found = crossed(right)
+        assert found.high - found.low > 0.9 * (high - low)
+
+
 def test_swapping_right_and_wrong_mirrors_it(rng):
     right = (rng.random((6, 20)) < 0.8).astype(float)
     found, mirrored = crossed(right), crossed(1 - right)

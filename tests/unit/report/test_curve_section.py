@@ -38,7 +38,8 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
         "title": "A curve",
         "axis": "sessions",
         "unit": "sessions",
-        "doubles": True,
+        "how_to_read": "Nothing else differs.",
+        "doubles": over == "sessions",
         "is_logarithmic": True,
         "of_generator": False,
         "own": 8.0,
@@ -52,7 +53,7 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
             key: [{"at": at, "value": -0.05, "ci95": [-0.08, -0.02], "p": 0.001} for at in (1.0, 4.0)]
             for key in entries
         },
-        "r90": {"pattern.vision": {"value": 4.0, "ci95": [1.0, 8.0]}},
+        **({"r90": {"pattern.vision": {"value": 4.0, "ci95": [1.0, 8.0]}}} if over == "rank" else {}),
     }
 
 
@@ -103,6 +104,7 @@ def test_where_nothing_grows_nothing_is_promised():
             "repeats",
             "0.410 with a single trial, 0.480 with the average of 8 (averaging helps: +0.050, 95 % interval: 0.020 – 0.080)",
         ),
+        ("noise", "0.410 at 1 sessions, 0.480 at 8 (more: +0.050, 95 % interval: 0.020 – 0.080)"),
         ("rank", "it has 90 % of its gain with 4 of at most 8 directions (95 % interval: 1 – 8)"),
     ],
 )
@@ -119,6 +121,13 @@ def test_another_setting_is_named_only_where_it_is_shown_to_be_better():
         each["value"], each["ci95"] = 0.04, [0.02, 0.08]
     better, _ = curve_sentences(made)
     assert better == "vision: strength 1 is better than the run's 8 (102.0 % against 98.0 %, p = 0.001, 20 pictures)."
+
+
+@pytest.mark.parametrize(("over", "has_line"), [("sessions", True), ("noise", False), ("strength", False)])
+def test_a_curve_says_itself_how_to_read_it(over, has_line):
+    section = curve_section(f"curve_{over}", facts(over), [])
+    assert section.blocks[-1].text.startswith("Nothing else differs.")
+    assert ("least squares" in section.blocks[-1].text) == has_line
 
 
 def test_each_kind_of_score_has_a_figure():

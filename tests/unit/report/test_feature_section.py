@@ -46,7 +46,7 @@ def of_set(groups, remarks=(), column=None):
     [
         (
             {},
-            "wins against another test picture in 98.0 % of comparisons (95 %: 96.0 % – 100.0 %), but 30.0 % of pictures",
+            "wins against another test picture in 98.0 % of comparisons (95 %: 96.0 – 100.0 %), but 30.0 % of pictures",
             "directions",
         ),
         ({}, "than to those of every one of 2,800 training pictures.", "category"),
@@ -98,6 +98,13 @@ def test_the_section_has_a_table_for_each_test_set_and_only_the_first_is_open():
     assert "Same category" not in second.columns
     assert further.columns[:4] == ("1 of 2", "1 of 10", "1 of 50", "1 of 100")
     assert any(isinstance(block, Text) and "few has too few" in block.text for block in section.blocks)
+
+
+def test_identification_among_all_pictures_is_printed_once():
+    own = {**of_set({"vision": scores()}), "n_images": 10}
+    further = [block for block in feature_section({"test": own}).blocks if block.type == "table"][1]
+    assert further.columns[:3] == ("1 of 2", "1 of 10", "Two-way, per stimulus")
+    assert further.rows[0].cells[1].value == "50.0 %"
 
 
 def test_without_scores_it_says_so():

@@ -45,7 +45,7 @@ def test_nothing_is_said_of_what_was_not_computed():
 def test_pictures_that_show_what_was_decoded_and_those_that_do_not():
     (section,) = sample_sections({"n_images": 20, "agreement": AGREEMENT})
     assert said(section, "verdict")[0].startswith("Pictures follow the decoded features")
-    assert "97.0 % (95 %: 95.0 % – 98.0 %" in said(section, "verdict")[0]
+    assert "97.0 % (95 %: 95.0 – 98.0 %" in said(section, "verdict")[0]
     assert said(section, "note")[0] == (
         "A picture is flagged where more than 10 % of all decoded features of other pictures come before its own: 2 of 20 "
         "pictures (flags.csv)."
