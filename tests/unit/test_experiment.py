@@ -18,6 +18,8 @@ from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.checkpoint_folders import BUNDLED, downloads_folder
 from braindiffuser.step_states import flatten
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 MINIMAL = {
     "name": "mine",
     "dataset": {"kind": "nsd", "root": "/data/nsd"},

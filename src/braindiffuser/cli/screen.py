@@ -24,7 +24,13 @@ OUTPUT = "the standard output"
 
 
 def print_out(content: Any) -> None:
-    """Print results, as they are, to standard output."""
+    """Print results, as they are, to standard output; tables in Markdown as wide as the terminal is."""
+    from rich.markdown import Markdown
+
+    if isinstance(content, Markdown):
+        from braindiffuser.cli.terminal_tables import TerminalMarkdown
+
+        content = TerminalMarkdown(content.markup)
     with naming(OUTPUT):
         Console().print(content, highlight=False, markup=False, soft_wrap=isinstance(content, str))
 

@@ -166,7 +166,7 @@ def _change_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -
     return (
         f"{entry['label']}: pattern correlation {number(first['scores'][key]['value'])} at {first['at']:g} {facts['unit']}, "
         f"{number(last['scores'][key]['value'])} at {last['at']:g} ({shown}: {number(gain['value'], signed=True)}, "
-        f"95 % {_ends(gain['ci95'])})."
+        f"95 % interval: {_ends(gain['ci95'])})."
     )
 
 

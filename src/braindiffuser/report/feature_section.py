@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from braindiffuser.report.chance_alarm import LEVEL, chance_alarm
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
+from braindiffuser.report.chance_alarm import chance_alarm
 from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent, percent_interval
 from braindiffuser.report.sections import Block, Cell, Row, Section, Table, Text
 
@@ -60,16 +61,24 @@ def feature_sentences(own: Mapping[str, Any]) -> list[str]:
     if not groups:
         return ["There are no scores of features: see the notes below."]
     alarm = chance_alarm({name: made["p"] for name, made in groups.items()}, own["n_images"], "groups of features")
-    return ([alarm] if alarm else []) + [_sentence(name, made) for name, made in groups.items()]
+    told = beyond_chance({name: made["p"] for name, made in groups.items()})
+    return ([alarm] if alarm else []) + [
+        _sentence(name, made) if name in told else _chance_sentence(name, made, len(groups))
+        for name, made in groups.items()
+    ]
+
+
+def _chance_sentence(group: str, made: Mapping[str, Any], n_groups: int) -> str:
+    two_way = made["two_way"]
+    together = f", too large where {n_groups} groups are tested" if made["p"] <= ALPHA else ""
+    return (
+        f"{group}: not told apart beyond chance. The own picture wins against another in {percent(two_way['value'], 1)} of "
+        f"comparisons ({_ends(two_way)}, {p_sentence(made['p'])}{together})."
+    )
 
 
 def _sentence(group: str, made: Mapping[str, Any]) -> str:
     two_way, novelty = made["two_way"], made["novelty"]
-    if made["p"] > LEVEL:
-        return (
-            f"{group}: not told apart beyond chance. The own picture wins against another in {percent(two_way['value'], 1)} of "
-            f"comparisons ({_ends(two_way)}, {p_sentence(made['p'])})."
-        )
     but = "but" if novelty["ci95"][1] < two_way["ci95"][0] else "and"
     said = [
         f"{group}: the own picture wins against another test picture in {percent(two_way['value'], 1)} of comparisons "

@@ -93,7 +93,7 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
     copies, near, n = own["near_copies"], own["near_duplicates"], own["n"]
     similar = (
         f"{near['count']:,} of {n:,} have a training picture with a similarity of {facts['threshold']:g} or more "
-        f"({percent(near['share'], 1)}, 95 % {percent_interval(near['ci95'])})"
+        f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])})"
     )
     if not copies:
         return f"No copy across the split was found among the {_named(test_set)}; {similar}."
@@ -116,7 +116,7 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
     medians = [number(each["quantiles"]["0.5"]) for each in (own["similarity"], facts["training"])]
     numbers = (
         f"the median similarity to the nearest training picture is {medians[0]}, among training pictures {medians[1]}; nearer in "
-        f"{percent(beside['value'])} of pairs, 95 % {percent_interval(beside['ci95'], 0)}"
+        f"{percent(beside['value'])} of pairs, 95 % interval: {percent_interval(beside['ci95'], 0)}"
     )
     named = _named(test_set)
     return {

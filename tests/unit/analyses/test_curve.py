@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.curve import Curve
+from braindiffuser.analyses.curve import Curve, _Points
 from braindiffuser.analyses.curves.along import Along, along, known_curves
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import paired_correlation
+from braindiffuser.metrics.feature_scores import DecodedGroup, centred, feature_scores
+from braindiffuser.metrics.nearest_rows import Nearest
 from braindiffuser.metrics.two_way_identification import two_way_identification
 
 from .linear_world import N_TEST, N_TRAIN, linear_world
@@ -49,6 +51,18 @@ def test_the_runs_own_point_is_the_runs_own_score(over, data):
     assert [point["at"] for point in outcome.facts["points"]] == sorted({*points, outcome.facts["own"]})
     json.dumps(outcome.facts, allow_nan=False)
     assert len(said(outcome)) == 2
+
+
+def test_the_runs_own_point_says_what_is_said_before_any_picture_is_drawn(data):
+    curve = along("rank")(data, None)
+    scored = dict(_Points(data, curve, 0, "curve")._score_features({g: data.predictions(g) for g in data.groups}))
+    for group in data.groups:
+        targets = np.asarray(data.decoders().targets[group])
+        features = centred(data.predictions(group), data.truth(group), targets.mean(axis=0), targets)
+        nearest = Nearest(np.zeros(N_TEST), np.zeros(N_TEST, np.int64))
+        own = feature_scores(DecodedGroup(*features, nearest, None, N_TRAIN), np.random.default_rng(0)).facts
+        assert scored[f"two_way.{group}"].mean() == pytest.approx(own["two_way"]["value"])
+        assert scored[f"pattern.{group}"].mean() == pytest.approx(own["pattern_correlation"]["value"])
 
 
 def test_more_training_pictures_decode_better(data):

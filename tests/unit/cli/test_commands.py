@@ -51,6 +51,8 @@ COMMANDS = [
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 
 class Question(Analysis):
     def run(self, data):

@@ -80,6 +80,16 @@ def test_all_groups_at_chance_are_an_alarm_that_comes_first():
     assert len(others) == 2
 
 
+def test_groups_are_told_apart_together_as_the_alarm_tests_them():
+    groups = {name: scores(two_way=0.7, p=p) for name, p in (("latents", 0.4), ("vision", 0.02), ("text", 0.3))}
+    alarm, *others = feature_sentences(of_set(groups))
+    assert "None of the 3 groups" in alarm
+    assert all("not told apart beyond chance" in other for other in others)
+    assert "p = 0.020, too large where 3 groups are tested" in others[1]
+    (alone,) = feature_sentences(of_set({"vision": groups["vision"]}))
+    assert "not told apart" not in alone
+
+
 def test_the_section_has_a_table_for_each_test_set_and_only_the_first_is_open():
     content = {
         "test": of_set({"vision": scores(within=0.7), "text": scores()}, column="category"),

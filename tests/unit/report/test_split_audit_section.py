@@ -44,7 +44,7 @@ def test_where_the_test_set_lies_is_said(verdict, begins):
     said = audit_sentences(facts(verdict))
     assert said[0].startswith("No copy across the split was found among the test pictures; 0 of 100 have")
     assert said[1].startswith(begins)
-    assert "nearer in 50 % of pairs, 95 % 45 – 55 %" in said[1]
+    assert "nearer in 50 % of pairs, 95 % interval: 45 – 55 %" in said[1]
 
 
 def test_many_copies_are_counted_and_the_first_are_named():

@@ -205,6 +205,7 @@ def test_baseline_sentence_claims_nothing_without_baselines_or_intervals():
         tables.baseline_sentence({"metrics": {"m": metric(0.5)}}) == "The reconstruction was compared with no baseline."
     )
     entry = {**metric(0.5, mean_image=0.1), "ci95": None}
+    assert "not on" not in tables.baseline_sentence({"metrics": {"m": entry}})
     assert "on 0 of 1 metrics" in tables.baseline_sentence({"metrics": {"m": entry}})
 
 
