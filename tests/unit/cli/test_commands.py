@@ -621,7 +621,7 @@ def test_a_table_of_somebody_else_that_begins_like_ours_stays(content, folders, 
     monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
     (folders / "mine.csv").write_text(content)
     result = runner.invoke(app, ["evaluate", "seen", "made", "--csv", "mine.csv"])
-    assert "--csv mine.csv is a file already, and holds no" in words_of(result)
+    assert "--csv mine.csv is a file already, and was not written by this option" in words_of(result)
     assert (folders / "mine.csv").read_text() == content
 
 
