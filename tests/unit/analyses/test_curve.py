@@ -143,7 +143,7 @@ def test_a_few_directions_carry_what_has_few_factors(data):
     few, many = (outcome.facts["r90"][f"pattern.{group}"] for group in ("latents", "vision"))
     assert few["value"] < many["value"] <= 50
     assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))
-    assert "90 % of it takes" in said(outcome)[0]
+    assert "90 % of its gain with" in said(outcome)[0]
 
 
 @pytest.mark.parametrize("calibration", ["none", "inductive", "transductive"])
