@@ -41,6 +41,21 @@ def test_raters_who_differ_make_it_wide(rng):
     assert crossed(apart).high - crossed(apart).low > 3 * (crossed(even).high - crossed(even).low)
 
 
+def test_three_raters_are_those_of_its_formula(rng):
+    """Variances of raters, pictures and single choices, and Satterthwaite's freedom, written out."""
+    right = (rng.random((3, 40)) < 0.7).astype(float)
+    p, error = right.mean(), right - right.mean()
+    raters = 3 / 2 * np.square(error.sum(axis=1)).sum() / 120**2
+    pictures = 40 / 39 * np.square(error.sum(axis=0)).sum() / 120**2
+    choices = 120 / 119 * np.square(error).sum() / 120**2
+    variance = max(raters + pictures - choices, raters, pictures)
+    freedom = (raters + pictures) ** 2 / (raters**2 / 2 + pictures**2 / 39)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / (p * (1 - p))
+    odds = np.log(p / (1 - p))
+    expected = [1 / (1 + np.exp(-end)) for end in (odds - half, odds + half)]
+    assert crossed(right)[:3] == pytest.approx((p, *expected))
+
+
 def test_swapping_right_and_wrong_mirrors_it(rng):
     right = (rng.random((6, 20)) < 0.8).astype(float)
     found, mirrored = crossed(right), crossed(1 - right)
