@@ -34,12 +34,14 @@ from braindiffuser.metrics import (
     leave_pairs_out,
     leave_pictures_out,
     leave_repeats_out,
-    mean_interval,
     n_way_identification,
     score_in_folds,
+    share_interval,
 )
+from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.folds import Score
 from braindiffuser.metrics.pixcorr import pixcorr
+from braindiffuser.metrics.places import Places, n_way
 from braindiffuser.metrics.two_way_identification import two_way_identification
 from braindiffuser.regression import RidgeCV
 
@@ -140,11 +142,11 @@ def _pooled(
     responses: Matrix, figures: Matrix, design: FoldDesign, rng: np.random.Generator, n_permutations: int
 ) -> FoldScores:
     """Compare with candidates that trained the decoder: biased low, as shuffled figures show."""
-    scores = two_way_identification(figures, gathered(responses, figures, design))
-    low, high = mean_interval(scores)
+    found = n_way(Places.of(correlation_matrix(figures, gathered(responses, figures, design))), 2)
+    value = float(found.scores.mean())
     shuffles = (gathered(responses, figures, design, design.shuffled(rng)) for _ in range(n_permutations))
     null: Float[np.ndarray, " _"] = np.array([two_way_identification(figures, decoded).mean() for decoded in shuffles])
-    return FoldScores(scores, float(scores.mean()), (max(low, 0.0), min(high, 1.0)), null)
+    return FoldScores(found.scores, value, share_interval(value, found.left_out, 0.5, graded=True), null)
 
 
 def _facts(scores: FoldScores, chance: float | None) -> dict[str, Any]:

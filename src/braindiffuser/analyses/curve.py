@@ -100,22 +100,22 @@ class Curve(Analysis):
         return self.pictures or (USUAL_PICTURES if self._along.of_generator else 0)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # in other kinds a line of the class
         """Stages whose results it asks for: pictures only where some are drawn."""
         return ("fit", "reconstruct") if self.n_drawn else ("fit",)
 
     @property
-    def draws(self) -> bool:  # type: ignore[override]
+    def draws(self) -> bool:  # type: ignore[override]  # in other kinds a line of the class
         """Whether it calls the generator."""
         return self.n_drawn > 0
 
     @property
-    def scores(self) -> bool:  # type: ignore[override]
+    def scores(self) -> bool:  # type: ignore[override]  # in other kinds a line of the class
         """Whether it scores pictures."""
         return self.n_drawn > 0
 
     @property
-    def reads(self) -> tuple[str, ...]:  # type: ignore[override]
+    def reads(self) -> tuple[str, ...]:  # type: ignore[override]  # in other kinds a line of the class
         """What it reads of the recording; where pictures are drawn, those that were seen stand beside them."""
         return (*self._along.reads, *(("stimuli",) if self.n_drawn else ()))
 
@@ -295,13 +295,13 @@ class _Points:
 
     def _score_features(self, decoded: Mapping[str, Any]) -> Iterator[tuple[str, Vector]]:
         from braindiffuser.metrics._correlation import paired_correlation
+        from braindiffuser.metrics.feature_scores import centred
         from braindiffuser.metrics.two_way_identification import two_way_identification
 
         for group, values in decoded.items():
-            mean = self._means[group].astype(np.float32)
-            truth = self._data.truth(group)[self._curve.first][self._curve.rows].reshape(len(values), -1)
-            made = values.reshape(len(values), -1)
-            yield f"pattern.{group}", paired_correlation(truth - mean, made - mean)
+            own = self._data.truth(group)[self._curve.first][self._curve.rows]
+            made, truth = centred(values, own, self._means[group], self._data.decoders().targets[group])
+            yield f"pattern.{group}", paired_correlation(truth, made)
             yield f"two_way.{group}", two_way_identification(truth, made)
 
     @cached_property

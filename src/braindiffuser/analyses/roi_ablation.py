@@ -191,14 +191,17 @@ class ROIAblation(Analysis):
         chosen: Int[np.ndarray, " n"],
     ) -> Iterator[Condition]:
         """Score conditions, several at a time, and yield each."""
+        from braindiffuser.metrics.nearest_rows import mean_row
+
         decoders = data.decoders()
         responses, ids = data.responses("test")[rows], data.stimulus_ids("test")[rows]
-        truth = {group: data.truth(group)[rows].reshape(len(rows), -1) for group in data.groups}
+        truth = {group: data.truth(group)[rows] for group in data.groups}
+        means = {group: mean_row(decoders.targets[group]) for group in data.groups}
         room = len(rows) * (4 * decoders.n_targets + BYTES_PER_PICTURE)
         for some in _blocks(conditions, max(1, BYTES_AT_ONCE // room)):
             features = _decoded(decoders, responses, some)
             for condition, decoded in zip(some, features, strict=True):
-                condition.scores.update(_score_features(decoded, truth))
+                condition.scores.update(_score_features(decoded, truth, means, decoders))
             drawn = [number for number, condition in enumerate(some) if condition.is_drawn]
             if drawn:
                 together = {
@@ -293,14 +296,18 @@ def _decoded(
     return [made[name] for name in sets]
 
 
-def _score_features(decoded: Mapping[str, Any], truth: Mapping[str, Any]) -> dict[str, Vector]:
-    """Identify each stimulus by its decoded features among the others, group by group."""
+def _score_features(
+    decoded: Mapping[str, Any], truth: Mapping[str, Any], means: Mapping[str, Any], decoders: RunDecoders
+) -> dict[str, Vector]:
+    """Identify each stimulus by its decoded features less the training mean among the others, group by group."""
+    from braindiffuser.metrics.feature_scores import centred
     from braindiffuser.metrics.two_way_identification import two_way_identification
 
-    return {
-        f"features.{group}": two_way_identification(truth[group], values.reshape(len(values), -1))
-        for group, values in decoded.items()
-    }
+    scores = {}
+    for group, values in decoded.items():
+        made, own = centred(values, truth[group], means[group], decoders.targets[group])
+        scores[f"features.{group}"] = two_way_identification(own, made)
+    return scores
 
 
 def _losses(

@@ -21,7 +21,7 @@ from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, are_flat, batch_slices, resize, to_uint8
 from braindiffuser.metrics.nearest_rows import Nearest, RowSource, mean_row, nearest_rows
-from braindiffuser.metrics.split_overlap import FEWEST, exceeds, share_interval, slope_on, thirds
+from braindiffuser.metrics.split_overlap import FEWEST, clopper_pearson, exceeds, slope_on, thirds
 from braindiffuser.report.split_audit_section import split_audit_section
 
 if TYPE_CHECKING:
@@ -204,10 +204,12 @@ class SplitAudit(Analysis):
             "similarity": _distribution(similarity, edges),
             "beside_training": None if beside is None else {"value": beside.value, "ci95": [beside.low, beside.high]},
             "verdict": "open" if beside is None else _verdict(beside.value, beside.low, beside.high),
-            "near_duplicates": {"count": count, "share": count / n, "ci95": list(share_interval(count, n))},
+            "near_duplicates": {"count": count, "share": count / n, "ci95": list(clopper_pearson(count, n))},
             "near_copies": copies[columns].rename(columns=COPIED).to_dict("records"),
             "thirds": [float(similarity[part].mean()) for part in parts],
-            "scores": {key: {**entries[key], **_by_distance(similarity, own, parts)} for key, own in scores.items()},
+            "scores": {
+                key: {**own, **_by_distance(similarity, scores[key], parts, own)} for key, own in entries.items()
+            },
         }
 
     def _pictures(self, data: RunData, shown: pd.DataFrame) -> dict[str, Pictures]:
@@ -257,31 +259,39 @@ def _distribution(similarity: Vector, edges: Float[np.ndarray, " n_edges"]) -> d
     }
 
 
-def _by_distance(similarity: Vector, scores: Vector, parts: Sequence[Int[np.ndarray, " _"]]) -> dict[str, Any]:
-    from braindiffuser.metrics.intervals import mean_interval
+def _by_distance(
+    similarity: Vector, scores: Vector, parts: Sequence[Int[np.ndarray, " _"]], entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    from braindiffuser.metrics.intervals import score_interval
 
     line = slope_on(similarity, scores)
+    bounds, chance = entry["bounds"], entry["chance"]
     return {
-        "thirds": [{"value": float(scores[part].mean()), "ci95": list(mean_interval(scores[part]))} for part in parts],
+        "thirds": [
+            {"value": float(own.mean()), "ci95": list(score_interval(own, bounds, chance))}
+            for own in (scores[part] for part in parts)
+        ],
         "slope": line and {"value": line.value, "ci95": [line.low, line.high], "p": line.p, "r": line.r},
     }
 
 
 def _scores(data: RunData) -> tuple[dict[str, Vector], dict[str, dict[str, Any]]]:
     """Return scores of all test pictures, and what is known of each: of pictures, and of decoded features."""
+    from braindiffuser.metrics.feature_scores import centred
     from braindiffuser.metrics.two_way_identification import two_way_identification
 
-    table = data.per_image()
+    table, targets = data.per_image(), data.decoders().targets
     known = {key: facts for key, facts in data.metrics().items() if key in table}
     scores = {key: table[key].to_numpy(np.float64) for key in known}
     entries = {
-        key: {"label": facts["label"], "higher_is_better": facts["higher_is_better"], "chance": facts["chance"]}
+        key: {fact: facts[fact] for fact in ("label", "higher_is_better", "chance", "bounds")}
         for key, facts in known.items()
     }
     for group in data.groups:
-        truth, decoded = (values.reshape(len(values), -1) for values in (data.truth(group), data.predictions(group)))
+        own = targets[group]
+        decoded, truth = centred(data.predictions(group), data.truth(group), mean_row(own), own)
         key = f"features.{group}"
-        entries[key] = {"label": f"Decoded {group}", "higher_is_better": True, "chance": 0.5}
+        entries[key] = {"label": f"Decoded {group}", "higher_is_better": True, "chance": 0.5, "bounds": [0.0, 1.0]}
         parts = [
             two_way_identification(truth[rows], decoded[rows]) if rows.stop - rows.start > 1 else np.full(1, 0.5)
             for rows in data.test_sets.values()

@@ -24,7 +24,7 @@ def has_short_way(metric: Metric) -> bool:
     return type(metric) in (TwoWayIdentification, ManyWayIdentification, CorrelationDistance, PixCorr)
 
 
-def scores_of_all_pairs(metric: Metric, seen: Items, made: Items) -> Matrix:
+def scores_of_all_pairs(metric: PixelMetric | FeatureMetric, seen: Items, made: Items) -> Matrix:
     """Score every reconstruction as if it were that of every stimulus.
 
     scores(i, j) = the score of stimulus i that the metric gives if reconstruction j takes the place of its own.
@@ -48,7 +48,6 @@ def scores_of_all_pairs(metric: Metric, seen: Items, made: Items) -> Matrix:
         return 1 - correlation_matrix(seen, made)
     if type(metric) is PixCorr:
         return correlation_matrix(*(pictures.reshape(len(pictures), -1) for pictures in (seen, made)))
-    assert isinstance(metric, PixelMetric | FeatureMetric)  # noqa: S101  profiles hold no others
     return by_rotation(metric.compare, seen, made)
 
 

@@ -24,7 +24,7 @@ from braindiffuser.metrics.intervals import (
     ratio_interval,
     share_interval,
 )
-from braindiffuser.metrics.nearest_rows import Nearest, unit_rows
+from braindiffuser.metrics.nearest_rows import Nearest, RowSource, unit_rows
 from braindiffuser.metrics.places import Identified, Places, n_way, top_k, two_way_within
 from braindiffuser.metrics.two_way_identification import Direction, match_scores
 
@@ -35,6 +35,29 @@ CHOICES = (2, 10, 50)
 DIRECTIONS: tuple[Direction, Direction] = ("per_reconstruction", "per_stimulus")
 TIE = 1e-6
 """Correlations with training stimuli that differ by less are tied: they are taken in float32."""
+
+
+def centred(
+    decoded: Float[np.ndarray, "n ..."],
+    truth: Float[np.ndarray, "n ..."],
+    mean: Float[np.ndarray, " d"],
+    targets: RowSource,
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Return decoded and true features as they are compared: (ŷ − μ, y − μ), flattened.
+
+    Truth is rounded as targets are stored, so that a test picture that also trains equals its target.
+
+    Args:
+        decoded: features ŷ of the test pictures (n, …).
+        truth: the pictures' own, y (n, …).
+        mean: μ of the training targets, flattened.
+        targets: of the training stimuli, of which only the precision is asked for.
+    """
+    shift, flat = mean.astype(np.float32), truth.reshape(len(truth), -1)
+    with np.errstate(over="ignore"):
+        rounded = flat.astype(np.asarray(targets[:1]).dtype).astype(np.float32)
+    stored = np.where(np.isfinite(rounded), rounded, flat.astype(np.float32))
+    return decoded.reshape(len(decoded), -1) - shift, stored - shift
 
 
 @dataclass(frozen=True)

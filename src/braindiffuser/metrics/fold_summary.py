@@ -11,9 +11,10 @@ from jaxtyping import Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics.inference import permutation_p_value
+from braindiffuser.metrics.intervals import GRADED_CHANCE
 from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_share_interval
 from braindiffuser.metrics.scored_pictures import Scores, left_out_of
-from braindiffuser.metrics.summary import FACTS, TWO_WAY_CHANCE, PerPicture, within
+from braindiffuser.metrics.summary import FACTS, PerPicture, within
 
 NULL = "shuffled_training"
 """Name of the null among the baselines."""
@@ -168,7 +169,7 @@ def _interval(own: Gathered, entry: Mapping[str, Any]) -> list[float]:
         return within(interval_inside_folds(own.scores, own.folds), entry["bounds"])
     weights = [len(part) / len(own.scores) for part in own.left_out]
     chance, value = entry["chance"], float(own.scores.mean())
-    graded = chance == TWO_WAY_CHANCE
+    graded = chance == GRADED_CHANCE
     return list(joined_share_interval(value, own.left_out, weights, chance or 0.0, graded=graded))
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.inference import permutation_p_value
-from braindiffuser.metrics.intervals import mean_interval, means_left_out, share_interval
+from braindiffuser.metrics.intervals import score_interval
 from braindiffuser.metrics.two_way_identification import TIE_DECIMALS
 
 Rows = Int[np.ndarray, "_"]
@@ -27,9 +27,6 @@ Rows = Int[np.ndarray, "_"]
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures, or of repetitions."""
-
-SHARES = (0.0, 1.0)
-"""Bounds of a share."""
 
 Decode: TypeAlias = Callable[[FeatureRows, FeatureRows, FeatureRows], FeatureRows]
 """Fits and predicts: training responses (n_train, n_voxels), their targets (n_train, d), and responses (n_test, n_voxels) to
@@ -178,8 +175,7 @@ def score_in_folds(
         score: compares targets with predictions, inside a fold.
         rng: source of the shuffles.
         n_permutations: number of shuffled repetitions.
-        bounds: smallest and largest possible score, at which the interval ends; of shares, in [0, 1], it is that of
-            `share_interval`.
+        bounds: smallest and largest possible score, for the interval, which is that of `score_interval`.
 
     Raises:
         ValueError: if the shapes do not fit, or `score` refuses a fold, such as identification a fold of one picture.
@@ -192,17 +188,10 @@ def score_in_folds(
     (1.0, (1.0, 1.0))
     """
     per_picture = _scores(responses, targets, design, design.pictures, decode, score)
-    interval = _interval(per_picture, bounds)
+    interval = score_interval(per_picture, bounds)
     shuffles = (design.shuffled(rng) for _ in range(n_permutations))
     null = [_scores(responses, targets, design, shown, decode, score).mean() for shown in shuffles]
     return FoldScores(per_picture, float(per_picture.mean()), interval, np.array(null, np.float64))
-
-
-def _interval(scores: Vector, bounds: tuple[float, float]) -> tuple[float, float]:
-    if bounds == SHARES:
-        return share_interval(float(scores.mean()), means_left_out(scores))
-    low, high = mean_interval(scores)
-    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def decode_in_folds(

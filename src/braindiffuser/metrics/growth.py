@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from braindiffuser.metrics.intervals import student_interval
+from braindiffuser.metrics.intervals import SHARES, score_interval, student_interval
 
 FEWEST_POINTS = 3
 """Points that a line is fitted through, at least."""
@@ -149,8 +149,8 @@ class LogLine:
 
 
 def mean_of(scores: Float[np.ndarray, " n"], bounds: Sequence[float] = (-np.inf, np.inf)) -> Interval:
-    """Return the mean score of two pictures or more with Student's interval, cut to the bounds of the score."""
-    low, high = student_interval(scores)
+    """Return the mean score of two pictures or more with Student's interval, cut to the bounds; shares have `score_interval`."""
+    low, high = score_interval(scores, bounds) if tuple(bounds) == SHARES else student_interval(scores)
     return Interval(float(scores.mean()), max(low, bounds[0]), min(high, bounds[1]))
 
 

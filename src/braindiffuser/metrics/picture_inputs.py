@@ -208,10 +208,10 @@ def _read(of: PictureInput, names: Sequence[str], room: int, small: dict[Path, S
     def note(path: Path, raw: UInt8[np.ndarray, "height width 3"]) -> None:
         small[path] = made_small(raw)
 
-    if of.folder is not None:
-        return open_pictures([of.folder.files[name] for name in names], room, note)
-    assert of.stack is not None  # noqa: S101  an input is one of the two
-    return of.stack.pictures.take(np.array([int(name) for name in names]))
+    if of.stack is not None:
+        return of.stack.pictures.take(np.array([int(name) for name in names]))
+    files = of.folder.files if of.folder is not None else {}
+    return open_pictures([files[name] for name in names], room, note)
 
 
 def distinct_names(labels: Sequence[str]) -> list[str]:

@@ -196,28 +196,28 @@ def load_published_networks(
     filled: dict[tuple[str, str], nn.Module] = {}
     for name in names:
         facts = NETWORKS[name]
-        absent = [file for file in files_of(name) if find(file, folder) is None]
+        found = {file: find(file, folder) for file in files_of(name)}
+        absent = [file for file, path in found.items() if path is None]
         if absent:
             missing[name] = " and ".join(remedy(file, folder) for file in absent)
             continue
         same = facts.model, SCORING_NETWORKS[name].name
         if same not in filled:
-            filled[same] = _filled(name, folder, device)
+            filled[same] = _filled(name, {file: path for file, path in found.items() if path is not None}, device)
         loaded[name] = feature_network(filled[same], facts, device, batch_size)
     return loaded, missing
 
 
-def _filled(name: str, folder: Path, device: str) -> nn.Module:
+def _filled(name: str, paths: Mapping[PublishedFile, Path], device: str) -> nn.Module:
     """Load a network whose files are there."""
     facts, file = NETWORKS[name], SCORING_NETWORKS[name]
-    path = find(file, folder)
-    assert path is not None  # noqa: S101  the caller has looked
+    path = paths[file]
     if name not in BUILT_ON:
         network = _empty(facts)
         fill(network, facts, file, path, device)
         return network
     whole = LPIPSFeatures()
-    whole.alexnet = _filled(BUILT_ON[name], folder, device)
+    whole.alexnet = _filled(BUILT_ON[name], paths, device)
     check_file(path, file)
     whole.take_weights(open_tensors(path), path)
     return whole

@@ -7,15 +7,14 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
-from braindiffuser.arrays import Vector
-from braindiffuser.metrics._correlation import FeatureRows
+from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.metric import Metric
+from braindiffuser.metrics.places import Identified, Places, n_way
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scored_pictures import ScoredPictures, left_out_of
 from braindiffuser.metrics.summary import PerPicture, facts_of, interval_of
-from braindiffuser.metrics.two_way_identification import two_way_identification
 
 
 class VarianceShare(NamedTuple):
@@ -74,7 +73,7 @@ def variance_share(scores: Float[np.ndarray, "n_pictures n_samples"]) -> Varianc
     return VarianceShare(within, picture, within / (within + picture), low, high)
 
 
-def sample_agreement(features: Sequence[FeatureRows]) -> Vector:
+def sample_agreement(features: Sequence[FeatureRows]) -> Identified:
     """Return how well one sample of a picture is told by another among the samples of other pictures.
 
         agreement(i) = mean over s ≠ t of two-way identification of picture i of sample t among all pictures of sample s
@@ -83,16 +82,17 @@ def sample_agreement(features: Sequence[FeatureRows]) -> Vector:
         features: of each sample (n, d), two samples or more.
 
     Returns:
-        (n,) in [0, 1]: 1 where samples resemble each other more than any other picture, 0.5 where they are unrelated.
+        Scores (n,) in [0, 1]: 1 where samples resemble each other more than any other picture, 0.5 where they are unrelated;
+        and their means without each picture, in all samples.
 
     Raises:
-        ValueError: if there are fewer than two samples; what `two_way_identification` raises.
+        ValueError: if there are fewer than two samples; what `correlation_matrix` and `Places.of` raise.
     """
     if len(features) < 2:
         raise ValueError(f"samples are compared with each other, two or more; got {len(features)}")
-    pairs = [two_way_identification(first, second) for first, second in permutations(features, 2)]
-    agreement: Float64[np.ndarray, " n"] = np.mean(pairs, axis=0)
-    return agreement
+    pairs = [n_way(Places.of(correlation_matrix(first, second)), 2) for first, second in permutations(features, 2)]
+    scores, left_out = (np.mean([getattr(pair, name) for pair in pairs], axis=0) for name in Identified._fields)
+    return Identified(scores, left_out)
 
 
 def summarise_samples(profile: Profile, samples: Sequence[PerPicture]) -> dict[str, Any]:

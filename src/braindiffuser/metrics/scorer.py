@@ -138,8 +138,7 @@ class Scorer:
                     by_network[metric.network][metric.layer] for by_network in (self.seen_features, made_features)
                 )
                 pairs[key] = scores_of_all_pairs(metric, *layers)
-            elif len(self.seen) * self.seen[0:1].size <= MOST_PIXELS:
-                assert isinstance(metric, PixelMetric)  # noqa: S101  profiles hold no others
+            elif isinstance(metric, PixelMetric) and len(self.seen) * self.seen[0:1].size <= MOST_PIXELS:
                 pairs[key] = scores_of_all_pairs(metric, *as_compared(self.seen[:], made[:], metric.sizes))
         return pairs
 

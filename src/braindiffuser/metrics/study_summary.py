@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.intervals import mean_interval
+from braindiffuser.metrics.intervals import GRADED_CHANCE, mean_interval
 from braindiffuser.metrics.prevalence import prevalence
 from braindiffuser.metrics.scored_pictures import left_out_of
 from braindiffuser.metrics.subjects import (
@@ -19,7 +19,7 @@ from braindiffuser.metrics.subjects import (
     share_interval_over_pictures,
     subject_means,
 )
-from braindiffuser.metrics.summary import FACTS, TWO_WAY_CHANCE, PerPicture, within
+from braindiffuser.metrics.summary import FACTS, PerPicture, within
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _over_pictures(subjects: Sequence[SubjectScores], key: str, shared: bool) ->
     entry = subjects[0].summary["metrics"][key]
     known = [own for own in (left_out_of(subject.per_picture, key) for subject in subjects) if own is not None]
     if len(known) < len(subjects):
-        return within(interval_over_pictures(scores, shared=shared), entry["bounds"])
+        return list(interval_over_pictures(scores, entry["bounds"], shared=shared))
     value, chance = float(subject_means(scores).mean()), entry["chance"]
-    ends = share_interval_over_pictures(value, known, chance or 0.0, shared=shared, graded=chance == TWO_WAY_CHANCE)
+    ends = share_interval_over_pictures(value, known, chance or 0.0, shared=shared, graded=chance == GRADED_CHANCE)
     return list(ends)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.intervals import mean_interval, share_interval, student_interval
+from braindiffuser.metrics.intervals import score_interval, share_interval, student_interval
 from braindiffuser.metrics.joined_intervals import joined_mean_interval, joined_share_interval
 
 Scores = Float[np.ndarray, "_"]
@@ -30,29 +30,35 @@ def subject_means(scores: Sequence[Scores]) -> Vector:
 
 
 def interval_over_pictures(
-    scores: Sequence[Scores], *, shared: bool = True, level: float = 0.95
+    scores: Sequence[Scores],
+    bounds: Sequence[float] = (-np.inf, np.inf),
+    *,
+    shared: bool = True,
+    level: float = 0.95,
 ) -> tuple[float, float]:
-    """Return an interval of the mean of the subjects' means, of whose pictures these are a sample.
+    """Return an interval of the mean of the subjects' means, of whose pictures these are a sample, within a score's bounds.
 
-    Where all subjects saw the same pictures, it is `mean_interval` of each picture's mean over subjects: a difficult picture is
+    Where all subjects saw the same pictures, it is `score_interval` of each picture's mean over subjects: a difficult picture is
     difficult for each of them. Else it is `joined_mean_interval`. It holds for these subjects; what other people would reach is
     in `interval_over_subjects`.
 
     Args:
         scores: scores of each subject's pictures (n_k,), in the same order if the pictures are shared.
+        bounds: smallest and largest possible score.
         shared: whether all subjects saw the same pictures.
         level: share of samples whose interval holds the mean, in (0, 1).
 
     Raises:
-        ValueError: what `mean_interval` and `subject_means` raise; if shared pictures differ in number.
+        ValueError: what `score_interval` and `subject_means` raise; if shared pictures differ in number.
 
     >>> interval_over_pictures([np.array([0.0, 1.0]), np.array([1.0, 0.0])])
     (0.5, 0.5)
     """
     subject_means(scores)
     if shared:
-        return mean_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), level)
-    return joined_mean_interval(scores, [1 / len(scores)] * len(scores), level)
+        return score_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), bounds, level=level)
+    low, high = joined_mean_interval(scores, [1 / len(scores)] * len(scores), level)
+    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def share_interval_over_pictures(

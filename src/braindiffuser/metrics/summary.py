@@ -10,7 +10,7 @@ import numpy as np
 
 from braindiffuser.arrays import Matrix
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
-from braindiffuser.metrics.intervals import mean_interval, share_interval
+from braindiffuser.metrics.intervals import GRADED_CHANCE, score_interval, share_interval
 from braindiffuser.metrics.metric import Metric
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scored_pictures import ScoredPictures, Scores, left_out_of
@@ -19,9 +19,6 @@ from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 PerPicture: TypeAlias = Mapping[str, Scores]
 """Scores by the metric's key; `ScoredPictures`, as `Scorer.score` gives them, give identification intervals of its own. Lengths
 are checked in `summarise`."""
-
-TWO_WAY_CHANCE = TwoWayIdentification.chance
-"""Chance of identification among two: a picture's score is a share of comparisons with all others, not yes or no."""
 
 FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
 """Entries of a metric that say what it is: the same for all subjects, folds and sets of pictures."""
@@ -70,8 +67,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Put means and 95 % intervals of all sets together, ready to be written as `scores.json`.
 
-    Intervals are those of `mean_interval`; those of identification are `share_interval`'s, which allow for other distractors as
-    well. p values use the same exchanges of pictures, so they do not depend on which other metrics are there.
+    Intervals are those of `score_interval`; those of identification are `share_interval`'s, which allow for other distractors
+    as well. p values use the same exchanges of pictures, so they do not depend on which other metrics are there.
 
     Args:
         profile: the metrics, in order.
@@ -147,8 +144,8 @@ def interval_of(metric: Metric, key: str, scores: PerPicture) -> list[float]:
 
 def _interval(metric: Metric, scores: Scores, left_out: Scores | None) -> list[float]:
     if left_out is None:
-        return within(mean_interval(scores), metric.bounds)
-    graded = metric.chance == TWO_WAY_CHANCE
+        return list(score_interval(scores, metric.bounds, metric.chance))
+    graded = metric.chance == GRADED_CHANCE
     return list(share_interval(float(scores.mean()), left_out, metric.chance or 0.0, graded=graded))
 
 

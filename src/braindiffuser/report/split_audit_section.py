@@ -66,9 +66,10 @@ HOW_TO_READ = (
     "Similarity: Pearson correlation over the features of two pictures, after the mean of training pictures was taken off. A "
     "training picture's nearest neighbour is sought among all other training pictures. “Nearer”: how often a random test "
     "picture lies nearer to its neighbour than a random training picture does (50 % where both are drawn from the same "
-    "pictures; interval of DeLong et al. 1988). Slope: least squares over test pictures; its p is of the hypothesis that "
-    "scores do not depend on the distance, and sentences name scores whose p holds when all are tested (Holm). A slope does "
-    "not prove that a decoder remembers training pictures: pictures far from all others are harder in other ways too."
+    "pictures; interval of DeLong et al. 1988, at least that of two draws of the same pictures). Slope: least squares over test "
+    "pictures; its p is of the hypothesis that scores do not depend on the distance, and sentences name scores whose p holds "
+    "when all are tested (Holm). A slope does not prove that a decoder remembers training pictures: pictures far from all "
+    "others are harder in other ways too."
 )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 
 from braindiffuser.experiment import Experiment
 from braindiffuser.stages import Stage, StageContext, Step
@@ -46,12 +46,12 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
     draft, results = drafts[""], context.results
     sets = {name: slice(*rows) for name, rows in results.read_json("test_sets.json").items()}
-    column, categories = _categories(context)
-    found = _score(context, sets, categories)
+    categories = known_categories(context)
+    found = _score(context, sets, None if categories is None else categories.numbers)
     content = {
         name: {
             "n_images": sets[name].stop - sets[name].start,
-            "category_column": column,
+            "category_column": None if categories is None else categories.column,
             "groups": own.groups,
             "remarks": own.remarks,
         }
@@ -109,40 +109,47 @@ def _score(
 
 def _decoded(context: StageContext, group: str) -> DecodedGroup:
     """Read decoded and true features of all test stimuli, and hold them against the training targets."""
-    from braindiffuser.metrics.feature_scores import DecodedGroup
+    from braindiffuser.metrics.feature_scores import DecodedGroup, centred
     from braindiffuser.metrics.linear_reach import linear_reach
     from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
 
     targets = context.results.open_array(f"targets/{group}")
     mean = mean_row(targets)
-    decoded = _flat(context.results.read_array(f"predictions/{group}"))
-    nearest = nearest_rows(decoded, targets, mean)
-    shift = mean.astype(np.float32)
-    truth = _as_stored(_flat(context.results.read_array(f"truth/{group}")), targets.dtype) - shift
+    predictions = context.results.read_array(f"predictions/{group}")
+    nearest = nearest_rows(predictions, targets, mean)
+    decoded, truth = centred(predictions, context.results.read_array(f"truth/{group}"), mean, targets)
     reach = linear_reach(truth, targets, mean) if min(targets.shape[0], truth.shape[1]) <= LARGEST_SIDE else None
-    return DecodedGroup(decoded - shift, truth, nearest, reach, targets.shape[0])
+    return DecodedGroup(decoded, truth, nearest, reach, targets.shape[0])
 
 
-def _flat(features: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n d"]:
-    return features.reshape(len(features), -1)
+class Categories(NamedTuple):
+    """Categories of stimuli, as the table of stimuli says them.
+
+    Attributes:
+        column: of the table.
+        of_training: category of each training stimulus (n_train,), "" where it is not known.
+        of_test: of each test stimulus (n_test,).
+    """
+
+    column: str
+    of_training: Shaped[np.ndarray, " n_train"]
+    of_test: Shaped[np.ndarray, " n_test"]
+
+    @property
+    def numbers(self) -> Int[np.ndarray, " n_test"]:
+        """Number of each test stimulus's category, −1 where it is not known."""
+        _, numbers = np.unique(self.of_test, return_inverse=True)
+        return np.where(self.of_test == "", -1, numbers)
 
 
-def _as_stored(truth: Float[np.ndarray, "n d"], dtype: np.dtype[Any]) -> Float[np.ndarray, "n d"]:
-    """Round true features as targets are stored, so that a test picture that also trains equals its target."""
-    with np.errstate(over="ignore"):
-        rounded = truth.astype(dtype).astype(np.float32)
-    return np.where(np.isfinite(rounded), rounded, truth.astype(np.float32))
-
-
-def _categories(context: StageContext) -> tuple[str | None, Int[np.ndarray, " n_test"] | None]:
-    """Return the column that says the category of stimuli, and the number of each test stimulus's, −1 where it has none."""
-    import pandas as pd
-
+def known_categories(context: StageContext) -> Categories | None:
+    """Return the categories of training and of test stimuli; None if the table of stimuli has no such column."""
     known, column = context.open_recording().known_stimuli(), context.experiment.evaluation.category
     if known is None or column not in known:
-        return None, None
-    ids = context.results.read_array("stimuli/test_ids")
-    return column, pd.factorize(known[column].reindex(ids))[0].astype(np.int64)
+        return None
+    ids = (context.results.read_array(f"stimuli/{split}_ids") for split in ("train", "test"))
+    values = (known[column].reindex(own) for own in ids)
+    return Categories(column, *(np.where(own.isna(), "", own.astype(str).str.strip()) for own in values))
 
 
 def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:

@@ -18,7 +18,7 @@ from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource, batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
-from braindiffuser.stages.compare import FEATURE_SCORES
+from braindiffuser.stages.compare import FEATURE_SCORES, Categories, known_categories
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import ablated_rows, kind_name, n_samples, recovers_branches, rows_of_some
 from braindiffuser.store.draft import Draft
@@ -37,8 +37,6 @@ STREAM = 16
 """Third component of the seed of draws that were added later, so that earlier ones stay as they were."""
 
 
-SHARES = (0.0, 1.0)
-"""Bounds of a share."""
 LEFT_OUT = "left_out.csv"
 """Table of the mean score of all other pictures when one is left out, as a picture and as a distractor of others, of metrics
 that identify pictures among each other: intervals over folds and over subjects are made of it."""
@@ -242,36 +240,32 @@ def _chosen_training(context: StageContext, near: NearTargets, rows: slice) -> d
 
     decoded = np.asarray(near.decoded[rows])
     chosen = {"nearest_training_picture": nearest_rows(decoded, near.targets, near.mean).place}
-    categories = _categories(context)
+    categories = _shared_categories(context)
     if categories is not None:
-        of_training, of_test = categories
         rng = np.random.default_rng([context.experiment.seed, rows.start, STREAM])
-        chosen["category_only"] = draw_of_same_category(of_training, of_test[rows], rng)
+        chosen["category_only"] = draw_of_same_category(categories.of_training, categories.of_test[rows], rng)
     return chosen
 
 
-def _categories(context: StageContext) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the category of training and of test stimuli, "" where it is not known; None if no two are known to differ."""
-    column, known = context.experiment.evaluation.category, context.open_recording().known_stimuli()
-    if known is None or column not in known:
+def _shared_categories(context: StageContext) -> Categories | None:
+    """Return the categories of stimuli; None unless training and test stimuli have two or more in common."""
+    found = known_categories(context)
+    if found is None:
         return None
-    ids = (context.results.read_array(f"stimuli/{split}_ids") for split in ("train", "test"))
-    values = (known[column].reindex(own) for own in ids)
-    of_training, of_test = (np.where(own.isna(), "", own.astype(str).str.strip()) for own in values)
-    shared = set(of_training.tolist()) & set(of_test.tolist()) - {""}
-    return (of_training, of_test) if len(shared) > 1 else None
+    shared = set(found.of_training.tolist()) & set(found.of_test.tolist()) - {""}
+    return found if len(shared) > 1 else None
 
 
 def _facts_of_baselines(context: StageContext, rows: slice) -> dict[str, Any]:
     """Return by what the training pictures of baselines were chosen, as the scores file says it."""
     facts: dict[str, Any] = {"nearest_training_picture": {"features": nearest_group(context.experiment)}}
-    categories = _categories(context)
+    categories = _shared_categories(context)
     if categories is not None:
-        of_training, of_test = categories
+        of_test = categories.of_test[rows]
         facts["category_only"] = {
-            "column": context.experiment.evaluation.category,
-            "n_categories": len(set(of_test[rows].tolist()) - {""}),
-            "n_without_training_picture": int((~np.isin(of_test[rows], of_training)).sum()),
+            "column": categories.column,
+            "n_categories": len(set(of_test.tolist()) - {""}),
+            "n_without_training_picture": int((~np.isin(of_test, categories.of_training)).sum()),
         }
     return {"chosen_by": facts}
 
@@ -393,21 +387,20 @@ def _add_agreement(context: StageContext, near: NearTargets, scores: dict[str, A
     """Compare features of the reconstructions with the decoded ones, where the group is made of pictures alone."""
     from braindiffuser.metrics.agreement import FLAGGED_BELOW, agreement_scores
     from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
-    from braindiffuser.metrics.intervals import mean_interval
-    from braindiffuser.metrics.summary import within
+    from braindiffuser.metrics.intervals import share_interval
 
     group, experiment = near.group, context.experiment
     if set(experiment.targets[group].reads) != {"stimuli"}:
         return {}
     drawn = _features_of_drawn(context, group, rows, near.targets.shape[1:])
-    compared = agreement_scores(np.asarray(near.decoded[rows]), drawn, near.mean)
-    own = np.diagonal(compared).copy()
+    found = agreement_scores(np.asarray(near.decoded[rows]), drawn, near.mean)
+    own, value = found.scores, float(found.scores.mean())
     rng = np.random.default_rng([experiment.seed, rows.start, STREAM, 2])
     scores["agreement"] = {
         "features": group,
-        "value": float(own.mean()),
-        "ci95": within(mean_interval(own), SHARES),
-        "p_value": permutation_p_value(float(own.mean()), exchanged_means(compared, rng)),
+        "value": value,
+        "ci95": list(share_interval(value, found.left_out, 0.5, graded=True)),
+        "p_value": permutation_p_value(value, exchanged_means(found.compared, rng)),
         "flagged_below": FLAGGED_BELOW,
         "flagged": (rows.start + np.flatnonzero(own < FLAGGED_BELOW)).tolist(),
     }
@@ -444,10 +437,9 @@ def _features_of_drawn(
 def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
     """Score further samples of the reconstructions, and compare samples with each other, if there are any."""
     from braindiffuser.metrics.agreement import FLAGGED_BELOW
-    from braindiffuser.metrics.intervals import mean_interval
+    from braindiffuser.metrics.intervals import share_interval
     from braindiffuser.metrics.samples import sample_agreement, summarise_samples
     from braindiffuser.metrics.scorer import Scorer, extract_features
-    from braindiffuser.metrics.summary import within
 
     experiment, n = context.experiment, n_samples(context.experiment)
     if n == 1:
@@ -468,11 +460,12 @@ def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> 
     scores["samples"] = summarise_samples(profile, found)
     if compared_by is None:
         return {}
-    agreement = sample_agreement(features)
+    agreement, left_out = sample_agreement(features)
+    value = float(agreement.mean())
     scores["samples"]["agreement"] = {
         "features": " ".join(compared_by),
-        "value": float(agreement.mean()),
-        "ci95": within(mean_interval(agreement), SHARES),
+        "value": value,
+        "ci95": list(share_interval(value, left_out, 0.5, graded=True)),
         "flagged_below": FLAGGED_BELOW,
         "flagged": chosen[agreement < FLAGGED_BELOW].tolist(),
     }

@@ -21,7 +21,7 @@ def own_scores(data, group):
     mean = np.asarray(data.decoders().targets[group]).mean(axis=0, dtype=np.float64).astype(np.float32)
     return {
         f"pattern.{group}": float(np.mean(paired_correlation(truth - mean, decoded - mean))),
-        f"two_way.{group}": float(np.mean(two_way_identification(truth, decoded))),
+        f"two_way.{group}": float(np.mean(two_way_identification(truth - mean, decoded - mean))),
     }
 
 
@@ -88,7 +88,8 @@ def test_the_first_sessions_are_those_that_would_have_been_scanned(data):
     averages = first.reshape(2, N_TRAIN, -1).mean(axis=0)
     rows = replace(decoders.rows, responses=averages)
     decoded = decoders.fitted_on(rows, np.arange(N_TRAIN)).decode(data.responses("test"))["vision"]
-    expected = two_way_identification(data.truth("vision"), decoded).mean()
+    mean = np.asarray(decoders.targets["vision"]).mean(axis=0)
+    expected = two_way_identification(data.truth("vision") - mean, decoded - mean).mean()
     assert values(outcome, "two_way.vision")[1] == pytest.approx(expected, abs=1e-3)
     assert [point["n_trials"] for point in outcome.facts["points"]] == [160, 320, 480]
     assert values(outcome, "pattern.vision") == sorted(values(outcome, "pattern.vision"))

@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.split_audit import SplitAudit
+from braindiffuser.analyses.split_audit import SplitAudit, _by_distance
 from braindiffuser.errors import RunError
+from braindiffuser.metrics.split_overlap import thirds
+from braindiffuser.metrics.two_way_identification import two_way_identification
 
 from .linear_world import world_of_pictures as world
 
@@ -71,6 +73,28 @@ def test_scores_that_follow_the_distance_are_named_and_no_others(plain):
     assert rank["thirds"][0]["value"] < rank["thirds"][1]["value"] < rank["thirds"][2]["value"]
     (text,) = said(outcome)[2:]
     assert "those near to a training picture score better by Rank (1 of 2 scores" in text
+
+
+def test_features_are_identified_less_the_training_mean_as_before_any_picture_is_drawn(plain):
+    data = world()
+    mean = np.asarray(data.decoders().targets["vision"]).mean(axis=0, dtype=np.float64).astype(np.float32)
+    expected = two_way_identification(data.truth("vision") - mean, data.predictions("vision") - mean)
+    similarity = plain.tables["nearest"]["similarity"].to_numpy()
+    found = plain.facts["sets"]["test"]["scores"]["features.vision"]["thirds"]
+    assert [own["value"] for own in found] == [expected[part].mean() for part in thirds(similarity)]
+
+
+def test_intervals_of_thirds_of_three_pictures_end_at_the_bounds_and_all_right_is_no_proof():
+    rng, n = np.random.default_rng(0), 9
+    for bounds, chance in (([0.0, 1.0], 0.5), ([-1.0, 1.0], None), ([0.0, 2.0], None)):
+        scores = np.array([1.0, 1.0, 1.0, *rng.uniform(*bounds, n - 3)])
+        found = _by_distance(np.arange(n) / n, scores, thirds(np.arange(n) / n), {"bounds": bounds, "chance": chance})
+        for own in found["thirds"]:
+            assert bounds[0] <= own["ci95"][0] <= own["value"] <= own["ci95"][1] <= bounds[1]
+    all_right = _by_distance(
+        np.arange(n) / n, np.ones(n), thirds(np.arange(n) / n), {"bounds": [0.0, 1.0], "chance": 0.5}
+    )
+    assert all_right["thirds"][0]["ci95"][0] < 0.6
 
 
 def test_the_network_is_a_group_or_known_by_name():

@@ -10,6 +10,7 @@ from braindiffuser.metrics.intervals import (
     means_left_out,
     median_interval,
     ratio_interval,
+    score_interval,
     share_interval,
     student_interval,
 )
@@ -58,6 +59,16 @@ class TestMeans:
         for interval in (mean_interval, student_interval):
             assert interval(np.array([0.3])) == (-np.inf, np.inf)
 
+    @pytest.mark.parametrize("n", [3, 5, 8])
+    def test_a_few_have_hardly_a_wider_one_than_students_and_hold_a_skewed_mean_more_often(self, n):
+        rng = np.random.default_rng(3)
+        normal, skewed = rng.normal(size=(400, n)), rng.exponential(size=(1500, n))
+        widths = {i: np.mean([np.diff(i(scores)) for scores in normal]) for i in (mean_interval, student_interval)}
+        assert widths[mean_interval] < 1.08 * widths[student_interval]
+        own, students = (np.mean([holds(i(x), 1.0) for x in skewed]) for i in (mean_interval, student_interval))
+        assert own > students
+        assert own >= 0.88
+
     @pytest.mark.parametrize(("n", "fewest"), [(12, 0.91), (40, 0.93), (300, 0.93)])
     @pytest.mark.parametrize(
         ("draw", "truth"),
@@ -79,6 +90,32 @@ class TestMeans:
         own = np.mean([holds(mean_interval(scores), 8 / 9.5) for scores in samples])
         percentile = np.mean([holds(percentiles(scores, rng, 200), 8 / 9.5) for scores in samples])
         assert percentile < 0.92 < own
+
+
+class TestScores:
+    def test_shares_are_covered_where_few_are_wrong_and_others_are_not(self):
+        rng = np.random.default_rng(4)
+        for n in (3, 5, 10):
+            samples = np.where(rng.random((300, n)) < 0.1, 0.3, 1.0)
+            assert np.mean([holds(score_interval(scores, (0.0, 1.0), 0.5), 0.93) for scores in samples]) >= 0.93
+            assert np.mean([holds(mean_interval(scores), 0.93) for scores in samples]) < 0.7
+
+    @pytest.mark.parametrize("n", [3, 5, 10])
+    def test_shares_near_one_are_covered(self, n):
+        samples = np.random.default_rng(5).beta(8, 1.5, size=(800, n))
+        assert np.mean([holds(score_interval(scores, (0.0, 1.0)), 8 / 9.5) for scores in samples]) >= 0.925
+
+    def test_it_ends_at_the_bounds_and_of_other_scores_it_is_that_of_the_mean(self, rng):
+        scores = rng.normal(0.3, 0.1, 9)
+        assert score_interval(scores, (-1.0, 1.0)) == mean_interval(scores)
+        assert score_interval(scores, (-np.inf, np.inf), 0.5) == mean_interval(scores)
+        assert score_interval(np.array([0.1, 0.9, 0.95]), (-1.0, 1.0))[1] == 1.0
+        assert score_interval(np.array([0.7]), [0.0, 1.0]) == (0.0, 1.0)
+        assert score_interval(np.array([0.7]), [-1.0, 1.0]) == (-1.0, 1.0)
+
+    def test_all_right_of_four_may_still_be_wrong(self):
+        low, high = score_interval(np.ones(4), (0.0, 1.0), 0.5)
+        assert (round(low, 2), high) == (0.64, 1.0)
 
 
 class TestShares:

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from braindiffuser.metrics.intervals import share_interval
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.samples import sample_agreement, summarise_samples, variance_share
 from braindiffuser.metrics.scored_pictures import ScoredPictures
+from braindiffuser.metrics.two_way_identification import two_way_identification
 
 
 @pytest.fixture
@@ -60,10 +63,10 @@ class TestAgreement:
     def test_is_one_where_samples_resemble_each_other_most(self, rng):
         pictures = rng.normal(size=(30, 50))
         samples = [pictures + 0.1 * rng.normal(size=pictures.shape) for _ in range(3)]
-        np.testing.assert_array_equal(sample_agreement(samples), np.ones(30))
+        np.testing.assert_array_equal(sample_agreement(samples).scores, np.ones(30))
 
     def test_is_a_half_where_they_have_nothing_in_common(self, rng):
-        found = sample_agreement([rng.normal(size=(200, 20)) for _ in range(4)])
+        found = sample_agreement([rng.normal(size=(200, 20)) for _ in range(4)]).scores
         assert found.mean() == pytest.approx(0.5, abs=0.03)
 
     def test_finds_the_picture_whose_samples_spread(self, rng):
@@ -71,9 +74,22 @@ class TestAgreement:
         samples = [pictures + 0.2 * rng.normal(size=pictures.shape) for _ in range(3)]
         for sample in samples:
             sample[7] = rng.normal(size=60)
-        found = sample_agreement(samples)
+        found = sample_agreement(samples).scores
         assert found.argmin() == 7
         assert found[7] < 0.9 < np.delete(found, 7).min()
+
+    def test_is_two_way_identification_of_all_pairs_of_samples_also_without_a_picture(self, rng):
+        pictures = rng.normal(size=(6, 8))
+        samples = [pictures + 0.7 * rng.normal(size=(6, 8)) for _ in range(3)]
+        found, pairs = sample_agreement(samples), list(permutations(range(3), 2))
+        np.testing.assert_allclose(
+            found.scores, np.mean([two_way_identification(samples[s], samples[t]) for s, t in pairs], axis=0)
+        )
+        others = [
+            sample_agreement([np.delete(sample, number, axis=0) for sample in samples]).scores.mean()
+            for number in range(6)
+        ]
+        np.testing.assert_allclose(found.left_out, others)
 
     def test_needs_two_samples(self):
         with pytest.raises(ValueError, match="two or more; got 1"):

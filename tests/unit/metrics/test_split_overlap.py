@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress, mannwhitneyu
 
-from braindiffuser.metrics.split_overlap import exceeds, share_interval, slope_on, thirds
+from braindiffuser.metrics.split_overlap import clopper_pearson, exceeds, slope_on, thirds
 
 
 def test_one_sample_exceeds_another_as_mann_and_whitney_count():
@@ -22,6 +22,15 @@ def test_the_interval_covers_what_is_true():
     found = [exceeds(rng.normal(0.5, 1, 40), rng.normal(0, 1, 80)) for _ in range(400)]
     covered = np.mean([each.low <= truth <= each.high for each in found])
     assert 0.91 < covered < 0.98
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_a_few_of_the_same_kind_are_rarely_called_nearer_or_farther(n):
+    rng = np.random.default_rng(2)
+    found = [exceeds(rng.normal(size=n), rng.normal(size=60)) for _ in range(3000)]
+    for share in (np.mean([each.low > 0.5 for each in found]), np.mean([each.high < 0.5 for each in found])):
+        assert share <= 0.025 + 3 * np.sqrt(0.025 / 3000)
+    assert exceeds(np.array([2.0, 2.1]), np.arange(60) / 60).low > 0.5  # two can tell, if both lie beyond all
 
 
 def test_a_slope_is_that_of_least_squares():
@@ -42,5 +51,5 @@ def test_thirds_are_ordered_and_hold_every_stimulus_once():
 
 
 def test_an_interval_of_a_share_reaches_its_ends():
-    assert share_interval(0, 20)[0] == 0
-    assert share_interval(20, 20)[1] == 1
+    assert clopper_pearson(0, 20)[0] == 0
+    assert clopper_pearson(20, 20)[1] == 1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from braindiffuser.metrics import nearest_rows
-from braindiffuser.metrics.feature_scores import FeatureScores
+from braindiffuser.metrics.feature_scores import FeatureScores, centred
 from braindiffuser.stages import StageContext, compare
 
 N_TRAIN, SHAPE = 300, (4, 5)
@@ -57,8 +57,8 @@ class World:
         )
 
     def score(self):
-        _, categories = compare._categories(self.context)
-        return compare._score(self.context, SETS, categories)
+        categories = compare.known_categories(self.context)
+        return compare._score(self.context, SETS, None if categories is None else categories.numbers)
 
 
 def test_every_test_set_is_scored_among_itself_and_small_ones_are_named():
@@ -103,22 +103,24 @@ def test_a_matrix_that_would_be_too_large_is_left_out_and_named(monkeypatch):
 def test_categories_are_a_column_of_the_stimuli(column):
     ids = np.arange(100, 138)
     known = pd.DataFrame({"name": "x", column: np.where(ids % 2, "cat", "dog")}, index=ids)
-    known.loc[101, column] = None
+    known.loc[[101, 103], column] = [None, " "]
+    known.loc[105, column] = "cat "
     world = World(known, column)
-    assert compare._categories(world.context)[0] == column
-    assert world.score()["test"].groups["a"]["within_category"]["n_images"] == 29
+    assert compare.known_categories(world.context).column == column
+    assert world.score()["test"].groups["a"]["within_category"]["n_images"] == 28
+    assert set(compare.known_categories(world.context).of_test) == {"", "cat", "dog"}
 
 
 @pytest.mark.parametrize("known", [None, pd.DataFrame({"name": ["x"]}, index=[100])])
 def test_without_such_a_column_nothing_is_compared_in_categories(known):
     world = World(known)
-    assert compare._categories(world.context) == (None, None)
+    assert compare.known_categories(world.context) is None
     assert "within_category" not in world.score()["test"].groups["a"]
 
 
 def test_values_beyond_half_precision_stay_as_they_are():
     truth = np.array([[1e6, 0.1]], np.float32)
-    stored = compare._as_stored(truth, np.dtype(np.float16))
+    _, stored = centred(truth, truth, np.zeros(2), np.zeros((3, 2), np.float16))
     assert stored[0, 0] == 1e6
     assert stored[0, 1] == np.float16(0.1)
 
