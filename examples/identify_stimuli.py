@@ -8,12 +8,9 @@ import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
-import numpy as np
-
 from braindiffuser import Experiment, RidgeCV, SimulatedSubject, images, open_nsd, simulate
 from braindiffuser.datasets import average_responses, open_stimuli
-from braindiffuser.metrics import bootstrap_interval
-from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.metrics.two_way_identification import two_way_estimate
 from braindiffuser.networks import load_clip
 from braindiffuser.targets import extract_vision_tokens
 
@@ -46,6 +43,5 @@ def embed(stimulus_ids):
 # %%
 decoder = RidgeCV([1e2, 1e3, 1e4]).fit(responses.train, embed(responses.train_ids))
 predicted, seen = decoder.predict(responses.test), embed(responses.test_ids)
-identified = two_way_identification(seen, predicted)
-low, high = bootstrap_interval(identified, np.random.default_rng(0))
-print(f"two-way identification {identified.mean():.3f}  (95 % interval {low:.3f} to {high:.3f}, chance 0.5)")
+share, low, high = two_way_estimate(seen, predicted)
+print(f"two-way identification {share:.3f}  (95 % interval {low:.3f} to {high:.3f}, chance 0.5)")

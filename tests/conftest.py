@@ -65,3 +65,11 @@ def types_unchecked():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def types_unchecked_here():
+    """Run a module without shape checks: for tests that read experiments hundreds of times, whose shapes others check."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -11,11 +11,8 @@ Run in this folder:
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from braindiffuser.analyses import Analysis, Outcome, RunData
-from braindiffuser.metrics import bootstrap_interval
-from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.metrics.two_way_identification import two_way_estimate
 from braindiffuser.report import CSS_COLOURS, Cell, Figure, Figures, Row, Section, Table, Text, as_svg
 
 Interval = tuple[float, float, float]
@@ -46,8 +43,7 @@ class DecodingAccuracy(Analysis):
 def _accuracy(data: RunData, group: str, rows: slice) -> Interval:
     truth, predicted = data.truth(group)[rows], data.predictions(group)[rows]
     n = len(truth)
-    per_stimulus = two_way_identification(truth.reshape(n, -1), predicted.reshape(n, -1))
-    return (float(per_stimulus.mean()), *bootstrap_interval(per_stimulus, np.random.default_rng(0)))
+    return two_way_estimate(truth.reshape(n, -1), predicted.reshape(n, -1))
 
 
 def _cell(accuracy: Interval) -> Cell:

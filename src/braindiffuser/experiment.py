@@ -175,12 +175,13 @@ class EvaluationConfig(Settings):
     metrics: dict[EntryName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     category: str = Field(
         "category",
-        description="Column of the table of stimuli whose value the baseline category_only is told; where stimuli have no such "
-        "column it is left out.",
+        description="Column of the table of stimuli whose value the baseline category_only is told, and within which decoded "
+        "features are identified; without it both are left out.",
     )
     n_resamples: PositiveInt = Field(
         2000,
-        description="Exchanges of pictures behind each p value.",
+        description="Random permutations of the test pictures behind each p value; 20 for each metric at least, since fewer "
+        "could show nothing.",
     )
 
     @model_validator(mode="after")
@@ -353,7 +354,7 @@ class Experiment(Settings):
 
         Example:
             >>> demo = Experiment.load("demo").with_analysis("roi_maximisation", {"lengths": "as-published"})
-            >>> [analysis.lengths for analysis in demo.analyses]
+            >>> [analysis.lengths for analysis in demo.analyses if analysis.kind == "roi_maximisation"]
             ['as-published']
         """
         entries = dict(entries or {})
@@ -363,7 +364,7 @@ class Experiment(Settings):
         if entries.get("kind", kind) != kind:
             raise RunError(
                 f"kind={entries['kind']} makes another analysis of {name}: name the kind instead, as in `braindiffuser analyse "
-                f"{entries['kind']}`"
+                f"{entries['kind']} --out RUN`"
             )
         if place is None:
             changed.append({**entries, "kind": name})
@@ -405,7 +406,7 @@ class Experiment(Settings):
         if entries.get("name", name) != name:
             raise RunError(
                 f"{name} is an analysis of the experiment, and results keep its name: to add another one, name its kind, as in "
-                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']}`"
+                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']} --out RUN`"
             )
         return labels.index(name)
 

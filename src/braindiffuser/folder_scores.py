@@ -23,6 +23,21 @@ GREY = 0.5
 """Fills pictures that are not square, where a page shows them."""
 
 
+def roles_sentence(seen: str, made: Sequence[str], by_order: bool) -> str:
+    """Say which pictures are taken for what was seen, and which for reconstructions of it.
+
+    Args:
+        seen: how messages call the stimuli.
+        made: how they call each method.
+        by_order: whether the stimuli are only known by being named first.
+
+    >>> roles_sentence("a", ["b.pt"], by_order=True)
+    'b.pt scored as reconstructions of a (what was seen, since it is named first; to compare two methods give --seen)'
+    """
+    why = ", since it is named first; to compare two methods give --seen" if by_order else ""
+    return f"{join(list(made))} scored as reconstructions of {seen} (what was seen{why})"
+
+
 def print_folder_scores(scores: Mapping[str, Any], print_result: Callable[[Any], None], console: Console) -> None:
     """Print the scores of two folders.
 
@@ -66,9 +81,13 @@ def _print_notes(scores: Mapping[str, Any], console: Console) -> None:
 def folder_notes(scores: Mapping[str, Any]) -> list[str]:
     """List pictures without a partner, metrics without their network, and remarks, one sentence each."""
     unmatched = {folder: names for folder, names in scores["unmatched"].items() if names}
-    why = "not in all methods" if len(scores.get("methods", ())) > 1 else "without a partner"
+    why = "that not all methods have" if len(scores.get("methods", ())) > 1 else "without a partner"
     return [
-        *(f"{folder}: {len(names)} {why} left out, first {names[0]}" for folder, names in unmatched.items()),
+        *(
+            f"{folder}: {len(names)} {'picture' if len(names) == 1 else 'pictures'} {why} {'is' if len(names) == 1 else 'are'} "
+            f"left out ({names[0]}{', …' if len(names) > 1 else ''})"
+            for folder, names in unmatched.items()
+        ),
         *(
             f"{network} is missing, so its metrics are left out: get {remedy}"
             for network, remedy in scores["missing"].items()
@@ -88,10 +107,12 @@ def method_files(scores: Mapping[str, Any]) -> dict[str, str]:
 
     tables = [methods_table(scores), *([comparison_table(scores)] if scores["comparisons"] else [])]
     labels = ("tab:scores", "tab:comparison")
+    sources = [own["source"] for own in scores["methods"].values()]
+    roles = " ".join(roles_sentence(scores["seen"], sources, by_order=False).split()).replace("-->", "→")  # one comment
     return {
         "csv": table_csv(programs_table(scores)),
-        "markdown": "\n".join([f"<!-- {SIGNATURE} -->\n", *map(table_markdown, tables)]),
-        "latex": "\n".join([f"% {SIGNATURE}", *map(table_latex, tables, labels)]),
+        "markdown": "\n".join([f"<!-- {SIGNATURE}: {roles} -->\n", *map(table_markdown, tables)]),
+        "latex": "\n".join([f"% {SIGNATURE}: {roles}", *map(table_latex, tables, labels)]),
     }
 
 

@@ -28,6 +28,7 @@ from braindiffuser.run_folder import (
     check_links,
     check_shared_folder,
     join_names,
+    orphans_sentence,
     stored_experiment,
 )
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, changed_while, stages
@@ -363,7 +364,7 @@ class Run:
         own = {str(step) for step in self.steps()}
         orphans = [name for name in self._store.steps() if name not in own]
         if orphans:
-            self._progress(f"results of steps that this experiment does not have are kept: {join_names(orphans)}", 1, 1)
+            self._progress(orphans_sentence(orphans, self.results.folder), 1, 1)
 
     def _write_experiment_file(self) -> None:
         """Write `experiment.yaml`, unless it was edited."""

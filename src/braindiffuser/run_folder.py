@@ -43,10 +43,12 @@ def stored_experiment(folder: Path) -> Experiment:
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
         beside = folder / "experiment.yaml"
-        begin = shlex.join(["--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)])
+        begin = shlex.join(
+            ["braindiffuser", "run", "--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)]
+        )
         raise RunError(
             f"{folder} holds no run yet, or its manifest.json is damaged: name the folder of a run, or begin one by "
-            f"`braindiffuser run {begin}`"
+            f"`{begin}`"
         )
     return Experiment.model_validate(stored)
 
@@ -235,3 +237,19 @@ def check_links(folder: Path) -> None:
 def join_names(names: list[str]) -> str:
     """Join up to six names for a message."""
     return ", ".join(names[:6]) + (" …" if len(names) > 6 else "")
+
+
+def orphans_sentence(steps: list[str], folder: Path) -> str:
+    """Say that results of steps which the experiment no longer has are kept, off the page, and how analyses come back to it.
+
+    >>> orphans_sentence(["reconstruct.rough"], Path("mine"))
+    'results of steps that this experiment does not have are kept, but are no longer on the page: reconstruct.rough'
+    """
+    said = f"results of steps that this experiment does not have are kept, but are no longer on the page: {join_names(steps)}"
+    curves = [step.removeprefix("analyse.curve_") for step in steps if step.startswith("analyse.curve_")]
+    has_others = any(step.startswith("analyse.") and not step.startswith("analyse.curve_") for step in steps)
+    ways = [f"`braindiffuser curve {folder} {curves[0]}`"] if curves else []
+    ways += [f"`braindiffuser analyse KIND --out {folder}`"] if has_others else []
+    if not ways:
+        return said
+    return f"{said}; {' and '.join(ways)} would put them back, and a run without --config keeps those that were added to it"

@@ -7,6 +7,7 @@ import fakes
 import numpy as np
 import pytest
 
+from braindiffuser.errors import RunError
 from braindiffuser.run import Run
 
 CURVES = [
@@ -57,13 +58,18 @@ def test_other_points_compute_only_what_is_new(finished, tmp_path):
     run, root = finished
     shutil.copytree(run.results.folder, tmp_path / "run")
     kept = tmp_path / "run/analyses/curve_training/kept"
-    place = kept / "training-10.json"
+    (place,) = kept.glob("training-10-of-*.json")
     before = json.loads(place.read_text())
     more = experiment(root, {"kind": "curve", "over": "training", "points": [9, 10]})
     again = Run.open(more, tmp_path / "run", overwrite=True)
     again.do("analyse")
     assert json.loads(place.read_text()) == before
-    assert sorted(path.name for path in kept.iterdir()) == ["training-10.json", "training-12.json", "training-9.json"]
+    names = sorted(path.name.partition("-of-")[0] for path in kept.iterdir())
+    assert names == ["training-10", "training-12", "training-9"]
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(RunError, match=f"{place.name} cannot be read or written: it is a folder"):
+        Run.open(experiment(root, CURVES[1]), tmp_path / "run", overwrite=True).do("analyse")
 
 
 def test_single_trials_average_to_responses_and_parts_are_kept(finished, tmp_path):

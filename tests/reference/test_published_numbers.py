@@ -47,7 +47,7 @@ def test_the_preset_is_the_paper(entry):
     for key in entry.split("."):
         value = value[key]
     if entry == "analyses":
-        value = [{key: found[key] for key in ("kind", "lengths")} for found in value]
+        value = [{key: found[key] for key in ("kind", "lengths")} for found in value if found["kind"] != "split_audit"]
     assert value == PAPER[entry]
 
 

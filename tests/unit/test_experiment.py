@@ -18,6 +18,8 @@ from braindiffuser.generators.generator import Generator, Variant
 from braindiffuser.networks.checkpoint_folders import BUNDLED, downloads_folder
 from braindiffuser.step_states import flatten
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 MINIMAL = {
     "name": "mine",
     "dataset": {"kind": "nsd", "root": "/data/nsd"},
@@ -627,7 +629,9 @@ def test_another_name_adds_an_analysis_and_renames_none():
 def test_an_entry_makes_no_other_analysis_of_one():
     more = Experiment.load("demo").with_analysis("decoder_accuracy")
     for name in ("decoder_accuracy", "attribution"):
-        with pytest.raises(RunError, match=r"kind=voxel_weights makes another analysis of .*analyse voxel_weights`"):
+        with pytest.raises(
+            RunError, match=r"kind=voxel_weights makes another analysis of .*analyse voxel_weights --out RUN`"
+        ):
             more.with_analysis(name, {"kind": "voxel_weights"})
     assert more.with_analysis("decoder_accuracy", {"kind": "decoder_accuracy"}) == more
 

@@ -18,6 +18,8 @@ from braindiffuser.experiment_file import WIDTH, commented_yaml, experiment_sche
 from braindiffuser.part import Settings
 from braindiffuser.targets.target import Target
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 ROOT = Path(__file__).parents[2]
 TINY = {
     "name": "tiny",

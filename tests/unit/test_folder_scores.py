@@ -24,7 +24,7 @@ PARTLY = {
     "remarks": ["Pictures of 12 pixels are small."],
 }
 NOTES = [
-    "seen: 2 without a partner left out, first a [1].png",
+    "seen: 2 pictures without a partner are left out (a [1].png, …)",
     "alexnet is missing, so its metrics are left out: get it with braindiffuser checkpoints",
     "Pictures of 12 pixels are small.",
 ]
@@ -77,7 +77,9 @@ def test_several_methods_are_printed_written_and_shown_with_the_same_numbers(tmp
 
 def test_what_is_left_out_of_several_methods_is_said_so():
     scores = {**PARTLY, "methods": {"a": {}, "b": {}}}
-    assert folder_notes(scores)[0] == "seen: 2 not in all methods left out, first a [1].png"
+    assert folder_notes(scores)[0] == "seen: 2 pictures that not all methods have are left out (a [1].png, …)"
+    scores["unmatched"] = {"seen": ["0003"], "made": []}
+    assert folder_notes(scores)[0] == "seen: 1 picture that not all methods have is left out (0003)"
 
 
 def test_pictures_are_put_into_squares_unchanged():

@@ -18,12 +18,13 @@ from PIL import Image
 from pydantic import Field
 
 from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
-from braindiffuser.analyses.curves.along import Along, along, known_curves
+from braindiffuser.analyses.curves.along import Along, along, exactly, known_curves
 from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import are_flat, from_uint8, resize, to_uint8
-from braindiffuser.report.curve_section import curve_section, no_curve_section
+from braindiffuser.plain_data import hash_json
+from braindiffuser.report.curve_section import N_EXAMPLES, curve_section, no_curve_section
 
 if TYPE_CHECKING:
     from braindiffuser.metrics.growth import Interval
@@ -37,12 +38,11 @@ STREAM = 13
 USUAL_PICTURES = 20
 """Test pictures that are drawn at each point of a curve over the generator's settings."""
 FEWEST_TESTED = 3
+"""Test pictures below which there is no curve."""
 GOAL = 0.95
 """Share of the gain over chance that is asked for where no goal is given."""
 ABOUT_TWICE = 1.8
 """Ratio of amounts from which on the gain between two points tells of a doubling; a nearer point would magnify its noise."""
-N_EXAMPLES = 4
-"""Pictures of each point that are shown."""
 SHOWN_SIDE = 192
 """Pixels to a side that they are shrunk to."""
 
@@ -52,26 +52,24 @@ Points = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...
 class Curve(Analysis):
     """Score test pictures along a curve.
 
-    Facts, stored as `analyses/<label>.json`: `over`, `title`, `axis`, `unit`, `doubles`, `is_logarithmic`, `of_generator`; `own`,
-    the point at which the run lies (null: none); `n`, test pictures that are scored, of `n_test`; `n_drawn`, those that are
-    drawn; `entries`, key → label, direction, chance and `floor` (what a decoder without information has) of each score; and
-    `points`, ascending, each with `at`, what else is known of it, and `scores`: key → `value`, `ci95`, `n_draws`. Features of a
-    group have the scores `pattern.<group>` and `two_way.<group>`, drawn pictures those of the profile as `pictures.<key>`.
+    Facts, stored as `analyses/<label>.json`: `over`, `title`, `axis`, `unit`, `how_to_read`, `doubles`, `is_logarithmic`,
+    `of_generator`; `own`, the point at which the run lies (null: none); `n`, test pictures that are scored, of `n_test`;
+    `n_drawn`, those that are drawn; `entries`, key → label, direction, chance and `floor` (what a decoder without information
+    has) of each score; and `points`, ascending, each with `at`, what else is known of it, and `scores`: key → `value`, `ci95`,
+    `n_draws`. Features of a group have the scores `pattern.<group>` and `two_way.<group>`, drawn pictures those of the profile as
+    `pictures.<key>`.
 
     - `lines` (over training pictures and sessions): key → `per_doubling` (`value`, `ci95`), `goal`, `goal_given`, `reached_at`
       (`value`, `ci95`; an end that lies out of sight is null), `line` at each point, `bend` (below 0: growth slows),
       `last_doubling` (gain since the last point of about half the amount, scaled to a doubling), and `next_doubling`, the score
       if that gain came once more
-    - `r90` (over ranks): key → smallest rank with 90 % of the whole decoder's gain over `floor`
+    - `r90` (where the curve `saturates`, as over ranks): key → smallest point with 90 % of the whole decoder's gain over `floor`
     - `differences`: key → each point's difference from the run's own, or from the last one: `at`, `value`, `ci95`, `p`
     """
 
     later: ClassVar[tuple[str, ...]] = ("points", "goal", "name")
 
-    over: Over = Field(
-        description="What is varied: training (pictures), sessions, repeats, rank, or the generator's strength, guidance or "
-        "vision_weight."
-    )
+    over: Over = Field(description=f"What is varied, one of {', '.join(known_curves())}.")
     points: Points = Field(
         (), description="Points of the curve, such as [1, 2, 3]; [] chooses them. The run's own point is always there."
     )
@@ -134,12 +132,15 @@ class Curve(Analysis):
         if why := curve.lacking():
             return Outcome(no_curve_section(self.label, curve.title, why))
         points = curve.settle(list(self.points or curve.default_points()))
+        if len(points) < 2 and not self.points:
+            why = f"Of {curve.axis}, this run has too few for another point beside its own, {exactly(points[0])}"
+            return Outcome(no_curve_section(self.label, curve.title, why))
         if len(points) < 2:
-            raise RunError(f"{self.label} has a single point, {points[0]:g}: give two or more")
+            raise RunError(f"{self.label} has a single point, {exactly(points[0])}: give two or more")
         scored = _Points(data, curve, self.n_drawn, self.label)
         found = []
         for done, point in enumerate(points, start=1):
-            found.append(data.kept(f"{self.over}-{point:g}", partial(scored.at, point)))
+            found.append(data.kept(f"{self.over}-{scored.kept_name(point)}", partial(scored.at, point)))
             data.progress(f"curve over {curve.axis}", done, len(points))
         facts = self._facts(data, curve, scored, points, found)
         pictures = scored.examples(found)
@@ -159,6 +160,7 @@ class Curve(Analysis):
             "title": curve.title,
             "axis": curve.axis,
             "unit": curve.unit,
+            "how_to_read": curve.how_to_read,
             "doubles": curve.doubles,
             "is_logarithmic": curve.is_logarithmic,
             "of_generator": curve.of_generator,
@@ -192,7 +194,7 @@ class Curve(Analysis):
                 for key, values in columns.items()
                 if not key.startswith("pictures.")
             }
-        if self.over == "rank":
+        if curve.saturates:
             made["r90"] = {key: _r90(amounts, values, entries[key], rng) for key, values in columns.items()}
         return made
 
@@ -254,6 +256,10 @@ class _Points:
             "scores": {key: np.mean(values, axis=0).tolist() for key, values in scores.items()},
             "shown": shown,
         }
+
+    def kept_name(self, point: float) -> str:
+        """Return what tells a kept point from others of the curve: the whole number, and a hash of which pictures are scored."""
+        return f"{exactly(point)}-of-{hash_json(self._curve.rows.tolist())[:8]}"
 
     @property
     def _examples(self) -> Int[np.ndarray, " n_shown"]:

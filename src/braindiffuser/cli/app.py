@@ -60,18 +60,27 @@ class SeveralValues(TyperCommand):
     """A command some of whose options take several values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read several values after one option: `--sessions 1 2` as `--sessions 1 --sessions 2`."""
-        repeated: list[str] = []
-        option, is_first = "", False
-        for given in args:
-            if given.startswith("-"):
-                option, is_first = given if given in SEVERAL else "", True
-            elif option and not is_first:
-                repeated.append(option)
-            else:
-                is_first = False
-            repeated.append(given)
-        return super().parse_args(ctx, repeated)
+        """Read several values after one option."""
+        return super().parse_args(ctx, with_repeated_options(args))
+
+
+def with_repeated_options(args: list[str]) -> list[str]:
+    """Write an option before each of several values.
+
+    >>> with_repeated_options(["--sessions", "1", "2", "--out", "RUN"])
+    ['--sessions', '1', '--sessions', '2', '--out', 'RUN']
+    """
+    repeated: list[str] = []
+    option, is_first = "", False
+    for given in args:
+        if given.startswith("-"):
+            option, is_first = given if given in SEVERAL else "", True
+        elif option and not is_first:
+            repeated.append(option)
+        else:
+            is_first = False
+        repeated.append(given)
+    return repeated
 
 
 def _print_version(asked: bool) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from braindiffuser.analyses.curves.along import known_curves
 from braindiffuser.cli.app import ONE_RUN, app
 from braindiffuser.cli.options import Device, Overwrite, With, expanded
 from braindiffuser.cli.run_commands import analyse
@@ -21,12 +22,13 @@ def curve(
     run: Annotated[Path, typer.Argument(callback=expanded, help="Folder of a finished run.")],
     over: Annotated[
         str,
-        typer.Argument(
-            help="What is varied: training (pictures), sessions, repeats, rank, strength, guidance or vision_weight."
-        ),
+        typer.Argument(help=f"What is varied: {', '.join(known_curves())}."),
     ],
     points: Annotated[
-        str | None, typer.Option("--points", help="Points of the curve, such as 1,2,3; the run's own is always there.")
+        str | None,
+        typer.Option(
+            "--points", help="Points of the curve, such as 1,2,3, beside the run's own; auto: those that suit the run."
+        ),
     ] = None,
     pictures: Annotated[
         int | None, typer.Option("--pictures", help="Test pictures that are drawn and scored at every point.")
@@ -41,6 +43,7 @@ def curve(
 ) -> None:
     """Score over sessions, training pictures, repeats, rank of the decoder or settings of the generator, for the page."""
     entries = [f"over={over}", f"name=curve_{over}"]
-    given = {"points": None if points is None else f"[{points}]", "pictures": pictures, "goal": goal}
+    chosen = "" if points == "auto" else points
+    given = {"points": None if chosen is None else f"[{chosen}]", "pictures": pictures, "goal": goal}
     entries += [f"{name}={value}" for name, value in given.items() if value is not None]
     analyse(run, "curve", entries, device=device, overwrite=overwrite, modules=modules)

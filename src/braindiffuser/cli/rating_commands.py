@@ -25,8 +25,8 @@ def ratings(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="make: a run (or several of the same test pictures), or a folder of what was seen and one of reconstructions "
-            "for each method. score: the page, then files of answers."
+            help="make: a run (or several of the same test pictures), or what was seen and then the reconstructions of each "
+            "method, folders or stacks as `evaluate` takes them. score: the page, then files of answers."
         ),
     ],
     out: Annotated[
@@ -64,7 +64,8 @@ def ratings(
 
 
 def _make(sources: list[Path], out: Path | None, trials: int, catch: int, seed: int) -> None:
-    from braindiffuser.ratings.page import key_path, make_ratings
+    from braindiffuser.ratings.answer_key import key_path
+    from braindiffuser.ratings.page import make_ratings
 
     if out is None:
         fail("name the page to write, as in `braindiffuser ratings make runs/demo --out page.html`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -73,7 +73,7 @@ app.command(
 @app.command(
     rich_help_panel=STAGES,
     epilog="Example: **braindiffuser evaluate --out runs/demo**; "
-    "**braindiffuser evaluate seen/ made/ --profile brain-diffuser-2023 --json scores.json**; "
+    "**braindiffuser evaluate made/ --seen seen/ --profile brain-diffuser-2023 --json scores.json**; "
     "**braindiffuser evaluate ours/ theirs.pt baseline.npy --seen seen/ --page methods.html --latex methods.tex**",
 )
 def evaluate(
@@ -135,16 +135,20 @@ def evaluate(
         "--page": page_file,
     }
     files = {option: path for option, path in options.items() if path is not None}
-    of_pictures = bool(pictures or seen or against or cache or no_cache or files)
-    if out is not None and not of_pictures:
+    others = {"--against": against, "--cache": cache, "--no-cache": no_cache}
+    for_pictures = [*files, *(option for option, given in others.items() if given)]
+    if out is not None and not (pictures or seen or for_pictures):
         _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
         return
+    if out is not None and not (pictures or seen):
+        _refuse_for_run(for_pictures, out)
+    by_order = False
     if seen is None and pictures and len(pictures) == 2:
-        seen, pictures = pictures[0], pictures[1:]
+        seen, pictures, by_order = pictures[0], pictures[1:], True
     if out is not None or seen is None or not pictures:
         fail(
-            "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (SEEN MADE, or "
-            "MADE MADE … --seen SEEN)"
+            "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (MADE --seen SEEN, "
+            "MADE MADE … --seen SEEN, or SEEN MADE for short)"
         )
     if config is not None or overwrite or modules:
         fail(
@@ -154,7 +158,18 @@ def evaluate(
     if cache is not None and no_cache:
         fail("--cache names a folder, and --no-cache keeps nothing: write one of the two")
     keep = (lambda: None) if no_cache else (lambda: cache or _cache_folder())
-    _score_methods(seen, pictures, against, profile or "demo", files, device or "cpu", keep)
+    _score_methods(seen, pictures, by_order, against, profile or "demo", files, device or "cpu", keep)
+
+
+def _refuse_for_run(options: list[str], out: Path) -> NoReturn:
+    """Say where a run has what these options would write of folders and stacks."""
+    from braindiffuser.report.numbers import join
+
+    fail(
+        f"{join(options)} {'is' if len(options) == 1 else 'are'} for folders and stacks, and {out} is a run: leave "
+        f"{'it' if len(options) == 1 else 'them'} out, and find its table in {out / 'report' / 'scores.md'}, its "
+        f"numbers in {out / 'scores.json'} and its page in {out / 'report' / 'index.html'}"
+    )
 
 
 @app.command(
@@ -188,11 +203,13 @@ def analyse(
     if name is None:
         if remove:
             fail(
-                "--remove takes one analysis from the run: name it, as in `braindiffuser analyse picture_groups --remove`"
+                "--remove takes one analysis from the run: name it, as in "
+                "`braindiffuser analyse picture_groups --remove --out RUN`"
             )
         if entries:
             fail(
-                "--set gives an entry of one analysis: name it, as in `braindiffuser analyse picture_groups --set column=kind`"
+                "--set gives an entry of one analysis: name it, as in "
+                "`braindiffuser analyse picture_groups --set column=kind --out RUN`"
             )
         _run(out, config, overwrite, "analyse", changes_of(device=device), modules)
         return
@@ -300,6 +317,7 @@ def _cache_folder() -> Path:
 def _score_methods(
     seen: str,
     methods: list[str],
+    by_order: bool,
     against: str | None,
     profile: str,
     files: Mapping[str, Path],
@@ -309,25 +327,28 @@ def _score_methods(
     from braindiffuser import folder_scores
     from braindiffuser.machine import check_device
     from braindiffuser.metrics import folders
-    from braindiffuser.metrics.scores_file import check_scores_files, write_scores, write_text
+    from braindiffuser.metrics.scores_file import check_scores_files, scores_text, write_text
 
     check_device(device)
     check_scores_files(files)
     with stoppable("nothing was written; the same command begins again"):
         opened = folders.open_methods(seen, methods, profile)
         folders.check_reference(opened, against)
+        print_out(folder_scores.roles_sentence(opened.seen, list(opened.partners.labels.values()), by_order))
         scores = folders.score_methods(opened, against, device=device, cache=cache_folder())
-    several = len(methods) > 1
-    content = scores if several else folders.of_one_method(scores)
-    (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(content, print_out, console)
-    if "--json" in files:
-        write_scores(content, files["--json"])
-    if files.keys() - {"--json"}:
-        texts = {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
+        several = len(methods) > 1
+        content = scores if several else folders.of_one_method(scores)
+        texts = {"--json": scores_text(content)}
+        if files.keys() - texts.keys():
+            texts |= {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
         if "--page" in files:
             texts["--page"] = folder_scores.method_page(scores, opened)
-        for option in files.keys() - {"--json"}:
-            write_text(texts[option], files[option])
+        (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(
+            content, print_out, console
+        )
+    with stoppable("some of the files may be written; the same command writes all of them"):
+        for option, path in files.items():
+            write_text(texts[option], path)
     if "--page" in files:
         print_out(f"Page: {files['--page']}")
 

@@ -24,7 +24,13 @@ OUTPUT = "the standard output"
 
 
 def print_out(content: Any) -> None:
-    """Print results, as they are, to standard output."""
+    """Print results, as they are, to standard output; tables in Markdown as wide as the terminal is."""
+    from rich.markdown import Markdown
+
+    if isinstance(content, Markdown):
+        from braindiffuser.cli.terminal_tables import TerminalMarkdown
+
+        content = TerminalMarkdown(content.markup)
     with naming(OUTPUT):
         Console().print(content, highlight=False, markup=False, soft_wrap=isinstance(content, str))
 
@@ -45,12 +51,15 @@ def print_result(opened: Run) -> None:
     """Print the scores of a run, and where its page is."""
     from rich.markdown import Markdown
 
-    from braindiffuser.report.tables import scores_markdown
+    from braindiffuser.report.tables import baseline_sentence, brief_scores_markdown
 
     page = opened.results.folder / "report" / "index.html"
     if opened.is_finished("evaluate"):
-        print_out(Markdown(scores_markdown(opened.results.read_json("scores.json"))))
+        scores = opened.results.read_json("scores.json")
+        print_out(Markdown(brief_scores_markdown(scores)))
+        print_out(baseline_sentence(scores))
     if opened.is_finished("report"):
+        print_out(f"All baselines, and chance: {page.with_name('scores.md')}")
         print_out(f"Page: {page}")
 
 

@@ -40,13 +40,13 @@ def folds(
 
     from braindiffuser.fold_runs import run_folds
     from braindiffuser.report.fold_sections import conditions_of
-    from braindiffuser.report.tables import scores_markdown
+    from braindiffuser.report.tables import brief_scores_markdown
 
     with stoppable(CONTINUES), progress_on_screen() as progress:
         import_modules(modules)
         experiment = Experiment.load(config).changed(changes_of(device=device))
         joint = run_folds(experiment, out, shuffled, overwrite, progress)
-    print_out(Markdown(scores_markdown(joint, conditions_of(joint))))
+    print_out(Markdown(brief_scores_markdown(joint, conditions_of(joint))))
     print_out(f"Page: {out / 'index.html'}")
 
 

@@ -17,6 +17,7 @@ PictureBatch = Float32[np.ndarray, "_ 3 _ _"]
 """Pictures (n, 3, height, width) in [0, 1]; shapes are checked in the functions."""
 
 MOST_CORES = 8
+"""Cores on which a batch is scored, at most: more gain little and each takes memory."""
 TOLERANCE = 1e-3
 """How far pictures may lie outside [0, 1], and scores outside their bounds as a share of their range, by rounding."""
 

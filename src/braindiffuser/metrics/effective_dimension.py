@@ -1,4 +1,4 @@
-"""Effective dimension: along how many directions features vary. Decoders that learn few categories vary along few."""
+"""How much features vary: along how many directions, and how many pictures have nearly the features of another one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics._correlation import FeatureRows
+from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 
+TWIN = 0.99
+"""Correlation from which on features of two pictures are called nearly equal."""
 COLUMNS_AT_ONCE = 4096
 """Features that are widened to float64 at a time."""
 
@@ -40,6 +42,26 @@ def effective_dimension(features: FeatureRows) -> tuple[float, Vector]:
     value = trace**2 / squares.sum() if trace > 0 else 0.0
     left_out: Vector = np.divide(traces**2, norms, out=np.zeros(n), where=norms > 1e-24 * max(trace**2, 1e-300))
     return float(value), left_out
+
+
+def has_twin(features: FeatureRows) -> Vector:
+    """Return whether each picture has nearly the features of another one: max_{j ≠ i} corr(x_i, x_j) ≥ .99.
+
+    Decoders that know a few kinds of pictures give many pictures the features of their kind.
+
+    Args:
+        features: less the mean of the training features, (n, d).
+
+    Returns:
+        1 or 0 of each picture (n,).
+
+    >>> has_twin(np.array([[1.0, 2.0, 4.0], [2.0, 4.0, 8.1], [4.0, 2.0, 1.0]]))
+    array([1., 1., 0.])
+    """
+    correlations = correlation_matrix(features, features)
+    np.fill_diagonal(correlations, -1.0)
+    found: Vector = (correlations.max(axis=1) >= TWIN).astype(np.float64)
+    return found
 
 
 def _centred_gram(features: FeatureRows) -> Float64[np.ndarray, "n n"]:

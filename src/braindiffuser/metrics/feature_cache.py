@@ -28,8 +28,10 @@ from braindiffuser.plain_data import hash_json
 
 ROOM = 10 * 2**30
 """Bytes that kept features may take; those that were not used for longest go first."""
-MADE_BY = "braindiffuser features 1"
-"""Mark in each file, by which files of this cache are known; its number changes with what the files mean."""
+KIND = "braindiffuser features"
+"""Begins the mark in each file, by which files of this cache are known."""
+MADE_BY = f"{KIND} 2"
+"""The mark; its number changes with what the files mean."""
 NAME = re.compile(r"[a-z0-9_]+-[0-9a-f]{40}\.safetensors")
 PACKAGES = ("braindiffuser", "torch", "torchvision", "transformers", "timm", "pillow")
 """Packages that features depend on, in their last digits at least."""
@@ -98,6 +100,9 @@ class FeatureCache:
             name: of the network.
             network: the network.
             facts: as `network_facts` gives them.
+
+        Returns:
+            A network of the same layers; batches that have no file in the folder are computed, and written.
         """
         identity = hash_json(facts)
 
@@ -106,23 +111,23 @@ class FeatureCache:
             content = hashlib.sha256(f"{identity} {pictures.shape} {pictures.dtype}".encode())
             content.update(np.ascontiguousarray(pictures).data)
             path = self.folder / f"{name}-{content.hexdigest()[:40]}.safetensors"
-            kept = _read(path, len(pictures))
+            kept = _read(path, content.hexdigest(), len(pictures))
             if kept is not None:
                 return kept
             made = network(pictures)
-            self._keep(path, made)
+            self._keep(path, content.hexdigest(), made)
             return made
 
         return remembered
 
-    def _keep(self, path: Path, features: Mapping[str, Matrix]) -> None:
+    def _keep(self, path: Path, of: str, features: Mapping[str, Matrix]) -> None:
         """Write features, whole or not at all; a fault is noted, since scores do not need the file."""
         if self.faults:
             return
         arrays = {layer: np.ascontiguousarray(values) for layer, values in features.items()}
         try:
             with replacing(path) as beside:
-                save_file(arrays, beside, {"made_by": MADE_BY, "sha256": _hash(arrays)})
+                save_file(arrays, beside, {"made_by": MADE_BY, "of": of, "sha256": _hash(arrays)})
         except (OSError, SafetensorError) as error:
             self.faults.append(f"features could not be kept in {self.folder}: {reason(error)}")
 
@@ -143,8 +148,8 @@ class FeatureCache:
                     total -= size
 
 
-def _read(path: Path, n: int) -> dict[str, Matrix] | None:
-    """Return kept features of n pictures; None if there are none, or the file is damaged."""
+def _read(path: Path, of: str, n: int) -> dict[str, Matrix] | None:
+    """Return kept features of n pictures, by the hash of these and the network; None if there are none, or others, or damaged."""
     if not path.is_file():
         return None
     try:
@@ -154,7 +159,7 @@ def _read(path: Path, n: int) -> dict[str, Matrix] | None:
         os.utime(path)
     except (OSError, SafetensorError, ValueError, TypeError):
         return None
-    is_whole = facts.get("made_by") == MADE_BY and facts.get("sha256") == _hash(arrays)
+    is_whole = (facts.get("made_by"), facts.get("of"), facts.get("sha256")) == (MADE_BY, of, _hash(arrays))
     return arrays if is_whole and all(values.shape[:1] == (n,) for values in arrays.values()) else None
 
 
@@ -169,6 +174,6 @@ def _hash(arrays: Mapping[str, Matrix]) -> str:
 def _is_ours(path: Path) -> bool:
     try:
         with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("made_by") == MADE_BY
+            return str((file.metadata() or {}).get("made_by")).startswith(f"{KIND} ")
     except (OSError, SafetensorError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from braindiffuser.several_tests import holm
 FEWEST_FOR_CHANCE = 10
 """Of fewer pictures nothing is said of chance."""
 ALPHA = 0.05
+"""p, adjusted for all metrics (Holm), above which pictures are said to score as if in another order."""
 
 Scored = dict[str, Any]
 
@@ -41,12 +43,14 @@ class OpenedMethods:
         partners: the pictures.
         profile: the metrics.
         remarks: sentences on what is unusual.
+        alarms: those of them that doubt the pictures themselves.
     """
 
     seen: str
     partners: Partners
     profile: Profile
     remarks: list[str]
+    alarms: list[str]
 
     @property
     def names(self) -> list[str]:
@@ -74,11 +78,12 @@ def open_methods(seen: str | Path, methods: Sequence[str | Path], profile: str) 
     opened |= {partners.labels[name]: pictures for name, pictures in partners.made.items()}
     sizes = {label: pictures[:1].shape[-2:] for label, pictures in opened.items()}
     _check_sizes(sizes, stimuli.label, whole)
-    remarks = [*_remarks(opened, partners.names, stimuli, made), *partners.remarks, *_of_blend(whole)]
+    alarms = _remarks(opened, partners.names, stimuli, made)
+    remarks = [*alarms, *partners.remarks, *_of_blend(whole)]
     for label, size in sizes.items():
         if size != sizes[stimuli.label]:
             remarks.append(f"pictures of {label} are resized from {size[0]} to {sizes[stimuli.label][0]} pixels")
-    return OpenedMethods(stimuli.label, partners, whole, remarks)
+    return OpenedMethods(stimuli.label, partners, whole, remarks, alarms)
 
 
 def _of_blend(profile: Profile) -> list[str]:
@@ -121,9 +126,10 @@ def evaluate_methods(
     Returns:
         `profile`, `notes` of it (title → what it states), `n_images`, `names` (of the pictures, in order), `seen`, `against`,
         `methods` (name → `source`, `metrics` as in `scores.json` with one baseline, `shuffled_pictures`, and `per_image`: key →
-        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`, adjusted for all of them), `missing`
-        (network → how to get its file; its metrics are left out), `remarks` (sentences on what is unusual) and `unmatched`
-        (folder or file → names of the pictures that are left out).
+        scores), `comparisons` (name → key → `difference` from `against`, its `ci95`, `p` of the sign-flip test and `p_holm`,
+        adjusted for all of them), `missing` (network → how to get its file; its metrics are left out),
+        `remarks` (sentences on what is unusual), `alarms` (those of them that doubt the pictures) and `unmatched` (folder or
+        file → names of the pictures that are left out).
 
     Raises:
         RunError: if the profile or `against` is unknown, an input cannot be read or is given twice, names or numbers of pictures
@@ -153,9 +159,10 @@ def evaluate_folders(
 
     Returns:
         The content of a `scores.json`, with one baseline (`shuffled_pictures`: the same reconstructions, each moved to
-        another stimulus), and further `names` (of the pairs, in order), `per_image` (key → scores), `missing` (network
-        → how to get its file; the metrics that need it are left out), `remarks` (sentences on what is unusual), `notes` (title →
-        what the profile states) and `unmatched` (folder → names).
+        another stimulus), and further `seen` and `made` (which pictures were taken for what), `names` (of the pairs, in
+        order), `per_image` (key → scores), `missing` (network → how to get its file; the metrics that need it are left out),
+        `remarks` (sentences on what is unusual), `alarms` (those that doubt the pictures), `notes` (title → what the profile
+        states) and `unmatched` (folder → names).
 
     Raises:
         RunError: as `evaluate_methods`.
@@ -172,8 +179,10 @@ def of_one_method(scores: Mapping[str, Any]) -> Scored:
         "profile": scores["profile"],
         "notes": scores["notes"],
         "n_images": scores["n_images"],
+        "seen": scores["seen"],
+        "made": own["source"],
         "metrics": own["metrics"],
-        **{key: scores[key] for key in ("missing", "remarks", "unmatched", "names")},
+        **{key: scores[key] for key in ("missing", "remarks", "alarms", "unmatched", "names")},
         "per_image": own["per_image"],
     }
 
@@ -214,7 +223,8 @@ def score_methods(
         networks = networks if kept_features is None else _remembering(networks, kept_features, folder, device)
         scorer = Scorer(partners.pictures, kept, networks)
         found = {name: _of_method(scorer, pictures, seed) for name, pictures in partners.made.items()}
-    remarks = [*opened.remarks, *_chance_remarks(opened, found, seed)]
+    at_chance = _chance_remarks(opened, found, seed)
+    remarks = [*opened.remarks, *at_chance]
     if kept_features is not None:
         kept_features.tidy()
         remarks += kept_features.faults
@@ -236,6 +246,7 @@ def score_methods(
         "comparisons": _compared({name: each.paired for name, each in found.items()}, reference, seed),
         "missing": missing,
         "remarks": remarks,
+        "alarms": [*opened.alarms, *at_chance],
         "unmatched": dict(partners.unmatched),
         "names": partners.names,
     }
@@ -341,7 +352,7 @@ def _remembering(
 def _remarks(
     opened: Mapping[str, PictureReader], names: Sequence[str], seen: PictureInput, methods: Sequence[PictureInput]
 ) -> list[str]:
-    """Tell of inputs that hold one picture many times, or some of one colour, and of methods that are equal to what was seen.
+    """Tell of inputs that hold one picture many times, or some of one colour, and of those whose pictures are equal to others'.
 
     Args:
         opened: label of what was seen → its pictures, then those of methods.
@@ -354,14 +365,15 @@ def _remarks(
     """
     n = len(names)
     flat: dict[str, list[str]] = {label: [] for label in opened}
-    are_one, are_equal = dict.fromkeys(opened, True), dict.fromkeys(opened, True)
+    are_one, are_equal = dict.fromkeys(opened, True), dict.fromkeys(combinations(opened, 2), True)
     first: dict[str, Pictures] = {}
     for rows in batch_slices(n):
         blocks = {label: pictures[rows] for label, pictures in opened.items()}
         for label, block in blocks.items():
             flat[label] += [names[rows.start + place] for place in np.flatnonzero(are_flat(block))]
             are_one[label] &= not (block != first.setdefault(label, block[:1])).any()
-            are_equal[label] = are_equal[label] and np.array_equal(blocks[seen.label], block)
+        for (one, other), same in are_equal.items():
+            are_equal[one, other] = same and np.array_equal(blocks[one], blocks[other])
     for label, of_one_colour in flat.items():
         if 2 * len(of_one_colour) > n:
             raise RunError(
@@ -374,13 +386,16 @@ def _remarks(
         for label, some in flat.items()
         if some
     ]
-    for method in methods:
-        if seen.is_same_as(method):
-            said.append(f"{seen.label} and {method.label} are the same {'folder' if method.folder else 'stack'}")
-        elif are_equal[method.label]:
-            said.append(
-                f"all pictures of {method.label} are equal to those of {seen.label}: is one a copy of the other?"
-            )
+    same_places = {method.label: method for method in methods if seen.is_same_as(method)}
+    said += [
+        f"{seen.label} and {label} are the same {'folder' if method.folder else 'stack'}"
+        for label, method in same_places.items()
+    ]
+    said += [
+        f"all pictures of {other} are equal to those of {one}: is one a copy of the other?"
+        for (one, other), same in are_equal.items()
+        if same and not {one, other} & (same_places.keys() - {seen.label})
+    ]
     return said
 
 

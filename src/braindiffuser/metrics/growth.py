@@ -17,6 +17,7 @@ FEWEST_POINTS = 3
 BEYOND = 4
 """How many doublings beyond the last point it is looked for a goal."""
 GRID = 2000
+"""Amounts, evenly spaced on a logarithmic axis, at which a goal is looked for."""
 
 
 class Interval(NamedTuple):
@@ -176,6 +177,14 @@ def paired_difference(scores: Float[np.ndarray, " n"], reference: Float[np.ndarr
 def first_reaching(scores: Float64[np.ndarray, "n_points n_pictures"], floor: float, share: float = 0.9) -> int:
     """Return the first point whose mean score has a share of the gain that the last point has over `floor`.
 
+    Args:
+        scores: of each picture at each point; the last mean lies above `floor`.
+        floor: mean score without information.
+        share: of the gain, in (0, 1].
+
+    Returns:
+        Row of the point.
+
     >>> first_reaching(np.array([[0.1], [0.46], [0.5]]), 0.0)
     1
     """
@@ -191,7 +200,19 @@ def reaching_interval(
     share: float = 0.9,
     n_resamples: int = 1000,
 ) -> Interval:
-    """Return the amount of `first_reaching`, with the 2.5 % and 97.5 % quantiles over resampled pictures."""
+    """Return the amount of `first_reaching`, with the 2.5 % and 97.5 % quantiles over resampled pictures.
+
+    Args:
+        amounts: of each point, ascending.
+        scores: of each picture at each point.
+        floor: mean score without information, below that of the last point.
+        rng: source of the resamples.
+        share: of the gain, in (0, 1].
+        n_resamples: number of resamples of the pictures, the same ones at all points.
+
+    Returns:
+        Amounts of points, none between two.
+    """
     n = scores.shape[1]
     drawn = [first_reaching(scores[:, rng.integers(n, size=n)], floor, share) for _ in range(n_resamples)]
     low, high = np.quantile(amounts[drawn], [0.025, 0.975], method="nearest")

@@ -152,7 +152,21 @@ def share_interval(
 def share_ends(
     value: float, error: float, n: int, freedom: float, chance: float = 0.0, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the ends of `share_interval` from the standard error √v of θ over n pictures, and degrees of freedom ν of v."""
+    """Return the ends of `share_interval` from the standard error of θ.
+
+        (θ + t²/2m ± t √(θ(1 − θ)/m + t²/4m²)) / (1 + t²/m),    m = θ(1 − θ)/v
+
+    Args:
+        value: θ, in [0, 1].
+        error: √v; 0 if no comparison differs, and then m = n.
+        n: number of pictures.
+        freedom: degrees of freedom ν of v.
+        chance: score of a picture of which nothing is decoded, in [0, 1).
+        level: share of samples whose interval holds θ, in (0, 1).
+
+    Returns:
+        Lower and upper end, in [0, 1].
+    """
     alike = error < NO_SPREAD or not 0 < value < 1
     trials = float(n) if alike else value * (1 - value) / error**2
     t = student_quantile(float(n - 1) if alike else freedom, level)
@@ -164,7 +178,19 @@ def share_ends(
 
 
 def ratio_interval(value: float, left_out: Vector, level: float = 0.95) -> tuple[float, float]:
-    """Return an interval of a positive number by the jackknife of its logarithm, θ exp(± t √v) with v the variance of log θ."""
+    """Return an interval of a positive number by the jackknife of its logarithm: θ exp(± t √v), v the variance of log θ.
+
+    Args:
+        value: θ, above 0.
+        left_out: θ_(−i) without each picture (n,), above 0: a caller looks for zeros, whose logarithm is infinite.
+        level: share of samples whose interval holds the truth, in (0, 1).
+
+    Returns:
+        Lower and upper end; 0 and ∞ of a single picture.
+
+    Raises:
+        ValueError: if there is no picture, a value is not finite, or `level` is not in (0, 1).
+    """
     n = _checked(left_out, level)
     if n == 1:
         return 0.0, np.inf
@@ -177,6 +203,13 @@ def median_interval(scores: Vector, level: float = 0.95) -> tuple[float, float]:
 
     [x_(k), x_(n + 1 − k)] with k the largest that has P(B ≤ k − 1) ≤ (1 − level)/2, B binomial with n trials of ½; the smallest
     and largest score if there is none.
+
+    Args:
+        scores: one a picture (n,), each independent of the others.
+        level: share of samples whose interval holds the median, in (0, 1).
+
+    Raises:
+        ValueError: as in `mean_interval`.
 
     >>> median_interval(np.arange(12.0))
     (2.0, 9.0)
@@ -193,6 +226,9 @@ def median_interval(scores: Vector, level: float = 0.95) -> tuple[float, float]:
 def means_left_out(scores: Vector) -> Vector:
     """Return the mean of all scores but one, for each: (Σ x − x_i)/(n − 1).
 
+    Args:
+        scores: (n,), two or more; of a single one the mean of none is given as 0.
+
     >>> means_left_out(np.array([0.0, 0.5, 1.0]))
     array([0.75, 0.5 , 0.25])
     """
@@ -207,7 +243,12 @@ def jackknife_error(left_out: Vector) -> float:
 
 
 def freedom_of(left_out: Vector, *, graded: bool = False) -> float:
-    """Return the degrees of freedom of a jackknife variance: n − 1, or, if graded, 2/(2/(n − 1) + κ/n), see `share_interval`."""
+    """Return the degrees of freedom of a jackknife variance: n − 1, or, if graded, 2/(2/(n − 1) + κ/n).
+
+    Args:
+        left_out: θ_(−i) without each picture (n,).
+        graded: whether their excess kurtosis κ, at least 0, counts: see `share_interval`.
+    """
     n, squares = len(left_out), np.square(left_out - left_out.mean())
     spread = float(squares.mean())
     if not graded or spread == 0:

@@ -37,6 +37,9 @@ def linear_reach(truth: FeatureRows, targets: RowSource, mean: Float64[np.ndarra
 
     Returns:
         y* − μ (n, d).
+
+    Raises:
+        ValueError: if d is not that of the targets.
     """
     n_train, d = targets.shape[0], truth.shape[1]
     if d <= n_train:

@@ -25,8 +25,8 @@ class ManyWayIdentification(FeatureMetric):
     Example:
         >>> metric = ManyWayIdentification(n=3, network="pixels", layer="all", label="Pixels", description="Of all values.")
         >>> features = np.eye(4)
-        >>> metric.compare(features, features[[0, 1, 3, 2]])
-        array([1. , 1. , 0. , 0. ])
+        >>> metric.compare(features, features[[0, 1, 3, 2]]).round(2)
+        array([1.  , 1.  , 0.11, 0.11])
         >>> metric.chance
         0.333...
     """

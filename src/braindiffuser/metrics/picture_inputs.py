@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
 
 from braindiffuser.errors import RunError
-from braindiffuser.images import PictureReader, open_pictures
+from braindiffuser.images import PictureReader, open_pictures, to_uint8
 from braindiffuser.metrics.paired_names import (
     NamedPictures,
     SmallPicture,
@@ -20,8 +21,10 @@ from braindiffuser.metrics.paired_names import (
     made_small,
     match_names,
 )
+from braindiffuser.picture_files import read_picture
 from braindiffuser.picture_stacks import Stack, is_stack, open_stack, split_key
 
+RawPicture: TypeAlias = UInt8[np.ndarray, "height width 3"]
 ROOM = 2**30
 """Bytes that 8-bit pictures of all folders may take in memory; further ones are read from disk each time."""
 
@@ -73,6 +76,18 @@ class PictureInput:
         """Return a name as it is written."""
         return name if self.folder is None else self.folder.files[name].stem
 
+    def picture(self, name: str) -> RawPicture:
+        """Read one picture (height, width, 3), 8-bit RGB; that of a stack is rounded to 8 bits.
+
+        Raises:
+            RunError: its file cannot be read.
+        """
+        if self.stack is not None:
+            made: RawPicture = to_uint8(self.stack.pictures.take(np.array([int(name)]))[:])[0]
+            return made
+        assert self.folder is not None  # noqa: S101  an input is one of the two
+        return read_picture(self.folder.files[name])
+
     def without(self, names: Sequence[str]) -> list[str]:
         """Return the names of all other pictures, as they are written."""
         taken = set(names)
@@ -123,8 +138,8 @@ def find_partners(seen: PictureInput, methods: Sequence[PictureInput]) -> Partne
         RunError: an input is given twice, a stack has another number of pictures, the order of a folder's names is not clear,
             names do not match, or fewer than two pictures are in all inputs.
     """
-    _refuse_twice(methods)
-    partners = [_partners_of(seen, method) for method in methods]
+    refuse_twice(methods)
+    partners = [partners_of(seen, method) for method in methods]
     shared = [name for name in seen.names if all(name in own for own in partners)]
     if len(shared) < 2:
         held = "; ".join(
@@ -141,7 +156,7 @@ def find_partners(seen: PictureInput, methods: Sequence[PictureInput]) -> Partne
     opened = {label: _read(each, taken, room, small) for label, (each, taken) in chosen.items()}
     remarks = [remark for each in (seen, *methods) for remark in (each.stack.remarks if each.stack else ())]
     for method in methods:
-        remarks += _order_remarks(seen, method, small)
+        remarks += order_remarks(seen, method, small)
     labels = dict(
         zip(distinct_names([method.label for method in methods]), (each.label for each in methods), strict=True)
     )
@@ -155,15 +170,20 @@ def find_partners(seen: PictureInput, methods: Sequence[PictureInput]) -> Partne
     )
 
 
-def _refuse_twice(methods: Sequence[PictureInput]) -> None:
+def refuse_twice(methods: Sequence[PictureInput]) -> None:
+    """Raise RunError if two methods are one folder, or one array of one file."""
     for place, method in enumerate(methods):
         for other in methods[:place]:
             if method.is_same_as(other):
                 raise RunError(f"{method.label} and {other.label} are the same pictures: name each method once")
 
 
-def _partners_of(seen: PictureInput, method: PictureInput) -> dict[str, str]:
-    """Return the name of each stimulus → that of its reconstruction."""
+def partners_of(seen: PictureInput, method: PictureInput) -> dict[str, str]:
+    """Return the name of each stimulus → that of its reconstruction, by names or by order as `find_partners` says.
+
+    Raises:
+        RunError: as `find_partners`, for one method.
+    """
     if seen.folder is not None and method.folder is not None:
         match_names(seen.folder, method.folder)
         return {name: name for name in seen.names if name in method.folder.files}
@@ -178,8 +198,14 @@ def _partners_of(seen: PictureInput, method: PictureInput) -> dict[str, str]:
     return dict(zip(seen.names, method.names, strict=True))
 
 
-def _order_remarks(seen: PictureInput, method: PictureInput, small: Mapping[Path, SmallPicture]) -> list[str]:
-    """Say in which order pictures without names are taken, and whether numbers in names count from elsewhere in one folder."""
+def order_remarks(seen: PictureInput, method: PictureInput, small: Mapping[Path, SmallPicture]) -> list[str]:
+    """Say in which order pictures without names are taken, and whether numbers in names count from elsewhere in one folder.
+
+    Args:
+        seen: the stimuli.
+        method: reconstructions of them.
+        small: pictures of folders that `made_small` was given already.
+    """
     if seen.folder is not None and method.folder is not None:
         return find_shift(seen.folder, method.folder, small)
     return [
@@ -205,7 +231,7 @@ def _refuse_unclear_order(label: str, names: Sequence[str]) -> None:
 def _read(of: PictureInput, names: Sequence[str], room: int, small: dict[Path, SmallPicture]) -> PictureReader:
     """Open pictures; what `made_small` makes of those of a folder goes into `small`."""
 
-    def note(path: Path, raw: UInt8[np.ndarray, "height width 3"]) -> None:
+    def note(path: Path, raw: RawPicture) -> None:
         small[path] = made_small(raw)
 
     if of.stack is not None:

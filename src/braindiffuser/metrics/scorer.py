@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from braindiffuser.arrays import Matrix, Vector
+from braindiffuser.arrays import Matrix, Pictures, Vector
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, batch_slices
 from braindiffuser.metrics._correlation import FeatureRows
@@ -139,7 +139,7 @@ class Scorer:
                 )
                 pairs[key] = scores_of_all_pairs(metric, *layers)
             elif isinstance(metric, PixelMetric) and len(self.seen) * self.seen[0:1].size <= MOST_PIXELS:
-                pairs[key] = scores_of_all_pairs(metric, *as_compared(self.seen[:], made[:], metric.sizes))
+                pairs[key] = scores_of_all_pairs(metric, *as_compared(_all_of(self.seen), _all_of(made), metric.sizes))
         return pairs
 
     def limited_to(self, keys: Iterable[str]) -> Scorer:
@@ -147,6 +147,11 @@ class Scorer:
         other = copy(self)
         other.profile = self.profile.limited_to(keys)
         return other
+
+
+def _all_of(pictures: PictureSource) -> Pictures:
+    """Read all pictures, a batch at a time."""
+    return np.concatenate([pictures[rows] for rows in batch_slices(len(pictures))])
 
 
 def extract_features(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import output
+from braindiffuser.metrics.profiles import Profile, profile_names
 from braindiffuser.picture_files import SUFFIXES
 from braindiffuser.system_errors import sentence
 
@@ -49,8 +52,7 @@ def check_scores_file(path: Path, option: str = "--json") -> None:
         if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
             raise RunError(f"{option} {path} is the file that this command prints to: name another file")
     if path.is_file() and path.stat().st_size and not _is_ours(path, option):
-        what = "scores of two folders or several" if option == "--json" else "what this option writes"
-        raise RunError(f"{option} {path} is a file already, and holds no {what}: name another file")
+        raise RunError(f"{option} {path} is a file already, and was not written by this option: name another file")
     if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & SUFFIXES:
         raise RunError(f"{option} {path} would be taken for a picture: name a file that ends in {ENDINGS[option]}")
     try:
@@ -77,7 +79,8 @@ def _is_ours(path: Path, option: str) -> bool:
     content = path.read_bytes()
     if option != "--json":
         begins, *others = MARKS[option]
-        return content.startswith(begins) and all(mark in content for mark in others)
+        is_marked = content.startswith(begins) and all(mark in content for mark in others)
+        return is_marked and (option != "--csv" or _is_our_table(content))
     try:
         earlier = json.loads(content)
     except (ValueError, RecursionError):
@@ -87,8 +90,39 @@ def _is_ours(path: Path, option: str) -> bool:
     )
 
 
+def _is_our_table(content: bytes) -> bool:
+    """Return whether a CSV file has the columns that `--csv` writes, no others, and rows of metrics alone.
+
+    These are the metric; the value of each method and of one of them shuffled; chance; and the difference of each further method
+    with p and adjusted p. Both ends of its interval may follow a value. What somebody made or added to has another column or row.
+    """
+    try:
+        header, *rows = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+    except (UnicodeDecodeError, csv.Error, ValueError):
+        return False
+    if "Chance" not in header or not rows:
+        return False
+    place = len(header) - 1 - header[::-1].index("Chance")
+    values, differences = _without_ends(header[1:place]), _without_ends(header[place + 1 :])
+    adjusted = [f"{name}{rest}" for name in differences[::3] for rest in ("", ", p", ", p (Holm)")]
+    known = {key for profile in profile_names() for key in Profile.load(profile).metrics}
+    return (
+        len(values) > 1
+        and values[-1].endswith(", shuffled")
+        and differences == adjusted
+        and all(len(row) == len(header) and row[0] in known for row in rows)
+    )
+
+
+def _without_ends(columns: Sequence[str]) -> list[str]:
+    """Return columns without those that hold the ends of the interval of the one before."""
+    ends = {number + side for number, name in enumerate(columns) for side, end in ((1, "low"), (2, "high"))
+            if list(columns[number + side : number + side + 1]) == [f"{name}, {end}"]}  # fmt: skip
+    return [name for number, name in enumerate(columns) if number not in ends]
+
+
 def _try_to_write(path: Path) -> None:
-    """Begin to write as `write_scores` will, and stop before anything is replaced."""
+    """Begin to write as `write_text` will, and stop before anything is replaced."""
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     with suppress(_Stopped):
@@ -102,9 +136,9 @@ class _Stopped(Exception):  # noqa: N818 - no error
     """Ends a trial."""
 
 
-def write_scores(scores: Mapping[str, Any], path: Path) -> None:
-    """Write what `evaluate_folders` or `evaluate_methods` returns as JSON."""
-    write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n", path)
+def scores_text(scores: Mapping[str, Any]) -> str:
+    """Return what `evaluate_folders` or `evaluate_methods` returns as JSON."""
+    return json.dumps(scores, indent=2, allow_nan=False) + "\n"
 
 
 def write_text(content: str, path: Path) -> None:

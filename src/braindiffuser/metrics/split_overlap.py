@@ -102,7 +102,11 @@ def thirds(similarity: Vector) -> list[Int[np.ndarray, " _"]]:
 
 
 def clopper_pearson(count: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Clopper and Pearson.
+    """Return the 95 % interval of a share of independent pictures, count / n, by Clopper and Pearson (1934).
+
+    Args:
+        count: pictures that have it, 0 to n.
+        n: pictures, one or more.
 
     >>> [round(end, 3) for end in clopper_pearson(0, 100)]
     [0.0, 0.036]

@@ -12,6 +12,7 @@ from braindiffuser.arrays import Matrix
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
 from braindiffuser.metrics.intervals import GRADED_CHANCE, score_interval, share_interval
 from braindiffuser.metrics.metric import Metric
+from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scored_pictures import ScoredPictures, Scores, left_out_of
 from braindiffuser.metrics.two_way_identification import TwoWayIdentification
@@ -19,6 +20,9 @@ from braindiffuser.metrics.two_way_identification import TwoWayIdentification
 PerPicture: TypeAlias = Mapping[str, Scores]
 """Scores by the metric's key; `ScoredPictures`, as `Scorer.score` gives them, give identification intervals of its own. Lengths
 are checked in `summarise`."""
+
+EXCHANGES_A_METRIC = 20
+"""Fewest exchanges of pictures for each metric that has a p: of fewer, no p could be .05 after Holm's correction."""
 
 FACTS = ("label", "description", "citation", "higher_is_better", "chance", "bounds")
 """Entries of a metric that say what it is: the same for all subjects, folds and sets of pictures."""
@@ -74,15 +78,16 @@ def summarise(
         profile: the metrics, in order.
         score_sets: scores per picture of all sets.
         rng: source of the exchanges of pictures.
-        n_resamples: number of exchanges behind each p value.
+        n_resamples: number of random permutations behind each p value; 20 for each metric at least.
 
     Returns:
         `profile`, `n_images` and, by metric key, `metrics`: `label`, `description`, `citation`, `higher_is_better`,
         `chance`, `bounds`, `value`, `ci95`, `ceiling`, `ceiling_ci95`, `baselines`, `baselines_ci95`, `ablations`,
-        `ablations_ci95`, and `p` if `pairs` has the metric: the share of exchanges of the reconstructions that score as well or
-        better; `other_direction` of identification: `direction`, `value`, `ci95`; plain Python numbers throughout. If ablations
-        are compared on some pictures alone, `ablated` has `n_images`, and `value` and `ci95` of the reconstructions of these,
-        scored among themselves.
+        `ablations_ci95`, `differences` (of two pictures or more: reconstructions less each baseline, picture by picture, as
+        `compare_paired` gives them: `value`, `ci95`, `p`), and `p` if `pairs` has the metric: the share of exchanges of the
+        reconstructions that score as well or better; `other_direction` of identification: `direction`, `value`, `ci95`; plain
+        Python numbers throughout. If ablations are compared on some pictures alone, `ablated` has `n_images`, and `value` and
+        `ci95` of the reconstructions of these, scored among themselves.
 
     Raises:
         ValueError: if a set lacks a metric, or has scores of another number of pictures.
@@ -90,6 +95,7 @@ def summarise(
     n_images = _check_sets(profile, score_sets.named)
     n_ablated = _check_sets(profile, score_sets.of_ablated) if score_sets.of_ablated else 0
     seed = int(rng.integers(2**63))
+    n_exchanges = max(n_resamples, EXCHANGES_A_METRIC * len(score_sets.pairs))
 
     def interval(scores: PerPicture, key: str) -> list[float]:
         return interval_of(profile.metrics[key], key, scores)
@@ -98,7 +104,7 @@ def summarise(
         if key not in score_sets.pairs:
             return {}
         sign = 1.0 if metric.higher_is_better else -1.0
-        null = exchanged_means(score_sets.pairs[key], np.random.default_rng(seed), n_resamples)
+        null = exchanged_means(score_sets.pairs[key], np.random.default_rng(seed), n_exchanges)
         return {"p": permutation_p_value(sign * float(score_sets.final[key].mean()), sign * null)}
 
     def both(prefix: str, sets: Mapping[str, PerPicture], key: str) -> dict[str, Any]:
@@ -123,6 +129,7 @@ def summarise(
             "ceiling": None if score_sets.ceiling is None else float(score_sets.ceiling[key].mean()),
             "ceiling_ci95": None if score_sets.ceiling is None else interval(score_sets.ceiling, key),
             **both("baselines", score_sets.baselines, key),
+            "differences": _differences(score_sets, key, seed),
             **both("ablations", score_sets.ablations, key),
             **ablated(key),
         }
@@ -147,6 +154,19 @@ def _interval(metric: Metric, scores: Scores, left_out: Scores | None) -> list[f
         return list(score_interval(scores, metric.bounds, metric.chance))
     graded = metric.chance == GRADED_CHANCE
     return list(share_interval(float(scores.mean()), left_out, metric.chance or 0.0, graded=graded))
+
+
+def _differences(score_sets: ScoreSets, key: str, seed: int) -> dict[str, Any]:
+    """Compare the reconstructions with each baseline, picture by picture."""
+    own = score_sets.final
+    if len(own[key]) < 2:
+        return {}
+    found = {}
+    for name, baseline in score_sets.baselines.items():
+        first, second = (PictureScores(scores[key], left_out_of(scores, key)) for scores in (own, baseline))
+        made = compare_paired(first, second, np.random.default_rng(seed))
+        found[name] = {"value": made.value, "ci95": [made.low, made.high], "p": made.p}
+    return found
 
 
 def _other_way(metric: Metric, scores: PerPicture, key: str) -> dict[str, Any]:

@@ -67,6 +67,30 @@ class TwoWayIdentification(FeatureMetric):
         return "per_stimulus" if self.direction == "per_reconstruction" else "per_reconstruction"
 
 
+def two_way_estimate(
+    seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction"
+) -> tuple[float, float, float]:
+    """Return mean two-way identification and the ends of its 95 % interval, which allows for other distractors.
+
+    Args:
+        seen: features of the stimuli (n, d).
+        made: features of the reconstructions, or decoded ones, in the same order (n, d).
+        direction: as in `two_way_identification`.
+
+    Raises:
+        ValueError: if there are fewer than 2 pictures, or shapes differ.
+
+    >>> two_way_estimate(np.eye(4), np.eye(4))
+    (1.0, 0.641..., 1.0)
+    """
+    from braindiffuser.metrics.intervals import share_interval
+    from braindiffuser.metrics.places import Places, n_way
+
+    found = n_way(Places.of(correlation_matrix(seen, made), direction), 2)
+    value = float(found.scores.mean())
+    return value, *share_interval(value, found.left_out, 0.5, graded=True)
+
+
 def two_way_identification(seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction") -> Vector:
     """Score, for each picture, how often the true match beats one distractor.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,22 @@ def arrays(path: Path) -> Arrays:
 
 
 def _stored(path: Path, name: str, node: Any) -> StoredArray:
+    lacking = _lacking(node)
+
     def read(numbers: Numbers) -> Rows:
+        if lacking:
+            raise RunError(f"{path}: {name} {lacking}: write the whole array again")
         with reading(path), h5py.File(path, "r") as file:
             return in_order(numbers, lambda rows: np.asarray(file[name][rows]))
 
     return StoredArray(tuple(node.shape), np.dtype(node.dtype).name, read)
+
+
+def _lacking(node: Any) -> str:
+    """Say which part of an array was never written, since HDF5 reads it as its fill value without a word; "" if none."""
+    if node.chunks is None:
+        is_whole = bool(node.id.get_storage_size()) or not node.size
+        return "" if is_whole else f"was never written, and would be read as {node.fillvalue}"
+    n = math.prod(-(-size // side) for size, side in zip(node.shape, node.chunks, strict=True))
+    n_there = node.id.get_num_chunks()
+    return "" if n_there >= n else f"lacks {n - n_there} of {n} chunks, which would be read as {node.fillvalue}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import shutil
+import math
 import tempfile
 import weakref
 import zipfile
@@ -61,10 +61,14 @@ class _Unpacked:
         weakref.finalize(self, place.close)
         with reading(self._path), zipfile.ZipFile(self._path) as archive, archive.open(self._member) as stream:
             _header(stream)
-            shutil.copyfileobj(stream, place, CHUNK)
-            n_bytes = self._dtype.itemsize * int(np.prod(self._shape))
+            n_bytes = self._dtype.itemsize * math.prod(self._shape)
+            while chunk := stream.read(
+                min(CHUNK, n_bytes + 1 - place.tell())
+            ):  # of more than it says, no more is unpacked
+                place.write(chunk)
             if place.tell() != n_bytes:
-                raise ValueError(f"{self._member} holds {place.tell():,} bytes of numbers, expected {n_bytes:,}")
+                more = " or more" if place.tell() > n_bytes else ""
+                raise ValueError(f"{self._member} holds {place.tell():,} bytes of numbers{more}, expected {n_bytes:,}")
             place.flush()
         return place
 

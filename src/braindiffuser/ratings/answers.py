@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 
 from braindiffuser.errors import RunError, reason
 from braindiffuser.metrics.rater_interval import rated_proportion
-from braindiffuser.plain_data import read_json
-from braindiffuser.ratings.choices import CATCH
-from braindiffuser.ratings.page import ANSWERS_FORMAT, KEY_FORMAT, key_path
+from braindiffuser.ratings.answer_key import key_path, read_key
+from braindiffuser.ratings.page import ANSWERS_FORMAT
 from braindiffuser.ratings.rules import CATCH_PASSED
+from braindiffuser.report.markdown_text import markdown_text
 
 COLUMNS = ("kit", "rater", "trial", "choice", "milliseconds")
 """Of a CSV file of answers."""
@@ -48,7 +47,8 @@ def score_ratings(
 
     Args:
         page: that was answered.
-        files: of answers, JSON or CSV, as the page saves them.
+        files: of answers, JSON or CSV, as the page saves them. Names of raters that differ in blanks around them or in the case
+            of letters are one rater's.
         key: of the page; None: beside it.
         catch_passed: share of catch trials that must be right, 0 to 1.
 
@@ -61,7 +61,7 @@ def score_ratings(
         RunError: if the key is not of the page, a file is damaged or of another page, a rater or a trial comes twice, or no rater
             is left.
     """
-    answer_key = _read_key(page, key or key_path(page))
+    answer_key = read_key(page, key or key_path(page))
     trials: Mapping[str, Mapping[str, str]] = answer_key["trials"]
     given = [answers for path in files for answers in _read_answers(path)]
     _check_answers(given, str(answer_key["kit"]), trials)
@@ -74,14 +74,15 @@ def score_ratings(
             "they understood the question"
         )
     comparisons = {}
-    for name in dict.fromkeys(trial["comparison"] for trial in trials.values()):
+    asked = {trial: facts for trial, facts in trials.items() if facts["kind"] != "catch"}
+    for name in dict.fromkeys(facts["comparison"] for facts in asked.values()):
         rows = [
             (float(side == trials[trial]["right_side"]), answers.rater, trials[trial]["seen"])
             for answers in kept
             for trial, side in answers.choices.items()
-            if trials[trial]["comparison"] == name
+            if trial in asked and asked[trial]["comparison"] == name
         ]
-        if name != CATCH and len({row[2] for row in rows}) > 1:
+        if len({row[2] for row in rows}) > 1:
             right, who, what = (np.array(column) for column in zip(*rows, strict=True))
             found = rated_proportion(right, who, what)
             comparisons[name] = {
@@ -117,27 +118,7 @@ def ratings_markdown(scores: Mapping[str, Any]) -> str:
         low, high = found["ci95"]
         counts = (str(found[entry]) for entry in ("n_choices", "n_raters", "n_pictures"))
         lines.append([name, f"{found['value']:.1%}", f"{low:.1%} – {high:.1%}", *counts])
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-
-
-def _read_key(page: Path, path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RunError(f"there is no key {path}, which was written with the page: name it with --key")
-    try:
-        key = read_json(path)
-    except (OSError, ValueError) as error:
-        raise RunError(reason(error)) from error
-    if key.get("format") != KEY_FORMAT or not isinstance(key.get("trials"), dict):
-        raise RunError(f"{path} is no key of a page of ratings: name the .key.json that was written with the page")
-    try:
-        found = hashlib.sha256(page.read_bytes()).hexdigest()
-    except OSError as error:
-        raise RunError(f"{page} cannot be read: {reason(error)}") from error
-    if found != key.get("page_sha256"):
-        raise RunError(
-            f"{path} is not the key of {page}, or the page was changed since: name the page as it was written"
-        )
-    return key
+    return "".join(f"| {' | '.join(markdown_text(cell) for cell in line)} |\n" for line in lines)
 
 
 def _read_answers(path: Path) -> list[Answers]:
@@ -155,21 +136,40 @@ def _from_json(path: Path, text: str) -> Answers:
         if content["format"] != ANSWERS_FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         rows = [(str(each["trial"]), str(each["choice"])) for each in content["answers"]]
-        rater, kit = str(content["rater"]), str(content["kit"])
+        rater, kit = _named(str(content["rater"])), str(content["kit"])
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(f"{path} holds no answers as the page saves them ({reason(error)}): save them again") from error
     return Answers(rater, kit, _each_once(path, rows), path)
 
 
 def _from_csv(path: Path, text: str) -> list[Answers]:
-    rows = list(csv.DictReader(text.splitlines()))
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+    except csv.Error as error:
+        raise RunError(f"{path} holds no answers as the page saves them ({reason(error)}): save them again") from error
     if not rows or not all(set(COLUMNS) <= row.keys() and None not in row.values() for row in rows):
         raise RunError(f"{path} holds no answers as the page saves them: expected the columns {', '.join(COLUMNS)}")
-    found = []
-    for rater, kit in dict.fromkeys((row["rater"], row["kit"]) for row in rows):
-        own = [(row["trial"], row["choice"]) for row in rows if (row["rater"], row["kit"]) == (rater, kit)]
-        found.append(Answers(rater, kit, _each_once(path, own), path))
-    return found
+    of_rater: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        of_rater.setdefault((_person(row["rater"]), row["kit"]), []).append(row)
+    return [
+        Answers(_named(own[0]["rater"]), kit, _each_once(path, [(row["trial"], row["choice"]) for row in own]), path)
+        for (_, kit), own in of_rater.items()
+    ]
+
+
+def _named(rater: str) -> str:
+    """Return a rater's name without blanks around it, and with single ones in it."""
+    return " ".join(rater.split())
+
+
+def _person(rater: str) -> str:
+    """Return what tells raters apart: their name, in letters of either case.
+
+    >>> _person("Rater A ") == _person("rater a"), _person("Rater A") == _person("Rater B")
+    (True, False)
+    """
+    return _named(rater).casefold()
 
 
 def _each_once(path: Path, rows: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -185,12 +185,13 @@ def _check_answers(given: Sequence[Answers], kit: str, trials: Mapping[str, Mapp
     for answers in given:
         if answers.kit != kit:
             raise RunError(f"{answers.source} answers another page (kit {answers.kit}, expected {kit}): leave it out")
-        if answers.rater in seen:
+        person = _person(answers.rater)
+        if person in seen:
             raise RunError(
-                f"{seen[answers.rater]} and {answers.source} are both of the rater {answers.rater}: give one file of each, or "
+                f"{seen[person]} and {answers.source} are both of the rater {answers.rater}: give one file of each, or "
                 "rename one"
             )
-        seen[answers.rater] = answers.source
+        seen[person] = answers.source
         for trial, side in answers.choices.items():
             if trial not in trials or side not in ("left", "right"):
                 raise RunError(
@@ -200,9 +201,9 @@ def _check_answers(given: Sequence[Answers], kit: str, trials: Mapping[str, Mapp
 
 def _rater_facts(answers: Answers, trials: Mapping[str, Mapping[str, str]], catch_passed: float) -> dict[str, Any]:
     right = {trial: side == trials[trial]["right_side"] for trial, side in answers.choices.items()}
-    caught = [is_right for trial, is_right in right.items() if trials[trial]["comparison"] == CATCH]
-    others = [is_right for trial, is_right in right.items() if trials[trial]["comparison"] != CATCH]
-    asked = any(trial["comparison"] == CATCH for trial in trials.values())
+    caught = [is_right for trial, is_right in right.items() if trials[trial]["kind"] == "catch"]
+    others = [is_right for trial, is_right in right.items() if trials[trial]["kind"] != "catch"]
+    asked = any(trial["kind"] == "catch" for trial in trials.values())
     passed = sum(caught) >= catch_passed * len(caught) - 1e-9 if caught else not asked
     return {
         "n_answers": len(right),

@@ -11,10 +11,11 @@ from braindiffuser.errors import RunError
 from braindiffuser.metrics.baselines import derangement
 
 Side: TypeAlias = Literal["left", "right"]
+ComparisonKind: TypeAlias = Literal["other_picture", "method", "catch"]
+"""What a reconstruction is compared with: that of another picture, or another method's of the same one. In catch trials, which
+only show whether a rater looks, the picture that was seen itself is one of the two."""
 OTHER_PICTURE = "another picture"
-"""What a reconstruction is compared with unless it is another method's: the reconstruction of another picture."""
-CATCH = "catch"
-"""The comparison of trials that only show whether a rater looks: the picture that was seen itself is one of the two."""
+"""How comparisons with the reconstruction of another picture are called."""
 
 
 class Shown(NamedTuple):
@@ -37,13 +38,15 @@ class Choice(NamedTuple):
         right: the picture that belongs to it.
         wrong: the other one.
         right_side: where the right one stands.
-        comparison: `OTHER_PICTURE`, `CATCH`, or the name of the other method.
+        kind: what is compared.
+        comparison: how it is called: by the other method's name, which may be any, `OTHER_PICTURE`, or "catch".
     """
 
     seen: str
     right: Shown
     wrong: Shown
     right_side: Side
+    kind: ComparisonKind
     comparison: str
 
 
@@ -77,11 +80,12 @@ def plan_choices(
         for place, side in zip(range(n), _sides(n, rng), strict=True):
             seen = names[asked[place]]
             against = Shown(other, seen) if others else Shown(own, names[wrong[place]])
-            made.append(Choice(seen, Shown(own, seen), against, side, other))
+            kind: ComparisonKind = "method" if others else "other_picture"
+            made.append(Choice(seen, Shown(own, seen), against, side, kind, other))
     caught = rng.choice(len(names), n_catch, replace=n_catch > len(names))
     for number, side in zip(caught, _sides(n_catch, rng), strict=True):
         another = names[(number + int(rng.integers(1, len(names)))) % len(names)]
-        made.append(Choice(names[number], Shown("", names[number]), Shown(own, another), side, CATCH))
+        made.append(Choice(names[number], Shown("", names[number]), Shown(own, another), side, "catch", "catch"))
     return [made[number] for number in rng.permutation(len(made))]
 
 

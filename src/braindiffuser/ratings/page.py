@@ -17,28 +17,19 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
-from braindiffuser.picture_files import read_picture
-from braindiffuser.plain_data import hash_json, write_json
+from braindiffuser.metrics.picture_inputs import RawPicture
+from braindiffuser.plain_data import hash_json
+from braindiffuser.ratings.answer_key import key_path, write_key
 from braindiffuser.ratings.choices import Choice, Shown, plan_choices
 from braindiffuser.ratings.pictures import rated_pictures
 
-KEY_FORMAT = "braindiffuser-ratings-key-1"
 ANSWERS_FORMAT = "braindiffuser-ratings-1"
 LARGEST_SIDE = 256
 """Larger pictures are shrunk to this many pixels."""
 
 
-def key_path(page: Path) -> Path:
-    """Return where the key of a page lies: beside it.
-
-    >>> key_path(Path("out/page.html")).as_posix()
-    'out/page.key.json'
-    """
-    return page.with_suffix(".key.json")
-
-
 def make_ratings(
-    sources: Sequence[Path], page: Path, n_trials: int = 60, n_catch: int = 8, seed: int = 0
+    sources: Sequence[str | Path], page: Path, n_trials: int = 60, n_catch: int = 8, seed: int = 0
 ) -> tuple[str, ...]:
     """Write a page of choices, and its key beside it.
 
@@ -50,42 +41,83 @@ def make_ratings(
         seed: of what is drawn, and on which side it stands.
 
     Returns:
-        Sentences on what is left out.
+        Sentences on what is taken for what, and on what is left out.
 
     Raises:
         RunError: if the page or its key is there already; what `rated_pictures` and `plan_choices` raise.
     """
     if page.suffix.lower() not in (".html", ".htm"):
         raise RunError(f"{page} would be no page: name a file that ends in .html")
-    for path in (page, key_path(page)):
-        if path.exists():
-            raise RunError(f"{path} is there already, and answers may have been given to it: name another file")
+    if page.exists():
+        raise RunError(f"{page} is there already, and answers may have been given to it: name another file")
+    if key_path(page).exists():
+        raise RunError(
+            f"{key_path(page)} is there already, the key of a page that is not: name another file, or delete it if nobody has "
+            "that page"
+        )
     found = rated_pictures(sources)
     methods = list(found.made)
     rng = np.random.default_rng(seed)
-    choices = plan_choices(found.names, methods, n_trials, n_catch, rng)
-    files = {
-        shown: found.made[shown.method][shown.name] if shown.method else found.seen[shown.name]
-        for choice in choices
-        for shown in (Shown("", choice.seen), choice.right, choice.wrong)
-    }
-    order = [list(files)[number] for number in rng.permutation(len(files))]
-    pictures = {shown: _data_uri(files[shown]) for shown in order}
+    planned = plan_choices(list(found.names), methods, n_trials, n_catch, rng)
+    asked = dict.fromkeys(shown for choice in planned for shown in _shown_in(choice))
+    uris = {shown: _data_uri(found.picture(shown.method, shown.name)) for shown in asked}
+    choices, alike = _told_apart(planned, uris)
+    shown = list(dict.fromkeys(each for choice in choices for each in _shown_in(choice)))
+    order = [shown[number] for number in rng.permutation(len(shown))]
+    pictures = {each: uris[each] for each in order}
     trials = [_trial(number, choice, order) for number, choice in enumerate(choices)]
     kit = hash_json([trials, [hashlib.sha256(uri.encode()).hexdigest() for uri in pictures.values()]])[:16]
     text = _render(kit, list(pictures.values()), trials)
     key = {
-        "format": KEY_FORMAT,
         "kit": kit,
         "page_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        "seen": found.seen.label,
         "methods": methods,
         "trials": {trial["id"]: _answer(choice) for trial, choice in zip(trials, choices, strict=True)},
     }
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_json(key_path(page), key)  # first: a page without its key could not be scored
-    with replacing(page) as beside:
-        beside.write_bytes(text.encode("utf-8"))
-    return found.remarks
+    try:
+        write_key(key_path(page), key)  # first: a page without its key could not be scored
+        with replacing(page) as beside:
+            beside.write_bytes(text.encode("utf-8"))
+    except BaseException:
+        if not page.exists():
+            key_path(page).unlink(missing_ok=True)
+        raise
+    return (*found.remarks, *alike)
+
+
+def _shown_in(choice: Choice) -> tuple[Shown, Shown, Shown]:
+    return Shown("", choice.seen), choice.right, choice.wrong
+
+
+def _told_apart(choices: Sequence[Choice], uris: Mapping[Shown, str]) -> tuple[list[Choice], list[str]]:
+    """Leave out choices between two equal pictures, which nobody can make.
+
+    Returns:
+        The others, and a sentence for each comparison that lacks some.
+
+    Raises:
+        RunError: if fewer than two are left of a comparison.
+    """
+    kept = [choice for choice in choices if uris[choice.right] != uris[choice.wrong]]
+    said = []
+    for kind, comparison in dict.fromkeys((choice.kind, choice.comparison) for choice in choices):
+        n, n_kept = (
+            sum((choice.kind, choice.comparison) == (kind, comparison) for choice in some) for some in (choices, kept)
+        )
+        pictures = {
+            "method": f"pictures of {choices[0].right.method} and {comparison}",
+            "other_picture": "reconstructions of two pictures",
+            "catch": "a reconstruction and the picture that was seen",
+        }[kind]
+        if kind != "catch" and n_kept < 2:
+            raise RunError(
+                f"{n - n_kept} of {n} choices are between equal pictures ({pictures}): give pictures that differ"
+            )
+        if n_kept < n:
+            said.append(f"{n - n_kept} of {n} choices would be between equal pictures ({pictures}), and are left out")
+    return kept, said
 
 
 def _trial(number: int, choice: Choice, order: Sequence[Shown]) -> dict[str, Any]:
@@ -98,6 +130,7 @@ def _trial(number: int, choice: Choice, order: Sequence[Shown]) -> dict[str, Any
 def _answer(choice: Choice) -> dict[str, str]:
     return {
         "right_side": choice.right_side,
+        "kind": choice.kind,
         "comparison": choice.comparison,
         "seen": choice.seen,
         "right": f"{choice.right.method or 'seen'}/{choice.right.name}",
@@ -105,12 +138,12 @@ def _answer(choice: Choice) -> dict[str, str]:
     }
 
 
-def _data_uri(path: Path) -> str:
-    """Read a picture and write it as PNG inside a data URI, shrunk if it is large."""
+def _data_uri(raw: RawPicture) -> str:
+    """Write a picture as PNG inside a data URI, shrunk if it is large."""
     import base64
     import io
 
-    image = Image.fromarray(read_picture(path))
+    image = Image.fromarray(raw)
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)

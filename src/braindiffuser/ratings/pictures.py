@@ -1,66 +1,115 @@
-"""The pictures of a page of ratings: a run, several runs, or folders of pictures of equal names."""
+"""The pictures of a page of ratings: a run, several runs, or folders and stacks of pictures, as `evaluate` reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from braindiffuser.errors import RunError
-from braindiffuser.metrics.paired_names import NamedPictures, find_shift, list_pictures, match_names
-from braindiffuser.picture_files import read_picture
+from braindiffuser.metrics.paired_names import NamedPictures, list_pictures
+from braindiffuser.metrics.picture_inputs import (
+    PictureInput,
+    RawPicture,
+    distinct_names,
+    order_remarks,
+    partners_of,
+    refuse_twice,
+)
+from braindiffuser.picture_stacks import split_key
 from braindiffuser.plain_data import read_json
 
 SEEN, MADE = Path("reconstructions/seen"), Path("reconstructions/final")
 
 
-class RatedPictures(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class RatedPictures:
     """Pictures to choose among.
 
     Attributes:
-        names: of pictures that all methods have, in alphabetical order.
-        seen: name → file of what was seen.
-        made: method → name → file of its reconstruction.
-        remarks: sentences on what is left out.
+        seen: the stimuli.
+        made: method → its reconstructions.
+        partners: name of each picture that all methods have, in alphabetical order → method → name of the reconstruction, as
+            these inputs call them.
+        remarks: sentences on what is taken for what, and on what is left out.
     """
 
-    names: tuple[str, ...]
-    seen: Mapping[str, Path]
-    made: Mapping[str, Mapping[str, Path]]
+    seen: PictureInput
+    made: Mapping[str, PictureInput]
+    partners: Mapping[str, Mapping[str, str]]
     remarks: tuple[str, ...]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Name of each picture as it is written → as `seen` and `partners` call it; of stacks, numbers from 0."""
+        return {self.seen.shown(name): name for name in self.partners}
 
-def rated_pictures(sources: Sequence[Path]) -> RatedPictures:
-    """Find the pictures of a run or of folders.
+    def picture(self, method: str, shown: str) -> RawPicture:
+        """Read the reconstruction by a method of a picture, by the name in `names`; of no method (""), what was seen."""
+        name = self.names[shown]
+        return self.made[method].picture(self.partners[name][method]) if method else self.seen.picture(name)
+
+
+def rated_pictures(sources: Sequence[str | Path]) -> RatedPictures:
+    """Find the pictures of a run, or of folders and stacks.
 
     Args:
         sources: folder of a run, whose first test set is taken, and of further runs of the same test pictures or of further
-            folders; or a folder of what was seen, then one folder of reconstructions for each method, with the same names.
+            pictures of each method; or what was seen, then the reconstructions of each method. Pictures are folders, paired by
+            the names of their pictures, or stacks (`FILE:KEY` for one array of several), in the order of what was seen.
 
     Raises:
-        RunError: if there is no reconstruction, two methods have one name, names do not match, or runs showed other pictures.
+        RunError: if there is no reconstruction, a method is named twice, an input cannot be read, names or numbers of pictures do
+            not match, or runs showed other pictures.
     """
     first, *rest = sources
-    if not is_run(first) and not rest:
-        raise RunError(f"{first} is no run: name a run, or a folder of what was seen and one of reconstructions")
-    seen = _of_test_set(first, SEEN) if is_run(first) else list_pictures(first)
-    methods = sources if is_run(first) else rest
-    labels = _labels(methods)
-    made: dict[str, dict[str, Path]] = {}
-    remarks: list[str] = []
-    for label, source in zip(labels, methods, strict=True):
-        own = _of_test_set(source, MADE) if is_run(source) else list_pictures(source)
-        pairs, alone = match_names(seen, own)
-        remarks += find_shift(seen, own)
-        remarks += [f"{folder}: {len(left)} without a partner left out" for folder, left in alone.items() if left]
-        made[label] = {name: files[own.folder] for name, files in pairs.items()}
-        if is_run(source) and source != first:
-            _check_seen(seen, _of_test_set(source, SEEN), source)
-    shared = sorted(set.intersection(*(set(files) for files in made.values())))
-    stems = {path.stem: path for path in seen.files.values()}
-    return RatedPictures(tuple(shared), {name: stems[name] for name in shared}, made, tuple(dict.fromkeys(remarks)))
+    if not is_run(Path(first)) and not rest:
+        raise RunError(f"{first} is no run: name a run, or what was seen and then reconstructions (folders or stacks)")
+    seen = _opened(first, SEEN)
+    of_methods = sources if is_run(Path(first)) else rest
+    methods = [_opened(source, MADE) for source in of_methods]
+    refuse_twice(methods)
+    found: dict[str, dict[str, str]] = {}
+    remarks = [*(seen.stack.remarks if seen.stack else ())]
+    labels = distinct_names([_whole(source) for source in of_methods])
+    for label, source, own in zip(labels, of_methods, methods, strict=True):
+        found[label] = partners_of(seen, own)
+        remarks += [*(own.stack.remarks if own.stack else ()), *order_remarks(seen, own, {})]
+        paired = {seen.label: seen.without(list(found[label])), own.label: own.without(list(found[label].values()))}
+        remarks += [f"{of}: {len(left)} without a partner left out" for of, left in paired.items() if left]
+        if is_run(Path(source)) and source != first:
+            _check_seen(seen, _opened(source, SEEN), source)
+    shared = [name for name in seen.names if all(name in own for own in found.values())]
+    return RatedPictures(
+        seen,
+        dict(zip(labels, methods, strict=True)),
+        {name: {label: own[name] for label, own in found.items()} for name in shared},
+        (_roles_sentence(first, labels), *dict.fromkeys(remarks)),
+    )
+
+
+def _roles_sentence(first: str | Path, labels: Sequence[str]) -> str:
+    """Say what the order of the sources decides: which pictures were seen, and which method is judged."""
+    judged, *others = labels
+    seen = "" if is_run(Path(first)) else f"{first} is taken for what was seen, since it is named first; "
+    against = f"reconstructions of the same pictures by {', '.join(others)}" if others else "its other reconstructions"
+    return f"{seen}raters choose between reconstructions by {judged} and {against}"
+
+
+def _opened(source: str | Path, kind: Path) -> PictureInput:
+    """Open pictures of one kind of a run's test set, a folder or a stack."""
+    if not is_run(Path(source)):
+        return PictureInput.open(source)
+    of_run = _of_test_set(Path(source), kind)
+    return PictureInput(str(of_run.folder), of_run.folder, folder=of_run)
+
+
+def _whole(source: str | Path) -> str:
+    """Return a path from the root on, so that every method has a name; what follows it names an array."""
+    path, key = split_key(str(source))
+    return f"{path.resolve()}:{key}" if key else str(path.resolve())
 
 
 def is_run(folder: Path) -> bool:
@@ -88,27 +137,14 @@ def _of_test_set(run: Path, kind: Path) -> NamedPictures:
     return NamedPictures(found.folder, files)
 
 
-def _check_seen(seen: NamedPictures, other: NamedPictures, source: Path) -> None:
+def _check_seen(seen: PictureInput, other: PictureInput, source: str | Path) -> None:
     """Raise if another run showed other pictures under the same numbers."""
-    for name, path in seen.files.items():
-        if name in other.files and not np.array_equal(read_picture(path), read_picture(other.files[name])):
+    if seen.folder is None:
+        return
+    theirs = set(other.names)
+    for name in seen.names:
+        if name in theirs and not np.array_equal(seen.picture(name), other.picture(name)):
             raise RunError(
-                f"{source} showed another picture {path.stem} than {seen.folder}: only runs of the same test pictures can be "
-                "compared"
+                f"{source} showed another picture {seen.shown(name)} than {seen.label}: only runs of the same test pictures "
+                "can be compared"
             )
-
-
-def _labels(sources: Sequence[Path]) -> list[str]:
-    """Name methods by the shortest end of their path that tells them apart.
-
-    Raises:
-        RunError: if one folder is named twice.
-    """
-    whole = [source.resolve() for source in sources]
-    twice = [source for source in whole if whole.count(source) > 1]
-    if twice:
-        raise RunError(f"{twice[0]} is named twice: name each method once")
-    depth = 1
-    while len({source.parts[-depth:] for source in whole}) < len(whole):
-        depth += 1
-    return ["/".join(source.parts[-depth:]) for source in whole]

@@ -1,4 +1,4 @@
-"""By what raters are judged."""
+"""What a rater has to get right to be counted."""
 
 CATCH_PASSED = 0.8
 """Share of catch trials that a rater must get right."""

@@ -18,12 +18,14 @@ HOW_TO_CHECK = (
 
 
 def too_few_to_exchange(n_images: int, n_tested: int) -> bool:
-    """Return whether pictures can be exchanged in too few ways for any p to reach .05, corrected for the number of tests.
+    """Return whether pictures can be exchanged in too few ways for p to reach .05 safely, corrected for the number of tests.
 
-    >>> too_few_to_exchange(3, 1), too_few_to_exchange(4, 1), too_few_to_exchange(4, 3)
+    The smallest p is 1/n!, and exchanges are drawn: twice as many ways as that takes leave room for the draw.
+
+    >>> too_few_to_exchange(4, 1), too_few_to_exchange(5, 1), too_few_to_exchange(5, 6)
     (True, False, True)
     """
-    return n_images < 6 and factorial(n_images) < n_tested / LEVEL
+    return factorial(min(n_images, 20)) < 2 * n_tested / LEVEL
 
 
 def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str:

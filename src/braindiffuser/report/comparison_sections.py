@@ -12,6 +12,8 @@ from braindiffuser.report.sections import Section, Text
 
 RANDOM = {"reconstruction": "Reconstruction", "random_responses": "Random responses"}
 """Conditions of the comparison with random responses."""
+NUMBERS = "The numbers as a table"
+"""Folds away the table that a sentence was made from."""
 
 
 def comparison_sections(scores: Mapping[str, Any]) -> list[Section]:
@@ -40,7 +42,9 @@ def _recovery(compared: Mapping[str, Any]) -> Section:
         blocks=(
             Text(text=text),
             *(Text(text=sentence, style="verdict") for sentence in sentences),
-            scores_table(scores, conditions, "Pictures drawn from true features", "All branches", chance=True),
+            scores_table(
+                scores, conditions, "Pictures drawn from true features", "All branches", chance=True, fold=NUMBERS
+            ),
         ),
     )
 
@@ -81,7 +85,12 @@ def _random_responses(compared: Mapping[str, Any]) -> Section:
             Text(text=text),
             Text(text=verdict, style="verdict"),
             scores_table(
-                scores, RANDOM, "Reconstructions beside pictures from random responses", "Reconstruction", chance=True
+                scores,
+                RANDOM,
+                "Reconstructions beside pictures from random responses",
+                "Reconstruction",
+                chance=True,
+                fold=NUMBERS,
             ),
         ),
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from braindiffuser.report.sections import Figure
 
+N_EXAMPLES = 4
+"""Pictures of each point that are shown."""
 PANELS = {
     "pattern": "Pattern correlation of decoded features",
     "two_way": "Two-way identification by decoded features",
@@ -40,19 +42,8 @@ LINE = (
     "slows where the curve bends downwards (95 % interval of the quadratic term over pictures). What is said beyond the last "
     "point is extrapolation."
 )
-HOW_TO_READ = {
-    "training": "Decoders were fitted anew, with the run's settings, to nested random parts of the training pictures, and tested "
-    f"on the same responses. {LINE}",
-    "sessions": "Decoders were fitted anew, with the run's settings, to the training trials of the first sessions, averaged and "
-    f"z-scored without the later ones. Test responses are those of all sessions at every point. {LINE}",
-    "repeats": "The run's decoders decoded the average of so many trials of each test picture; the same pictures are scored at "
-    "every point. Scores of random choices of trials are averaged. Training is not varied.",
-    "rank": "Predictions were projected on the directions in which predictions of training stimuli vary most (singular vectors), "
-    "before calibration. A rank of 1 is a single axis; the last point is the whole decoder. r90: smallest of these ranks with "
-    "90 % of the whole decoder's gain, with the range over resampled test pictures.",
-    "": "The same test pictures, drawn from the same decoded features with the same noise; only this entry of the generator "
-    "differs. Do not choose a setting by the test pictures that are then reported: hold some out for it.",
-}
+SOUGHT = 16
+"""A goal is looked for up to so many times the last amount (`metrics.growth`)."""
 
 
 def no_curve_section(name: str, title: str, why: str) -> Section:
@@ -70,9 +61,10 @@ def curve_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> 
     """
     blocks: list[Block] = [Text(text=line, style="verdict") for line in curve_sentences(facts)]
     blocks += [Text(text=_what(facts)), _figures(name, facts)]
+    how_to_read = [facts["how_to_read"], *([LINE] if facts["doubles"] else [])]
     if kinds:
         blocks.append(_examples(facts, kinds))
-    blocks += [_table(facts), Text(text=HOW_TO_READ.get(facts["over"], HOW_TO_READ[""]), style="note")]
+    blocks += [_table(facts), Text(text=" ".join(how_to_read), style="note")]
     return Section(name=name, title=facts["title"], blocks=tuple(blocks))
 
 
@@ -84,7 +76,12 @@ def curve_sentences(facts: Mapping[str, Any]) -> list[str]:
     """
     if facts["of_generator"]:
         return _setting_said(facts)
-    say = {"repeats": _repeats_said, "rank": _rank_said}.get(facts["over"], _growth_said)
+    if facts["doubles"]:
+        say = _growth_said
+    elif "r90" in facts:
+        say = _rank_said
+    else:
+        say = _repeats_said if facts["over"] == "repeats" else _change_said
     return [say(facts, key, entry) for key, entry in facts["entries"].items() if entry["of"] == "pattern"]
 
 
@@ -97,28 +94,32 @@ def _growth_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -
     if line is None:
         return f"{begins}; two points say nothing of growth."
     slope = line["per_doubling"]
-    said = [f"{begins}; twice as many add {number(slope['value'])} (95 % {_ends(slope['ci95'])})"]
+    said = [f"{begins}; twice as many add {number(slope['value'])} (95 % interval: {_ends(slope['ci95'])})"]
     if slope["ci95"][0] <= 0:
         return f"{said[0]}: growth is not shown."
     if _slows(line):
         gain = line["last_doubling"]
-        said.append(f"growth slows, and the last doubling adds {number(gain['value'])} ({_ends(gain['ci95'])})")
-    return f"{'; '.join([*said, _goal_said(facts, line), _next_said(facts, line)])}."
+        said.append(
+            f"growth slows, and the last doubling adds {number(gain['value'])} (interval: {_ends(gain['ci95'])})"
+        )
+    return f"{'; '.join([*said, _goal_said(facts, key, line), _next_said(facts, line)])}."
 
 
 def _slows(line: Mapping[str, Any]) -> bool:
     return line["bend"] is not None and bool(line["bend"]["ci95"][1] < 0)
 
 
-def _goal_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
+def _goal_said(facts: Mapping[str, Any], key: str, line: Mapping[str, Any]) -> str:
     unit, measured, reached = facts["unit"], facts["points"][-1]["at"], line["reached_at"]
-    goal = number(line["goal"]) if line["goal_given"] else "95 % of that"
+    own = number(facts["points"][-1]["scores"][key]["value"])
+    goal = number(line["goal"]) if line["goal_given"] else f"95 % of {own}"
     if reached is None:
         return f"the line does not reach {goal}"
     low, high = reached["ci95"]
-    lowest = "fewer than was looked for" if low is None else _amount(low)
-    highest = "more than was looked for" if high is None else _amount(high)
-    said = f"{goal} takes {_amount(reached['value'])} {unit} by the line (95 % {lowest} – {highest})"
+    first = facts["points"][0]["at"]
+    lowest = f"below {_amount(first)}" if low is None else "below 1" if low < 1 else _amount(low)
+    highest = f"more than {_amount(SOUGHT * measured)}" if high is None else _amount(high)
+    said = f"the line reaches {goal} at {_amount(reached['value'])} {unit} (interval: {lowest} – {highest})"
     if reached["value"] <= measured:
         return said
     more = ", and too few, since growth slows" if _slows(line) else ""
@@ -128,8 +129,8 @@ def _goal_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
 def _next_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:
     found = line["next_doubling"]
     return (
-        f"{2 * facts['points'][-1]['at']:,.0f} {facts['unit']} would give {number(found['value'])} ({_ends(found['ci95'])}) if "
-        "the last doubling's gain came once more (extrapolated)"
+        f"{2 * facts['points'][-1]['at']:,.0f} {facts['unit']} would give {number(found['value'])} (interval: "
+        f"{_ends(found['ci95'])}) if the last doubling's gain came once more (extrapolated)"
     )
 
 
@@ -152,16 +153,29 @@ def _repeats_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) 
     shown = "averaging helps" if low > 0 else "averaging harms" if high < 0 else "averaging is not shown to help"
     return (
         f"{entry['label']}: pattern correlation {values[0][0]} with {few}, {values[0][1]} with the average of {last['at']:g} "
-        f"({shown}: {number(gain['value'], signed=True)}, 95 % {_ends(gain['ci95'])}); two-way identification {values[1][0]} and "
-        f"{values[1][1]}."
+        f"({shown}: {number(gain['value'], signed=True)}, 95 % interval: {_ends(gain['ci95'])}); two-way "
+        f"identification {values[1][0]} and {values[1][1]}."
+    )
+
+
+def _change_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> str:
+    first, last = facts["points"][0], facts["points"][-1]
+    gain = _difference(facts, key)
+    low, high = gain["ci95"]
+    shown = "more" if low > 0 else "less" if high < 0 else "no difference is shown"
+    return (
+        f"{entry['label']}: pattern correlation {number(first['scores'][key]['value'])} at {first['at']:g} {facts['unit']}, "
+        f"{number(last['scores'][key]['value'])} at {last['at']:g} ({shown}: {number(gain['value'], signed=True)}, "
+        f"95 % interval: {_ends(gain['ci95'])})."
     )
 
 
 def _difference(facts: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return what the last point has more than the first; the differences are from the last."""
-    found = next(each for each in facts["differences"][key] if each["at"] == facts["points"][0]["at"])
+    """Return what the last point has more than the first, one of which the differences are from."""
+    first, last = facts["points"][0]["at"], facts["points"][-1]["at"]
+    found = next(each for each in facts["differences"][key] if each["at"] in (first, last))
     low, high = found["ci95"]
-    return {"value": -found["value"], "ci95": [-high, -low]}
+    return dict(found) if found["at"] == last else {"value": -found["value"], "ci95": [-high, -low]}
 
 
 def _rank_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> str:
@@ -171,7 +185,7 @@ def _rank_said(facts: Mapping[str, Any], key: str, entry: Mapping[str, Any]) -> 
         return f"{begins}, no more than without information."
     low, high = found["ci95"]
     taken = f"{found['value']:,.0f} of at most {whole['at']:,.0f} directions"
-    return f"{begins}; 90 % of it takes {taken} (95 % {low:,.0f} – {high:,.0f})."
+    return f"{begins}; it has 90 % of its gain with {taken} (95 % interval: {low:,.0f} – {high:,.0f})."
 
 
 def _setting_said(facts: Mapping[str, Any]) -> list[str]:
@@ -252,8 +266,7 @@ def _column(entry: Mapping[str, Any]) -> str:
 def _examples(facts: Mapping[str, Any], kinds: Sequence[str]) -> PictureGroups:
     labels = ["seen", *(f"{facts['axis']} {point['at']:g}" for point in facts["points"])]
     groups = []
-    n_shown = min(4, facts["n_drawn"])
-    for place in range(n_shown):
+    for place in range(min(N_EXAMPLES, facts["n_drawn"])):
         refs = tuple(
             PictureRef(kind=kind, number=place, label=label) for kind, label in zip(kinds, labels, strict=True)
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from braindiffuser.report.chance_alarm import LEVEL, chance_alarm
-from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
+from braindiffuser.report.chance_alarm import chance_alarm
+from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent, percent_interval
 from braindiffuser.report.sections import Block, Cell, Row, Section, Table, Text
 
 TITLE = "Are pictures told apart by their decoded features?"
@@ -22,8 +23,9 @@ HOW_TO_READ = (
     "scores near 0 here and high in two-way. Among all: share of pictures whose own is the best of all test pictures. "
     "Directions: participation ratio of the covariance over test pictures, decoded and true; decoders of few categories "
     "have few. Linear limit: how well the best possible prediction of a linear decoder, the projection of the truth on the "
-    "training features, correlates with the truth. p: exchanges of the test pictures, two-way. Intervals are of the "
-    "pictures as targets and as distractors (jackknife), of one subject and one fit."
+    "training features, correlates with the truth. p: share of random permutations of the test pictures that score two-way "
+    "as high. Intervals of identification count pictures as targets and as distractors (jackknife); all are of one subject and "
+    "one fit."
 )
 
 
@@ -42,7 +44,7 @@ def feature_section(content: Mapping[str, Mapping[str, Any]]) -> Section:
             of_set = "" if place == 0 else f"Test set {name}: decoded features of {own['n_images']} pictures"
             blocks.append(_table(own, fold=of_set))
             blocks.append(
-                _further(own, f"More on {name}: identification among 2, 10, 50 and all, other direction, ranks")
+                _further(own, f"More on test set {name}: identification among so many, other direction, ranks")
             )
         blocks += [Text(text=line, style="note") for line in own["remarks"]]
     blocks.append(Text(text=HOW_TO_READ, style="note"))
@@ -59,16 +61,24 @@ def feature_sentences(own: Mapping[str, Any]) -> list[str]:
     if not groups:
         return ["There are no scores of features: see the notes below."]
     alarm = chance_alarm({name: made["p"] for name, made in groups.items()}, own["n_images"], "groups of features")
-    return ([alarm] if alarm else []) + [_sentence(name, made) for name, made in groups.items()]
+    told = beyond_chance({name: made["p"] for name, made in groups.items()})
+    return ([alarm] if alarm else []) + [
+        _sentence(name, made) if name in told else _chance_sentence(name, made, len(groups))
+        for name, made in groups.items()
+    ]
+
+
+def _chance_sentence(group: str, made: Mapping[str, Any], n_groups: int) -> str:
+    two_way = made["two_way"]
+    together = f", too large where {n_groups} groups are tested" if made["p"] <= ALPHA else ""
+    return (
+        f"{group}: not told apart beyond chance. The own picture wins against another in {percent(two_way['value'], 1)} of "
+        f"comparisons ({_ends(two_way)}, {p_sentence(made['p'])}{together})."
+    )
 
 
 def _sentence(group: str, made: Mapping[str, Any]) -> str:
     two_way, novelty = made["two_way"], made["novelty"]
-    if made["p"] > LEVEL:
-        return (
-            f"{group}: not told apart beyond chance. The own picture wins against another in {percent(two_way['value'], 1)} of "
-            f"comparisons ({_ends(two_way)}, {p_sentence(made['p'])})."
-        )
     but = "but" if novelty["ci95"][1] < two_way["ci95"][0] else "and"
     said = [
         f"{group}: the own picture wins against another test picture in {percent(two_way['value'], 1)} of comparisons "
@@ -93,15 +103,13 @@ def _sentence(group: str, made: Mapping[str, Any]) -> str:
 
 
 def _ends(entry: Mapping[str, Any]) -> str:
-    low, high = (percent(end, 1) for end in entry["ci95"])
-    return f"95 %: {low} – {high}"
+    return f"95 %: {percent_interval(entry['ci95'])}"
 
 
 def _share(entry: Mapping[str, Any] | None, digits: int = 1) -> Cell:
     if entry is None:
         return Cell(value=MISSING)
-    low, high = (percent(end, digits) for end in entry["ci95"])
-    return Cell(value=percent(entry["value"], digits), interval=f"{low} – {high}")
+    return Cell(value=percent(entry["value"], digits), interval=percent_interval(entry["ci95"], digits))
 
 
 def _number(entry: Mapping[str, Any] | None, digits: int = 3) -> Cell:
@@ -145,8 +153,8 @@ def _table(own: Mapping[str, Any], fold: str) -> Table:
 
 def _further(own: Mapping[str, Any], fold: str) -> Table:
     groups = own["groups"]
-    ways = list(next(iter(groups.values()))["n_way"])
     n_images = own["n_images"]
+    ways = [way for way in next(iter(groups.values()))["n_way"] if way == "all" or int(way) < n_images]
     rows = [
         Row(
             label=group,

@@ -153,6 +153,7 @@ def _table(caption: str, by_region: Mapping[str, Mapping[str, Any]], measures: M
         rows=tuple(
             Row(label=region, cells=tuple(_cell(found[key]) for key in measures)) for region, found in by_region.items()
         ),
+        fold=f"{caption}: the numbers",
     )
 
 

@@ -11,7 +11,18 @@ from braindiffuser.report import tables
 from braindiffuser.report.beyond_chance import ALPHA
 from braindiffuser.report.numbers import join, number, p_value
 from braindiffuser.report.score_sections import DOTS, ScoredSet, gallery_section, panels, scores_table
-from braindiffuser.report.sections import Block, Cell, Facts, Row, Section, Table, Text
+from braindiffuser.report.sections import (
+    Block,
+    Cell,
+    ContactSheet,
+    Facts,
+    Gallery,
+    Row,
+    Section,
+    Sentences,
+    Table,
+    Text,
+)
 from braindiffuser.report.tables import IDENTIFICATION, Comparison, metric_family, metric_label
 
 SEEN = "seen"
@@ -125,13 +136,15 @@ def _scores(scores: Mapping[str, Any], notes: Sequence[str]) -> Section:
         f"Every metric for the pictures of {join(names)}, on the {scores['n_images']:,} pictures that "
         f"{'all methods have' if len(names) > 1 else 'both folders have'}; profile {scores['profile']}."
     )
+    doubts = [f"{note}." for note in notes if note in scores.get("alarms", ())]
     sources = {name: own["source"] for name, own in scores["methods"].items()} | {"What was seen": scores["seen"]}
     blocks: list[Block] = [
+        *([Sentences(heading="Look here first", sentences=tuple(doubts), style="alarm")] if doubts else []),
         *(Text(text=line, style="verdict") for line in verdict_sentences(scores)),
         Text(text=text),
-        *(Text(text=f"{note}.", style="note") for note in notes),
         panels(_merged(scores), _conditions(scores), "scores", DOTS),
         methods_table(scores),
+        *(Text(text=f"{note}.", style="note") for note in notes if note not in scores.get("alarms", ())),
         Facts(facts=sources),
     ]
     return Section(name="scores", title="Scores", blocks=tuple(blocks))
@@ -166,10 +179,21 @@ def _gallery(scores: Mapping[str, Any]) -> Section:
     ranking, _ = tables.gallery_metrics(scored.scores, table)
     text = (
         f"Not chosen by hand: pictures are ordered by the {reference['metrics'][ranking]['label']} of {scores['against']}, whose "
-        "scores stand beside them, and cut at the top, in the middle and at the bottom. Stimuli are numbered from 0 in the order "
-        "of their names."
+        "scores stand beside them, and cut at the top, in the middle and at the bottom. They are called as the files of what was "
+        "seen are; pictures of a stack by their number, from 0."
     )
-    return section.model_copy(update={"blocks": (Text(text=text), *section.blocks[1:])})
+    blocks = (Text(text=text), *(_by_name(block, scored.names) for block in section.blocks[1:]))
+    return section.model_copy(update={"blocks": blocks})
+
+
+def _by_name(block: Block, names: Mapping[int, str]) -> Block:
+    """Call stimuli by their names alone: places in a folder or a stack are no ids of anything."""
+    if isinstance(block, Gallery):
+        return block.model_copy(update={"by_name": True})
+    if isinstance(block, ContactSheet):
+        named = (strip.model_copy(update={"name": names[strip.stimulus_id]}) for strip in block.strips)
+        return block.model_copy(update={"strips": tuple(named)})
+    return block
 
 
 def _how_to_read(scores: Mapping[str, Any]) -> Section:

@@ -41,6 +41,15 @@ def interval(ends: Sequence[float], digits: int = 3) -> str:
     return f"{number(low, digits)} – {number(high, digits)}"
 
 
+def percent_interval(ends: Sequence[float], digits: int = 1) -> str:
+    """Print two ends that are shares of 1, in percent.
+
+    >>> percent_interval((0.901, 0.92))
+    '90.1 – 92.0 %'
+    """
+    return f"{interval([100 * end for end in ends], digits)} %"
+
+
 def p_value(p: float) -> str:
     """Print a p value: three decimals, and small ones as a bound, since none is 0.
 

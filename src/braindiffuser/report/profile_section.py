@@ -30,14 +30,17 @@ def profile_section(name: str, facts: Mapping[str, Any]) -> Section:
         "same, but for a profile that blends them; what is computed differs. A dash: the profile does not print the number, or "
         "its network is not on this machine."
     )
+    drawn = _figures(profiles, shown, name)
     return Section(
         name=name,
         title="How far the profile alone moves each number",
         blocks=(
             Text(text=moved_sentence(facts), style="verdict"),
             Text(text=text),
-            *_figures(profiles, shown, name),
-            _table(profiles, shown, facts["n_images"]),
+            *drawn,
+            _table(
+                profiles, shown, facts["n_images"], fold="Every number of every profile as a table" if drawn else ""
+            ),
             *(Text(text=sentence, style="note") for sentence in _left_out(facts)),
             Facts(
                 facts={
@@ -88,7 +91,7 @@ def _value(entry: Mapping[str, Any]) -> str:
     return format_score(entry, entry["value"])
 
 
-def _table(profiles: Mapping[str, Any], shown: list[str], n_images: int) -> Table:
+def _table(profiles: Mapping[str, Any], shown: list[str], n_images: int, fold: str) -> Table:
     rows = []
     for name in _names(profiles):
         entries = [
@@ -101,6 +104,7 @@ def _table(profiles: Mapping[str, Any], shown: list[str], n_images: int) -> Tabl
         corner="As printed",
         columns=tuple(shown),
         rows=tuple(rows),
+        fold=fold,
     )
 
 

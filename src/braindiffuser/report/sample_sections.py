@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA
-from braindiffuser.report.numbers import interval, number, percent
+from braindiffuser.report.numbers import number, percent, percent_interval
 from braindiffuser.report.sections import Cell, PictureGroup, PictureGroups, PictureRef, Row, Section, Table, Text
 from braindiffuser.report.tables import format_score, metric_label
 
@@ -26,15 +26,12 @@ def sample_sections(scores: Mapping[str, Any]) -> list[Section]:
 
 def _agreement(found: Mapping[str, Any], n: int) -> Section:
     group, flagged = found["features"], found["flagged"]
-    low, high = found["ci95"]
-    known = (
-        f"{percent(found['value'], 1)} (95 %: {percent(low, 1)} – {percent(high, 1)}, p = {number(found['p_value'])})"
-    )
+    known = f"{percent(found['value'], 1)} (95 %: {percent_interval(found['ci95'])}, p = {number(found['p_value'])})"
     verdict = (
-        f"Pictures follow the decoded features: a picture resembles its own more than {known} of the others."
-        if low > 0.5 and found["p_value"] <= ALPHA
-        else f"Pictures are not shown to follow the decoded features: a picture resembles its own more than {known} of the "
-        "others, and 50 % would be chance. If they do not follow them, what is on them is the generator's."
+        f"Pictures follow the decoded features: a picture resembles its own more than another's in {known} of comparisons."
+        if found["ci95"][0] > 0.5 and found["p_value"] <= ALPHA
+        else f"Pictures are not shown to follow the decoded features: a picture resembles its own more than another's in {known} "
+        "of comparisons, and 50 % would be chance. If they do not follow them, what is on them is the generator's."
     )
     text = (
         f"Features ({group}) of each reconstruction were extracted as those of stimuli are, and correlated with the decoded "
@@ -79,6 +76,7 @@ def _samples(found: Mapping[str, Any], n_whole: int) -> Section:
         columns=("Mean over samples", f"Best of {n_samples} (no score)", "Share of variance: generator"),
         rows=tuple(rows),
         main="Mean over samples",
+        fold="Scores and shares as a table",
     )
     return Section(
         name="samples",
@@ -90,7 +88,7 @@ def _samples(found: Mapping[str, Any], n_whole: int) -> Section:
 def _cells(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
     share = entry["generator_share"]
     low, high = (format_score(entry, end) for end in entry["mean_ci95"])
-    ends = "" if share["ci95"] is None else f"{interval([100 * end for end in share['ci95']], 0)} %"
+    ends = "" if share["ci95"] is None else percent_interval(share["ci95"], 0)
     return (
         Cell(value=format_score(entry, entry["mean"]), interval=f"{low.removesuffix(' %')} – {high}"),
         Cell(value=format_score(entry, entry["best_of"])),
@@ -99,12 +97,12 @@ def _cells(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 
 def _flags_of_samples(agreement: Mapping[str, Any], n: int, n_samples: int) -> tuple[Text | PictureGroups, ...]:
-    low, high = agreement["ci95"]
     kinds = ("seen", "final", *(f"final_sample_{sample}" for sample in range(1, min(n_samples, 4))))
     return (
         Text(
-            text=f"Samples of one response resemble each other more than {percent(agreement['value'], 1)} (95 %: "
-            f"{percent(low, 1)} – {percent(high, 1)}) of the pictures of other responses, by {agreement['features']}."
+            text=f"Samples of one response resemble each other more than pictures of another response in "
+            f"{percent(agreement['value'], 1)} (95 %: {percent_interval(agreement['ci95'])}) of comparisons, by "
+            f"{agreement['features']}."
         ),
         Text(
             text=_flag_sentence(agreement["flagged"], n, agreement["flagged_below"], "samples of other pictures"),
@@ -115,8 +113,10 @@ def _flags_of_samples(agreement: Mapping[str, Any], n: int, n_samples: int) -> t
 
 
 def _flag_sentence(flagged: Sequence[int], n: int, below: float, others: str) -> str:
-    said = f"{len(flagged)} of {n} pictures are flagged (flags.csv): more than {percent(1 - below)} of all {others} come before"
-    return f"{said} their own."
+    return (
+        f"A picture is flagged where more than {percent(1 - below)} of all {others} come before its own: {len(flagged)} of {n} "
+        "pictures (flags.csv)."
+    )
 
 
 def _shown(flagged: Sequence[int], kinds: Sequence[str]) -> tuple[PictureGroups, ...]:

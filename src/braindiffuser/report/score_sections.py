@@ -236,7 +236,8 @@ def _how_to_read(scored: ScoredSet) -> Section:
         "The gap from a perfect score to the ceiling is lost by the generators; that from the ceiling to the reconstruction by "
         "decoding.",
         "Baselines": "The mean of all training pictures, a random training picture, and the reconstructions, each held against "
-        "another stimulus, as if responses had been shuffled. A decoder that reads nothing from the brain reaches these.",
+        "another stimulus, as if responses had been shuffled: these three know nothing of the stimulus, so a decoder that reads "
+        "nothing from the brain reaches them. Others know a little, as said below.",
         **_explained(scores.get("chosen_by", {})),
         "Intervals": f"95 % intervals over the {n} test pictures, of one subject and one fit; those of two-way identification "
         "allow for other distractors as well. They do not cover other subjects or other seeds. Intervals that overlap do not "
@@ -281,13 +282,11 @@ def _explained(chosen_by: Mapping[str, Any]) -> dict[str, str]:
 def headline(entry: Mapping[str, Any]) -> Headline:
     """Print a large number: value, interval, ceiling and the best of the baselines."""
     value, ceiling = estimate(entry, "reconstruction"), estimate(entry, "ceiling")
-    baselines = [found for name in tables.BASELINES if (found := estimate(entry, name)) is not None]
-    best = max if entry["higher_is_better"] else min
-    best_baseline = best(baselines, key=lambda found: found.value, default=None)
+    best_baseline = tables.best_baseline(entry)
     interval = format_interval(entry, value)
     notes = [f"95 %: {interval}"] if interval else []
     notes += [f"ceiling {_value(entry, ceiling)}"] if ceiling else []
-    notes += [f"best baseline {_value(entry, best_baseline)}"] if best_baseline else []
+    notes += [f"best baseline {_value(entry, best_baseline[1])}"] if best_baseline else []
     label = "\u00a0".join(metric_label(entry).rsplit(" ", 1))
     return Headline(label=label, value=_value(entry, value), notes=tuple(notes))
 

@@ -210,6 +210,12 @@ class Gallery(Settings):
     rows: dict[str, tuple[GalleryRow, ...]] = Field(description="Heading, such as Best → rows.")
     n_ranked: int = Field(description="Number of ranked stimuli.")
     ranking: str = Field(description="Label of the metric that ranks.")
+    by_name: bool = Field(False, description="Whether stimuli are called by their names alone, as files are.")
+
+    @model_serializer(mode="wrap")
+    def _without_usual_names(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return {key: value for key, value in stored.items() if key != "by_name" or value}
 
 
 class Strip(Settings):
@@ -218,6 +224,12 @@ class Strip(Settings):
     number: int = Field(ge=0, description="Number of the test picture.")
     stimulus_id: int = Field(description="Stimulus id, from 0.")
     score: str = Field(description="Score as printed.")
+    name: str = Field("", description="Name of the stimulus, if it is called by that alone.")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_name(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return stored if self.name else {key: value for key, value in stored.items() if key != "name"}
 
 
 class ContactSheet(Settings):

@@ -9,7 +9,7 @@ import numpy as np
 
 from braindiffuser.report.beyond_chance import beyond_chance
 from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure
-from braindiffuser.report.numbers import MISSING, interval, join, number, p_value, percent
+from braindiffuser.report.numbers import MISSING, interval, join, number, p_value, percent, percent_interval
 from braindiffuser.report.sections import (
     Block,
     Cell,
@@ -93,7 +93,7 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
     copies, near, n = own["near_copies"], own["near_duplicates"], own["n"]
     similar = (
         f"{near['count']:,} of {n:,} have a training picture with a similarity of {facts['threshold']:g} or more "
-        f"({percent(near['share'], 1)}, 95 % {_percents(near['ci95'])}), {_beside_training(near)}"
+        f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), {_beside_training(near)}"
     )
     if not copies:
         return f"No copy across the split was found among the {_named(test_set)}{_usual_said(own, facts)}; {similar}."
@@ -135,13 +135,13 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
     medians = [number(each["quantiles"]["0.5"]) for each in (own["similarity"], facts["training"])]
     numbers = (
         f"the median similarity to the nearest training picture is {medians[0]}, among training pictures {medians[1]}; nearer in "
-        f"{percent(beside['value'])} of pairs, 95 % {_percents(beside['ci95'], 0)}"
+        f"{percent(beside['value'])} of pairs, 95 % interval: {percent_interval(beside['ci95'], 0)}"
     )
     named = _named(test_set)
     return {
         "alike": f"Warning: the {named} lie inside the training set's neighbourhood, as near to training pictures as these lie "
-        f"to each other ({numbers}). They are a random draw of the same pictures, so scores hold for such pictures and tell "
-        "nothing of others.",
+        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so scores hold for such pictures and "
+        "tell nothing of others.",
         "nearer": f"Leak: the {named} lie nearer to the training pictures than these lie to each other ({numbers}). Look for "
         "copies, and for pictures of one scene on both sides.",
         "farther": f"The {named} lie farther from the training pictures than these lie from each other ({numbers}): scores are "
@@ -183,11 +183,6 @@ def _first_to_last(entry: Mapping[str, Any]) -> str:
     return f"{entry['label']}: {format_score(entry, near)} in the nearest third, {format_score(entry, far)} in the farthest"
 
 
-def _percents(ends: Sequence[float], digits: int = 1) -> str:
-    low, high = (percent(end, digits) for end in ends)
-    return f"{low.removesuffix(' %')} – {high}"
-
-
 def _what(facts: Mapping[str, Any]) -> str:
     sizes = join([f"{own['n']:,} {_named(name)}" for name, own in facts["sets"].items()])
     return (
@@ -220,7 +215,7 @@ def _distances(facts: Mapping[str, Any]) -> Table:
         nearer = (
             Cell(value=MISSING)
             if beside is None
-            else Cell(value=percent(beside["value"], 1), interval=_percents(beside["ci95"]))
+            else Cell(value=percent(beside["value"], 1), interval=percent_interval(beside["ci95"]))
         )
         rows.append(Row(label=_named(name).capitalize(), cells=(*cells(own["similarity"]), nearer)))
     return Table(

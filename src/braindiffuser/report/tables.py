@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from braindiffuser.errors import RunError
@@ -107,6 +107,46 @@ def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = C
     for entry in _metrics(scores).values():
         cells = [_markdown_cell(entry, estimate(entry, condition)) for condition in conditions]
         lines.append([metric_label(entry), *cells, format_score(entry, entry.get("chance"))])
+    return _markdown_lines(lines)
+
+
+def brief_scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = COMPARED) -> str:
+    """Return the scores as a Markdown table for a terminal of 80 columns: of all baselines only the best, with its name.
+
+    Neither it nor the ceiling has an interval there; `baseline_sentence` says what the intervals show.
+
+    Args:
+        scores: content of `scores.json`.
+        conditions: as in `scores_markdown`; those that were not computed have no column.
+    """
+    entries = _metrics(scores).values()
+    columns = {
+        name: label
+        for name, label in conditions.items()
+        if name not in BASELINES and any(estimate(entry, name) for entry in entries)
+    }
+    header = ["Metric", *columns.values(), "Best baseline"]
+    lines = [header, ["---", *("---:" for _ in columns), "---"]]
+    for entry in entries:
+        found = best_baseline(entry)
+        named = f"{format_score(entry, found[1].value)} {BASELINES[found[0]].lower()}" if found else number(None)
+        estimates = {name: estimate(entry, name) for name in columns}
+        cells = [
+            _markdown_cell(entry, own._replace(low=None, high=None) if own and name == "ceiling" else own)
+            for name, own in estimates.items()
+        ]
+        lines.append([metric_label(entry), *cells, named])
+    return _markdown_lines(lines)
+
+
+def best_baseline(entry: Mapping[str, Any]) -> tuple[str, Estimate] | None:
+    """Return the baseline that does best on a metric, and its score; of equal ones the first; None if there is none."""
+    found = [(name, own) for name in BASELINES if (own := estimate(entry, name)) is not None]
+    best = max if entry["higher_is_better"] else min
+    return best(found, key=lambda each: each[1].value, default=None)
+
+
+def _markdown_lines(lines: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
@@ -136,6 +176,8 @@ def baseline_sentence(scores: Mapping[str, Any]) -> str:
     sentence = f"The reconstruction is better than {them} on {len(won)} of {len(metrics)} metrics"
     if len(won) == len(metrics):
         return f"{sentence}, each time with 95 % intervals that do not overlap."
+    if not won:
+        return f"{sentence} with 95 % intervals that do not overlap."
     rest = join([entry["label"] for key, entry in metrics.items() if key not in won])
     return f"{sentence} with 95 % intervals that do not overlap; not on {rest}."
 

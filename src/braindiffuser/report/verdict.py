@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any, Literal
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
 from braindiffuser.report.chance_alarm import HOW_TO_CHECK, too_few_to_exchange
 from braindiffuser.report.numbers import join, number, p_sentence, percent
-from braindiffuser.report.tables import Estimate, format_interval, format_score
+from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_family
 
 Kind = Literal["supported", "limited", "wrong"]
 """supported: the numbers show it. limited: they do not show it, or only in part. wrong: the run itself is in doubt."""
@@ -22,12 +23,15 @@ CHANCE = 0.5
 SATURATED = 0.95
 """Two-way identification from which on better decoders hardly score higher: one that knows only which of 10 equal categories a
 picture is of reaches 1 − 1/20."""
-COLLAPSED = 0.1
-"""Share of the true features' effective dimension below which decoded features may have collapsed."""
-FEW_KINDS = 0.5
-"""Identification among ten below which they have: predictions of K equal kinds reach K/10 (1 − (1 − 1/K)^10), .45 of five."""
+MANY_TWINS, FEW_TWINS = 0.5, 0.25
+"""Shares of pictures with nearly the features of another one: more than the first among decoded features, though less than the
+second among true ones, are called a collapse."""
 NARROW = 0.5
-"""Share of it below which the page says that much of what differs between pictures is lost."""
+"""Share of the true features' effective dimension below which the page says that decoded features vary along few directions."""
+FEWEST_WITHIN = 10
+"""Pictures that share a category with another one, below which nothing is said of the category."""
+NEAR_CHANCE = 0.3
+"""Share of the way from chance to another score: an interval that ends below it is near chance."""
 NEGLIGIBLE = 0.01
 """Share of test pictures with nearly the features of a training picture up to which they cannot move scores by much."""
 MOST_NAMED = 3
@@ -171,25 +175,23 @@ def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
 
 
 def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
-    """Conclude on how many directions decoded features vary along, beside the true ones of the same pictures."""
+    """Conclude on how much decoded features vary, beside the true ones of the same pictures."""
     for name, own in groups.items():
-        dimension = own["effective_dimension"]
-        decoded, true = dimension["decoded"], dimension["true"]
-        if not true or dimension["decoded_ci95"][1] >= NARROW * true:
-            continue
-        dimensions = f"{number(decoded, 1)} directions in effect, true ones along {number(true, 1)}"
-        along = f"Decoded features of {name} vary along {dimensions}"
-        among_ten = own["n_way"].get("10")
-        few_kinds = among_ten is not None and among_ten["ci95"][1] < FEW_KINDS
-        if dimension["decoded_ci95"][1] < COLLAPSED * true and few_kinds:
+        twins, dimension = own["twins"], own["effective_dimension"]
+        if twins["decoded_ci95"][0] > MANY_TWINS and twins["true"] < FEW_TWINS:
             yield Conclusion(
                 "collapsed",
                 "wrong",
-                f"{along}, and find {percent(among_ten['value'], 1)} of the pictures among ten: predictions have collapsed to a "
-                "few kinds of pictures.",
+                f"{percent(twins['decoded'], 1)} of the pictures have nearly the same decoded features ({name}) as another one "
+                f"(true features: {percent(twins['true'], 1)}): predictions have collapsed to a few kinds of pictures.",
             )
-        else:
-            yield Conclusion("narrow", "limited", f"{along}: much of what differs between pictures is not decoded.")
+        elif dimension["true"] and dimension["decoded_ci95"][1] < NARROW * dimension["true"]:
+            yield Conclusion(
+                "narrow",
+                "limited",
+                f"Most of what varies in decoded features of {name} lies along {number(dimension['decoded'], 1)} directions in "
+                f"effect; true ones vary along {number(dimension['true'], 1)}.",
+            )
 
 
 def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
@@ -203,11 +205,12 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
             "share one (column `category`, or the one that `evaluation.category` names).",
         )
         return
-    beyond = [name for name, own in known.items() if own["within_category"]["ci95"][0] > CHANCE]
+    enough = [name for name, own in known.items() if own["within_category"]["n_images"] >= FEWEST_WITHIN]
+    beyond = [name for name in enough if _lower_end(known[name]["within_category"], len(enough)) > CHANCE]
     alone = [
         name
-        for name in known
-        if name not in beyond and _is_near(known[name]["within_category"], known[name]["two_way"])
+        for name in enough
+        if name not in beyond and _is_near_chance(known[name]["within_category"], known[name]["two_way"])
     ]
     said = "among pictures of the same category %s of comparisons are right (chance 50 %)"
     if beyond:
@@ -221,7 +224,7 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         yield Conclusion(
             "category_only_of_some" if beyond else "category_only",
             "limited" if beyond else "wrong",
-            f"{'Some scores are' if beyond else 'The scores are'} those of a decoder that knows only the category: "
+            f"{'Some scores are' if beyond else 'The scores are'} like those of a decoder that knows only the category: "
             f"{said.replace('%s', within)}, and {among} among all."
             f"{'' if beyond else ' They are no evidence that pictures are reconstructed.'}",
         )
@@ -230,13 +233,19 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         yield Conclusion(
             "category_open",
             "limited",
-            f"Too few pictures share a category to tell whether more than it is decoded: {said.replace('%s', shares)}.",
+            f"Whether more than the category is decoded cannot be told: {said.replace('%s', shares)}.",
         )
 
 
-def _is_near(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
-    """Return whether identification is shown to lie nearer to chance than to another score."""
-    return bool(found["ci95"][1] < (CHANCE + beside["value"]) / 2)
+def _lower_end(found: Mapping[str, Any], n_tested: int) -> float:
+    """Return the lower end of an interval that holds for all of several scores together (Bonferroni, by normal quantiles)."""
+    usual, wider = (NormalDist().inv_cdf(1 - ALPHA / (2 * n)) for n in (1, n_tested))
+    return float(found["value"] - (found["value"] - found["ci95"][0]) * wider / usual)
+
+
+def _is_near_chance(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    """Return whether identification is shown to lie near chance, on the way from there to another score."""
+    return bool(found["ci95"][1] < CHANCE + NEAR_CHANCE * (beside["value"] - CHANCE))
 
 
 def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
@@ -306,6 +315,15 @@ def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
         return
     best = ([key for key in identification if key in beyond] or [key for key in p_values if key in beyond])[-1]
     entry = metrics[best]
+    groups = evidence.scores.get("features") or {}
+    if groups and not _related(groups):
+        yield Conclusion(
+            "pictures_alone",
+            "limited",
+            f"{entry['label']} tells the reconstructions from those of other pictures ({p_sentence(entry['p'])}), though no "
+            "decoded features do: by chance, or because pictures are drawn from something else too.",
+        )
+        return
     low, high = entry["ci95"]
     ends = format_interval(entry, Estimate(entry["value"], low, high))
     several = f"; {len(beyond)} of {len(p_values)} metrics are, corrected for as many" if len(p_values) > 1 else ""
@@ -324,7 +342,7 @@ def _not_shown(
     """Say why no metric tells the reconstructions from those of other pictures, though features are decoded."""
     groups, metrics, agreement = (evidence.scores.get(key) or {} for key in ("features", "metrics", "agreement"))
     decoded = _related(groups)
-    if not decoded:
+    if not decoded or too_few_to_exchange(int(evidence.scores["n_images"]), len(p_values)):
         return
     said = (
         f"features of {join(sorted(decoded))} identify what was seen, but none of {len(p_values)} metrics tells the "
@@ -332,7 +350,7 @@ def _not_shown(
     )
     reached = max((groups[name]["two_way"] for name in decoded), key=lambda share: float(share["value"]))
     agrees = bool(agreement) and agreement["p_value"] <= ALPHA
-    near = [key for key in identification if _is_near(metrics[key], reached)]
+    near = [key for key in identification if _is_half_way(metrics[key], reached)]
     if near and len(near) == len(identification) and not agrees:
         yield Conclusion(
             "brain_ignored",
@@ -350,6 +368,11 @@ def _not_shown(
         )
 
 
+def _is_half_way(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    """Return whether identification is shown to lie nearer to chance than to another score."""
+    return bool(found["ci95"][1] < (CHANCE + beside["value"]) / 2)
+
+
 def _related(groups: Mapping[str, Any]) -> set[str]:
     """Return the groups of features that identify pictures beyond chance."""
     return beyond_chance({name: own["two_way"]["p"] for name, own in groups.items()})
@@ -358,45 +381,45 @@ def _related(groups: Mapping[str, Any]) -> set[str]:
 def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
     """Compare reconstructions with the training pictures that are nearest to the decoded features."""
     name = "nearest_training_picture"
-    rivals = {key: entry for key, entry in metrics.items() if name in entry["baselines"]}
-    if not rivals:
+    found = {key: entry["differences"][name] for key, entry in metrics.items() if name in entry["differences"]}
+    if not found:
         return
-    closer = [entry["label"] for entry in rivals.values() if _is_beyond(entry, name)]
-    farther = [entry["label"] for entry in rivals.values() if _is_behind(entry, name)]
-    open_ones = [label for entry in rivals.values() if (label := entry["label"]) not in (*closer, *farther)]
+    shown = beyond_chance({key: each["p"] for key, each in found.items()})
+    closer = [key for key in found if key in shown and (found[key]["value"] > 0) == metrics[key]["higher_is_better"]]
+    farther = [key for key in found if key in shown and key not in closer]
+    open_ones = [key for key in found if key not in shown]
     whom = "the training picture whose features are nearest to the decoded ones"
-    if closer:
+
+    def named(keys: Sequence[str]) -> str:
+        return join([metrics[key]["label"] for key in keys])
+
+    if any(metric_family(metrics[key]) != "Pixel metrics" for key in closer):
         yield Conclusion(
             "beyond_retrieval",
             "supported",
-            f"Reconstructions are closer to what was seen than {whom}, by {join(closer)}"
-            f"{f'; not clearly by {join(open_ones)}' if open_ones else ''}.",
+            f"Reconstructions are closer to what was seen than {whom}, by {named(closer)} (picture by picture, corrected for "
+            f"{len(found)} metrics){f'; not clearly by {named(open_ones)}' if open_ones else ''}.",
         )
-    if farther:
+    elif closer:
         yield Conclusion(
-            "behind_retrieval",
+            "beyond_retrieval_in_pixels",
             "limited",
-            f"By {join(farther)}, {whom} is closer to what was seen than the reconstructions.",
+            f"Only by {named(closer)} are reconstructions closer to what was seen than {whom}; blurring such a picture would do "
+            "as much.",
         )
-    if not closer:
+    else:
         yield Conclusion(
             "no_better_than_retrieval",
             "limited",
             f"By no metric are reconstructions clearly closer to what was seen than {whom}, so they are no evidence of more than "
             "retrieval.",
         )
-
-
-def _is_beyond(entry: Mapping[str, Any], baseline: str) -> bool:
-    """Return whether the reconstructions' interval lies beyond the baseline's, on the better side."""
-    own, other = entry["ci95"], entry["baselines_ci95"][baseline]
-    return bool(own[0] > other[1] if entry["higher_is_better"] else own[1] < other[0])
-
-
-def _is_behind(entry: Mapping[str, Any], baseline: str) -> bool:
-    """Return whether the reconstructions' interval lies beyond the baseline's, on the worse side."""
-    own, other = entry["ci95"], entry["baselines_ci95"][baseline]
-    return bool(own[1] < other[0] if entry["higher_is_better"] else own[0] > other[1])
+    if farther:
+        yield Conclusion(
+            "behind_retrieval",
+            "limited",
+            f"By {named(farther)}, {whom} is closer to what was seen than the reconstructions.",
+        )
 
 
 def _scope(evidence: Evidence) -> Iterator[Conclusion]:

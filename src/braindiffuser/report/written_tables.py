@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from braindiffuser.report.figures import as_png
+from braindiffuser.report.markdown_text import markdown_text
 from braindiffuser.report.numbers import MISSING
 from braindiffuser.report.sections import Cell, Figure, Figures, Section, Table
 from braindiffuser.report.standalone_figures import standalone_svg
@@ -55,6 +56,8 @@ _LATEX: Mapping[int, str] = str.maketrans(
 
 NUMBER = r"([+\u2212-]?[\d,]*\.?\d+)( %| pp)?"
 """A number as pages print it, in percent or percentage points if it is of shares."""
+NUMBERS = r"[+-]?[\d., ]*\d(E[+-]?\d+)?( ?[A-Za-z]+| %)?"
+"""Numbers as programs read them, and what they count."""
 
 
 def table_csv(table: Table) -> str:
@@ -62,6 +65,7 @@ def table_csv(table: Table) -> str:
 
     Numbers are plain: percentages and percentage points are shares of 1, what is missing is empty, and the ends of intervals and
     standard errors have columns of their own. What is no number stands as it is printed, under the heading of `Table.beside`.
+    Text that a spreadsheet would take for a formula, since it begins with =, +, - or @, has an apostrophe before it.
 
     >>> from braindiffuser.report.sections import Row
     >>> rows = (Row(label="PixCorr", cells=(Cell(value="66.8 %", interval="0.2 – 0.3"), Cell(value="–"))),)
@@ -74,9 +78,22 @@ def table_csv(table: Table) -> str:
         columns += _csv_columns(name, [row.cells[place] for row in table.rows], table.beside)
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")
-    lines.writerow([name for name, _ in columns])
-    lines.writerows(zip(*(values for _, values in columns), strict=True))
-    return written.getvalue().replace("−", "-")
+    lines.writerow([_no_formula(name) for name, _ in columns])
+    lines.writerows(
+        [_no_formula(value) for value in values] for values in zip(*(own for _, own in columns), strict=True)
+    )
+    return written.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    """Put an apostrophe before text that begins as formulas in spreadsheets do; numbers and their units stay as they are.
+
+    >>> _no_formula("=1+2"), _no_formula("-2+3"), _no_formula("-12, 4 mm"), _no_formula("ours - theirs")
+    ("'=1+2", "'-2+3", '-12, 4 mm', 'ours - theirs')
+    """
+    plain = text.replace("−", "-")
+    begins = plain.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{plain}" if begins and not re.fullmatch(NUMBERS, plain) else plain
 
 
 def _csv_columns(name: str, cells: Sequence[Cell], beside: str) -> list[tuple[str, list[str]]]:
@@ -113,10 +130,13 @@ def _plain(text: str) -> str:
 
 def table_markdown(table: Table) -> str:
     """Write a table in Markdown, with intervals in brackets, and its caption below it."""
-    lines = [[table.corner, *table.columns], ["---", *("---:" for _ in table.columns)]]
-    lines += [[row.label, *(_both(cell) for cell in row.cells)] for row in table.rows]
-    body = "".join(f"| {' | '.join(_markdown(text) for text in line)} |\n" for line in lines)
-    return f"{body}\n{_markdown(table.caption)}\n" if table.caption else body
+    lines = [
+        [markdown_text(text) for text in (table.corner, *table.columns)],
+        ["---", *("---:" for _ in table.columns)],
+    ]
+    lines += [[markdown_text(row.label), *(_markdown_cell(cell) for cell in row.cells)] for row in table.rows]
+    body = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{body}\n{markdown_text(table.caption)}\n" if table.caption else body
 
 
 def table_latex(table: Table, label: str = "") -> str:
@@ -126,8 +146,8 @@ def table_latex(table: Table, label: str = "") -> str:
         table: to write.
         label: by which a text refers to it; empty: none.
     """
-    header = " & ".join(_latex(text) for text in (table.corner, *table.columns))
-    rows = [" & ".join([_latex(row.label), *(_latex_cell(cell) for cell in row.cells)]) for row in table.rows]
+    header = " & ".join([_first_latex(table.corner), *map(_latex, table.columns)])
+    rows = [" & ".join([_first_latex(row.label), *(_latex_cell(cell) for cell in row.cells)]) for row in table.rows]
     named = [rf"\label{{{label}}}"] if label else []
     lines = [
         r"\begin{table}",
@@ -186,18 +206,19 @@ def _by_title(name: str, figures: Sequence[Figure]) -> dict[str, Figure]:
     return _named(name, figures)
 
 
-def _both(cell: Cell) -> str:
-    return f"{cell.value} [{cell.interval}]" if cell.interval else cell.value
-
-
-def _markdown(text: str) -> str:
-    """Keep a text from ending its cell or from being read as HTML or as a line of its own."""
-    plain = " ".join(text.split())
-    return plain.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+def _markdown_cell(cell: Cell) -> str:
+    value = markdown_text(cell.value)
+    return f"{value} [{markdown_text(cell.interval)}]" if cell.interval else value
 
 
 def _latex(text: str) -> str:
     return text.replace("\n", " ").translate(_LATEX)
+
+
+def _first_latex(text: str) -> str:
+    """Write the first cell of a line, before which stand commands that would take what begins with [ or * for their own."""
+    written = _latex(text)
+    return f"{{}}{written}" if text.lstrip().startswith(("[", "*")) else written
 
 
 def _latex_cell(cell: Cell) -> str:

@@ -47,7 +47,7 @@ class PlannedRun:
         subject: name of the subject, as its folder has it.
         split: of it.
         experiment: to run.
-        further: labels of its analyses that the run got since, by `braindiffuser analyse NAME`.
+        further: labels of its analyses that the run got since, by `braindiffuser analyse NAME --out RUN`.
     """
 
     subject: str

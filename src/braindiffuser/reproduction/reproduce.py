@@ -133,7 +133,7 @@ def _note_kind(folder: Path) -> None:
 
 
 def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
-    """Keep the analyses that a run got since, by `braindiffuser analyse NAME`, after those that are planned.
+    """Keep the analyses that a run got since, by `braindiffuser analyse NAME --out RUN`, after those that are planned.
 
     Those that were planned when the run was last made, and are not any more, are left out.
     """

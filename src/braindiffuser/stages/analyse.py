@@ -27,6 +27,7 @@ from braindiffuser.stages.fit import read_decoder, training_rows
 from braindiffuser.stages.reconstruct import LESS_MEMORY, draw
 from braindiffuser.store.checked_json import read_checked
 from braindiffuser.store.draft import Draft
+from braindiffuser.system_errors import sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +168,10 @@ def _kept(context: StageContext, draft: Draft, analysis: Analysis, name: str, co
     """Return what is computed under a name: from this draft, or the results that it replaces, if it is made of the same."""
     place, made_from = f"analyses/{analysis.label}/kept/{name}.json", _made_from(context, analysis)
     for folder in (draft.folder, context.results.folder):
-        found = read_checked(folder / place)
+        try:
+            found = read_checked(folder / place)
+        except OSError as error:
+            raise RunError(sentence(error, folder / place)) from error
         if found is not None and found.get("made_from") == made_from:
             break
     else:

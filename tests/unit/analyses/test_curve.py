@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braindiffuser.analyses.curve import Curve
-from braindiffuser.analyses.curves.along import along, known_curves
+from braindiffuser.analyses.curve import Curve, _Points
+from braindiffuser.analyses.curves.along import Along, along, known_curves
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import paired_correlation
+from braindiffuser.metrics.feature_scores import DecodedGroup, centred, feature_scores
+from braindiffuser.metrics.nearest_rows import Nearest
 from braindiffuser.metrics.two_way_identification import two_way_identification
 
 from .linear_world import N_TEST, N_TRAIN, linear_world
@@ -49,6 +51,18 @@ def test_the_runs_own_point_is_the_runs_own_score(over, data):
     assert [point["at"] for point in outcome.facts["points"]] == sorted({*points, outcome.facts["own"]})
     json.dumps(outcome.facts, allow_nan=False)
     assert len(said(outcome)) == 2
+
+
+def test_the_runs_own_point_says_what_is_said_before_any_picture_is_drawn(data):
+    curve = along("rank")(data, None)
+    scored = dict(_Points(data, curve, 0, "curve")._score_features({g: data.predictions(g) for g in data.groups}))
+    for group in data.groups:
+        targets = np.asarray(data.decoders().targets[group])
+        features = centred(data.predictions(group), data.truth(group), targets.mean(axis=0), targets)
+        nearest = Nearest(np.zeros(N_TEST), np.zeros(N_TEST, np.int64))
+        own = feature_scores(DecodedGroup(*features, nearest, None, N_TRAIN), np.random.default_rng(0)).facts
+        assert scored[f"two_way.{group}"].mean() == pytest.approx(own["two_way"]["value"])
+        assert scored[f"pattern.{group}"].mean() == pytest.approx(own["pattern_correlation"]["value"])
 
 
 def test_more_training_pictures_decode_better(data):
@@ -221,6 +235,16 @@ def test_settings_of_the_generator_differ_in_nothing_else(data):
 
 
 def test_points_that_are_kept_are_not_computed_again(data):
+    keep, computed = keeping()
+    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
+    assert [name.partition("-of-")[0] for name in computed] == ["training-20", "training-40", "training-160"]
+    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
+    assert [name.partition("-of-")[0] for name in computed[3:]] == ["training-80"]
+    assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+
+
+def keeping():
+    """What keeps parts as a run does, and the names of those that were computed."""
     kept, computed = {}, []
 
     def keep(name, compute):
@@ -229,11 +253,30 @@ def test_points_that_are_kept_are_not_computed_again(data):
             kept[name] = json.loads(json.dumps(compute()))
         return kept[name]
 
-    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
-    assert computed == ["training-20", "training-40", "training-160"]
-    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
-    assert computed[3:] == ["training-80"]
-    assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+    return keep, computed
+
+
+def test_kept_points_are_of_the_pictures_that_are_scored(data):
+    """With other points over repeats, other pictures have enough trials: what is kept of some is not taken for others."""
+    trials = data.trials("test")
+    some = ~((trials.stimuli < 10) & (trials.sessions == 3))
+    fewer = trials._replace(
+        responses=trials.responses[some], stimuli=trials.stimuli[some], sessions=trials.sessions[some]
+    )
+    ragged, (keep, _) = replace(data, trials=lambda side: fewer), keeping()
+    some, *_, again = [
+        Curve(over="repeats", points=points).run(replace(ragged, kept=keep)).facts
+        for points in ((1, 3), (1, 2), (1, 3))
+    ]
+    assert again == some
+    assert Curve(over="repeats", points=(1, 2)).run(replace(ragged, kept=keep)).facts["n"] == N_TEST
+
+
+def test_points_that_differ_in_a_late_digit_are_kept_apart(data):
+    keep, computed = keeping()
+    drawn = replace(data, kept=keep, draw=lambda features, ids, changes, begun: {"full": begun["low_level"]})
+    Curve(over="strength", points=(0.1234567, 0.1234568), pictures=3).run(drawn)
+    assert len(computed) == 3
 
 
 def test_what_a_curve_asks_for_is_what_it_declares():
@@ -252,6 +295,29 @@ def test_curves_are_files_and_others_are_refused():
         Curve(over="alpha")
 
 
+def test_a_new_curve_is_one_class_and_the_page_says_nothing_of_others(data, monkeypatch):
+    class Gain(Along):
+        title, axis, unit = "Score over the gain of responses", "gain", "times"
+        how_to_read = "Responses are multiplied."
+
+        def default_points(self):
+            return [1.0, 2.0]
+
+        def decoded(self, point):
+            yield self.data.decoders().decode(point * self.test_responses())
+
+    monkeypatch.setattr("braindiffuser.analyses.curve.along", lambda name: Gain)
+    outcome = Curve.model_construct(over="gain", points=(), pictures=None, n_draws=None, goal=None, name="").run(data)
+    said = " ".join(block.text for block in outcome.section.blocks if block.type == "text")
+    assert said.endswith("Responses are multiplied.")
+    assert " at 1 times, " in said
+    for other in ("generator", "trial", "log2", "r90"):
+        assert other not in said
+    for name in known_curves():
+        assert along(name).how_to_read
+        assert name in Curve.model_fields["over"].description
+
+
 def test_where_there_is_no_curve_it_is_said(data):
     single = data.trials("train")._replace(sessions=np.ones(3 * N_TRAIN, int))
     outcome = Curve(over="sessions").run(replace(data, trials=lambda side: single))
@@ -264,3 +330,17 @@ def test_where_there_is_no_curve_it_is_said(data):
     assert outcome.section.blocks[0].text.startswith("Fewer than half of the test pictures were shown more than once")
     outcome = Curve(over="guidance").run(data)
     assert outcome.section.blocks[0].text.startswith("The generator has no entry diffusion.guidance_scale")
+
+
+def test_a_run_too_small_for_a_second_point_has_no_curve_and_a_single_point_that_is_asked_for_is_refused(
+    data, monkeypatch
+):
+    monkeypatch.setattr("braindiffuser.analyses.curves.training.FEWEST_TO_FIT", N_TRAIN // 2 + 1)
+    outcome = Curve(over="training").run(data)
+    assert outcome.section.blocks[0].text == (
+        "Of training pictures, this run has too few for another point beside its own, 160, so there is no curve."
+    )
+    with pytest.raises(RunError, match="has a single point, 160: give two or more"):
+        Curve(over="training", points=(N_TRAIN,)).run(data)
+    with pytest.raises(RunError, match=r"training pictures cannot be 100\.00001 in this run"):
+        Curve(over="training", points=(100.00001,)).run(data)

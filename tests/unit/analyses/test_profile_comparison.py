@@ -68,6 +68,7 @@ def test_pixels_of_every_profile_are_there_and_the_rest_is_named(data):
         figure.title for block in outcome.section.blocks if block.type == "figures" for figure in block.figures
     ] == ["Pixel metrics"]
     (table,) = (block for block in outcome.section.blocks if block.type == "table")
+    assert table.fold  # the figures above show the same numbers
     assert table.columns == ("brain-diffuser-2023", "mindeye-2023", "mindeye2-2024", "recommended")
     assert table.rows[1].label == "SSIM ↑"
     pictures = outcome.tables["per_image"]

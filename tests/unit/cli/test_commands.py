@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,6 +50,8 @@ COMMANDS = [
 ]
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
+
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
 
 
 class Question(Analysis):
@@ -283,13 +286,26 @@ def test_the_profile_of_a_run_may_be_chosen(asked, tmp_path):
         ["one", "two", "three"],
         ["--seen", "seen"],
         ["one", "--seen", "seen", "--out", "run"],
-        ["--out", "run", "--page", "page.html"],
     ],
 )
 def test_a_run_is_scored_or_pictures_but_not_both(arguments):
     result = runner.invoke(app, ["evaluate", *arguments])
     assert result.exit_code == 1
     assert "name either a run" in words_of(result)
+
+
+@pytest.mark.parametrize("options", [["--csv", "a.csv"], ["--page", "a.html", "--no-cache"], ["--against", "ours"]])
+def test_options_of_folders_are_refused_for_a_run_and_its_own_files_are_named(options):
+    result = runner.invoke(app, ["evaluate", "--out", "run", *options])
+    assert result.exit_code == 1
+    for words in (
+        options[0],
+        "for folders and stacks",
+        "run/report/scores.md",
+        "run/scores.json",
+        "run/report/index.html",
+    ):
+        assert words in words_of(result)
 
 
 def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
@@ -523,7 +539,7 @@ def test_scores_replace_nothing_else(path, content, folders):
     for named in (path, "link.json"):
         result = score_to(named)
         assert result.exit_code == 1
-        assert f"--json {named} is a file already, and holds no scores of two folders" in words_of(result)
+        assert f"--json {named} is a file already, and was not written by this option" in words_of(result)
     assert (folders / path).read_bytes() == before
     assert "--json seen is a folder: name a file" in words_of(score_to("seen"))
 
@@ -563,7 +579,7 @@ def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch)
     def fail(*_):
         raise OSError(28, "No space left on device", "scores.json")
 
-    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_scores", fail)
+    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", fail)
     result = score_to("scores.json")
     assert result.exit_code == 1
     assert "PixCorr" in words_of(result)
@@ -590,13 +606,83 @@ def test_several_methods_are_compared_and_written_in_every_form_again_and_again(
             assert value in (folders / TABLES[option]).read_text(), option
 
 
+MINE = [
+    "Metric,My own numbers\nssim,0.4\nnotes,three weeks of work\n",
+    "Metric,ours,Chance\nssim,0.4,\n",
+    'Metric,ours,"ours, shuffled",Chance\nnotes,0.4,0.1,\n',
+    'Metric,ours,"ours, shuffled",Chance,notes\nssim,0.4,0.1,,mine\n',
+    'Metric,ours,"ours, shuffled",Chance\nssim,0.4,0.1,,mine\n',
+    "Metric,",
+]
+
+
+@pytest.mark.parametrize("content", MINE)
+def test_a_table_of_somebody_else_that_begins_like_ours_stays(content, folders, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    (folders / "mine.csv").write_text(content)
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--csv", "mine.csv"])
+    assert "--csv mine.csv is a file already, and holds no" in words_of(result)
+    assert (folders / "mine.csv").read_text() == content
+
+
+def test_tables_of_methods_of_any_name_are_replaced_and_rows_that_were_added_are_not(folders):
+    names = ["=1+2, low", "Chance", "a, shuffled"]
+    for name in names:
+        shutil.copytree("made", name)
+        Image.fromarray(np.asarray(Image.open(f"{name}/0.png"))[::-1]).save(f"{name}/0.png")
+    command = ["evaluate", *names, "--seen", "seen", "--profile", "pixels", "--no-cache", "--csv", "t.csv"]
+    assert [runner.invoke(app, command).exit_code for _ in range(2)] == [0, 0]
+    with (folders / "t.csv").open("a") as file:
+        file.write("notes\n")
+    assert runner.invoke(app, command).exit_code == 1
+
+
+def test_stopped_while_tables_are_made_nothing_was_written_as_it_says(folders, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("braindiffuser.folder_scores.method_page", stop)
+    options = [word for pair in TABLES.items() for word in pair]
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
+    assert result.exit_code == 130
+    assert "stopped: nothing was written; the same command begins again" in words_of(result)
+    assert not any((folders / name).exists() for name in TABLES.values())
+
+
+def test_stopped_while_files_are_written_it_says_that_some_may_be(folders, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", stop)
+    options = ["--json", "t.json", "--csv", "t.csv"]
+    result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
+    assert result.exit_code == 130
+    assert "stopped: some of the files may be written; the same command writes all of them" in words_of(result)
+
+
 def test_one_method_with_seen_named_is_the_same_as_two_folders(folders):
     assert score_to("two.json").exit_code == 0
     command = ["evaluate", "made", "--seen", "seen", "--profile", "pixels", "--json", "one.json", "--page", "one.html"]
     result = runner.invoke(app, command)
     assert result.exit_code == 0
     assert (folders / "one.json").read_bytes() == (folders / "two.json").read_bytes()
+    scores = json.loads((folders / "one.json").read_text())
+    assert (scores["seen"], scores["made"]) == ("seen", "made")
     assert "made, scored against what was seen" in (folders / "one.html").read_text()
+
+
+def test_what_is_taken_for_seen_is_said_first_and_how_to_name_it_where_only_order_told(folders):
+    words = {
+        (
+            "seen",
+            "made",
+        ): "made scored as reconstructions of seen (what was seen, since it is named first; to compare two",
+        ("made", "--seen", "seen"): "made scored as reconstructions of seen (what was seen)",
+    }
+    for arguments, said in words.items():
+        result = runner.invoke(app, ["evaluate", *arguments, "--profile", "pixels", "--no-cache", "--latex", "t.tex"])
+        assert result.stdout.startswith(said)
+        assert "made scored as reconstructions of seen" in (folders / "t.tex").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("option", TABLES)
@@ -605,7 +691,7 @@ def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
     (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
     result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
     assert result.exit_code == 1
-    assert f"{option} mine.txt is a file already, and holds no" in words_of(result)
+    assert f"{option} mine.txt is a file already, and was not written by this option: name" in words_of(result)
     assert (folders / "mine.txt").read_text() == "<!DOCTYPE html> mine"
 
 

@@ -39,6 +39,16 @@ def test_a_curve_is_an_analysis_of_the_run(words, expected, asked, tmp_path):
         assert getattr(added, entry) == value
 
 
+def test_auto_goes_back_to_points_that_suit_the_run(asked, tmp_path):
+    experiment = Experiment.load("demo")
+    found = []
+    for words in (["--points", "25"], [], ["--points", "auto"]):
+        assert runner.invoke(app, ["curve", str(tmp_path / "run"), "training", *words]).exit_code == 0
+        experiment = experiment.with_analysis("curve", read_entries(asked[-1][2]))
+        found.append(experiment.analyses[-1].points)
+    assert found == [(25.0,), (25.0,), ()]
+
+
 def test_several_curves_of_a_run_stand_beside_each_other(asked, tmp_path):
     experiment = Experiment.load("demo")
     for over in ("rank", "repeats", "rank"):

@@ -82,6 +82,34 @@ def test_damaged_features_are_computed_again(damage, pictures, tmp_path):
     assert network.n_calls == 2
 
 
+def test_features_under_the_name_of_others_are_computed_again(pictures, tmp_path):
+    """A backup or a sync that renames files must not give one picture the features of another."""
+    network = Counted()
+    remembered = FeatureCache(tmp_path).remembering("counted", network, FACTS)
+    remembered(pictures)
+    (first,) = tmp_path.iterdir()
+    remembered(pictures[::-1])
+    (second,) = set(tmp_path.iterdir()) - {first}
+    second.write_bytes(first.read_bytes())
+    assert alike(remembered(pictures[::-1]), Counted()(pictures[::-1]))
+    assert network.n_calls == 3
+    assert alike(remembered(pictures), Counted()(pictures))
+    assert network.n_calls == 3
+
+
+def test_files_of_earlier_versions_are_not_read_but_make_room(pictures, tmp_path):
+    network, cache = Counted(), FeatureCache(tmp_path, room=0)
+    remembered = cache.remembering("counted", network, FACTS)
+    made = remembered(pictures)
+    (path,) = tmp_path.iterdir()
+    save_file(made, path, {"made_by": "braindiffuser features 1", "sha256": ""})
+    remembered(pictures)
+    assert network.n_calls == 2
+    save_file(made, path, {"made_by": "braindiffuser features 1", "sha256": ""})
+    cache.tidy()
+    assert not path.exists()
+
+
 def test_a_folder_that_cannot_be_written_costs_no_scores(pictures, tmp_path):
     (tmp_path / "file").touch()
     network, cache = Counted(), FeatureCache(tmp_path / "file")

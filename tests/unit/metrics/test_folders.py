@@ -9,7 +9,7 @@ from PIL import Image
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.metrics.folders import evaluate_folders, evaluate_methods
+from braindiffuser.metrics.folders import evaluate_folders, evaluate_methods, open_methods
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.picture_files import read_picture
@@ -182,6 +182,22 @@ def test_reconstructions_that_are_one_picture_or_the_stimuli_are_said(folders):
     assert scores["remarks"] == [f"all pictures of {made} are the same picture"]
 
 
+def test_methods_that_are_copies_of_each_other_are_said(folders):
+    seen, made = folders
+    copied = Path(shutil.copytree(made, made.parent / "copied"))
+    assert open_methods(seen, [made, copied], "pixels").remarks == [
+        f"all pictures of {copied} are equal to those of {made}: is one a copy of the other?"
+    ]
+    first, *_ = sorted(copied.iterdir())
+    first.write_bytes((seen / first.name).read_bytes())
+    assert open_methods(seen, [made, copied], "pixels").remarks == []
+    first.write_bytes((made / first.name).read_bytes())
+    assert open_methods(seen, [seen, made, copied], "pixels").remarks == [
+        f"{seen} and {seen} are the same folder",
+        f"all pictures of {copied} are equal to those of {made}: is one a copy of the other?",
+    ]
+
+
 def test_resizing_is_said(folders):
     seen, made = folders
     for path in made.iterdir():
@@ -289,6 +305,7 @@ def test_methods_are_compared_on_the_pictures_that_all_have(methods):
 def test_pictures_of_other_stimuli_raise_the_alarm(methods):
     scores = evaluate_methods(methods / "seen", [methods / "better", methods / "others"], "pixels")
     (said,) = scores["remarks"]
+    assert scores["alarms"] == [said]
     assert said.startswith(
         f"pictures of {methods / 'others'} score no better with their own stimuli than with others on any"
     )

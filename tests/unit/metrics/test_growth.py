@@ -17,6 +17,12 @@ def planted(rng, slope=0.03, of_pictures=0.02, of_points=0.0, n=60):
     return 0.1 + level + own * x + errors + 0.05 * rng.standard_normal((len(AMOUNTS), n))
 
 
+def test_shares_that_are_all_right_do_not_show_that_all_are():
+    found = mean_of(np.ones(20), (0.0, 1.0))
+    assert found.low < 0.9 < found.value == found.high == 1.0
+    assert mean_of(np.ones(20), (-1.0, 1.0)).low == 1.0  # of other scores Student's says no more
+
+
 def test_a_line_is_found_exactly():
     scores = np.array([[0.1, 0.3], [0.2, 0.4], [0.3, 0.5]])
     line = LogLine(np.array([1.0, 2.0, 4.0]), scores)

@@ -48,12 +48,29 @@ def test_three_raters_are_those_of_its_formula(rng):
     raters = 3 / 2 * np.square(error.sum(axis=1)).sum() / 120**2
     pictures = 40 / 39 * np.square(error.sum(axis=0)).sum() / 120**2
     choices = 120 / 119 * np.square(error).sum() / 120**2
-    variance = max(raters + pictures - choices, raters, pictures)
+    variance = max(raters + pictures - choices, raters, pictures, choices)
     freedom = (raters + pictures) ** 2 / (raters**2 / 2 + pictures**2 / 39)
     half = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / (p * (1 - p))
     odds = np.log(p / (1 - p))
     expected = [1 / (1 + np.exp(-end)) for end in (odds - half, odds + half)]
     assert crossed(right)[:3] == pytest.approx((p, *expected))
+
+
+@pytest.mark.parametrize("n_raters", [2, 3])
+def test_raters_who_disagree_on_every_picture_leave_the_proportion_as_open_as_independent_ones(n_raters):
+    """All raters and all pictures have the same share, so that neither differ: that makes no proportion sure."""
+    found = crossed((np.indices((n_raters, 12)).sum(axis=0) % n_raters == 0).astype(float))
+    low, high = stats.binomtest(12, n_raters * 12).proportion_ci(method="wilson")
+    assert found.value == pytest.approx(1 / n_raters)
+    assert found.high - found.low == pytest.approx(high - low, rel=0.2)
+
+
+def test_it_is_never_much_narrower_than_of_independent_choices(rng):
+    for _ in range(50):
+        right = (rng.random((3, 8)) < 0.6).astype(float)
+        low, high = stats.binomtest(int(right.sum()), right.size).proportion_ci(method="wilson")
+        found = crossed(right)
+        assert found.high - found.low > 0.9 * (high - low)
 
 
 def test_swapping_right_and_wrong_mirrors_it(rng):

@@ -1,6 +1,9 @@
 """Laws of stacks: the same pictures come out whatever file, layout and scale they are in, and what is not clear is refused."""
 
+import io
+import json
 import pickle
+import zipfile
 
 import h5py
 import numpy as np
@@ -245,6 +248,80 @@ def test_damaged_files_are_named(name, raw, tmp_path):
     path.write_bytes(b"")
     with pytest.raises(RunError, match=name.replace(".", r"\.")):
         open_stack(entry)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_zarr_folder_that_lacks_chunks_is_refused(sharded, raw, tmp_path):
+    """A copy that was cut short would be read as black parts of pictures."""
+    chunks = {"chunks": (1, 4, 7, 3), "shards": (2, 8, 14, 3) if sharded else None}
+    path = tmp_path / "made.zarr"
+    zarr.create_array(store=str(path), data=raw, **chunks)
+    assert np.array_equal(open_stack(str(path)).pictures[:], from_uint8(raw))
+    files = sorted(file for file in (path / "c").rglob("*") if file.is_file())
+    files[1].unlink()
+    with pytest.raises(
+        RunError, match=rf"made\.zarr lacks 1 of {len(files)} chunks, which would be read as 0: copy it again"
+    ):
+        open_stack(str(path))
+
+
+def test_a_zarr_folder_with_black_chunks_is_read_if_they_were_written(raw, tmp_path):
+    raw[2] = 0
+    zarr.create_array(store=str(tmp_path / "some.zarr"), data=raw, chunks=(1, *raw.shape[1:]))
+    with pytest.raises(RunError, match=r"lacks 1 of 5 chunks.*write it with config=.'write_empty_chunks': True"):
+        open_stack(str(tmp_path / "some.zarr"))
+    whole, config = str(tmp_path / "whole.zarr"), {"write_empty_chunks": True}
+    zarr.create_array(store=whole, data=raw, chunks=(1, *raw.shape[1:]), config=config)
+    assert np.array_equal(open_stack(whole).pictures[:], from_uint8(raw))
+
+
+def test_an_array_that_lacks_chunks_is_not_in_the_way_of_another(raw, tmp_path):
+    group = zarr.open_group(str(tmp_path / "made.zarr"), mode="w")
+    group.create_array("made", data=raw)
+    group.create_array("labels", shape=(N,), dtype="f4")
+    assert open_stack(str(tmp_path / "made.zarr")).key == "made"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"), [((1, HEIGHT, WIDTH, 3), "lacks 2 of 5 chunks"), (None, "was never written")]
+)
+def test_parts_of_an_hdf5_array_that_were_never_written_are_no_black_pictures(chunks, said, raw, tmp_path):
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        made = file.create_dataset("made", raw.shape, raw.dtype, chunks=chunks)
+        if chunks:
+            made[:3] = raw[:3]
+    with pytest.raises(RunError, match=rf"made\.h5: made {said}.* would be read as 0: write the whole array again"):
+        open_stack(str(tmp_path / "made.h5"))
+
+
+def test_no_more_of_an_archive_is_unpacked_than_its_header_says(raw, tmp_path, monkeypatch):
+    content = io.BytesIO()
+    np.save(content, raw)
+    with zipfile.ZipFile(tmp_path / "made.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("made.npy", content.getvalue() + bytes(10_000_000))
+    unpacked = []
+    read = zipfile.ZipExtFile.read
+    monkeypatch.setattr(
+        zipfile.ZipExtFile, "read", lambda self, n=-1: unpacked.append(len(found := read(self, n))) or found
+    )
+    with pytest.raises(RunError, match=f"holds {raw.nbytes + 1:,} bytes of numbers or more, expected {raw.nbytes:,}"):
+        open_stack(str(tmp_path / "made.npz"))
+    assert sum(unpacked) < 2 * raw.nbytes
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"compressor": {"id": "pickle"}}, {"filters": [{"id": "pickle"}]}, {"filters": [{"id": "pickle"}], "dtype": "|O"}],
+)
+def test_no_pickle_in_a_zarr_folder_is_run(changed, raw, tmp_path, capsys):
+    path = tmp_path / "made.zarr"
+    zarr.create_array(store=str(path), data=raw, chunks=raw.shape, zarr_format=2, compressors=None)
+    facts = json.loads((path / ".zarray").read_text())
+    (path / ".zarray").write_text(json.dumps(facts | changed))
+    (path / ".".join("0000")).write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(RunError):
+        open_stack(str(path))
+    assert capsys.readouterr().out == ""
 
 
 def test_an_archive_whose_numbers_were_changed_is_refused_by_its_checksum(raw, tmp_path):

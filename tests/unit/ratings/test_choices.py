@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.errors import RunError
-from braindiffuser.ratings.choices import CATCH, OTHER_PICTURE, Shown, plan_choices
+from braindiffuser.ratings.choices import OTHER_PICTURE, Shown, plan_choices
 
 NAMES = [f"{number:04d}" for number in range(20)]
 
@@ -14,7 +14,8 @@ def planned(names=NAMES, methods=("ours",), n_trials=10, n_catch=4, seed=0):
 
 
 def test_own_against_another_picture():
-    choices = [choice for choice in planned() if choice.comparison == OTHER_PICTURE]
+    choices = [choice for choice in planned() if choice.kind == "other_picture"]
+    assert {choice.comparison for choice in choices} == {OTHER_PICTURE}
     assert len({choice.seen for choice in choices}) == 10
     for choice in choices:
         assert choice.right == Shown("ours", choice.seen)
@@ -26,7 +27,7 @@ def test_own_against_another_picture():
 
 
 def test_the_first_method_against_every_other_on_the_same_picture():
-    choices = [choice for choice in planned(methods=("ours", "theirs", "old")) if choice.comparison != CATCH]
+    choices = [choice for choice in planned(methods=("ours", "theirs", "old")) if choice.kind != "catch"]
     assert Counter(choice.comparison for choice in choices) == {"theirs": 10, "old": 10}
     for choice in choices:
         assert choice.right == Shown("ours", choice.seen)
@@ -34,7 +35,7 @@ def test_the_first_method_against_every_other_on_the_same_picture():
 
 
 def test_catch_trials_show_what_was_seen():
-    choices = [choice for choice in planned(n_catch=30) if choice.comparison == CATCH]
+    choices = [choice for choice in planned(n_catch=30) if choice.kind == "catch"]
     assert len(choices) == 30
     for choice in choices:
         assert choice.right == Shown("", choice.seen)
@@ -44,12 +45,12 @@ def test_catch_trials_show_what_was_seen():
 @pytest.mark.parametrize("n_trials", [10, 11])
 def test_sides_are_even_and_orders_are_random(n_trials):
     choices = planned(n_trials=n_trials, n_catch=4)
-    for comparison, n in {OTHER_PICTURE: n_trials, CATCH: 4}.items():
-        sides = Counter(choice.right_side for choice in choices if choice.comparison == comparison)
+    for kind, n in {"other_picture": n_trials, "catch": 4}.items():
+        sides = Counter(choice.right_side for choice in choices if choice.kind == kind)
         assert abs(sides["left"] - sides["right"]) == n % 2
     assert [choice.seen for choice in choices] != [choice.seen for choice in planned(n_trials=n_trials, seed=1)]
     assert choices == planned(n_trials=n_trials, n_catch=4)
-    places = [place for place, choice in enumerate(choices) if choice.comparison == CATCH]
+    places = [place for place, choice in enumerate(choices) if choice.kind == "catch"]
     assert places != list(range(n_trials, n_trials + 4))  # not all at the end
 
 

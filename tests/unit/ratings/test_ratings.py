@@ -6,15 +6,18 @@ import hashlib
 import io
 import json
 import re
+import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from braindiffuser.errors import RunError
+from braindiffuser.ratings.answer_key import key_path, write_key
 from braindiffuser.ratings.answers import ratings_markdown, score_ratings
-from braindiffuser.ratings.choices import CATCH, OTHER_PICTURE
-from braindiffuser.ratings.page import key_path, make_ratings
+from braindiffuser.ratings.choices import OTHER_PICTURE
+from braindiffuser.ratings.page import make_ratings
 
 N = 12
 
@@ -54,7 +57,7 @@ def answer(page, name, wrong=(), wrong_catches=0, left_out=()):
     answers, catches = [], 0
     for trial, facts in key_of(page)["trials"].items():
         errs = trial in wrong
-        if facts["comparison"] == CATCH:
+        if facts["kind"] == "catch":
             catches += 1
             errs = catches <= wrong_catches
         if trial not in left_out:
@@ -67,7 +70,7 @@ def answer(page, name, wrong=(), wrong_catches=0, left_out=()):
 
 
 def asked(page):
-    return [trial for trial, facts in key_of(page)["trials"].items() if facts["comparison"] != CATCH]
+    return [trial for trial, facts in key_of(page)["trials"].items() if facts["kind"] != "catch"]
 
 
 def pixels(uri):
@@ -97,7 +100,7 @@ def test_the_page_stands_alone_and_holds_nothing_of_the_key(page):
     )
     assert "default-src 'none'" in text
     words = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
-    for word in ("right_side", "ours/", OTHER_PICTURE, CATCH, "0003.", '"0003'):
+    for word in ("right_side", "ours/", OTHER_PICTURE, "catch", "0003.", '"0003'):
         assert word not in words
     assert {frozenset(trial) for trial in content_of(page)["trials"]} == {frozenset({"id", "seen", "left", "right"})}
 
@@ -122,7 +125,9 @@ def test_nothing_is_replaced(page, folders):
     with pytest.raises(RunError, match=r"page\.html is there already, and answers may have been given to it"):
         make_ratings(folders[:2], page)
     page.unlink()
-    with pytest.raises(RunError, match=r"page\.key\.json is there already"):
+    with pytest.raises(
+        RunError, match=r"page\.key\.json is there already, the key of a page that is not: .* or delete it"
+    ):
         make_ratings(folders[:2], page)
     assert before
     with pytest.raises(RunError, match=r"ends in \.html"):
@@ -184,6 +189,26 @@ def test_methods_are_compared_picture_by_picture(folders, tmp_path):
     assert scores["comparisons"]["theirs"]["value"] == pytest.approx(15 / 16)
 
 
+def test_a_stack_is_as_good_as_the_folder_of_the_same_pictures_and_roles_are_said(folders, tmp_path):
+    seen, ours, theirs = folders
+    raw = np.stack([np.asarray(Image.open(theirs / f"{number:04d}.png")) for number in range(N)])
+    np.save(tmp_path / "theirs.npy", raw)
+    said = {}
+    for name, last in (("folder", theirs), ("stack", tmp_path / "theirs.npy")):
+        said[name] = make_ratings([seen, ours, last], tmp_path / f"{name}.html", n_trials=8, n_catch=2)
+    assert (tmp_path / "stack.html").read_bytes() == (tmp_path / "folder.html").read_bytes()
+    assert key_of(tmp_path / "stack.html") == key_of(tmp_path / "folder.html")
+    for remarks in said.values():
+        assert remarks[0] == (
+            f"{seen} is taken for what was seen, since it is named first; raters choose between reconstructions by ours and "
+            "reconstructions of the same pictures by theirs"
+        )
+    assert "theirs.npy have no names, and are taken in the order of the names of" in said["stack"][1]
+    np.save(tmp_path / "few.npy", raw[:-1])
+    with pytest.raises(RunError, match="a stack has no names, so both need the same number"):
+        make_ratings([seen, tmp_path / "few.npy"], tmp_path / "few.html")
+
+
 def test_an_unfinished_page_counts_as_far_as_it_was_answered_and_one_rater_is_named_as_one(page):
     scores = score_ratings(page, [answer(page, "half", left_out=asked(page)[5:])])
     assert scores["comparisons"][OTHER_PICTURE]["n_choices"] == 5
@@ -195,6 +220,13 @@ def changed(path, **entries):
     content = json.loads(path.read_text()) | entries
     path.write_text(json.dumps(content))
     return path
+
+
+def forged(page, **facts):
+    """A key with a right checksum, of which one trial is none."""
+    key = key_of(page)
+    key["trials"]["t001"] |= facts
+    write_key(key_path(page), {entry: key[entry] for entry in ("kit", "page_sha256", "methods", "trials")})
 
 
 @pytest.mark.parametrize(
@@ -217,6 +249,12 @@ def changed(path, **entries):
         (lambda page, file: key_path(page).unlink(), "there is no key .*page.key.json"),
         (lambda page, file: changed(key_path(page), format="?"), "is no key of a page of ratings"),
         (lambda page, file: file.unlink(), "cannot be read as answers"),
+        (lambda page, file: changed(key_path(page), kit=None), "key.json is damaged, or was changed"),
+        (lambda page, file: changed(key_path(page), trials={}), "key.json is damaged, or was changed"),
+        (lambda page, file: forged(page, right_side="up"), "key.json is damaged, or was changed"),
+        (lambda page, file: forged(page, kind="other"), "key.json is damaged, or was changed"),
+        (lambda page, file: forged(page, comparison=None), "key.json is damaged, or was changed"),
+        (lambda page, file: forged(page, seen=3), "key.json is damaged, or was changed"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(spoil, words, page):
@@ -232,6 +270,81 @@ def test_a_rater_counts_once(page):
     second.write_bytes(first.read_bytes())
     with pytest.raises(RunError, match="are both of the rater twin"):
         score_ratings(page, [first, second])
+
+
+def test_a_name_is_a_raters_in_letters_of_either_case_and_with_blanks_around_it(page, tmp_path):
+    first, second = answer(page, "Rater A"), answer(page, "second")
+    changed(second, rater=" rater  a ")
+    with pytest.raises(RunError, match="are both of the rater rater a: give one file of each, or rename one"):
+        score_ratings(page, [first, second])
+    half = asked(page)[:5]
+    rows = [["kit", "rater", "trial", "choice", "milliseconds"]]
+    for name, file in (("A", answer(page, "one", left_out=half)), ("a ", answer(page, "two"))):
+        content = json.loads(file.read_text())
+        rows += [
+            [content["kit"], name, each["trial"], each["choice"], "9"]
+            for each in content["answers"]
+            if name == "A" or each["trial"] in half
+        ]
+    (tmp_path / "all.csv").write_text("".join(f"{','.join(row)}\n" for row in rows))
+    scores = score_ratings(page, [tmp_path / "all.csv"])
+    assert {name: facts["n_answers"] for name, facts in scores["raters"].items()} == {"A": 15}
+
+
+def test_a_csv_file_that_no_reader_takes_is_named(page, tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text(f"kit,rater,trial,choice,milliseconds\nk,{'x' * 200_000},t001,left,3\n")
+    with pytest.raises(RunError, match=r"long\.csv holds no answers as the page saves them \(.*\): save them again"):
+        score_ratings(page, [path])
+
+
+@pytest.mark.parametrize("name", ["catch", "another picture", "seen"])
+def test_a_method_may_have_any_name(name, folders, tmp_path):
+    """Trials of the method called catch are no catch trials: they exclude nobody, and are compared."""
+    other = write_pictures(tmp_path / "made" / name, 5)
+    page = tmp_path / "page.html"
+    make_ratings([folders[0], folders[1], other], page, n_trials=10, n_catch=3)
+    scores = score_ratings(page, [answer(page, "rater", asked(page)[:8])])
+    assert {each: found["n_choices"] for each, found in scores["comparisons"].items()} == {name: 10}
+    assert scores["comparisons"][name]["value"] == pytest.approx(0.2)
+    assert (scores["raters"]["rater"]["n_catch"], scores["excluded"]) == (3, [])
+
+
+def test_nobody_is_asked_to_choose_between_equal_pictures(folders, tmp_path):
+    some = write_pictures(tmp_path / "some", 6)
+    for number in range(4):
+        (some / f"{number:04d}.png").write_bytes((folders[1] / f"{number:04d}.png").read_bytes())
+    page = tmp_path / "page.html"
+    said = make_ratings([folders[0], folders[1], some], page, n_trials=N, n_catch=2)
+    assert said[1:] == (
+        f"4 of {N} choices would be between equal pictures (pictures of ours and some), and are left out",
+    )
+    assert {key_of(page)["trials"][trial]["seen"] for trial in asked(page)} == {f"{n:04d}" for n in range(4, N)}
+    assert len(content_of(page)["trials"]) == N - 4 + 2
+    shutil.copytree(folders[1], tmp_path / "copy")
+    with pytest.raises(
+        RunError, match=f"{N} of {N} choices are between equal pictures .*ours and copy.: give pictures that"
+    ):
+        make_ratings([folders[0], folders[1], tmp_path / "copy"], tmp_path / "other.html", n_trials=N)
+    assert not list(tmp_path.glob("other*"))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_page_that_cannot_be_written_leaves_no_key_and_the_same_command_begins_again(
+    error, folders, tmp_path, monkeypatch
+):
+    @contextmanager
+    def fail(path):
+        raise error
+        yield
+
+    page = tmp_path / "page.html"
+    with monkeypatch.context() as patched:
+        patched.setattr("braindiffuser.ratings.page.replacing", fail)
+        with pytest.raises(type(error)):
+            make_ratings(folders[:2], page)
+    assert not list(tmp_path.iterdir())
+    make_ratings(folders[:2], page)
 
 
 def test_a_run_gives_the_pictures_of_its_first_test_set(tmp_path):
@@ -264,8 +377,8 @@ def test_runs_of_other_pictures_are_not_compared(tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ([0], "is no run: name a run, or a folder of what was seen"),
-        ([0, 1, 1], "is named twice: name each method once"),
+        ([0], "is no run: name a run, or what was seen and then"),
+        ([0, 1, 1], "are the same pictures: name each method once"),
     ],
 )
 def test_folders_that_are_no_methods_are_refused(chosen, words, folders, tmp_path):

@@ -21,7 +21,7 @@ from braindiffuser.report.chance_alarm import HOW_TO_CHECK, chance_alarm
             "None of the 3 groups is beyond chance (smallest p = 0.030; corrected for 3: p = 0.090): trials",
         ),
         ({"vision": 0.5}, 3, "3 test pictures are too few to tell the groups from chance."),
-        ({"vision": 0.5}, 4, "probably misaligned"),
+        ({"vision": 0.5}, 5, "probably misaligned"),
         ({str(k): 0.5 for k in range(3)}, 4, "too few"),
     ],
 )

@@ -66,6 +66,8 @@ def test_random_responses_are_what_the_generator_knows_by_itself():
     ]
     none = {**RANDOM, "metrics": {"b": RANDOM["metrics"]["b"]}}
     assert "on no metric, not on B" in verdicts(comparison_sections({"random_responses": none})[0])[0]
+    assert all(block.fold for part in (section, *comparison_sections({"recovery": RECOVERY})) for block in part.blocks
+               if isinstance(block, Table))  # fmt: skip
     columns, rows = cells(section)
     assert columns[:2] == ("Reconstruction", "Random responses")
     assert rows[1][:2] == ["0.505", "0.500"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from braindiffuser.report.curve_section import curve_section, curve_sentences
+from braindiffuser.metrics.growth import BEYOND
+from braindiffuser.report.curve_section import SOUGHT, curve_section, curve_sentences
 
 
 def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0, high=None, goal_given=True):
@@ -37,7 +38,8 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
         "title": "A curve",
         "axis": "sessions",
         "unit": "sessions",
-        "doubles": True,
+        "how_to_read": "Nothing else differs.",
+        "doubles": over == "sessions",
         "is_logarithmic": True,
         "of_generator": False,
         "own": 8.0,
@@ -51,23 +53,37 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
             key: [{"at": at, "value": -0.05, "ci95": [-0.08, -0.02], "p": 0.001} for at in (1.0, 4.0)]
             for key in entries
         },
-        "r90": {"pattern.vision": {"value": 4.0, "ci95": [1.0, 8.0]}},
+        **({"r90": {"pattern.vision": {"value": 4.0, "ci95": [1.0, 8.0]}}} if over == "rank" else {}),
     }
 
 
 def test_what_lies_beyond_the_data_is_called_extrapolated():
     (said,) = curve_sentences(facts())
     assert said.startswith(
-        "vision: pattern correlation 0.480 with 8 sessions; twice as many add 0.030 (95 % 0.020 – 0.040)"
+        "vision: pattern correlation 0.480 with 8 sessions; twice as many add 0.030 (95 % interval: 0.020 – 0.040)"
     )
     assert (
-        "0.450 takes 12 sessions by the line (95 % 7 – more than was looked for), which is extrapolated beyond the 8"
+        "the line reaches 0.450 at 12 sessions (interval: 7 – more than 128), which is extrapolated beyond the 8"
         in said
     )
     assert "16 sessions would give" in said
     assert "growth slows" not in said
     (inside,) = curve_sentences(facts(reached=5.0, high=9.0, goal_given=False))
-    assert "95 % of that takes 5 sessions by the line (95 % 7 – 9); 16 sessions" in inside
+    assert "the line reaches 95 % of 0.480 at 5 sessions (interval: 7 – 9); 16 sessions" in inside
+
+
+@pytest.mark.parametrize(("low", "said"), [(None, "below 1"), (0.3, "below 1"), (1.5, "1.5")])
+def test_no_interval_begins_below_what_there_is_and_each_share_has_its_own_word(low, said):
+    made = facts(reached=5.0, high=9.0, goal_given=False)
+    made["lines"]["pattern.vision"]["reached_at"]["ci95"][0] = low
+    (sentence,) = curve_sentences(made)
+    assert f"at 5 sessions (interval: {said} – 9)" in sentence
+    assert sentence.count("95 %") == 2
+    assert sentence.count("95 % interval") == 1
+
+
+def test_a_goal_is_looked_for_as_far_as_the_page_says():
+    assert SOUGHT == 2**BEYOND
 
 
 def test_growth_that_slows_is_said():
@@ -78,7 +94,7 @@ def test_growth_that_slows_is_said():
 
 def test_where_nothing_grows_nothing_is_promised():
     (said,) = curve_sentences(facts(slope=(-0.01, 0.04)))
-    assert said.endswith("twice as many add 0.030 (95 % −0.010 – 0.040): growth is not shown.")
+    assert said.endswith("twice as many add 0.030 (95 % interval: −0.010 – 0.040): growth is not shown.")
 
 
 @pytest.mark.parametrize(
@@ -86,9 +102,10 @@ def test_where_nothing_grows_nothing_is_promised():
     [
         (
             "repeats",
-            "0.410 with a single trial, 0.480 with the average of 8 (averaging helps: +0.050, 95 % 0.020 – 0.080)",
+            "0.410 with a single trial, 0.480 with the average of 8 (averaging helps: +0.050, 95 % interval: 0.020 – 0.080)",
         ),
-        ("rank", "90 % of it takes 4 of at most 8 directions (95 % 1 – 8)"),
+        ("noise", "0.410 at 1 sessions, 0.480 at 8 (more: +0.050, 95 % interval: 0.020 – 0.080)"),
+        ("rank", "it has 90 % of its gain with 4 of at most 8 directions (95 % interval: 1 – 8)"),
     ],
 )
 def test_other_curves_say_what_they_are_for(over, words):
@@ -104,6 +121,13 @@ def test_another_setting_is_named_only_where_it_is_shown_to_be_better():
         each["value"], each["ci95"] = 0.04, [0.02, 0.08]
     better, _ = curve_sentences(made)
     assert better == "vision: strength 1 is better than the run's 8 (102.0 % against 98.0 %, p = 0.001, 20 pictures)."
+
+
+@pytest.mark.parametrize(("over", "has_line"), [("sessions", True), ("noise", False), ("strength", False)])
+def test_a_curve_says_itself_how_to_read_it(over, has_line):
+    section = curve_section(f"curve_{over}", facts(over), [])
+    assert section.blocks[-1].text.startswith("Nothing else differs.")
+    assert ("least squares" in section.blocks[-1].text) == has_line
 
 
 def test_each_kind_of_score_has_a_figure():

@@ -46,7 +46,7 @@ def of_set(groups, remarks=(), column=None):
     [
         (
             {},
-            "wins against another test picture in 98.0 % of comparisons (95 %: 96.0 % – 100.0 %), but 30.0 % of pictures",
+            "wins against another test picture in 98.0 % of comparisons (95 %: 96.0 – 100.0 %), but 30.0 % of pictures",
             "directions",
         ),
         ({}, "than to those of every one of 2,800 training pictures.", "category"),
@@ -80,6 +80,16 @@ def test_all_groups_at_chance_are_an_alarm_that_comes_first():
     assert len(others) == 2
 
 
+def test_groups_are_told_apart_together_as_the_alarm_tests_them():
+    groups = {name: scores(two_way=0.7, p=p) for name, p in (("latents", 0.4), ("vision", 0.02), ("text", 0.3))}
+    alarm, *others = feature_sentences(of_set(groups))
+    assert "None of the 3 groups" in alarm
+    assert all("not told apart beyond chance" in other for other in others)
+    assert "p = 0.020, too large where 3 groups are tested" in others[1]
+    (alone,) = feature_sentences(of_set({"vision": groups["vision"]}))
+    assert "not told apart" not in alone
+
+
 def test_the_section_has_a_table_for_each_test_set_and_only_the_first_is_open():
     content = {
         "test": of_set({"vision": scores(within=0.7), "text": scores()}, column="category"),
@@ -98,6 +108,13 @@ def test_the_section_has_a_table_for_each_test_set_and_only_the_first_is_open():
     assert "Same category" not in second.columns
     assert further.columns[:4] == ("1 of 2", "1 of 10", "1 of 50", "1 of 100")
     assert any(isinstance(block, Text) and "few has too few" in block.text for block in section.blocks)
+
+
+def test_identification_among_all_pictures_is_printed_once():
+    own = {**of_set({"vision": scores()}), "n_images": 10}
+    further = [block for block in feature_section({"test": own}).blocks if block.type == "table"][1]
+    assert further.columns[:3] == ("1 of 2", "1 of 10", "Two-way, per stimulus")
+    assert further.rows[0].cells[1].value == "50.0 %"
 
 
 def test_without_scores_it_says_so():

@@ -93,3 +93,23 @@ def test_one_more_set_lies_outside_as_often_as_is_said():
     draws = np.random.default_rng(0).standard_normal((4000, 21))
     low, high = np.quantile(draws[:, 1:], [0.025, 0.975], axis=1)
     assert ((draws[:, 0] < low) | (draws[:, 0] > high)).mean() == pytest.approx(0.14, abs=0.02)
+
+
+def test_tables_are_folded_below_the_sentences_that_they_hold_the_numbers_of():
+    measures = {
+        region: {**{key: {"value": 0.5} for key in MEASURES}, "building": found[EXPECTED[region]]}
+        for region, found in measured([0] * 5).items()
+    }
+    facts = {
+        "regions": list(EXPECTED),
+        "contrasts": [],
+        "n_samples": 1,
+        "strengths": [],
+        "measures": {"full": measures},
+        "expected": {"places": "building"},
+        "categories": "",
+        "likeness": {},
+    }
+    tables = [block for block in further_blocks("r", facts, []) if block.type == "table"]
+    assert [table.fold for table in tables] == [f"{table.caption}: the numbers" for table in tables]
+    assert len(tables) == 2

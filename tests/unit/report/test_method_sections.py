@@ -169,7 +169,9 @@ def test_names_of_methods_end_no_cell_and_run_nothing(scores):
 
 
 def test_the_page_shows_seen_and_all_methods_side_by_side_in_the_order_of_the_reference(scores):
-    sections = method_sections(scores, ["a note"])
+    sections = method_sections(
+        scores | {"alarms": ["notes that doubt the pictures"]}, ["a note", "notes that doubt the pictures"]
+    )
     assert [section.name for section in sections] == ["scores", "comparison", "gallery", "how-to-read"]
     (gallery,) = [block for block in sections[2].blocks if block.type == "gallery"]
     assert list(gallery.kinds.values()) == ["Seen", "ours", "<b>theirs", "a | b"]
@@ -178,9 +180,14 @@ def test_the_page_shows_seen_and_all_methods_side_by_side_in_the_order_of_the_re
     assert [row.number for row in gallery.rows["Best"]] == sorted(range(N), key=lambda k: ranked[k])[:3]
     assert gallery.rows["Best"][0].name.startswith("picture ")
     header = Header(experiment="e", subject="", simulated=False, version="0", title="<b>Title", lead="Lead.")
-    page = Outline(render_page(header, sections, CodedPictures()))
+    html = render_page(header, sections, CodedPictures())
+    page = Outline(html)
     said = " ".join(" ".join(page.texts).split())
     assert "<b>Title Lead." in said
+    assert said.index("notes that doubt the pictures.") < said.index("PixCorr") < said.index("a note.")
+    assert "picture 0" in said
+    for words in ("Stimulus 0", "stimulus 0", "Test picture", "test order"):
+        assert words not in html
     for words in ("a note.", "a person saw", "Ozcelik", "by the SwAV of ours", "Metrics of alexnet"):
         assert (words in said) == (words not in ("a person saw", "Ozcelik")), words
 

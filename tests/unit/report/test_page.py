@@ -425,6 +425,34 @@ def test_texts_wrap_and_tables_scroll_in_a_box_of_their_own(coded):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look with")
+def test_wide_tables_fit_a_window_of_1280_pixels(coded, tmp_path):
+    intervals = [{"value": "100.0 %", "interval": "97.5 – 100.0 %"}] * 9
+    wide = {
+        "type": "table",
+        "caption": "decoded features",
+        "corner": "Target group",
+        "columns": [
+            *("Two-way", "Novelty", "Among all 982", "Same category", "Pattern correlation"),
+            *("Profile correlation", "Directions", "Linear limit", "p"),
+        ],
+        "rows": [{"label": "latents", "cells": intervals}],
+    }
+    page = page_of([wide], coded)
+    told = "const box = document.querySelector('.box'); document.title = `${box.scrollWidth} of ${box.clientWidth}`"
+    (tmp_path / "page.html").write_text(f"{page}<script>{told}</script>", encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--window-size=1280,800"]
+    seen = subprocess.run(
+        [CHROMIUM, *options, f"--user-data-dir={tmp_path}/profile", (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    needed, there = re.findall(r"<title>(\d+) of (\d+)</title>", seen.stdout)[-1]
+    assert int(needed) <= int(there)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look with")
 def test_no_text_makes_a_page_wider_than_a_phone(coded, tmp_path):
     def long(text):
         return "Wm" * 80 + text

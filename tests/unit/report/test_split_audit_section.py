@@ -50,7 +50,7 @@ def test_where_the_test_set_lies_is_said(verdict, begins):
     said = audit_sentences(facts(verdict))
     assert said[0].startswith("No copy across the split was found among the test pictures; 0 of 100 have")
     assert said[1].startswith(begins)
-    assert "nearer in 50 % of pairs, 95 % 45 – 55 %" in said[1]
+    assert "nearer in 50 % of pairs, 95 % interval: 45 – 55 %" in said[1]
 
 
 def test_many_copies_are_counted_and_the_first_are_named():
@@ -77,7 +77,7 @@ def test_doubles_stand_beside_those_of_training_pictures(more, ends):
     known["sets"]["test"]["near_duplicates"] = doubles(3, more)
     said = audit_sentences(known)[0]
     assert said.startswith("No copy across the split was found among the test pictures; 3 of 100 have")
-    assert said.endswith(f"of 0.95 or more (3.0 %, 95 % 0.0 – 4.0 %), {ends}")
+    assert said.endswith(f"of 0.95 or more (3.0 %, 95 % interval: 0.0 – 4.0 %), {ends}")
 
 
 def test_pixels_that_are_as_like_among_training_pictures_are_told_and_called_no_copies():

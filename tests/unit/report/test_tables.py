@@ -1,5 +1,9 @@
+import io
+
 import pandas as pd
 import pytest
+from rich.console import Console
+from rich.markdown import Markdown
 
 from braindiffuser.errors import RunError
 from braindiffuser.report import tables
@@ -67,6 +71,31 @@ def test_markdown_has_one_cell_per_column_and_escapes_bars():
     assert "90.0 % [89.0 – 91.0 %]" in lines[3]
     assert lines[3].endswith("| 50.0 % |")
     assert "Diffusion only" in tables.scores_markdown(scores, ABLATIONS)
+
+
+def test_the_brief_table_names_the_best_baseline_and_is_whole_in_80_columns():
+    scores = {
+        "metrics": {
+            "near": {**metric(0.9, chance=0.5, label="EffNet-Lite0 middle", nearest_training_picture=0.95, mean_image=0.5),
+                     "ceiling": 0.99, "ceiling_ci95": [0.98, 1.0]},
+            "far": metric(0.4, better=False, label="SwAV", category_only=0.6, random_train_image=0.75),
+            "alone": metric(0.4),
+        }
+    }  # fmt: skip
+    text = tables.brief_scores_markdown(scores)
+    assert [line.split(" | ")[-1].removesuffix(" |") for line in text.splitlines()[2:]] == [
+        "95.0 % nearest training picture",
+        "0.600 true category alone",
+        "–",
+    ]
+    assert "| 99.0 % |" in text
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(Markdown(text))
+    assert "…" not in stream.getvalue()
+    for heading in ("Reconstruction", "Ceiling", "Best baseline"):
+        assert heading in stream.getvalue()
+    everything = {**metric(0.5, **dict.fromkeys(tables.BASELINES, 0.4)), "ceiling": 0.9}
+    assert tables.brief_scores_markdown({"metrics": {"all": everything}}).splitlines()[0].count("|") == 5
 
 
 @pytest.mark.parametrize(
@@ -176,6 +205,7 @@ def test_baseline_sentence_claims_nothing_without_baselines_or_intervals():
         tables.baseline_sentence({"metrics": {"m": metric(0.5)}}) == "The reconstruction was compared with no baseline."
     )
     entry = {**metric(0.5, mean_image=0.1), "ci95": None}
+    assert "not on" not in tables.baseline_sentence({"metrics": {"m": entry}})
     assert "on 0 of 1 metrics" in tables.baseline_sentence({"metrics": {"m": entry}})
 
 

@@ -79,6 +79,36 @@ def test_latex_escapes_what_it_would_take_for_a_command(table):
             assert line.replace(r"\&", "").count("&") == 2
 
 
+@pytest.fixture
+def named():
+    """A table whose names are commands elsewhere."""
+    rows = tuple(Row(label=name, cells=(Cell(value="−0.5", interval="−1.0 – 0.2"),)) for name in COMMANDS)
+    return Table(caption="[here](http://x)", corner="[Metric]", columns=("=1+2",), rows=rows)
+
+
+COMMANDS = ("=HYPERLINK(1)", "+1+2", "-2+3|x", "@SUM(1)", "[x](http://x)", "*y", "`z` &lt;")
+
+
+def test_no_name_is_a_formula_of_a_spreadsheet(named):
+    header, *lines = csv.reader(io.StringIO(table_csv(named)))
+    assert header == ["[Metric]", "'=1+2", "'=1+2, low", "'=1+2, high"]
+    assert [line[0] for line in lines] == [*(f"'{name}" for name in COMMANDS[:4]), *COMMANDS[4:]]
+    assert all(line[1:] == ["-0.5", "-1.0", "0.2"] for line in lines)
+
+
+def test_no_name_is_a_link_or_markup_in_markdown(named):
+    written = table_markdown(named)
+    assert "\\[x\\](http://x) | −0.5 [−1.0 – 0.2] |" in written
+    assert "\\[here\\](http://x)" in written
+    assert "\\`z\\` &amp;lt;" in written
+
+
+def test_no_name_is_an_argument_of_what_ends_the_line_before(named):
+    lines = table_latex(named).splitlines()
+    assert [line[:4] for line in lines if "0.5" in line][-3:] == ["{}[x", "{}*y", "`z` "]
+    assert lines[lines.index(r"\toprule") + 1].startswith("{}[Metric]")
+
+
 def test_svg_stands_alone():
     written = standalone_svg(metric_panel([entry()], CONDITIONS, "x").svg)
     assert written.startswith("<?xml")

@@ -41,8 +41,12 @@ class Along(ABC):
     """What a number of points counts, in the plural, as sentences say it."""
     doubles: ClassVar[bool] = False
     """Whether a line over log2 of the amount is fitted."""
+    saturates: ClassVar[bool] = False
+    """Whether the smallest point with 90 % of the last one's gain is looked for."""
     is_logarithmic: ClassVar[bool] = True
     """Whether the axis is drawn so."""
+    how_to_read: ClassVar[str]
+    """Says on the page what differs from point to point, and what does not."""
     reads: ClassVar[tuple[str, ...]] = ()
     """What it reads of the recording, as an analysis declares it."""
     usual_draws: ClassVar[int] = 1
@@ -97,13 +101,17 @@ class Along(ABC):
     def refuse(self, wrong: list[float], expected: str) -> None:
         """Raise RunError if there are points out of range."""
         if wrong:
-            raise RunError(f"{self.axis} cannot be {wrong[0]:g} in this run: choose points {expected}")
+            raise RunError(f"{self.axis} cannot be {exactly(wrong[0])} in this run: choose points {expected}")
 
 
 class DiffusionEntry(Along):
     """One entry of the generator's `diffusion`; features stay as they are."""
 
     unit: ClassVar[str] = "values"
+    how_to_read: ClassVar[str] = (
+        "The same test pictures, drawn from the same decoded features with the same noise; only this entry of the generator "
+        "differs. Do not choose a setting by the test pictures that are then reported: hold some out for it."
+    )
     is_logarithmic: ClassVar[bool] = False
     of_generator: ClassVar[bool] = True
     entry: ClassVar[str]
@@ -137,6 +145,15 @@ def halvings(n: int, fewest: int, most: int = 6) -> list[float]:
     [12.0, 25.0, 50.0, 100.0]
     """
     return sorted(float(n >> step) for step in range(most) if n >> step >= fewest)
+
+
+def exactly(point: float) -> str:
+    """Write a point with all its digits, whole numbers without a dot.
+
+    >>> exactly(8.0), exactly(0.1234567)
+    ('8', '0.1234567')
+    """
+    return repr(float(point)).removesuffix(".0")
 
 
 @cache

@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32
 
+from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.curves.along import Along, Decoded
 from braindiffuser.batches import evenly_spaced
 from braindiffuser.regression.rows import n_columns
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+"""Ranks of the curve, below that of the whole decoder, unless others are asked for."""
 MOST_BYTES = 1_500_000_000
 """Room for predictions of training stimuli of one group; of fewer stimuli, evenly spaced, where all do not fit."""
 
@@ -24,8 +26,14 @@ class Rank(Along):
     title: ClassVar[str] = "Score over the rank of the decoder"
     axis: ClassVar[str] = "rank of the decoder"
     unit: ClassVar[str] = "directions"
+    saturates: ClassVar[bool] = True
+    how_to_read: ClassVar[str] = (
+        "Predictions were projected on the directions in which predictions of training stimuli vary most (singular vectors), "
+        "before calibration. A rank of 1 is a single axis; the last point is the whole decoder. r90: smallest of these ranks "
+        "with 90 % of the whole decoder's gain, with the range over resampled test pictures."
+    )
 
-    def __init__(self, data: Any, n_draws: int | None) -> None:
+    def __init__(self, data: RunData, n_draws: int | None) -> None:
         """Take what rank decoders can have at most: the least of stimuli, voxels and targets, of the group with most."""
         super().__init__(data, 1)
         decoders = data.decoders()

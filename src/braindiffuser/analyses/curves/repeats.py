@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from braindiffuser.datasets.responses import SingleTrials
 
 MOST_POINTS = 8
+"""Points that are chosen unless others are asked for."""
 
 
 class Repeats(Along):
@@ -26,6 +27,10 @@ class Repeats(Along):
     title: ClassVar[str] = "Score over repeats of the test pictures"
     axis: ClassVar[str] = "trials averaged for each test picture"
     unit: ClassVar[str] = "trials"
+    how_to_read: ClassVar[str] = (
+        "The run's decoders decoded the average of so many trials of each test picture; the same pictures are scored at every "
+        "point. Scores of random choices of trials are averaged. Training is not varied."
+    )
     is_logarithmic: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ("betas",)
     usual_draws: ClassVar[int] = 3

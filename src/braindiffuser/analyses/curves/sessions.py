@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Int
 
+from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.curves.along import FEWEST_TO_FIT, Along, Decoded
 from braindiffuser.regression.rows import TrainingRows
 
@@ -22,10 +23,14 @@ class Sessions(Along):
     title: ClassVar[str] = "How long must one scan? Score over sessions"
     axis: ClassVar[str] = "sessions"
     unit: ClassVar[str] = "sessions"
+    how_to_read: ClassVar[str] = (
+        "Decoders were fitted anew, with the run's settings, to the training trials of the first sessions, averaged and z-scored "
+        "without the later ones. Test responses are those of all sessions at every point."
+    )
     doubles: ClassVar[bool] = True
     reads: ClassVar[tuple[str, ...]] = ("betas",)
 
-    def __init__(self, data: Any, n_draws: int | None) -> None:
+    def __init__(self, data: RunData, n_draws: int | None) -> None:
         """Count the sessions; there is one draw, the sessions as they came."""
         super().__init__(data, 1)
         self.own = float(len(self._numbers))

@@ -18,6 +18,10 @@ class TrainingPictures(Along):
     title: ClassVar[str] = "Score over the number of training pictures"
     axis: ClassVar[str] = "training pictures"
     unit: ClassVar[str] = "training pictures"
+    how_to_read: ClassVar[str] = (
+        "Decoders were fitted anew, with the run's settings, to nested random parts of the training pictures, and tested on the "
+        "same responses."
+    )
     doubles: ClassVar[bool] = True
 
     def __init__(self, data: RunData, n_draws: int | None) -> None:
