@@ -21,7 +21,14 @@ from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, are_flat, batch_slices, resize, to_uint8
 from braindiffuser.metrics.nearest_rows import Nearest, RowSource, mean_row, nearest_rows
-from braindiffuser.metrics.split_overlap import FEWEST, clopper_pearson, exceeds, slope_on, thirds
+from braindiffuser.metrics.split_overlap import (
+    FEWEST,
+    clopper_pearson,
+    exceeds,
+    is_more_frequent,
+    slope_on,
+    thirds,
+)
 from braindiffuser.report.split_audit_section import split_audit_section
 
 if TYPE_CHECKING:
@@ -37,6 +44,8 @@ SMALL = 0.06
 """Distance from ½ below which a difference between two samples is called negligible (Vargha & Delaney 2000)."""
 WIDEST = 0.2
 """Width of the interval from which on it is not said that two samples are alike."""
+EXACT = 0.9999
+"""Correlation of pixels from which on two pictures are the same, rounding and resizing apart."""
 COPIED = {"pixel_train_id": "train_id", "pixel_train_name": "train_name"}
 """Column of the table → its name among the facts of a near-copy."""
 ROWS_READ = 128
@@ -61,9 +70,11 @@ class SplitAudit(Analysis):
     - `n`, `similarity` (`quantiles`, `histogram`)
     - `beside_training`: `value`, `ci95`: how often a test picture lies nearer to its neighbour than a training picture does
     - `verdict`: "nearer", "alike" or "farther" than training pictures lie to each other; "open" where too few tell
-    - `near_duplicates`: `count`, `share`, `ci95` of pictures whose similarity reaches the threshold
-    - `near_copies`: those whose pixels correlate with a training picture's up to the threshold, each with `number`,
-      `stimulus_id`, `name`, `train_id`, `train_name`, `pixel_correlation`
+    - `near_duplicates`: `count`, `share`, `ci95` of pictures whose similarity reaches the threshold; `training_share` and
+      `training_ci95` of training pictures among themselves, and `more_than_training`, whether these are shown to be fewer
+    - `pixel_duplicates`: the same of pictures whose pixels correlate with a training picture's up to their threshold
+    - `near_copies`: those of them that are copies, each with `number`, `stimulus_id`, `name`, `train_id`, `train_name`,
+      `pixel_correlation`: exact ones, and all unless training pictures have such pairs as often among themselves
     - `thirds`: mean similarity of each third, the farthest first; [] below nine pictures
     - `scores`: key → facts of the score, `thirds` (each `value`, `ci95`) and `slope` (`value`, `ci95`, `p`, `r`; null where
       nothing varies); decoded features are scored as `features.<group>`
@@ -85,7 +96,8 @@ class SplitAudit(Analysis):
         0.98,
         gt=0,
         le=1,
-        description="Correlation of pixels (at 32 × 32) from which on a test picture is called a near-copy, and named.",
+        description="Correlation of pixels (at 32 × 32, as they are and less the mean training picture) from which on a test "
+        "picture is called a near-copy, and named.",
     )
     n_reference: int = Field(
         1000, ge=2, description="Training pictures, evenly spaced, whose own nearest training picture is sought."
@@ -106,7 +118,7 @@ class SplitAudit(Analysis):
             similarity, training = self._neighbours(data, features)
         except ValueError as error:
             raise RunError(f"{self.label}: {features.said} cannot be compared: {error}") from error
-        pixels = _pixel_neighbours(data)
+        pixels, training_pixels = self._pixel_neighbours(data)
         pairs = _pairs(data, similarity, pixels)
         scores, entries = _scores(data)
         low = min(similarity.similarity.min(), training.similarity.min())
@@ -123,6 +135,7 @@ class SplitAudit(Analysis):
                 name: self._facts_of_set(
                     pairs[rows],
                     training.similarity,
+                    training_pixels.similarity,
                     edges,
                     {key: own[rows] for key, own in scores.items()},
                     entries,
@@ -185,17 +198,30 @@ class SplitAudit(Analysis):
         )
         return similarity, training
 
+    def _pixel_neighbours(self, data: RunData) -> tuple[Nearest, Nearest]:
+        """Return the training picture whose pixels are most like each test picture's, and the same of some training pictures."""
+        small = {side: _small(data.seen(side)) for side in ("train", "test")}
+        train, mean = small["train"], mean_row(small["train"])
+        chosen = evenly_spaced(len(train), self.n_reference)
+        found = nearest_rows(small["test"], train, mean, progress=data.progress, label="comparing pixels")
+        own = nearest_rows(train[chosen], train, mean, chosen, data.progress, "comparing pixels of training pictures")
+        return _also_as_they_are(found, small["test"], train), _also_as_they_are(own, train[chosen], train)
+
     def _facts_of_set(
         self,
         pairs: pd.DataFrame,
         training: Float[np.ndarray, " n_reference"],
+        training_pixels: Float[np.ndarray, " n_reference"],
         edges: Float[np.ndarray, " n_edges"],
         scores: Mapping[str, Vector],
         entries: Mapping[str, Mapping[str, Any]],
     ) -> dict[str, Any]:
         similarity, n = pairs["similarity"].to_numpy(), len(pairs)
-        count = int((similarity >= self.threshold).sum())
-        copies = pairs[pairs["pixel_correlation"] >= self.pixel_threshold]
+        doubles = _doubles(pairs["pixel_correlation"].to_numpy(), training_pixels, self.pixel_threshold)
+        are_usual = doubles["training_share"] > 0 and not doubles["more_than_training"]
+        copies = pairs[
+            pairs["pixel_correlation"] >= (max(EXACT, self.pixel_threshold) if are_usual else self.pixel_threshold)
+        ]
         beside = exceeds(similarity, training) if n > 1 else None
         parts = thirds(similarity) if n >= FEWEST else []
         columns = ["number", "stimulus_id", "name", *COPIED, "pixel_correlation"]
@@ -203,8 +229,9 @@ class SplitAudit(Analysis):
             "n": n,
             "similarity": _distribution(similarity, edges),
             "beside_training": None if beside is None else {"value": beside.value, "ci95": [beside.low, beside.high]},
-            "verdict": "open" if beside is None else _verdict(beside.value, beside.low, beside.high),
-            "near_duplicates": {"count": count, "share": count / n, "ci95": list(clopper_pearson(count, n))},
+            "verdict": "open" if beside is None else _verdict(beside.value, beside.low, beside.high, len(training)),
+            "near_duplicates": _doubles(similarity, training, self.threshold),
+            "pixel_duplicates": doubles,
             "near_copies": copies[columns].rename(columns=COPIED).to_dict("records"),
             "thirds": [float(similarity[part].mean()) for part in parts],
             "scores": {
@@ -238,17 +265,39 @@ class _Rows:
         )
 
 
-def _verdict(value: float, low: float, high: float) -> str:
+def _verdict(value: float, low: float, high: float, n_training: int) -> str:
     """Say how test pictures lie beside training pictures, by how often they are nearer to their neighbour.
 
-    >>> _verdict(0.5, 0.47, 0.53), _verdict(0.7, 0.66, 0.74), _verdict(0.2, 0.1, 0.3), _verdict(0.5, 0.3, 0.7)
+    Similarities of one side depend on each other, since all are to the same training pictures, and a test picture has one of
+    these more to be near to. So the whole interval must lie beyond what is negligible, and there must be `FEWEST` of them.
+
+    >>> _verdict(0.5, 0.47, 0.53, 99), _verdict(0.7, 0.66, 0.74, 99), _verdict(0.2, 0.1, 0.3, 99), _verdict(0.5, 0.3, 0.7, 99)
     ('alike', 'nearer', 'farther', 'open')
+    >>> _verdict(0.6, 0.52, 0.68, 99), _verdict(0.9, 0.8, 1.0, 8)
+    ('open', 'open')
     """
-    if low > 0.5 and value > 0.5 + SMALL:
+    if n_training < FEWEST:
+        return "open"
+    if low > 0.5 + SMALL:
         return "nearer"
-    if high < 0.5 and value < 0.5 - SMALL:
+    if high < 0.5 - SMALL:
         return "farther"
-    return "alike" if high - low <= WIDEST else "open"
+    is_near = abs(value - 0.5) <= SMALL or low <= 0.5 <= high
+    return "alike" if is_near and high - low <= WIDEST else "open"
+
+
+def _doubles(similarity: Vector, training: Float[np.ndarray, " n_reference"], threshold: float) -> dict[str, Any]:
+    """Count pictures that are as similar to a training picture as `threshold`, beside training pictures among themselves."""
+    n, n_training = len(similarity), len(training)
+    count, other = (int((values >= threshold).sum()) for values in (similarity, training))
+    return {
+        "count": count,
+        "share": count / n,
+        "ci95": list(clopper_pearson(count, n)),
+        "training_share": other / n_training,
+        "training_ci95": list(clopper_pearson(other, n_training)),
+        "more_than_training": is_more_frequent(count, n, other, n_training),
+    }
 
 
 def _distribution(similarity: Vector, edges: Float[np.ndarray, " n_edges"]) -> dict[str, Any]:
@@ -300,10 +349,16 @@ def _scores(data: RunData) -> tuple[dict[str, Vector], dict[str, dict[str, Any]]
     return scores, entries
 
 
-def _pixel_neighbours(data: RunData) -> Nearest:
-    """Return the training picture whose pixels correlate most with each test picture's, both SIDE × SIDE."""
-    small = {side: _small(data.seen(side)) for side in ("train", "test")}
-    return nearest_rows(small["test"], small["train"], progress=data.progress, label="comparing pixels")
+def _also_as_they_are(found: Nearest, pixels: UInt8[np.ndarray, "n d"], train: UInt8[np.ndarray, "m d"]) -> Nearest:
+    """Return each pair's correlation less the mean training picture, or as the pictures are, whichever is smaller.
+
+    On one background all pictures correlate as they are; pale ones all correlate less the mean, since little but the mean is
+    left. A copy does in both.
+    """
+    from braindiffuser.metrics._correlation import paired_correlation
+
+    plain = paired_correlation(pixels.astype(np.float32), train[found.place].astype(np.float32))
+    return found._replace(similarity=np.minimum(found.similarity, plain))
 
 
 def _small(pictures: PictureSource) -> UInt8[np.ndarray, "n d"]:

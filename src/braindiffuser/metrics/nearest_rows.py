@@ -17,6 +17,8 @@ QUERY_BYTES, REFERENCE_BYTES = 400_000_000, 250_000_000
 """Room for a block of rows, as float32, on either side; the references are read once for each block of queries."""
 ROWS_TOGETHER = 128
 """Rows that arrays on disk hold in one piece: larger blocks take whole pieces."""
+NO_LENGTH = 1e-6
+"""Square of the length of v + u/(k − 1), v being of length 1, up to which it is rounding: the two are opposite if k is 2."""
 
 
 @runtime_checkable
@@ -72,11 +74,15 @@ def nearest_rows(
     r is Pearson's correlation over the features of a pair, m what all stimuli have in common. Products are in float32: s is right
     to about 1e-6. Features that are constant within a stimulus correlate with nothing: 0.
 
+    A query that is one of the references is no part of m, as no other query is: of few references, m leans towards each of
+    them, and they would all seem farther from each other than a query that is none of them.
+
     Args:
         queries: features (n, …).
         references: features (n_references, …), of the same kind.
         mean: m, such as `mean_row` of the training features; None: 0.
-        own: row of the references that a query is itself, which is left out; None: none is.
+        own: row of the references that a query is itself, which is left out, also of m, which must be the references' mean; None:
+            none is.
         progress: called as progress(label, done, total) after each block of queries.
         label: for the progress.
 
@@ -96,10 +102,13 @@ def nearest_rows(
     n = queries.shape[0]
     best, place = np.full(n, -np.inf), np.zeros(n, np.int64)
     for rows in blocks_of(queries, QUERY_BYTES):
-        x = unit_rows(flat_rows(queries, rows), mean)
+        x, x_lengths = _units_and_lengths(flat_rows(queries, rows), mean)
         for others in blocks_of(references):
-            products = (x @ unit_rows(flat_rows(references, others), mean).T).astype(np.float64)
+            y, y_lengths = _units_and_lengths(flat_rows(references, others), mean)
+            products = (x @ y.T).astype(np.float64)
             if own is not None:
+                if mean is not None:
+                    products = without_query(products, x_lengths, y_lengths, references.shape[0])
                 inside = np.flatnonzero((own[rows] >= others.start) & (own[rows] < others.stop))
                 products[inside, own[rows][inside] - others.start] = -np.inf
             found = products.argmax(axis=1)
@@ -137,14 +146,51 @@ def unit_rows(
     values: Float32[np.ndarray, "n d"], mean: Float64[np.ndarray, " d"] | None = None
 ) -> Float32[np.ndarray, "n d"]:
     """Return rows less `mean` and their own mean, of length 1, so that products are Pearson's r; constant rows become 0."""
+    return _units_and_lengths(values, mean)[0]
+
+
+def without_query(
+    correlations: Float64[np.ndarray, "n m"],
+    lengths: Float64[np.ndarray, " n"],
+    reference_lengths: Float64[np.ndarray, " m"],
+    n_references: int,
+) -> Float64[np.ndarray, "n m"]:
+    """Return correlations of queries with references less the mean of all references but the query itself.
+
+        m_(−i) = m − u_i/(k − 1),   u_i = x_i − m,   v_j = y_j − m
+        r(x_i − m_(−i), y_j − m_(−i)) = r(u_i, v_j + u_i/(k − 1)) = (r_ij + a_ij) / √(1 + 2 a_ij r_ij + a_ij²)
+        a_ij = |u_i| / ((k − 1) |v_j|)
+
+    Args:
+        correlations: r_ij of u_i and v_j.
+        lengths: |u_i|, of rows less their own means.
+        reference_lengths: |v_j|; one of length 0 correlates with nothing: 0.
+        n_references: k, of which m is the mean.
+    """
+    scaled = (max(n_references - 1, 1) * reference_lengths)[None, :]
+    parts = np.divide(lengths[:, None], scaled, out=np.zeros_like(correlations), where=scaled > 0)
+    squares = 1 + (2 * correlations + parts) * parts
+    found: Float64[np.ndarray, "n m"] = np.divide(
+        correlations + parts,
+        np.sqrt(np.maximum(squares, 0)),
+        out=np.zeros_like(correlations),
+        where=squares > NO_LENGTH,
+    )
+    return found
+
+
+def _units_and_lengths(
+    values: Float32[np.ndarray, "n d"], mean: Float64[np.ndarray, " d"] | None
+) -> tuple[Float32[np.ndarray, "n d"], Float64[np.ndarray, " n"]]:
+    """Return rows less `mean` and their own mean, of length 1, and the length that they had; both 0 for constant rows."""
     values = values - (np.float32(0) if mean is None else mean.astype(np.float32))
     largest = np.abs(values).max(axis=1, initial=0)
     values -= values.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
-    constant = norms <= 4 * np.finfo(np.float32).eps * np.sqrt(values.shape[1]) * largest
-    scale = np.divide(1, norms, out=np.zeros_like(norms), where=~constant)
+    norms[norms <= 4 * np.finfo(np.float32).eps * np.sqrt(values.shape[1]) * largest] = 0
+    scale = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
     units: Float32[np.ndarray, "n d"] = values * scale[:, None].astype(np.float32)
-    return units
+    return units, norms
 
 
 def _width(rows: RowSource) -> int:

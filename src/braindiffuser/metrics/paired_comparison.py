@@ -69,8 +69,11 @@ def compare_paired(
 ) -> Difference:
     """Compare two methods on one metric and the same pictures, in the same order.
 
-    The interval is that of Student's t on d_i = a_i − b_i, with a_i and b_i what picture i contributes to either mean: its
-    score, or, if it was also a distractor of others, its pseudo-value, so that distractors count as a sample too.
+        d̄ ± t s_v/√n,    d_i = a_i − b_i,    s_v the standard deviation of v_i
+
+    v_i is the difference of what picture i contributes to either mean: its scores, or, if it was also a distractor of others,
+    its pseudo-values, so that distractors count as a sample too. The middle is the difference of the scores as they are: of
+    identification among all pictures, or among nearly all, pseudo-values have another mean, since among fewer it is easier.
 
     Args:
         first: scores of a method.
@@ -87,8 +90,9 @@ def compare_paired(
     differences = _differences(first.scores, second.scores)
     if len(differences) < 2:
         raise ValueError(f"methods are compared on two pictures or more, got {len(differences)}")
-    low, high = student_interval(first.independent - second.independent, level)
-    return Difference(float(differences.mean()), low, high, sign_flip_p(differences, rng))
+    value, independent = float(differences.mean()), first.independent - second.independent
+    low, high = (value + end for end in student_interval(independent - independent.mean(), level))
+    return Difference(value, low, high, sign_flip_p(differences, rng))
 
 
 def sign_flip_p(differences: Vector, rng: np.random.Generator, n_draws: int = N_DRAWS) -> float:

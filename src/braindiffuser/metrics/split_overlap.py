@@ -117,6 +117,28 @@ def clopper_pearson(count: int, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def is_more_frequent(count: int, n: int, other: int, n_other: int) -> bool:
+    """Return whether something is shown to happen more often in one sample than in another.
+
+        P(X ≥ count) ≤ .025,    X ~ hypergeometric: how many of count + other fall among n of n + n_other
+
+    That is when the exact 95 % interval of the odds ratio, given how often it happens in both together (Fisher 1935, J. R. Stat.
+    Soc. 98, 39–82), lies above 1.
+
+    Args:
+        count: how often in the one sample.
+        n: size of it.
+        other: how often in the other one.
+        n_other: size of that.
+
+    >>> is_more_frequent(3, 40, 0, 160), is_more_frequent(1, 40, 0, 160), is_more_frequent(40, 40, 160, 160)
+    (True, False, False)
+    """
+    from scipy.stats import hypergeom
+
+    return bool(hypergeom.sf(count - 1, n + n_other, count + other, n) <= 0.025)
+
+
 def _share_below(x: Float[np.ndarray, " n_x"], y: Float[np.ndarray, " n_y"]) -> Float64[np.ndarray, " n_x"]:
     """Return, of each x, the share of y below it, ties counting half."""
     ordered = np.sort(y)

@@ -93,15 +93,34 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
     copies, near, n = own["near_copies"], own["near_duplicates"], own["n"]
     similar = (
         f"{near['count']:,} of {n:,} have a training picture with a similarity of {facts['threshold']:g} or more "
-        f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])})"
+        f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), {_beside_training(near)}"
     )
     if not copies:
-        return f"No copy across the split was found among the {_named(test_set)}; {similar}."
+        return f"No copy across the split was found among the {_named(test_set)}{_usual_said(own, facts)}; {similar}."
     first = [f"number {each['number']} of training stimulus {_called(each)}" for each in copies[:MOST_NAMED]]
     more = f" and {len(copies) - MOST_NAMED:,} more" if len(copies) > MOST_NAMED else ""
     return (
         f"Leak: {len(copies):,} of {n:,} {_named(test_set)} are near-copies of training pictures (pixels correlate by "
         f"{facts['pixel_threshold']:g} or more): {', '.join(first)}{more}. Take them out of either side; {similar}."
+    )
+
+
+def _beside_training(near: Mapping[str, Any]) -> str:
+    """Say whether pictures so similar are more frequent than among training pictures."""
+    of = f"among training pictures ({percent(near['training_share'], 1)})"
+    if not near["count"]:
+        return f"beside {percent(near['training_share'], 1)} of training pictures"
+    return f"more than {of}" if near["more_than_training"] else f"not shown to be more than {of}"
+
+
+def _usual_said(own: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Say that pixels are nearly those of training pictures, where that is so of training pictures among themselves."""
+    near = own["pixel_duplicates"]
+    if not near["count"]:
+        return ""
+    return (
+        f", though pixels of {near['count']:,} of {own['n']:,} correlate with a training picture's by "
+        f"{facts['pixel_threshold']:g} or more, {_beside_training(near)}"
     )
 
 

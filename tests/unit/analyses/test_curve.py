@@ -157,6 +157,49 @@ def test_the_whole_rank_is_the_runs_prediction_but_for_rounding(calibration):
     np.testing.assert_allclose(reduced, data.predictions("vision"), atol=2e-4 * np.abs(reduced).max())
 
 
+@pytest.mark.parametrize("calibration", ["inductive", "transductive"])
+def test_rank_is_reduced_before_calibration_and_rescaled_as_the_whole_is(calibration):
+    """The formula itself on predictions without calibration: calibration stretches targets, which turns directions."""
+    data = linear_world(calibration=calibration)
+    curve = along("rank")(data, None)
+    curve.settle([2.0])
+    plain = data.decoders().uncalibrated()
+    whole, training = (plain.decode(each)["vision"] for each in (data.responses("test"), plain.rows.responses))
+    centre = training.mean(axis=0)
+    axes = np.linalg.svd(training - centre, full_matrices=False)[2][:2]
+    reduced = centre + (whole - centre) @ axes.T @ axes
+    own = data.predictions("vision")
+    expected = own.mean(axis=0) + (reduced - whole.mean(axis=0)) * (own.std(axis=0) / whole.std(axis=0))
+    np.testing.assert_allclose(curve._reduce("vision")[2], expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_every_draw_takes_other_trials(data):
+    """At one trial of three, three draws take each trial of a picture once; the largest point has one draw, of all."""
+    trials, curve = data.trials("test"), along("repeats")(data, None)
+    curve.settle([1.0, 3.0])
+    taken = np.stack([[curve._average(row, 1, draw) for draw in range(3)] for row in range(N_TEST)])
+    for row in (0, 7, N_TEST - 1):
+        own = trials.responses[trials.stimuli == row]
+        np.testing.assert_array_equal(np.sort(taken[row], axis=0), np.sort(own, axis=0))
+    assert len(list(curve.decoded(1.0))) == 3
+    assert len(list(curve.decoded(3.0))) == 1
+
+
+def test_90_percent_of_a_gain_are_counted_from_chance(data):
+    """Of .95 two-way, 90 % of the gain over .5 is .905: a rank that scores .88 has not reached it."""
+
+    def score(truth, decoded):
+        is_whole = np.ptp(decoded - data.predictions("vision"), axis=0).max() < 1e-5
+        return np.full(len(truth), 0.95 if is_whole else 0.88)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("braindiffuser.metrics.two_way_identification.two_way_identification", score)
+        outcome = Curve(over="rank", points=(1, 5)).run(replace(data, groups=("vision",)))
+    assert values(outcome, "two_way.vision") == pytest.approx([0.88, 0.88, 0.95])
+    assert outcome.facts["entries"]["two_way.vision"]["floor"] == 0.5
+    assert outcome.facts["r90"]["two_way.vision"]["value"] == outcome.facts["own"]
+
+
 def test_drawn_pictures_are_scored_among_themselves(data):
     calls = []
 

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from braindiffuser.analyses.split_audit import SplitAudit, _by_distance
 from braindiffuser.errors import RunError
+from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
 from braindiffuser.metrics.split_overlap import thirds
 from braindiffuser.metrics.two_way_identification import two_way_identification
 
@@ -123,3 +126,97 @@ def test_a_few_pictures_have_no_thirds():
     assert [len(own["thirds"]) for own in sets.values()] == [3, 0, 0]
     assert sets["one"]["verdict"] == "open"
     assert outcome.tables["nearest"]["set"].tolist() == ["test"] * 34 + ["few"] * 5 + ["one"]
+
+
+@cache
+def base():
+    return world()
+
+
+def of_features(test, train):
+    """The world of pictures with other features of the group vision, which were decoded without error."""
+    data = base()
+    decoders = SimpleNamespace(targets={**data.decoders().targets, "vision": train})
+    return replace(
+        data,
+        decoders=lambda: decoders,
+        truth=lambda group: test if group == "vision" else data.truth(group),
+        predictions=lambda group: test if group == "vision" else data.predictions(group),
+    )
+
+
+def of_pictures(test, train):
+    """The world of pictures with other pictures."""
+    seen = {"test": test, "train": train}
+    return replace(base(), seen=lambda side: seen[side])
+
+
+def on_one_background(rng, n):
+    """White pictures in a black frame, each with a small patch of its own in some place."""
+    pictures = np.ones((n, 3, 32, 32), np.float32)
+    pictures[:, :, :2] = pictures[:, :, -2:] = pictures[:, :, :, :2] = pictures[:, :, :, -2:] = 0
+    for picture, (y, x) in zip(pictures, rng.integers(4, 24, (n, 2)), strict=True):
+        picture[:, y : y + 4, x : x + 4] = rng.random((3, 1, 1))
+    return pictures
+
+
+def test_what_training_pictures_have_in_common_is_taken_off_both_sides():
+    rng, common = np.random.default_rng(1), 30 * np.random.default_rng(2).standard_normal(30)
+    test, train = (common + rng.standard_normal((n, 30)) for n in (40, 160))
+    table = SplitAudit(n_shown=0).run(of_features(test.astype(np.float32), train.astype(np.float32))).tables["nearest"]
+    correlations = np.corrcoef(test - train.mean(axis=0), train - train.mean(axis=0))[:40, 40:]
+    np.testing.assert_allclose(table["similarity"], correlations.max(axis=1), atol=1e-4)
+    assert table["train_row"].tolist() == correlations.argmax(axis=1).tolist()
+
+
+def test_features_that_are_alike_among_training_pictures_too_are_no_sign_of_a_leak():
+    """Of four features, everyone has a neighbour that is nearly equal: test pictures and training pictures."""
+    test, train = (np.random.default_rng(n).standard_normal((n, 4)).astype(np.float32) for n in (40, 160))
+    outcome = SplitAudit(n_shown=0).run(of_features(test, train))
+    near = outcome.facts["sets"]["test"]["near_duplicates"]
+    assert min(near["share"], near["training_share"]) > 0.8
+    assert not near["more_than_training"]
+    assert "not shown to be more than among training pictures" in said(outcome)[0]
+
+
+def test_more_doubles_than_among_training_pictures_are_told():
+    outcome = SplitAudit(n_shown=0).run(world(nearer=True))
+    near = outcome.facts["sets"]["test"]["near_duplicates"]
+    assert (near["share"], near["training_share"], near["more_than_training"]) == (1.0, 0.0, True)
+    assert "more than among training pictures (0.0 %)" in said(outcome)[0]
+
+
+def test_one_background_makes_no_copies_but_a_copy_is_found_on_it():
+    rng = np.random.default_rng(0)
+    train, test = on_one_background(rng, 160), on_one_background(rng, 40)
+    plain = [np.corrcoef(picture.ravel(), train.reshape(160, -1))[0, 1:].max() for picture in test]
+    assert min(plain) > 0.98
+    test[11] = train[70]
+    own = SplitAudit(n_shown=0).run(of_pictures(test, train)).facts["sets"]["test"]
+    assert [(copy["number"], copy["train_id"]) for copy in own["near_copies"]] == [(11, 1070)]
+    assert max(own["pixel_duplicates"]["share"], own["pixel_duplicates"]["training_share"]) < 0.1
+
+
+def test_pale_pictures_are_no_copies_of_each_other():
+    """Less the mean picture little but that mean is left of them, in which all agree."""
+    rng = np.random.default_rng(0)
+    train, test = (rng.random((n, 3, 32, 32), dtype=np.float32) for n in (160, 40))
+    train += np.linspace(0, 3, 32, dtype=np.float32)[:, None]
+    train[:20], test[:5] = 2 + 0.05 * train[:20], 2 + 0.05 * test[:5]
+    flat = [np.rint(255 / 4 * pictures).reshape(len(pictures), -1) for pictures in (test, train)]
+    assert nearest_rows(*flat, mean_row(flat[1])).similarity[:5].min() > 0.98
+    for found in SplitAudit()._pixel_neighbours(of_pictures(test / 4, train / 4)):
+        assert found.similarity.max() < 0.98
+
+
+def test_where_training_pictures_are_copies_of_each_other_exact_copies_alone_are_named():
+    """Frames of a few films, which both sides are drawn from: that such pictures resemble each other is no news."""
+    rng = np.random.default_rng(0)
+    films = rng.random((8, 3, 32, 32), dtype=np.float32)
+    frames = np.repeat(films, 25, axis=0) + 0.03 * rng.standard_normal((200, 3, 32, 32)).astype(np.float32)
+    frames = np.clip(frames, 0, 1)[rng.permutation(200)]
+    test, train = frames[:40], frames[40:]
+    test[7] = train[33]
+    own = SplitAudit(n_shown=0).run(of_pictures(test, train)).facts["sets"]["test"]
+    assert (own["pixel_duplicates"]["share"], own["pixel_duplicates"]["training_share"]) == (1.0, 1.0)
+    assert [copy["number"] for copy in own["near_copies"]] == [7]

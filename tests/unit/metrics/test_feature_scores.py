@@ -5,9 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.feature_scores import DecodedGroup, feature_scores
+from braindiffuser.metrics.inference import permutation_null, permutation_p_value
+from braindiffuser.metrics.intervals import share_interval
 from braindiffuser.metrics.linear_reach import linear_reach
 from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
+from braindiffuser.metrics.places import Places, n_way, two_way_within
 
 N, N_TRAIN, D, K = 60, 400, 30, 5
 
@@ -149,3 +153,37 @@ def test_too_few_pictures_have_no_scores(world):
     assert "best_linear" not in feature_scores(group.of(slice(0, 3)), np.random.default_rng(0), None, 9).facts
     with pytest.raises(ValueError, match="got 2 pictures, expected 3 or more"):
         feature_scores(group.of(slice(0, 2)), np.random.default_rng(0))
+
+
+def test_p_is_that_of_its_own_direction():
+    """Some decoded features resemble all stimuli alike, which weighs differently in the two directions."""
+    rng = np.random.default_rng(0)
+    train, truth = (rng.normal(size=(n, 20)).astype(np.float32) for n in (N_TRAIN, 40))
+    decoded = 0.12 * truth + rng.normal(size=truth.shape) + 6 * rng.random((40, 1)) * rng.normal(size=20)
+    group = DecodedGroup(decoded.astype(np.float32), truth, nearest_rows(decoded, train), None, N_TRAIN)
+    facts = feature_scores(group, np.random.default_rng(1), None, 2000).facts
+    expected = {}
+    for name, direction in (("two_way", "per_reconstruction"), ("two_way_per_stimulus", "per_stimulus")):
+        null = permutation_null(group.truth, group.decoded, np.random.default_rng(2), 2000, direction)
+        expected[name] = permutation_p_value(facts[name]["value"], null)
+        assert facts[name]["p"] == pytest.approx(expected[name], abs=0.05)
+    assert abs(expected["two_way"] - expected["two_way_per_stimulus"]) > 0.15
+
+
+def test_intervals_of_identification_allow_for_shares_of_many_comparisons():
+    """Where nearly all pictures are right, a few decide, and degrees of freedom are fewer."""
+    rng = np.random.default_rng(0)
+    train, truth = (rng.normal(size=(n, D)).astype(np.float32) for n in (N_TRAIN, N))
+    decoded = truth + (0.2 + 4 * (np.arange(N) % 6 == 0))[:, None] * rng.normal(size=truth.shape)
+    categories = rng.integers(4, size=N)
+    group = DecodedGroup(decoded.astype(np.float32), truth, nearest_rows(decoded, train), None, N_TRAIN)
+    facts = feature_scores(group, np.random.default_rng(1), categories, 9).facts
+    places = Places.of(correlation_matrix(group.truth, group.decoded))
+    for name, found in (("two_way", n_way(places, 2)), ("within_category", two_way_within(places, categories))):
+        value = float(found.scores.mean())
+        assert facts[name]["ci95"] == pytest.approx(share_interval(value, found.left_out, 0.5, graded=True))
+        assert facts[name]["ci95"] != pytest.approx(share_interval(value, found.left_out, 0.5), abs=1e-4)
+
+
+def test_chance_of_being_among_the_best_is_their_share_of_all(good):
+    assert (good["top1"]["chance"], good["top5"]["chance"]) == (1 / N, 5 / N)

@@ -226,6 +226,17 @@ def test_pictures_that_every_fold_tested_are_one_sample():
     assert entry["ci95"] == pytest.approx(share_interval(entry["value"], without, 0.5, graded=True))
 
 
+def test_pictures_that_every_fold_tested_are_left_out_of_each_fold_by_their_id():
+    """Folds that tested the same pictures in other orders score the same without each picture."""
+    scores = {4: 0.3, 0: 0.1, 7: 0.4, 2: 0.2}
+    folds = []
+    for order in ([4, 0, 7, 2], [2, 7, 4, 0]):
+        own = {"clip": np.array([scores[shown] for shown in order])}
+        folds.append(FoldOfSet(np.array(order), ScoredPictures(own, own), {}))
+    (left_out,) = gather(folds, "clip").left_out
+    assert left_out.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
 def test_folds_that_share_some_pictures_alone_have_the_interval_of_their_scores():
     rng = np.random.default_rng(7)
     folds = [identified_fold(rng, ids) for ids in ([0, 1, 2, 3], [3, 4, 5, 6])]

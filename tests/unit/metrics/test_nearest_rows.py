@@ -35,15 +35,47 @@ def test_neighbours_are_those_of_all_pairs_whatever_the_blocks(sides, monkeypatc
     np.testing.assert_allclose(whole.similarity[-2:], 1, atol=1e-4)  # one side is stored in float16
 
 
-def test_a_stimulus_is_not_its_own_neighbour(sides, monkeypatch):
+def test_a_stimulus_is_not_its_own_neighbour_nor_part_of_the_mean(sides, monkeypatch):
+    """As if it came from elsewhere: it is held against the others less the mean of the others."""
     train, _ = sides
-    mean, own = mean_row(train), np.array([0, 9, 36])
-    expected = all_pairs(train, train, mean)
+    own = np.array([0, 9, 36])
+    expected = []
+    for row in own:
+        others = np.delete(train, row, axis=0)
+        alone = nearest_rows(train[[row]], others, mean_row(others))
+        expected.append((alone.similarity[0], alone.place[0] + (alone.place[0] >= row)))
+        correlations = all_pairs(train[[row]], others, mean_row(others))[0]
+        assert alone.similarity[0] == pytest.approx(correlations.max(), abs=2e-6)
+    for room in (10**9, 4 * 80):
+        monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", room)
+        found = nearest_rows(train[own], train, mean_row(train), own)
+        np.testing.assert_allclose(found.similarity, [similarity for similarity, _ in expected], atol=1e-5)
+        assert found.place.tolist() == [place for _, place in expected]
+
+
+def test_without_a_mean_a_stimulus_is_left_out_of_the_references_alone(sides):
+    train, _ = sides
+    found = nearest_rows(train, train, own=np.arange(len(train)))
+    expected = all_pairs(train, train, 0)
     np.fill_diagonal(expected, -np.inf)
-    monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", 4 * 80)
-    found = nearest_rows(train[own], train, mean, own)
-    np.testing.assert_array_equal(found.place, expected[own].argmax(axis=1))
-    np.testing.assert_allclose(found.similarity, expected[own].max(axis=1), atol=2e-6)
+    np.testing.assert_allclose(found.similarity, expected.max(axis=1), atol=2e-6)
+
+
+def test_two_stimuli_alone_resemble_nothing():
+    """The mean of the others is the other one, of which nothing is left."""
+    rows = np.random.default_rng(0).normal(size=(2, 50)).astype(np.float32)
+    assert nearest_rows(rows, rows, mean_row(rows), np.arange(2)).similarity.tolist() == [0.0, 0.0]
+
+
+def test_few_of_one_kind_lie_as_near_to_each_other_as_further_ones_do():
+    """Of twenty stimuli, and twenty more that are no part of their mean, neither side finds nearer neighbours."""
+    rng, differences = np.random.default_rng(0), []
+    for _ in range(60):
+        train, test = rng.normal(size=(2, 20, 50)).astype(np.float32)
+        mean = mean_row(train)
+        among = nearest_rows(train, train, mean, np.arange(20)).similarity
+        differences.append((nearest_rows(test, train, mean).similarity - among).mean())
+    assert abs(np.mean(differences)) < 3 * np.std(differences) / np.sqrt(60)
 
 
 def test_constant_features_resemble_nothing():

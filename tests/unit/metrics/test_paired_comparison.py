@@ -24,9 +24,9 @@ def rng():
     return np.random.default_rng(0)
 
 
-def identified(seen, made, direction="per_reconstruction"):
-    """Scores of two-way identification, and without each picture."""
-    return PictureScores(*n_way(Places.of(correlation_matrix(seen, made), direction), 2))
+def identified(seen, made, direction="per_reconstruction", among=2):
+    """Scores of identification among as many, two-way or more, and without each picture."""
+    return PictureScores(*n_way(Places.of(correlation_matrix(seen, made), direction), among))
 
 
 def two_methods(rng, n, noise, d=8):
@@ -63,6 +63,26 @@ def test_intervals_of_differences_of_identification_cover_as_they_say(n, noise):
         low, high = student_interval(identified(seen, first).independent - identified(seen, second).independent)
         covered += low <= true <= high
     assert 0.92 <= covered / n_times <= 0.985
+
+
+@pytest.mark.parametrize("among", [2, 12, 30])
+def test_the_interval_lies_around_the_difference_that_is_told(among, rng):
+    """Among fewer pictures identification is easier, so pseudo-values of identification among all have another mean."""
+    seen, first, second = two_methods(rng, 30, (0.6, 1.5))
+    found = compare_paired(identified(seen, first, among=among), identified(seen, second, among=among), rng)
+    assert (found.low + found.high) / 2 == pytest.approx(found.value)
+    assert found.low < found.value < found.high
+
+
+def test_intervals_of_differences_of_top1_cover_as_they_say(rng, monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.paired_comparison.sign_flip_p", lambda differences, rng: 1.0)
+    found = []
+    for _ in range(150):
+        seen = rng.normal(size=(50, 8))
+        made = [seen + noise * rng.normal(size=seen.shape) for noise in (0.6, 1.5)]
+        found.append(compare_paired(*(identified(seen, each, among=50) for each in made), rng))
+    true = np.mean([each.value for each in found])
+    assert np.mean([each.low <= true <= each.high for each in found]) >= 0.92
 
 
 # Chance

@@ -41,6 +41,21 @@ def test_raters_who_differ_make_it_wide(rng):
     assert crossed(apart).high - crossed(apart).low > 3 * (crossed(even).high - crossed(even).low)
 
 
+def test_three_raters_are_those_of_its_formula(rng):
+    """Variances of raters, pictures and single choices, and Satterthwaite's freedom, written out."""
+    right = (rng.random((3, 40)) < 0.7).astype(float)
+    p, error = right.mean(), right - right.mean()
+    raters = 3 / 2 * np.square(error.sum(axis=1)).sum() / 120**2
+    pictures = 40 / 39 * np.square(error.sum(axis=0)).sum() / 120**2
+    choices = 120 / 119 * np.square(error).sum() / 120**2
+    variance = max(raters + pictures - choices, raters, pictures, choices)
+    freedom = (raters + pictures) ** 2 / (raters**2 / 2 + pictures**2 / 39)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / (p * (1 - p))
+    odds = np.log(p / (1 - p))
+    expected = [1 / (1 + np.exp(-end)) for end in (odds - half, odds + half)]
+    assert crossed(right)[:3] == pytest.approx((p, *expected))
+
+
 @pytest.mark.parametrize("n_raters", [2, 3])
 def test_raters_who_disagree_on_every_picture_leave_the_proportion_as_open_as_independent_ones(n_raters):
     """All raters and all pictures have the same share, so that neither differ: that makes no proportion sure."""

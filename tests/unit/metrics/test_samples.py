@@ -3,8 +3,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from braindiffuser.metrics.intervals import share_interval
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.samples import sample_agreement, summarise_samples, variance_share
+from braindiffuser.metrics.scored_pictures import ScoredPictures
 from braindiffuser.metrics.two_way_identification import two_way_identification
 
 
@@ -117,3 +119,11 @@ def test_of_a_distance_the_smallest_is_the_best(rng):
         best = np.maximum if metric.higher_is_better else np.minimum
         assert found[key]["best_of"] == pytest.approx(best(samples[0][key], samples[1][key]).mean())
     assert {metric.higher_is_better for metric in profile.metrics.values()} == {True, False}
+
+
+def test_the_interval_of_the_mean_leaves_a_picture_out_of_every_sample(rng):
+    profile = Profile.load("demo").limited_to(["clip_demo"])
+    samples = [ScoredPictures({"clip_demo": rng.random(9)}, {"clip_demo": rng.random(9)}) for _ in range(3)]
+    entry = summarise_samples(profile, samples)["metrics"]["clip_demo"]
+    left_out = np.mean([sample.left_out["clip_demo"] for sample in samples], axis=0)
+    assert entry["mean_ci95"] == pytest.approx(share_interval(entry["mean"], left_out, 0.5, graded=True))

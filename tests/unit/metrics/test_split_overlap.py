@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy.stats import linregress, mannwhitneyu
+from scipy.stats.contingency import odds_ratio
 
-from braindiffuser.metrics.split_overlap import clopper_pearson, exceeds, slope_on, thirds
+from braindiffuser.metrics.split_overlap import clopper_pearson, exceeds, is_more_frequent, slope_on, thirds
 
 
 def test_one_sample_exceeds_another_as_mann_and_whitney_count():
@@ -14,6 +15,16 @@ def test_one_sample_exceeds_another_as_mann_and_whitney_count():
     assert found.value == pytest.approx(mannwhitneyu(x, y).statistic / (40 * 55))
     other = exceeds(y, x)
     assert (other.value, other.low, other.high) == pytest.approx((1 - found.value, 1 - found.high, 1 - found.low))
+
+
+def test_each_sample_brings_its_own_variance_by_its_own_size():
+    """Five values far apart among two hundred close together: by hand."""
+    x, y = np.array([-3.0, -2.0, 0.1, 2.0, 3.0]), np.random.default_rng(0).normal(size=200)
+    wins = (x[:, None] > y).astype(float)
+    half = 1.959964 * np.sqrt(wins.mean(axis=1).var(ddof=1) / 5 + wins.mean(axis=0).var(ddof=1) / 200)
+    found = exceeds(x, y)
+    assert found == pytest.approx((wins.mean(), max(wins.mean() - half, 0), min(wins.mean() + half, 1)), abs=1e-6)
+    assert 0 < found.low < found.high < 1
 
 
 def test_the_interval_covers_what_is_true():
@@ -53,3 +64,22 @@ def test_thirds_are_ordered_and_hold_every_stimulus_once():
 def test_an_interval_of_a_share_reaches_its_ends():
     assert clopper_pearson(0, 20)[0] == 0
     assert clopper_pearson(20, 20)[1] == 1
+
+
+@pytest.mark.parametrize(("n", "n_other"), [(40, 160), (982, 1000), (5, 9)])
+def test_what_is_more_frequent_is_told_by_the_exact_interval_of_the_odds_ratio(n, n_other):
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(15):
+        count, other = int(rng.integers(1, 1 + n // 4)), int(rng.integers(0, 1 + n_other // 8))
+        table = [[count, n - count], [other, n_other - other]]
+        low = odds_ratio(table, kind="conditional").confidence_interval(0.95).low
+        found.append(is_more_frequent(count, n, other, n_other))
+        assert found[-1] == (low > 1)
+    assert n < 9 or set(found) == {True, False}
+
+
+def test_what_is_equally_frequent_is_seldom_called_more_frequent():
+    rng = np.random.default_rng(1)
+    counts = zip(rng.binomial(60, 0.2, 1000), rng.binomial(300, 0.2, 1000), strict=True)
+    assert np.mean([is_more_frequent(int(one), 60, int(other), 300) for one, other in counts]) <= 0.03

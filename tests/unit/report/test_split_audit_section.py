@@ -5,6 +5,11 @@ import pytest
 from braindiffuser.report.split_audit_section import audit_sentences
 
 
+def doubles(count, more=False):
+    near = {"count": count, "share": count / 100, "ci95": [0.0, 0.04], "training_share": 0.02}
+    return near | {"training_ci95": [0.01, 0.03], "more_than_training": more}
+
+
 def facts(verdict="alike", copies=(), slopes=()):
     quantiles = {"0.05": 0.4, "0.25": 0.5, "0.5": 0.6, "0.75": 0.7, "0.95": 0.8}
     thirds = [{"value": value, "ci95": [value - 0.1, value + 0.1]} for value in (0.6, 0.7, 0.9)]
@@ -23,7 +28,8 @@ def facts(verdict="alike", copies=(), slopes=()):
         "similarity": {"quantiles": quantiles},
         "beside_training": {"value": 0.5, "ci95": [0.45, 0.55]},
         "verdict": verdict,
-        "near_duplicates": {"count": len(copies), "share": len(copies) / 100, "ci95": [0.0, 0.04]},
+        "near_duplicates": doubles(len(copies)),
+        "pixel_duplicates": doubles(len(copies)),
         "near_copies": list(copies),
         "thirds": [0.4, 0.6, 0.8],
         "scores": scores,
@@ -57,6 +63,30 @@ def test_many_copies_are_counted_and_the_first_are_named():
     )
     assert "number 0 of training stimulus 50 (cat.png), number 1 of training stimulus 51" in said
     assert "number 4 of training stimulus 54 and 2 more. Take them out" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        (False, "not shown to be more than among training pictures (2.0 %)."),
+        (True, "more than among training pictures (2.0 %)."),
+    ],
+)
+def test_doubles_stand_beside_those_of_training_pictures(more, ends):
+    known = facts()
+    known["sets"]["test"]["near_duplicates"] = doubles(3, more)
+    said = audit_sentences(known)[0]
+    assert said.startswith("No copy across the split was found among the test pictures; 3 of 100 have")
+    assert said.endswith(f"of 0.95 or more (3.0 %, 95 % interval: 0.0 – 4.0 %), {ends}")
+
+
+def test_pixels_that_are_as_like_among_training_pictures_are_told_and_called_no_copies():
+    known = facts()
+    known["sets"]["test"]["pixel_duplicates"] = doubles(4)
+    assert audit_sentences(known)[0].startswith(
+        "No copy across the split was found among the test pictures, though pixels of 4 of 100 correlate with a training "
+        "picture's by 0.98 or more, not shown to be more than among training pictures (2.0 %); 0 of 100 have"
+    )
 
 
 def test_scores_are_named_if_their_slope_holds_when_all_are_tested():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from braindiffuser.metrics import nearest_rows
-from braindiffuser.metrics.feature_scores import centred
+from braindiffuser.metrics.feature_scores import FeatureScores, centred
 from braindiffuser.stages import StageContext, compare
 
 N_TRAIN, SHAPE = 300, (4, 5)
@@ -123,3 +123,33 @@ def test_values_beyond_half_precision_stay_as_they_are():
     _, stored = centred(truth, truth, np.zeros(2), np.zeros((3, 2), np.float16))
     assert stored[0, 0] == 1e6
     assert stored[0, 1] == np.float16(0.1)
+
+
+def test_what_training_targets_have_in_common_is_taken_off_everywhere():
+    world, common = World(), 20 * np.random.default_rng(9).normal(size=SHAPE).astype(np.float32)
+    world.arrays["targets/a"] = Blocks((world.arrays["targets/a"].values + common).astype(np.float32))
+    for name in ("truth/a", "predictions/a"):
+        world.arrays[name] = world.arrays[name] + common
+    train = world.arrays["targets/a"].values.reshape(N_TRAIN, -1).astype(np.float64)
+    truth, decoded = (world.arrays[name][SETS["test"]].reshape(30, -1) for name in ("truth/a", "predictions/a"))
+    truth, decoded, train = (values - train.mean(axis=0) for values in (truth, decoded, train))
+    found = world.score()["test"]
+    own = [np.corrcoef(*pair)[0, 1] for pair in zip(truth, decoded, strict=True)]
+    assert found.groups["a"]["pattern_correlation"]["value"] == pytest.approx(np.mean(own), abs=1e-3)
+    nearest = np.corrcoef(decoded, train)[:30, 30:].argmax(axis=1)
+    assert found.tables[0]["nearest_training_id"].tolist() == (1000 + nearest).tolist()
+
+
+def test_every_group_and_test_set_has_exchanges_of_its_own(monkeypatch):
+    """Equal arrays of two groups have equal scores, but p of other exchanges."""
+    world, drawn = World(), []
+    world.arrays |= {name.replace("/a", "/b"): own for name, own in world.arrays.items() if name.endswith("/a")}
+    world.context.experiment.targets["b"] = None
+
+    def remember(group, rng, categories):
+        drawn.append(rng.bit_generator.state["state"]["state"])
+        return FeatureScores({}, {})
+
+    monkeypatch.setattr("braindiffuser.metrics.feature_scores.feature_scores", remember)
+    world.score()
+    assert len(set(drawn)) == len(drawn) == 4
