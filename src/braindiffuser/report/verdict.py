@@ -259,9 +259,13 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
             "does.",
         )
         return
-    copies, doubles = audit["near_copies"], audit["near_duplicates"]["count"]
+    copies, near = audit["near_copies"], audit["near_duplicates"]
+    doubles = near["count"]
     have = "has" if doubles == 1 else "have"
-    of = f"of {audit['n']} test pictures, {doubles} {have} nearly the same features as a training picture"
+    of = (
+        f"of {audit['n']} test pictures, {doubles} {have} nearly the same features as a training picture (of training pictures "
+        f"{percent(near['training_share'], 1)})"
+    )
     if copies:
         names = [str(each["name"] or each["stimulus_id"]) for each in copies[:MOST_NAMED]]
         more = f" and {len(copies) - MOST_NAMED} more" if len(copies) > MOST_NAMED else ""
@@ -271,7 +275,7 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
             f"Test pictures are in the training set: {len(copies)} of {audit['n']} show nearly the same pixels as a training "
             f"picture ({', '.join(names)}{more}). Take them out of either side before scores are believed.",
         )
-    elif doubles > NEGLIGIBLE * audit["n"]:
+    elif doubles > NEGLIGIBLE * audit["n"] and near["more_than_training"]:
         yield Conclusion(
             "copies",
             "wrong",
@@ -288,8 +292,8 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
         yield Conclusion(
             "few_doubles",
             "limited",
-            f"Few test pictures double training pictures: {of}, which moves a mean score by {percent(doubles / audit['n'], 1)} "
-            "at most.",
+            f"Some test pictures nearly double training pictures: {of}. That moves a mean score by "
+            f"{percent(doubles / audit['n'], 1)} at most.",
         )
     if audit["verdict"] == "alike":
         yield Conclusion(

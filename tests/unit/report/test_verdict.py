@@ -20,7 +20,12 @@ from ..analyses.linear_world import world_of_pictures
 ROOT = Path(__file__).parents[3]
 N_TRAIN, N_TEST, N_CATEGORIES, WIDTH = 500, 120, 12, 80
 GRAVE = {"unrelated", "copies", "nearer_than_training", "brain_ignored", "collapsed", "category_only"}
-CLEAN = {"n": N_TEST, "near_copies": [], "near_duplicates": {"count": 0}, "verdict": "alike"}
+CLEAN = {
+    "n": N_TEST,
+    "near_copies": [],
+    "near_duplicates": {"count": 0, "training_share": 0.0, "more_than_training": False},
+    "verdict": "alike",
+}
 
 
 class World:
@@ -151,20 +156,19 @@ def test_copies_across_the_split_come_first(world):
     assert "2 of 40 show nearly the same pixels as a training picture" in found["copies"].sentence
 
 
-def test_a_few_pictures_alike_by_features_are_said_and_do_not_put_the_run_in_doubt(world):
-    few = CLEAN | {"near_duplicates": {"count": 1}}
-    found = world.names(decoder(world), audit=few)
-    assert "1 has nearly the same features" in found["few_doubles"].sentence
-    assert "0.8 %" in found["few_doubles"].sentence  # 1 of 120
-    assert not GRAVE & set(found)
-    double = world.names(decoder(world), audit=few | {"near_duplicates": {"count": 2}})
-    assert "2 have nearly the same features" in double["copies"].sentence
-    assert "in the training set" not in double["copies"].sentence
+def test_pictures_alike_by_features_put_the_run_in_doubt_only_if_they_are_more_than_a_random_draw_has(world):
+    def audit(count, more):
+        return CLEAN | {"near_duplicates": {"count": count, "training_share": 0.02, "more_than_training": more}}
 
-
-def test_a_random_draw_of_the_training_pictures_is_said_to_be_one(world):
-    assert "alike" in world.names(decoder(world))
-    assert "alike" not in world.names(decoder(world), audit=CLEAN | {"verdict": "farther"})
+    few = world.names(decoder(world), audit=audit(1, False))
+    assert "1 has nearly the same features" in few["few_doubles"].sentence
+    assert "0.8 %" in few["few_doubles"].sentence  # 1 of 120
+    assert not GRAVE & set(few)
+    assert "few_doubles" in world.names(decoder(world), audit=audit(60, False))
+    many = world.names(decoder(world), audit=audit(20, True))
+    assert "20 have nearly the same features" in many["copies"].sentence
+    assert "in the training set" not in many["copies"].sentence
+    assert "few_doubles" in world.names(decoder(world), audit=audit(1, True))
 
 
 def test_novelty_is_said_of_all_groups_and_praised_only_beyond_one_half(world):
