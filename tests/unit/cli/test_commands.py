@@ -48,10 +48,10 @@ COMMANDS = [
     "checkpoints",
     "ratings",
 ]
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 MODULE = """
 from braindiffuser.analyses.analysis import Analysis
-
-pytestmark = pytest.mark.usefixtures("types_unchecked_here")
 
 
 class Question(Analysis):
