@@ -35,6 +35,10 @@ WITHOUT_CHECKS = (
     "test_ablated_pictures",
     "test_reproduction",
     "test_curves",
+    "test_layouts",
+    "test_any_recording",
+    "test_nsd_further",
+    "test_pictures_of_some",
 )
 """Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
 check them."""

@@ -38,7 +38,7 @@ class Scorer:
     Example:
         >>> pictures = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
         >>> pixels_only = Profile.load("demo").without({"efficientnet_lite0", "clip_demo"})
-        >>> Scorer(pictures, pixels_only, networks={}).score(pictures)
+        >>> dict(Scorer(pictures, pixels_only, networks={}).score(pictures))
         {'pixcorr': array([1., 1.]), 'ssim': array([1., 1.])}
     """
 
