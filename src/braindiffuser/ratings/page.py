@@ -102,12 +102,15 @@ def _told_apart(choices: Sequence[Choice], uris: Mapping[Shown, str]) -> tuple[l
     """
     kept = [choice for choice in choices if uris[choice.right] != uris[choice.wrong]]
     said = []
-    for kind, comparison in dict.fromkeys((choice.kind, choice.comparison) for choice in choices):
+    first: dict[tuple[str, str], Choice] = {}
+    for choice in choices:
+        first.setdefault((choice.kind, choice.comparison), choice)
+    for (kind, comparison), choice in first.items():
         n, n_kept = (
-            sum((choice.kind, choice.comparison) == (kind, comparison) for choice in some) for some in (choices, kept)
+            sum((each.kind, each.comparison) == (kind, comparison) for each in some) for some in (choices, kept)
         )
         pictures = {
-            "method": f"pictures of {choices[0].right.method} and {comparison}",
+            "method": f"pictures of {choice.right.method} and {comparison}",
             "other_picture": "reconstructions of two pictures",
             "catch": "a reconstruction and the picture that was seen",
         }[kind]

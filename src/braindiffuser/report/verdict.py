@@ -176,12 +176,18 @@ def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
 
 def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
     """Conclude on how much decoded features vary, beside the true ones of the same pictures."""
+    collapsed = [
+        name
+        for name, own in groups.items()
+        if own["twins"]["decoded_ci95"][0] > MANY_TWINS and own["twins"]["true"] < FEW_TWINS
+    ]
+    are_all = len(collapsed) == len(groups)
     for name, own in groups.items():
         twins, dimension = own["twins"], own["effective_dimension"]
-        if twins["decoded_ci95"][0] > MANY_TWINS and twins["true"] < FEW_TWINS:
+        if name in collapsed:
             yield Conclusion(
-                "collapsed",
-                "wrong",
+                "collapsed" if are_all else "collapsed_in_some",
+                "wrong" if are_all else "limited",
                 f"{percent(twins['decoded'], 1)} of the pictures have nearly the same decoded features ({name}) as another one "
                 f"(true features: {percent(twins['true'], 1)}): predictions have collapsed to a few kinds of pictures.",
             )
@@ -221,12 +227,13 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
     if alone:
         within = join([_share_of(name, known[name]["within_category"]) for name in alone])
         among = join([percent(known[name]["two_way"]["value"], 1) for name in alone])
+        are_all = len(alone) == len(enough)
         yield Conclusion(
-            "category_only_of_some" if beyond else "category_only",
-            "limited" if beyond else "wrong",
-            f"{'Some scores are' if beyond else 'The scores are'} like those of a decoder that knows only the category: "
+            "category_only" if are_all else "category_only_of_some",
+            "wrong" if are_all else "limited",
+            f"{'The scores are' if are_all else 'Some scores are'} like those of a decoder that knows only the category: "
             f"{said.replace('%s', within)}, and {among} among all."
-            f"{'' if beyond else ' They are no evidence that pictures are reconstructed.'}",
+            f"{' They are no evidence that pictures are reconstructed.' if are_all else ''}",
         )
     if not beyond and not alone:
         shares = join([_share_of(name, own["within_category"]) for name, own in known.items()])

@@ -310,12 +310,13 @@ def test_a_method_may_have_any_name(name, folders, tmp_path):
     assert (scores["raters"]["rater"]["n_catch"], scores["excluded"]) == (3, [])
 
 
-def test_nobody_is_asked_to_choose_between_equal_pictures(folders, tmp_path):
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_is_asked_to_choose_between_equal_pictures(seed, folders, tmp_path):
     some = write_pictures(tmp_path / "some", 6)
     for number in range(4):
         (some / f"{number:04d}.png").write_bytes((folders[1] / f"{number:04d}.png").read_bytes())
     page = tmp_path / "page.html"
-    said = make_ratings([folders[0], folders[1], some], page, n_trials=N, n_catch=2)
+    said = make_ratings([folders[0], folders[1], some], page, n_trials=N, n_catch=2, seed=seed)
     assert said[1:] == (
         f"4 of {N} choices would be between equal pictures (pictures of ours and some), and are left out",
     )

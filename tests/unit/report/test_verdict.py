@@ -267,6 +267,17 @@ def test_each_conclusion_is_drawn_on_its_side_of_its_bound(changes, name, drawn)
     assert (name in concluded(group(**changes))) == drawn
 
 
+def test_a_fault_of_one_group_does_not_put_the_run_in_doubt():
+    twins = {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1}
+    assert concluded(group(twins=twins), group(twins=twins))["collapsed"].kind == "wrong"
+    assert concluded(group(twins=twins), group())["collapsed_in_some"].kind == "limited"
+    alone, open_one = ({"within_category": share(0.5, 0.45, high, n_images=90)} for high in (0.54, 0.7))
+    assert concluded(group(**alone), group(**alone))["category_only"].kind == "wrong"
+    found = concluded(group(**alone), group(**open_one))
+    assert found["category_only_of_some"].kind == "limited"
+    assert not GRAVE & set(found)
+
+
 def test_groups_without_a_known_category_are_said_to_have_none():
     without = group()
     del without["within_category"]
@@ -380,7 +391,7 @@ def test_the_first_screen_shows_the_best_the_median_and_the_worst_of_all(n, medi
 
 def test_the_page_on_the_verdict_lists_every_conclusion():
     source = (ROOT / "src/braindiffuser/report/verdict.py").read_text(encoding="utf-8")
-    names = set(re.findall(r'^ +"([a-z_]+)"(?: if beyond else "([a-z_]+)")?,$', source, re.MULTILINE))
+    names = set(re.findall(r'^ +"([a-z_]+)"(?: if \w+ else "([a-z_]+)")?,$', source, re.MULTILINE))
     listed = set(
         re.findall(r"^\| `([a-z_]+)`", (ROOT / "docs/concepts/verdict.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
