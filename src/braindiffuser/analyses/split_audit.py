@@ -75,6 +75,7 @@ class SplitAudit(Analysis):
     - `pixel_duplicates`: the same of pictures whose pixels correlate with a training picture's up to their threshold
     - `near_copies`: those of them that are copies, each with `number`, `stimulus_id`, `name`, `train_id`, `train_name`,
       `pixel_correlation`: exact ones, and all unless training pictures have such pairs as often among themselves
+    - `look_alikes`: the others of them, which pixels cannot tell from pictures that are alike by themselves
     - `thirds`: mean similarity of each third, the farthest first; [] below nine pictures
     - `scores`: key → facts of the score, `thirds` (each `value`, `ci95`) and `slope` (`value`, `ci95`, `p`, `r`; null where
       nothing varies); decoded features are scored as `features.<group>`
@@ -219,9 +220,8 @@ class SplitAudit(Analysis):
         similarity, n = pairs["similarity"].to_numpy(), len(pairs)
         doubles = _doubles(pairs["pixel_correlation"].to_numpy(), training_pixels, self.pixel_threshold)
         are_usual = doubles["training_share"] > 0 and not doubles["more_than_training"]
-        copies = pairs[
-            pairs["pixel_correlation"] >= (max(EXACT, self.pixel_threshold) if are_usual else self.pixel_threshold)
-        ]
+        alike = pairs["pixel_correlation"] >= self.pixel_threshold
+        certain = alike & ((pairs["pixel_correlation"] >= EXACT) | (not are_usual))
         beside = exceeds(similarity, training) if n > 1 else None
         parts = thirds(similarity) if n >= FEWEST else []
         columns = ["number", "stimulus_id", "name", *COPIED, "pixel_correlation"]
@@ -232,7 +232,8 @@ class SplitAudit(Analysis):
             "verdict": "open" if beside is None else _verdict(beside.value, beside.low, beside.high, len(training)),
             "near_duplicates": _doubles(similarity, training, self.threshold),
             "pixel_duplicates": doubles,
-            "near_copies": copies[columns].rename(columns=COPIED).to_dict("records"),
+            "near_copies": pairs.loc[certain, columns].rename(columns=COPIED).to_dict("records"),
+            "look_alikes": pairs.loc[alike & ~certain, columns].rename(columns=COPIED).to_dict("records"),
             "thirds": [float(similarity[part].mean()) for part in parts],
             "scores": {
                 key: {**own, **_by_distance(similarity, scores[key], parts, own)} for key, own in entries.items()

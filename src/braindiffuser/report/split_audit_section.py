@@ -95,14 +95,25 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
         f"{near['count']:,} of {n:,} have a training picture with a similarity of {facts['threshold']:g} or more "
         f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), {_beside_training(near)}"
     )
-    if not copies:
-        return f"No copy across the split was found among the {_named(test_set)}{_usual_said(own, facts)}; {similar}."
-    first = [f"number {each['number']} of training stimulus {_called(each)}" for each in copies[:MOST_NAMED]]
-    more = f" and {len(copies) - MOST_NAMED:,} more" if len(copies) > MOST_NAMED else ""
-    return (
-        f"Leak: {len(copies):,} of {n:,} {_named(test_set)} are near-copies of training pictures (pixels correlate by "
-        f"{facts['pixel_threshold']:g} or more): {', '.join(first)}{more}. Take them out of either side; {similar}."
-    )
+    alike = own["look_alikes"]
+    if copies:
+        return (
+            f"Leak: {len(copies):,} of {n:,} {_named(test_set)} are near-copies of training pictures (pixels correlate by "
+            f"{facts['pixel_threshold']:g} or more): {_first(copies)}. Take them out of either side; {similar}."
+        )
+    if alike:
+        return (
+            f"Whether {_named(test_set)} are copies cannot be told from pixels: those of {len(alike):,} of {n:,} correlate with a "
+            f"training picture's by {facts['pixel_threshold']:g} or more, {_beside_training(own['pixel_duplicates'])}: "
+            f"{_first(alike)}. Look at these pairs; {similar}."
+        )
+    return f"No copy across the split was found among the {_named(test_set)}; {similar}."
+
+
+def _first(pairs: Sequence[Mapping[str, Any]]) -> str:
+    first = [f"number {each['number']} of training stimulus {_called(each)}" for each in pairs[:MOST_NAMED]]
+    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
+    return f"{', '.join(first)}{more}"
 
 
 def _beside_training(near: Mapping[str, Any]) -> str:
@@ -111,17 +122,6 @@ def _beside_training(near: Mapping[str, Any]) -> str:
     if not near["count"]:
         return f"beside {percent(near['training_share'], 1)} of training pictures"
     return f"more than {of}" if near["more_than_training"] else f"not shown to be more than {of}"
-
-
-def _usual_said(own: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
-    """Say that pixels are nearly those of training pictures, where that is so of training pictures among themselves."""
-    near = own["pixel_duplicates"]
-    if not near["count"]:
-        return ""
-    return (
-        f", though pixels of {near['count']:,} of {own['n']:,} correlate with a training picture's by "
-        f"{facts['pixel_threshold']:g} or more, {_beside_training(near)}"
-    )
 
 
 def _called(copy: Mapping[str, Any]) -> str:

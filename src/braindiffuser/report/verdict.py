@@ -143,6 +143,10 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
     )
     if min(share["ci95"][0] for share in shares.values()) > CHANCE:
         return Conclusion("novel", "supported", f"Most are told from all training pictures too: {said}.")
+    if min(share["value"] for share in shares.values()) > CHANCE:
+        return Conclusion(
+            "novelty_open", "limited", f"Whether most are told from all training pictures is not shown: {said}."
+        )
     return Conclusion(
         "not_novel",
         "limited",
@@ -274,13 +278,11 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
         f"{percent(near['training_share'], 1)})"
     )
     if copies:
-        names = [str(each["name"] or each["stimulus_id"]) for each in copies[:MOST_NAMED]]
-        more = f" and {len(copies) - MOST_NAMED} more" if len(copies) > MOST_NAMED else ""
         yield Conclusion(
             "copies",
             "wrong",
             f"Test pictures are in the training set: {len(copies)} of {audit['n']} show nearly the same pixels as a training "
-            f"picture ({', '.join(names)}{more}). Take them out of either side before scores are believed.",
+            f"picture ({_names(copies)}). Take them out of either side before scores are believed.",
         )
     elif doubles > NEGLIGIBLE * audit["n"] and near["more_than_training"]:
         yield Conclusion(
@@ -302,6 +304,13 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
             f"Some test pictures nearly double training pictures: {of}. That moves a mean score by "
             f"{percent(doubles / audit['n'], 1)} at most.",
         )
+    if not copies and (alike := audit["look_alikes"]):
+        yield Conclusion(
+            "look_alikes",
+            "limited",
+            f"Whether test pictures are copies cannot be told from pixels: {len(alike)} of {audit['n']} show nearly the same as "
+            f"a training picture ({_names(alike)}), as training pictures do among themselves. Look at these pairs.",
+        )
     if audit["verdict"] == "alike":
         yield Conclusion(
             "alike",
@@ -309,6 +318,12 @@ def _overlap(evidence: Evidence) -> Iterator[Conclusion]:
             "Test pictures resemble training pictures as much as those resemble each other: scores hold for such pictures, and "
             "tell nothing of other kinds.",
         )
+
+
+def _names(pairs: Sequence[Mapping[str, Any]]) -> str:
+    names = [str(each["name"] or each["stimulus_id"]) for each in pairs[:MOST_NAMED]]
+    more = f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
+    return f"{', '.join(names)}{more}"
 
 
 def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
@@ -328,6 +343,8 @@ def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
     entry = metrics[best]
     groups = evidence.scores.get("features") or {}
     if groups and not _related(groups):
+        if too_few_to_exchange(int(evidence.scores["n_images"]), len(groups)):
+            return
         yield Conclusion(
             "pictures_alone",
             "limited",
@@ -344,7 +361,7 @@ def _pictures(evidence: Evidence) -> Iterator[Conclusion]:
         f"Reconstructions show it: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], beyond exchanged pictures "
         f"({p_sentence(entry['p'])}){several}.",
     )
-    yield from _retrieval(metrics)
+    yield from _retrieval(metrics, int(evidence.scores["n_images"]))
 
 
 def _not_shown(
@@ -389,11 +406,18 @@ def _related(groups: Mapping[str, Any]) -> set[str]:
     return beyond_chance({name: own["two_way"]["p"] for name, own in groups.items()})
 
 
-def _retrieval(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
+def _retrieval(metrics: Mapping[str, Any], n_images: int) -> Iterator[Conclusion]:
     """Compare reconstructions with the training pictures that are nearest to the decoded features."""
     name = "nearest_training_picture"
     found = {key: entry["differences"][name] for key, entry in metrics.items() if name in entry["differences"]}
     if not found:
+        return
+    if len(found) * 2.0 ** (1 - n_images) > ALPHA:  # the sign-flip test's smallest p, after Holm's first step
+        yield Conclusion(
+            "too_few_to_compare",
+            "limited",
+            f"{n_images} test pictures are too few to compare reconstructions with training pictures by {len(found)} metrics.",
+        )
         return
     shown = beyond_chance({key: each["p"] for key, each in found.items()})
     closer = [key for key in found if key in shown and (found[key]["value"] > 0) == metrics[key]["higher_is_better"]]

@@ -220,3 +220,4 @@ def test_where_training_pictures_are_copies_of_each_other_exact_copies_alone_are
     own = SplitAudit(n_shown=0).run(of_pictures(test, train)).facts["sets"]["test"]
     assert (own["pixel_duplicates"]["share"], own["pixel_duplicates"]["training_share"]) == (1.0, 1.0)
     assert [copy["number"] for copy in own["near_copies"]] == [7]
+    assert [pair["number"] for pair in own["look_alikes"]] == [number for number in range(40) if number != 7]

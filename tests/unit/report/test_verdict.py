@@ -23,6 +23,7 @@ GRAVE = {"unrelated", "copies", "nearer_than_training", "brain_ignored", "collap
 CLEAN = {
     "n": N_TEST,
     "near_copies": [],
+    "look_alikes": [],
     "near_duplicates": {"count": 0, "training_share": 0.0, "more_than_training": False},
     "verdict": "alike",
 }
@@ -247,7 +248,9 @@ def share(value, low, high, **more):
     [
         ({"novelty": share(0.9, 0.8, 1)}, "not_novel", False),
         ({"novelty": share(0.1, 0, 0.2)}, "not_novel", True),
-        ({"novelty": share(0.55, 0.45, 0.65)}, "not_novel", True),
+        ({"novelty": share(0.55, 0.45, 0.65)}, "not_novel", False),
+        ({"novelty": share(0.55, 0.45, 0.65)}, "novelty_open", True),
+        ({"novelty": share(1.0, 0.4, 1.0)}, "novelty_open", True),
         ({"novelty": share(0.9, 0.8, 1)}, "novel", True),
         ({"effective_dimension": {"decoded": 10.0, "decoded_ci95": [8.0, 12.0], "true": 20.0}}, "narrow", False),
         ({"effective_dimension": {"decoded": 6.0, "decoded_ci95": [4.0, 8.0], "true": 20.0}}, "narrow", True),
@@ -300,6 +303,21 @@ def test_pictures_beyond_chance_without_features_that_are_do_not_count_as_shown(
     found = concluded(at_chance, metrics={"a": {"p": 0.001, **rival("A", 0.1, 0.001)}})
     assert {"unrelated", "pictures_alone"} <= set(found)
     assert "pictures_identified" not in found
+
+
+@pytest.mark.parametrize(("n_metrics", "n_images", "few"), [(1, 5, True), (1, 6, False), (5, 7, True), (5, 8, False)])
+def test_few_pictures_are_no_evidence_of_retrieval(n_metrics, n_images, few):
+    metrics = {f"m{number}": {"p": 0.001, **rival("A", 0.1, 2.0 ** (1 - n_images))} for number in range(n_metrics)}
+    found = concluded(n_images=n_images, metrics=metrics)
+    assert ("too_few_to_compare" in found) == few
+    assert ("beyond_retrieval" in found) != few
+
+
+def test_pictures_that_are_identified_are_not_said_to_be_alone_where_features_have_too_few():
+    at_chance = group(two_way=share(1.0, 0.6, 1.0) | {"p": 0.06}, n_images=4)
+    found = concluded(at_chance, n_images=4, metrics={"a": {"p": 0.04, **rival("A", 0.1, 0.1)}})
+    assert "too_few" in found
+    assert "pictures_alone" not in found
 
 
 def test_few_pictures_are_said_to_be_few():
