@@ -103,8 +103,8 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
         )
     if alike:
         return (
-            f"Whether {_named(test_set)} are copies cannot be told from pixels: those of {len(alike):,} of {n:,} correlate with a "
-            f"training picture's by {facts['pixel_threshold']:g} or more, {_beside_training(own['pixel_duplicates'])}: "
+            f"Whether {_named(test_set)} are copies cannot be told from pixels: those of {len(alike):,} of {n:,} correlate with "
+            f"a training picture's by {facts['pixel_threshold']:g} or more, {_beside_training(own['pixel_duplicates'])}: "
             f"{_first(alike)}. Look at these pairs; {similar}."
         )
     return f"No copy across the split was found among the {_named(test_set)}; {similar}."
