@@ -27,7 +27,7 @@ from braindiffuser.images import load_png
 from braindiffuser.metrics.baselines import random_responses
 from braindiffuser.metrics.nearest_rows import mean_row, nearest_rows
 from braindiffuser.run import Run
-from braindiffuser.stages.evaluate import nearest_group
+from braindiffuser.stages.evaluation.near_targets import nearest_group
 from braindiffuser.stages.reconstruct import STREAM, picture_kinds, sample_seed
 
 ROWS = [0, 2, 4, N_TEST, N_TEST + 2, N_TEST + 3]

@@ -1,4 +1,4 @@
-"""What tests of parts, experiments and stages share: every entry of a config, each changed to another valid value."""
+"""What tests share: every entry of a config, each changed to another valid value; two folders of pictures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,10 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 import pytest
 from pydantic import ValidationError
 
+from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.part import Settings, is_runtime
+
+from .picture_folders import N, write
 
 
 class Changed(NamedTuple):
@@ -88,3 +91,12 @@ def changes():
         return [Changed(".".join(map(str, leaf.place)), leaf.runtime, change(config, leaf)) for leaf in leaves(config)]
 
     return changed
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder of scenes, and one of the same scenes mixed with others."""
+    raw, _ = compose_scenes(N, seed=5)
+    names = [f"{number:04d}" for number in range(N)]
+    made = raw // 2 + compose_scenes(N, seed=6)[0] // 2
+    return write(tmp_path / "seen", raw, names), write(tmp_path / "made", made, names)

@@ -17,6 +17,7 @@ PACKAGES = (
     "",
     ".analyses",
     ".datasets",
+    ".folder_scores",
     ".generators",
     ".metrics",
     ".networks",

@@ -175,7 +175,7 @@ class Curve(Analysis):
                     **own.get("facts", {}),
                     "scores": {
                         key: {
-                            **_stored(mean_of(np.array(values), entries[key]["bounds"])),
+                            **_stored(mean_of(np.array(values), entries[key]["bounds"], entries[key]["chance"])),
                             "n_draws": own["n_draws"],
                         }
                         for key, values in own["scores"].items()

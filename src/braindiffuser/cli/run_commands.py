@@ -309,7 +309,7 @@ def _open(
 
 
 def _cache_folder() -> Path:
-    from braindiffuser.metrics.feature_cache import default_folder
+    from braindiffuser.folder_scores.feature_cache import default_folder
 
     return default_folder()
 
@@ -324,28 +324,25 @@ def _score_methods(
     device: str,
     cache_folder: Callable[[], Path | None],
 ) -> None:
-    from braindiffuser import folder_scores
+    from braindiffuser.folder_scores import printed, scoring
+    from braindiffuser.folder_scores.scores_file import check_scores_files, scores_text, write_text
     from braindiffuser.machine import check_device
-    from braindiffuser.metrics import folders
-    from braindiffuser.metrics.scores_file import check_scores_files, scores_text, write_text
 
     check_device(device)
     check_scores_files(files)
     with stoppable("nothing was written; the same command begins again"):
-        opened = folders.open_methods(seen, methods, profile)
-        folders.check_reference(opened, against)
-        print_out(folder_scores.roles_sentence(opened.seen, list(opened.partners.labels.values()), by_order))
-        scores = folders.score_methods(opened, against, device=device, cache=cache_folder())
+        opened = scoring.open_methods(seen, methods, profile)
+        scoring.check_reference(opened, against)
+        print_out(printed.roles_sentence(opened.seen, list(opened.partners.labels.values()), by_order))
+        scores = scoring.score_methods(opened, against, device=device, cache=cache_folder())
         several = len(methods) > 1
-        content = scores if several else folders.of_one_method(scores)
+        content = scores if several else scoring.of_one_method(scores)
         texts = {"--json": scores_text(content)}
         if files.keys() - texts.keys():
-            texts |= {f"--{kind}": text for kind, text in folder_scores.method_files(scores).items()}
+            texts |= {f"--{kind}": text for kind, text in printed.method_files(scores).items()}
         if "--page" in files:
-            texts["--page"] = folder_scores.method_page(scores, opened)
-        (folder_scores.print_method_scores if several else folder_scores.print_folder_scores)(
-            content, print_out, console
-        )
+            texts["--page"] = printed.method_page(scores, opened)
+        (printed.print_method_scores if several else printed.print_folder_scores)(content, print_out, console)
     with stoppable("some of the files may be written; the same command writes all of them"):
         for option, path in files.items():
             write_text(texts[option], path)

@@ -6,13 +6,14 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
 import zarr
 from scipy.io import whosmat
 
+from braindiffuser import python_objects
 from braindiffuser.datasets.reading import reading
 from braindiffuser.errors import RecordingError
 from braindiffuser.written_chunks import check_written
@@ -237,26 +238,10 @@ class _Datasets(Mapping[str, Any]):
         return len(self._names)
 
 
-def refuse_objects(stream: io.BufferedIOBase, name: object) -> None:
-    """Raise RecordingError if a .npy file holds Python objects, which only a pickle can store; damaged files are left to numpy.
-
-    Args:
-        stream: of the file, at its begin.
-        name: what messages call it.
-    """
-    begin = stream.read(len(np.lib.format.MAGIC_PREFIX) + 2)
-    if begin[:1] == b"\x80":  # as pickle.dump begins
-        raise RecordingError(f"{name} is a pickle, which is never read: write the array with numpy.save, as numbers")
-    if begin[:-2] != np.lib.format.MAGIC_PREFIX or begin[-2] not in (1, 2):
-        return
-    read = np.lib.format.read_array_header_1_0 if begin[-2] == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject:
-        what = "one Python object, such as a dict" if shape == () else f"Python objects {shape}"
-        raise RecordingError(
-            f"{name} holds {what}, in a pickle, which is never read: stack what is inside into one array of numbers, and write "
-            "that with numpy.save; files of GLMsingle are read by kind: glmsingle"
-        )
+def refuse_objects(stream: IO[bytes] | io.BufferedIOBase, name: object) -> None:
+    """Raise RecordingError if a .npy file holds Python objects; arguments as in `python_objects.refuse_objects`."""
+    advice = "; files of GLMsingle are read by kind: glmsingle"
+    python_objects.refuse_objects(stream, name, RecordingError, advice)
 
 
 def refuse_old_matlab(path: Path) -> None:

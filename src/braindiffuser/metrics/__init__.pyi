@@ -1,7 +1,5 @@
 from .blend import Blend as Blend
 from .correlation_distance import CorrelationDistance as CorrelationDistance
-from .folders import evaluate_folders as evaluate_folders
-from .folders import evaluate_methods as evaluate_methods
 from .folds import FoldDesign as FoldDesign
 from .folds import FoldScores as FoldScores
 from .folds import decode_in_folds as decode_in_folds

@@ -149,9 +149,17 @@ class LogLine:
         return value, value - half, value + half
 
 
-def mean_of(scores: Float[np.ndarray, " n"], bounds: Sequence[float] = (-np.inf, np.inf)) -> Interval:
-    """Return the mean score of two pictures or more with Student's interval, cut to the bounds; shares have `score_interval`."""
-    low, high = score_interval(scores, bounds) if tuple(bounds) == SHARES else student_interval(scores)
+def mean_of(
+    scores: Float[np.ndarray, " n"], bounds: Sequence[float] = (-np.inf, np.inf), chance: float | None = None
+) -> Interval:
+    """Return the mean score of two pictures or more with Student's interval, cut to the bounds; shares have `score_interval`.
+
+    Args:
+        scores: of each picture.
+        bounds: smallest and largest possible score.
+        chance: as `score_interval` takes it, for shares.
+    """
+    low, high = score_interval(scores, bounds, chance) if tuple(bounds) == SHARES else student_interval(scores)
     return Interval(float(scores.mean()), max(low, bounds[0]), min(high, bounds[1]))
 
 

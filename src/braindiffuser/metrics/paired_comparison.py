@@ -123,8 +123,10 @@ def sign_flip_p(differences: Vector, rng: np.random.Generator, n_draws: int = N_
     least = observed - max(TIE * observed, np.finfo(np.float64).eps * float(np.abs(differences).max()))
     n_signs, n_extreme = (2**n if n <= EXACT else n_draws), 0
     for start, end in pairwise([*range(0, n_signs, max(1, AT_ONCE // n)), n_signs]):
-        signs = all_signs(n, start, end) if n <= EXACT else rng.choice(np.array([-1, 1], np.int8), (end - start, n))
-        n_extreme += int(np.count_nonzero(np.abs(signs @ differences / n) >= least))
+        bits = rng.integers(2, size=(end - start, n), dtype=np.int8) if n > EXACT else None
+        signs = all_signs(n, start, end) if bits is None else 2 * bits - 1
+        means = signs.astype(np.float64) @ differences / n  # of floats, for BLAS
+        n_extreme += int(np.count_nonzero(np.abs(means) >= least))
     return n_extreme / n_signs if n <= EXACT else (1 + n_extreme) / (1 + n_draws)
 
 

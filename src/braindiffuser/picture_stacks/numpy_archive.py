@@ -13,8 +13,9 @@ from typing import IO, Literal
 
 import numpy as np
 
-from braindiffuser.picture_stacks.numpy_file import refuse_objects
+from braindiffuser.errors import RunError
 from braindiffuser.picture_stacks.stored import Arrays, Numbers, Rows, StoredArray, reading
+from braindiffuser.python_objects import refuse_objects
 
 CHUNK = 2**22
 """Bytes that are unpacked at a time."""
@@ -34,7 +35,7 @@ def arrays(path: Path) -> Arrays:
 
 def _open_member(path: Path, archive: zipfile.ZipFile, member: str) -> StoredArray:
     with archive.open(member) as stream:
-        refuse_objects(stream, f"{path}: {member.removesuffix('.npy')}")
+        refuse_objects(stream, f"{path}: {member.removesuffix('.npy')}", RunError)
     with archive.open(member) as stream:
         shape, is_fortran, dtype = _header(stream)
     return StoredArray(shape, dtype.name, _Unpacked(path, member, shape, dtype, "F" if is_fortran else "C").read)

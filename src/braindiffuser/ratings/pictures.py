@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from braindiffuser.errors import RunError
-from braindiffuser.metrics.paired_names import NamedPictures, list_pictures
-from braindiffuser.metrics.picture_inputs import (
+from braindiffuser.paired_pictures.paired_names import NamedPictures, list_pictures
+from braindiffuser.paired_pictures.picture_inputs import (
     PictureInput,
     RawPicture,
     distinct_names,
@@ -103,7 +103,7 @@ def _opened(source: str | Path, kind: Path) -> PictureInput:
     if not is_run(Path(source)):
         return PictureInput.open(source)
     of_run = _of_test_set(Path(source), kind)
-    return PictureInput(str(of_run.folder), of_run.folder, folder=of_run)
+    return PictureInput(str(of_run.folder), of_run.folder, of_run)
 
 
 def _whole(source: str | Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from braindiffuser.report.sections import Gallery, Headlines, Section, Sentences, Style, Summary
-from braindiffuser.report.verdict import Conclusion, Kind
+from braindiffuser.report.verdict.conclusion import Conclusion, Kind
 
 PARTS: dict[Kind, tuple[str, Style]] = {
     "wrong": ("Look here first", "alarm"),

@@ -132,7 +132,7 @@ class Stage:
 @cache
 def stages() -> Mapping[str, Stage]:
     """Return all stages by name, each after those that it needs: one for every file of this folder."""
-    names = (module.name for module in iter_modules(__path__))
+    names = (module.name for module in iter_modules(__path__) if not module.ispkg)
     found: list[Stage] = [import_module(f"{__name__}.{name}").STAGE for name in names]
     by_name = {stage.name: stage for stage in found}
     order = TopologicalSorter({stage.name: stage.needs for stage in found}).static_order()

@@ -22,7 +22,7 @@ from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureReader
 from braindiffuser.plain_data import hash_json
 from braindiffuser.stages import Stage, StageContext, Step, stages
-from braindiffuser.stages.evaluate import RunScorers, available_scoring, scoring_checkpoints
+from braindiffuser.stages.evaluation.run_scorers import RunScorers, available_scoring, scoring_checkpoints
 from braindiffuser.stages.fit import read_decoder, training_rows
 from braindiffuser.stages.reconstruct import LESS_MEMORY, draw
 from braindiffuser.store.checked_json import read_checked

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Int
 
-from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, PictureSource, batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.compare import FEATURE_SCORES, Categories, known_categories
+from braindiffuser.stages.evaluation.flags import flag_pictures
+from braindiffuser.stages.evaluation.near_targets import NearTargets, nearest_group
+from braindiffuser.stages.evaluation.run_scorers import available_scoring, scoring_checkpoints
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
-from braindiffuser.stages.reconstruct import ablated_rows, kind_name, n_samples, recovers_branches, rows_of_some
+from braindiffuser.stages.reconstruct import ablated_rows, kind_name, recovers_branches, rows_of_some
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
 
@@ -73,7 +73,7 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     draft, results = drafts[""], context.results
     _copy_seen(context, draft)
     scores, per_image, left_out = _score(context)
-    flags = _flag(context, scores)
+    flags = flag_pictures(context, scores)
     for name, summary in scores.items():
         draft.write_json(scores_name(name), summary)
     regions = summarise_regions(ceilings_of_tests(results), results.read_bundle("rois.npz"))
@@ -195,40 +195,6 @@ def _score_sets(
     )
 
 
-def nearest_group(experiment: Experiment) -> str:
-    """Return the target group by whose features training pictures are near.
-
-    It is the first group made of pictures that the whole method's last step draws from (CLIP's vision tokens of Brain-Diffuser);
-    if that draws from none, the first such group of the generator; if there is none either, the first of all that it draws from.
-    """
-    generator, targets = experiment.generator, experiment.targets
-    groups = dict.fromkeys((*generator.groups_of("full"), *generator.uses, *targets))
-    return next((group for group in groups if "stimuli" in targets[group].reads), next(iter(groups)))
-
-
-class NearTargets:
-    """Targets and decoded features of the group by whose features pictures are near.
-
-    Attributes:
-        group: its name.
-        targets: features of the training stimuli (n_train, …), on disk.
-        decoded: those decoded from test responses (n_test, …), on disk.
-    """
-
-    def __init__(self, context: StageContext) -> None:
-        """Open both arrays."""
-        self.group = nearest_group(context.experiment)
-        self.targets = context.results.open_array(f"targets/{self.group}")
-        self.decoded = context.results.open_array(f"predictions/{self.group}")
-
-    @cached_property
-    def mean(self) -> Float64[np.ndarray, " n_targets"]:
-        """Mean of the targets, flattened."""
-        from braindiffuser.metrics.nearest_rows import mean_row
-
-        return mean_row(self.targets)
-
-
 def _chosen_training(context: StageContext, near: NearTargets, rows: slice) -> dict[str, Int[np.ndarray, " n"]]:
     """Return baseline → which training pictures it shows for the test pictures of one set.
 
@@ -268,52 +234,6 @@ def _facts_of_baselines(context: StageContext, rows: slice) -> dict[str, Any]:
             "n_without_training_picture": int((~np.isin(of_test, categories.of_training)).sum()),
         }
     return {"chosen_by": facts}
-
-
-class RunScorers:
-    """Scores pictures against the stimuli of a run's test sets, whose features are computed once."""
-
-    def __init__(self, context: StageContext, test_sets: Mapping[str, slice]) -> None:
-        """Remember the run; networks are loaded when the first pictures are scored."""
-        self._context, self._sets = context, test_sets
-        self._scorers: dict[tuple[str, bytes], Scorer] = {}
-
-    def score(
-        self, pictures: PictureSource, test_set: str = "test", chosen: Int[np.ndarray, " n"] | None = None
-    ) -> Mapping[str, Vector]:
-        """Score pictures (n, 3, height, width) of one test set, in its order: key of each metric → scores (n,).
-
-        Metrics whose network is not on this machine are left out.
-
-        Args:
-            pictures: one for each stimulus that is scored.
-            test_set: its name.
-            chosen: places in the test set of the stimuli that the pictures are of, which are then identified among these alone;
-                None: all.
-
-        Raises:
-            RunError: what `Scorer` raises.
-        """
-        key = test_set, b"" if chosen is None else chosen.tobytes()
-        if key not in self._scorers:
-            from braindiffuser.metrics.scorer import Scorer
-
-            profile, networks = self._loaded
-            ids = self._context.results.read_array("stimuli/test_ids")[self._sets[test_set]]
-            ids = ids if chosen is None else ids[chosen]
-            seen = PictureReader(ids, self._context.open_recording().pictures)
-            self._scorers[key] = Scorer(seen, profile, networks)
-        return self._scorers[key].score(pictures)
-
-    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return what is known of each metric, by its key, as `scores.json` says it."""
-        from braindiffuser.metrics.summary import facts_of
-
-        return {key: facts_of(metric) for key, metric in self._loaded[0].metrics.items()}
-
-    @cached_property
-    def _loaded(self) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
-        return _loaded_scoring(self._context.experiment)
 
 
 def _kinds_of_ablations(experiment: Experiment) -> dict[str, str]:
@@ -364,133 +284,6 @@ def _compared_on_some(
                 sets[condition] = scorer.score(context.results.open_pictures(kind, rows))
             found[name] = compare_sets(profile, sets)
     return found
-
-
-def _flag(context: StageContext, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
-    """Add to the scores of each test set whether pictures show what was decoded, and what several samples of them say.
-
-    Returns:
-        A row for each test picture, with a column for each of the two that could be computed.
-    """
-    import pandas as pd
-
-    ids, tables, near = context.results.read_array("stimuli/test_ids"), [], NearTargets(context)
-    for name, (start, stop) in context.results.read_json("test_sets.json").items():
-        rows = slice(start, stop)
-        facts = _add_agreement(context, near, scores[name], rows) | _add_samples(context, scores[name], rows)
-        numbers = {"number": np.arange(start, stop), "stimulus_id": ids[rows], "set": name}
-        tables.append(pd.DataFrame(numbers | facts))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _add_agreement(context: StageContext, near: NearTargets, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
-    """Compare features of the reconstructions with the decoded ones, where the group is made of pictures alone."""
-    from braindiffuser.metrics.agreement import FLAGGED_BELOW, agreement_scores
-    from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
-    from braindiffuser.metrics.intervals import share_interval
-
-    group, experiment = near.group, context.experiment
-    if set(experiment.targets[group].reads) != {"stimuli"}:
-        return {}
-    drawn = _features_of_drawn(context, group, rows, near.targets.shape[1:])
-    found = agreement_scores(np.asarray(near.decoded[rows]), drawn, near.mean)
-    own, value = found.scores, float(found.scores.mean())
-    rng = np.random.default_rng([experiment.seed, rows.start, STREAM, 2])
-    scores["agreement"] = {
-        "features": group,
-        "value": value,
-        "ci95": list(share_interval(value, found.left_out, 0.5, graded=True)),
-        "p_value": permutation_p_value(value, exchanged_means(found.compared, rng)),
-        "flagged_below": FLAGGED_BELOW,
-        "flagged": (rows.start + np.flatnonzero(own < FLAGGED_BELOW)).tolist(),
-    }
-    return {"agreement": own, "disagrees": own < FLAGGED_BELOW}
-
-
-def _features_of_drawn(
-    context: StageContext, group: str, rows: slice, shape: tuple[int, ...]
-) -> Float[np.ndarray, "n ..."]:
-    """Extract the features of one target group from reconstructions, as they are extracted from stimuli."""
-    from braindiffuser.batches import Batches
-    from braindiffuser.images import batch_slices, resize
-    from braindiffuser.real_numbers import real_numbers
-    from braindiffuser.targets.target import Stimuli
-
-    experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")[rows]
-    target, drawn = experiment.targets[group], context.results.open_pictures("final", rows.stop).take(rows)
-    context.networks.keep(target.checkpoints.values())
-    side = context.open_recording().pictures(ids[:1]).shape[-1]
-    batches, parts = Batches(target.batch_size, context.progress), list[Any]()
-    for some in batch_slices(len(ids)):
-        pictures = resize(drawn[some], side)
-
-        def extract(chosen: slice, pictures: Pictures = pictures, own: Any = ids[some]) -> Any:
-            stimuli = Stimuli(own[chosen], lambda _: pictures[chosen], None)
-            made = target.extract(stimuli, context.networks, experiment.seed)
-            return real_numbers(made, f"{type(target).__name__}.extract() returned", (len(stimuli.ids), *shape))
-
-        parts += [features for _, features in batches.over(len(pictures), extract)]
-        context.progress("extracting features of reconstructions", some.stop, len(ids))
-    return np.concatenate(parts)
-
-
-def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
-    """Score further samples of the reconstructions, and compare samples with each other, if there are any."""
-    from braindiffuser.metrics.agreement import FLAGGED_BELOW
-    from braindiffuser.metrics.intervals import share_interval
-    from braindiffuser.metrics.samples import sample_agreement, summarise_samples
-    from braindiffuser.metrics.scorer import Scorer, extract_features
-
-    experiment, n = context.experiment, n_samples(context.experiment)
-    if n == 1:
-        return {}
-    profile, networks = _loaded_scoring(experiment)
-    chosen = np.array(rows_of_some(experiment.pictures.n_sampled, rows.start, rows.stop))
-    ids = context.results.read_array("stimuli/test_ids")[chosen]
-    scorer = Scorer(PictureReader(ids, context.open_recording().pictures), profile, networks)
-    compared_by = _compared_layer(profile)
-    found: list[PerPicture] = []
-    features: list[Any] = []
-    for sample in range(n):
-        context.progress(f"scoring {len(chosen)} pictures", sample, n)
-        pictures = context.results.open_pictures(kind_name("full", "predictions", sample), chosen.tolist())
-        own = extract_features(pictures, profile, networks)
-        found.append(scorer.score(pictures, own))
-        features += [own[compared_by[0]][compared_by[1]]] if compared_by else []
-    scores["samples"] = summarise_samples(profile, found)
-    if compared_by is None:
-        return {}
-    agreement, left_out = sample_agreement(features)
-    value = float(agreement.mean())
-    scores["samples"]["agreement"] = {
-        "features": " ".join(compared_by),
-        "value": value,
-        "ci95": list(share_interval(value, left_out, 0.5, graded=True)),
-        "flagged_below": FLAGGED_BELOW,
-        "flagged": chosen[agreement < FLAGGED_BELOW].tolist(),
-    }
-    of_all = np.full(rows.stop - rows.start, np.nan)
-    of_all[chosen - rows.start] = agreement
-    return {"sample_agreement": of_all, "spreads": of_all < FLAGGED_BELOW}
-
-
-def _compared_layer(profile: Profile) -> tuple[str, str] | None:
-    """Return network and layer of the last metric that identifies pictures by features, by which samples are compared."""
-    from braindiffuser.metrics.metric import FeatureMetric
-
-    metrics = [metric for metric in profile.metrics.values() if isinstance(metric, FeatureMetric)]
-    identifying = [metric for metric in metrics if metric.chance is not None] or metrics
-    return (identifying[-1].network, identifying[-1].layer) if identifying else None
-
-
-def _loaded_scoring(experiment: Experiment) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
-    """Return the profile's metrics whose networks are on this machine, and these networks."""
-    from braindiffuser.metrics.feature_networks import load_networks
-    from braindiffuser.networks.checkpoint_folders import downloads_folder
-
-    whole = experiment.evaluation.all_metrics()
-    networks, missing = load_networks(whole, downloads_folder(), experiment.device)
-    return whole.without(missing), networks
 
 
 def _write_sections(
@@ -558,26 +351,6 @@ def _needs_of(experiment: Experiment, unit: str) -> tuple[Step, ...]:
     prepared, group = (Step("prepare", "stimuli"), Step("prepare", "responses")), nearest_group(experiment)
     features = (Step("extract", group), Step("fit", group), Step("compare"))
     return (*made, *prepared, *features, *RECONSTRUCT.steps(experiment))
-
-
-def scoring_checkpoints(experiment: Experiment) -> dict[str, Path]:
-    """Return the checkpoint folders that scores depend on, by the name of their entry."""
-    from braindiffuser.metrics.feature_networks import bundled_checkpoints
-
-    whole = experiment.evaluation.all_metrics()
-    own = {
-        f"evaluation.metrics.{name}.{entry}": folder
-        for name, metric in whole.metrics.items()
-        for entry, folder in metric.checkpoints.items()
-    }
-    return own | {f"evaluation.{name}": folder for name, folder in bundled_checkpoints(whole.layers).items()}
-
-
-def available_scoring(experiment: Experiment) -> tuple[str, ...]:
-    """Return the scoring networks whose files are on this machine."""
-    from braindiffuser.metrics.feature_networks import available_networks
-
-    return available_networks(experiment.evaluation.all_metrics().layers)
 
 
 STAGE = Stage(

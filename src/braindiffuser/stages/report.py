@@ -22,7 +22,8 @@ from braindiffuser.report.provenance_section import Input, Provenance, content_h
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
-from braindiffuser.report.verdict import Evidence, conclusions
+from braindiffuser.report.verdict.conclusion import Evidence
+from braindiffuser.report.verdict.conclusions import conclusions
 from braindiffuser.report.verdict_section import verdict_section
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT

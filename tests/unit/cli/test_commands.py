@@ -546,7 +546,7 @@ def test_scores_replace_nothing_else(path, content, folders):
 
 @pytest.mark.parametrize("named", ["file/scores.json", "file/deep/scores.json", f"{'n' * 255}.json", "circle.json"])
 def test_scores_that_cannot_be_written_are_known_before_anything_is_scored(named, folders, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.open_methods", None)
     (folders / "file").touch()
     (folders / "circle.json").symlink_to("circle.json")
     before = sorted(folders.iterdir())
@@ -567,7 +567,7 @@ def test_missing_permission_is_known_before_anything_is_scored(forbidden, folder
 
     monkeypatch.setattr("os.access", lambda path, mode: mode == os.R_OK or str(path) != forbidden)
     monkeypatch.setattr("pathlib.Path.touch", refuse)
-    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.open_methods", None)
     result = score_to(forbidden)
     assert result.exit_code == 1
     assert f"--json {forbidden} cannot be read or written: you have no permission" in words_of(result)
@@ -579,7 +579,7 @@ def test_scores_are_printed_even_if_they_cannot_be_written(folders, monkeypatch)
     def fail(*_):
         raise OSError(28, "No space left on device", "scores.json")
 
-    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", fail)
+    monkeypatch.setattr("braindiffuser.folder_scores.scores_file.write_text", fail)
     result = score_to("scores.json")
     assert result.exit_code == 1
     assert "PixCorr" in words_of(result)
@@ -618,7 +618,7 @@ MINE = [
 
 @pytest.mark.parametrize("content", MINE)
 def test_a_table_of_somebody_else_that_begins_like_ours_stays(content, folders, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.open_methods", None)
     (folders / "mine.csv").write_text(content)
     result = runner.invoke(app, ["evaluate", "seen", "made", "--csv", "mine.csv"])
     assert "--csv mine.csv is a file already, and was not written by this option" in words_of(result)
@@ -641,7 +641,7 @@ def test_stopped_while_tables_are_made_nothing_was_written_as_it_says(folders, m
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("braindiffuser.folder_scores.method_page", stop)
+    monkeypatch.setattr("braindiffuser.folder_scores.printed.method_page", stop)
     options = [word for pair in TABLES.items() for word in pair]
     result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
     assert result.exit_code == 130
@@ -653,7 +653,7 @@ def test_stopped_while_files_are_written_it_says_that_some_may_be(folders, monke
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("braindiffuser.metrics.scores_file.write_text", stop)
+    monkeypatch.setattr("braindiffuser.folder_scores.scores_file.write_text", stop)
     options = ["--json", "t.json", "--csv", "t.csv"]
     result = runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache", *options])
     assert result.exit_code == 130
@@ -687,7 +687,7 @@ def test_what_is_taken_for_seen_is_said_first_and_how_to_name_it_where_only_orde
 
 @pytest.mark.parametrize("option", TABLES)
 def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.open_methods", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.open_methods", None)
     (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
     result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
     assert result.exit_code == 1
@@ -707,7 +707,7 @@ def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
     ],
 )
 def test_options_that_cannot_be_are_known_before_anything_is_scored(arguments, said, folders, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.score_methods", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.score_methods", None)
     result = runner.invoke(app, ["evaluate", "made", "--seen", "seen", "--profile", "pixels", *arguments])
     assert result.exit_code == 1
     assert said in words_of(result)
@@ -721,7 +721,7 @@ def test_features_are_kept_where_networks_are_unless_another_folder_is_named(fol
         raise RunError("enough")
 
     monkeypatch.setenv("BRAINDIFFUSER_CHECKPOINTS", str(folders / "networks"))
-    monkeypatch.setattr("braindiffuser.metrics.folders.score_methods", instead)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.score_methods", instead)
     for options in ([], ["--cache", "kept"], ["--no-cache"]):
         runner.invoke(app, ["evaluate", "seen", "made", "--profile", "pixels", *options])
     assert given == [folders / "networks" / "features", Path("kept"), None]
@@ -1056,7 +1056,7 @@ STOPS = [
     (["folds", "demo", "--out", "all"], "braindiffuser.fold_runs.run_folds", "the same command continues"),
     (
         ["evaluate", "seen", "made", "--profile", "pixels"],
-        "braindiffuser.metrics.folders.open_methods",
+        "braindiffuser.folder_scores.scoring.open_methods",
         "nothing was written; the same command begins again",
     ),
     (

@@ -20,6 +20,8 @@ def planted(rng, slope=0.03, of_pictures=0.02, of_points=0.0, n=60):
 def test_shares_that_are_all_right_do_not_show_that_all_are():
     found = mean_of(np.ones(20), (0.0, 1.0))
     assert found.low < 0.9 < found.value == found.high == 1.0
+    above = mean_of(np.ones(20), (0.0, 1.0), 0.5)  # a picture of which nothing is decoded scores 0.5
+    assert above.low == pytest.approx((1 + found.low) / 2)
     assert mean_of(np.ones(20), (-1.0, 1.0)).low == 1.0  # of other scores Student's says no more
 
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader, open_pictures, to_uint8
-from braindiffuser.metrics.paired_names import (
+from braindiffuser.paired_pictures.paired_names import (
     NamedPictures,
     SmallPicture,
     find_shift,
@@ -36,14 +36,12 @@ class PictureInput:
     Attributes:
         label: how messages call it.
         place: its folder or file.
-        folder: the pictures by name, if it is a folder.
-        stack: the pictures in order, if it is a stack.
+        content: the pictures of a folder by name, or those of a stack in order.
     """
 
     label: str
     place: Path
-    folder: NamedPictures | None = None
-    stack: Stack | None = None
+    content: NamedPictures | Stack
 
     @classmethod
     def open(cls, entry: str | Path) -> PictureInput:
@@ -54,7 +52,7 @@ class PictureInput:
         """
         if is_stack(str(entry)):
             stack = open_stack(str(entry))
-            return cls(f"{stack.path}:{stack.key}" if stack.key else str(stack.path), stack.path, stack=stack)
+            return cls(f"{stack.path}:{stack.key}" if stack.key else str(stack.path), stack.path, stack)
         path, key = Path(entry), split_key(str(entry))[1]
         if path.is_file():
             raise RunError(
@@ -63,7 +61,17 @@ class PictureInput:
             )
         if key:
             raise RunError(f"{entry} names an array in a folder of pictures: name the folder alone")
-        return cls(str(path), path, folder=list_pictures(path))
+        return cls(str(path), path, list_pictures(path))
+
+    @property
+    def folder(self) -> NamedPictures | None:
+        """The pictures by name, if it is a folder."""
+        return None if isinstance(self.content, Stack) else self.content
+
+    @property
+    def stack(self) -> Stack | None:
+        """The pictures in order, if it is a stack."""
+        return self.content if isinstance(self.content, Stack) else None
 
     @property
     def names(self) -> list[str]:
@@ -82,11 +90,10 @@ class PictureInput:
         Raises:
             RunError: its file cannot be read.
         """
-        if self.stack is not None:
-            made: RawPicture = to_uint8(self.stack.pictures.take(np.array([int(name)]))[:])[0]
-            return made
-        assert self.folder is not None  # noqa: S101  an input is one of the two
-        return read_picture(self.folder.files[name])
+        if not isinstance(self.content, Stack):
+            return read_picture(self.content.files[name])
+        made: RawPicture = to_uint8(self.content.pictures.take(np.array([int(name)]))[:])[0]
+        return made
 
     def without(self, names: Sequence[str]) -> list[str]:
         """Return the names of all other pictures, as they are written."""
@@ -100,7 +107,7 @@ class PictureInput:
 
     def __len__(self) -> int:
         """Number of pictures."""
-        return len(self.stack.pictures) if self.stack is not None else len(self.folder.files if self.folder else ())
+        return len(self.content.pictures if isinstance(self.content, Stack) else self.content.files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,9 +241,9 @@ def _read(of: PictureInput, names: Sequence[str], room: int, small: dict[Path, S
     def note(path: Path, raw: RawPicture) -> None:
         small[path] = made_small(raw)
 
-    if of.stack is not None:
-        return of.stack.pictures.take(np.array([int(name) for name in names]))
-    files = of.folder.files if of.folder is not None else {}
+    if isinstance(of.content, Stack):
+        return of.content.pictures.take(np.array([int(name) for name in names]))
+    files = of.content.files
     return open_pictures([files[name] for name in names], room, note)
 
 

@@ -6,11 +6,11 @@ from PIL import Image
 
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
-from braindiffuser.metrics import paired_names
-from braindiffuser.metrics.folders import evaluate_folders
-from braindiffuser.metrics.paired_names import find_shift, list_pictures, match_names
+from braindiffuser.folder_scores.scoring import evaluate_folders
+from braindiffuser.paired_pictures import paired_names
+from braindiffuser.paired_pictures.paired_names import find_shift, list_pictures, match_names
 
-from .picture_folders import N, write
+from ..picture_folders import N, write
 
 
 def matched(seen, made):

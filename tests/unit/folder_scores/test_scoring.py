@@ -8,13 +8,13 @@ from PIL import Image
 
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
+from braindiffuser.folder_scores.scoring import evaluate_folders, evaluate_methods, open_methods
 from braindiffuser.images import load_png
-from braindiffuser.metrics.folders import evaluate_folders, evaluate_methods, open_methods
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
 from braindiffuser.picture_files import read_picture
 
-from .picture_folders import N, write
+from ..picture_folders import N, write
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_unknown_profiles_are_answered_with_those_there_are(folders, tmp_path):
 
 @pytest.mark.parametrize("folder", [0, 1])
 def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.load_networks", None)
     path = folders[folder] / "0003.png"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"0003\.png is damaged or cut short"):
@@ -98,7 +98,7 @@ def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders,
         reads[path] += 1
         return read_picture(path)
 
-    monkeypatch.setattr("braindiffuser.metrics.picture_inputs.ROOM", room)
+    monkeypatch.setattr("braindiffuser.paired_pictures.picture_inputs.ROOM", room)
     monkeypatch.setattr("braindiffuser.images.read_picture", read)
     assert evaluate_folders(*folders, profile, tmp_path) == expected
     assert len(reads) == 2 * N
@@ -128,7 +128,7 @@ def test_nothing_is_squashed(seen, made, profile, refused, tmp_path, monkeypatch
     if refused is None:
         assert evaluate_folders(*folders, profile, tmp_path)["n_images"] == 3
     else:
-        monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
+        monkeypatch.setattr("braindiffuser.folder_scores.scoring.load_networks", None)
         with pytest.raises(RunError, match=refused):
             evaluate_folders(*folders, profile, tmp_path)
 
@@ -153,7 +153,7 @@ def test_networks_that_do_not_fit_in_memory_are_said_with_the_device(folders, tm
     def fail(*_):
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
-    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", fail)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.load_networks", fail)
     with pytest.raises(RunError, match=r"evaluate ran out of main memory \(CUDA error: CUBLAS_STATUS_ALLOC_FAILED"):
         evaluate_folders(*folders, "demo", tmp_path)
 
@@ -227,7 +227,7 @@ def test_shifted_numbers_are_refused_before_anything_is_scored(folders, monkeypa
         path.rename(made / f"_{int(path.stem) + 1}.png")
     for path in seen.iterdir():
         path.rename(seen / f"_{path.name}")
-    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", None)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.load_networks", None)
     with pytest.raises(RunError, match=r"numbers in names of .*made are \+1 from those of .*seen"):
         evaluate_folders(seen, made, "demo")
 
@@ -329,7 +329,7 @@ def test_kept_features_change_no_score(methods, tmp_path, monkeypatch):
     def networks(*_):
         return dict.fromkeys(("clip_demo", "efficientnet_lite0"), fail), {}
 
-    monkeypatch.setattr("braindiffuser.metrics.folders.load_networks", networks)
+    monkeypatch.setattr("braindiffuser.folder_scores.scoring.load_networks", networks)
     again = evaluate_methods(methods / "seen", made, "demo", cache=tmp_path / "kept")
     assert first == again
     assert {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == written

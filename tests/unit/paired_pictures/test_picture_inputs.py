@@ -6,9 +6,9 @@ import pytest
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import from_uint8, load_png
-from braindiffuser.metrics.picture_inputs import PictureInput, distinct_names, find_partners
+from braindiffuser.paired_pictures.picture_inputs import PictureInput, distinct_names, find_partners
 
-from .picture_folders import write
+from ..picture_folders import write
 
 N = 4
 NAMES = ["a", "b", "c", "d"]

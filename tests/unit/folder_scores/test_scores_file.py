@@ -1,7 +1,7 @@
 import pytest
 
 from braindiffuser.errors import RunError
-from braindiffuser.metrics.scores_file import check_scores_file
+from braindiffuser.folder_scores.scores_file import check_scores_file
 
 
 def test_scores_do_not_replace_the_file_that_the_table_is_printed_to(tmp_path, monkeypatch):

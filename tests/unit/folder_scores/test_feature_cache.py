@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from braindiffuser.metrics.feature_cache import FeatureCache, network_facts
+from braindiffuser.folder_scores.feature_cache import FeatureCache, network_facts
 
 FACTS = {"network": "counted", "file": "0"}
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from braindiffuser.arrays import Pictures
-    from braindiffuser.metrics.folders import OpenedMethods
+    from braindiffuser.folder_scores.scoring import OpenedMethods
 
 SIGNATURE = "Made by braindiffuser evaluate"
 """Begins the files that hold tables, where their format has comments, so that they may be replaced later."""

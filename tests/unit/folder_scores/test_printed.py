@@ -4,10 +4,11 @@ import io
 import re
 
 import numpy as np
+from braindiffuser.folder_scores.scoring import open_methods, score_methods
 from PIL import Image
 from rich.console import Console
 
-from braindiffuser.folder_scores import (
+from braindiffuser.folder_scores.printed import (
     folder_notes,
     method_files,
     method_page,
@@ -15,7 +16,6 @@ from braindiffuser.folder_scores import (
     print_method_scores,
     squared,
 )
-from braindiffuser.metrics.folders import open_methods, score_methods
 
 WHOLE = {"unmatched": {"seen": [], "made": []}, "missing": {}, "remarks": []}
 PARTLY = {
@@ -36,7 +36,7 @@ def test_everything_that_was_left_out_is_said():
 
 
 def test_the_table_goes_to_results_and_notes_to_the_console(monkeypatch):
-    monkeypatch.setattr("braindiffuser.folder_scores.scores_markdown", lambda scores, kind: "| a table |")
+    monkeypatch.setattr("braindiffuser.folder_scores.printed.scores_markdown", lambda scores, kind: "| a table |")
     results, stream = [], io.StringIO()
     print_folder_scores(PARTLY, results.append, Console(file=stream, width=40))
     assert [result.markup for result in results] == ["| a table |"]

@@ -13,17 +13,17 @@ import numpy as np
 from braindiffuser.arrays import Pictures
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
+from braindiffuser.folder_scores.feature_cache import FeatureCache, network_facts
 from braindiffuser.images import SMALLEST_SIDE, PictureReader, are_flat, batch_slices
 from braindiffuser.metrics.baselines import derangement
-from braindiffuser.metrics.feature_cache import FeatureCache, network_facts
 from braindiffuser.metrics.feature_networks import load_networks
 from braindiffuser.metrics.metric import FeatureNetwork
 from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired, sign_flip_p
-from braindiffuser.metrics.picture_inputs import Partners, PictureInput, find_partners
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer, extract_features, take
 from braindiffuser.metrics.summary import PerPicture, ScoreSets, summarise
 from braindiffuser.networks.checkpoint_folders import downloads_folder
+from braindiffuser.paired_pictures.picture_inputs import Partners, PictureInput, find_partners
 from braindiffuser.several_tests import holm
 
 FEWEST_FOR_CHANCE = 10

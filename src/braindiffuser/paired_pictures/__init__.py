@@ -1,0 +1,1 @@
+"""Folders and stacks of pictures, and which of their pictures are partners."""

@@ -1,0 +1,138 @@
+"""What the reconstructions show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
+from braindiffuser.report.chance_alarm import too_few_to_exchange
+from braindiffuser.report.numbers import join, p_sentence
+from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_family
+from braindiffuser.report.verdict.conclusion import CHANCE, Conclusion, Evidence, related_groups
+
+
+def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
+    """Conclude from the reconstructions."""
+    metrics = evidence.scores["metrics"]
+    p_values = {key: entry["p"] for key, entry in metrics.items() if entry.get("p") is not None}
+    if not p_values:
+        return
+    beyond = beyond_chance(p_values)
+    identification = [
+        key for key in p_values if metrics[key].get("chance") == CHANCE and metrics[key]["bounds"] == [0, 1]
+    ]
+    if not beyond:
+        yield from _not_shown(evidence, p_values, identification)
+        return
+    best = ([key for key in identification if key in beyond] or [key for key in p_values if key in beyond])[-1]
+    entry = metrics[best]
+    groups = evidence.scores.get("features") or {}
+    if groups and not related_groups(groups):
+        if too_few_to_exchange(int(evidence.scores["n_images"]), len(groups)):
+            return
+        yield Conclusion(
+            "pictures_alone",
+            "limited",
+            f"{entry['label']} tells the reconstructions from those of other pictures ({p_sentence(entry['p'])}), though no "
+            "decoded features do: by chance, or because pictures are drawn from something else too.",
+        )
+        return
+    low, high = entry["ci95"]
+    ends = format_interval(entry, Estimate(entry["value"], low, high))
+    several = f"; {len(beyond)} of {len(p_values)} metrics are, corrected for as many" if len(p_values) > 1 else ""
+    yield Conclusion(
+        "pictures_identified",
+        "supported",
+        f"Reconstructions show it: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], beyond exchanged pictures "
+        f"({p_sentence(entry['p'])}){several}.",
+    )
+    yield from _retrieval(metrics, int(evidence.scores["n_images"]))
+
+
+def _not_shown(
+    evidence: Evidence, p_values: Mapping[str, float], identification: Sequence[str]
+) -> Iterator[Conclusion]:
+    """Say why no metric tells the reconstructions from those of other pictures, though features are decoded."""
+    groups, metrics, agreement = (evidence.scores.get(key) or {} for key in ("features", "metrics", "agreement"))
+    decoded = related_groups(groups)
+    if not decoded or too_few_to_exchange(int(evidence.scores["n_images"]), len(p_values)):
+        return
+    said = (
+        f"features of {join(sorted(decoded))} identify what was seen, but none of {len(p_values)} metrics tells the "
+        f"reconstructions from those of other pictures (smallest {p_sentence(min(p_values.values()))})"
+    )
+    reached = max((groups[name]["two_way"] for name in decoded), key=lambda share: float(share["value"]))
+    agrees = bool(agreement) and agreement["p_value"] <= ALPHA
+    near = [key for key in identification if _is_half_way(metrics[key], reached)]
+    if near and len(near) == len(identification) and not agrees:
+        yield Conclusion(
+            "brain_ignored",
+            "wrong",
+            f"Pictures do not show what is decoded: {said}. The generator draws from something else than the brain.",
+        )
+    else:
+        why = (
+            "Pictures do resemble what was decoded, so look at the metrics and at the ceiling."
+            if agrees
+            else "There may be too few pictures to tell."
+        )
+        yield Conclusion(
+            "pictures_open", "limited", f"Whether pictures show what is decoded is not known: {said}. {why}"
+        )
+
+
+def _is_half_way(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:
+    """Return whether identification is shown to lie nearer to chance than to another score."""
+    return bool(found["ci95"][1] < (CHANCE + beside["value"]) / 2)
+
+
+def _retrieval(metrics: Mapping[str, Any], n_images: int) -> Iterator[Conclusion]:
+    """Compare reconstructions with the training pictures that are nearest to the decoded features."""
+    name = "nearest_training_picture"
+    found = {key: entry["differences"][name] for key, entry in metrics.items() if name in entry["differences"]}
+    if not found:
+        return
+    if len(found) * 2.0 ** (1 - n_images) > ALPHA:  # the sign-flip test's smallest p, after Holm's first step
+        yield Conclusion(
+            "too_few_to_compare",
+            "limited",
+            f"{n_images} test pictures are too few to compare reconstructions with training pictures by {len(found)} metrics.",
+        )
+        return
+    shown = beyond_chance({key: each["p"] for key, each in found.items()})
+    closer = [key for key in found if key in shown and (found[key]["value"] > 0) == metrics[key]["higher_is_better"]]
+    farther = [key for key in found if key in shown and key not in closer]
+    open_ones = [key for key in found if key not in shown]
+    whom = "the training picture whose features are nearest to the decoded ones"
+
+    def named(keys: Sequence[str]) -> str:
+        return join([metrics[key]["label"] for key in keys])
+
+    if any(metric_family(metrics[key]) != "Pixel metrics" for key in closer):
+        yield Conclusion(
+            "beyond_retrieval",
+            "supported",
+            f"Reconstructions are closer to what was seen than {whom}, by {named(closer)} (picture by picture, corrected for "
+            f"{len(found)} metrics){f'; not clearly by {named(open_ones)}' if open_ones else ''}.",
+        )
+    elif closer:
+        yield Conclusion(
+            "beyond_retrieval_in_pixels",
+            "limited",
+            f"Only by {named(closer)} are reconstructions closer to what was seen than {whom}; blurring such a picture would do "
+            "as much.",
+        )
+    else:
+        yield Conclusion(
+            "no_better_than_retrieval",
+            "limited",
+            f"By no metric are reconstructions clearly closer to what was seen than {whom}, so they are no evidence of more than "
+            "retrieval.",
+        )
+    if farther:
+        yield Conclusion(
+            "behind_retrieval",
+            "limited",
+            f"By {named(farther)}, {whom} is closer to what was seen than the reconstructions.",
+        )
