@@ -4,7 +4,6 @@ import io
 import re
 
 import numpy as np
-from braindiffuser.folder_scores.scoring import open_methods, score_methods
 from PIL import Image
 from rich.console import Console
 
@@ -16,6 +15,7 @@ from braindiffuser.folder_scores.printed import (
     print_method_scores,
     squared,
 )
+from braindiffuser.folder_scores.scoring import open_methods, score_methods
 
 WHOLE = {"unmatched": {"seen": [], "made": []}, "missing": {}, "remarks": []}
 PARTLY = {
