@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -227,8 +228,12 @@ def open_pictures(
         if size != sizes[0]:
             raise RunError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width): make all of one size")
 
-    def read(numbers: Int[np.ndarray, " n"]) -> Pictures:
-        raws = [kept[number] if number < len(kept) else read_picture(paths[number]) for number in numbers]
-        return from_uint8(np.stack(raws))
+    return PictureReader(np.arange(len(paths)), partial(_of_files, paths, kept))
 
-    return PictureReader(np.arange(len(paths)), read)
+
+def _of_files(
+    paths: Sequence[Path], kept: Sequence[UInt8[np.ndarray, "height width 3"]], numbers: Int[np.ndarray, " n"]
+) -> Pictures:
+    return from_uint8(
+        np.stack([kept[number] if number < len(kept) else read_picture(paths[number]) for number in numbers])
+    )

@@ -10,7 +10,9 @@ import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ from braindiffuser.arrays import Pictures, RawPictures
 from braindiffuser.files import replacing
 from braindiffuser.images import batch_slices, resize, to_uint8
 from braindiffuser.report.sections import ContactSheet, PictureRef, Section
+
+if TYPE_CHECKING:
+    import jinja2
 
 ReadPictures = Callable[[str, Sequence[int]], Pictures]
 """Kind and numbers of pictures to (n, 3, height, width)."""
@@ -107,6 +112,20 @@ def render_page(header: Header, sections: Sequence[Section], read: ReadPictures)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two sections of the page have the name {twice[0]}: give one of them another")
+    in_order = sorted(sections, key=lambda section: section.appendix)
+    page: str = _template().render(
+        header=header,
+        sections=in_order,
+        picture=lambda ref: _shown(read, ref),
+        picture_of=lambda kind, number: _shown(read, PictureRef(kind=kind, number=number)),
+        strips=lambda sheet: _strips(read, sheet),
+    )
+    return page
+
+
+@cache
+def _template() -> jinja2.Template:
+    """Return the template of a page, which autoescapes and refuses what it is not given."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -116,15 +135,7 @@ def render_page(header: Header, sections: Sequence[Section], read: ReadPictures)
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    in_order = sorted(sections, key=lambda section: section.appendix)
-    page: str = environment.get_template("page.html.jinja").render(
-        header=header,
-        sections=in_order,
-        picture=lambda ref: _shown(read, ref),
-        picture_of=lambda kind, number: _shown(read, PictureRef(kind=kind, number=number)),
-        strips=lambda sheet: _strips(read, sheet),
-    )
-    return page
+    return environment.get_template("page.html.jinja")
 
 
 def _shown(read: ReadPictures, ref: PictureRef) -> str:

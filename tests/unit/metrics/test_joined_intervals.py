@@ -9,6 +9,8 @@ from braindiffuser.metrics.intervals import mean_interval, share_interval
 from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_mean_interval, joined_share_interval
 from braindiffuser.metrics.places import Places, n_way
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 
 @pytest.fixture
 def rng():

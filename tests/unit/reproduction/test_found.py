@@ -11,11 +11,20 @@ from braindiffuser.report.finding_scores import position_sentences
 from braindiffuser.report.finding_sections import RankedPictures, finding_sections, recordings_section
 from braindiffuser.report.sections import Gallery, Table, Text
 from braindiffuser.report.written_tables import table_csv, written_files
+from braindiffuser.reproduction import claims
 from braindiffuser.reproduction.found import findings
 from braindiffuser.reproduction.page import print_findings
 
+pytestmark = pytest.mark.usefixtures("types_unchecked_here")
+
 METRICS = {"pixcorr": ("PixCorr", True, None), "clip": ("CLIP", True, 0.5), "swav": ("SwAV", False, None)}
 LABELS = {"low_level_only": "Low level only", "without_text": "Without text"}
+
+
+@pytest.fixture(autouse=True)
+def few_exchanges(monkeypatch):
+    """How often claims hold by chance has tests of its own."""
+    monkeypatch.setattr(claims, "N_SHUFFLED", 20)
 
 
 def metric(key, value):
