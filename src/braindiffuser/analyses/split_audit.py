@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from pydantic import Field
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
@@ -44,8 +44,13 @@ SMALL = 0.06
 """Distance from ½ below which a difference between two samples is called negligible (Vargha & Delaney 2000)."""
 WIDEST = 0.2
 """Width of the interval from which on it is not said that two samples are alike."""
-EXACT = 0.9999
-"""Correlation of pixels from which on two pictures are the same, rounding and resizing apart."""
+EXACT = 0.999
+"""Correlation of pixels from which on two pictures are the same, but for rounding, resizing and compression."""
+USUAL = 0.05
+"""Share of training pictures with such a pair (lower end) from which on pairs are common, as among frames of films. Below it no
+test has the power to show that a few test pictures are more, so their share is held against the upper end."""
+SAME = 0.05
+"""Root mean square difference of pixels in [0, 1] up to which pictures are the same; correlation looks at no contrast."""
 COPIED = {"pixel_train_id": "train_id", "pixel_train_name": "train_name"}
 """Column of the table → its name among the facts of a near-copy."""
 ROWS_READ = 128
@@ -74,7 +79,7 @@ class SplitAudit(Analysis):
       `training_ci95` of training pictures among themselves, and `more_than_training`, whether these are shown to be fewer
     - `pixel_duplicates`: the same of pictures whose pixels correlate with a training picture's up to their threshold
     - `near_copies`: those of them that are copies, each with `number`, `stimulus_id`, `name`, `train_id`, `train_name`,
-      `pixel_correlation`: exact ones, and all unless training pictures have such pairs as often among themselves
+      `pixel_correlation`: of equal contrast, and nearly exact if training pictures have such pairs as often among themselves
     - `look_alikes`: the others of them, which pixels cannot tell from pictures that are alike by themselves
     - `thirds`: mean similarity of each third, the farthest first; [] below nine pictures
     - `scores`: key → facts of the score, `thirds` (each `value`, `ci95`) and `slope` (`value`, `ci95`, `p`, `r`; null where
@@ -119,8 +124,8 @@ class SplitAudit(Analysis):
             similarity, training = self._neighbours(data, features)
         except ValueError as error:
             raise RunError(f"{self.label}: {features.said} cannot be compared: {error}") from error
-        pixels, training_pixels = self._pixel_neighbours(data)
-        pairs = _pairs(data, similarity, pixels)
+        pixels, training_pixels, differences = self._pixel_neighbours(data)
+        pairs = _pairs(data, similarity, pixels).assign(pixel_difference=differences)
         scores, entries = _scores(data)
         low = min(similarity.similarity.min(), training.similarity.min())
         edges = np.linspace(min(low, 0.99), 1.0, N_BINS + 1)
@@ -199,14 +204,23 @@ class SplitAudit(Analysis):
         )
         return similarity, training
 
-    def _pixel_neighbours(self, data: RunData) -> tuple[Nearest, Nearest]:
-        """Return the training picture whose pixels are most like each test picture's, and the same of some training pictures."""
+    def _pixel_neighbours(self, data: RunData) -> tuple[Nearest, Nearest, Float64[np.ndarray, " n"]]:
+        """Return the training picture nearest to each test picture by pixels, that of some training pictures, and differences.
+
+        Returns:
+            Of test pictures; of training pictures; root mean square difference of each test picture from its own, in [0, 1].
+        """
         small = {side: _small(data.seen(side)) for side in ("train", "test")}
         train, mean = small["train"], mean_row(small["train"])
         chosen = evenly_spaced(len(train), self.n_reference)
         found = nearest_rows(small["test"], train, mean, progress=data.progress, label="comparing pixels")
         own = nearest_rows(train[chosen], train, mean, chosen, data.progress, "comparing pixels of training pictures")
-        return _also_as_they_are(found, small["test"], train), _also_as_they_are(own, train[chosen], train)
+        differences = small["test"].astype(np.float64) - train[found.place]
+        return (
+            _also_as_they_are(found, small["test"], train),
+            _also_as_they_are(own, train[chosen], train),
+            np.sqrt(np.square(differences).mean(axis=1)) / 255,
+        )
 
     def _facts_of_set(
         self,
@@ -219,9 +233,14 @@ class SplitAudit(Analysis):
     ) -> dict[str, Any]:
         similarity, n = pairs["similarity"].to_numpy(), len(pairs)
         doubles = _doubles(pairs["pixel_correlation"].to_numpy(), training_pixels, self.pixel_threshold)
-        are_usual = doubles["training_share"] > 0 and not doubles["more_than_training"]
+        if doubles["training_ci95"][0] > USUAL:
+            are_usual = not doubles["more_than_training"]
+        else:
+            are_usual = doubles["training_share"] > 0 and doubles["share"] <= doubles["training_ci95"][1]
         alike = pairs["pixel_correlation"] >= self.pixel_threshold
-        certain = alike & ((pairs["pixel_correlation"] >= EXACT) | (not are_usual))
+        certain = alike & (pairs["pixel_difference"] <= SAME)
+        if are_usual:
+            certain &= pairs["pixel_correlation"] >= EXACT
         beside = exceeds(similarity, training) if n > 1 else None
         parts = thirds(similarity) if n >= FEWEST else []
         columns = ["number", "stimulus_id", "name", *COPIED, "pixel_correlation"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -44,24 +46,34 @@ def effective_dimension(features: FeatureRows) -> tuple[float, Vector]:
     return float(value), left_out
 
 
-def has_twin(features: FeatureRows) -> Vector:
-    """Return whether each picture has nearly the features of another one: max_{j ≠ i} corr(x_i, x_j) ≥ .99.
+class Twins(NamedTuple):
+    """Pictures with nearly the features of another one.
+
+    Attributes:
+        has_one: 1 or 0 of each picture (n,).
+        pairs: share of all pairs of pictures that are twins; 0 of a single picture.
+    """
+
+    has_one: Vector
+    pairs: float
+
+
+def twins(features: FeatureRows) -> Twins:
+    """Find pictures with nearly the features of another one: max_{j ≠ i} corr(x_i, x_j) ≥ .99.
 
     Decoders that know a few kinds of pictures give many pictures the features of their kind.
 
     Args:
         features: less the mean of the training features, (n, d).
 
-    Returns:
-        1 or 0 of each picture (n,).
-
-    >>> has_twin(np.array([[1.0, 2.0, 4.0], [2.0, 4.0, 8.1], [4.0, 2.0, 1.0]]))
-    array([1., 1., 0.])
+    >>> twins(np.array([[1.0, 2.0, 4.0], [2.0, 4.0, 8.1], [4.0, 2.0, 1.0]]))
+    Twins(has_one=array([1., 1., 0.]), pairs=0.333...)
     """
     correlations = correlation_matrix(features, features)
     np.fill_diagonal(correlations, -1.0)
-    found: Vector = (correlations.max(axis=1) >= TWIN).astype(np.float64)
-    return found
+    others, n = (correlations >= TWIN).sum(axis=1), len(correlations)
+    has_one: Vector = (others > 0).astype(np.float64)
+    return Twins(has_one, float(others.sum()) / max(n * (n - 1), 1))
 
 
 def _centred_gram(features: FeatureRows) -> Float64[np.ndarray, "n n"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix, paired_correlation
-from braindiffuser.metrics.effective_dimension import effective_dimension, has_twin
+from braindiffuser.metrics.effective_dimension import effective_dimension, twins
 from braindiffuser.metrics.feature_accuracy import Estimated, feature_accuracy
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
 from braindiffuser.metrics.intervals import (
@@ -118,7 +118,8 @@ def feature_scores(
     - `novelty`: share of pictures nearer to their own truth than to any training stimulus; `nearest_training`: mean correlation
       with the nearest one, to hold `pattern_correlation` against
     - `effective_dimension`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, participation ratios
-    - `twins`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, shares of pictures that have nearly the features of another one
+    - `twins`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, shares of pictures that have nearly the features of another one;
+      `decoded_pairs`, `true_pairs`, shares of all pairs of pictures that have
     - `best_linear`: `pattern_correlation` of the best possible prediction of a linear decoder
 
     `n_images`, `n_train` and `n_features` count; `p` is that of `two_way`. p: share of exchanges of the test pictures that score
@@ -229,9 +230,9 @@ def _dimensions(group: DecodedGroup) -> dict[str, Any]:
 def _twins(group: DecodedGroup) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, features in (("decoded", group.decoded), ("true", group.truth)):
-        twins = has_twin(features)
-        share = _share(Identified(twins, means_left_out(twins)), 0.0)
-        found |= {name: share["value"], f"{name}_ci95": share["ci95"]}
+        own = twins(features)
+        share = _share(Identified(own.has_one, means_left_out(own.has_one)), 0.0)
+        found |= {name: share["value"], f"{name}_ci95": share["ci95"], f"{name}_pairs": own.pairs}
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from braindiffuser.arrays import Matrix
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
 from braindiffuser.metrics.intervals import GRADED_CHANCE, score_interval, share_interval
-from braindiffuser.metrics.metric import Metric
+from braindiffuser.metrics.metric import FeatureMetric, Metric
 from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scored_pictures import ScoredPictures, Scores, left_out_of
@@ -187,6 +187,7 @@ def facts_of(metric: Metric) -> dict[str, Any]:
         "higher_is_better": metric.higher_is_better,
         "chance": metric.chance,
         "bounds": list(metric.bounds),
+        "of_features": isinstance(metric, FeatureMetric),
     }
 
 

@@ -119,7 +119,8 @@ def _told_apart(choices: Sequence[Choice], uris: Mapping[Shown, str]) -> tuple[l
                 f"{n - n_kept} of {n} choices are between equal pictures ({pictures}): give pictures that differ"
             )
         if n_kept < n:
-            said.append(f"{n - n_kept} of {n} choices would be between equal pictures ({pictures}), and are left out")
+            are = "is" if n - n_kept == 1 else "are"
+            said.append(f"{n - n_kept} of {n} choices would be between equal pictures ({pictures}), and {are} left out")
     return kept, said
 
 

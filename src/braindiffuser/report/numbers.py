@@ -69,6 +69,15 @@ def p_sentence(p: float) -> str:
     return f"p {printed}" if printed.startswith("<") else f"p = {printed}"
 
 
+def counted(n: int, thing: str) -> str:
+    """Print a number of things.
+
+    >>> counted(1, "metric"), counted(1200, "test picture")
+    ('1 metric', '1,200 test pictures')
+    """
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def join(words: Sequence[str]) -> str:
     """List words in a sentence.
 

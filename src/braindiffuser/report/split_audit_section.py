@@ -9,7 +9,7 @@ import numpy as np
 
 from braindiffuser.report.beyond_chance import beyond_chance
 from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure
-from braindiffuser.report.numbers import MISSING, interval, join, number, p_value, percent, percent_interval
+from braindiffuser.report.numbers import MISSING, counted, interval, join, number, p_value, percent, percent_interval
 from braindiffuser.report.sections import (
     Block,
     Cell,
@@ -57,7 +57,9 @@ def split_audit_section(
     for test_set, own in sets.items():
         if own["thirds"]:
             blocks.append(_scores(test_set, own))
-    blocks += [_copies(test_set, own) for test_set, own in sets.items() if own["near_copies"]]
+    for test_set, own in sets.items():
+        lists = {"Near-copies": own["near_copies"], "Alike in pixels": own["look_alikes"]}
+        blocks += [_pixel_pairs(f"{what} among {_named(test_set)}", pairs) for what, pairs in lists.items() if pairs]
     blocks.append(Text(text=HOW_TO_READ, style="note"))
     return Section(name=name, title=TITLE, blocks=tuple(blocks))
 
@@ -81,7 +83,7 @@ def audit_sentences(facts: Mapping[str, Any]) -> list[str]:
     """
     said = []
     for test_set, own in facts["sets"].items():
-        said += [_copies_said(test_set, own, facts), _place_said(test_set, own, facts), *_scores_said(test_set, own)]
+        said += [*_copies_said(test_set, own, facts), _place_said(test_set, own, facts), *_scores_said(test_set, own)]
     return said
 
 
@@ -89,25 +91,29 @@ def _named(test_set: str) -> str:
     return "test pictures" if test_set == "test" else f"test pictures of {test_set}"
 
 
-def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     copies, near, n = own["near_copies"], own["near_duplicates"], own["n"]
     similar = (
         f"{near['count']:,} of {n:,} have a training picture with a similarity of {facts['threshold']:g} or more "
         f"({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), {_beside_training(near)}"
     )
-    alike = own["look_alikes"]
+    alike, named, threshold = own["look_alikes"], _named(test_set), f"{facts['pixel_threshold']:g}"
+    of = f"of {n:,} {named if n > 1 else named.replace('pictures', 'picture', 1)}"
+    said = []
     if copies:
-        return (
-            f"Leak: {len(copies):,} of {n:,} {_named(test_set)} are near-copies of training pictures (pixels correlate by "
-            f"{facts['pixel_threshold']:g} or more): {_first(copies)}. Take them out of either side; {similar}."
+        are = "is a near-copy of a training picture" if len(copies) == 1 else "are near-copies of training pictures"
+        said.append(
+            f"Leak: {of}, {len(copies):,} {are} (pixels correlate by {threshold} or more): {_first(copies)}. Take "
+            f"{'it' if len(copies) == 1 else 'them'} out of either side; {similar}."
         )
     if alike:
-        return (
-            f"Whether {_named(test_set)} are copies cannot be told from pixels: those of {len(alike):,} of {n:,} correlate with "
-            f"a training picture's by {facts['pixel_threshold']:g} or more, {_beside_training(own['pixel_duplicates'])}: "
-            f"{_first(alike)}. Look at these pairs; {similar}."
+        correlate = "has pixels that correlate" if len(alike) == 1 else "have pixels that correlate"
+        said.append(
+            f"Whether {'further ' if copies else ''}{named} are copies cannot be told from pixels: {of}, {len(alike):,} "
+            f"{correlate} with a training picture's by {threshold} or more ({_beside_training(own['pixel_duplicates'])}; "
+            f"contrasts may differ): {_first(alike)}. Look at them side by side{'' if copies else f'; {similar}'}."
         )
-    return f"No copy across the split was found among the {_named(test_set)}; {similar}."
+    return said or [f"No copy across the split was found among the {named}; {similar}."]
 
 
 def _first(pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -138,10 +144,10 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
         f"{percent(beside['value'])} of pairs, 95 % interval: {percent_interval(beside['ci95'], 0)}"
     )
     named = _named(test_set)
+    hold = "scores" if own["near_copies"] else "scores hold for such pictures and"
     return {
         "alike": f"Warning: the {named} lie inside the training set's neighbourhood, as near to training pictures as these lie "
-        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so scores hold for such pictures and "
-        "tell nothing of others.",
+        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so {hold} tell nothing of others.",
         "nearer": f"Leak: the {named} lie nearer to the training pictures than these lie to each other ({numbers}). Look for "
         "copies, and for pictures of one scene on both sides.",
         "farther": f"The {named} lie farther from the training pictures than these lie from each other ({numbers}): scores are "
@@ -160,8 +166,8 @@ def _scores_said(test_set: str, own: Mapping[str, Any]) -> list[str]:
     worse = [key for key in slopes if key in found and key not in better]
     if not found:
         return [
-            f"None of {len(slopes)} scores of the {_named(test_set)} is shown to depend on the distance to the nearest training "
-            "picture."
+            f"None of {counted(len(slopes), 'score')} of the {_named(test_set)} is shown to depend on the distance to the "
+            "nearest training picture."
         ]
     said = []
     for keys, how in ((better, "better"), (worse, "worse")):
@@ -258,20 +264,20 @@ def _scores(test_set: str, own: Mapping[str, Any]) -> Table:
     )
 
 
-def _copies(test_set: str, own: Mapping[str, Any]) -> Table:
+def _pixel_pairs(caption: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple(
         Row(
             label=f"{each['number']} ({each['name']})" if each["name"] else str(each["number"]),
             cells=(Cell(value=_called(each)), Cell(value=number(each["pixel_correlation"], 4))),
         )
-        for each in own["near_copies"]
+        for each in pairs
     )
     return Table(
-        caption=f"Near-copies among {_named(test_set)}",
+        caption=caption,
         corner="Test picture",
         columns=("Training stimulus", "Correlation of pixels"),
         rows=rows,
-        fold=f"Near-copies among {_named(test_set)}: {len(rows):,}",
+        fold=f"{caption}: {len(rows):,}",
     )
 
 

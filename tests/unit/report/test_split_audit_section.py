@@ -60,7 +60,7 @@ def test_many_copies_are_counted_and_the_first_are_named():
     ]
     said = audit_sentences(facts(copies=copies))[0]
     assert said.startswith(
-        "Leak: 7 of 100 test pictures are near-copies of training pictures (pixels correlate by 0.98"
+        "Leak: of 100 test pictures, 7 are near-copies of training pictures (pixels correlate by 0.98"
     )
     assert "number 0 of training stimulus 50 (cat.png), number 1 of training stimulus 51" in said
     assert "number 4 of training stimulus 54 and 2 more. Take them out" in said
@@ -90,8 +90,9 @@ def test_pictures_that_pixels_cannot_tell_from_copies_are_named_and_not_cleared(
     }
     said = audit_sentences(known)[0]
     assert said.startswith(
-        "Whether test pictures are copies cannot be told from pixels: those of 4 of 100 correlate with a training picture's by "
-        "0.98 or more, not shown to be more than among training pictures (2.0 %): number 7 of training stimulus 33,"
+        "Whether test pictures are copies cannot be told from pixels: of 100 test pictures, 4 have pixels that correlate with a "
+        "training picture's by 0.98 or more (not shown to be more than among training pictures (2.0 %); contrasts may differ): "
+        "number 7 of training stimulus 33,"
     )
     assert "No copy" not in said
 

@@ -17,6 +17,9 @@ picture is of reaches 1 − 1/20."""
 MANY_TWINS, FEW_TWINS = 0.5, 0.25
 """Shares of pictures with nearly the features of another one: more than the first among decoded features, though less than the
 second among true ones, are called a collapse."""
+MOST_KINDS = 25
+"""Kinds of pictures that are called few. Of K equally frequent kinds, a share 1/K of all pairs is of one kind, of however many
+pictures; a decoder of few directions gives many of a thousand pictures a twin, though few pairs are."""
 NARROW = 0.5
 """Share of the true features' effective dimension below which the page says that decoded features vary along few directions."""
 FEWEST_WITHIN = 10
@@ -53,8 +56,10 @@ def features_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         f"{percent(own['top1']['value'], 1)} of the pictures are found by {best}.",
     )
     decoded = {name: groups[name] for name in groups if name in related}
-    yield _novelty(decoded)
-    yield from _categories(decoded)
+    of_categories, novelty = list(_categories(decoded)), _novelty(decoded)
+    if novelty.name != "novel" or "category_only" not in {each.name for each in of_categories}:
+        yield novelty  # where categories of the test set do not train, one that knows only the category is novel too
+    yield from of_categories
     yield from _collapse(decoded)
     if own["two_way"]["value"] >= SATURATED:
         ways = own["n_way"]
@@ -81,6 +86,10 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
     if min(share["value"] for share in shares.values()) > CHANCE:
         return Conclusion(
             "novelty_open", "limited", f"Whether most are told from all training pictures is not shown: {said}."
+        )
+    if max(share["value"] for share in shares.values()) > CHANCE:
+        return Conclusion(
+            "not_novel", "limited", f"Not by every group of features are most told from all training pictures: {said}."
         )
     return Conclusion(
         "not_novel",
@@ -115,11 +124,7 @@ def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
 
 def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
     """Conclude on how much decoded features vary, beside the true ones of the same pictures."""
-    collapsed = [
-        name
-        for name, own in groups.items()
-        if own["twins"]["decoded_ci95"][0] > MANY_TWINS and own["twins"]["true"] < FEW_TWINS
-    ]
+    collapsed = [name for name, own in groups.items() if _has_collapsed(own["twins"])]
     are_all = len(collapsed) == len(groups)
     for name, own in groups.items():
         twins, dimension = own["twins"], own["effective_dimension"]
@@ -137,6 +142,12 @@ def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
                 f"Most of what varies in decoded features of {name} lies along {number(dimension['decoded'], 1)} directions in "
                 f"effect; true ones vary along {number(dimension['true'], 1)}.",
             )
+
+
+def _has_collapsed(twins: Mapping[str, Any]) -> bool:
+    """Return whether most pictures have a twin by decoded features, and so many at once that there are few kinds of them."""
+    many = twins["decoded_ci95"][0] > MANY_TWINS and twins["true"] < FEW_TWINS
+    return bool(many and twins.get("decoded_pairs", 1.0) > 1 / MOST_KINDS)
 
 
 def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
@@ -158,6 +169,8 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         if name not in beyond and _is_near_chance(known[name]["within_category"], known[name]["two_way"])
     ]
     said = "among pictures of the same category %s of comparisons are right (chance 50 %)"
+    rest = [name for name in known if name not in beyond and name not in alone]
+    shares_of_rest = join([share_of(name, known[name]["within_category"]) for name in rest])
     if beyond:
         shares = join([share_of(name, known[name]["within_category"]) for name in beyond])
         yield Conclusion(
@@ -172,14 +185,14 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
             "wrong" if are_all else "limited",
             f"{'The scores are' if are_all else 'Some scores are'} like those of a decoder that knows only the category: "
             f"{said.replace('%s', within)}, and {among} among all."
-            f"{' They are no evidence that pictures are reconstructed.' if are_all else ''}",
+            f"{' They are no evidence that pictures are reconstructed.' if are_all else ''}"
+            f"{'' if are_all or beyond else f' Of others it cannot be told: {shares_of_rest}.'}",
         )
     if not beyond and not alone:
-        shares = join([share_of(name, own["within_category"]) for name, own in known.items()])
         yield Conclusion(
             "category_open",
             "limited",
-            f"Whether more than the category is decoded cannot be told: {said.replace('%s', shares)}.",
+            f"Whether more than the category is decoded cannot be told: {said.replace('%s', shares_of_rest)}.",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
 from braindiffuser.report.chance_alarm import too_few_to_exchange
-from braindiffuser.report.numbers import join, p_sentence
+from braindiffuser.report.numbers import counted, join, p_sentence
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_family
 from braindiffuser.report.verdict.conclusion import CHANCE, Conclusion, Evidence, related_groups
 
@@ -58,8 +58,9 @@ def _not_shown(
     decoded = related_groups(groups)
     if not decoded or too_few_to_exchange(int(evidence.scores["n_images"]), len(p_values)):
         return
+    none = f"none of {len(p_values)} metrics tells the" if len(p_values) > 1 else "the one metric does not tell"
     said = (
-        f"features of {join(sorted(decoded))} identify what was seen, but none of {len(p_values)} metrics tells the "
+        f"features of {join(sorted(decoded))} identify what was seen, but {none} "
         f"reconstructions from those of other pictures (smallest {p_sentence(min(p_values.values()))})"
     )
     reached = max((groups[name]["two_way"] for name in decoded), key=lambda share: float(share["value"]))
@@ -97,7 +98,8 @@ def _retrieval(metrics: Mapping[str, Any], n_images: int) -> Iterator[Conclusion
         yield Conclusion(
             "too_few_to_compare",
             "limited",
-            f"{n_images} test pictures are too few to compare reconstructions with training pictures by {len(found)} metrics.",
+            f"{n_images} test pictures are too few to compare reconstructions with training pictures by "
+            f"{counted(len(found), 'metric')}.",
         )
         return
     shown = beyond_chance({key: each["p"] for key, each in found.items()})
@@ -109,12 +111,13 @@ def _retrieval(metrics: Mapping[str, Any], n_images: int) -> Iterator[Conclusion
     def named(keys: Sequence[str]) -> str:
         return join([metrics[key]["label"] for key in keys])
 
-    if any(metric_family(metrics[key]) != "Pixel metrics" for key in closer):
+    if any(metrics[key].get("of_features") or metric_family(metrics[key]) != "Pixel metrics" for key in closer):
+        corrected = f", corrected for {len(found)} metrics" if len(found) > 1 else ""
+        rest = f"; not clearly by {named(open_ones)}" if open_ones else ""
         yield Conclusion(
             "beyond_retrieval",
             "supported",
-            f"Reconstructions are closer to what was seen than {whom}, by {named(closer)} (picture by picture, corrected for "
-            f"{len(found)} metrics){f'; not clearly by {named(open_ones)}' if open_ones else ''}.",
+            f"Reconstructions are closer to what was seen than {whom}, by {named(closer)} (picture by picture{corrected}){rest}.",
         )
     elif closer:
         yield Conclusion(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.numbers import percent
+from braindiffuser.report.numbers import counted, percent
 from braindiffuser.report.verdict.conclusion import Conclusion, Evidence
 
 NEGLIGIBLE = 0.01
@@ -25,21 +25,22 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
             "does.",
         )
         return
-    copies, near = audit["near_copies"], audit["near_duplicates"]
-    doubles = near["count"]
-    have = "has" if doubles == 1 else "have"
+    copies, alike, near = audit["near_copies"], audit.get("look_alikes", ()), audit["near_duplicates"]
+    doubles, n = near["count"], counted(audit["n"], "test picture")
     of = (
-        f"of {audit['n']} test pictures, {doubles} {have} nearly the same features as a training picture (of training pictures "
-        f"{percent(near['training_share'], 1)})"
+        f"of {n}, {doubles} {'has' if doubles == 1 else 'have'} nearly the same features as a training picture (of training "
+        f"pictures {percent(near.get('training_share'), 1)})"
     )
+    are_doubled = doubles > NEGLIGIBLE * audit["n"] and near.get("more_than_training", False)
     if copies:
         yield Conclusion(
             "copies",
             "wrong",
-            f"Test pictures are in the training set: {len(copies)} of {audit['n']} show nearly the same pixels as a training "
-            f"picture ({_names(copies)}). Take them out of either side before scores are believed.",
+            f"Test pictures are in the training set: of {n}, {len(copies)} {'shows' if len(copies) == 1 else 'show'} nearly the "
+            f"same pixels as a training picture ({_names(copies)}). Take {'it' if len(copies) == 1 else 'them'} out of either "
+            "side before scores are believed.",
         )
-    elif doubles > NEGLIGIBLE * audit["n"] and near["more_than_training"]:
+    elif are_doubled:
         yield Conclusion(
             "copies",
             "wrong",
@@ -59,19 +60,22 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
             f"Some test pictures nearly double training pictures: {of}. That moves a mean score by "
             f"{percent(doubles / audit['n'], 1)} at most.",
         )
-    if not copies and (alike := audit["look_alikes"]):
+    if alike:
+        shows = "shows" if len(alike) == 1 else "show"
         yield Conclusion(
             "look_alikes",
             "limited",
-            f"Whether test pictures are copies cannot be told from pixels: {len(alike)} of {audit['n']} show nearly the same as "
-            f"a training picture ({_names(alike)}), as training pictures do among themselves. Look at these pairs.",
+            f"Whether {'further ' if copies else ''}test pictures are copies cannot be told from pixels: of {n}, {len(alike)} "
+            f"{shows} much the same as a training picture ({_names(alike)}; pixel_train_id in analyses/split_audit/nearest.csv). "
+            "Look at them side by side.",
         )
     if audit["verdict"] == "alike":
+        hold = "scores" if copies or are_doubled else "scores hold for such pictures, and"
         yield Conclusion(
             "alike",
             "limited",
-            "Test pictures resemble training pictures as much as those resemble each other: scores hold for such pictures, and "
-            "tell nothing of other kinds.",
+            f"Test pictures resemble training pictures as much as those resemble each other: {hold} tell nothing of other "
+            "kinds.",
         )
 
 
