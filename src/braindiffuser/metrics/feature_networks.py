@@ -116,12 +116,12 @@ def available_networks(names: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in published if all(find(file, folder) for file in files_of(name)))
 
 
-def load_efficientnet_lite0(device: str = "cpu", batch_size: int = 8) -> FeatureNetwork:
+def load_efficientnet_lite0(device: str = "cpu", batch_size: int | None = None) -> FeatureNetwork:
     """Load EfficientNet-Lite0 with layers `early`, `middle` and `last`, as `EfficientNetLite.blocks` states them.
 
     Args:
         device: where the network runs.
-        batch_size: pictures that go through it together.
+        batch_size: pictures that go through it together; None: as `EfficientNetLite.blocks` chooses.
 
     Raises:
         DependencyError: if the package with its checkpoint is not installed.

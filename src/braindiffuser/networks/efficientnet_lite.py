@@ -44,6 +44,12 @@ _INVERTED_PARTS = {
 }
 _OUTER_PARTS = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 
+PIXELS_ON_CPU = 4 * 224**2
+"""Pixels that go through the network together on a processor: measured, 4 pictures of 224 pixels to a side take a third less time
+than 8, and 16 to 21 of 96 pixels a fifth less."""
+ON_GPU = 32
+"""Pictures that go through the network together on a GPU."""
+
 
 class EfficientNetLite:
     """A pretrained EfficientNet-Lite in evaluation mode. Made by `load_efficientnet_lite`.
@@ -58,13 +64,13 @@ class EfficientNetLite:
         self.input_size = input_size
         self.device = device
 
-    def blocks(self, pictures: Pictures, batch_size: int = 8) -> dict[BlockName, Matrix]:
+    def blocks(self, pictures: Pictures, batch_size: int | None = None) -> dict[BlockName, Matrix]:
         """Compute features at three depths.
 
         Args:
             pictures: (n, 3, height, width) in [0, 1], of any size.
-            batch_size: pictures that go through the network together. It changes memory and time, not results; on a
-                processor a small one that fits its cache is fastest.
+            batch_size: pictures that go through the network together. It changes memory and time, not results; None: as
+                many as a processor's cache holds, or `ON_GPU`.
 
         Returns:
             float32 matrices (n, d).
@@ -74,6 +80,9 @@ class EfficientNetLite:
         """
         import torch
 
+        if batch_size is None:
+            on_cpu = torch.device(self.device).type == "cpu"
+            batch_size = max(1, PIXELS_ON_CPU // self.input_size**2) if on_cpu else ON_GPU
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         batches = []
@@ -84,7 +93,7 @@ class EfficientNetLite:
             batches.append({name: output.float().cpu().numpy() for name, output in outputs.items()})
         return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
-    def class_probabilities(self, pictures: Pictures, batch_size: int = 8) -> Matrix:
+    def class_probabilities(self, pictures: Pictures, batch_size: int | None = None) -> Matrix:
         """Classify pictures: softmax of the classifier on `last`, of the 1,000 classes of ImageNet-1k.
 
         Args:
