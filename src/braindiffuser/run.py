@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError
@@ -31,7 +31,7 @@ from braindiffuser.run_folder import (
     orphans_sentence,
     stored_experiment,
 )
-from braindiffuser.stages import Stage, StageContext, Step, all_steps, changed_while, stages
+from braindiffuser.stages import Stage, StageContext, Step, Workers, all_steps, changed_while, stages
 from braindiffuser.stages.prepare import MADE
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
@@ -40,6 +40,10 @@ from braindiffuser.store.results import Results, Store
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.report.page import Report
+
+
+MakeWorkers: TypeAlias = Callable[[Experiment, Path, Callable[[], Mapping[str, Mapping[str, Any]]]], Workers]
+"""Makes workers for a run from its experiment, its folder, and what returns the records of finished steps."""
 
 
 class Run:
@@ -51,13 +55,21 @@ class Run:
         states: which steps are finished, which are out of date and why.
     """
 
-    def __init__(self, experiment: Experiment, store: Store, progress: Progress, shared: Path | None = None) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        store: Store,
+        progress: Progress,
+        shared: Path | None = None,
+        workers: MakeWorkers | None = None,
+    ) -> None:
         """Use `Run.open`, which checks the folder."""
         self.experiment = experiment
         self.results: Results = store
         self._store = store
         self._progress = progress
         self._shared = shared
+        self._workers = workers
         self._hashes = RecordingHashes(store, recording_files(experiment), progress)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
@@ -75,6 +87,7 @@ class Run:
         progress: Progress = silent,
         shared: Path | str | None = None,
         note_when_done: bool = False,
+        workers: MakeWorkers | None = None,
     ) -> Run:
         """Open a new or existing run folder.
 
@@ -88,6 +101,8 @@ class Run:
                 once, whatever the split. Results are the same, byte for byte. None: this run shares nothing.
             note_when_done: whether a folder that holds an experiment keeps it until a stage of this one is done, so that a stage
                 that fails leaves the run as it was.
+            workers: makes what other processes compute parts with (`braindiffuser.dask_workers.workers_of`); None: this process
+                computes alone.
 
         Raises:
             RunError: if no experiment is given and the folder holds none; for stale or foreign files, overlap with the
@@ -100,7 +115,7 @@ class Run:
             experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
-        run = cls(experiment, store, progress, None if shared is None else Path(shared))
+        run = cls(experiment, store, progress, None if shared is None else Path(shared), workers)
         if any(store.record(str(step)) is None for step in run.steps("extract")):
             run._check_shared()
         for (
@@ -178,7 +193,7 @@ class Run:
             return
         self._require(pending)
         check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
-        if record.on_device:
+        if record.on_device and not self._leaves_device_to_workers(record):
             check_device(self.experiment.device)
         with self._alone():
             self._refuse_what_came_between(record)
@@ -191,6 +206,9 @@ class Run:
             finally:
                 self._networks.keep(())
             self._note_done()
+
+    def _leaves_device_to_workers(self, stage: Stage) -> bool:
+        return self._workers is not None and stage.by_workers and self._shared is None
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
         """Raise if the folder or the recording changed since opening."""
@@ -290,6 +308,7 @@ class Run:
             progress=self._progress,
             settings=self.states.settings,
             shared=self._shared,
+            workers=self._workers and self._workers(self.experiment, self.results.folder, self._finished),
         )
 
     def _finished(self) -> dict[str, dict[str, Any]]:
@@ -385,7 +404,8 @@ class Run:
 
     def run_all(self) -> Path:
         """Run every stage that is not finished, and return the page."""
-        if any(self.state(step) != "finished" for step in self.steps() if stages()[step.stage].on_device):
+        left = [stages()[step.stage] for step in self.steps() if self.state(step) != "finished"]
+        if any(stage.on_device and not self._leaves_device_to_workers(stage) for stage in left):
             check_device(self.experiment.device)
         for stage in stages():
             self.do(stage)
@@ -420,6 +440,19 @@ class _Drafts(Mapping[str, Draft]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+def reading_context(experiment: Experiment, folder: Path, networks: NetworkCache) -> StageContext:
+    """Return what a part of a run is computed from, in a process that writes nothing.
+
+    Args:
+        experiment: of the run.
+        folder: of the run.
+        networks: keeps networks from part to part.
+    """
+    run = Run(experiment, Store(folder), silent)
+    run._networks = networks
+    return run._context
 
 
 def run_demo(folder: Path | str = "runs/demo", progress: Progress = silent) -> Path:

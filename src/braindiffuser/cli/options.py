@@ -71,6 +71,19 @@ Shared = Annotated[
     ),
 ]
 
+NWorkers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Compute in so many processes of this machine, or jobs of --cluster (Dask)."),
+]
+Cluster = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster",
+        callback=expanded,
+        help="YAML file that says where workers run: address, local, or jobqueue (slurm, pbs, sge); docs/concepts/workers.md.",
+    ),
+]
+
 
 def changes_of(
     nsd: Path | None = None, subject: int | None = None, device: str | None = None, profile: str | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -12,9 +13,11 @@ import typer
 from braindiffuser.cli.app import ONE_RUN, STAGES, app
 from braindiffuser.cli.endings import CONTINUES, stoppable
 from braindiffuser.cli.options import (
+    Cluster,
     Config,
     Device,
     Nsd,
+    NWorkers,
     Out,
     Overwrite,
     Shared,
@@ -33,13 +36,15 @@ from braindiffuser.plain_data import read_entries
 
 if TYPE_CHECKING:
     from braindiffuser.progress import Progress
-    from braindiffuser.run import Run
+    from braindiffuser.run import MakeWorkers, Run
 
 
 @app.command(rich_help_panel=ONE_RUN, epilog="Example: **braindiffuser demo --out runs/demo**")
-def demo(out: Out = Path("runs/demo"), overwrite: Overwrite = False) -> None:
+def demo(
+    out: Out = Path("runs/demo"), overwrite: Overwrite = False, workers: NWorkers = None, cluster: Cluster = None
+) -> None:
     """Simulate a subject, decode it with the bundled networks, and write the page."""
-    _run(out, "demo", overwrite, stage=None)
+    _run(out, "demo", overwrite, stage=None, n_workers=workers, cluster=cluster)
 
 
 def _stage_command(stage: str | None) -> Callable[..., None]:
@@ -54,8 +59,10 @@ def _stage_command(stage: str | None) -> Callable[..., None]:
         overwrite: Overwrite = False,
         modules: With = None,
         shared: Shared = None,
+        workers: NWorkers = None,
+        cluster: Cluster = None,
     ) -> None:
-        _run(out, config, overwrite, stage, changes_of(nsd, subject, device), modules, shared)
+        _run(out, config, overwrite, stage, changes_of(nsd, subject, device), modules, shared, workers, cluster)
 
     return command
 
@@ -268,15 +275,34 @@ def _run(
     choices: dict[str, Any] | None = None,
     modules: list[str] | None = None,
     shared: Path | None = None,
+    n_workers: int | None = None,
+    cluster: Path | None = None,
 ) -> None:
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
-        opened = _open(out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared)
+        workers = _workers(n_workers, cluster, modules or [], progress, stack)
+        opened = _open(
+            out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared, workers
+        )
         if stage is None:
             opened.run_all()
         else:
             opened.do(stage)
     print_result(opened)
+
+
+def _workers(
+    n_workers: int | None, cluster: Path | None, modules: Sequence[str], progress: Progress, stack: ExitStack
+) -> MakeWorkers | None:
+    """Start the workers that were asked for; Dask is imported only then."""
+    if n_workers is None and cluster is None:
+        return None
+    from braindiffuser.clusters import open_cluster
+
+    connect = stack.enter_context(open_cluster(n_workers, cluster, progress))
+    from braindiffuser.dask_workers import workers_of
+
+    return workers_of(connect, modules, progress)
 
 
 def _open(
@@ -287,6 +313,7 @@ def _open(
     progress: Progress,
     change: Callable[[Experiment], Experiment],
     shared: Path | None = None,
+    workers: MakeWorkers | None = None,
     note_when_done: bool = False,
 ) -> Run:
     from braindiffuser.run_folder import refuse_other_kinds, stored_experiment
@@ -305,7 +332,7 @@ def _open(
                 f"{why}: name the folder of a run, or begin one with `braindiffuser {first} --config FILE --out {out}` or "
                 "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
             )
-    return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared, note_when_done)
+    return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared, note_when_done, workers)
 
 
 def _cache_folder() -> Path:

@@ -7,16 +7,17 @@ that need them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
+    from braindiffuser.batches import Batches
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.experiment import Experiment
     from braindiffuser.networks.cache import NetworkCache
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from braindiffuser.recording_hashes import RecordingHashes
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
+
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 class Step(NamedTuple):
@@ -42,6 +47,14 @@ def changed_while(step: Step) -> str:
     return f"files that {step} reads were changed while it worked: run the same command again"
 
 
+@runtime_checkable
+class Workers(Protocol):
+    """Other processes, here or on a cluster, that compute parts of a run and return what they made."""
+
+    def each(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
+        """Yield every item with what `task(context, item)` returned in one of the processes, in order."""
+
+
 @dataclass(frozen=True)
 class StageContext:
     """What a stage is given to compute from.
@@ -57,6 +70,7 @@ class StageContext:
         progress: to be called as progress(label, done, total).
         settings: returns the entries that a step depends on, with the hashes of its checkpoints.
         shared: folder of features that runs of the recording share; None: this run shares none.
+        workers: processes that compute beside this one; None: there are none.
     """
 
     experiment: Experiment
@@ -69,6 +83,39 @@ class StageContext:
     progress: Progress
     settings: Callable[[Step], Mapping[str, Any]]
     shared: Path | None = None
+    workers: Workers | None = None
+    _batches: dict[str, Batches] = field(default_factory=dict)
+
+    def each(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
+        """Yield every item with what `task(context, item)` returns, in order; workers compute several at a time.
+
+        Args:
+            task: a function of a module, or a `functools.partial` of one, that reads what it needs from the context; it writes
+                nothing, so that each file has one writer.
+            items: what it is called with; small, since they are sent to workers.
+        """
+        return self.here(task, items) if self.workers is None else self.workers.each(task, items)
+
+    def here(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
+        """Do the same in this process."""
+        return ((item, task(self, item)) for item in items)
+
+    def batches(self, name: str, size: int) -> Batches:
+        """Return the batches of a name, which stay as small as memory made them.
+
+        Args:
+            name: of what is computed.
+            size: rows that are computed together at first.
+        """
+        from braindiffuser.batches import Batches
+
+        if name not in self._batches:
+            self._batches[name] = Batches(size, self.progress)
+        return self._batches[name]
+
+
+Task: TypeAlias = Callable[[StageContext, Item], Made]
+"""Computes one item; reads from the context and writes nothing."""
 
 
 def _one_unit(experiment: Experiment) -> tuple[str, ...]:
@@ -104,6 +151,7 @@ class Stage:
         available: optional resources that one unit uses if this machine has them, such as scoring networks; when one is
             added later, the unit is recomputed.
         on_device: whether it computes on the experiment's device.
+        by_workers: whether workers, if there are any, do all of it that takes the device.
         less_memory: settings of it that need less memory, for the error when that runs out.
     """
 
@@ -122,6 +170,7 @@ class Stage:
     checkpoints: Callable[[Experiment, str], Mapping[str, Path]] = _no_checkpoints
     available: Callable[[Experiment, str], tuple[str, ...]] = _nothing
     on_device: bool = True
+    by_workers: bool = False
     less_memory: str = ""
 
     def steps(self, experiment: Experiment) -> tuple[Step, ...]:

@@ -43,22 +43,47 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows | None) -> None:
     target = context.experiment.targets[group]
-    null = shared.null(partial(_null, context, target)) if shared else _null(context, target)
-    sides, batches = set(), Batches(target.batch_size, context.progress)
-    ids_of = {split: context.results.read_array(f"stimuli/{split}_ids") for split in ARRAYS}
-    everything, first = np.concatenate(list(ids_of.values())), 0
+    null, side = _begin(context, group, shared)
+    sides = {side}
     for split, name in ARRAYS.items():
-        dtype, ids = target.stored_as if split == "train" else "float32", ids_of[split]
-        features = partial(_features, context, target, batches, np.roll(everything, -first), shared)
-        first += len(ids)
-        side = shared.shape() if shared else None
-        shape = draft.shape_of(f"{name}/{group}") or (len(ids), *(side or _row_shape(context, target, ids)))
+        dtype, n = (
+            target.stored_as if split == "train" else "float32",
+            len(context.results.read_array(f"stimuli/{split}_ids")),
+        )
+        shape = draft.shape_of(f"{name}/{group}") or (n, *side)
         sides.add(shape[1:])
         _refuse_several(sides, target)
         if null is not None:
             unconditional = _checked(target, "null", null, (1, *shape[1:]))
             draft.fill(f"null/{group}", unconditional.shape, unconditional.__getitem__)
-        draft.fill(f"{name}/{group}", shape, features, context.progress, f"extracting: {split} {group}", dtype)
+        make = partial(_block, group=group, split=split, shared=shared)
+        made = partial(context.each if shared is None else context.here, make)
+        draft.fill_blocks(f"{name}/{group}", shape, made, context.progress, f"extracting: {split} {group}", dtype)
+
+
+def _begin(context: StageContext, group: str, shared: SharedRows | None) -> tuple[Features | None, tuple[int, ...]]:
+    """Return the features of nothing, if the target has any, and the shape of a row."""
+    if shared is None:
+        return next(made for _, made in context.each(_null_and_side, [group]))
+    target = context.experiment.targets[group]
+    null = shared.null(partial(_null, context, target))
+    return null, shared.shape() or _row_shape(context, target, context.results.read_array("stimuli/train_ids"))
+
+
+def _null_and_side(context: StageContext, group: str) -> tuple[Features | None, tuple[int, ...]]:
+    target = context.experiment.targets[group]
+    context.networks.keep(target.checkpoints.values())
+    return _null(context, target), _row_shape(context, target, context.results.read_array("stimuli/train_ids"))
+
+
+def _block(context: StageContext, rows: slice, group: str, split: str, shared: SharedRows | None) -> Features:
+    """Extract some rows of one split."""
+    target = context.experiment.targets[group]
+    context.networks.keep(target.checkpoints.values())
+    ids_of = [context.results.read_array(f"stimuli/{name}_ids") for name in ARRAYS]
+    first = 0 if split == "train" else len(ids_of[0])
+    batches = context.batches(f"extract.{group}", target.batch_size)
+    return _features(context, target, batches, np.roll(np.concatenate(ids_of), -first), shared, rows)
 
 
 def _null(context: StageContext, target: Target) -> Features | None:
@@ -257,4 +282,5 @@ STAGE = Stage(
     units=_units,
     roles=_roles,
     checkpoints=_checkpoints,
+    by_workers=True,
 )

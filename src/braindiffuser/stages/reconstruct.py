@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Pictures
-from braindiffuser.batches import Batches, evenly_spaced
+from braindiffuser.batches import evenly_spaced
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureSource
@@ -181,24 +182,47 @@ def _draw_missing(
     results = context.results
     ids = results.read_array("stimuli/test_ids")
     lacks = set(draft.missing_pictures(kind, len(ids)))
-    missing = {place for place, number in enumerate(numbers.tolist()) if number in lacks}
-    if not missing:
+    if lacks.isdisjoint(numbers.tolist()):
         return
-    groups = context.experiment.generator.groups_of(facts.variant)
+    size = context.experiment.generator.batch_size
+    slices = [slice(start, start + size) for start in range(0, len(numbers), size)]
+    parts = [_Part(numbers[rows]) for rows in slices]
     if facts.source == "random_responses":
-        features = _decoded_random(context, groups, numbers)
-    else:
-        features = {group: results.read_array(f"{facts.source}/{group}")[numbers] for group in groups}
-    start = None if facts.start is None else results.open_pictures(facts.start, numbers.tolist())
-    seed = sample_seed(context.experiment.seed, facts.sample)
-    drawn = draw(context, facts.variant, features, ids[numbers], start, f"reconstructing: {kind}", missing, seed)
-    for rows, made in drawn:
-        lacking = [place for place in range(rows.start, rows.stop) if place in missing]
-        draft.write_pictures(kind, numbers[lacking].tolist(), made[np.array(lacking) - rows.start])
+        groups = context.experiment.generator.groups_of(facts.variant)
+        features = next(made for _, made in context.each(partial(_decoded_random, groups=groups), [numbers]))
+        parts = [_Part(numbers[rows], {group: values[rows] for group, values in features.items()}) for rows in slices]
+    wanted = [part for part in parts if not lacks.isdisjoint(part.numbers.tolist())]
+    done = sum(len(part.numbers) for part in parts) - sum(len(part.numbers) for part in wanted)
+    for part, made in context.each(partial(_drawn_part, kind=kind), wanted):
+        lacking = [place for place, number in enumerate(part.numbers.tolist()) if number in lacks]
+        draft.write_pictures(kind, part.numbers[lacking].tolist(), made[lacking])
+        done += len(part.numbers)
+        context.progress(f"reconstructing: {kind}".replace("_", " "), done, len(numbers))
+
+
+class _Part(NamedTuple):
+    """Pictures that are drawn together: rows of the test stimuli, and their features if these lie nowhere."""
+
+    numbers: Int[np.ndarray, " n"]
+    features: GroupFeatures | None = None
+
+
+def _drawn_part(context: StageContext, part: _Part, kind: str) -> Pictures:
+    """Draw the pictures of some rows of the test stimuli."""
+    experiment, results = context.experiment, context.results
+    facts = picture_kinds(experiment)[kind]
+    groups, ids = experiment.generator.groups_of(facts.variant), results.read_array("stimuli/test_ids")
+    features = part.features or {
+        group: np.asarray(results.open_array(f"{facts.source}/{group}").oindex[part.numbers]) for group in groups
+    }
+    start = None if facts.start is None else results.open_pictures(facts.start, part.numbers.tolist())
+    seed = sample_seed(experiment.seed, facts.sample)
+    drawn = draw(context, facts.variant, features, ids[part.numbers], start, "", seed, part.numbers.tolist())
+    return np.concatenate([made for _, made in drawn])
 
 
 def _decoded_random(
-    context: StageContext, groups: tuple[str, ...], numbers: Int[np.ndarray, " n"]
+    context: StageContext, numbers: Int[np.ndarray, " n"], groups: tuple[str, ...]
 ) -> dict[str, Float[np.ndarray, "n ..."]]:
     """Decode random responses of the training mean and covariance, one for each row of the test stimuli, set by set."""
     from braindiffuser.metrics.baselines import random_responses
@@ -229,9 +253,9 @@ def draw(
     features: GroupFeatures,
     ids: Int[np.ndarray, " n"],
     start: PictureSource | None,
-    label: str,
-    wanted: Set[int] | None = None,
+    label: str = "",
     seed: int | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> Iterator[tuple[slice, Pictures]]:
     """Draw batch by batch; networks that this variant does not need are released first.
 
@@ -241,9 +265,9 @@ def draw(
         features: target group → features, one row per picture.
         ids: stimulus of each row.
         start: pictures that these start from, one per row; None if they start from none.
-        label: says what is drawn, for the progress.
-        wanted: rows; batches without one of them are skipped. None: all rows.
+        label: says what is drawn, for the progress; empty: no progress is told.
         seed: of all noise; None: the experiment's.
+        numbers: what messages call the pictures; None: their rows.
 
     Yields:
         A slice of rows with their pictures.
@@ -257,16 +281,14 @@ def draw(
     context.networks.keep(generator.checkpoints_of(variant).values())
     drawn = generator.open(variant, null, context.networks, context.experiment.seed if seed is None else seed)
 
-    def draw_rows(rows: slice) -> Pictures | None:
-        if wanted is not None and wanted.isdisjoint(range(rows.start, rows.stop)):
-            return None
+    def draw_rows(rows: slice) -> Pictures:
         chosen = {group: features[group][rows] for group in groups}
-        names = [f"{variant} {number}" for number in range(rows.start, rows.stop)]
+        names = [f"{variant} {number}" for number in (numbers or range(len(ids)))[rows]]
         return check_pictures(names, drawn(chosen, ids[rows], None if start is None else start[rows]))
 
-    for rows, made in Batches(generator.batch_size, context.progress).over(len(ids), draw_rows):
-        if made is not None:
-            yield rows, made
+    for rows, made in context.batches(f"drawing {variant}", generator.batch_size).over(len(ids), draw_rows):
+        yield rows, made
+        if label:
             context.progress(label.replace("_", " "), rows.stop, len(ids))
 
 
@@ -313,5 +335,6 @@ STAGE = Stage(
     compute=_compute,
     units=_units,
     checkpoints=_checkpoints,
+    by_workers=True,
     less_memory=LESS_MEMORY,
 )

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,12 +198,42 @@ class Draft:
         dtype: str = "float32",
         may_be_nan: bool = False,
     ) -> None:
-        """Write the missing blocks of an array.
+        """Write the missing blocks of an array, one after the other, as `fill_blocks` does.
 
         Args:
             name: of the array.
             shape: of all of it.
             make: returns a slice of its rows.
+            progress: as in `fill_blocks`.
+            label: as in `fill_blocks`.
+            dtype: as in `fill_blocks`.
+            may_be_nan: as in `fill_blocks`.
+
+        Raises:
+            RunError: what `fill_blocks` raises.
+        """
+
+        def make_blocks(missing: list[slice]) -> Iterator[tuple[slice, Shaped[np.ndarray, " ..."]]]:
+            return ((rows, make(rows)) for rows in missing)
+
+        self.fill_blocks(name, shape, make_blocks, progress, label, dtype, may_be_nan)
+
+    def fill_blocks(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        make_blocks: Callable[[list[slice]], Iterator[tuple[slice, Shaped[np.ndarray, " ..."]]]],
+        progress: Progress = silent,
+        label: str = "",
+        dtype: str = "float32",
+        may_be_nan: bool = False,
+    ) -> None:
+        """Write the missing blocks of an array.
+
+        Args:
+            name: of the array.
+            shape: of all of it.
+            make_blocks: yields each of the slices of rows that it is given with these rows, in order.
             progress: called as progress(label, rows_done, n_rows) after each block.
             label: says what is written; empty: the name.
             dtype: under which it is stored.
@@ -218,9 +248,9 @@ class Draft:
         real_numbers(np.empty(0, dtype), f"{name} came as", dtype=truth)
         array, missing = self._blocks(name, shape, dtype)
         done = shape[0] - sum(rows.stop - rows.start for rows in missing)
-        for rows in missing:
+        for rows, block in make_blocks(missing):
             came = f"rows {rows.start} to {rows.stop - 1} of {name} came as"
-            made = real_numbers(make(rows), came, (rows.stop - rows.start, *shape[1:]), truth)
+            made = real_numbers(block, came, (rows.stop - rows.start, *shape[1:]), truth)
             with np.errstate(over="ignore"):  # what overflows is refused by name
                 values = made.astype(dtype, copy=False)
             if not may_be_nan:

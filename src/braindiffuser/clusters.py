@@ -1,0 +1,149 @@
+"""Clusters of workers: so many processes of this machine, or what a file says in Dask's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PositiveInt, ValidationError, model_validator
+
+from braindiffuser.errors import DependencyError, RunError, reason
+from braindiffuser.experiment import list_faults
+from braindiffuser.part import Settings
+from braindiffuser.plain_data import read_yaml
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from braindiffuser.progress import Progress
+
+QUEUES: Mapping[str, str] = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "sge": "SGECluster"}
+"""Queueing system → class of dask-jobqueue."""
+REACHED = 60
+"""Seconds in which a scheduler must answer."""
+
+
+class ClusterFile(Settings):
+    """Where workers run: one of three entries."""
+
+    address: str | None = Field(None, description="Address of a scheduler that runs, such as tcp://10.0.0.1:8786.")
+    local: dict[str, Any] | None = Field(
+        None, description="Arguments of distributed.LocalCluster: workers on this machine, such as memory_limit: 8GiB."
+    )
+    jobqueue: dict[str, dict[str, Any]] | None = Field(
+        None,
+        description="The section of the same name of dask-jobqueue's own config: slurm, pbs or sge, with queue, memory …",
+    )
+    n_workers: PositiveInt | None = Field(
+        None, description="Processes or jobs; null: one for each core of this machine, or one job."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> ClusterFile:
+        given = [name for name in ("address", "local", "jobqueue") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of address, local and jobqueue, got {', '.join(given) or 'none'}")
+        if self.jobqueue is not None and (len(self.jobqueue) != 1 or not self.jobqueue.keys() <= QUEUES.keys()):
+            raise ValueError(
+                f"jobqueue has {', '.join(self.jobqueue) or 'nothing'}, expected one of {', '.join(QUEUES)}"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> ClusterFile:
+        """Read a file.
+
+        Raises:
+            RunError: it cannot be read, or says something else.
+        """
+        try:
+            content = read_yaml(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read as YAML: {reason(error)}") from error
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise RunError(f"{path}: {list_faults(error)}") from error
+
+
+@contextmanager
+def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -> Iterator[Callable[[], Client]]:
+    """Start or find a cluster; it ends with the block, unless it was there before.
+
+    Args:
+        n_workers: processes of this machine, or jobs of a queue; None: what the file says.
+        file: says where workers run, as `ClusterFile` describes; None: on this machine.
+        progress: says where the dashboard is, and what happens to workers.
+
+    Yields:
+        Connects to the cluster.
+
+    Raises:
+        DependencyError: Dask is not installed.
+        RunError: the file cannot be used, or the cluster cannot be started or reached.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise DependencyError("workers need Dask: pip install 'braindiffuser[cluster]'") from error
+    settings = ClusterFile(local={}) if file is None else ClusterFile.load(file)
+    try:
+        cluster = _cluster(settings, n_workers or settings.n_workers)
+    except (OSError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"workers cannot be started: {reason(error)}") from error
+
+    def connect() -> Client:
+        try:
+            client = distributed.Client(cluster, timeout=REACHED)
+        except OSError as error:
+            raise RunError(f"no scheduler of workers answers at {settings.address}: {reason(error)}") from error
+        client.subscribe_topic("all", lambda event: _say(event[1], progress))
+        return client
+
+    try:
+        client = connect()
+        progress(f"workers: {settings.address or 'started'}; dashboard: {client.dashboard_link}", 1, 1)
+        first = [client]
+        yield lambda: first.pop() if first else connect()
+        client.close()
+    finally:
+        if not isinstance(cluster, str):
+            cluster.close()
+
+
+def job_script(settings: ClusterFile) -> str:
+    """Return the script that starts one job of a queue, as dask-jobqueue makes it."""
+    with _queue(settings) as cluster:
+        made: str = cluster.job_script()
+    return made
+
+
+def _cluster(settings: ClusterFile, n_workers: int | None) -> Any:
+    """Return the address of a scheduler, or a cluster that was started."""
+    if settings.address is not None:
+        return settings.address
+    if settings.local is not None:  # port 0: one that is free
+        from distributed import LocalCluster
+
+        usual: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": ":0"}
+        return LocalCluster(**(usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})))
+    queue = _queue(settings)
+    queue.scale(jobs=n_workers or 1)
+    return queue
+
+
+def _queue(settings: ClusterFile) -> Any:
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise DependencyError("jobs of a queue need dask-jobqueue: pip install 'braindiffuser[cluster]'") from error
+    ((name, own),) = (settings.jobqueue or {}).items()
+    return getattr(dask_jobqueue, QUEUES[name])(**{entry.replace("-", "_"): value for entry, value in own.items()})
+
+
+def _say(event: Mapping[str, Any], progress: Progress) -> None:
+    """Say in one line that a worker was lost."""
+    if event.get("action") == "remove-worker" and event.get("processing-tasks"):
+        progress(f"the worker {event.get('worker', '')} was lost: its parts are computed again", 1, 1)

@@ -1,0 +1,221 @@
+"""Laws of workers: same bytes as one process, whatever happens to a worker or to the scheduler, and one writer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import fake_experiment, write_recording
+
+from braindiffuser.clusters import ClusterFile, job_script, open_cluster
+from braindiffuser.dask_workers import DaskWorkers, Site, _wait_for, workers_of
+from braindiffuser.errors import RunError
+from braindiffuser.progress import silent
+from braindiffuser.run import Run
+
+ROOT = Path(__file__).parents[2]
+PAGE = "report/index.html"
+NOT_RESULTS = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
+
+
+def results(folder):
+    """All results by name, but what holds times."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: content for name, content in files.items() if name not in NOT_RESULTS and not name.startswith("steps/")
+    }
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_recording(tmp_path_factory.mktemp("recordings") / "told")
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    """A run that one process made."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    Run.open(fake_experiment(root), folder).run_all()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster_file(tmp_path_factory):
+    """Two processes that find the fake parts."""
+    file = tmp_path_factory.mktemp("cluster") / "local.yaml"
+    content = {"n_workers": 2, "local": {"env": {"PYTHONPATH": str(Path(__file__).parent)}}}
+    file.write_text(json.dumps(content), encoding="utf-8")
+    return file
+
+
+HEARD = []
+"""What was said of the workers."""
+
+
+@pytest.fixture(scope="module")
+def connect(cluster_file):
+    with open_cluster(None, cluster_file, lambda label, done, total: HEARD.append(label)) as connect:
+        client = connect()
+        yield lambda: client
+
+
+def made(root, folder, connect, progress=silent):
+    experiment = fake_experiment(root)
+    Run.open(experiment, folder, progress=progress, workers=workers_of(connect, ["fakes"], progress)).run_all()
+    return folder
+
+
+def kill_one(client):
+    """Kill one worker, as the system does where memory runs out."""
+    address, pid = next(iter(client.run(os.getpid).items()))
+    os.kill(pid, signal.SIGKILL)
+    return address
+
+
+def test_two_workers_make_the_same_bytes_as_one_process(root, finished, connect, tmp_path):
+    assert results(made(root, tmp_path / "run", connect)) == results(finished)
+
+
+@pytest.mark.parametrize("label", ["extracting: train a", "reconstructing: final"])
+def test_a_worker_that_is_killed_changes_nothing(root, finished, connect, tmp_path, label):
+    killed = []
+
+    def kill_once(said, done, total):
+        if said.startswith(label) and not killed:
+            killed.append(kill_one(connect()))
+
+    assert results(made(root, tmp_path / "run", connect, kill_once)) == results(finished)
+    (address,) = killed
+    deadline = time.monotonic() + 20
+    while not any(address in line and "its parts are computed again" in line for line in HEARD):
+        assert time.monotonic() < deadline, HEARD
+        time.sleep(0.1)
+    assert HEARD[0].startswith("workers: started; dashboard: http://")
+
+
+def test_a_scheduler_that_is_lost_is_connected_to_again(root, finished, cluster_file, tmp_path):
+    said = []
+    with open_cluster(None, cluster_file, silent) as connect:
+        clients = []
+
+        def connect_and_remember():
+            clients.append(connect())
+            return clients[-1]
+
+        def lose_it(label, done, total):
+            said.append(label)
+            if label.startswith("extracting: train b") and len(clients) == 1:
+                clients[0].close()
+
+        folder = made(root, tmp_path / "run", connect_and_remember, lose_it)
+    assert results(folder) == results(finished)
+    assert len(clients) == 2
+    assert said.count("the scheduler of the workers was lost: connecting again") == 1
+
+
+def _end(context, item):
+    os._exit(1)
+
+
+def _square(context, item):
+    return item * item
+
+
+def _fail(context, item):
+    raise item
+
+
+def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect):
+    workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
+    with pytest.raises(RunError, match="took worker after worker with it, probably because memory ran out"):
+        list(workers.each(_end, [1]))
+
+
+def test_items_come_in_order_and_errors_as_they_were_raised(root, finished, connect):
+    workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
+    assert isinstance(workers, DaskWorkers)
+    assert list(workers.each(_square, list(range(20)))) == [(item, item * item) for item in range(20)]
+    for error in (RunError("no 3"), FileNotFoundError("no file")):
+        with pytest.raises(type(error), match=str(error)):
+            list(workers.each(_fail, [error]))
+
+
+def test_a_worker_waits_for_results_that_a_disk_shows_late(tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.dask_workers.LATE", 0.0)
+    monkeypatch.setattr("braindiffuser.dask_workers.time.sleep", lambda seconds: None)
+    site = Site(str(tmp_path), "{}", (), (("prepare.stimuli", "abc"),))
+    with pytest.raises(RunError, match=r"does not see prepare\.stimuli"):
+        _wait_for(site)
+    shown = iter([{}, {"uid": "abc"}])
+    monkeypatch.setattr("braindiffuser.dask_workers.LATE", 60.0)
+    monkeypatch.setattr("braindiffuser.store.results.Store.record", lambda store, step: next(shown))
+    _wait_for(site)
+
+
+def test_without_workers_dask_is_not_imported(finished):
+    code = (
+        "import sys; from braindiffuser.cli import main; from braindiffuser.run import Run;"
+        f"Run.open(None, {str(finished)!r}); print([name for name in ('dask', 'distributed') if name in sys.modules])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    code = "import fakes;" + code
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "give one of address, local and jobqueue, got none"),
+        ("{local: {}, address: tcp://a}", "got address, local"),
+        ("{jobqueue: {lsf: {}}}", "jobqueue has lsf, expected one of slurm, pbs, sge"),
+        ("{slurm: {}}", "there is no such entry"),
+        ("[1", "cannot be read as YAML"),
+    ],
+)
+def test_a_file_that_says_something_else_is_refused(content, said, tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=said):
+        ClusterFile.load(file)
+
+
+def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.clusters.REACHED", 1)
+    file = tmp_path / "cluster.yaml"
+    file.write_text("address: tcp://127.0.0.1:1", encoding="utf-8")
+    with (
+        pytest.raises(RunError, match=r"no scheduler of workers answers at tcp://127\.0\.0\.1:1"),
+        open_cluster(None, file, silent),
+    ):
+        pass
+
+
+def test_the_example_for_slurm_makes_this_script():
+    script = job_script(ClusterFile.load(ROOT / "examples/clusters/slurm.yaml"))
+    lines = script.splitlines()
+    begin = lines.index("source ~/braindiffuser/.venv/bin/activate")
+    assert lines[0] == "#!/usr/bin/env bash"
+    assert set(lines[1:begin]) - {""} == {
+        "#SBATCH -J dask-worker",
+        "#SBATCH -p gpu",
+        "#SBATCH -n 1",
+        "#SBATCH --cpus-per-task=1",
+        "#SBATCH --mem=48G",
+        "#SBATCH -t 04:00:00",
+        "#SBATCH --gpus=1",
+    }
+    assert "distributed.cli.dask_worker" in script
+    assert "--nthreads 1" in script
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples/clusters").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_is_read(example):
+    assert ClusterFile.load(example)
