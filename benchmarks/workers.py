@@ -3,8 +3,8 @@
 python benchmarks/workers.py [--pictures 600] [--test-pictures 120] [--json FILE]
 
 Timed are `extract` and `reconstruct` of the preset demo, each from the same prepared and fitted run: alone in this process with
-all threads, by one worker with as many threads, and by two workers with one thread each. `speed_up` is the seconds of the one worker
-over those of the two. Starting the workers and loading networks counts: it is what a user waits for.
+all threads, by one worker with as many threads, and by two workers with one thread each. `speed_up` is the seconds of the one
+worker over those of the two. Starting the workers and loading networks counts: it is what a user waits for.
 """
 
 from __future__ import annotations

@@ -145,5 +145,5 @@ def _queue(settings: ClusterFile) -> Any:
 
 def _say(event: Mapping[str, Any], progress: Progress) -> None:
     """Say in one line that a worker was lost."""
-    if event.get("action") == "remove-worker" and event.get("processing-tasks"):
-        progress(f"the worker {event.get('worker', '')} was lost: its parts are computed again", 1, 1)
+    if event.get("action") == "remove-worker" and not event.get("expected"):
+        progress(f"the worker {event.get('worker', '')} was lost: what it had to do is computed again", 1, 1)

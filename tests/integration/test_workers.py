@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_changes_nothing(root, finished, connect, tmp_pa
     assert results(made(root, tmp_path / "run", connect, kill_once)) == results(finished)
     (address,) = killed
     deadline = time.monotonic() + 20
-    while not any(address in line and "its parts are computed again" in line for line in HEARD):
+    while not any(address in line and "was lost: what it had to do is computed again" in line for line in HEARD):
         assert time.monotonic() < deadline, HEARD
         time.sleep(0.1)
     assert HEARD[0].startswith("workers: started; dashboard: http://")

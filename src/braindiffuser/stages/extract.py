@@ -43,14 +43,14 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
 def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows | None) -> None:
     target = context.experiment.targets[group]
-    null, side = _begin(context, group, shared)
-    sides = {side}
+    null, side_of = _begin(context, group, shared)
+    sides = set()
     for split, name in ARRAYS.items():
         dtype, n = (
             target.stored_as if split == "train" else "float32",
             len(context.results.read_array(f"stimuli/{split}_ids")),
         )
-        shape = draft.shape_of(f"{name}/{group}") or (n, *side)
+        shape = draft.shape_of(f"{name}/{group}") or (n, *side_of[split])
         sides.add(shape[1:])
         _refuse_several(sides, target)
         if null is not None:
@@ -61,19 +61,25 @@ def _extract(context: StageContext, group: str, draft: Draft, shared: SharedRows
         draft.fill_blocks(f"{name}/{group}", shape, made, context.progress, f"extracting: {split} {group}", dtype)
 
 
-def _begin(context: StageContext, group: str, shared: SharedRows | None) -> tuple[Features | None, tuple[int, ...]]:
-    """Return the features of nothing, if the target has any, and the shape of a row."""
+def _begin(
+    context: StageContext, group: str, shared: SharedRows | None
+) -> tuple[Features | None, dict[str, tuple[int, ...]]]:
+    """Return the features of nothing, if the target has any, and the shape of a row of each split."""
     if shared is None:
-        return next(made for _, made in context.each(_null_and_side, [group]))
+        return next(made for _, made in context.each(_null_and_sides, [group]))
     target = context.experiment.targets[group]
-    null = shared.null(partial(_null, context, target))
-    return null, shared.shape() or _row_shape(context, target, context.results.read_array("stimuli/train_ids"))
+    null, side = shared.null(partial(_null, context, target)), shared.shape()
+    return null, _sides(context, target) if side is None else dict.fromkeys(ARRAYS, side)
 
 
-def _null_and_side(context: StageContext, group: str) -> tuple[Features | None, tuple[int, ...]]:
+def _null_and_sides(context: StageContext, group: str) -> tuple[Features | None, dict[str, tuple[int, ...]]]:
     target = context.experiment.targets[group]
     context.networks.keep(target.checkpoints.values())
-    return _null(context, target), _row_shape(context, target, context.results.read_array("stimuli/train_ids"))
+    return _null(context, target), _sides(context, target)
+
+
+def _sides(context: StageContext, target: Target) -> dict[str, tuple[int, ...]]:
+    return {split: _row_shape(context, target, context.results.read_array(f"stimuli/{split}_ids")) for split in ARRAYS}
 
 
 def _block(context: StageContext, rows: slice, group: str, split: str, shared: SharedRows | None) -> Features:

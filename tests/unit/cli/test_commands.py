@@ -65,7 +65,7 @@ def asked(monkeypatch):
     """What was asked for, instead of doing it: stage, experiment, folder, overwrite."""
     asked = []
 
-    def opened(experiment, folder, overwrite=False, progress=None, shared=None, note_when_done=False):
+    def opened(experiment, folder, overwrite=False, progress=None, shared=None, note_when_done=False, workers=None):
         run = Run.__new__(Run)
         run.experiment = experiment
         run.steps = lambda: ()
@@ -118,7 +118,7 @@ def test_a_stages_command_says_what_it_does_and_does_that_stage(stage, asked, tm
 def test_a_folder_of_shared_features_reaches_the_run(tmp_path, monkeypatch):
     given = []
 
-    def opened(experiment, folder, overwrite, progress, shared, note_when_done):
+    def opened(experiment, folder, overwrite, progress, shared, note_when_done, workers):
         given.append(shared)
         raise RunError("enough")
 
