@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -61,6 +62,7 @@ class CompiledUNet(nn.Module):
 @measured
 def compiled(setting: Setting, ends_at: float) -> Iterator[Result]:
     """Time the same by torch.compile; at small size the graph is traced and not compiled, which takes a minute on a CPU."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(setting.folder / "compiled")  # or a second run would find it compiled
     unet, backend = random_unet(setting, setting.half), "eager" if setting.small else "inductor"
     plain, fast = guided_step(unet, setting), CompiledUNet(unet, backend)
     first = seconds(setting, lambda: guided_step(fast, setting))
