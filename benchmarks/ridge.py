@@ -101,14 +101,15 @@ def simulate(scale: Scale, folder: Path) -> None:
         draft.fill(f"targets/{name}", (scale.n_train, *shape), make, dtype="float16")
 
 
-def ours(scale: Scale, folder: Path) -> Result:
+def ours(scale: Scale, folder: Path, device: str = "cpu") -> Result:
     """Fit and predict all targets; keep the predictions of two tokens for comparison."""
     responses = {split: np.load(folder / f"{split}.npy") for split in ("train", "test")}
     store = Results(folder)
     targets = {name: store.open_array(f"targets/{name}") for name in scale.targets}
     started = time.perf_counter()
     rows, alphas = TrainingRows(responses["train"]), {name: (ALPHAS[name],) for name in targets}
-    decoders = Decoders(fit_decoders(rows, targets, alphas, calibration="transductive"), rows, targets, "transductive")
+    fitted = fit_decoders(rows, targets, alphas, calibration="transductive", device=device)
+    decoders = Decoders(fitted, rows, targets, "transductive", device)
     for name, made in decoders.predict(responses["test"]):
         if name == "vision":
             width = scale.targets["vision"][1]

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from braindiffuser.files import replacing
 
 Network = TypeVar("Network", bound=nn.Module)
+Loss: TypeAlias = Callable[[int, torch.Generator], Tensor]
+"""loss(step, generator): of the scenes and noise of one step, a number with gradients."""
 
 TRAINING_SEED = 20230
 """Seed of all training scenes; simulated subjects use other seeds, so no scene is ever shared with them."""
@@ -39,7 +41,7 @@ def arguments_of(description: str | None, n_steps: int) -> argparse.ArgumentPars
 
 def train(
     network: Network,
-    loss: Callable[[int, torch.Generator], Tensor],
+    loss: Loss,
     folder: Path,
     n_steps: int,
     learning_rate: float,

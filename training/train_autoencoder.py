@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loop import TRAINING_SEED, arguments_of, train
+from diffusers import AutoencoderKL
+from loop import TRAINING_SEED, Loss, arguments_of, train
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,6 +49,23 @@ def pyramid_error(made: Tensor, seen: Tensor) -> Tensor:
     return total
 
 
+def loss_of(network: AutoencoderKL, device: torch.device, seed: int = TRAINING_SEED, batch: int = BATCH) -> Loss:
+    """Return the loss of a batch of scenes of a seed, composed on the CPU and moved to the device."""
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        """Multi-scale L1 of the picture and its gradients + weight · KL(posterior ‖ standard normal)."""
+        raw, _ = compose_scenes(batch, seed, first=step * batch)
+        pictures = torch.from_numpy(images.from_uint8(raw)).to(device) * 2 - 1
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = network.encode(pictures).latent_dist
+            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
+            made = network.decode((posterior.mean + posterior.std * noise).to(torch.bfloat16)).sample
+        value: Tensor = pyramid_error(made.float(), pictures) + KL_WEIGHT * posterior.kl().mean()
+        return value
+
+    return loss
+
+
 def main() -> None:
     """Train, measure the latents' spread, then write the checkpoint folder."""
     parser = arguments_of(__doc__, n_steps=4_500)
@@ -63,18 +81,7 @@ def main() -> None:
         network.post_quant_conv.requires_grad_(True)
 
     network.to(device)
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        """Multi-scale L1 of the picture and its gradients + weight · KL(posterior ‖ standard normal)."""
-        raw, _ = compose_scenes(BATCH, TRAINING_SEED + 3 * arguments.decoder_only, first=step * BATCH)
-        pictures = torch.from_numpy(images.from_uint8(raw)).to(device) * 2 - 1
-        with torch.autocast(device.type, torch.bfloat16):
-            posterior = network.encode(pictures).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator).to(device)
-            made = network.decode((posterior.mean + posterior.std * noise).to(torch.bfloat16)).sample
-        value: Tensor = pyramid_error(made.float(), pictures) + KL_WEIGHT * posterior.kl().mean()
-        return value
-
+    loss = loss_of(network, device, TRAINING_SEED + 3 * arguments.decoder_only)
     trained = train(network, loss, folder, arguments.steps, learning_rate=1e-3)
     raw, _ = compose_scenes(256, TRAINING_SEED + 1)
     with torch.inference_mode():

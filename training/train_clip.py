@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from loop import TRAINING_SEED, arguments_of, train
+from loop import TRAINING_SEED, Loss, arguments_of, train
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
+from transformers import CLIPModel
 
 from braindiffuser import images
 from braindiffuser.datasets.simulation.scenes import compose_scenes, load_scene_kit
@@ -66,18 +67,12 @@ def clip_config(n_words: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Train, then write the checkpoint folder."""
-    arguments = arguments_of(__doc__, n_steps=1_100).parse_args()
-    torch.set_num_threads(arguments.threads)
-    tokenizer = word_tokenizer()
-    config = clip_config(tokenizer.get_vocab_size())
-    device = arguments.device
-    network = build_clip(config).to(device)
+def loss_of(network: CLIPModel, tokenizer: Tokenizer, device: torch.device, batch: int = BATCH) -> Loss:
+    """Return the loss of a batch of scenes and captions, composed on the CPU and moved to the device."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """Symmetric cross-entropy of matching pictures and captions within the batch (Radford et al. 2021)."""
-        raw, scenes = compose_scenes(BATCH, TRAINING_SEED, first=step * BATCH)
+        raw, scenes = compose_scenes(batch, TRAINING_SEED, first=step * batch)
         rng = np.random.default_rng([TRAINING_SEED, step])
         captions = [scene.captions[rng.integers(len(scene.captions))] for scene in scenes]
         pixels = pixel_values(torch.from_numpy(images.from_uint8(raw)).to(device), 64)
@@ -87,6 +82,17 @@ def main() -> None:
         value: Tensor = output.loss
         return value
 
+    return loss
+
+
+def main() -> None:
+    """Train, then write the checkpoint folder."""
+    arguments = arguments_of(__doc__, n_steps=1_100).parse_args()
+    torch.set_num_threads(arguments.threads)
+    tokenizer = word_tokenizer()
+    config = clip_config(tokenizer.get_vocab_size())
+    network = build_clip(config).to(arguments.device)
+    loss = loss_of(network, tokenizer, arguments.device)
     folder = Path(__file__).parent / "checkpoints" / "clip"
     trained = train(network, loss, folder, arguments.steps, learning_rate=1e-3)
     save_network(BUNDLED / "demo" / "clip", trained, config)

@@ -5,10 +5,11 @@ python training/train_diffusion.py [--steps 4900] [--warm-start]
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from loop import TRAINING_SEED, arguments_of, train
+from loop import TRAINING_SEED, Loss, arguments_of, train
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -51,9 +52,9 @@ SNR_CAP = 5.0  # min-SNR weighting (Hang et al. 2023, arXiv 2303.09556)
 
 
 @torch.inference_mode()
-def encode_pool(path: Path, device: torch.device) -> dict[str, Tensor]:
+def encode_pool(path: Path, device: torch.device, n_scenes: int = POOL) -> dict[str, Tensor]:
     """Encode the pool of scenes, or read it back: latents' mean and std, vision tokens, mean text tokens, null tokens."""
-    made_from = {"scenes": str(POOL)} | {
+    made_from = {"scenes": str(n_scenes)} | {
         name: hash_checkpoint(BUNDLED / "demo" / name) for name in ("autoencoder", "clip")
     }
     if path.exists():
@@ -64,8 +65,8 @@ def encode_pool(path: Path, device: torch.device) -> dict[str, Tensor]:
     autoencoder.to(device)
     clip.model.to(device)
     parts: dict[str, list[Tensor]] = {"mean": [], "std": [], "vision": [], "text": []}
-    for first in range(0, POOL, 256):
-        raw, scenes = compose_scenes(256, TRAINING_SEED + 2, first=first)
+    for first in range(0, n_scenes, 256):
+        raw, scenes = compose_scenes(min(256, n_scenes - first), TRAINING_SEED + 2, first=first)
         pictures = torch.from_numpy(images.from_uint8(raw)).to(device)
         posterior = autoencoder.encode(pictures * 2 - 1).latent_dist
         parts["mean"].append(posterior.mean)
@@ -99,6 +100,40 @@ def augment(tokens: Tensor, null: Tensor, spread: Tensor, dropped: Tensor, gener
     return torch.where(dropped[:, None, None].to(tokens.device), null, tokens + noise * spread)
 
 
+def loss_of(forward: Callable[..., Tensor], pool: Mapping[str, Tensor], batch: int = BATCH) -> Loss:
+    """Return the loss of a batch drawn from the pool, on the device where the pool lies."""
+    device, signal = pool["mean"].device, SCALED_LINEAR.alphas_cumprod.float()
+    spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        """E ‖ε − ε̂(√ᾱ z + √(1−ᾱ) ε, t, c)‖² · min(snr, cap) / snr."""
+        chosen = torch.randint(len(pool["mean"]), (batch,), generator=generator).to(device)
+        mean, std, vision, text = (pool[name][chosen] for name in ("mean", "std", "vision", "text"))
+        latents = (mean + std * torch.randn(mean.shape, generator=generator).to(device)) * pool["scaling_factor"]
+        end = torch.where(torch.rand(batch, generator=generator) < 0.8, EARLY, len(signal))
+        t = (torch.rand(batch, generator=generator) * end).long()
+        alpha = signal[t].view(-1, 1, 1, 1).to(device)
+        noise = torch.randn(latents.shape, generator=generator).to(device)
+        chance = torch.rand(batch, generator=generator)
+        without_vision, without_text = chance < 0.13, (chance < 0.10) | (chance > 0.97)
+        vision = augment(vision, pool["null_vision"], spreads["vision"], without_vision, generator)
+        text = augment(text, pool["null_text"], spreads["text"], without_text, generator)
+        other = torch.rand(batch, generator=generator)
+        weight = torch.where(torch.rand(batch, generator=generator) < 0.2, other, VISION_WEIGHT).to(device)
+        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+        with (
+            torch.autocast(device.type, torch.bfloat16),
+            sdpa_kernel(SDPBackend.MATH),
+        ):  # the flash kernel is slow in bfloat16 on a CPU
+            predicted = forward(noisy, t.to(device), vision, text, weight).float()
+        ratio = alpha.flatten() / (1 - alpha.flatten())
+        error = (predicted - noise).square().mean(dim=(1, 2, 3))
+        value: Tensor = (error * ratio.clamp(max=SNR_CAP) / ratio).mean()
+        return value
+
+    return loss
+
+
 def main() -> None:
     """Train, then write the checkpoint folder."""
     parser = arguments_of(__doc__, n_steps=4_900)
@@ -114,41 +149,13 @@ def main() -> None:
     folder = Path(__file__).parent / "checkpoints" / "unet"
     device = arguments.device
     pool = {name: tensor.to(device) for name, tensor in encode_pool(folder / "pool.safetensors", device).items()}
-    spreads = {name: pool[name].std(dim=0) for name in ("vision", "text")}
-    signal = SCALED_LINEAR.alphas_cumprod.float()
     network = DualGuidedUNet(CONFIG)
     if arguments.warm_start:
         network.load_state_dict(load_unet(BUNDLED / "demo" / "unet").state_dict())
 
     network.to(device)
     forward = torch.compile(network) if arguments.compile else network
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        """E ‖ε − ε̂(√ᾱ z + √(1−ᾱ) ε, t, c)‖² · min(snr, cap) / snr."""
-        chosen = torch.randint(POOL, (BATCH,), generator=generator).to(device)
-        mean, std, vision, text = (pool[name][chosen] for name in ("mean", "std", "vision", "text"))
-        latents = (mean + std * torch.randn(mean.shape, generator=generator).to(device)) * pool["scaling_factor"]
-        end = torch.where(torch.rand(BATCH, generator=generator) < 0.8, EARLY, len(signal))
-        t = (torch.rand(BATCH, generator=generator) * end).long()
-        alpha = signal[t].view(-1, 1, 1, 1).to(device)
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        chance = torch.rand(BATCH, generator=generator)
-        without_vision, without_text = chance < 0.13, (chance < 0.10) | (chance > 0.97)
-        vision = augment(vision, pool["null_vision"], spreads["vision"], without_vision, generator)
-        text = augment(text, pool["null_text"], spreads["text"], without_text, generator)
-        other = torch.rand(BATCH, generator=generator)
-        weight = torch.where(torch.rand(BATCH, generator=generator) < 0.2, other, VISION_WEIGHT).to(device)
-        noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        with (
-            torch.autocast(device.type, torch.bfloat16),
-            sdpa_kernel(SDPBackend.MATH),
-        ):  # the flash kernel is slow in bfloat16 on a CPU
-            predicted = forward(noisy, t.to(device), vision, text, weight).float()
-        ratio = alpha.flatten() / (1 - alpha.flatten())
-        error = (predicted - noise).square().mean(dim=(1, 2, 3))
-        value: Tensor = (error * ratio.clamp(max=SNR_CAP) / ratio).mean()
-        return value
-
+    loss = loss_of(forward, pool)
     trained = train(network, loss, folder, arguments.steps, learning_rate=arguments.learning_rate, ema_decay=0.9985)
     save_network(BUNDLED / "demo" / "unet", trained, CONFIG.model_dump(mode="json"))
 

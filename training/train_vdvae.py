@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from loop import TRAINING_SEED, arguments_of, train
+from loop import TRAINING_SEED, Loss, arguments_of, train
 from torch import Tensor
 
 from braindiffuser import images
@@ -16,7 +16,7 @@ from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.networks.checkpoint_folders import BUNDLED
 from braindiffuser.networks.checkpoints import save_network
 from braindiffuser.networks.logistic_mixture import mixture_nll
-from braindiffuser.networks.vdvae import VDVAEConfig
+from braindiffuser.networks.vdvae import VDVAE, VDVAEConfig
 
 CONFIG = VDVAEConfig(
     image_size=16,
@@ -28,16 +28,12 @@ CONFIG = VDVAEConfig(
 BATCH = 32
 
 
-def main() -> None:
-    """Train, then write the checkpoint folder."""
-    arguments = arguments_of(__doc__, n_steps=3_000).parse_args()
-    torch.set_num_threads(arguments.threads)
-    device = arguments.device
-    network = CONFIG.build().to(device)
+def loss_of(network: VDVAE, device: torch.device, batch: int = BATCH) -> Loss:
+    """Return the loss of a batch of scenes, composed on the CPU and moved to the device."""
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         """−ELBO in nats per dimension: reconstruction + Σ KL / (3 · 16 · 16)."""
-        raw, _ = compose_scenes(BATCH, TRAINING_SEED, first=step * BATCH)
+        raw, _ = compose_scenes(batch, TRAINING_SEED, first=step * batch)
         pictures = torch.nn.functional.interpolate(
             torch.from_numpy(images.from_uint8(raw)).to(device), (16, 16), mode="bilinear", antialias=True
         ).clamp(0, 1)
@@ -47,6 +43,15 @@ def main() -> None:
         divergence = torch.stack([layer.kl.sum() for layer in layers]).sum() / pictures.numel()
         return reconstruction + divergence
 
+    return loss
+
+
+def main() -> None:
+    """Train, then write the checkpoint folder."""
+    arguments = arguments_of(__doc__, n_steps=3_000).parse_args()
+    torch.set_num_threads(arguments.threads)
+    network = CONFIG.build().to(arguments.device)
+    loss = loss_of(network, arguments.device)
     folder = Path(__file__).parent / "checkpoints" / "vdvae"
     trained = train(network, loss, folder, arguments.steps, learning_rate=1e-3, max_gradient=5.0)
     save_network(BUNDLED / "demo" / "vdvae", trained, CONFIG.model_dump(exclude_defaults=True))
