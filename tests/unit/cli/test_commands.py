@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,6 +127,29 @@ def test_a_folder_of_shared_features_reaches_the_run(tmp_path, monkeypatch):
     for more in (["--shared", str(tmp_path / "features")], []):
         runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
     assert given == [tmp_path / "features", None]
+
+
+def test_workers_are_started_as_they_were_asked_for_and_reach_the_run(tmp_path, monkeypatch):
+    asked, given = [], []
+
+    @contextmanager
+    def open_cluster(n_workers, file, progress):
+        asked.append((n_workers, file))
+        yield "connect"
+        asked.append("closed")
+
+    def opened(experiment, folder, overwrite, progress, shared, note_when_done, workers):
+        given.append(workers)
+        raise RunError("enough")
+
+    monkeypatch.setattr("braindiffuser.clusters.open_cluster", open_cluster)
+    monkeypatch.setattr("braindiffuser.dask_workers.workers_of", lambda connect, modules, progress: (connect, *modules))
+    monkeypatch.setattr(Run, "open", opened)
+    file = tmp_path / "slurm.yaml"
+    for more in (["--workers", "2"], ["--cluster", str(file), "--with", "json"], []):
+        runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
+    assert [each for each in asked if each != "closed"] == [(2, None), (None, file)]
+    assert given == [("connect",), ("connect", "json"), None]
 
 
 PICTURES = PictureGroups(
