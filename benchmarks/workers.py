@@ -56,7 +56,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        subject = SimulatedSubject(n_train=options.pictures, n_test=options.test_pictures, n_held_out=0)
+        n = options.pictures + options.test_pictures  # trials of a session, so that all of three sessions are full
+        subject = SimulatedSubject(
+            n_train=options.pictures, n_test=options.test_pictures, n_held_out=0, trials_per_session=n
+        )
         root = simulate(place / "recording", subject)
         experiment = Experiment.load("demo").changed({"dataset": {"kind": "nsd", "root": str(root)}})
         Run.open(experiment, place / "prepared").do("prepare")
