@@ -94,12 +94,15 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise RunError(f"workers cannot be started: {reason(error)}") from error
 
+    clients: list[Client] = []
+
     def connect() -> Client:
         try:
             client = distributed.Client(cluster, timeout=REACHED)
         except OSError as error:
             raise RunError(f"no scheduler of workers answers at {settings.address}: {reason(error)}") from error
         client.subscribe_topic("all", lambda event: _say(event[1], progress))
+        clients.append(client)
         return client
 
     try:
@@ -107,8 +110,11 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
         progress(f"workers: {settings.address or 'started'}; dashboard: {client.dashboard_link}", 1, 1)
         first = [client]
         yield lambda: first.pop() if first else connect()
-        client.close()
     finally:
+        for client in clients:
+            if client.status == "running":
+                client.unsubscribe_topic("all")  # else its own end is told to it when it has gone
+                client.close()
         if not isinstance(cluster, str):
             cluster.close()
 

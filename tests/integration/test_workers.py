@@ -156,6 +156,32 @@ def test_a_worker_waits_for_results_that_a_disk_shows_late(tmp_path, monkeypatch
     _wait_for(site)
 
 
+def test_the_command_starts_workers_and_says_nothing_but_where_they_are_seen(root, finished, tmp_path):
+    file = tmp_path / "told.yaml"
+    file.write_text(fake_experiment(root).to_yaml(), encoding="utf-8")
+    words = [
+        "-m",
+        "braindiffuser",
+        "run",
+        "--config",
+        file,
+        "--with",
+        "fakes",
+        "--out",
+        tmp_path / "run",
+        "--workers",
+        "2",
+    ]
+    done = subprocess.run(
+        [sys.executable, *map(str, words)], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "workers: started; dashboard: http://" in said
+    assert not any(word in said for word in ("Traceback", "CRITICAL", "WARNING", "was lost"))
+    assert results(tmp_path / "run") == results(finished)
+
+
 def test_without_workers_dask_is_not_imported(finished):
     code = (
         "import sys; from braindiffuser.cli import main; from braindiffuser.run import Run;"
