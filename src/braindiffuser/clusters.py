@@ -133,7 +133,7 @@ def _cluster(settings: ClusterFile, n_workers: int | None) -> Any:
     if settings.local is not None:  # port 0: one that is free
         from distributed import LocalCluster
 
-        usual: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": ":0"}
+        usual: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
         return LocalCluster(**(usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})))
     queue = _queue(settings)
     queue.scale(jobs=n_workers or 1)

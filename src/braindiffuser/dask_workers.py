@@ -81,6 +81,8 @@ class DaskWorkers:
         """
         site, waiting, tries = self.site(), deque(items), TRIES
         given: deque[tuple[Item, Future[Any]]] = deque()
+        if items and not self._n_workers():
+            self._progress("waiting for the first worker: jobs of a queue may take long to begin", 1, 1)
         while waiting or given:
             try:
                 self._give(partial(_compute, site, task), waiting, given)
@@ -107,11 +109,14 @@ class DaskWorkers:
                 item, _ = given.popleft()
                 yield item, made
 
+    def _n_workers(self) -> int:
+        return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
+
     def _give(
         self, compute: Callable[[Item], Any], waiting: deque[Item], given: deque[tuple[Item, Future[Any]]]
     ) -> None:
-        n_workers = max(1, len(self._client.scheduler_info(n_workers=-1).get("workers", ())))
-        while waiting and len(given) < AHEAD * n_workers:
+        most = AHEAD * max(1, self._n_workers())
+        while waiting and len(given) < most:
             given.append((waiting[0], self._client.submit(compute, waiting[0], pure=False)))
             waiting.popleft()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import fake_experiment, write_recording
@@ -133,6 +134,17 @@ def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect)
     workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
     with pytest.raises(RunError, match="took worker after worker with it, probably because memory ran out"):
         list(workers.each(_end, [1]))
+
+
+def test_that_no_worker_has_come_yet_is_said(root, finished):
+    said = []
+    client = SimpleNamespace(
+        scheduler_info=lambda n_workers: {"workers": {}},
+        submit=lambda compute, item, pure: SimpleNamespace(result=lambda: item + 1, status="finished"),
+    )
+    workers = workers_of(lambda: client, [], lambda label, done, total: said.append(label))
+    assert list(workers(fake_experiment(root), finished, dict).each(_square, [1])) == [(1, 2)]
+    assert said == ["waiting for the first worker: jobs of a queue may take long to begin"]
 
 
 def test_items_come_in_order_and_errors_as_they_were_raised(root, finished, connect):
