@@ -89,7 +89,9 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
         )
     if max(share["value"] for share in shares.values()) > CHANCE:
         return Conclusion(
-            "not_novel", "limited", f"Not by every group of features are most told from all training pictures: {said}."
+            "not_novel",
+            "limited",
+            f"By some groups of features most pictures are told from all training pictures, but not by all: {said}.",
         )
     return Conclusion(
         "not_novel",
