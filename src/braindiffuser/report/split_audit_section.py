@@ -95,7 +95,8 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
     copies, near, n = own["near_copies"], own["near_duplicates"], own["n"]
     similar = (
         f"{near['count']:,} of {n:,} {'has' if near['count'] == 1 else 'have'} a training picture with a similarity of "
-        f"{facts['threshold']:g} or more ({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), {_beside_training(near)}"
+        f"{facts['threshold']:g} or more ({percent(near['share'], 1)}, 95 % interval: {percent_interval(near['ci95'])}), "
+        f"{_beside_training(near)}"
     )
     alike, named, threshold = own["look_alikes"], _named(test_set), f"{facts['pixel_threshold']:g}"
     of = f"of {n:,} {named if n > 1 else named.replace('pictures', 'picture', 1)}"
