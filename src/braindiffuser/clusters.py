@@ -34,7 +34,7 @@ class ClusterFile(Settings):
     )
     jobqueue: dict[str, dict[str, Any]] | None = Field(
         None,
-        description="The section of the same name of dask-jobqueue's own config: slurm, pbs or sge, with queue, memory …",
+        description="The section of the same name of dask-jobqueue's own config: slurm, pbs or sge, with its queue and memory.",
     )
     n_workers: PositiveInt | None = Field(
         None, description="Processes or jobs; null: one for each core of this machine, or one job."

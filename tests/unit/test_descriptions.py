@@ -8,6 +8,7 @@ from pydantic_core import PydanticUndefined
 
 from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.analyses.roi_maximisation import PUBLISHED_LATENTS_NORM, PUBLISHED_LENGTHS, ROIMaximisation
+from braindiffuser.clusters import ClusterFile
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Generator
@@ -33,7 +34,9 @@ def classes_below(base):
 
 
 SETTINGS = {each for each in classes_below(Settings) if each.__module__.startswith("braindiffuser.")}
-CONFIGS = sorted(SETTINGS | {VDVAEConfig, VersatileConfig}, key=lambda each: f"{each.__module__}.{each.__name__}")
+CONFIGS = sorted(
+    SETTINGS | {ClusterFile, VDVAEConfig, VersatileConfig}, key=lambda each: f"{each.__module__}.{each.__name__}"
+)
 
 
 def entries(settings, place=""):
