@@ -89,6 +89,11 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
     except ImportError as error:
         raise DependencyError("workers need Dask: pip install 'braindiffuser[cluster]'") from error
     settings = ClusterFile(local={}) if file is None else ClusterFile.load(file)
+    if settings.address is not None and (n_workers or settings.n_workers):
+        raise RunError(
+            f"the scheduler at {settings.address} has workers of its own, so their number cannot be chosen here: leave --workers "
+            "and n_workers out, or start more with `dask worker`"
+        )
     try:
         cluster = _cluster(settings, n_workers or settings.n_workers)
     except (OSError, TypeError, ValueError, RuntimeError) as error:

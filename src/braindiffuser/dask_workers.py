@@ -95,12 +95,12 @@ class DaskWorkers:
             except (CancelledError, ClosedClientError, CommClosedError, OSError) as error:
                 if given and given[0][1].status == "error":  # of the part itself
                     raise
-                tries -= 1
                 if not tries:
                     raise RunError(
                         "the scheduler of the workers was lost again and again: see that it runs, and run the same command "
                         "again, which goes on from what is there"
                     ) from error
+                tries -= 1
                 self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
                 self._client = self._connect()
                 waiting.extendleft(item for item, _ in reversed(given))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from fakes import fake_experiment, write_recording
 
 from braindiffuser.clusters import ClusterFile, job_script, open_cluster
-from braindiffuser.dask_workers import DaskWorkers, Site, _wait_for, workers_of
+from braindiffuser.dask_workers import TRIES, DaskWorkers, Site, _wait_for, workers_of
 from braindiffuser.errors import RunError
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
@@ -147,6 +148,27 @@ def test_that_no_worker_has_come_yet_is_said(root, finished):
     assert said == ["waiting for the first worker: jobs of a queue may take long to begin"]
 
 
+def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finished):
+    connected = []
+
+    def lost():
+        raise CancelledError
+
+    def connect():
+        connected.append(
+            SimpleNamespace(
+                scheduler_info=lambda n_workers: {"workers": {"one": {}}},
+                submit=lambda compute, item, pure: SimpleNamespace(result=lost, status="cancelled"),
+            )
+        )
+        return connected[-1]
+
+    workers = workers_of(connect, [], silent)(fake_experiment(root), finished, dict)
+    with pytest.raises(RunError, match="was lost again and again: see that it runs, and run the same command again"):
+        list(workers.each(_square, [1]))
+    assert len(connected) == 1 + TRIES
+
+
 def test_items_come_in_order_and_errors_as_they_were_raised(root, finished, connect):
     workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
     assert isinstance(workers, DaskWorkers)
@@ -233,6 +255,13 @@ def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
         pytest.raises(RunError, match=r"no scheduler of workers answers at tcp://127\.0\.0\.1:1"),
         open_cluster(None, file, silent),
     ):
+        pass
+
+
+def test_workers_of_a_scheduler_that_runs_cannot_be_counted_here(tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text("address: tcp://127.0.0.1:1", encoding="utf-8")
+    with pytest.raises(RunError, match="leave --workers and n_workers out"), open_cluster(2, file, silent):
         pass
 
 
