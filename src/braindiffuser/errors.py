@@ -1,6 +1,7 @@
 """Exceptions; each message says what was found, what was expected and what to do."""
 
 import re
+import shlex
 
 __all__ = ["BrainDiffuserError", "DependencyError", "RecordingError", "RunError", "reason"]
 
@@ -19,6 +20,18 @@ class RunError(BrainDiffuserError):
 
 class DependencyError(BrainDiffuserError):
     """An optional package, or a published file, is missing or damaged."""
+
+
+def command_line(*words: object) -> str:
+    """Return a command of this program as messages name it: in backquotes, each word quoted for a shell.
+
+    Args:
+        words: of the command, after "braindiffuser", such as names and paths.
+
+    >>> print(command_line("run", "--out", "my runs/a"))
+    `braindiffuser run --out 'my runs/a'`
+    """
+    return f"`{shlex.join(['braindiffuser', *map(str, words)])}`"
 
 
 _ADVICE = re.compile(

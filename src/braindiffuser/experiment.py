@@ -26,7 +26,7 @@ from pydantic import (
 from braindiffuser.analyses.analysis import Analysis
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.datasets.normalisation import Normalisation
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.generators.generator import Generator
 from braindiffuser.metrics.profiles import AnyMetric, Profile, profile_names
 from braindiffuser.part import Part, Seed, Settings, as_part, runtime, without_defaults
@@ -363,8 +363,8 @@ class Experiment(Settings):
         kind = name if place is None else changed[place]["kind"]
         if entries.get("kind", kind) != kind:
             raise RunError(
-                f"kind={entries['kind']} makes another analysis of {name}: name the kind instead, as in `braindiffuser analyse "
-                f"{entries['kind']} --out RUN`"
+                f"kind={entries['kind']} makes another analysis of {name}: name the kind instead, as in "
+                f"{command_line('analyse', entries['kind'], '--out', 'RUN')}"
             )
         if place is None:
             changed.append({**entries, "kind": name})
@@ -404,9 +404,10 @@ class Experiment(Settings):
             if name not in labels:
                 return of_kind[0] if len(of_kind) == 1 else None
         if entries.get("name", name) != name:
+            kind, wanted = self.analyses[labels.index(name)].kind, f"name={entries['name']}"
             raise RunError(
                 f"{name} is an analysis of the experiment, and results keep its name: to add another one, name its kind, as in "
-                f"`braindiffuser analyse {self.analyses[labels.index(name)].kind} --set name={entries['name']} --out RUN`"
+                f"{command_line('analyse', kind, '--set', wanted, '--out', 'RUN')}"
             )
         return labels.index(name)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from braindiffuser.batches import needing_memory
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
@@ -292,7 +292,7 @@ class Run:
                 why = "".join(f" ({name} {change})" for name, change in list(damaged.items())[:1])
                 raise RunError(
                     f"{pending[0].stage} needs {need.stage} first{why}: "
-                    f"braindiffuser {need.stage} --out {self.results.folder}"
+                    f"{command_line(need.stage, '--out', self.results.folder)}"
                 )
 
     @cached_property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from braindiffuser.datasets.dataset import Dataset
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import Generator
+from braindiffuser.report.numbers import join
 from braindiffuser.stages import stages
 from braindiffuser.stages.extract import why_not_shared
 from braindiffuser.store.results import Store
@@ -43,12 +43,9 @@ def stored_experiment(folder: Path) -> Experiment:
     stored = Store(folder).manifest.get("experiment")
     if stored is None:
         beside = folder / "experiment.yaml"
-        begin = shlex.join(
-            ["braindiffuser", "run", "--config", str(beside) if beside.is_file() else "FILE", "--out", str(folder)]
-        )
+        begin = command_line("run", "--config", beside if beside.is_file() else "FILE", "--out", folder)
         raise RunError(
-            f"{folder} holds no run yet, or its manifest.json is damaged: name the folder of a run, or begin one by "
-            f"`{begin}`"
+            f"{folder} holds no run yet, or its manifest.json is damaged: name the folder of a run, or begin one by {begin}"
         )
     return Experiment.model_validate(stored)
 
@@ -246,10 +243,11 @@ def orphans_sentence(steps: list[str], folder: Path) -> str:
     'results of steps that this experiment does not have are kept, but are no longer on the page: reconstruct.rough'
     """
     said = f"results of steps that this experiment does not have are kept, but are no longer on the page: {join_names(steps)}"
-    curves = [step.removeprefix("analyse.curve_") for step in steps if step.startswith("analyse.curve_")]
-    has_others = any(step.startswith("analyse.") and not step.startswith("analyse.curve_") for step in steps)
-    ways = [f"`braindiffuser curve {folder} {curves[0]}`"] if curves else []
-    ways += [f"`braindiffuser analyse KIND --out {folder}`"] if has_others else []
+    analyses = [step.removeprefix("analyse.") for step in steps if step.startswith("analyse.")]
+    curves = [name.removeprefix("curve_") for name in analyses if name.startswith("curve_")]
+    ways = [command_line("curve", folder, over) for over in curves]
+    ways += [command_line("analyse", "KIND", "--out", folder)] if len(analyses) > len(curves) else []
     if not ways:
         return said
-    return f"{said}; {' and '.join(ways)} would put them back, and a run without --config keeps those that were added to it"
+    put = f"{join(ways)} {'puts' if len(ways) == 1 else 'put'} them back"
+    return f"{said}; {put}, and a run without --config keeps those that were added to it"

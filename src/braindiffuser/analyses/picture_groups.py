@@ -16,7 +16,7 @@ from pydantic import Field
 
 from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.datasets.dataset import File
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,4 +258,4 @@ def _digest(path: Any, label: str) -> str:
 
 
 def _missing(path: Any, label: str) -> str:
-    return f"missing: put {path} back, or take the analysis away by `braindiffuser analyse {label} --remove --out RUN`"
+    return f"missing: put {path} back, or take the analysis away by {command_line('analyse', label, '--remove', '--out', 'RUN')}"

@@ -11,6 +11,7 @@ from braindiffuser.cli.app import ONE_RUN, app
 from braindiffuser.cli.endings import stoppable
 from braindiffuser.cli.options import expanded
 from braindiffuser.cli.screen import fail, print_out, say
+from braindiffuser.errors import command_line
 from braindiffuser.ratings.rules import CATCH_PASSED
 
 
@@ -82,7 +83,7 @@ def _score(places: list[Path], key: Path | None, catch_passed: float, json_file:
 
     page, *files = places
     if not files:
-        fail(f"name files of answers too, as in `braindiffuser ratings score {page} answers-*.json`")
+        fail(f"name files of answers too, as in {command_line('ratings', 'score', page, 'answers.json')}")
     if json_file is not None and json_file.exists():
         fail(f"--json {json_file} is there already: name another file")
     scores = score_ratings(page, files, key, catch_passed)

@@ -15,7 +15,7 @@ from braindiffuser.cli.endings import CONTINUES, stoppable
 from braindiffuser.cli.options import With, entry_option, expanded
 from braindiffuser.cli.screen import OUTPUT, fail, print_out, progress_on_screen, require_output, say
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
-from braindiffuser.errors import BrainDiffuserError
+from braindiffuser.errors import BrainDiffuserError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.extensions import import_modules
 from braindiffuser.system_errors import naming
@@ -160,7 +160,7 @@ def fetch(
         return
     choice = Choice.of(name, subjects or (), sessions or (), files or ())
     if folder is None:
-        fail(f"name the folder to keep the files in, such as `braindiffuser fetch {name} /data/{name}`")
+        fail(f"name the folder to keep the files in, such as {command_line('fetch', name, f'/data/{name}')}")
     faults: list[str] = []
     with stoppable(f"{CONTINUES}; files that came whole are kept"):
         if choice.data.files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,7 +28,7 @@ from braindiffuser.cli.options import (
     expanded_each,
 )
 from braindiffuser.cli.screen import console, fail, print_analysis, print_out, print_result, progress_on_screen
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import EvaluationConfig, Experiment
 from braindiffuser.extensions import import_modules
 from braindiffuser.plain_data import read_entries
@@ -234,9 +233,7 @@ def analyse(
 
         opened = _open(out, config, overwrite, "analyse", progress, change, note_when_done=not remove)
         if remove and _is_unfinished(opened):
-            print_out(
-                f"{name} was taken from the run; left to do: `{shlex.join(['braindiffuser', 'run', '--out', str(out)])}`"
-            )
+            print_out(f"{name} was taken from the run; left to do: {command_line('run', '--out', out)}")
             return
         if not remove:
             opened.do("analyse")
@@ -329,7 +326,7 @@ def _open(
         if needs or config is None:
             why = f"{stage} needs {first} first, and {out} holds no run" if needs else f"{out} holds no run"
             raise RunError(
-                f"{why}: name the folder of a run, or begin one with `braindiffuser {first} --config FILE --out {out}` or "
+                f"{why}: name the folder of a run, or begin one with {command_line(first, '--config', 'FILE', '--out', out)} or "
                 "`braindiffuser run` (FILE: an experiment file or a preset, such as demo)"
             )
     return Run.open(given or change(stored_experiment(out)), out, overwrite, progress, shared, note_when_done, workers)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from braindiffuser.datasets.noise_ceiling import noise_ceiling
 from braindiffuser.datasets.recording import Recording
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states, changed_files
 from braindiffuser.plain_data import hash_json
@@ -65,7 +65,7 @@ class FinishedRun:
         prepared = stages()["prepare"].steps(experiment)
         unfinished = [step for step in prepared if not _is_whole(step, states, store)]
         if unfinished:
-            raise RunError(f"{folder} has no responses yet: run `braindiffuser prepare --out {folder}` first")
+            raise RunError(f"{folder} has no responses yet: run {command_line('prepare', '--out', folder)} first")
         steps = {group: (Step("extract", group), Step("fit", group)) for group in experiment.targets}
         groups = [group for group, own in steps.items() if all(_is_whole(step, states, store) for step in own)]
         recording = experiment.recording(folder / MADE)
@@ -78,7 +78,7 @@ class FinishedRun:
             tuple(groups),
             (*prepared, *(step for group in groups for step in steps[group])),
             tuple(
-                f"Features of {group} are left out, since they are not decoded yet: run `braindiffuser run --out {folder}`."
+                f"Features of {group} are left out, since they are not decoded yet: run {command_line('run', '--out', folder)}."
                 for group in experiment.targets
                 if group not in groups
             ),
@@ -130,7 +130,7 @@ def _is_whole(step: Step, states: StepStates, store: Store) -> bool:
     record = store.record(str(step))
     if record is None:
         return False
-    again = f"run `braindiffuser run --out {store.folder}` first"
+    again = f"run {command_line('run', '--out', store.folder)} first"
     changed = changed_files(store.folder, as_states(record["files"]))
     if changed:
         name, change = next(iter(changed.items()))
@@ -149,6 +149,6 @@ def _check_trials(recording: Recording, results: Results) -> None:
         stored[column].tolist() != recording.trials[column].tolist() for column in columns
     ):
         raise RunError(
-            f"the recording has other trials than those in {results.path('trials.csv')}: run `braindiffuser run --out "
-            f"{results.folder}` first"
+            f"the recording has other trials than those in {results.path('trials.csv')}: run "
+            f"{command_line('run', '--out', results.folder)} first"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.paired_pictures.paired_names import NamedPictures, list_pictures
 from braindiffuser.paired_pictures.picture_inputs import (
     PictureInput,
@@ -126,13 +126,13 @@ def _of_test_set(run: Path, kind: Path) -> NamedPictures:
             f"{run / 'test_sets.json'} does not say which test pictures there are: evaluate the run again"
         ) from error
     if not (run / kind).is_dir():
-        raise RunError(f"{run} has no {kind}: finish it with `braindiffuser run --out {run}`")
+        raise RunError(f"{run} has no {kind}: finish it with {command_line('run', '--out', run)}")
     found = list_pictures(run / kind)
     files = {name: path for name, path in found.files.items() if path.stem.isdigit() and start <= int(path.stem) < stop}
     if len(files) != stop - start:
         raise RunError(
-            f"{run / kind} holds {len(files)} of {stop - start} test pictures: finish the run with `braindiffuser run --out "
-            f"{run}`"
+            f"{run / kind} holds {len(files)} of {stop - start} test pictures: finish the run with "
+            f"{command_line('run', '--out', run)}"
         )
     return NamedPictures(found.folder, files)
 

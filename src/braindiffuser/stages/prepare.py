@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.datasets.subject_names import of_subject
-from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.errors import RecordingError, RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import UNFINISHED
 from braindiffuser.stages import Stage, StageContext, Step
@@ -70,8 +70,8 @@ def chosen_voxels(experiment: Experiment, recording: Recording, results: Results
     chosen = select_voxels(recording.known_regions, ceilings, config.rois, config.min_noise_ceiling)
     if selected_fingerprint(recording.fingerprint, chosen) != results.read_json(VOXELS)["fingerprint"]:
         raise RunError(
-            f"the recording has other voxels than the responses in {results.folder}: run `braindiffuser run --out "
-            f"{results.folder}` first"
+            f"the recording has other voxels than the responses in {results.folder}: run "
+            f"{command_line('run', '--out', results.folder)} first"
         )
     return chosen
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.datasets.subject_names import given_name
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states
 from braindiffuser.images import load_png
@@ -40,7 +40,7 @@ def build_report(context: StageContext) -> Report:
     """
     finished = context.finished()
     if "prepare.stimuli" not in finished:
-        raise RunError(f"nothing of this run is finished: braindiffuser prepare --out {context.results.folder}")
+        raise RunError(f"nothing of this run is finished: {command_line('prepare', '--out', context.results.folder)}")
     subject = context.results.read_json("subject.json")
     manifest = {
         **context.manifest(),

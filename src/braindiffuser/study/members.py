@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.datasets.subject_names import given_name
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import as_states, changed_files
 from braindiffuser.run_folder import join_names, stored_experiment
@@ -228,7 +228,7 @@ def check_same_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -
 
 def _checked(step: Step, experiment: Experiment, store: Store) -> Mapping[str, Any]:
     """Return the record of a step that is finished, made with the settings that the run states, and whole where it is read."""
-    record, again = store.record(str(step)), f"run `braindiffuser run --out {store.folder}` first"
+    record, again = store.record(str(step)), f"run {command_line('run', '--out', store.folder)} first"
     if record is None:
         raise RunError(f"{store.folder} is not finished, it lacks {step}: {again}")
     states = {name: state for name, state in as_states(record["files"]).items() if name.startswith(READ)}
@@ -256,6 +256,6 @@ def _check_needs(step: str, record: Mapping[str, Any], records: Mapping[str, Map
     earlier = [need for need, uid in record["needs"].items() if need in records and records[need]["uid"] != uid]
     if earlier:
         raise RunError(
-            f"{step} of {store.folder} was computed from an earlier {earlier[0]}: run `braindiffuser run --out {store.folder}` "
-            "first"
+            f"{step} of {store.folder} was computed from an earlier {earlier[0]}: run "
+            f"{command_line('run', '--out', store.folder)} first"
         )

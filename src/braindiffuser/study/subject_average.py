@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser.batches import needing_memory
-from braindiffuser.errors import RunError
+from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.images import PictureReader, load_png
 from braindiffuser.machine import check_device
@@ -248,7 +248,7 @@ def _check_generator(member: Member, experiment: Experiment, kind: str) -> None:
         if hash_checkpoint(folder, known) != recorded.get(name):
             raise RunError(
                 f"{name} names {folder}, whose files are not those that {member.path} was drawn with: put the earlier checkpoint "
-                f"back, or run `braindiffuser run --out {member.path} --overwrite`"
+                f"back, or run {command_line('run', '--out', member.path, '--overwrite')}"
             )
 
 
