@@ -175,7 +175,7 @@ class EvaluationConfig(Settings):
     metrics: dict[EntryName, AnyMetric] = Field({}, description="Further metrics by name, after those of the profile.")
     category: str = Field(
         "category",
-        description="Column of the table of stimuli whose value the baseline category_only is told, and within which decoded "
+        description="Column of the table of stimuli whose value the baseline category_only takes, and within which decoded "
         "features are identified; without it both are left out.",
     )
     n_resamples: PositiveInt = Field(

@@ -16,7 +16,7 @@ def refuse_objects(
     """Refuse a .npy file that holds Python objects, and a pickle without numpy's header; damaged files are left to numpy.
 
     Args:
-        stream: of the file, at its begin.
+        stream: of the file, at its beginning; its header is read from it, so open the file again afterwards.
         name: what messages call it.
         error: kind of the error.
         advice: what else the user may do, at the end of the message.

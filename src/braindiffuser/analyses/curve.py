@@ -60,9 +60,9 @@ class Curve(Analysis):
     `pictures.<key>`.
 
     - `lines` (over training pictures and sessions): key → `per_doubling` (`value`, `ci95`), `goal`, `goal_given`, `reached_at`
-      (`value`, `ci95`; an end that lies out of sight is null), `line` at each point, `bend` (below 0: growth slows),
-      `last_doubling` (gain since the last point of about half the amount, scaled to a doubling), and `next_doubling`, the score
-      if that gain came once more
+      (`value`, `ci95`; an end that lies out of sight is null), `sought_to` (amount up to which it was looked for), `line` at each
+      point, `bend` (below 0: growth slows), `last_doubling` (gain since the last point of about half the amount, scaled to a
+      doubling), and `next_doubling`, the score if that gain came once more
     - `r90` (where the curve `saturates`, as over ranks): key → smallest point with 90 % of the whole decoder's gain over `floor`
     - `differences`: key → each point's difference from the run's own, or from the last one: `at`, `value`, `ci95`, `p`
     """
@@ -218,6 +218,7 @@ class Curve(Analysis):
             "goal": goal,
             "goal_given": asked is not None,
             "reached_at": None if reached is None else _in_sight(reached),
+            "sought_to": line.sought_to,
             "line": [_stored(line.at(amount)) for amount in amounts],
             "bend": None if line.bend is None else _stored(line.bend),
             "last_doubling": _stored(mean_of(per_picture)),

@@ -7,10 +7,20 @@ from typing import Annotated
 
 import typer
 
-from braindiffuser.analyses.curves.along import known_curves
+from braindiffuser.analyses.curves.along import along, known_curves
 from braindiffuser.cli.app import ONE_RUN, app
 from braindiffuser.cli.options import Device, Overwrite, With, expanded
 from braindiffuser.cli.run_commands import analyse
+
+
+def _hinted(over: str) -> str:
+    """Return the name of a curve, with what it is over where the name is but a word of it.
+
+    >>> _hinted("training"), _hinted("sessions")
+    ('training (training pictures)', 'sessions')
+    """
+    axis = along(over).axis
+    return over if axis == over.replace("_", " ") else f"{over} ({axis})"
 
 
 @app.command(
@@ -22,7 +32,7 @@ def curve(
     run: Annotated[Path, typer.Argument(callback=expanded, help="Folder of a finished run.")],
     over: Annotated[
         str,
-        typer.Argument(help=f"What is varied: {', '.join(known_curves())}."),
+        typer.Argument(help=f"What is varied: {', '.join(map(_hinted, known_curves()))}."),
     ],
     points: Annotated[
         str | None,

@@ -23,6 +23,6 @@ class _WholeTable(TableElement):
 
 
 class TerminalMarkdown(Markdown):
-    """Markdown with such tables."""
+    """Markdown whose tables wrap long words inside their cells."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "table_open": _WholeTable}

@@ -32,10 +32,10 @@ def roles_sentence(seen: str, made: Sequence[str], by_order: bool) -> str:
         by_order: whether the stimuli are only known by being named first.
 
     >>> roles_sentence("a", ["b.pt"], by_order=True)
-    'b.pt scored as reconstructions of a (what was seen, since it is named first; to compare two methods give --seen)'
+    'b.pt is scored as reconstructions of a (what was seen, since it is named first; to compare two methods give --seen)'
     """
     why = ", since it is named first; to compare two methods give --seen" if by_order else ""
-    return f"{join(list(made))} scored as reconstructions of {seen} (what was seen{why})"
+    return f"{join(list(made))} {'is' if len(made) == 1 else 'are'} scored as reconstructions of {seen} (what was seen{why})"
 
 
 def print_folder_scores(scores: Mapping[str, Any], print_result: Callable[[Any], None], console: Console) -> None:

@@ -17,7 +17,7 @@ FLAGGED_BELOW = 0.9
 
 
 class Agreement(NamedTuple):
-    """How well each reconstruction is told by the decoded features of each test picture.
+    """How well each reconstruction is identified by the decoded features of each test picture.
 
     Attributes:
         compared: scores (n, n), decoded features in rows; the diagonal says whether a picture shows what it was drawn from.

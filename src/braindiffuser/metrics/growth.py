@@ -75,8 +75,8 @@ class LogLine:
     def reaching(self, goal: float) -> Interval | None:
         """Return the amount at which the line reaches a goal, and those at which its interval holds the goal.
 
-        It is looked for from a sixteenth of the smallest amount to sixteen times the largest; an end that lies further out is inf
-        or 0.
+        The ends are looked for from a sixteenth of the smallest amount to `sought_to`, sixteen times the largest; one that lies
+        further out is 0 or inf. Where even the amount lies further out, the other end is where the search ended.
 
         Returns:
             None if the line does not rise.
@@ -89,11 +89,21 @@ class LogLine:
         inside = np.flatnonzero((low <= goal) & (goal <= high))
         value = float(2.0 ** np.clip((goal - a) / b, -1000, 1000))
         if not len(inside):
-            return Interval(value, 0.0, value) if value < 2.0 ** x[0] else Interval(value, value, np.inf)
+            nearest, farthest = 2.0 ** x[0], 2.0 ** x[-1]
+            return Interval(
+                value,
+                0.0 if value < nearest else min(value, farthest),
+                np.inf if value > farthest else max(value, nearest),
+            )
         first, last = inside[[0, -1]]
         return Interval(
             value, 0.0 if first == 0 else float(2.0 ** x[first]), np.inf if last == GRID - 1 else float(2.0 ** x[last])
         )
+
+    @property
+    def sought_to(self) -> float:
+        """Largest amount at which `reaching` looks for a goal: 2^`BEYOND` times the last."""
+        return float(self.amounts[-1]) * 2**BEYOND
 
     @property
     def bend(self) -> Interval | None:

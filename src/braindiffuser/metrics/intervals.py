@@ -17,7 +17,7 @@ NO_SPREAD = 1e-12
 NO_SKEWNESS = 1e-6
 """Skewness below which Student's t stands for its limit."""
 SHRUNK = 5
-"""Pictures of which half of the skewness is believed."""
+"""Sample skewness is scaled by n/(n + SHRUNK): at so many pictures it is halved."""
 SHARES = (0.0, 1.0)
 """Bounds of a share."""
 GRADED_CHANCE = 0.5

@@ -81,8 +81,8 @@ def nearest_rows(
         queries: features (n, …).
         references: features (n_references, …), of the same kind.
         mean: m, such as `mean_row` of the training features; None: 0.
-        own: row of the references that a query is itself, which is left out, also of m, which must be the references' mean; None:
-            none is.
+        own: row of the references that holds the query itself (n,). It is left out of the maximum, and of m, which must be the
+            references' mean. None: no query is a reference.
         progress: called as progress(label, done, total) after each block of queries.
         label: for the progress.
 

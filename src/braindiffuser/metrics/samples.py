@@ -74,7 +74,7 @@ def variance_share(scores: Float[np.ndarray, "n_pictures n_samples"]) -> Varianc
 
 
 def sample_agreement(features: Sequence[FeatureRows]) -> Identified:
-    """Return how well one sample of a picture is told by another among the samples of other pictures.
+    """Return how well one sample of a picture is identified by another among the samples of other pictures.
 
         agreement(i) = mean over s ≠ t of two-way identification of picture i of sample t among all pictures of sample s
 
@@ -91,8 +91,8 @@ def sample_agreement(features: Sequence[FeatureRows]) -> Identified:
     if len(features) < 2:
         raise ValueError(f"samples are compared with each other, two or more; got {len(features)}")
     pairs = [n_way(Places.of(correlation_matrix(first, second)), 2) for first, second in permutations(features, 2)]
-    scores, left_out = (np.mean([getattr(pair, name) for pair in pairs], axis=0) for name in Identified._fields)
-    return Identified(scores, left_out)
+    scores, left_out = [pair.scores for pair in pairs], [pair.left_out for pair in pairs]
+    return Identified(np.mean(scores, axis=0), np.mean(left_out, axis=0))
 
 
 def summarise_samples(profile: Profile, samples: Sequence[PerPicture]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from braindiffuser.plain_data import hash_json, read_json, write_json
 from braindiffuser.ratings.choices import ComparisonKind, Side
 
 KEY_FORMAT = "braindiffuser-ratings-key-2"
+EARLIER_FORMATS = ("braindiffuser-ratings-key-1",)
 CHECKSUM = "checksum"
 
 
@@ -47,7 +48,7 @@ def read_key(page: Path, path: Path) -> dict[str, Any]:
         What `write_key` was given, and `format`.
 
     Raises:
-        RunError: if the key is missing, no key, damaged, or not that of the page as it is.
+        RunError: if the key is missing, no key, of an earlier version, damaged, or not that of the page as it is.
     """
     if not path.is_file():
         raise RunError(f"there is no key {path}, which was written with the page: name it with --key")
@@ -55,6 +56,11 @@ def read_key(page: Path, path: Path) -> dict[str, Any]:
         key = read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(reason(error)) from error
+    if key.get("format") in EARLIER_FORMATS:
+        raise RunError(
+            f"{path} is a key that an earlier version wrote ({key['format']}, expected {KEY_FORMAT}): score its answers with the "
+            "version that made the page"
+        )
     if key.get("format") != KEY_FORMAT:
         raise RunError(f"{path} is no key of a page of ratings: name the .key.json that was written with the page")
     if key.pop(CHECKSUM, None) != hash_json(key) or not _is_whole(key):

@@ -15,7 +15,7 @@ ComparisonKind: TypeAlias = Literal["other_picture", "method", "catch"]
 """What a reconstruction is compared with: that of another picture, or another method's of the same one. In catch trials, which
 only show whether a rater looks, the picture that was seen itself is one of the two."""
 OTHER_PICTURE = "another picture"
-"""How comparisons with the reconstruction of another picture are called."""
+"""Name of comparisons with the reconstruction of another picture."""
 
 
 class Shown(NamedTuple):
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
         wrong: the other one.
         right_side: where the right one stands.
         kind: what is compared.
-        comparison: how it is called: by the other method's name, which may be any, `OTHER_PICTURE`, or "catch".
+        comparison: its name: the other method's name, which may be any text, `OTHER_PICTURE`, or "catch".
     """
 
     seen: str

@@ -52,7 +52,7 @@ def make_ratings(
         raise RunError(f"{page} is there already, and answers may have been given to it: name another file")
     if key_path(page).exists():
         raise RunError(
-            f"{key_path(page)} is there already, the key of a page that is not: name another file, or delete it if nobody has "
+            f"{key_path(page)} is there already, though its page is not: name another file, or delete it if nobody has "
             "that page"
         )
     found = rated_pictures(sources)

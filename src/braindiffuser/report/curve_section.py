@@ -42,8 +42,6 @@ LINE = (
     "slows where the curve bends downwards (95 % interval of the quadratic term over pictures). What is said beyond the last "
     "point is extrapolation."
 )
-SOUGHT = 16
-"""A goal is looked for up to so many times the last amount (`metrics.growth`)."""
 
 
 def no_curve_section(name: str, title: str, why: str) -> Section:
@@ -115,15 +113,26 @@ def _goal_said(facts: Mapping[str, Any], key: str, line: Mapping[str, Any]) -> s
     goal = number(line["goal"]) if line["goal_given"] else f"95 % of {own}"
     if reached is None:
         return f"the line does not reach {goal}"
-    low, high = reached["ci95"]
-    first = facts["points"][0]["at"]
-    lowest = f"below {_amount(first)}" if low is None else "below 1" if low < 1 else _amount(low)
-    highest = f"more than {_amount(SOUGHT * measured)}" if high is None else _amount(high)
-    said = f"the line reaches {goal} at {_amount(reached['value'])} {unit} (interval: {lowest} – {highest})"
+    ends = _ends_of_amount(reached["ci95"], facts["points"][0]["at"], line["sought_to"])
+    said = f"the line reaches {goal} at {_amount(reached['value'])} {unit} (interval: {ends})"
     if reached["value"] <= measured:
         return said
     more = ", and too few, since growth slows" if _slows(line) else ""
     return f"{said}, which is extrapolated beyond the {measured:,.0f} that were measured{more}"
+
+
+def _ends_of_amount(ci95: Sequence[float | None], first: float, sought_to: float) -> str:
+    """Print the interval of an amount; an end that was not found lies below the first point, or beyond where it was sought.
+
+    >>> _ends_of_amount([7.0, None], 1.0, 128.0), _ends_of_amount([128.0, None], 1.0, 128.0)
+    ('7 – more than 128', 'more than 128')
+    """
+    low, high = ci95
+    highest = f"more than {_amount(sought_to)}" if high is None else _amount(high)
+    if low is not None and low >= sought_to:
+        return highest
+    lowest = f"below {_amount(first)}" if low is None else "below 1" if low < 1 else _amount(low)
+    return f"{lowest} – {highest}"
 
 
 def _next_said(facts: Mapping[str, Any], line: Mapping[str, Any]) -> str:

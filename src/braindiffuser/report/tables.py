@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from braindiffuser.errors import RunError
+from braindiffuser.report.markdown_text import markdown_text
 from braindiffuser.report.numbers import join, number, percent
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, str] = C
         scores: content of `scores.json`.
         conditions: columns and how they are printed.
     """
-    header = ["Metric", *conditions.values(), "Chance"]
+    header = ["Metric", *map(markdown_text, conditions.values()), "Chance"]
     lines = [header, ["---", *("---:" for _ in header[1:])]]
     for entry in _metrics(scores).values():
         cells = [_markdown_cell(entry, estimate(entry, condition)) for condition in conditions]
-        lines.append([metric_label(entry), *cells, format_score(entry, entry.get("chance"))])
+        lines.append([markdown_text(metric_label(entry)), *cells, format_score(entry, entry.get("chance"))])
     return _markdown_lines(lines)
 
 
@@ -125,7 +126,7 @@ def brief_scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, st
         for name, label in conditions.items()
         if name not in BASELINES and any(estimate(entry, name) for entry in entries)
     }
-    header = ["Metric", *columns.values(), "Best baseline"]
+    header = ["Metric", *map(markdown_text, columns.values()), "Best baseline"]
     lines = [header, ["---", *("---:" for _ in columns), "---"]]
     for entry in entries:
         found = best_baseline(entry)
@@ -135,7 +136,7 @@ def brief_scores_markdown(scores: Mapping[str, Any], conditions: Mapping[str, st
             _markdown_cell(entry, own._replace(low=None, high=None) if own and name == "ceiling" else own)
             for name, own in estimates.items()
         ]
-        lines.append([metric_label(entry), *cells, named])
+        lines.append([markdown_text(metric_label(entry)), *cells, named])
     return _markdown_lines(lines)
 
 
@@ -147,7 +148,7 @@ def best_baseline(entry: Mapping[str, Any]) -> tuple[str, Estimate] | None:
 
 
 def _markdown_lines(lines: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def compare(entry: Mapping[str, Any], condition: str, other: str) -> Comparison | None:

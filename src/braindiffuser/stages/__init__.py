@@ -101,7 +101,7 @@ class StageContext:
         return ((item, task(self, item)) for item in items)
 
     def batches(self, name: str, size: int) -> Batches:
-        """Return the batches of a name, which stay as small as memory made them.
+        """Return the `Batches` kept under a name, so that a size that was halved for lack of memory stays halved.
 
         Args:
             name: of what is computed.

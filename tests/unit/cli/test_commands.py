@@ -700,13 +700,13 @@ def test_what_is_taken_for_seen_is_said_first_and_how_to_name_it_where_only_orde
         (
             "seen",
             "made",
-        ): "made scored as reconstructions of seen (what was seen, since it is named first; to compare two",
-        ("made", "--seen", "seen"): "made scored as reconstructions of seen (what was seen)",
+        ): "made is scored as reconstructions of seen (what was seen, since it is named first; to compare two",
+        ("made", "--seen", "seen"): "made is scored as reconstructions of seen (what was seen)",
     }
     for arguments, said in words.items():
         result = runner.invoke(app, ["evaluate", *arguments, "--profile", "pixels", "--no-cache", "--latex", "t.tex"])
         assert result.stdout.startswith(said)
-        assert "made scored as reconstructions of seen" in (folders / "t.tex").read_text().splitlines()[0]
+        assert "made is scored as reconstructions of seen" in (folders / "t.tex").read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize("option", TABLES)

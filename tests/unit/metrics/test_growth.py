@@ -72,6 +72,21 @@ def test_a_goal_is_reached_where_the_line_crosses_it():
     assert falling.reaching(0.5) is None
 
 
+@pytest.mark.parametrize("amount", [0.1, 0.5, 1.0, 3.0, 100.0])
+def test_an_exact_line_reaches_a_goal_at_one_amount_and_no_other(amount):
+    amounts = np.array([1.0, 2.0, 4.0, 8.0])
+    line = LogLine(amounts, np.repeat(0.1 * np.log2(amounts)[:, None], 5, axis=1))
+    assert tuple(line.reaching(0.1 * np.log2(amount))) == pytest.approx((amount, amount, amount), rel=0.01)
+
+
+def test_a_goal_out_of_sight_is_said_to_lie_beyond_where_it_was_sought():
+    amounts = np.array([1.0, 2.0, 4.0, 8.0])
+    line = LogLine(amounts, np.repeat(0.1 * np.log2(amounts)[:, None], 5, axis=1))
+    assert line.sought_to == 128
+    assert tuple(line.reaching(0.1 * 10)) == pytest.approx((1024, 128, np.inf))
+    assert tuple(line.reaching(-0.1 * 10)) == pytest.approx((1 / 1024, 0, 1 / 16))
+
+
 def test_lines_need_points_and_pictures():
     with pytest.raises(ValueError, match="3 points or more and two pictures or more, got 2 and 5"):
         LogLine(AMOUNTS[:2], np.zeros((2, 5)))

@@ -125,9 +125,7 @@ def test_nothing_is_replaced(page, folders):
     with pytest.raises(RunError, match=r"page\.html is there already, and answers may have been given to it"):
         make_ratings(folders[:2], page)
     page.unlink()
-    with pytest.raises(
-        RunError, match=r"page\.key\.json is there already, the key of a page that is not: .* or delete it"
-    ):
+    with pytest.raises(RunError, match=r"page\.key\.json is there already, though its page is not: .* or delete it"):
         make_ratings(folders[:2], page)
     assert before
     with pytest.raises(RunError, match=r"ends in \.html"):
@@ -248,6 +246,10 @@ def forged(page, **facts):
         ),
         (lambda page, file: key_path(page).unlink(), "there is no key .*page.key.json"),
         (lambda page, file: changed(key_path(page), format="?"), "is no key of a page of ratings"),
+        (
+            lambda page, file: changed(key_path(page), format="braindiffuser-ratings-key-1"),
+            "that an earlier version wrote",
+        ),
         (lambda page, file: file.unlink(), "cannot be read as answers"),
         (lambda page, file: changed(key_path(page), kit=None), "key.json is damaged, or was changed"),
         (lambda page, file: changed(key_path(page), trials={}), "key.json is damaged, or was changed"),

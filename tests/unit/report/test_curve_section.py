@@ -1,9 +1,10 @@
 """What is said of a curve follows from its numbers."""
 
+import numpy as np
 import pytest
 
-from braindiffuser.metrics.growth import BEYOND
-from braindiffuser.report.curve_section import SOUGHT, curve_section, curve_sentences
+from braindiffuser.metrics.growth import LogLine
+from braindiffuser.report.curve_section import curve_section, curve_sentences
 
 
 def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0, high=None, goal_given=True):
@@ -18,6 +19,7 @@ def facts(over="sessions", bend=(-0.01, 0.01), slope=(0.02, 0.04), reached=12.0,
         "goal": 0.45,
         "goal_given": goal_given,
         "reached_at": {"value": reached, "ci95": [7.0, high]},
+        "sought_to": 128.0,
         "line": [{"value": 0.3, "ci95": [0.2, 0.4]}] * 3,
         "bend": {"value": 0.0, "ci95": list(bend)},
         "last_doubling": estimate,
@@ -83,7 +85,20 @@ def test_no_interval_begins_below_what_there_is_and_each_share_has_its_own_word(
 
 
 def test_a_goal_is_looked_for_as_far_as_the_page_says():
-    assert SOUGHT == 2**BEYOND
+    amounts, rng = np.array([1.0, 2.0, 4.0, 8.0]), np.random.default_rng(0)
+    line = LogLine(amounts, 0.1 * np.log2(amounts)[:, None] + 0.1 * rng.standard_normal((4, 20)))
+    goals = (line.at(line.sought_to).value, line.at(2 * line.sought_to).value)
+    made = facts(high=None)
+    for goal, begin in zip(goals, ("", "more than 128), which"), strict=True):
+        found = line.reaching(goal)
+        assert found.high == np.inf
+        made["lines"]["pattern.vision"] |= {
+            "sought_to": line.sought_to,
+            "reached_at": {"value": found.value, "ci95": [found.low, None]},
+        }
+        (said,) = curve_sentences(made)
+        assert "more than 128), which is extrapolated" in said
+        assert begin in said
 
 
 def test_growth_that_slows_is_said():

@@ -73,6 +73,17 @@ def test_markdown_has_one_cell_per_column_and_escapes_bars():
     assert "Diffusion only" in tables.scores_markdown(scores, ABLATIONS)
 
 
+@pytest.mark.parametrize("written", [tables.scores_markdown, tables.brief_scores_markdown])
+def test_names_of_metrics_and_conditions_are_no_markup(written):
+    named = "my_net <b> *x* [a](b) c|d"
+    scores = {"metrics": {"own": metric(0.5, label=named)}}
+    text = written(scores, {"reconstruction": named})
+    assert "<b>" not in text
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(Markdown(text))
+    assert stream.getvalue().count(named) == 2
+
+
 def test_the_brief_table_names_the_best_baseline_and_is_whole_in_80_columns():
     scores = {
         "metrics": {

@@ -1,1 +1,1 @@
-"""What the stage `evaluate` does besides scoring one kind of pictures after the other."""
+"""Work of the stage `evaluate` other than scoring each kind of pictures: scorers, targets nearest to the pictures, flags."""

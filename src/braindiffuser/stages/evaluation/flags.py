@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from braindiffuser.metrics.summary import PerPicture
 
 STREAM = 16, 2
-"""Further components of the seed of draws, so that they are no others than before."""
+"""Last components of the seed of the permutations behind p; every use of random numbers in a run has its own."""
 
 
 def flag_pictures(context: StageContext, scores: Mapping[str, dict[str, Any]]) -> pd.DataFrame:
