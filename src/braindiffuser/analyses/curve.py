@@ -41,6 +41,8 @@ FEWEST_TESTED = 3
 """Test pictures below which there is no curve."""
 GOAL = 0.95
 """Share of the gain over chance that is asked for where no goal is given."""
+KEPT = 2
+"""Version of what is kept of a point: points that were kept with another number are computed again."""
 ABOUT_TWICE = 1.8
 """Ratio of amounts from which on the gain between two points tells of a doubling; a nearer point would magnify its noise."""
 SHOWN_SIDE = 192
@@ -151,8 +153,6 @@ class Curve(Analysis):
     def _facts(
         self, data: RunData, curve: Along, scored: _Points, points: Sequence[float], found: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
-        from braindiffuser.metrics.growth import mean_of
-
         rng = np.random.default_rng([data.seed, STREAM])
         entries = scored.entries(list(found[0]["scores"]))
         made: dict[str, Any] = {
@@ -175,7 +175,7 @@ class Curve(Analysis):
                     **own.get("facts", {}),
                     "scores": {
                         key: {
-                            **_stored(mean_of(np.array(values), entries[key]["bounds"], entries[key]["chance"])),
+                            **_scored(entries[key], values, own["left_out"].get(key)),
                             "n_draws": own["n_draws"],
                         }
                         for key, values in own["scores"].items()
@@ -237,30 +237,37 @@ class _Points:
         )
 
     def at(self, point: float) -> dict[str, Any]:
-        """Score one point: key → score of each picture, as the mean over draws."""
+        """Score one point: key → score of each picture, as the mean over draws, and of identification the mean without each."""
+        from braindiffuser.metrics.scored_pictures import left_out_of
+
         own = point == self._curve.own
         scores: dict[str, list[Vector]] = {}
+        left_out: dict[str, list[Vector]] = {}
         n_draws, shown = 0, list[str]()
         for decoded in self._decoded(point):
             n_draws += 1
             if not self._curve.of_generator:
-                for key, values in self._score_features(decoded):
+                for key, values, without in self._score_features(decoded):
                     scores.setdefault(key, []).append(values)
+                    _append(left_out, key, without)
             if self._n_drawn and n_draws == 1:
                 pictures = self._own_pictures() if own else self._draw(point, decoded)
-                for key, values in self._data.score(pictures, self._name, self.chosen).items():
+                drawn = self._data.score(pictures, self._name, self.chosen)
+                for key, values in drawn.items():
                     scores.setdefault(f"pictures.{key}", []).append(values)
+                    _append(left_out, f"pictures.{key}", left_out_of(drawn, key))
                 shown = [_as_text(pictures[place : place + 1]) for place in self._examples]
         return {
             "facts": dict(self._curve.facts(point)),
             "n_draws": n_draws,
             "scores": {key: np.mean(values, axis=0).tolist() for key, values in scores.items()},
+            "left_out": {key: np.mean(values, axis=0).tolist() for key, values in left_out.items()},
             "shown": shown,
         }
 
     def kept_name(self, point: float) -> str:
-        """Return what tells a kept point from others of the curve: the whole number, and a hash of which pictures are scored."""
-        return f"{exactly(point)}-of-{hash_json(self._curve.rows.tolist())[:8]}"
+        """Return what tells a kept point from others: the whole number, and a hash of which pictures are scored, and how."""
+        return f"{exactly(point)}-of-{hash_json([KEPT, self._curve.rows.tolist()])[:8]}"
 
     @property
     def _examples(self) -> Int[np.ndarray, " n_shown"]:
@@ -300,16 +307,17 @@ class _Points:
     def _name(self) -> str:
         return next(iter(self._data.test_sets))
 
-    def _score_features(self, decoded: Mapping[str, Any]) -> Iterator[tuple[str, Vector]]:
+    def _score_features(self, decoded: Mapping[str, Any]) -> Iterator[tuple[str, Vector, Vector | None]]:
+        """Yield keys with scores of each picture, and of identification the mean without each."""
         from braindiffuser.metrics._correlation import paired_correlation
         from braindiffuser.metrics.feature_scores import centred
-        from braindiffuser.metrics.two_way_identification import two_way_identification
+        from braindiffuser.metrics.two_way_identification import two_way_identified
 
         for group, values in decoded.items():
             own = self._data.truth(group)[self._curve.first][self._curve.rows]
             made, truth = centred(values, own, self._means[group], self._data.decoders().targets[group])
-            yield f"pattern.{group}", paired_correlation(truth, made)
-            yield f"two_way.{group}", two_way_identification(truth, made)
+            yield f"pattern.{group}", paired_correlation(truth, made), None
+            yield f"two_way.{group}", *two_way_identified(truth, made)
 
     @cached_property
     def _means(self) -> dict[str, Float64[np.ndarray, " d"]]:
@@ -354,6 +362,19 @@ class _Points:
                 known = {"label": name, "higher_is_better": True, "chance": chance, "bounds": [lowest, 1.0]}
                 made[key] = {**known, "of": of, "floor": floor}
         return made
+
+
+def _append(rows: dict[str, list[Any]], key: str, row: Vector | None) -> None:
+    if row is not None:
+        rows.setdefault(key, []).append(row)
+
+
+def _scored(entry: Mapping[str, Any], scores: Sequence[float], left_out: Sequence[float] | None) -> dict[str, Any]:
+    """Return the mean of kept scores with its interval, which allows for other distractors where `left_out` is known."""
+    from braindiffuser.metrics.growth import point_of
+
+    without = None if left_out is None else np.array(left_out)
+    return _stored(point_of(np.array(scores), entry["bounds"], entry["chance"], without))
 
 
 def _stored(found: Interval) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from braindiffuser.metrics.intervals import SHARES, score_interval, student_interval
+from braindiffuser.metrics.intervals import score_interval, student_interval
 
 FEWEST_POINTS = 3
 """Points that a line is fitted through, at least."""
@@ -159,18 +159,26 @@ class LogLine:
         return value, value - half, value + half
 
 
-def mean_of(
-    scores: Float[np.ndarray, " n"], bounds: Sequence[float] = (-np.inf, np.inf), chance: float | None = None
+def mean_of(scores: Float[np.ndarray, " n"]) -> Interval:
+    """Return the mean of two pictures' gains or more, or of what a line says of them, with Student's interval."""
+    return Interval(float(scores.mean()), *student_interval(scores))
+
+
+def point_of(
+    scores: Float[np.ndarray, " n"],
+    bounds: Sequence[float],
+    chance: float | None = None,
+    left_out: Float[np.ndarray, " n"] | None = None,
 ) -> Interval:
-    """Return the mean score of two pictures or more with Student's interval, cut to the bounds; shares have `score_interval`.
+    """Return the mean score of pictures with `score_interval`, as tables of scores have it.
 
     Args:
         scores: of each picture.
         bounds: smallest and largest possible score.
-        chance: as `score_interval` takes it, for shares.
+        chance: score of a picture of which nothing is decoded, if it is known.
+        left_out: mean score without each picture, of identification.
     """
-    low, high = score_interval(scores, bounds, chance) if tuple(bounds) == SHARES else student_interval(scores)
-    return Interval(float(scores.mean()), max(low, bounds[0]), min(high, bounds[1]))
+    return Interval(float(scores.mean()), *score_interval(scores, bounds, chance, left_out=left_out))
 
 
 def paired_difference(scores: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"]) -> tuple[Interval, float]:

@@ -64,17 +64,23 @@ def mean_interval(scores: Vector, level: float = 0.95) -> tuple[float, float]:
 
 
 def score_interval(
-    scores: Vector, bounds: Sequence[float], chance: float | None = None, level: float = 0.95
+    scores: Vector,
+    bounds: Sequence[float],
+    chance: float | None = None,
+    level: float = 0.95,
+    left_out: Vector | None = None,
 ) -> tuple[float, float]:
     """Return an interval of the mean of scores between known bounds, within them.
 
     Of shares, in [0, 1], it is `share_interval`, with v = s²/n; of others `mean_interval`, whose ends are cut to the bounds.
+    Where pictures are each other's distractors, v is the jackknife's.
 
     Args:
-        scores: one a picture (n,), each independent of the others.
+        scores: one a picture (n,), each independent of the others unless `left_out` is given.
         bounds: smallest and largest possible score; ∓∞ where there is none.
         chance: score of a picture of which nothing is decoded, if it is known; ½ says that shares are of many comparisons.
         level: share of samples whose interval holds the mean, in (0, 1).
+        left_out: mean score without each picture, as target and as distractor (n,), of identification.
 
     Raises:
         ValueError: what `mean_interval` raises.
@@ -82,10 +88,10 @@ def score_interval(
     >>> score_interval(np.ones(4), (0.0, 1.0), 0.5)[0], score_interval(np.array([-0.9, 0.1, 0.9]), (-1.0, 1.0))
     (0.64..., (-1.0, 1.0))
     """
-    if tuple(bounds) == SHARES:
+    if left_out is not None or tuple(bounds) == SHARES:
         _checked(scores, level)
-        left_out, graded = means_left_out(scores), chance == GRADED_CHANCE
-        return share_interval(float(scores.mean()), left_out, chance or 0.0, graded=graded, level=level)
+        without, graded = means_left_out(scores) if left_out is None else left_out, chance == GRADED_CHANCE
+        return share_interval(float(scores.mean()), without, chance or 0.0, graded=graded, level=level)
     low, high = mean_interval(scores, level)
     return max(low, bounds[0]), min(high, bounds[1])
 

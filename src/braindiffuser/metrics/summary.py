@@ -10,7 +10,7 @@ import numpy as np
 
 from braindiffuser.arrays import Matrix
 from braindiffuser.metrics.inference import exchanged_means, permutation_p_value
-from braindiffuser.metrics.intervals import GRADED_CHANCE, score_interval, share_interval
+from braindiffuser.metrics.intervals import score_interval
 from braindiffuser.metrics.metric import FeatureMetric, Metric
 from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired
 from braindiffuser.metrics.profiles import Profile
@@ -150,10 +150,7 @@ def interval_of(metric: Metric, key: str, scores: PerPicture) -> list[float]:
 
 
 def _interval(metric: Metric, scores: Scores, left_out: Scores | None) -> list[float]:
-    if left_out is None:
-        return list(score_interval(scores, metric.bounds, metric.chance))
-    graded = metric.chance == GRADED_CHANCE
-    return list(share_interval(float(scores.mean()), left_out, metric.chance or 0.0, graded=graded))
+    return list(score_interval(scores, metric.bounds, metric.chance, left_out=left_out))
 
 
 def _differences(score_sets: ScoreSets, key: str, seed: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,9 @@ from pydantic import Field
 from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.metric import OZCELIK_VANRULLEN_2023, Citation, Compared, FeatureMetric
+
+if TYPE_CHECKING:
+    from braindiffuser.metrics.places import Identified
 
 Direction = Literal["per_reconstruction", "per_stimulus"]
 """per_reconstruction (published): each reconstruction against all stimuli; per_stimulus: each stimulus against all
@@ -67,6 +70,22 @@ class TwoWayIdentification(FeatureMetric):
         return "per_stimulus" if self.direction == "per_reconstruction" else "per_reconstruction"
 
 
+def two_way_identified(seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction") -> Identified:
+    """Return `two_way_identification` of each picture, and its mean without each, as target and as distractor.
+
+    Args:
+        seen: features of the stimuli (n, d).
+        made: features of the reconstructions, or decoded ones, in the same order (n, d).
+        direction: as in `two_way_identification`.
+
+    Raises:
+        ValueError: if there are fewer than 2 pictures, or shapes differ.
+    """
+    from braindiffuser.metrics.places import Places, n_way
+
+    return n_way(Places.of(correlation_matrix(seen, made), direction), 2)
+
+
 def two_way_estimate(
     seen: FeatureRows, made: FeatureRows, direction: Direction = "per_reconstruction"
 ) -> tuple[float, float, float]:
@@ -84,9 +103,8 @@ def two_way_estimate(
     (1.0, 0.641..., 1.0)
     """
     from braindiffuser.metrics.intervals import share_interval
-    from braindiffuser.metrics.places import Places, n_way
 
-    found = n_way(Places.of(correlation_matrix(seen, made), direction), 2)
+    found = two_way_identified(seen, made, direction)
     value = float(found.scores.mean())
     return value, *share_interval(value, found.left_out, 0.5, graded=True)
 

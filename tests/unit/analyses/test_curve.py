@@ -11,8 +11,11 @@ from braindiffuser.analyses.curves.along import Along, along, known_curves
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import paired_correlation
 from braindiffuser.metrics.feature_scores import DecodedGroup, centred, feature_scores
+from braindiffuser.metrics.intervals import score_interval, share_interval
 from braindiffuser.metrics.nearest_rows import Nearest
-from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.metrics.places import Identified
+from braindiffuser.metrics.scored_pictures import ScoredPictures
+from braindiffuser.metrics.two_way_identification import two_way_identification, two_way_identified
 
 from .linear_world import N_TEST, N_TRAIN, linear_world
 
@@ -47,22 +50,54 @@ def test_the_runs_own_point_is_the_runs_own_score(over, data):
     assert outcome.facts["points"][-1]["at"] == outcome.facts["own"]
     for group in data.groups:
         for key, expected in own_scores(data, group).items():
-            assert values(outcome, key)[-1] == expected
+            assert values(outcome, key)[-1] == pytest.approx(expected, rel=1e-12)
     assert [point["at"] for point in outcome.facts["points"]] == sorted({*points, outcome.facts["own"]})
     json.dumps(outcome.facts, allow_nan=False)
     assert len(said(outcome)) == 2
 
 
 def test_the_runs_own_point_says_what_is_said_before_any_picture_is_drawn(data):
-    curve = along("rank")(data, None)
-    scored = dict(_Points(data, curve, 0, "curve")._score_features({g: data.predictions(g) for g in data.groups}))
+    points = Curve(over="rank", points=(1,)).run(data).facts["points"][-1]["scores"]
     for group in data.groups:
         targets = np.asarray(data.decoders().targets[group])
         features = centred(data.predictions(group), data.truth(group), targets.mean(axis=0), targets)
         nearest = Nearest(np.zeros(N_TEST), np.zeros(N_TEST, np.int64))
         own = feature_scores(DecodedGroup(*features, nearest, None, N_TRAIN), np.random.default_rng(0)).facts
-        assert scored[f"two_way.{group}"].mean() == pytest.approx(own["two_way"]["value"])
-        assert scored[f"pattern.{group}"].mean() == pytest.approx(own["pattern_correlation"]["value"])
+        for key, name in (("two_way", "two_way"), ("pattern", "pattern_correlation")):
+            found = points[f"{key}.{group}"]
+            assert [found["value"], *found["ci95"]] == pytest.approx([own[name]["value"], *own[name]["ci95"]])
+
+
+def test_intervals_of_drawn_pictures_allow_for_other_distractors(data):
+    """As in scores.json: two-way scores of few pictures vary with the pictures that each is held against."""
+    features = np.random.default_rng(0).standard_normal((2, 8, 5))
+    features[1] += features[0]
+    found = two_way_identified(*features)
+
+    def score(pictures, name, chosen=None):
+        return ScoredPictures({"rank": found.scores}, {"rank": found.left_out})
+
+    shown = Curve(over="rank", points=(1,), pictures=8).run(replace(data, score=score)).facts
+    expected = share_interval(found.scores.mean(), found.left_out, 0.5, graded=True)
+    assert shown["points"][0]["scores"]["pictures.rank"]["ci95"] == pytest.approx(expected)
+    assert expected != pytest.approx(score_interval(found.scores, (0.0, 1.0), 0.5))
+
+
+def test_a_decoder_of_all_pictures_is_not_shown_to_decode_all(data):
+    whole = replace(data, predictions=data.truth)
+    last = Curve(over="rank", points=(1,)).run(whole).facts["points"][-1]["scores"]["two_way.vision"]
+    assert last["value"] == last["ci95"][1] == 1.0
+    assert last["ci95"][0] == pytest.approx(share_interval(1.0, np.ones(N_TEST), 0.5, graded=True)[0])
+
+
+def test_points_are_kept_by_which_pictures_are_scored_and_not_by_their_number(data):
+    curve = along("rank")(data, None)
+    names = []
+    for rows in (np.arange(5), np.arange(5) + 1):
+        curve.rows = rows
+        names.append(_Points(data, curve, 0, "curve").kept_name(3.0))
+    assert names[0] != names[1]
+    assert all(name.startswith("3-of-") for name in names)
 
 
 def test_more_training_pictures_decode_better(data):
@@ -190,10 +225,11 @@ def test_90_percent_of_a_gain_are_counted_from_chance(data):
 
     def score(truth, decoded):
         is_whole = np.ptp(decoded - data.predictions("vision"), axis=0).max() < 1e-5
-        return np.full(len(truth), 0.95 if is_whole else 0.88)
+        scores = np.full(len(truth), 0.95 if is_whole else 0.88)
+        return Identified(scores, scores)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("braindiffuser.metrics.two_way_identification.two_way_identification", score)
+        patch.setattr("braindiffuser.metrics.two_way_identification.two_way_identified", score)
         outcome = Curve(over="rank", points=(1, 5)).run(replace(data, groups=("vision",)))
     assert values(outcome, "two_way.vision") == pytest.approx([0.88, 0.88, 0.95])
     assert outcome.facts["entries"]["two_way.vision"]["floor"] == 0.5

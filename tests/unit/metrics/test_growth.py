@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braindiffuser.metrics.growth import LogLine, first_reaching, mean_of, paired_difference, reaching_interval
+from braindiffuser.metrics.growth import LogLine, first_reaching, paired_difference, point_of, reaching_interval
 
 AMOUNTS = np.array([25.0, 50.0, 100.0, 200.0, 400.0, 800.0])
 
@@ -18,11 +18,11 @@ def planted(rng, slope=0.03, of_pictures=0.02, of_points=0.0, n=60):
 
 
 def test_shares_that_are_all_right_do_not_show_that_all_are():
-    found = mean_of(np.ones(20), (0.0, 1.0))
+    found = point_of(np.ones(20), (0.0, 1.0))
     assert found.low < 0.9 < found.value == found.high == 1.0
-    above = mean_of(np.ones(20), (0.0, 1.0), 0.5)  # a picture of which nothing is decoded scores 0.5
+    above = point_of(np.ones(20), (0.0, 1.0), 0.5)  # a picture of which nothing is decoded scores 0.5
     assert above.low == pytest.approx((1 + found.low) / 2)
-    assert mean_of(np.ones(20), (-1.0, 1.0)).low == 1.0  # of other scores Student's says no more
+    assert point_of(np.ones(20), (-1.0, 1.0)).low == 1.0  # of other scores it says no more
 
 
 def test_a_line_is_found_exactly():
@@ -104,9 +104,6 @@ def test_a_paired_difference_is_students():
     low, high = expected.confidence_interval()
     assert (found.value, found.low, found.high, p) == pytest.approx(((a - b).mean(), low, high, expected.pvalue))
     assert paired_difference(a, a) == ((0.0, 0.0, 0.0), 1.0)
-    whole = mean_of(a, (0.0, 0.5))
-    assert whole.value == a.mean()
-    assert whole.high == 0.5
 
 
 def test_most_of_the_gain_is_had_at_the_first_point_that_has_it():
