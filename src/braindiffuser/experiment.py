@@ -109,13 +109,14 @@ class ResponsesConfig(Settings):
         return without_defaults(self, super().influences(device), "voxel_choice")
 
 
-def _none_or_several(n: int) -> int:
-    if n == 1:
-        raise ValueError("is 1, and one picture cannot be scored among others: give 0, 2 or more, or all")
+def _none_or_several(n: object) -> object:
+    if n != "all" and (not isinstance(n, int) or isinstance(n, bool) or n < 0 or n == 1):
+        why = ", and one picture cannot be scored among others" if n == 1 else ""
+        raise ValueError(f"is {n!r}{why}: give 0, a whole number from 2, or all")
     return n
 
 
-SomePictures: TypeAlias = Annotated[int, Field(ge=0), AfterValidator(_none_or_several)] | Literal["all"]
+SomePictures: TypeAlias = Annotated[Annotated[int, Field(ge=0)] | Literal["all"], BeforeValidator(_none_or_several)]
 """How many pictures of each test set, evenly spaced; 0: none."""
 
 
@@ -511,11 +512,21 @@ def _parse(content: bytes, source: str) -> Any:
         raise RunError(f"{source} is not an experiment: it cannot be read: {error}") from error
 
 
+_KIND_OF_VALUE = re.compile(r"(function-\w+|literal|tuple|dict|list|constrained|nullable)[-\[].*|int|str|float|bool")
+"""What pydantic puts into the place of a fault where an entry may be of several kinds."""
+
+
 def list_faults(error: ValidationError, source: str = "") -> str:
-    """Join validation errors in one line, each after its entry; those of the whole after `source`."""
-    faults = [(".".join(map(str, fault["loc"])) or source, fault["msg"]) for fault in error.errors()]
-    said = [(place, message.removeprefix("Value error, ")) for place, message in faults]
-    return "; ".join(f"{place}: {message}" if place else message for place, message in said)
+    """Join validation errors in one line, each after its entry; those of the whole after `source`.
+
+    What is wrong with an entry that may be of several kinds, by each of them, is said together.
+    """
+    said: dict[str, list[str]] = {}
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"] if not _KIND_OF_VALUE.fullmatch(str(part))) or source
+        said.setdefault(place, []).append(fault["msg"].removeprefix("Value error, "))
+    faults = [(place, ", or ".join(dict.fromkeys(messages))) for place, messages in said.items()]
+    return "; ".join(f"{place}: {message}" if place else message for place, message in faults)
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,6 +241,32 @@ def test_all_faults_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"pictures": {"n_recovered": 1}},
+            "pictures.n_recovered: is 1, and one picture cannot be scored among others: give 0, a whole number from 2, or all",
+        ),
+        ({"pictures": {"n_sampled": -3}}, "pictures.n_sampled: is -3: give 0, a whole number from 2, or all"),
+        ({"pictures": {"n_sampled": "a"}}, "pictures.n_sampled: is 'a': give 0, a whole number from 2, or all"),
+        (
+            {"pictures": {"ablations": 3}},
+            "pictures.ablations: is 3; expected 'default' or 'all', or must be a list, such as [one, two]",
+        ),
+    ],
+)
+def test_what_may_be_of_several_kinds_is_named_by_its_entry_alone(changes, said):
+    with pytest.raises(RunError) as caught:
+        Experiment.load("demo").changed(changes)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("n", [0, 2, 300, "all"])
+def test_none_several_or_all_pictures_may_be_drawn_besides(n):
+    assert Experiment.load("demo").changed({"pictures": {"n_recovered": n}}).pictures.n_recovered == n
+
+
+@pytest.mark.parametrize(
     "text", ["", "- a\n- b\n", "name: [unclosed\n", "name: !!python/name:os.system\n", "seed: " + 5000 * "9"]
 )
 def test_files_that_are_no_mapping_are_errors(tmp_path, text):

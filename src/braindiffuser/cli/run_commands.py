@@ -349,7 +349,7 @@ def _score_methods(
     cache_folder: Callable[[], Path | None],
 ) -> None:
     from braindiffuser.folder_scores import printed, scoring
-    from braindiffuser.folder_scores.scores_file import check_scores_files, scores_text, write_text
+    from braindiffuser.folder_scores.scores_file import check_scores_files, scores_text, sealed, write_text
     from braindiffuser.machine import check_device
 
     check_device(device)
@@ -369,7 +369,7 @@ def _score_methods(
         (printed.print_method_scores if several else printed.print_folder_scores)(content, print_out, console)
     with stoppable("some of the files may be written; the same command writes all of them"):
         for option, path in files.items():
-            write_text(texts[option], path)
+            write_text(sealed(texts[option], option), path)
     if "--page" in files:
         print_out(f"Page: {files['--page']}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -33,10 +34,16 @@ MARKS: Mapping[str, tuple[bytes, ...]] = {
     "--page": (b"<!DOCTYPE html>", b'<p class="eyebrow">braindiffuser evaluate</p>'),
 }
 """Option → what a file that this command wrote begins with, and what else it holds."""
+SEALS: Mapping[str, str] = {
+    "--markdown": "<!-- SHA-256 of the lines above: {} -->\n",
+    "--latex": "% SHA-256 of the lines above: {}\n",
+    "--page": "<!-- SHA-256 of the lines above: {} -->\n",
+}
+"""Option → last line of its files, by which notes that somebody wrote into one are known, and not overwritten."""
 
 
 def check_scores_file(path: Path, option: str = "--json") -> None:
-    """Check that `path` can be written and may be overwritten: no file, an empty one, or one that the same option wrote.
+    """Check that `path` can be written and may be overwritten: no file, an empty one, or one as the same option wrote it.
 
     Args:
         path: of the file.
@@ -52,7 +59,9 @@ def check_scores_file(path: Path, option: str = "--json") -> None:
         if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
             raise RunError(f"{option} {path} is the file that this command prints to: name another file")
     if path.is_file() and path.stat().st_size and not _is_ours(path, option):
-        raise RunError(f"{option} {path} is a file already, and was not written by this option: name another file")
+        raise RunError(
+            f"{option} {path} is a file already, and was not written by this option, or was changed since: name another file"
+        )
     if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & SUFFIXES:
         raise RunError(f"{option} {path} would be taken for a picture: name a file that ends in {ENDINGS[option]}")
     try:
@@ -80,7 +89,7 @@ def _is_ours(path: Path, option: str) -> bool:
     if option != "--json":
         begins, *others = MARKS[option]
         is_marked = content.startswith(begins) and all(mark in content for mark in others)
-        return is_marked and (option != "--csv" or _is_our_table(content))
+        return is_marked and (_is_our_table(content) if option == "--csv" else _is_sealed(content, option))
     try:
         earlier = json.loads(content)
     except (ValueError, RecursionError):
@@ -88,6 +97,30 @@ def _is_ours(path: Path, option: str) -> bool:
     return isinstance(earlier, dict) and any(
         earlier.keys() >= {"unmatched", "names", own} for own in ("per_image", "methods")
     )
+
+
+def sealed(text: str, option: str) -> str:
+    """Return the text of a file with the hash of it in a comment at its end, where its format has comments.
+
+    Args:
+        text: of the file.
+        option: that names it.
+    """
+    if option not in SEALS:
+        return text
+    whole = text.replace("\r\n", "\n")
+    whole = whole if whole.endswith("\n") else f"{whole}\n"
+    return whole + SEALS[option].format(hashlib.sha256(whole.encode("utf-8")).hexdigest())
+
+
+def _is_sealed(content: bytes, option: str) -> bool:
+    """Return whether a file is as it was written."""
+    try:
+        text = content.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return False
+    above = text[: text.rstrip("\n").rfind("\n") + 1]
+    return sealed(above, option) == text
 
 
 def _is_our_table(content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def arrays(path: Path) -> Arrays:
     """Open an HDF5 file: its arrays by their paths.
 
     Raises:
-        RunError: values of an array lie in other files.
+        RunError: values of an array lie in other files, or links are all that there is.
         OSError: it is no HDF5 file, or damaged.
     """
     found: dict[str, StoredArray] = {}
@@ -30,7 +31,19 @@ def arrays(path: Path) -> Arrays:
 
     with h5py.File(path, "r") as file:
         file.visititems(note)  # which follows no links
+        link = None if found else next(_links(file), None)
+    if link:
+        raise RunError(f"{path}: {link} is a link, and links are not followed: copy what it leads to into this file")
     return found
+
+
+def _links(group: Any) -> Iterator[str]:
+    """Yield the paths of links in a group and in those below it."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            yield f"{group.name.rstrip('/')}/{name}".lstrip("/")
+        elif isinstance(group[name], h5py.Group):
+            yield from _links(group[name])
 
 
 def _stored(path: Path, name: str, node: Any) -> StoredArray:

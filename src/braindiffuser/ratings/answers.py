@@ -20,6 +20,8 @@ from braindiffuser.report.markdown_text import markdown_text
 COLUMNS = ("kit", "rater", "trial", "choice", "milliseconds")
 """Of a CSV file of answers."""
 
+NAMELESS = "the rater without a name"
+
 
 class Answers(NamedTuple):
     """What one rater chose.
@@ -186,6 +188,10 @@ def _check_answers(given: Sequence[Answers], kit: str, trials: Mapping[str, Mapp
         if answers.kit != kit:
             raise RunError(f"{answers.source} answers another page (kit {answers.kit}, expected {kit}): leave it out")
         person = _person(answers.rater)
+        if person in seen and not person:
+            raise RunError(
+                f"{seen[person]} and {answers.source} name no rater, so they may be of one: write a name of each into them"
+            )
         if person in seen:
             raise RunError(
                 f"{seen[person]} and {answers.source} are both of the rater {answers.rater}: give one file of each, or "
@@ -216,12 +222,12 @@ def _rater_facts(answers: Answers, trials: Mapping[str, Mapping[str, str]], catc
 
 def _remarks(raters: Mapping[str, Mapping[str, Any]], n_kept: int, n_trials: int) -> list[str]:
     said = [
-        f"{name} is excluded: {facts['catch_right']} of {facts['n_catch']} catch trials right"
+        f"{name or NAMELESS} is excluded: {facts['catch_right']} of {facts['n_catch']} catch trials right"
         for name, facts in raters.items()
         if facts["excluded"]
     ]
     said += [
-        f"{name} answered {facts['n_answers']} of {n_trials} trials; those count"
+        f"{name or NAMELESS} answered {facts['n_answers']} of {n_trials} trials; those count"
         for name, facts in raters.items()
         if facts["n_answers"] < n_trials and not facts["excluded"]
     ]

@@ -113,6 +113,18 @@ class TestScores:
         assert score_interval(np.array([0.7]), [0.0, 1.0]) == (0.0, 1.0)
         assert score_interval(np.array([0.7]), [-1.0, 1.0]) == (-1.0, 1.0)
 
+    def test_shares_of_many_comparisons_that_rest_on_one_picture_have_fewer_degrees_of_freedom(self):
+        scores = np.array([1.0] * 19 + [0.3])
+        own, plain = (share_interval(scores.mean(), means_left_out(scores), 0.5, graded=g) for g in (True, False))
+        assert score_interval(scores, (0.0, 1.0), 0.5) == own
+        assert score_interval(scores, (0.0, 1.0), 0.1) == pytest.approx(plain)
+        assert own[0] < plain[0] - 0.1
+
+    def test_where_pictures_are_each_others_distractors_it_is_the_jackknifes(self, rng):
+        scores, left_out = rng.random(9), 0.5 + 0.05 * rng.random(9)
+        expected = share_interval(scores.mean(), left_out, 0.5, graded=True)
+        assert score_interval(scores, (0.0, 1.0), 0.5, left_out=left_out) == expected
+
     def test_all_right_of_four_may_still_be_wrong(self):
         low, high = score_interval(np.ones(4), (0.0, 1.0), 0.5)
         assert (round(low, 2), high) == (0.64, 1.0)

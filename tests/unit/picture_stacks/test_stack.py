@@ -355,6 +355,18 @@ def test_values_in_other_files_are_refused(raw, tmp_path):
         open_stack(str(tmp_path / "made.h5"))
 
 
+@pytest.mark.parametrize("place", ["made", "deep/made"])
+@pytest.mark.parametrize(
+    "link", [h5py.ExternalLink("far.h5", "a/made"), h5py.SoftLink("/nowhere")], ids=["far", "soft"]
+)
+def test_links_are_named_where_they_are_all_there_is(place, link, raw, tmp_path):
+    write_hdf5(tmp_path / "far.h5", raw)
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        file[place] = link
+    with pytest.raises(RunError, match=f"made.h5: {place} is a link, and links are not followed: copy"):
+        open_stack(str(tmp_path / "made.h5"))
+
+
 def test_a_folder_of_pictures_may_be_named_like_a_stack(tmp_path):
     (tmp_path / "made.h5").mkdir()
     assert not is_stack(str(tmp_path / "made.h5"))

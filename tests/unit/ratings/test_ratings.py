@@ -274,6 +274,19 @@ def test_a_rater_counts_once(page):
         score_ratings(page, [first, second])
 
 
+def test_raters_without_a_name_are_named_as_that(page):
+    first, second = answer(page, "a"), answer(page, "b")
+    for file in (first, second):
+        changed(file, rater=" ")
+    with pytest.raises(RunError, match=r"a.json and .*b.json name no rater, .* write a name of each"):
+        score_ratings(page, [first, second])
+    content = json.loads(first.read_text())
+    changed(first, answers=content["answers"][:-1])
+    assert any(
+        remark.startswith("the rater without a name answered") for remark in score_ratings(page, [first])["remarks"]
+    )
+
+
 def test_a_name_is_a_raters_in_letters_of_either_case_and_with_blanks_around_it(page, tmp_path):
     first, second = answer(page, "Rater A"), answer(page, "second")
     changed(second, rater=" rater  a ")
