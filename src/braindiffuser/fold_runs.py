@@ -35,7 +35,7 @@ from braindiffuser.splits.folds import Folds
 from braindiffuser.stages import all_steps
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds, scored_pictures, scores_name
 from braindiffuser.stages.extract import why_not_shared
-from braindiffuser.step_states import StepStates, flatten
+from braindiffuser.step_states import StepStates, entry_text, flatten
 from braindiffuser.store.results import Store
 from braindiffuser.study.members import check_same_records, warnings_of_run
 
@@ -273,7 +273,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """List what differs between the records of one step in two runs, but for what folds and nulls change."""
     settings, others = flatten(before.get("settings", {})), flatten(now.get("settings", {}))
     changed = [
-        f"{name} was {settings.get(name, 'absent')}, then {others.get(name, 'absent')}"
+        f"{name} was {entry_text(settings.get(name, 'absent'))}, then {entry_text(others.get(name, 'absent'))}"
         for name in dict.fromkeys([*settings, *others])
         if settings.get(name) != others.get(name) and not name.startswith(OWN_SETTINGS)
     ]

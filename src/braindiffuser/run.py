@@ -172,8 +172,12 @@ class Run:
 
     # Work
 
-    def do(self, stage: str) -> None:
+    def do(self, stage: str, again: bool = False) -> None:
         """Run a stage's unfinished steps; an interrupted stage resumes.
+
+        Args:
+            stage: its name.
+            again: do a finished step anew too, of a stage of one step: a page, which a newer version draws otherwise.
 
         Raises:
             RunError: if a stage that it needs is not finished, or another process works in the folder.
@@ -182,7 +186,7 @@ class Run:
             raise RunError(f"there is no stage {stage}; stages: {', '.join(stages())}")
         record = stages()[stage]
         steps = record.steps(self.experiment)
-        pending = [step for step in steps if self.state(step) != "finished"]
+        pending = [step for step in steps if again or self.state(step) != "finished"]
         if not pending:
             why = "already finished" if steps else "nothing to do: the experiment asks for none"
             self._progress(f"{stage} ({why})", 1, 1)

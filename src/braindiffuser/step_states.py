@@ -150,7 +150,7 @@ class StepStates:
             return []
         before, now = flatten(record["settings"]), flatten(json.loads(json.dumps(self.settings(step))))
         changed = [
-            f"{name} was {before.get(name, 'absent')}, now {now.get(name, 'absent')}"
+            f"{name} was {entry_text(before.get(name, 'absent'))}, now {entry_text(now.get(name, 'absent'))}"
             for name in dict.fromkeys([*before, *now])
             if before.get(name) != now.get(name)
         ]
@@ -230,6 +230,15 @@ class StepStates:
         if not all(found):
             return False if False in found else None
         return bool(recorded == {str(need): self._uid(need) for need in needs})
+
+
+def entry_text(value: object) -> str:
+    """Print an entry of an experiment in a message, which an empty text would leave a gap in.
+
+    >>> entry_text(""), entry_text("clip"), entry_text(2)
+    ("''", 'clip', '2')
+    """
+    return str(value) or repr(value)
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
 import fakes
 import numpy as np
@@ -123,6 +124,22 @@ def test_a_finished_run_computes_nothing(copy):
     assert records(copy / "run") == before
 
 
+def test_a_page_of_an_earlier_version_is_drawn_anew_where_it_is_asked_for(copy):
+    page, before = copy / "run" / PAGE, records(copy / "run")
+    earlier = page.read_text()
+    run = reopen(copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("braindiffuser.stages.report.build_report", lambda context: SimpleNamespace(html="anew"))
+        run.do("report")
+        assert page.read_text() == earlier
+        run.do("report", again=True)
+        assert page.read_text() == "anew"
+    assert run.is_finished("report")
+    assert {step for step, own in records(copy / "run").items() if own != before[step]} == {"report"}
+    reopen(copy).do("report", again=True)
+    assert page.read_text()[:10_000] == earlier[:10_000]  # the times at its end are others
+
+
 def test_the_same_experiment_gives_the_same_bytes(finished, root, tmp_path):
     Run.open(fake_experiment(root), tmp_path).run_all()
     assert results(tmp_path) == results(finished)
@@ -142,7 +159,7 @@ def test_a_begun_folder_knows_its_experiment(copy, finished):
 
 def test_a_stage_needs_those_before_it(root, tmp_path):
     run = Run.open(fake_experiment(root), tmp_path)
-    with pytest.raises(RunError, match="reconstruct needs prepare first: braindiffuser prepare --out"):
+    with pytest.raises(RunError, match="reconstruct needs prepare first: `braindiffuser prepare --out"):
         run.do("reconstruct")
 
 
@@ -434,7 +451,7 @@ def test_one_sentence_says_what_to_repair_and_the_advice_works(copy, finished):
     (copy / "run" / "reconstructions" / "final" / "0002.png").unlink()
     run = reopen(copy)
     with pytest.raises(
-        RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): braindiffuser fit"
+        RunError, match=r"reconstruct needs fit first \(decoders/a\.safetensors is missing\): `braindiffuser fit"
     ):
         run.do("reconstruct")
     for stage in ("fit", "reconstruct"):

@@ -284,7 +284,7 @@ def _run(
         if stage is None:
             opened.run_all()
         else:
-            opened.do(stage)
+            opened.do(stage, again=overwrite and stage == "report")
     print_result(opened)
 
 

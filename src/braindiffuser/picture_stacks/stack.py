@@ -154,7 +154,9 @@ def _scale(label: str, array: StoredArray) -> tuple[float, list[str]]:
     if found.low >= LOWEST and FEWEST_OF_255 <= found.high <= 255.5:
         return 255.0, [f"{said}: they are read on the scale from 0 to 255"]
     if found.low >= -HIGHEST and found.high <= HIGHEST:
-        raise RunError(f"{said}, as from −1 to 1, where pictures are expected from 0 to 1: write (pictures + 1) / 2")
+        raise RunError(
+            f"{said}, and pictures are expected from 0 to 1: write (pictures + 1) / 2 if their scale begins at −1"
+        )
     raise RunError(
         f"{said}, on no scale that is known: undo what they were standardised by, and {WAYS}; 0 to 255 is also known of "
         f"floating-point numbers whose largest is {FEWEST_OF_255:.0f} or more"

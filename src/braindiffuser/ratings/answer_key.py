@@ -77,9 +77,12 @@ def read_key(page: Path, path: Path) -> dict[str, Any]:
 
 
 def _is_whole(key: Mapping[str, Any]) -> bool:
-    trials = key.get("trials")
+    trials, methods = key.get("trials"), key.get("methods")
     return (
-        all(isinstance(key.get(entry), str) for entry in ("kit", "page_sha256"))
+        isinstance(methods, list)
+        and bool(methods)
+        and all(isinstance(name, str) for name in methods)
+        and all(isinstance(key.get(entry), str) for entry in ("kit", "page_sha256"))
         and isinstance(trials, dict)
         and all(isinstance(facts, dict) and _is_trial(facts) for facts in trials.values())
     )

@@ -55,9 +55,10 @@ def score_ratings(
         catch_passed: share of catch trials that must be right, 0 to 1.
 
     Returns:
-        `kit`; `comparisons`: what was compared → `value`, `ci95`, `n_choices`, `n_raters`, `n_pictures`, as `rated_proportion`
-        gives them; `raters`: name → `n_answers`, `catch_right`, `n_catch`, `right` (share of other trials), `excluded` (bool);
-        `excluded`: names; `catch_passed`; `n_trials`; `remarks`, sentences.
+        `kit`; `method`, whose reconstructions are judged; `kind` of the comparisons, with its other reconstructions
+        ("other_picture") or with other methods ("method"); `comparisons`: what was compared → `value`, `ci95`, `n_choices`,
+        `n_raters`, `n_pictures`, as `rated_proportion` gives them; `raters`: name → `n_answers`, `catch_right`, `n_catch`,
+        `right` (share of other trials), `excluded` (bool); `excluded`: names; `catch_passed`; `n_trials`; `remarks`, sentences.
 
     Raises:
         RunError: if the key is not of the page, a file is damaged or of another page, a rater or a trial comes twice, or no rater
@@ -100,6 +101,8 @@ def score_ratings(
         )
     return {
         "kit": answer_key["kit"],
+        "method": answer_key["methods"][0],
+        "kind": next(iter(asked.values()))["kind"],
         "comparisons": comparisons,
         "raters": raters,
         "excluded": excluded,
@@ -115,7 +118,9 @@ def ratings_markdown(scores: Mapping[str, Any]) -> str:
     Args:
         scores: as `score_ratings` returns them.
     """
-    lines = [["Chosen over", "Right choices", "95 %", "Choices", "Raters", "Pictures"], ["---", *["---:"] * 5]]
+    of_methods = scores["kind"] == "method"  # a choice between methods is a preference, and neither is right
+    heads = ["Over", f"{scores['method']} chosen"] if of_methods else ["Chosen over", "Right choices"]
+    lines = [[*heads, "95 %", "Choices", "Raters", "Pictures"], ["---", *["---:"] * 5]]
     for name, found in scores["comparisons"].items():
         low, high = found["ci95"]
         counts = (str(found[entry]) for entry in ("n_choices", "n_raters", "n_pictures"))

@@ -41,7 +41,7 @@ def make_ratings(
         seed: of what is drawn, and on which side it stands.
 
     Returns:
-        Sentences on what is taken for what, and on what is left out.
+        Sentences on what is taken for what, on what is left out, and on how many trials there are.
 
     Raises:
         RunError: if the page or its key is there already; what `rated_pictures` and `plan_choices` raise.
@@ -84,7 +84,15 @@ def make_ratings(
         if not page.exists():
             key_path(page).unlink(missing_ok=True)
         raise
-    return (*found.remarks, *alike)
+    return (*found.remarks, *alike, _counts_sentence(choices, n_trials, len(found.names)))
+
+
+def _counts_sentence(choices: Sequence[Choice], n_trials: int, n_pictures: int) -> str:
+    """Say how many trials a page has, and that there were no pictures for more where more were asked for."""
+    n_catch = sum(choice.kind == "catch" for choice in choices)
+    catch = "1 catch trial" if n_catch == 1 else f"{n_catch} catch trials"
+    few = f"; {n_pictures} pictures are all there are, of {n_trials} asked for" if n_pictures < n_trials else ""
+    return f"the page has {len(choices) - n_catch} choices and {catch}{few}"
 
 
 def _shown_in(choice: Choice) -> tuple[Shown, Shown, Shown]:

@@ -54,11 +54,10 @@ def _loss_sentence(scores: Mapping[str, Any], name: str) -> str:
     found = {entry["label"]: tables.compare(entry, name, "all") for entry in scores["metrics"].values()}
     worse = [label for label, result in found.items() if result == "worse"]
     better = [label for label, result in found.items() if result == "better"]
-    parts = [f"worse than all branches on {join(worse)}"] if worse else []
-    parts += [f"better on {join(better)}"] if better else []
+    parts = [f"{word} on {join(labels)}" for word, labels in (("worse", worse), ("better", better)) if labels]
     if not parts:
         return "no metric tells it from all branches, by 95 % intervals that do not overlap."
-    return f"{' and '.join(parts)}, by 95 % intervals that do not overlap."
+    return f"{' and '.join(parts).replace(' on ', ' than all branches on ', 1)}, by 95 % intervals that do not overlap."
 
 
 def _random_responses(compared: Mapping[str, Any]) -> Section:

@@ -146,7 +146,7 @@ def _ablations(scored: ScoredSet) -> Section:
     said = [Text(text=line, style="verdict") for line in tables.ablation_sentences(scored.scores, scored.ablations)]
     note = "Computed from the numbers below, counting only 95 % intervals that do not overlap."
     compared = tables.of_ablated(scored.scores)
-    if compared is not scored.scores:
+    if compared is not scored.scores and compared["n_images"] < len(scored.per_image):
         note += (
             f" All of them, the whole method's too, are of {compared['n_images']} of the {len(scored.per_image)} test pictures, "
             "evenly spaced and scored among themselves: pictures without a part of the method were drawn for these alone."

@@ -21,7 +21,7 @@ from braindiffuser.files import as_states, changed_files
 from braindiffuser.run_folder import join_names, stored_experiment
 from braindiffuser.stages import Step, stages
 from braindiffuser.stages.evaluate import scored_pictures, scores_name
-from braindiffuser.step_states import flatten
+from braindiffuser.step_states import entry_text, flatten
 from braindiffuser.store.draft import picture_name
 from braindiffuser.store.results import Store
 from braindiffuser.study.one_person import Betas
@@ -244,9 +244,9 @@ def _checked(step: Step, experiment: Experiment, store: Store) -> Mapping[str, A
     )
     stale = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
     if stale:
+        changed = [f"{name} was {entry_text(before.get(name))}, now {entry_text(now.get(name))}" for name in stale[:3]]
         raise RunError(
-            f"{step} of {store.folder} was made with other settings than the run states now "
-            f"({join_names([f'{name} was {before.get(name)}, now {now.get(name)}' for name in stale[:3]])}): {again}"
+            f"{step} of {store.folder} was made with other settings than the run states now ({join_names(changed)}): {again}"
         )
     return record
 

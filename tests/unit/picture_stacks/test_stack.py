@@ -154,8 +154,8 @@ def test_scales_that_are_clear_are_read_and_said_where_unusual(low, high, remark
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
-        (-1, 1, r"holds numbers from -1 to 1, as from −1 to 1, .*: write \(pictures \+ 1\) / 2"),
-        (-0.6, 0.9, r"as from −1 to 1"),
+        (-1, 1, r"holds numbers from -1 to 1, and pictures are expected from 0 to 1: write \(pictures \+ 1\) / 2 if"),
+        (-0.6, 0.9, r"if their scale begins at −1"),
         (-2.1, 2.6, "on no scale that is known: undo what they were standardised by"),
         (0, 3, "on no scale that is known"),
         (0, 300, "on no scale that is known"),

@@ -154,6 +154,8 @@ def test_right_choices_are_counted_and_raters_who_do_not_look_are_named(page):
         "excluded": False,
     }
     assert score_ratings(page, files, catch_passed=0.5)["excluded"] == []
+    assert scores["kind"] == "other_picture"
+    assert ratings_markdown(scores).startswith("| Chosen over | Right choices |")
     assert "| another picture | 80.0% |" in ratings_markdown(scores)
 
 
@@ -185,6 +187,22 @@ def test_methods_are_compared_picture_by_picture(folders, tmp_path):
     )
     scores = score_ratings(page, [answer(page, "a"), answer(page, "b", asked(page)[:1])])
     assert scores["comparisons"]["theirs"]["value"] == pytest.approx(15 / 16)
+    assert (scores["method"], scores["kind"]) == ("ours", "method")
+    head, _, row = ratings_markdown(scores).splitlines()
+    assert head.startswith("| Over | ours chosen |")
+    assert row.startswith("| theirs | 93.8% |")
+
+
+@pytest.mark.parametrize(
+    ("n_trials", "ends"),
+    [(8, "choices and 2 catch trials"), (99, f"; {N} pictures are all there are, of 99 asked for")],
+)
+def test_how_many_trials_a_page_has_is_said(n_trials, ends, folders, tmp_path):
+    *_, said = make_ratings(folders, tmp_path / "page.html", n_trials=n_trials, n_catch=2)
+    assert (
+        said
+        == f"the page has {min(n_trials, N)} choices and 2 catch trials{ends.removeprefix('choices and 2 catch trials')}"
+    )
 
 
 def test_a_stack_is_as_good_as_the_folder_of_the_same_pictures_and_roles_are_said(folders, tmp_path):
@@ -334,6 +352,7 @@ def test_nobody_is_asked_to_choose_between_equal_pictures(seed, folders, tmp_pat
     said = make_ratings([folders[0], folders[1], some], page, n_trials=N, n_catch=2, seed=seed)
     assert said[1:] == (
         f"4 of {N} choices would be between equal pictures (pictures of ours and some), and are left out",
+        f"the page has {N - 4} choices and 2 catch trials",
     )
     assert {key_of(page)["trials"][trial]["seen"] for trial in asked(page)} == {f"{n:04d}" for n in range(4, N)}
     assert len(content_of(page)["trials"]) == N - 4 + 2

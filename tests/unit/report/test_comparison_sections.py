@@ -52,6 +52,14 @@ def test_each_branch_is_held_against_all_of_them():
     assert rows[0][:3] == ["0.900", "0.900", "0.500"]
 
 
+def test_a_branch_that_is_only_better_is_said_to_be_better_than_what():
+    better = {"n_images": 5, "metrics": {"a": entry({"all": 0.5, "latents": 0.7}, label="A")}}
+    (section,) = comparison_sections({"recovery": better})
+    assert verdicts(section) == [
+        "From latents alone: better than all branches on A, by 95 % intervals that do not overlap."
+    ]
+
+
 def test_a_branch_that_no_metric_tells_apart_is_not_called_equal():
     same = {"n_images": 5, "metrics": {"a": entry({"all": 0.5, "latents": 0.501})}}
     (section,) = comparison_sections({"recovery": same})

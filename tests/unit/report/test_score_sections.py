@@ -150,6 +150,15 @@ def test_the_page_speaks_only_of_what_was_computed(scored, coded, outline, basel
     assert len(outline(render_page(HEADER, sections, coded)).images()) == 12 * 3 + 15
 
 
+@pytest.mark.parametrize(("n", "said"), [(15, False), (14, True)])
+def test_pictures_of_ablations_are_said_to_be_some_only_where_they_are(n, said, scored):
+    test = scored(15, ablations=labelled(NAMES[:1]))
+    for entry in test.scores["metrics"].values():
+        entry["ablated"] = {"n_images": n, "value": entry["value"], "ci95": entry["ci95"]}
+    (note,) = texts(by_name(score_sections([test]))["ablations"], "note")
+    assert (f"are of {n} of the 15 test pictures" in note) == said
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 8])
 def test_any_number_of_ablations_is_told_apart(scored, coded, n):
     ablations = labelled(NAMES[:n])
