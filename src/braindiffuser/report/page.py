@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import math
+import re
 import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from braindiffuser.report.sections import ContactSheet, PictureRef, Section
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 ReadPictures = Callable[[str, Sequence[int]], Pictures]
 """Kind and numbers of pictures to (n, 3, height, width)."""
@@ -135,7 +137,19 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["coded"] = _coded
     return environment.get_template("page.html.jinja")
+
+
+def _coded(text: str) -> Markup:
+    """Escape a sentence, and show what stands in backquotes, such as a command, as code.
+
+    >>> print(_coded("`a < b`, `c"))
+    <code>a &lt; b</code>, `c
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
 
 
 def _shown(read: ReadPictures, ref: PictureRef) -> str:

@@ -484,3 +484,12 @@ def test_no_text_makes_a_page_wider_than_a_phone(coded, tmp_path):
     )
     needed, there = re.search(r"<title>(\d+) of (\d+)</title>", seen.stdout).groups()
     assert int(needed) <= int(there) <= 390
+
+
+def test_what_stands_in_backquotes_is_shown_as_code_and_nothing_else_is_markup(coded):
+    said = "write `--seen <b>` or `x`, not ` alone"
+    sentences = Sentences(heading="a", sentences=[said], style="plain")
+    blocks = [Text(text=said), sentences, Facts(facts={"a": said})]
+    page = render_page(HEADER, [Section(name="own", title="Own", blocks=blocks)], coded)
+    shown = "write <code>--seen &lt;b&gt;</code> or <code>x</code>, not ` alone"
+    assert page.count(shown) == len(blocks)
