@@ -100,22 +100,22 @@ class Curve(Analysis):
         return self.pictures or (USUAL_PICTURES if self._along.of_generator else 0)
 
     @property
-    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # in other kinds a line of the class
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # the base declares a ClassVar
         """Stages whose results it asks for: pictures only where some are drawn."""
         return ("fit", "reconstruct") if self.n_drawn else ("fit",)
 
     @property
-    def draws(self) -> bool:  # type: ignore[override]  # in other kinds a line of the class
+    def draws(self) -> bool:  # type: ignore[override]  # the base declares a ClassVar
         """Whether it calls the generator."""
         return self.n_drawn > 0
 
     @property
-    def scores(self) -> bool:  # type: ignore[override]  # in other kinds a line of the class
+    def scores(self) -> bool:  # type: ignore[override]  # the base declares a ClassVar
         """Whether it scores pictures."""
         return self.n_drawn > 0
 
     @property
-    def reads(self) -> tuple[str, ...]:  # type: ignore[override]  # in other kinds a line of the class
+    def reads(self) -> tuple[str, ...]:  # type: ignore[override]  # the base declares a ClassVar
         """What it reads of the recording; where pictures are drawn, those that were seen stand beside them."""
         return (*self._along.reads, *(("stimuli",) if self.n_drawn else ()))
 

@@ -175,7 +175,8 @@ def score_in_folds(
         score: compares targets with predictions, inside a fold.
         rng: source of the shuffles.
         n_permutations: number of shuffled repetitions.
-        bounds: smallest and largest possible score, for the interval, which is that of `score_interval`.
+        bounds: smallest and largest possible score, for the interval, which is that of `score_interval`: without (0, 1), shares
+            that are all right would seem certain.
 
     Raises:
         ValueError: if the shapes do not fit, or `score` refuses a fold, such as identification a fold of one picture.
@@ -183,9 +184,10 @@ def score_in_folds(
     >>> rng = np.random.default_rng(0)
     >>> targets = rng.standard_normal((12, 5))
     >>> least_squares = lambda X, Y, X_new: X_new @ np.linalg.pinv(X) @ Y
-    >>> scores = score_in_folds(targets, targets, leave_pairs_out(np.arange(12)), least_squares, n_way_identification, rng=rng)
+    >>> pairs, share = leave_pairs_out(np.arange(12)), (0.0, 1.0)
+    >>> scores = score_in_folds(targets, targets, pairs, least_squares, n_way_identification, rng=rng, bounds=share)
     >>> scores.value, scores.ci95
-    (1.0, (1.0, 1.0))
+    (1.0, (0.712..., 1.0))
     """
     per_picture = _scores(responses, targets, design, design.pictures, decode, score)
     interval = score_interval(per_picture, bounds)

@@ -103,7 +103,7 @@ class LogLine:
     @property
     def sought_to(self) -> float:
         """Largest amount at which `reaching` looks for a goal: 2^`BEYOND` times the last."""
-        return float(self.amounts[-1]) * 2**BEYOND
+        return float(self.amounts[-1] * 2**BEYOND)
 
     @property
     def bend(self) -> Interval | None:

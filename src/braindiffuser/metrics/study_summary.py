@@ -126,7 +126,7 @@ def _over_pictures(subjects: Sequence[SubjectScores], key: str, shared: bool) ->
     entry = subjects[0].summary["metrics"][key]
     known = [own for own in (left_out_of(subject.per_picture, key) for subject in subjects) if own is not None]
     if len(known) < len(subjects):
-        return list(interval_over_pictures(scores, entry["bounds"], shared=shared))
+        return list(interval_over_pictures(scores, entry["bounds"], chance=entry["chance"], shared=shared))
     value, chance = float(subject_means(scores).mean()), entry["chance"]
     ends = share_interval_over_pictures(value, known, chance or 0.0, shared=shared, graded=chance == GRADED_CHANCE)
     return list(ends)

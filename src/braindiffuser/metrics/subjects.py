@@ -33,6 +33,7 @@ def interval_over_pictures(
     scores: Sequence[Scores],
     bounds: Sequence[float] = (-np.inf, np.inf),
     *,
+    chance: float | None = None,
     shared: bool = True,
     level: float = 0.95,
 ) -> tuple[float, float]:
@@ -45,6 +46,7 @@ def interval_over_pictures(
     Args:
         scores: scores of each subject's pictures (n_k,), in the same order if the pictures are shared.
         bounds: smallest and largest possible score.
+        chance: as `score_interval` takes it.
         shared: whether all subjects saw the same pictures.
         level: share of samples whose interval holds the mean, in (0, 1).
 
@@ -56,7 +58,7 @@ def interval_over_pictures(
     """
     subject_means(scores)
     if shared:
-        return score_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), bounds, level=level)
+        return score_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), bounds, chance, level=level)
     low, high = joined_mean_interval(scores, [1 / len(scores)] * len(scores), level)
     return max(low, bounds[0]), min(high, bounds[1])
 

@@ -244,9 +244,11 @@ def _checked(step: Step, experiment: Experiment, store: Store) -> Mapping[str, A
     )
     stale = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
     if stale:
-        changed = [f"{name} was {entry_text(before.get(name))}, now {entry_text(now.get(name))}" for name in stale[:3]]
+        differing = [
+            f"{name} was {entry_text(before.get(name))}, now {entry_text(now.get(name))}" for name in stale[:3]
+        ]
         raise RunError(
-            f"{step} of {store.folder} was made with other settings than the run states now ({join_names(changed)}): {again}"
+            f"{step} of {store.folder} was made with other settings than the run states now ({join_names(differing)}): {again}"
         )
     return record
 

@@ -168,4 +168,4 @@ def test_identification_allows_for_other_distractors_where_all_runs_can_tell(sub
     expected = share_interval_over_pictures(found["value"], without, 0.5, shared=shared, graded=True)
     assert found["ci95"] == pytest.approx(expected)
     scores = [own.per_picture["pixcorr"] for own in subjects]
-    assert plain["ci95"] == pytest.approx(interval_over_pictures(scores, (0.0, 1.0), shared=shared))
+    assert plain["ci95"] == pytest.approx(interval_over_pictures(scores, (0.0, 1.0), chance=0.5, shared=shared))

@@ -43,6 +43,15 @@ def test_shared_pictures_are_difficult_for_all():
     assert width[0] / width[1] == pytest.approx(np.sqrt(3), rel=0.1)  # what they share does not average out
 
 
+def test_shares_that_are_all_right_know_their_chance():
+    low = interval_over_pictures(2 * [np.ones(12)], (0.0, 1.0), chance=0.5)[0]
+    assert (
+        low
+        == share_interval(1.0, np.ones(12), 0.5, graded=True)[0]
+        > interval_over_pictures(2 * [np.ones(12)], (0.0, 1.0))[0]
+    )
+
+
 def test_other_pictures_of_each_subject_cover_as_they_say():
     rng, covered = np.random.default_rng(4), 0
     for _ in range(1000):
