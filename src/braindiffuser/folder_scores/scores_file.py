@@ -59,8 +59,9 @@ def check_scores_file(path: Path, option: str = "--json") -> None:
         if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
             raise RunError(f"{option} {path} is the file that this command prints to: name another file")
     if path.is_file() and path.stat().st_size and not _is_ours(path, option):
+        changed = "" if option == "--json" else ", or was changed since"
         raise RunError(
-            f"{option} {path} is a file already, and was not written by this option, or was changed since: name another file"
+            f"{option} {path} is a file already, and was not written by this option{changed}: name another file"
         )
     if {path.suffix.lower(), Path(os.path.realpath(path)).suffix.lower()} & SUFFIXES:
         raise RunError(f"{option} {path} would be taken for a picture: name a file that ends in {ENDINGS[option]}")

@@ -70,7 +70,12 @@ def asked(monkeypatch):
         run = Run.__new__(Run)
         run.experiment = experiment
         run.steps = lambda: ()
-        run.do = lambda stage: asked.append((stage, experiment, folder, overwrite))
+
+        def do(stage, again=False):
+            assert again == (overwrite and stage == "report")  # a page is drawn anew
+            asked.append((stage, experiment, folder, overwrite))
+
+        run.do = do
         run.run_all = lambda: asked.append((None, experiment, folder, overwrite))
         return run
 
@@ -715,8 +720,20 @@ def test_tables_and_pages_replace_nothing_else(option, folders, monkeypatch):
     (folders / "mine.txt").write_text("<!DOCTYPE html> mine")
     result = runner.invoke(app, ["evaluate", "seen", "made", option, "mine.txt"])
     assert result.exit_code == 1
-    assert f"{option} mine.txt is a file already, and was not written by this option: name" in words_of(result)
+    assert f"{option} mine.txt is a file already, and was not written by this option" in words_of(result)
     assert (folders / "mine.txt").read_text() == "<!DOCTYPE html> mine"
+
+
+def test_notes_that_were_written_into_tables_and_pages_stay(folders):
+    options = [word for option in ("--markdown", "--latex", "--page") for word in (option, TABLES[option])]
+    command = ["evaluate", "seen", "made", "--profile", "pixels", "--no-cache"]
+    assert [runner.invoke(app, [*command, *options]).exit_code for _ in range(2)] == [0, 0]
+    for option, name in zip(options[::2], options[1::2], strict=True):
+        noted = (folders / name).read_text() + "three weeks of work\n"
+        (folders / name).write_text(noted)
+        result = runner.invoke(app, [*command, option, name])
+        assert f"{name} is a file already, and was not written by this option, or was changed since" in words_of(result)
+        assert (folders / name).read_text() == noted
 
 
 @pytest.mark.parametrize(
