@@ -73,7 +73,9 @@ Shared = Annotated[
 
 NWorkers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Compute in so many processes of this machine, or jobs of --cluster (Dask)."),
+    typer.Option(
+        "--workers", min=1, help="Number of processes of this machine that compute, or of jobs with --cluster (Dask)."
+    ),
 ]
 Cluster = Annotated[
     Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -64,6 +65,14 @@ def _stage_command(stage: str | None) -> Callable[..., None]:
     ) -> None:
         _run(out, config, overwrite, stage, changes_of(nsd, subject, device), modules, shared, workers, cluster)
 
+    return command
+
+
+def _without(command: Callable[..., None], *options: str) -> Callable[..., None]:
+    """Return a command without some of its options."""
+    own = inspect.signature(command)
+    left = [parameter for name, parameter in own.parameters.items() if name not in options]
+    command.__signature__ = own.replace(parameters=left)  # type: ignore[attr-defined]  # what Typer reads
     return command
 
 
@@ -262,8 +271,9 @@ def _add_stage_commands() -> None:
         if stage.name not in known:
             begins = "" if stage.needs else "--config demo "
             example = f"Example: **braindiffuser {stage.name} {begins}--out runs/demo**"
+            command = _stage_command(stage.name)
             app.command(stage.name, rich_help_panel=STAGES, help=f"Stage {number}: {stage.does}.", epilog=example)(
-                _stage_command(stage.name)
+                command if stage.by_workers else _without(command, "workers", "cluster")
             )
 
 
