@@ -82,7 +82,7 @@ def test_two_workers_make_the_same_bytes_as_one_process(root, finished, connect,
     assert results(made(root, tmp_path / "run", connect)) == results(finished)
 
 
-@pytest.mark.parametrize("label", ["extracting: train a", "reconstructing: final"])
+@pytest.mark.parametrize("label", ["extracting: train a", "fitting decoders", "decoding", "reconstructing: final"])
 def test_a_worker_that_is_killed_changes_nothing(root, finished, connect, tmp_path, label):
     killed = []
 
