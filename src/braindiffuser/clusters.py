@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,10 @@ class ClusterFile(Settings):
         given = [name for name in ("address", "local", "jobqueue") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of address, local and jobqueue, got {', '.join(given) or 'none'}")
+        for name in ("n_workers", "threads_per_worker"):
+            number = (self.local or {}).get(name, 1)
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"local.{name} is {number!r}, expected 1 or more")
         if self.jobqueue is not None and (len(self.jobqueue) != 1 or not self.jobqueue.keys() <= QUEUES.keys()):
             raise ValueError(
                 f"jobqueue has {', '.join(self.jobqueue) or 'nothing'}, expected one of {', '.join(QUEUES)}"
@@ -100,8 +104,7 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
     except BrainDiffuserError:
         raise
     except Exception as error:  # whatever Dask makes of the arguments in the file
-        said = reason(error).removesuffix(", for example")  # of code, which follows
-        raise RunError(f"workers cannot be started: {said}{_cause(error)}") from error
+        raise RunError(f"workers cannot be started: {reason(error)}{_cause(error)}") from error
 
     clients: list[Client] = []
     at_work = True
@@ -167,17 +170,19 @@ def _cluster(settings: ClusterFile, n_workers: int | None) -> Any:
             "silence_logs": logging.CRITICAL,  # what goes wrong is said by the command
             "preload": ["braindiffuser.dask_workers"],
         }
-        if not isinstance(settings.local.get("n_workers", 1), int) or settings.local.get("n_workers", 1) < 1:
-            raise ValueError(f"local.n_workers is {settings.local['n_workers']!r}, expected 1 or more")
         return LocalCluster(**(usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})))
+    from distributed import Status
+
     queue = _queue(settings)
     try:
         for _ in range(n_workers or 1):  # as `scale` does, which does not wait
             queue.worker_spec.update(queue.new_worker_spec())
         queue.sync(_submitted, queue)
     except BaseException as error:
-        with suppress(AssertionError):  # of jobs that never were in the queue
-            queue.close()
+        for job in queue.workers.values():
+            if job.status is Status.created:  # it never was in the queue; Dask would wait for its end
+                job.status = Status.failed
+        queue.close()
         if isinstance(error, FileNotFoundError):
             raise RunError(
                 f"{error.filename} is not on this machine: start this command where jobs are submitted from"
@@ -212,6 +217,11 @@ def _queue(settings: ClusterFile) -> Any:
     except ImportError as error:
         raise DependencyError("jobs of a queue need dask-jobqueue: pip install 'braindiffuser[cluster]'") from error
     ((name, own),) = (settings.jobqueue or {}).items()
+    import dask
+
+    for entry in ("cores", "memory"):
+        if own.get(entry) is None and dask.config.get(f"jobqueue.{name}.{entry}", None) is None:
+            raise RunError(f"jobqueue.{name} has no {entry}: say what each job gets")
     usual = {"scheduler_options": {"dashboard_address": ":0"}}
     given = {entry.replace("-", "_"): value for entry, value in own.items()}
     return getattr(dask_jobqueue, QUEUES[name])(**(usual | given))

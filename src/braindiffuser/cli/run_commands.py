@@ -70,7 +70,7 @@ def _stage_command(stage: str | None) -> Callable[..., None]:
 
 def _without(command: Callable[..., None], *options: str) -> Callable[..., None]:
     """Return a command without some of its options."""
-    own = inspect.signature(command)
+    own = inspect.signature(command, eval_str=True)
     left = [parameter for name, parameter in own.parameters.items() if name not in options]
     command.__signature__ = own.replace(parameters=left)  # type: ignore[attr-defined]  # what Typer reads
     return command

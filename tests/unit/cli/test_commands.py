@@ -1,5 +1,6 @@
 """The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
 
+import inspect
 import json
 import os
 import re
@@ -150,6 +151,17 @@ def test_workers_are_started_as_they_were_asked_for_and_reach_the_run(tmp_path, 
         runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
     assert [each for each in asked if each != "closed"] == [(2, None), (None, file)]
     assert given == [("connect",), ("connect", "json"), None]
+
+
+def test_only_commands_that_workers_compute_for_take_them():
+    from braindiffuser.stages import stages
+
+    takes = {
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if "workers" in inspect.signature(command.callback).parameters
+    }
+    assert takes == {"run", "demo"} | {name for name, stage in stages().items() if stage.by_workers}
 
 
 PICTURES = PictureGroups(
