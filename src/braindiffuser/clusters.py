@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,8 @@ class ClusterFile(Settings):
         """
         try:
             content = read_yaml(path.read_bytes())
+        except FileNotFoundError as error:
+            raise RunError(f"there is no file {path}: give one that says where workers run") from error
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read as YAML: {reason(error)}") from error
         try:
@@ -110,6 +114,8 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
     at_work = True
 
     def connect() -> Client:
+        if settings.address is not None:
+            progress(f"connecting to {settings.address}", 1, 1)
         client = _client(cluster, settings.address)
         client.subscribe_topic("all", lambda event: _say(event[1], progress) if at_work else None)
         clients.append(client)
@@ -117,7 +123,9 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
 
     try:
         client = connect()
-        progress(f"workers: {settings.address or 'started'}; dashboard: {client.dashboard_link}", 1, 1)
+        shown = "dashboard" in client.scheduler_info()["services"]
+        dashboard = f"; dashboard: {client.dashboard_link}" if shown else ""
+        progress(f"workers: {settings.address or 'started'}{dashboard}", 1, 1)
         first = [client]
         yield lambda: first.pop() if first else connect()
     finally:
@@ -139,7 +147,7 @@ def _client(cluster: Any, address: str | None) -> Client:
     from distributed import Client
 
     try:
-        return Client(cluster, timeout=REACHED)
+        client = Client(cluster, timeout=REACHED)
     except OSError as error:
         where = f" at {address}" if address else " on this machine"
         raise RunError(f"no scheduler of workers answers{where}: {reason(error)}") from error
@@ -147,6 +155,23 @@ def _client(cluster: Any, address: str | None) -> Client:
         raise RunError(
             f"{address} cannot be reached: {reason(error)}; give an address such as tcp://10.0.0.1:8786, and for tls:// the "
             "certificates in Dask's configuration (distributed.comm.tls)"
+        ) from error
+    if address is not None:
+        _refuse_unable(client, address)
+    return client
+
+
+def _refuse_unable(client: Client, address: str) -> None:
+    """Raise RunError if a worker that runs already cannot import what computes parts, as one of another version cannot."""
+    from braindiffuser.dask_workers import is_able
+
+    try:
+        client.run(is_able)
+    except Exception as error:  # whatever fails on the worker
+        client.close()
+        raise RunError(
+            f"the workers at {address} cannot compute for this command: {reason(error)}; install the same braindiffuser there, "
+            "and start them again"
         ) from error
 
 
@@ -212,10 +237,13 @@ def _cause(error: BaseException) -> str:
 
 
 def _queue(settings: ClusterFile) -> Any:
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         import dask_jobqueue
     except ImportError as error:
         raise DependencyError("jobs of a queue need dask-jobqueue: pip install 'braindiffuser[cluster]'") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, on_ctrl_c)  # dask-jobqueue sets its own, which ends with status 0
     ((name, own),) = (settings.jobqueue or {}).items()
     import dask
 

@@ -27,7 +27,7 @@ from distributed.comm.core import CommClosedError
 
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.extensions import import_modules
-from braindiffuser.machine import versions
+from braindiffuser.machine import check_device, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 
@@ -41,6 +41,8 @@ AHEAD = 2
 """Parts that are given out for each worker: one that it computes, and one that waits."""
 TRIES = 3
 """How often a lost scheduler is connected to again."""
+PATIENCE = 10.0
+"""Seconds after which it is looked whether there are workers at all."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
 
@@ -101,14 +103,12 @@ class DaskWorkers:
             RunError: one part took worker after worker with it, as happens where memory runs out; the scheduler was lost again
                 and again; what a part raises.
         """
-        site, waiting, tries = self.site(), deque(items), TRIES
+        compute, waiting, tries = partial(_compute, self.site(), task), deque(items), TRIES
         given: deque[tuple[Item, Future[Any]]] = deque()
-        if items and not self._n_workers():
-            self._progress("waiting for the first worker: jobs of a queue may take long to begin", 1, 1)
         while waiting or given:
             try:
-                self._give(partial(_compute, site, task), waiting, given)
-                made = given[0][1].result()
+                self._give(compute, waiting, given)
+                made = self._result(given[0][1])
             except KilledWorker as error:
                 raise RunError(
                     "a part of the work took worker after worker with it, probably because memory ran out: give workers more "
@@ -123,8 +123,7 @@ class DaskWorkers:
                         "again, which goes on from what is there"
                     ) from error
                 tries -= 1
-                self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
-                self._client = self._connect()
+                self._connect_again()
                 waiting.extendleft(item for item, _ in reversed(given))
                 given.clear()
             else:
@@ -132,6 +131,25 @@ class DaskWorkers:
                 if isinstance(made, _Refused):
                     raise made.error
                 yield item, made
+
+    def _result(self, future: Any) -> Any:
+        """Wait for a result; say once if there is no worker that could give it."""
+        said, wait = False, 0.0 if not self._n_workers() else PATIENCE
+        while True:
+            try:
+                return future.result(timeout=wait)
+            except TimeoutError:
+                wait = PATIENCE
+                if not (said or self._n_workers()):
+                    self._progress("no worker is there: waiting for one (jobs of a queue may take long to begin)", 1, 1)
+                    said = True
+
+    def _connect_again(self) -> None:
+        self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
+        try:
+            self._client = self._connect()
+        except RunError as error:
+            raise RunError(f"{error}; once it runs, the same command goes on from what is there") from error
 
     def _n_workers(self) -> int:
         return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
@@ -229,7 +247,10 @@ def _prepare(site: Site) -> None:
                 "workers again"
             )
     for name, digest in site.modules:
-        import_modules([name])
+        try:
+            import_modules([name])
+        except RunError as error:
+            raise RunError(f"on a worker, {error}") from error
         if _hash_of_module(name) != digest:
             raise RunError(f"a worker has another version of the module {name}: start the workers again")
 
@@ -247,6 +268,7 @@ def _context(site: Site) -> StageContext:
         _wait_for(site)
         experiment = Experiment.model_validate(json.loads(site.experiment))
         device = _own_device(experiment.device)
+        check_device(device)
         _opened.clear()
         _opened[site] = reading_context(experiment, Path(site.folder), _networks(site.command, device))
     return _opened[site]
@@ -261,6 +283,11 @@ def _own_device(device: str) -> str:
     n, name = torch.cuda.device_count(), str(get_worker().name)
     number = int(name.rpartition("-")[2]) if name.rpartition("-")[2].isdigit() else 0
     return f"cuda:{number % n}" if n > 1 else device
+
+
+def is_able() -> bool:
+    """Return True, on a worker that can import this module."""
+    return True
 
 
 def _wait_for(site: Site) -> None:

@@ -22,6 +22,7 @@ from braindiffuser.dask_workers import (
     _compute,
     _hash_of_module,
     _networks,
+    _own_device,
     _prepare,
     _wait_for,
     workers_of,
@@ -97,7 +98,8 @@ def test_two_workers_make_the_same_bytes_as_one_process(root, finished, connect,
     assert results(made(root, tmp_path / "run", connect)) == results(finished)
 
 
-def test_workers_fit_ridge_to_the_same_bytes(root, connect, tmp_path):
+def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, connect, tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.store.draft.BLOCK", 5)  # so that a split has several blocks
     changes, folders = {"regression": {"kind": "ridge", "n_folds": 2}}, (tmp_path / "alone", tmp_path / "workers")
     for folder, workers in zip(folders, (None, workers_of(connect, ["fakes"], silent)), strict=True):
         run = Run.open(fake_experiment(root, **changes), folder, workers=workers)
@@ -255,19 +257,27 @@ def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect)
 
 def test_that_no_worker_has_come_yet_is_said(root, finished):
     said = []
+    results = iter([TimeoutError, TimeoutError, 2])
+
+    def result(timeout):
+        made = next(results)
+        if made is TimeoutError:
+            raise TimeoutError
+        return made
+
     client = SimpleNamespace(
         scheduler_info=lambda n_workers: {"workers": {}},
-        submit=lambda compute, item, pure: SimpleNamespace(result=lambda: item + 1, status="finished"),
+        submit=lambda compute, item, pure: SimpleNamespace(result=result, status="finished"),
     )
     workers = workers_of(lambda: client, [], lambda label, done, total: said.append(label))
     assert list(workers(fake_experiment(root), finished, dict).each(_square, [1])) == [(1, 2)]
-    assert said == ["waiting for the first worker: jobs of a queue may take long to begin"]
+    assert said == ["no worker is there: waiting for one (jobs of a queue may take long to begin)"]
 
 
 def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finished):
     connected = []
 
-    def lost():
+    def lost(timeout):
         raise CancelledError
 
     def connect():
@@ -300,10 +310,64 @@ def test_a_worker_waits_for_results_that_a_disk_shows_late(tmp_path, monkeypatch
     site = told(folder=str(tmp_path), finished=(("prepare.stimuli", "abc"),))
     with pytest.raises(RunError, match=r"does not see prepare\.stimuli"):
         _wait_for(site)
-    shown = iter([{}, {"uid": "abc"}])
+    shown = iter([{}, {"uid": "that of an earlier result"}, {"uid": "abc"}])
     monkeypatch.setattr("braindiffuser.dask_workers.LATE", 60.0)
     monkeypatch.setattr("braindiffuser.store.results.Store.record", lambda store, step: next(shown))
     _wait_for(site)
+    assert next(shown, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "device"), [(3, 4, "cuda:3"), ("SLURMCluster-5", 4, "cuda:1"), ("other", 4, "cuda:0"), (3, 1, "cuda")]
+)
+def test_workers_of_a_machine_take_its_gpus_in_turn(name, n, device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n)
+    monkeypatch.setattr("braindiffuser.dask_workers.get_worker", lambda: SimpleNamespace(name=name))
+    assert _own_device("cuda") == device
+    assert _own_device("cpu") == "cpu"
+
+
+def test_a_scheduler_that_stays_away_ends_the_command_with_advice(root, finished):
+    def lost(timeout):
+        raise CancelledError
+
+    client = SimpleNamespace(
+        scheduler_info=lambda n_workers: {"workers": {"one": {}}},
+        submit=lambda compute, item, pure: SimpleNamespace(result=lost, status="cancelled"),
+    )
+    clients = iter([client])
+
+    def connect():
+        if (found := next(clients, None)) is None:
+            raise RunError("no scheduler of workers answers at tcp://a:1: timed out")
+        return found
+
+    workers = workers_of(connect, [], silent)(fake_experiment(root), finished, dict)
+    with pytest.raises(RunError, match="timed out; once it runs, the same command goes on from what is there"):
+        list(workers.each(_square, [1]))
+
+
+def test_ctrl_c_stays_ours_beside_a_queue():
+    code = (
+        "import signal; from braindiffuser.clusters import ClusterFile, job_script; kept = signal.getsignal(signal.SIGINT);"
+        "job_script(ClusterFile(jobqueue={'slurm': {'cores': 1, 'memory': '1GiB'}}));"
+        "assert signal.getsignal(signal.SIGINT) is kept"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
+    def run(function):
+        raise ModuleNotFoundError("No module named 'braindiffuser.dask_workers'")
+
+    monkeypatch.setattr("distributed.Client", lambda *given, **more: SimpleNamespace(run=run, close=lambda: None))
+    file = tmp_path / "cluster.yaml"
+    file.write_text("address: tcp://a:1", encoding="utf-8")
+    with (
+        pytest.raises(RunError, match="the workers at tcp://a:1 cannot compute for this command: No module named"),
+        open_cluster(None, file, silent),
+    ):
+        pass
 
 
 def test_the_command_starts_workers_and_says_nothing_but_where_they_are_seen(root, finished, tmp_path):
@@ -354,6 +418,7 @@ def test_without_workers_dask_is_not_imported(finished):
         ("{jobqueue: {lsf: {}}}", "jobqueue has lsf, expected one of slurm, pbs, sge"),
         ("{slurm: {}}", "there is no such entry"),
         ("[1", "cannot be read as YAML"),
+        ("[" * 100_000, "cannot be read as YAML"),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(content, said, tmp_path):
@@ -361,6 +426,11 @@ def test_a_file_that_says_something_else_is_refused(content, said, tmp_path):
     file.write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=said):
         ClusterFile.load(file)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(RunError, match="there is no file"):
+        ClusterFile.load(tmp_path / "cluster.yaml")
 
 
 def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
