@@ -208,7 +208,7 @@ class Run:
             self._note_done()
 
     def _leaves_device_to_workers(self, stage: Stage) -> bool:
-        return self._workers is not None and stage.by_workers and self._shared is None
+        return self._workers is not None and stage.workers == "all" and self._shared is None
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
         """Raise if the folder or the recording changed since opening."""

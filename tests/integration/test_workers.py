@@ -109,7 +109,7 @@ def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, conne
     assert list((folders[1] / "decoders").iterdir())
 
 
-LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final")
+LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final", "scoring")
 """What workers do, as progress calls it."""
 
 

@@ -141,6 +141,8 @@ def evaluate(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features.")] = False,
     device: Device = None,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Stage 6: score a run's pictures, or pictures by any methods against what was seen, and compare these methods."""
     options = {
@@ -154,7 +156,8 @@ def evaluate(
     others = {"--against": against, "--cache": cache, "--no-cache": no_cache}
     for_pictures = [*files, *(option for option, given in others.items() if given)]
     if out is not None and not (pictures or seen or for_pictures):
-        _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
+        choices = changes_of(device=device, profile=profile)
+        _run(out, config, overwrite, "evaluate", choices, modules, n_workers=workers, cluster=cluster)
         return
     if out is not None and not (pictures or seen):
         _refuse_for_run(for_pictures, out)
@@ -166,10 +169,10 @@ def evaluate(
             "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (MADE --seen SEEN, "
             "MADE MADE … --seen SEEN, or SEEN MADE for short)"
         )
-    if config is not None or overwrite or modules:
+    if config is not None or overwrite or modules or workers or cluster is not None:
         fail(
-            "--config, --overwrite and --with apply to runs only; for folders and stacks give --profile, --device, --json, "
-            "--csv, --markdown, --latex, --page and --cache"
+            "--config, --overwrite, --with, --workers and --cluster apply to runs only; for folders and stacks give --profile, "
+            "--device, --json, --csv, --markdown, --latex, --page and --cache"
         )
     if cache is not None and no_cache:
         fail("--cache names a folder, and --no-cache keeps nothing: write one of the two")
@@ -273,7 +276,7 @@ def _add_stage_commands() -> None:
             example = f"Example: **braindiffuser {stage.name} {begins}--out runs/demo**"
             command = _stage_command(stage.name)
             app.command(stage.name, rich_help_panel=STAGES, help=f"Stage {number}: {stage.does}.", epilog=example)(
-                command if stage.by_workers else _without(command, "workers", "cluster")
+                command if stage.workers != "none" else _without(command, "workers", "cluster")
             )
 
 

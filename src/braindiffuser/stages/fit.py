@@ -212,5 +212,5 @@ STAGE = Stage(
     compute=_compute,
     units=EXTRACT.units,
     checkpoints=_checkpoints,
-    by_workers=True,
+    workers="all",
 )
