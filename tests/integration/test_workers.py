@@ -28,7 +28,9 @@ from braindiffuser.dask_workers import (
     workers_of,
 )
 from braindiffuser.errors import RunError
+from braindiffuser.fold_runs import run_folds
 from braindiffuser.progress import silent
+from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +109,23 @@ def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, conne
             run.do(stage)
     assert results(folders[0]) == results(folders[1])
     assert list((folders[1] / "decoders").iterdir())
+
+
+def test_commands_of_several_runs_give_workers_to_each(root, tmp_path, monkeypatch):
+    given = []
+
+    def opened(experiment, folder, *others, workers):
+        given.append(workers)
+        raise RunError("enough")
+
+    monkeypatch.setattr("braindiffuser.run.Run.open", opened)
+    workers = workers_of(lambda: None, [], silent)
+    folds = fake_experiment(root, split={"kind": "folds", "n_folds": 2})
+    with pytest.raises(RunError, match="enough"):
+        run_folds(folds, tmp_path / "folds", workers=workers)
+    with pytest.raises(RunError, match="enough"):
+        reproduce([fake_experiment(root)], tmp_path / "paper", ["subj01"], workers=workers)
+    assert given == [workers, workers]
 
 
 LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final", "scoring")

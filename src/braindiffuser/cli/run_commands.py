@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -30,6 +30,7 @@ from braindiffuser.cli.options import (
     expanded_each,
 )
 from braindiffuser.cli.screen import console, fail, print_analysis, print_out, print_result, progress_on_screen
+from braindiffuser.cli.workers import started_workers
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import EvaluationConfig, Experiment
 from braindiffuser.extensions import import_modules
@@ -293,7 +294,7 @@ def _run(
 ) -> None:
     with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
-        workers = _workers(n_workers, cluster, modules or [], progress, stack)
+        workers = started_workers(n_workers, cluster, modules or [], progress, stack)
         opened = _open(
             out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared, workers
         )
@@ -302,20 +303,6 @@ def _run(
         else:
             opened.do(stage)
     print_result(opened)
-
-
-def _workers(
-    n_workers: int | None, cluster: Path | None, modules: Sequence[str], progress: Progress, stack: ExitStack
-) -> MakeWorkers | None:
-    """Start the workers that were asked for; Dask is imported only then."""
-    if n_workers is None and cluster is None:
-        return None
-    from braindiffuser.clusters import open_cluster
-
-    connect = stack.enter_context(open_cluster(n_workers, cluster, progress))
-    from braindiffuser.dask_workers import workers_of
-
-    return workers_of(connect, modules, progress)
 
 
 def _open(

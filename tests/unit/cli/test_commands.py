@@ -161,7 +161,9 @@ def test_only_commands_that_workers_compute_for_take_them():
         for command in app.registered_commands
         if "workers" in inspect.signature(command.callback).parameters
     }
-    assert takes == {"run", "demo"} | {name for name, stage in stages().items() if stage.workers != "none"}
+    assert takes == {"run", "demo", "folds", "reproduce"} | {
+        name for name, stage in stages().items() if stage.workers != "none"
+    }
 
 
 PICTURES = PictureGroups(
@@ -349,7 +351,7 @@ def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
     entry = {"label": "PixCorr", "higher_is_better": True, "value": 0.25, "ci95": [0.125, 0.5]}
     entry["baselines"], entry["baselines_ci95"] = {"shuffled_training": 0.0625}, {}
 
-    def instead(experiment, out, n_shuffled, overwrite, progress):
+    def instead(experiment, out, n_shuffled, overwrite, progress, workers):
         came.append((experiment, out, n_shuffled, overwrite))
         return {"metrics": {"pixcorr": entry}}
 
@@ -1294,7 +1296,7 @@ def test_of_an_unfinished_run_an_analysis_is_taken_and_what_is_left_is_said(aske
 def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path):
     given = {}
 
-    def reproduce(experiments, folder, subjects, splits, ablated, overwrite, progress):
+    def reproduce(experiments, folder, subjects, splits, ablated, overwrite, progress, workers):
         given.update(names=[each.name for each in experiments], folder=folder, subjects=subjects, splits=splits)
         given.update(ablated=ablated, overwrite=overwrite, device=experiments[0].device)
         return {}
