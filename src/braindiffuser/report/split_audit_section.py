@@ -117,21 +117,21 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
         are = "is a near-copy of a training picture" if len(copies) == 1 else "are near-copies of training pictures"
         said.append(
             f"Leak: {of}, {len(copies):,} {are} (pixels correlate by {threshold} or more): {_first(copies)}. Take "
-            f"{'it' if len(copies) == 1 else 'them'} out of either side; {similar}."
+            f"{'it' if len(copies) == 1 else 'them'} out of either side. By features, {similar}."
         )
     if alike:
         correlate = "has pixels that correlate" if len(alike) == 1 else "have pixels that correlate"
         said.append(
             f"Whether {'further ' if copies else ''}{named} are copies cannot be told from pixels: {of}, {len(alike):,} "
             f"{correlate} with a training picture's by {threshold} or more ({_beside_training(own['pixel_duplicates'])}; "
-            f"contrasts may differ): {_first(alike)}. Look at them side by side{'' if copies else f'; {similar}'}."
+            f"contrasts may differ): {_first(alike)}. Look at them side by side.{'' if copies else f' By features, {similar}.'}"
         )
     if said:
         return said
     if are_near_duplicates(own):
         look = "Look at the nearest pairs, and take out of either side what shows the same"
-        return [f"Leak: {similar}. {look}; by pixels, no {named} are copies."]
-    return [f"No copy across the split was found among the {named}; {similar}."]
+        return [f"Leak by features: {similar}. {look}. In pixels no copy was found among the {named}."]
+    return [f"No copy across the split was found among the {named}. By features, {similar}."]
 
 
 def _first(pairs: Sequence[Mapping[str, Any]]) -> str:

@@ -49,7 +49,7 @@ def facts(verdict="alike", copies=(), slopes=()):
 )
 def test_where_the_test_set_lies_is_said(verdict, begins):
     said = audit_sentences(facts(verdict))
-    assert said[0].startswith("No copy across the split was found among the test pictures; 0 of 100 have")
+    assert said[0].startswith("No copy across the split was found among the test pictures. By features, 0 of 100 have")
     assert said[1].startswith(begins)
     assert "nearer in 50 % of pairs, 95 % interval: 45 – 55 %" in said[1]
 
@@ -72,14 +72,17 @@ def test_many_copies_are_counted_and_the_first_are_named():
     assert (
         "stimulus 90 (number 0) as training stimulus 50 (cat.png), dog.png (number 1) as training stimulus 51" in said
     )
-    assert "stimulus 94 (number 4) as training stimulus 54 and 2 more. Take them out" in said
+    assert (
+        "stimulus 94 (number 4) as training stimulus 54 and 2 more. Take them out of either side. By features, 7 of 100 have"
+        in said
+    )
 
 
 def test_near_duplicates_by_features_are_a_leak_as_the_verdict_says():
     known = facts()
     known["sets"]["test"]["near_duplicates"] = doubles(20, more=True)
     said = audit_sentences(known)
-    assert said[0].startswith("Leak: 20 of 100 have a training picture with a similarity of 0.95 or more")
+    assert said[0].startswith("Leak by features: 20 of 100 have a training picture with a similarity of 0.95 or more")
     assert "No copy" not in said[0]
     assert "scores hold" not in said[1]
     assert "scores hold" in audit_sentences(facts())[1]
@@ -97,7 +100,7 @@ def test_doubles_stand_beside_those_of_training_pictures(more, ends):
     known["sets"]["test"]["near_duplicates"] = doubles(1 if more else 3, more)
     said = audit_sentences(known)[0]
     begins = "1 of 100 has" if more else "3 of 100 have"
-    assert said.startswith(f"No copy across the split was found among the test pictures; {begins}")
+    assert said.startswith(f"No copy across the split was found among the test pictures. By features, {begins}")
     assert said.endswith(f"of 0.95 or more ({1 if more else 3}.0 %, 95 % interval: 0.0 – 4.0 %), {ends}")
 
 

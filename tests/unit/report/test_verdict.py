@@ -233,7 +233,7 @@ def test_novelty_is_said_of_all_groups_and_praised_only_beyond_one_half(world):
     assert "not_novel" not in perfect
     mean = world.train.mean(axis=0)
     shrunk = world.names(
-        mean + 0.1 * (world.train[world.rng.integers(N_TRAIN, size=N_TEST)] - mean) + 0.1 * (world.truth - mean)
+        mean + 0.1 * (world.train[world.rng.integers(N_TRAIN, size=N_TEST)] - mean) + 0.05 * (world.truth - mean)
     )
     assert "than to what was seen" in shrunk["not_novel"].sentence
 
@@ -306,6 +306,8 @@ def share(value, low, high, **more):
         ({"novelty": share(0.55, 0.45, 0.65)}, "not_novel", False),
         ({"novelty": share(0.55, 0.45, 0.65)}, "novelty_open", True),
         ({"novelty": share(1.0, 0.4, 1.0)}, "novelty_open", True),
+        ({"novelty": share(0.45, 0.35, 0.55)}, "novelty_open", True),
+        ({"novelty": share(0.45, 0.35, 0.55)}, "not_novel", False),
         ({"novelty": share(0.9, 0.8, 1)}, "novel", True),
         ({"effective_dimension": {"decoded": 10.0, "decoded_ci95": [8.0, 12.0], "true": 20.0}}, "narrow", False),
         ({"effective_dimension": {"decoded": 6.0, "decoded_ci95": [4.0, 8.0], "true": 20.0}}, "narrow", True),
@@ -578,9 +580,22 @@ def test_one_that_knows_only_categories_that_do_not_train_is_not_praised_as_nove
 
 def test_novelty_of_one_group_alone_is_not_said_to_be_only_so_much():
     found = concluded(group(novelty=share(1.0, 0.96, 1.0)), group(novelty=share(0.02, 0, 0.06)))
-    assert found["not_novel"].sentence.startswith("By some groups of features most pictures are told")
+    assert found["not_novel"].sentence.startswith(
+        "Most pictures are told from all training pictures by group0, not by group1: 100.0 %"
+    )
     low = concluded(group(novelty=share(0.1, 0.05, 0.2)), group(novelty=share(0.02, 0, 0.06)))
     assert low["not_novel"].sentence.startswith("Only 10.0 %")
+
+
+def test_of_groups_whose_novelty_is_open_no_majority_is_said():
+    open_ones = group(novelty=share(0.45, 0.24, 0.68)), group(novelty=share(0.6, 0.37, 0.79))
+    assert concluded(*open_ones)["novelty_open"].sentence.startswith(
+        "Whether most are told from all training pictures is not shown: 45.0 %"
+    )
+    beside = concluded(group(novelty=share(0.9, 0.8, 1)), open_ones[0])
+    assert "is shown by group0 alone" in beside["novelty_open"].sentence
+    below = concluded(group(novelty=share(0.1, 0, 0.2)), open_ones[1])
+    assert "not by group0, by group1 it is open" in below["not_novel"].sentence
 
 
 def test_pictures_that_resemble_training_pictures_are_not_said_to_hold_beside_copies():

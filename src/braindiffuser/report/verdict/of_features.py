@@ -98,20 +98,20 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
     )
     if min(share["ci95"][0] for share in shares.values()) > CHANCE:
         return Conclusion("novel", "supported", f"Most are told from all training pictures too: {said}.")
-    if min(share["value"] for share in shares.values()) > CHANCE:
+    most = [name for name, share in shares.items() if share["ci95"][0] > CHANCE]
+    few = [name for name, share in shares.items() if share["ci95"][1] <= CHANCE]
+    if len(few) == len(shares):
+        only = f"Only {said}. The others are nearer to a training picture than to what was seen."
+        return Conclusion("not_novel", "limited", only)
+    if few:
+        rest = [name for name in shares if name not in most and name not in few]
+        by = [f"by {join(most)}"] * bool(most) + [f"not by {join(few)}"] + [f"by {join(rest)} it is open"] * bool(rest)
         return Conclusion(
-            "novelty_open", "limited", f"Whether most are told from all training pictures is not shown: {said}."
+            "not_novel", "limited", f"Most pictures are told from all training pictures {', '.join(by)}: {said}."
         )
-    if max(share["value"] for share in shares.values()) > CHANCE:
-        return Conclusion(
-            "not_novel",
-            "limited",
-            f"By some groups of features most pictures are told from all training pictures, but not by all: {said}.",
-        )
+    shown = f"shown by {join(most)} alone" if most else "not shown"
     return Conclusion(
-        "not_novel",
-        "limited",
-        f"Only {said}. The others are nearer to a training picture than to what was seen.",
+        "novelty_open", "limited", f"Whether most are told from all training pictures is {shown}: {said}."
     )
 
 
@@ -258,7 +258,7 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
             "wrong" if are_all else "limited",
             f"{'The scores are' if are_all else 'Some scores are'} like those of a decoder that knows only the category: "
             f"{said.replace('%s', shares)}, and {among} among all."
-            f"{' They are no evidence that more than the category is decoded.' if are_all else ''}"
+            f"{' They are no evidence that more than the category is decoded.' if are_all and not above else ''}"
             f"{'' if are_all or beyond else f' Of others it cannot be told: {shares_of_rest}.'}",
         )
     if not beyond and not alone:
