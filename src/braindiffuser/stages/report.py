@@ -24,6 +24,7 @@ from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.report.verdict.conclusion import Evidence
 from braindiffuser.report.verdict.conclusions import conclusions
+from braindiffuser.report.verdict.of_split import doubt_of
 from braindiffuser.report.verdict_section import verdict_section
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
@@ -90,7 +91,7 @@ def evidence(context: StageContext) -> Evidence:
     ]
     return Evidence(
         scores=results.read_json("scores.json"),
-        audit=next(iter(audits), None),
+        audit=max(audits, key=doubt_of, default=None),  # the first of those that find the most
         noise_ceiling=results.read_json("noise_ceiling.json")["rois"].get("analysed voxels", {}).get("median"),
         notes=experiment.evaluation.all_metrics().notes,
         transductive=transductive_entries(experiment),

@@ -531,6 +531,17 @@ def test_the_example_of_the_page_on_the_verdict_draws_what_the_page_draws(monkey
     assert "(stimulus 703 (number 3))" in sentences["copies"]
 
 
+@pytest.mark.parametrize("order", [("a", "b", "c"), ("c", "b", "a")])
+def test_of_several_audits_the_one_that_finds_copies_is_told(tmp_path, order):
+    copied = CLEAN | {"near_copies": [{"number": 3, "stimulus_id": 703, "name": ""}]}
+    audits = {"a": CLEAN, "b": CLEAN | {"verdict": "nearer"}, "c": copied}
+    scores = {"n_images": 100, "metrics": {}}
+    found = {each.name for each in run_of(tmp_path, scores, [(name, audits[name]) for name in order]).verdict()}
+    assert "copies" in found
+    found = {each.name for each in run_of(tmp_path, scores, [(name, audits[name]) for name in "ab"]).verdict()}
+    assert "nearer_than_training" in found
+
+
 @pytest.mark.parametrize(
     ("entries", "names", "said"),
     [

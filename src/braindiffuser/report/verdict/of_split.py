@@ -85,6 +85,11 @@ def _names(pairs: Sequence[Mapping[str, Any]]) -> str:
     return first_of([picture_called(each) for each in pairs], MOST_NAMED)
 
 
+def doubt_of(audit: Mapping[str, Any]) -> int:
+    """Return how much an audit puts a run in doubt: 2 by copies, 1 by test pictures nearer than training pictures lie, 0 not."""
+    return 2 if are_copied(audit) else int(audit["verdict"] == "nearer")
+
+
 def are_copied(audit: Mapping[str, Any]) -> bool:
     """Return whether an audit found copies across the split, by pixels or by features."""
     return bool(audit["near_copies"]) or are_near_duplicates(audit)
