@@ -135,7 +135,7 @@ def is_more_frequent(count: int, n: int, other: int, n_other: int) -> bool:
     """
     from scipy.stats import fisher_exact
 
-    table = [[count, n - count], [other, n_other - other]]
+    table = np.array([[count, n - count], [other, n_other - other]])
     return bool(fisher_exact(table, alternative="greater").pvalue <= 0.025)
 
 
