@@ -344,6 +344,33 @@ def test_each_conclusion_is_drawn_on_its_side_of_its_bound(changes, name, drawn)
     assert (name in concluded(group(**changes))) == drawn
 
 
+TWINS = {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1, "decoded_pairs": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("clusters", "twins", "collapsed"),
+    [
+        ({}, {}, True),
+        ({"silhouette": 0.69}, {}, False),
+        ({"isolated": 0.89}, {}, False),
+        ({"true_silhouette": 0.7}, {}, False),
+        ({}, {"true": 0.25}, False),
+        ({"two_way": share(0.53, 0.503, 0.55)}, {}, True),  # its interval of 99 % holds one half
+        ({"two_way": share(0.53, 0.51, 0.55)}, {}, False),
+        ({"two_way": share(0.5, 0.4, 0.6)}, {}, False),
+        ({"two_way": share(0.5, 0.4, 0.6)}, TWINS, True),
+        ({"two_way": share(0.5, 0.4, 0.6)}, TWINS | {"decoded_pairs": 0.03}, False),
+        ({"two_way": share(0.6, 0.55, 0.65)}, TWINS, False),
+        ({"silhouette": 0.69}, TWINS, False),
+    ],
+)
+def test_a_collapse_has_clusters_apart_within_which_nothing_is_told(clusters, twins, collapsed):
+    known = {"n": 5, "silhouette": 0.7, "isolated": 0.9, "true_silhouette": 0.69, "two_way": share(0.5, 0.45, 0.54)}
+    own = group()
+    found = concluded({**own, "clusters": known | clusters, "twins": own["twins"] | twins})
+    assert ("collapsed" in found) == collapsed
+
+
 def test_a_fault_of_one_group_does_not_put_the_run_in_doubt():
     twins = {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1, "decoded_pairs": 0.1}
     assert concluded(group(twins=twins), group(twins=twins))["collapsed"].kind == "wrong"
@@ -671,6 +698,6 @@ def test_groups_that_are_narrow_share_a_sentence():
     scores = {"n_images": 100, "metrics": {}, "features": {"a": group(**narrow), "b": group(**narrow), "c": group()}}
     found = [each for each in conclusions(Evidence(scores, CLEAN)) if each.name == "narrow"]
     assert [each.sentence for each in found] == [
-        "Most of what varies in decoded features lies along 6.0 (a) and 6.0 (b) directions in effect; true ones vary along 20.0 "
-        "and 20.0."
+        "Most of what varies in decoded features lies along few directions in effect: 6.0 where true ones vary along 20.0 (a) "
+        "and 6.0 where true ones vary along 20.0 (b)."
     ]

@@ -149,9 +149,7 @@ def _is_same_for_all(twins: Mapping[str, Any]) -> bool:
 
 
 def _same_for_all(groups: Mapping[str, Mapping[str, Any]]) -> Conclusion:
-    said = join(
-        [f"{number(own['decoded_correlation'], 2)} ({name})" for name, own in groups.items()],
-    )
+    said = join([f"{number(own['decoded_correlation'], 2)} ({name})" for name, own in groups.items()])
     true = join([number(own["true_correlation"], 2) for own in groups.values()])
     return Conclusion(
         "collapsed",
@@ -177,12 +175,14 @@ def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         if name not in collapsed and _is_narrow(own["effective_dimension"])
     }
     if narrow:
-        decoded = join([f"{number(own['decoded'], 1)} ({name})" for name, own in narrow.items()])
-        true = join([number(own["true"], 1) for own in narrow.values()])
+        said = [
+            f"{number(own['decoded'], 1)} where true ones vary along {number(own['true'], 1)} ({name})"
+            for name, own in narrow.items()
+        ]
         yield Conclusion(
             "narrow",
             "limited",
-            f"Most of what varies in decoded features lies along {decoded} directions in effect; true ones vary along {true}.",
+            f"Most of what varies in decoded features lies along few directions in effect: {join(said)}.",
         )
 
 
