@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from braindiffuser.errors import DependencyError, RunError, reason
+from braindiffuser.errors import BrainDiffuserError, DependencyError, RunError, reason
 from braindiffuser.experiment import list_faults
 from braindiffuser.part import Settings
 from braindiffuser.plain_data import read_yaml
@@ -45,6 +48,10 @@ class ClusterFile(Settings):
         given = [name for name in ("address", "local", "jobqueue") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of address, local and jobqueue, got {', '.join(given) or 'none'}")
+        for name in ("n_workers", "threads_per_worker"):
+            number = (self.local or {}).get(name, 1)
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"local.{name} is {number!r}, expected 1 or more")
         if self.jobqueue is not None and (len(self.jobqueue) != 1 or not self.jobqueue.keys() <= QUEUES.keys()):
             raise ValueError(
                 f"jobqueue has {', '.join(self.jobqueue) or 'nothing'}, expected one of {', '.join(QUEUES)}"
@@ -60,7 +67,9 @@ class ClusterFile(Settings):
         """
         try:
             content = read_yaml(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
+            raise RunError(f"there is no file {path}: give one that says where workers run") from error
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read as YAML: {reason(error)}") from error
         try:
             return cls.model_validate(content)
@@ -85,7 +94,7 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
         RunError: the file cannot be used, or the cluster cannot be started or reached.
     """
     try:
-        import distributed
+        import distributed  # noqa: F401
     except ImportError as error:
         raise DependencyError("workers need Dask: pip install 'braindiffuser[cluster]'") from error
     settings = ClusterFile(local={}) if file is None else ClusterFile.load(file)
@@ -96,32 +105,74 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
         )
     try:
         cluster = _cluster(settings, n_workers or settings.n_workers)
-    except (OSError, TypeError, ValueError, RuntimeError) as error:
-        raise RunError(f"workers cannot be started: {reason(error)}") from error
+    except BrainDiffuserError:
+        raise
+    except Exception as error:  # whatever Dask makes of the arguments in the file
+        raise RunError(f"workers cannot be started: {reason(error)}{_cause(error)}") from error
 
     clients: list[Client] = []
+    at_work = True
 
     def connect() -> Client:
-        try:
-            client = distributed.Client(cluster, timeout=REACHED)
-        except OSError as error:
-            raise RunError(f"no scheduler of workers answers at {settings.address}: {reason(error)}") from error
-        client.subscribe_topic("all", lambda event: _say(event[1], progress))
+        if settings.address is not None:
+            progress(f"connecting to {settings.address}", 1, 1)
+        client = _client(cluster, settings.address)
+        client.subscribe_topic("all", lambda event: _say(event[1], progress) if at_work else None)
         clients.append(client)
         return client
 
     try:
         client = connect()
-        progress(f"workers: {settings.address or 'started'}; dashboard: {client.dashboard_link}", 1, 1)
+        shown = "dashboard" in client.scheduler_info()["services"]
+        dashboard = f"; dashboard: {client.dashboard_link}" if shown else ""
+        progress(f"workers: {settings.address or 'started'}{dashboard}", 1, 1)
         first = [client]
         yield lambda: first.pop() if first else connect()
     finally:
+        at_work = False  # workers that end now are not lost
         for client in clients:
             if client.status == "running":
                 client.unsubscribe_topic("all")  # else its own end is told to it when it has gone
                 client.close()
         if not isinstance(cluster, str):
             cluster.close()
+
+
+def _client(cluster: Any, address: str | None) -> Client:
+    """Connect to a cluster that was started, or to the scheduler at an address.
+
+    Raises:
+        RunError: it does not answer, or the address is none.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(cluster, timeout=REACHED)
+    except OSError as error:
+        where = f" at {address}" if address else " on this machine"
+        raise RunError(f"no scheduler of workers answers{where}: {reason(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise RunError(
+            f"{address} cannot be reached: {reason(error)}; give an address such as tcp://10.0.0.1:8786, and for tls:// the "
+            "certificates in Dask's configuration (distributed.comm.tls)"
+        ) from error
+    if address is not None:
+        _refuse_unable(client, address)
+    return client
+
+
+def _refuse_unable(client: Client, address: str) -> None:
+    """Raise RunError if a worker that runs already cannot import what computes parts, as one of another version cannot."""
+    from braindiffuser.dask_workers import is_able
+
+    try:
+        client.run(is_able)
+    except Exception as error:  # whatever fails on the worker
+        client.close()
+        raise RunError(
+            f"the workers at {address} cannot compute for this command: {reason(error)}; install the same braindiffuser there, "
+            "and start them again"
+        ) from error
 
 
 def job_script(settings: ClusterFile) -> str:
@@ -135,23 +186,73 @@ def _cluster(settings: ClusterFile, n_workers: int | None) -> Any:
     """Return the address of a scheduler, or a cluster that was started."""
     if settings.address is not None:
         return settings.address
-    if settings.local is not None:  # port 0: one that is free
+    if settings.local is not None:
         from distributed import LocalCluster
 
-        usual: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+        usual: dict[str, Any] = {
+            "threads_per_worker": 1,
+            "dashboard_address": "127.0.0.1:0",  # any port that is free
+            "silence_logs": logging.CRITICAL,  # what goes wrong is said by the command
+            "preload": ["braindiffuser.dask_workers"],
+        }
         return LocalCluster(**(usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})))
+    from distributed import Status
+
     queue = _queue(settings)
-    queue.scale(jobs=n_workers or 1)
+    try:
+        for _ in range(n_workers or 1):  # as `scale` does, which does not wait
+            queue.worker_spec.update(queue.new_worker_spec())
+        queue.sync(_submitted, queue)
+    except BaseException as error:
+        for job in queue.workers.values():
+            if job.status is Status.created:  # it never was in the queue; Dask would wait for its end
+                job.status = Status.failed
+        queue.close()
+        if isinstance(error, FileNotFoundError):
+            raise RunError(
+                f"{error.filename} is not on this machine: start this command where jobs are submitted from"
+            ) from error
+        if isinstance(error, RuntimeError):  # of dask-jobqueue; what the queue said comes last
+            said = str(error).strip().rpartition("\n")[2].strip(" .")
+            raise RunError(
+                f"the queue took no job: {said}; see queue, account, memory and walltime in the file"
+            ) from error
+        raise
     return queue
 
 
+async def _submitted(queue: Any) -> None:
+    """Wait until all jobs are in the queue.
+
+    Raises:
+        what the queue's command for submitting raises.
+    """
+    await queue
+
+
+def _cause(error: BaseException) -> str:
+    """Return what led to an error that only says that something failed."""
+    cause = error.__cause__
+    return "" if cause is None else f": {reason(cause)}{_cause(cause)}"
+
+
 def _queue(settings: ClusterFile) -> Any:
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         import dask_jobqueue
     except ImportError as error:
         raise DependencyError("jobs of a queue need dask-jobqueue: pip install 'braindiffuser[cluster]'") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, on_ctrl_c)  # dask-jobqueue sets its own, which ends with status 0
     ((name, own),) = (settings.jobqueue or {}).items()
-    return getattr(dask_jobqueue, QUEUES[name])(**{entry.replace("-", "_"): value for entry, value in own.items()})
+    import dask
+
+    for entry in ("cores", "memory"):
+        if own.get(entry) is None and dask.config.get(f"jobqueue.{name}.{entry}", None) is None:
+            raise RunError(f"jobqueue.{name} has no {entry}: say what each job gets")
+    usual = {"scheduler_options": {"dashboard_address": ":0"}}
+    given = {entry.replace("-", "_"): value for entry, value in own.items()}
+    return getattr(dask_jobqueue, QUEUES[name])(**(usual | given))
 
 
 def _say(event: Mapping[str, Any], progress: Progress) -> None:

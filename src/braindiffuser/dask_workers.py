@@ -6,22 +6,30 @@ its worker is computed again, so nothing depends on which worker it was, or on h
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, get_worker
+from distributed import Client, Future, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
-from braindiffuser.errors import RunError
+from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.extensions import import_modules
+from braindiffuser.machine import check_device, versions
 from braindiffuser.networks.cache import NetworkCache
+from braindiffuser.plain_data import hash_json
 
 if TYPE_CHECKING:
     from braindiffuser.experiment import Experiment
@@ -33,6 +41,8 @@ AHEAD = 2
 """Parts that are given out for each worker: one that it computes, and one that waits."""
 TRIES = 3
 """How often a lost scheduler is connected to again."""
+PATIENCE = 10.0
+"""Seconds after which it is looked whether there are workers at all."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
 
@@ -41,16 +51,30 @@ class Site(NamedTuple):
     """What a worker needs to know of a run.
 
     Attributes:
+        command: drawn anew by each command: what a worker opened for one is not used for another.
+        working: folder that the command was started in; paths of the experiment count from here.
         folder: of the run.
         experiment: in JSON.
-        modules: that the user named with `--with`, by name.
+        modules: name of each module that the user named with `--with`, and hash of its file.
+        versions: of the packages that numbers depend on.
+        recording: hash of the sizes and times of its files.
         finished: name and uid of each finished step, which the worker must see before it begins.
     """
 
+    command: str
+    working: str
     folder: str
     experiment: str
-    modules: tuple[str, ...]
+    modules: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
+    recording: str
     finished: tuple[tuple[str, str], ...]
+
+
+class _Refused(NamedTuple):
+    """What a part raised that is no fault of the program: it comes back as a result, so that workers print no traceback."""
+
+    error: Exception
 
 
 class DaskWorkers:
@@ -79,14 +103,12 @@ class DaskWorkers:
             RunError: one part took worker after worker with it, as happens where memory runs out; the scheduler was lost again
                 and again; what a part raises.
         """
-        site, waiting, tries = self.site(), deque(items), TRIES
+        compute, waiting, tries = partial(_compute, self.site(), task), deque(items), TRIES
         given: deque[tuple[Item, Future[Any]]] = deque()
-        if items and not self._n_workers():
-            self._progress("waiting for the first worker: jobs of a queue may take long to begin", 1, 1)
         while waiting or given:
             try:
-                self._give(partial(_compute, site, task), waiting, given)
-                made = given[0][1].result()
+                self._give(compute, waiting, given)
+                made = self._result(given[0][1])
             except KilledWorker as error:
                 raise RunError(
                     "a part of the work took worker after worker with it, probably because memory ran out: give workers more "
@@ -101,13 +123,33 @@ class DaskWorkers:
                         "again, which goes on from what is there"
                     ) from error
                 tries -= 1
-                self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
-                self._client = self._connect()
+                self._connect_again()
                 waiting.extendleft(item for item, _ in reversed(given))
                 given.clear()
             else:
                 item, _ = given.popleft()
+                if isinstance(made, _Refused):
+                    raise made.error
                 yield item, made
+
+    def _result(self, future: Any) -> Any:
+        """Wait for a result; say once if there is no worker that could give it."""
+        said, wait = False, 0.0 if not self._n_workers() else PATIENCE
+        while True:
+            try:
+                return future.result(timeout=wait)
+            except TimeoutError:
+                wait = PATIENCE
+                if not (said or self._n_workers()):
+                    self._progress("no worker is there: waiting for one (jobs of a queue may take long to begin)", 1, 1)
+                    said = True
+
+    def _connect_again(self) -> None:
+        self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
+        try:
+            self._client = self._connect()
+        except RunError as error:
+            raise RunError(f"{error}; once it runs, the same command goes on from what is there") from error
 
     def _n_workers(self) -> int:
         return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
@@ -133,24 +175,84 @@ def workers_of(connect: Callable[[], Client], modules: Sequence[str], progress: 
     def make(
         experiment: Experiment, folder: Path, finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     ) -> DaskWorkers:
+        from braindiffuser.recording_hashes import recording_files, when_written
+
+        command = uuid4().hex
+
         def site() -> Site:
-            steps = tuple((step, str(record["uid"])) for step, record in finished().items())
-            return Site(str(folder.resolve()), json.dumps(experiment.model_dump(mode="json")), tuple(modules), steps)
+            return Site(
+                command=command,
+                working=str(Path.cwd()),
+                folder=str(folder.resolve()),
+                experiment=json.dumps(experiment.model_dump(mode="json")),
+                modules=tuple((name, _hash_of_module(name)) for name in modules),
+                versions=tuple(versions().items()),
+                recording=hash_json(when_written(recording_files(experiment))),
+                finished=tuple((step, str(record["uid"])) for step, record in finished().items()),
+            )
 
         return DaskWorkers(connect, site, progress)
 
     return make
 
 
-def _compute(site: Site, task: Task[Item, Made], item: Item) -> Made:
+def _compute(site: Site, task: Task[Item, Made], item: Item) -> Made | _Refused:
     """Compute one part, on a worker."""
-    return task(_context(site), item)
+    try:
+        return task(_context(site), item)
+    except (BrainDiffuserError, OSError, EOFError, MemoryError) as error:
+        return _Refused(error)
 
 
-@cache
-def _networks(device: str) -> NetworkCache:
-    """Return the networks that this worker keeps from part to part."""
+def dask_setup(worker: Worker) -> None:
+    """Leave Ctrl-C to the command that started this worker; Dask calls this when a worker starts on the command's machine."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@lru_cache(maxsize=1)
+def _networks(command: str, device: str) -> NetworkCache:
+    """Return the networks that this worker keeps from part to part of one command."""
     return NetworkCache(device)
+
+
+_imported: dict[str, str] = {}
+"""Name of each module that a user named → hash of its file when this process imported it."""
+
+
+def _hash_of_module(name: str) -> str:
+    """Return the hash of a module's file as it was imported; "" of one that has no file."""
+    if name not in _imported:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        _imported[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return _imported[name]
+
+
+def _prepare(site: Site) -> None:
+    """Go where the command was started, import the user's modules, and compare versions with those of the command.
+
+    Raises:
+        RunError: the folder is not there, a module cannot be imported, or versions differ.
+    """
+    if not Path(site.working).is_dir():
+        raise RunError(
+            f"a worker does not see {site.working}, where this command was started: start it on a disk that all workers share"
+        )
+    os.chdir(site.working)
+    own = versions()
+    for name, version in site.versions:
+        if own.get(name) != version:
+            raise RunError(
+                f"a worker has {name} {own.get(name)}, and this command {version}: install the same versions, and start the "
+                "workers again"
+            )
+    for name, digest in site.modules:
+        try:
+            import_modules([name])
+        except RunError as error:
+            raise RunError(f"on a worker, {error}") from error
+        if _hash_of_module(name) != digest:
+            raise RunError(f"a worker has another version of the module {name}: start the workers again")
 
 
 _opened: dict[Site, StageContext] = {}
@@ -162,12 +264,13 @@ def _context(site: Site) -> StageContext:
         from braindiffuser.experiment import Experiment
         from braindiffuser.run import reading_context
 
-        import_modules(site.modules)
+        _prepare(site)
         _wait_for(site)
         experiment = Experiment.model_validate(json.loads(site.experiment))
         device = _own_device(experiment.device)
+        check_device(device)
         _opened.clear()
-        _opened[site] = reading_context(experiment, Path(site.folder), _networks(device))
+        _opened[site] = reading_context(experiment, Path(site.folder), _networks(site.command, device))
     return _opened[site]
 
 
@@ -180,6 +283,11 @@ def _own_device(device: str) -> str:
     n, name = torch.cuda.device_count(), str(get_worker().name)
     number = int(name.rpartition("-")[2]) if name.rpartition("-")[2].isdigit() else 0
     return f"cuda:{number % n}" if n > 1 else device
+
+
+def is_able() -> bool:
+    """Return True, on a worker that can import this module."""
+    return True
 
 
 def _wait_for(site: Site) -> None:

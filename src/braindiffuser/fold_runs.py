@@ -29,7 +29,7 @@ from braindiffuser.images import load_png
 from braindiffuser.plain_data import read_json, write_json
 from braindiffuser.progress import Progress, silent
 from braindiffuser.recording_hashes import RecordingHashes, differences, recording_files
-from braindiffuser.run import Run
+from braindiffuser.run import MakeWorkers, Run
 from braindiffuser.run_folder import check_folder, check_links, check_way, join_names
 from braindiffuser.splits.folds import Folds
 from braindiffuser.stages import all_steps
@@ -101,6 +101,7 @@ def run_folds(
     n_shuffled: int = 0,
     overwrite: bool = False,
     progress: Progress = silent,
+    workers: MakeWorkers | None = None,
 ) -> dict[str, Any]:
     """Run every fold that is not finished, put their scores together, and write the page.
 
@@ -113,6 +114,7 @@ def run_folds(
         n_shuffled: repetitions of the null, with the seeds 0, 1, …; they draw neither ceiling nor ablations, and analyse nothing.
         overwrite: recompute what was made with other settings or inputs; else it raises.
         progress: called as progress(label, done, total).
+        workers: makes what other processes compute parts of each run with; None: this process computes alone.
 
     Returns:
         Content of `scores.json`: what `join_folds` returns for the test set; `test_sets` with the same of each further one, and
@@ -147,7 +149,7 @@ def run_folds(
         def report(label: str, done: int, total: int) -> None:
             progress(f"{path}: {label}", done, total)
 
-        run = Run.open(experiment.changed(changes), folder / path, overwrite, report, shared)
+        run = Run.open(experiment.changed(changes), folder / path, overwrite, report, shared, workers=workers)
         run.run_all()
         store = Store(folder / path)
         records = {str(step): store.record(str(step)) or {} for step in run.steps()}

@@ -94,13 +94,18 @@ class RecordingHashes:
 
     def written(self, roles: Iterable[str]) -> Written:
         """Return size and time of the last change of each file of some roles, without reading it; none of files that are gone."""
-        found: Written = {role: {} for role in roles}
-        for role, named in found.items():
-            for name, path in self.files.get(role, {}).items():
-                with suppress(FileNotFoundError):
-                    facts = path.stat()
-                    named[name] = facts.st_size, facts.st_mtime_ns
-        return found
+        return when_written({role: self.files.get(role, {}) for role in roles})
+
+
+def when_written(files: Mapping[str, Mapping[str, Path]]) -> Written:
+    """Return size and time of the last change of each file, without reading it; none of files that are gone."""
+    found: Written = {role: {} for role in files}
+    for role, named in files.items():
+        for name, path in named.items():
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                found[role][name] = facts.st_size, facts.st_mtime_ns
+    return found
 
 
 def recording_files(experiment: Experiment) -> dict[str, dict[str, Path]]:

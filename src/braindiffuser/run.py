@@ -40,6 +40,7 @@ from braindiffuser.store.results import Results, Store
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.report.page import Report
+    from braindiffuser.report.verdict.conclusion import Conclusion
 
 
 MakeWorkers: TypeAlias = Callable[[Experiment, Path, Callable[[], Mapping[str, Mapping[str, Any]]]], Workers]
@@ -212,7 +213,7 @@ class Run:
             self._note_done()
 
     def _leaves_device_to_workers(self, stage: Stage) -> bool:
-        return self._workers is not None and stage.by_workers and self._shared is None
+        return self._workers is not None and stage.workers == "all" and self._shared is None
 
     def _refuse_what_came_between(self, stage: Stage) -> None:
         """Raise if the folder or the recording changed since opening."""
@@ -414,6 +415,17 @@ class Run:
         for stage in stages():
             self.do(stage)
         return self.results.folder / "report" / "index.html"
+
+    def verdict(self) -> list[Conclusion]:
+        """Return the conclusions of the page's first box: what the numbers support, what they do not, and why.
+
+        Raises:
+            RunError: if the run's pictures are not scored yet.
+        """
+        from braindiffuser.report.verdict.conclusions import conclusions
+        from braindiffuser.stages.report import evidence
+
+        return conclusions(evidence(self._context))
 
     def report(self) -> Report:
         """Return a Report of the finished steps: it shows itself in a notebook, saves, and opens in a browser."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +15,22 @@ import pytest
 from fakes import fake_experiment, write_recording
 
 from braindiffuser.clusters import ClusterFile, job_script, open_cluster
-from braindiffuser.dask_workers import TRIES, DaskWorkers, Site, _wait_for, workers_of
+from braindiffuser.dask_workers import (
+    TRIES,
+    DaskWorkers,
+    Site,
+    _compute,
+    _hash_of_module,
+    _networks,
+    _own_device,
+    _prepare,
+    _wait_for,
+    workers_of,
+)
 from braindiffuser.errors import RunError
+from braindiffuser.fold_runs import run_folds
 from braindiffuser.progress import silent
+from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +79,13 @@ def connect(cluster_file):
         yield lambda: client
 
 
-def made(root, folder, connect, progress=silent):
-    experiment = fake_experiment(root)
-    Run.open(experiment, folder, progress=progress, workers=workers_of(connect, ["fakes"], progress)).run_all()
+def made(root, folder, connect, progress=silent, stages=(), **settings):
+    experiment, workers = fake_experiment(root), workers_of(connect, ["fakes"], progress)
+    run = Run.open(experiment, folder, progress=progress, workers=workers, **settings)
+    for stage in stages:
+        run.do(stage)
+    if not stages:
+        run.run_all()
     return folder
 
 
@@ -82,24 +100,109 @@ def test_two_workers_make_the_same_bytes_as_one_process(root, finished, connect,
     assert results(made(root, tmp_path / "run", connect)) == results(finished)
 
 
-@pytest.mark.parametrize("label", ["extracting: train a", "reconstructing: final"])
-def test_a_worker_that_is_killed_changes_nothing(root, finished, connect, tmp_path, label):
-    killed = []
+def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, connect, tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.store.draft.BLOCK", 5)  # so that a split has several blocks
+    changes, folders = {"regression": {"kind": "ridge", "n_folds": 2}}, (tmp_path / "alone", tmp_path / "workers")
+    for folder, workers in zip(folders, (None, workers_of(connect, ["fakes"], silent)), strict=True):
+        run = Run.open(fake_experiment(root, **changes), folder, workers=workers)
+        for stage in ("prepare", "extract", "fit"):
+            run.do(stage)
+    assert results(folders[0]) == results(folders[1])
+    assert list((folders[1] / "decoders").iterdir())
+
+
+def test_commands_of_several_runs_give_workers_to_each(root, tmp_path, monkeypatch):
+    given = []
+
+    def opened(experiment, folder, *others, workers):
+        given.append(workers)
+        raise RunError("enough")
+
+    monkeypatch.setattr("braindiffuser.run.Run.open", opened)
+    workers = workers_of(lambda: None, [], silent)
+    folds = fake_experiment(root, split={"kind": "folds", "n_folds": 2})
+    with pytest.raises(RunError, match="enough"):
+        run_folds(folds, tmp_path / "folds", workers=workers)
+    with pytest.raises(RunError, match="enough"):
+        reproduce([fake_experiment(root)], tmp_path / "paper", ["subj01"], workers=workers)
+    assert given == [workers, workers]
+
+
+LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final", "scoring")
+"""What workers do, as progress calls it."""
+
+
+def test_a_worker_that_is_killed_in_each_stage_changes_nothing(root, finished, connect, tmp_path):
+    killed = {}
 
     def kill_once(said, done, total):
-        if said.startswith(label) and not killed:
-            killed.append(kill_one(connect()))
+        label = next((label for label in LABELS if said.startswith(label)), None)
+        if label is not None and label not in killed:
+            killed[label] = kill_one(connect())
 
     assert results(made(root, tmp_path / "run", connect, kill_once)) == results(finished)
-    (address,) = killed
+    assert tuple(killed) == LABELS
     deadline = time.monotonic() + 20
-    while not any(address in line and "was lost: what it had to do is computed again" in line for line in HEARD):
-        assert time.monotonic() < deadline, HEARD
-        time.sleep(0.1)
+    for address in killed.values():
+        while not any(address in line and "was lost: what it had to do is computed again" in line for line in HEARD):
+            assert time.monotonic() < deadline, HEARD
+            time.sleep(0.1)
     assert HEARD[0].startswith("workers: started; dashboard: http://")
 
 
-def test_a_scheduler_that_is_lost_is_connected_to_again(root, finished, cluster_file, tmp_path):
+def test_workers_that_stay_take_nothing_of_the_command_before(tmp_path, connect):
+    root, folder = write_recording(tmp_path / "told"), tmp_path / "run"
+    made(root, folder, connect, stages=("prepare", "extract"))
+    captions = (root / "captions.txt").read_text().splitlines()
+    (root / "captions.txt").write_text("\n".join(f"another {caption}" for caption in captions))
+    made(root, folder, connect, stages=("prepare", "extract"), overwrite=True)
+    fresh = Run.open(fake_experiment(root), tmp_path / "fresh")
+    fresh.do("prepare")
+    fresh.do("extract")
+    assert results(folder) == results(tmp_path / "fresh")
+
+
+def started(port, *words):
+    """A process of Dask."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    words = [sys.executable, "-m", *words, "--no-dashboard"]
+    return subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_a_scheduler_that_is_killed_and_started_again_changes_nothing(root, finished, tmp_path):
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    address, processes, said = f"tcp://127.0.0.1:{port}", [], []
+
+    def start():
+        scheduler = ("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port))
+        worker = ("distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny")
+        processes.extend(started(port, *words) for words in (scheduler, worker))
+
+    def kill_once(label, done, total):
+        said.append(label)
+        if label.startswith("reconstructing: final") and len(processes) == 2:
+            for process in processes:
+                process.kill()
+                process.wait()
+            start()
+
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"address: {address}", encoding="utf-8")
+    start()
+    try:
+        with open_cluster(None, file, silent) as connect:
+            assert results(made(root, tmp_path / "run", connect, kill_once)) == results(finished)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert len(processes) == 4
+    assert said.count("the scheduler of the workers was lost: connecting again") == 1
+
+
+def test_a_connection_that_is_lost_is_made_again(root, finished, cluster_file, tmp_path):
     said = []
     with open_cluster(None, cluster_file, silent) as connect:
         clients = []
@@ -117,6 +220,40 @@ def test_a_scheduler_that_is_lost_is_connected_to_again(root, finished, cluster_
     assert results(folder) == results(finished)
     assert len(clients) == 2
     assert said.count("the scheduler of the workers was lost: connecting again") == 1
+
+
+def told(**facts):
+    """What a worker is told of a run of no other facts than some."""
+    usual = {"command": "", "working": "", "folder": "", "experiment": "{}", "recording": ""}
+    return Site(**(usual | {"modules": (), "versions": (), "finished": ()} | facts))
+
+
+def test_a_worker_elsewhere_or_of_other_versions_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"does not see .*gone, where this command was started"):
+        _prepare(told(working=str(tmp_path / "gone")))
+    (tmp_path / "below").mkdir()
+    _prepare(told(working=str(tmp_path / "below"), modules=(("fakes", _hash_of_module("fakes")),)))
+    assert Path.cwd() == tmp_path / "below"
+    with pytest.raises(RunError, match=r"a worker has numpy .*, and this command 1\.0"):
+        _prepare(told(working=str(tmp_path), versions=(("numpy", "1.0"),)))
+    with pytest.raises(RunError, match="another version of the module fakes: start the workers again"):
+        _prepare(told(working=str(tmp_path), modules=(("fakes", "of another file"),)))
+
+
+def test_a_worker_keeps_networks_of_one_command_alone():
+    first = _networks("one", "cpu")
+    assert _networks("one", "cpu") is first
+    assert _networks("two", "cpu") is not first
+    assert _networks("one", "cpu") is not first
+
+
+@pytest.mark.parametrize("error", [RunError("no 3"), FileNotFoundError("no file"), MemoryError("too much")])
+def test_what_a_part_cannot_do_comes_back_without_a_traceback_of_the_worker(error, monkeypatch):
+    monkeypatch.setattr("braindiffuser.dask_workers._context", lambda site: None)
+    assert _compute(told(), _fail, error).error is error
+    with pytest.raises(ZeroDivisionError):  # a fault of the program keeps its traceback
+        _compute(told(), _fail, ZeroDivisionError())
 
 
 def _end(context, item):
@@ -139,19 +276,27 @@ def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect)
 
 def test_that_no_worker_has_come_yet_is_said(root, finished):
     said = []
+    results = iter([TimeoutError, TimeoutError, 2])
+
+    def result(timeout):
+        made = next(results)
+        if made is TimeoutError:
+            raise TimeoutError
+        return made
+
     client = SimpleNamespace(
         scheduler_info=lambda n_workers: {"workers": {}},
-        submit=lambda compute, item, pure: SimpleNamespace(result=lambda: item + 1, status="finished"),
+        submit=lambda compute, item, pure: SimpleNamespace(result=result, status="finished"),
     )
     workers = workers_of(lambda: client, [], lambda label, done, total: said.append(label))
     assert list(workers(fake_experiment(root), finished, dict).each(_square, [1])) == [(1, 2)]
-    assert said == ["waiting for the first worker: jobs of a queue may take long to begin"]
+    assert said == ["no worker is there: waiting for one (jobs of a queue may take long to begin)"]
 
 
 def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finished):
     connected = []
 
-    def lost():
+    def lost(timeout):
         raise CancelledError
 
     def connect():
@@ -181,13 +326,67 @@ def test_items_come_in_order_and_errors_as_they_were_raised(root, finished, conn
 def test_a_worker_waits_for_results_that_a_disk_shows_late(tmp_path, monkeypatch):
     monkeypatch.setattr("braindiffuser.dask_workers.LATE", 0.0)
     monkeypatch.setattr("braindiffuser.dask_workers.time.sleep", lambda seconds: None)
-    site = Site(str(tmp_path), "{}", (), (("prepare.stimuli", "abc"),))
+    site = told(folder=str(tmp_path), finished=(("prepare.stimuli", "abc"),))
     with pytest.raises(RunError, match=r"does not see prepare\.stimuli"):
         _wait_for(site)
-    shown = iter([{}, {"uid": "abc"}])
+    shown = iter([{}, {"uid": "that of an earlier result"}, {"uid": "abc"}])
     monkeypatch.setattr("braindiffuser.dask_workers.LATE", 60.0)
     monkeypatch.setattr("braindiffuser.store.results.Store.record", lambda store, step: next(shown))
     _wait_for(site)
+    assert next(shown, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "device"), [(3, 4, "cuda:3"), ("SLURMCluster-5", 4, "cuda:1"), ("other", 4, "cuda:0"), (3, 1, "cuda")]
+)
+def test_workers_of_a_machine_take_its_gpus_in_turn(name, n, device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n)
+    monkeypatch.setattr("braindiffuser.dask_workers.get_worker", lambda: SimpleNamespace(name=name))
+    assert _own_device("cuda") == device
+    assert _own_device("cpu") == "cpu"
+
+
+def test_a_scheduler_that_stays_away_ends_the_command_with_advice(root, finished):
+    def lost(timeout):
+        raise CancelledError
+
+    client = SimpleNamespace(
+        scheduler_info=lambda n_workers: {"workers": {"one": {}}},
+        submit=lambda compute, item, pure: SimpleNamespace(result=lost, status="cancelled"),
+    )
+    clients = iter([client])
+
+    def connect():
+        if (found := next(clients, None)) is None:
+            raise RunError("no scheduler of workers answers at tcp://a:1: timed out")
+        return found
+
+    workers = workers_of(connect, [], silent)(fake_experiment(root), finished, dict)
+    with pytest.raises(RunError, match="timed out; once it runs, the same command goes on from what is there"):
+        list(workers.each(_square, [1]))
+
+
+def test_ctrl_c_stays_ours_beside_a_queue():
+    code = (
+        "import signal; from braindiffuser.clusters import ClusterFile, job_script; kept = signal.getsignal(signal.SIGINT);"
+        "job_script(ClusterFile(jobqueue={'slurm': {'cores': 1, 'memory': '1GiB'}}));"
+        "assert signal.getsignal(signal.SIGINT) is kept"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_workers_of_another_version_are_refused(tmp_path, monkeypatch):
+    def run(function):
+        raise ModuleNotFoundError("No module named 'braindiffuser.dask_workers'")
+
+    monkeypatch.setattr("distributed.Client", lambda *given, **more: SimpleNamespace(run=run, close=lambda: None))
+    file = tmp_path / "cluster.yaml"
+    file.write_text("address: tcp://a:1", encoding="utf-8")
+    with (
+        pytest.raises(RunError, match="the workers at tcp://a:1 cannot compute for this command: No module named"),
+        open_cluster(None, file, silent),
+    ):
+        pass
 
 
 def test_the_command_starts_workers_and_says_nothing_but_where_they_are_seen(root, finished, tmp_path):
@@ -238,6 +437,7 @@ def test_without_workers_dask_is_not_imported(finished):
         ("{jobqueue: {lsf: {}}}", "jobqueue has lsf, expected one of slurm, pbs, sge"),
         ("{slurm: {}}", "there is no such entry"),
         ("[1", "cannot be read as YAML"),
+        ("[" * 100_000, "cannot be read as YAML"),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(content, said, tmp_path):
@@ -245,6 +445,11 @@ def test_a_file_that_says_something_else_is_refused(content, said, tmp_path):
     file.write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=said):
         ClusterFile.load(file)
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(RunError, match="there is no file"):
+        ClusterFile.load(tmp_path / "cluster.yaml")
 
 
 def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
@@ -256,6 +461,100 @@ def test_a_scheduler_that_does_not_answer_is_said(tmp_path, monkeypatch):
         open_cluster(None, file, silent),
     ):
         pass
+
+
+@pytest.mark.parametrize("error", [ValueError("missing port number"), TypeError("TLS expects a context")])
+def test_an_address_that_is_none_is_said(error, tmp_path, monkeypatch):
+    def refuse(*given, **more):
+        raise error
+
+    monkeypatch.setattr("distributed.Client", refuse)
+    file = tmp_path / "cluster.yaml"
+    file.write_text("address: nonsense", encoding="utf-8")
+    with (
+        pytest.raises(RunError, match=rf"nonsense cannot be reached: {error}; give an address such as tcp://"),
+        open_cluster(None, file, silent),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("local: {foo: 1}", "workers cannot be started: Nanny failed to start: .*'foo'"),
+        ("local: {n_workers: 0}", r"local\.n_workers is 0, expected 1 or more"),
+        ("local: {threads_per_worker: 0}", r"local\.threads_per_worker is 0, expected 1 or more"),
+        ("jobqueue: {slurm: {queue: gpu}}", r"jobqueue\.slurm has no cores: say what each job gets"),
+    ],
+)
+def test_a_file_that_dask_cannot_use_is_said(content, said, tmp_path, capfd):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(RunError, match=said), open_cluster(None, file, silent):
+        pass
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("submit", "said"),
+    [
+        (None, "sbatch is not on this machine: start this command where jobs are submitted from"),
+        (
+            "echo 'sbatch: error: invalid partition' >&2; exit 1",
+            "the queue took no job: sbatch: error: invalid partition",
+        ),
+    ],
+)
+def test_a_queue_that_takes_no_job_is_said(submit, said, tmp_path, monkeypatch, capfd):
+    queue_of(tmp_path, submit, monkeypatch)
+    with pytest.raises(RunError, match=said), open_cluster(2, tmp_path / "cluster.yaml", silent):
+        pass
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_jobs_are_submitted_and_end_with_the_command(tmp_path, monkeypatch):
+    queue_of(tmp_path, "echo Submitted batch job $$; echo submitted >> log", monkeypatch)
+    with open_cluster(2, tmp_path / "cluster.yaml", silent):
+        assert (tmp_path / "log").read_text() == 2 * "submitted\n"
+    assert (tmp_path / "log").read_text() == 2 * "submitted\n" + 2 * "cancelled\n"
+
+
+def queue_of(folder, submit, monkeypatch):
+    """Put commands of a queue into a folder, which becomes the working folder and that of all commands."""
+    for name, does in (("sbatch", submit), ("scancel", "echo cancelled >> log")):
+        if does is not None:
+            (folder / name).write_text(f"#!/bin/sh\n{does}\n")
+            (folder / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.chdir(folder)
+    (folder / "cluster.yaml").write_text("jobqueue: {slurm: {cores: 1, memory: 1GiB}}", encoding="utf-8")
+
+
+def test_ctrl_c_ends_workers_without_a_traceback(root, tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom fakes import *\n\n\nclass Slow(Code):\n    def extract(self, *given):\n        time.sleep(1)\n"
+        "        return super().extract(*given)\n",
+        encoding="utf-8",
+    )
+    told = fake_experiment(root).to_yaml().replace("fakes:Code", "slow:Slow")
+    (tmp_path / "slow.yaml").write_text(told, encoding="utf-8")
+    words = ["run", "--config", "slow.yaml", "--with", "slow", "--out", "run", "--workers", "2"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "braindiffuser", *words],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not list((tmp_path / "run").glob("unfinished/extract.a*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate()[1]
+    assert process.returncode == 130
+    assert not any(word in said for word in ("Traceback", "was lost", "WARNING"))
 
 
 def test_workers_of_a_scheduler_that_runs_cannot_be_counted_here(tmp_path):

@@ -74,7 +74,7 @@ Shared = Annotated[
 NWorkers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Number of worker processes on this machine, or of jobs with --cluster (Dask)."
+        "--workers", min=1, help="Number of processes of this machine that compute, or of jobs with --cluster (Dask)."
     ),
 ]
 Cluster = Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -28,6 +29,7 @@ from braindiffuser.cli.options import (
     expanded_each,
 )
 from braindiffuser.cli.screen import console, fail, print_analysis, print_out, print_result, progress_on_screen
+from braindiffuser.cli.workers import started_workers
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import EvaluationConfig, Experiment
 from braindiffuser.extensions import import_modules
@@ -63,6 +65,14 @@ def _stage_command(stage: str | None) -> Callable[..., None]:
     ) -> None:
         _run(out, config, overwrite, stage, changes_of(nsd, subject, device), modules, shared, workers, cluster)
 
+    return command
+
+
+def _without(command: Callable[..., None], *options: str) -> Callable[..., None]:
+    """Return a command without some of its options."""
+    own = inspect.signature(command, eval_str=True)
+    left = [parameter for name, parameter in own.parameters.items() if name not in options]
+    command.__signature__ = own.replace(parameters=left)  # type: ignore[attr-defined]  # what Typer reads
     return command
 
 
@@ -131,6 +141,8 @@ def evaluate(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Keep no features.")] = False,
     device: Device = None,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Stage 6: score a run's pictures, or pictures by any methods against what was seen, and compare these methods."""
     options = {
@@ -144,7 +156,8 @@ def evaluate(
     others = {"--against": against, "--cache": cache, "--no-cache": no_cache}
     for_pictures = [*files, *(option for option, given in others.items() if given)]
     if out is not None and not (pictures or seen or for_pictures):
-        _run(out, config, overwrite, "evaluate", changes_of(device=device, profile=profile), modules)
+        choices = changes_of(device=device, profile=profile)
+        _run(out, config, overwrite, "evaluate", choices, modules, n_workers=workers, cluster=cluster)
         return
     if out is not None and not (pictures or seen):
         _refuse_for_run(for_pictures, out)
@@ -156,10 +169,10 @@ def evaluate(
             "name either a run (--out RUN; its scores go to RUN/scores.json), or pictures and what was seen (MADE --seen SEEN, "
             "MADE MADE … --seen SEEN, or SEEN MADE for short)"
         )
-    if config is not None or overwrite or modules:
+    if config is not None or overwrite or modules or workers or cluster is not None:
         fail(
-            "--config, --overwrite and --with apply to runs only; for folders and stacks give --profile, --device, --json, "
-            "--csv, --markdown, --latex, --page and --cache"
+            "--config, --overwrite, --with, --workers and --cluster apply to runs only; for folders and stacks give --profile, "
+            "--device, --json, --csv, --markdown, --latex, --page and --cache"
         )
     if cache is not None and no_cache:
         fail("--cache names a folder, and --no-cache keeps nothing: write one of the two")
@@ -259,8 +272,9 @@ def _add_stage_commands() -> None:
         if stage.name not in known:
             begins = "" if stage.needs else "--config demo "
             example = f"Example: **braindiffuser {stage.name} {begins}--out runs/demo**"
+            command = _stage_command(stage.name)
             app.command(stage.name, rich_help_panel=STAGES, help=f"Stage {number}: {stage.does}.", epilog=example)(
-                _stage_command(stage.name)
+                command if stage.workers != "none" else _without(command, "workers", "cluster")
             )
 
 
@@ -277,7 +291,7 @@ def _run(
 ) -> None:
     with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
-        workers = _workers(n_workers, cluster, modules or [], progress, stack)
+        workers = started_workers(n_workers, cluster, modules or [], progress, stack)
         opened = _open(
             out, config, overwrite, stage, progress, lambda given: given.changed(choices or {}), shared, workers
         )
@@ -286,20 +300,6 @@ def _run(
         else:
             opened.do(stage, again=overwrite and stage == "report")
     print_result(opened)
-
-
-def _workers(
-    n_workers: int | None, cluster: Path | None, modules: Sequence[str], progress: Progress, stack: ExitStack
-) -> MakeWorkers | None:
-    """Start the workers that were asked for; Dask is imported only then."""
-    if n_workers is None and cluster is None:
-        return None
-    from braindiffuser.clusters import open_cluster
-
-    connect = stack.enter_context(open_cluster(n_workers, cluster, progress))
-    from braindiffuser.dask_workers import workers_of
-
-    return workers_of(connect, modules, progress)
 
 
 def _open(

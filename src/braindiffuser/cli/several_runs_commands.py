@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 
 from braindiffuser.cli.app import SEVERAL_RUNS, SeveralValues, app
 from braindiffuser.cli.endings import CONTINUES, stoppable
-from braindiffuser.cli.options import Device, Nsd, Overwrite, With, changes_of, expanded
+from braindiffuser.cli.options import Cluster, Device, Nsd, NWorkers, Overwrite, With, changes_of, expanded
 from braindiffuser.cli.screen import print_out, progress_on_screen
+from braindiffuser.cli.workers import started_workers
 from braindiffuser.experiment import Experiment
 from braindiffuser.extensions import import_modules
 
@@ -34,6 +36,8 @@ def folds(
     device: Device = None,
     overwrite: Overwrite = False,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Make one run for each of k folds, score inside folds, and write a common page."""
     from rich.markdown import Markdown
@@ -42,10 +46,11 @@ def folds(
     from braindiffuser.report.fold_sections import conditions_of
     from braindiffuser.report.tables import brief_scores_markdown
 
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
         experiment = Experiment.load(config).changed(changes_of(device=device))
-        joint = run_folds(experiment, out, shuffled, overwrite, progress)
+        made = started_workers(workers, cluster, modules or [], progress, stack)
+        joint = run_folds(experiment, out, shuffled, overwrite, progress, made)
     print_out(Markdown(brief_scores_markdown(joint, conditions_of(joint))))
     print_out(f"Page: {out / 'index.html'}")
 
@@ -93,18 +98,21 @@ def reproduce(
     device: Device = None,
     overwrite: Overwrite = False,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Do the whole paper: runs of several subjects and splits, its five findings beside the original's numbers, and a page."""
     from braindiffuser.reproduction.before_runs import PAGE
     from braindiffuser.reproduction.page import print_findings
     from braindiffuser.reproduction.reproduce import reproduce as run_all
 
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
         sources = config or ["brain-diffuser" if nsd is not None else "demo"]
         changes = changes_of(nsd, device=device)
         experiments = [Experiment.load(expanded(source)).changed(changes) for source in sources]
-        found = run_all(experiments, out, subjects or (), splits or (), ablated, overwrite, progress)
+        made = started_workers(workers, cluster, modules or [], progress, stack)
+        found = run_all(experiments, out, subjects or (), splits or (), ablated, overwrite, progress, made)
     print_findings(found, print_out)
     print_out(f"Page: {out / PAGE}")
 

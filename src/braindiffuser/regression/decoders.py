@@ -21,6 +21,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.calibration import Calibration, CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
+from braindiffuser.regression.parts import Each
 from braindiffuser.regression.regressor import DirectionMaps, Projection, VoxelNorms
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.selection import CrossValidation, cross_validate
@@ -175,6 +176,7 @@ def fit_decoders(
     n_folds: int = 5,
     device: str = "cpu",
     progress: Progress = silent,
+    each: Each | None = None,
 ) -> dict[str, FittedDecoder]:
     """Choose each group's alpha and compute calibration statistics.
 
@@ -188,6 +190,7 @@ def fit_decoders(
         n_folds: of cross-validation over stimuli.
         device: where products are computed.
         progress: called as progress(label, columns_done, n_columns) in cross-validation.
+        each: computes parts of the cross-validation in other processes; None: all of it is computed here.
 
     Returns:
         Group → alpha of each target (all equal), statistics of cross-validated predictions, and for the reader a summary of
@@ -200,7 +203,7 @@ def fit_decoders(
     tried = {name: values for name, values in targets.items() if calibration == "inductive" or len(alphas[name]) > 1}
     found: dict[str, CrossValidation] = {}
     if tried:
-        found = cross_validate(rows, tried, alphas, n_folds=n_folds, device=device, progress=progress)
+        found = cross_validate(rows, tried, alphas, n_folds=n_folds, device=device, progress=progress, each=each)
     return {name: _fitted(n_columns(targets[name]), alphas[name], found.get(name)) for name in targets}
 
 

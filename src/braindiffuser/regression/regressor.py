@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
+from braindiffuser.regression.parts import Each
 from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 TestSets = Mapping[str, Float[np.ndarray, "_ n_voxels"]]
@@ -144,6 +146,23 @@ class Regressor(Part):
         Returns:
             Group → stored parameters. Leave rows and targets out: `decode` receives them.
         """
+
+    def fit_in_parts(
+        self, each: Each, rows: TrainingRows, targets: Mapping[str, TargetArray], progress: Progress = silent
+    ) -> dict[str, FittedDecoder]:
+        """Do what `fit` does, bit for bit, in parts that other processes compute; default: one part for each group.
+
+        Args:
+            each: computes parts.
+            rows: training responses; parts receive the same.
+            targets: group → training targets; parts receive the same.
+            progress: called as progress(label, done, total).
+        """
+        fitted: dict[str, FittedDecoder] = {}
+        for group, decoder in each(partial(_fit_group, self), list(targets)):
+            fitted[group] = decoder
+            progress("fitting decoders", len(fitted), len(targets))
+        return fitted
 
     @abstractmethod
     def decode(
@@ -294,3 +313,11 @@ class Regressor(Part):
             group: own @ np.asarray(targets[group][:]).reshape(len(own.T), -1) for group, own in contrasts.items()
         }
         return self.direction_weights(fitted, rows, targets, directions, device, progress)
+
+
+def _fit_group(
+    regressor: Regressor, rows: TrainingRows, targets: Mapping[str, TargetArray], device: str, group: str
+) -> FittedDecoder:
+    made: Any = regressor.fit(rows, {group: targets[group]}, device)
+    fitted: FittedDecoder = made[group] if isinstance(made, Mapping) and group in made else made
+    return fitted  # if it is none, the stage says so

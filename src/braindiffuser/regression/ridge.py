@@ -13,6 +13,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import CalibrationName
 from braindiffuser.regression.fitted_decoder import FittedDecoder
+from braindiffuser.regression.parts import Each
 from braindiffuser.regression.regressor import (
     CrossValidated,
     Decoded,
@@ -113,6 +114,22 @@ class RidgeRegression(Regressor):
         progress: Progress = silent,
     ) -> dict[str, FittedDecoder]:
         """Choose each group's alpha and compute calibration statistics."""
+        return self._fit(rows, targets, device, progress)
+
+    def fit_in_parts(
+        self, each: Each, rows: TrainingRows, targets: Mapping[str, TargetArray], progress: Progress = silent
+    ) -> dict[str, FittedDecoder]:
+        """Do the same; a part is one fold, and some targets of one group."""
+        return self._fit(rows, targets, "cpu", progress, each)
+
+    def _fit(
+        self,
+        rows: TrainingRows,
+        targets: Mapping[str, TargetArray],
+        device: str,
+        progress: Progress,
+        each: Each | None = None,
+    ) -> dict[str, FittedDecoder]:
         from braindiffuser.regression.decoders import fit_decoders
 
         return fit_decoders(
@@ -123,6 +140,7 @@ class RidgeRegression(Regressor):
             n_folds=self.n_folds,
             device=device,
             progress=progress,
+            each=each,
         )
 
     def decode(

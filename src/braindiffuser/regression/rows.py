@@ -56,6 +56,37 @@ class ChosenTargets:
         return self.targets[(slice(first, last), *rest)][wanted - first]
 
 
+@dataclass(frozen=True, eq=False)
+class ChosenColumns:
+    """Some targets of all stimuli: a part of axis 1, read from all targets when it is asked for.
+
+    Attributes:
+        targets: of all stimuli.
+        start: first along axis 1.
+        stop: the one after the last.
+
+    Examples:
+        >>> some = ChosenColumns(np.arange(12).reshape(3, 4), 1, 3)
+        >>> some.shape, some[1:, :1].tolist()
+        ((3, 2), [[5], [9]])
+    """
+
+    targets: TargetArray
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Stimuli first."""
+        return (self.targets.shape[0], self.stop - self.start, *self.targets.shape[2:])
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a block of rows and columns."""
+        rows, columns = key
+        start, stop, _ = columns.indices(self.stop - self.start)
+        return self.targets[rows, self.start + start : self.start + stop]
+
+
 def n_columns(targets: TargetArray) -> int:
     """Count the targets of one stimulus."""
     return math.prod(targets.shape[1:])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +15,15 @@ from sklearn.model_selection import GroupKFold
 
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
-from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
+from braindiffuser.regression.parts import Each
+from braindiffuser.regression.rows import ChosenColumns, TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.smoothers import smoothers_by_group
-from braindiffuser.regression.streaming import Block, for_each_block
+from braindiffuser.regression.streaming import Block, block_step, for_each_block
 
 LABEL = "choosing alpha and calibration"
 """Progress label of cross-validation."""
+COLUMNS_PER_PART = 65_536
+"""Targets of one fold that another process computes at a time: fewer would repeat the products of responses too often."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,18 @@ class CrossValidation:
     prediction_std: Float64[np.ndarray, " n_targets"]
 
 
+class _Part(NamedTuple):
+    """What is computed together: one fold, and some targets of some groups.
+
+    Attributes:
+        fold: number of the fold.
+        targets: group → first of its targets along axis 1, and the one after the last.
+    """
+
+    fold: int
+    targets: Mapping[str, tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class _Moments:
     """Sums over stimuli of targets y and predictions p, both centred by the targets' mean; `correlation` sums over folds."""
@@ -58,6 +75,12 @@ class _Moments:
     correlation: Float64[np.ndarray, "n_alphas n_targets"]
     yy: Float64[np.ndarray, " n_targets"]
     mean: Float64[np.ndarray, " n_targets"]
+
+    def join(self, other: _Moments, columns: slice) -> None:
+        """Add sums over other stimuli, of some of the targets."""
+        for name in ("p", "pp", "residual", "correlation", "yy"):
+            getattr(self, name)[..., columns] += getattr(other, name)
+        self.mean[columns] = other.mean
 
     @classmethod
     def zeros(cls, n_alphas: int, n_targets: int) -> _Moments:
@@ -92,6 +115,7 @@ def cross_validate(
     n_folds: int = 5,
     device: str = "cpu",
     progress: Progress = silent,
+    each: Each | None = None,
 ) -> dict[str, CrossValidation]:
     """Predict every stimulus from the folds that leave it out, for every alpha.
 
@@ -110,6 +134,8 @@ def cross_validate(
         n_folds: number of folds, ≥ 2.
         device: where products are computed.
         progress: called as progress(LABEL, columns_done, n_columns), over all folds.
+        each: computes parts of it in other processes: one fold and up to COLUMNS_PER_PART targets of one group, in the same
+            blocks as here, so that results are the same to the last bit. None: all folds are computed here, one after the other.
 
     Raises:
         ValueError: if alphas are empty, not one-dimensional or negative, if there are fewer pictures than folds, or if
@@ -126,17 +152,64 @@ def cross_validate(
     grids = {name: _as_grid(alphas[name]) for name in targets}
     rows.check(targets)
     moments = {name: _Moments.zeros(len(grids[name]), n_columns(values)) for name, values in targets.items()}
+    folds = list(grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds))
+    compute = partial(_sums, grids=grids, folds=folds)
+    whole = [_Part(fold, {name: (0, values.shape[1]) for name, values in targets.items()}) for fold in range(n_folds)]
     done, total = 0, n_folds * sum(map(n_columns, targets.values()))
-    for kept, left_out in grouped_folds(_as_groups(groups, rows.n_stimuli), n_folds):
-        is_kept = np.isin(np.arange(rows.n_stimuli), kept)
-        smoothers = smoothers_by_group(rows.select(is_kept), grids, rows.select(~is_kept).averages(), device=device)
-        train, test = (torch.from_numpy(chosen).to(device) for chosen in (kept, left_out))
-        for name, values in targets.items():
-            matrices = [smoothers[name][alpha] for alpha in grids[name].tolist()]
-            add = partial(_add_block, moments[name], matrices, train, test)
-            for_each_block(values, add, device, matrices[0].dtype, offset_progress(progress, done, total), LABEL)
-            done += n_columns(values)
+    made: Iterator[tuple[_Part, dict[str, _Moments]]]
+    if each is None:
+        made = (
+            (part, compute(rows, targets, device, part, offset_progress(progress, total // n_folds * part.fold, total)))
+            for part in whole
+        )
+    else:
+        made = each(compute, [small for part in whole for small in _divided(part, targets)])
+    for part, sums in made:
+        for name, own in sums.items():
+            start = part.targets[name][0] * math.prod(targets[name].shape[2:])
+            moments[name].join(own, slice(start, start + len(own.mean)))
+            done += len(own.mean)
+        progress(LABEL, done, total)
     return {name: _summarise(moments[name], grids[name], rows.n_stimuli, n_folds) for name in targets}
+
+
+def _divided(part: _Part, targets: Mapping[str, TargetArray]) -> Iterator[_Part]:
+    """Divide a part into those of one group and up to COLUMNS_PER_PART targets, in whole blocks."""
+    for name, (first, last) in part.targets.items():
+        step = block_step(targets[name].shape)
+        columns = step * math.prod(targets[name].shape[2:])
+        size = step * max(1, COLUMNS_PER_PART // columns)
+        for start in range(first, last, size):
+            yield _Part(part.fold, {name: (start, min(start + size, last))})
+
+
+def _sums(
+    rows: TrainingRows,
+    targets: Mapping[str, TargetArray],
+    device: str,
+    part: _Part,
+    progress: Progress = silent,
+    *,
+    grids: Mapping[str, Float64[np.ndarray, " _"]],
+    folds: Sequence[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]],
+) -> dict[str, _Moments]:
+    """Predict the stimuli that one fold leaves out, and return the sums over them."""
+    kept, left_out = folds[part.fold]
+    is_kept = np.isin(np.arange(rows.n_stimuli), kept)
+    own_grids = {name: grids[name] for name in part.targets}
+    smoothers = smoothers_by_group(rows.select(is_kept), own_grids, rows.select(~is_kept).averages(), device=device)
+    train, test = (torch.from_numpy(chosen).to(device) for chosen in (kept, left_out))
+    made: dict[str, _Moments] = {}
+    done = 0
+    for name, (first, last) in part.targets.items():
+        chosen = ChosenColumns(targets[name], first, last)
+        made[name] = _Moments.zeros(len(grids[name]), n_columns(chosen))
+        matrices = [smoothers[name][alpha] for alpha in grids[name].tolist()]
+        add = partial(_add_block, made[name], matrices, train, test)
+        step = block_step(targets[name].shape)
+        for_each_block(chosen, add, device, matrices[0].dtype, offset_progress(progress, done, 0), LABEL, step)
+        done += n_columns(chosen)
+    return made
 
 
 def _add_block(

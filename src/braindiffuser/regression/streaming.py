@@ -39,6 +39,11 @@ def step_of(shape: tuple[int, ...]) -> int:
     return max(1, COLUMNS_PER_BLOCK // math.prod(shape[2:]))
 
 
+def block_step(shape: tuple[int, ...]) -> int:
+    """How far along axis 1 each block of targets of a shape reaches: few targets are shared out among cores too."""
+    return min(step_of(shape), -(-shape[1] // 8))
+
+
 class Block(NamedTuple):
     """Some columns of the targets of all stimuli.
 
@@ -69,18 +74,28 @@ def for_each_block(
     dtype: torch.dtype = torch.float32,
     progress: Progress = silent,
     label: str = "",
+    step: int | None = None,
 ) -> None:
     """Call `work` with every block of columns of all stimuli's targets, from several threads and in no order.
 
     On a CPU each core processes its own blocks with single-threaded BLAS; one block is read ahead. Results do not depend on
     the number of cores.
 
+    Args:
+        targets: of all stimuli.
+        work: called with each block.
+        device: where blocks go.
+        dtype: of their values.
+        progress: called as progress(label, columns_done, n_columns).
+        label: says what is computed.
+        step: how far along axis 1 a block reaches; None: as `block_step` says.
+
     Raises:
         ValueError: if a target is not a finite real number.
     """
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
-    step = min(step_of(targets.shape), -(-length // 8))  # few targets are shared out among cores too
+    step = step or block_step(targets.shape)
     memories: SimpleQueue[torch.Tensor] = SimpleQueue()
     for _ in range(n_cores + 1):
         memories.put(torch.empty(targets.shape[0] * step * math.prod(targets.shape[2:]), dtype=dtype, device=device))

@@ -137,19 +137,15 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["coded"] = _coded
+    environment.filters["with_code"] = _with_code
     return environment.get_template("page.html.jinja")
 
 
-def _coded(text: str) -> Markup:
-    """Escape a sentence, and show what stands in backquotes, such as a command, as code.
-
-    >>> print(_coded("`a < b`, `c"))
-    <code>a &lt; b</code>, `c
-    """
+def _with_code(text: str) -> Markup:
+    """Escape a text, and set what stands between backticks as code."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  escaped before
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  it was escaped
 
 
 def _shown(read: ReadPictures, ref: PictureRef) -> str:

@@ -41,7 +41,7 @@ from braindiffuser.reproduction.found import findings
 from braindiffuser.reproduction.page import write_findings
 from braindiffuser.reproduction.planned_runs import PlannedRun, plan
 from braindiffuser.reproduction.run_facts import run_facts
-from braindiffuser.run import Run
+from braindiffuser.run import MakeWorkers, Run
 from braindiffuser.run_folder import join_names, stored_experiment
 from braindiffuser.store.results import Store
 from braindiffuser.study.join import check_alike, differences, refuse_one_person_twice, remarks_on
@@ -61,6 +61,7 @@ def reproduce(
     n_ablated: int | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
+    workers: MakeWorkers | None = None,
 ) -> dict[str, Any]:
     """Make every run that is not finished, and write what is found.
 
@@ -72,6 +73,7 @@ def reproduce(
         n_ablated: test pictures that are drawn without a part of the method; None: as the experiment says.
         overwrite: recompute what was made with other settings or inputs; else it raises.
         progress: called as progress(label, done, total).
+        workers: makes what other processes compute parts of each run with; None: this process computes alone.
 
     Returns:
         Content of `findings.json`: what `findings` returns.
@@ -90,7 +92,7 @@ def reproduce(
     done: list[tuple[PlannedRun, Run]] = []
     records: dict[Path, Mapping[str, Mapping[str, Any]]] = {}
     for number, each in enumerate(planned, start=1):
-        run = _open(each, folder, several, overwrite, progress)
+        run = _open(each, folder, several, overwrite, progress, workers)
         _finish(each, run)
         done.append((each, run))
         store = Store(run.results.folder)
@@ -255,7 +257,14 @@ def _prepare_all(
     refuse_one_person_twice(told)
 
 
-def _open(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, progress: Progress) -> Run:
+def _open(
+    planned: PlannedRun,
+    folder: Path,
+    shares: bool,
+    overwrite: bool,
+    progress: Progress,
+    workers: MakeWorkers | None = None,
+) -> Run:
     """Open one run; with features that it shares with the subject's other splits, if there are any."""
 
     def report(label: str, done: int, total: int) -> None:
@@ -272,7 +281,7 @@ def _open(planned: PlannedRun, folder: Path, shares: bool, overwrite: bool, prog
         experiment = experiment.changed({"dataset": reading.model_dump()})
     shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if shares else None
     place = folder / planned.folder
-    run = Run.open(experiment, place, overwrite, report, shared)
+    run = Run.open(experiment, place, overwrite, report, shared, workers=workers)
     _note_planned(planned, run)
     if planned.further:
         report(f"analyses that `braindiffuser analyse` added are kept: {join_names(list(planned.further))}", 1, 1)

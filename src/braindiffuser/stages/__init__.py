@@ -14,7 +14,7 @@ from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from braindiffuser.batches import Batches
@@ -85,6 +85,7 @@ class StageContext:
     shared: Path | None = None
     workers: Workers | None = None
     _batches: dict[str, Batches] = field(default_factory=dict)
+    _last: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     def each(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
         """Yield every item with what `task(context, item)` returns, in order; workers compute several at a time.
@@ -112,6 +113,20 @@ class StageContext:
         if name not in self._batches:
             self._batches[name] = Batches(size, self.progress)
         return self._batches[name]
+
+    def last(self, name: str, key: Any, make: Callable[[], Made]) -> Made:
+        """Return what was made last under a name, if it was for the same key; else make it, after the last one is let go.
+
+        Args:
+            name: of what is kept, one object for each name.
+            key: what it depends on.
+            make: makes it.
+        """
+        if name not in self._last or self._last[name][0] != key:
+            self._last.pop(name, None)
+            self._last[name] = key, make()
+        kept: Made = self._last[name][1]
+        return kept
 
 
 Task: TypeAlias = Callable[[StageContext, Item], Made]
@@ -151,7 +166,7 @@ class Stage:
         available: optional resources that one unit uses if this machine has them, such as scoring networks; when one is
             added later, the unit is recomputed.
         on_device: whether it computes on the experiment's device.
-        by_workers: whether workers, if there are any, do all of it that takes the device.
+        workers: how much of it that takes the device workers do, if there are any.
         less_memory: settings of it that need less memory, for the error when that runs out.
     """
 
@@ -170,7 +185,7 @@ class Stage:
     checkpoints: Callable[[Experiment, str], Mapping[str, Path]] = _no_checkpoints
     available: Callable[[Experiment, str], tuple[str, ...]] = _nothing
     on_device: bool = True
-    by_workers: bool = False
+    workers: Literal["none", "some", "all"] = "none"
     less_memory: str = ""
 
     def steps(self, experiment: Experiment) -> tuple[Step, ...]:

@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.experiment import Experiment
-from braindiffuser.images import PictureReader, PictureSource, batch_slices
+from braindiffuser.images import batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.compare import FEATURE_SCORES, Categories, known_categories
 from braindiffuser.stages.evaluation.flags import flag_pictures
 from braindiffuser.stages.evaluation.near_targets import NearTargets, nearest_group
-from braindiffuser.stages.evaluation.run_scorers import available_scoring, scoring_checkpoints
+from braindiffuser.stages.evaluation.run_scorers import available_scoring, scoring_checkpoints, scoring_of
+from braindiffuser.stages.evaluation.shown_pictures import Shown, rows_of, score_all
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
 from braindiffuser.stages.reconstruct import ablated_rows, kind_name, recovers_branches, rows_of_some
 from braindiffuser.store.draft import Draft
@@ -27,10 +28,8 @@ from braindiffuser.store.results import Results
 if TYPE_CHECKING:
     import pandas as pd
 
-    from braindiffuser.metrics.metric import FeatureNetwork
     from braindiffuser.metrics.profiles import Profile
     from braindiffuser.metrics.scored_pictures import ScoredPictures
-    from braindiffuser.metrics.scorer import NetworkFeatures, Scorer
     from braindiffuser.metrics.summary import PerPicture, ScoreSets
 
 STREAM = 16
@@ -102,31 +101,23 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     import pandas as pd
 
     from braindiffuser.datasets.splits import order_of_appearance
-    from braindiffuser.metrics.feature_networks import load_networks
     from braindiffuser.metrics.scored_pictures import ScoredPictures
-    from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.summary import summarise
-    from braindiffuser.networks.checkpoint_folders import downloads_folder
 
     experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")
-    whole = experiment.evaluation.all_metrics()
-    networks, missing = load_networks(whole, downloads_folder(), experiment.device)
-    profile = whole.without(missing)
+    profile, _, missing = scoring_of(context)
     summaries, tables, without, near = {}, [], [], NearTargets(context)
     of_features = context.results.read_json(FEATURE_SCORES)
     authors_numbers = order_of_appearance(context.results.read_table("trials.csv"), ids)
     for name, (start, stop) in context.results.read_json("test_sets.json").items():
         rng = np.random.default_rng([experiment.seed, stop - start])
-        read = context.open_recording().pictures
-        scorer = Scorer(PictureReader(ids[start:stop], read), profile, networks)
-        scores = _score_sets(context, scorer, slice(start, stop), rng, near)
+        scores = _score_sets(context, slice(start, stop), rng, near)
         if experiment.pictures.n_ablated is not None and experiment.ablations:
-            rows = ablated_rows(experiment, start, stop)
-            scores = _with_ablated(context, scores, Scorer(PictureReader(ids[rows], read), profile, networks), rows)
+            scores = _with_ablated(context, scores, ablated_rows(experiment, start, stop))
         summary = summarise(profile, scores, rng, experiment.evaluation.n_resamples)
         summaries[name] = summary | {"features": of_features[name]["groups"], "missing": missing}
         summaries[name] |= _facts_of_baselines(context, slice(start, stop))
-        summaries[name] |= _compared_on_some(context, profile, networks, slice(start, stop))
+        summaries[name] |= _compared_on_some(context, profile, slice(start, stop))
         facts = {
             "number": np.arange(start, stop),
             "stimulus_id": ids[start:stop],
@@ -139,45 +130,31 @@ def _score(context: StageContext) -> tuple[dict[str, dict[str, Any]], pd.DataFra
     return summaries, pd.concat(tables), pd.concat(without)
 
 
-def _score_sets(
-    context: StageContext, scorer: Scorer, rows: slice, rng: np.random.Generator, near: NearTargets
-) -> ScoreSets:
-    """Score all kinds of pictures of one test set, one kind after the other; ablations only if they are drawn for all of it.
+def _score_sets(context: StageContext, rows: slice, rng: np.random.Generator, near: NearTargets) -> ScoreSets:
+    """Score all kinds of pictures of one test set; ablations only if they are drawn for all of it.
 
     Shuffled responses would give the same reconstructions in another order, apart from noise (also under `transductive`,
     whose statistics ignore order). So this baseline draws nothing: it compares each reconstruction with another stimulus.
     """
-    from braindiffuser.metrics.baselines import derangement, draw_training, mean_image
-    from braindiffuser.metrics.scorer import extract_features, take
+    from braindiffuser.metrics.baselines import derangement, draw_training
     from braindiffuser.metrics.summary import ScoreSets
 
-    n, experiment = len(scorer.seen), context.experiment
-    scores: dict[str, PerPicture] = {}
+    n, experiment = rows.stop - rows.start, context.experiment
     ablations = {} if experiment.pictures.n_ablated is not None else _kinds_of_ablations(experiment)
     kinds = ["from_true_features"] * experiment.pictures.ceiling + list(ablations.values())
-    made = {kind: context.results.open_pictures(kind, rows.stop).take(rows) for kind in ("final", *kinds)}
-    train = PictureReader(context.results.read_array("stimuli/train_ids"), context.open_recording().pictures)
-    drawn, order = draw_training(len(train), n, rng), derangement(n, rng)
+    n_train = len(context.results.read_array("stimuli/train_ids"))
+    drawn, order = draw_training(n_train, n, rng), derangement(n, rng)
     chosen = {"random_train_image": drawn, **_chosen_training(context, near, rows)}
-
-    def add(name: str, pictures: PictureSource, features: NetworkFeatures | None = None) -> None:
-        context.progress(f"scoring {n} pictures", len(scores), len(kinds) + 3 + len(chosen))
-        scores[name] = scorer.score(pictures, features)
-
-    features = extract_features(made["final"], scorer.profile, scorer.networks)
-    add("final", made["final"], features)
-    pairs = scorer.score_all_pairs(made["final"], features)
-    add("shuffled_responses", made["final"].take(order), take(features, order))
-    mean, always = mean_image(train), np.zeros(n, np.int64)
-    features = extract_features(mean, scorer.profile, scorer.networks)
-    add("mean_image", PictureReader(always, lambda numbers: mean[numbers]), take(features, always))
-    for name, places in chosen.items():
-        add(name, train.take(places))
-    for kind in kinds:
-        add(kind, made[kind])
-    context.progress(f"scoring {n} pictures", len(scores), len(scores))
+    own = Shown(rows_of(rows))
+    shown = {"final": own._replace(kind="final", order=rows_of(order)), "mean_image": own}
+    shown |= {name: own._replace(places=rows_of(places)) for name, places in chosen.items()}
+    shown |= {kind: own._replace(kind=kind) for kind in kinds}
+    found = dict(score_all(context, shown))
+    scores: dict[str, PerPicture] = {name: each.pictures for name, each in found.items()}
+    if found["final"].exchanged is not None:
+        scores["shuffled_responses"] = found["final"].exchanged
     return ScoreSets(
-        pairs=pairs,
+        pairs=found["final"].pairs,
         final=scores["final"],
         ceiling=scores.get("from_true_features"),
         baselines={
@@ -240,29 +217,24 @@ def _kinds_of_ablations(experiment: Experiment) -> dict[str, str]:
     return {name: kind_name(variant, "predictions") for name, variant in experiment.ablations.items()}
 
 
-def _with_ablated(context: StageContext, scores: ScoreSets, scorer: Scorer, rows: list[int]) -> ScoreSets:
+def _with_ablated(context: StageContext, scores: ScoreSets, rows: list[int]) -> ScoreSets:
     """Add the scores of ablations, and of the reconstructions, on some test pictures, which are scored among themselves."""
     kinds = {"final": "final", **_kinds_of_ablations(context.experiment)}
-    found: dict[str, PerPicture] = {}
-    for name, kind in kinds.items():
-        context.progress(f"scoring {len(rows)} pictures", len(found), len(kinds))
-        found[name] = scorer.score(context.results.open_pictures(kind, rows))
+    shown = {name: Shown(rows_of(rows), kind) for name, kind in kinds.items()}
+    found: dict[str, PerPicture] = {name: each.pictures for name, each in score_all(context, shown)}
     return replace(scores, final_of_ablated=found.pop("final"), ablations=found)
 
 
-def _compared_on_some(
-    context: StageContext, profile: Profile, networks: Mapping[str, FeatureNetwork], of_set: slice
-) -> dict[str, Any]:
+def _compared_on_some(context: StageContext, profile: Profile, of_set: slice) -> dict[str, Any]:
     """Score pictures that are drawn for some test pictures, which are scored among themselves.
 
     Returns:
         `recovery`: pictures from all true features and from one branch of them alone; `random_responses`: reconstructions, and
         pictures from random responses. Each is what `compare_sets` returns, and is there if it is drawn.
     """
-    from braindiffuser.metrics.scorer import Scorer
     from braindiffuser.metrics.set_comparison import compare_sets
 
-    experiment, ids = context.experiment, context.results.read_array("stimuli/test_ids")
+    experiment = context.experiment
     branches = experiment.generator.branches.items()
     recovery = {"all": kind_name("full", "truth"), **{label: kind_name(name, "truth") for name, label in branches}}
     random = {"reconstruction": "final", "random_responses": kind_name("full", "random_responses")}
@@ -276,12 +248,9 @@ def _compared_on_some(
     found = {}
     for name, (n, kinds) in wanted.items():
         if kinds:
-            rows = rows_of_some(n, of_set.start, of_set.stop)
-            scorer = Scorer(PictureReader(ids[rows], context.open_recording().pictures), profile, networks)
-            sets: dict[str, PerPicture] = {}
-            for condition, kind in kinds.items():
-                context.progress(f"scoring {len(rows)} pictures", len(sets), len(kinds))
-                sets[condition] = scorer.score(context.results.open_pictures(kind, rows))
+            rows = rows_of(rows_of_some(n, of_set.start, of_set.stop))
+            shown = {condition: Shown(rows, kind) for condition, kind in kinds.items()}
+            sets: dict[str, PerPicture] = {name: each.pictures for name, each in score_all(context, shown)}
             found[name] = compare_sets(profile, sets)
     return found
 
@@ -374,4 +343,5 @@ STAGE = Stage(
     roles=lambda experiment, unit: ("stimuli",),
     checkpoints=lambda experiment, unit: scoring_checkpoints(experiment),
     available=lambda experiment, unit: available_scoring(experiment),
+    workers="some",
 )

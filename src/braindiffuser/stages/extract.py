@@ -288,5 +288,5 @@ STAGE = Stage(
     units=_units,
     roles=_roles,
     checkpoints=_checkpoints,
-    by_workers=True,
+    workers="all",
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.real_numbers import real_numbers
-from braindiffuser.stages import Stage, StageContext, Step
+from braindiffuser.stages import Item, Made, Stage, StageContext, Step
 from braindiffuser.stages.extract import STAGE as EXTRACT
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results
@@ -19,7 +20,8 @@ from braindiffuser.targets.target import Features
 
 if TYPE_CHECKING:
     from braindiffuser.regression.fitted_decoder import FittedDecoder
-    from braindiffuser.regression.rows import TrainingRows
+    from braindiffuser.regression.parts import PartOfFit
+    from braindiffuser.regression.rows import TargetArray, TrainingRows
 
 
 def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
@@ -58,12 +60,10 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
 
     experiment, results = context.experiment, context.results
     rows = training_rows(experiment, results)
-    targets = {group: results.open_array(f"targets/{group}") for group in drafts}
+    targets = _targets(context, drafts)
     missing = {group: targets[group] for group, draft in drafts.items() if not draft.holds(decoder_name(group))}
     if missing:
-        fitted = experiment.regression.fit(rows, missing, experiment.device, context.progress)
-        _check_names(experiment, "fit", "target groups", fitted, missing)
-        for group, found in fitted.items():
+        for group, found in _fitted(context, rows, missing).items():
             if not isinstance(found, FittedDecoder):
                 raise RunError(
                     f"{experiment.regression.kind} fitted {group} as {type(found).__name__}, expected a FittedDecoder"
@@ -81,8 +81,9 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     }
     responses = _test_responses(results)
     left = set(fitted)
-    decode, done = experiment.regression.decode, ""
-    for made in decode(fitted, rows, targets, responses, experiment.device, context.progress) or ():
+    done = ""
+    decoded: Any
+    for made in _decoded(context, fitted, rows, targets):
         group, decoded = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(group, str) or group not in left:
             how = "twice" if isinstance(group, str) and group in fitted else f"but was asked for {', '.join(fitted)}"
@@ -107,6 +108,58 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     if done:
         yield done
     _check_names(experiment, "decode", "target groups", set(fitted) - left, fitted)
+
+
+def _fitted(context: StageContext, rows: TrainingRows, targets: Mapping[str, TargetArray]) -> Mapping[str, Any]:
+    """Return what the regressor fits to each group."""
+    regression, device = context.experiment.regression, context.experiment.device
+    if context.workers is None:
+        fitted = regression.fit(rows, targets, device, context.progress)
+    else:
+        fitted = regression.fit_in_parts(partial(_each, context, tuple(targets)), rows, targets, context.progress)
+    _check_names(context.experiment, "fit", "target groups", fitted, targets)
+    return fitted
+
+
+def _decoded(
+    context: StageContext,
+    fitted: Mapping[str, FittedDecoder],
+    rows: TrainingRows,
+    targets: Mapping[str, TargetArray],
+) -> Iterator[Any]:
+    """Yield what the regressor decodes: of one group after the other, or of several at a time by workers."""
+    if context.workers is None:
+        decode, responses = context.experiment.regression.decode, _test_responses(context.results)
+        yield from decode(fitted, rows, targets, responses, context.experiment.device, context.progress) or ()
+        return
+    for done, (_, made) in enumerate(context.each(_decode_group, list(fitted.items())), 1):
+        context.progress("decoding test stimuli", done, len(fitted))
+        yield from made
+
+
+def _decode_group(context: StageContext, item: tuple[str, FittedDecoder]) -> list[Any]:
+    """Decode the test sets of one group, on a worker."""
+    group, fitted = item
+    rows, targets = training_rows(context.experiment, context.results), _targets(context, [group])
+    responses = _test_responses(context.results)
+    decode = context.experiment.regression.decode
+    return list(decode({group: fitted}, rows, targets, responses, context.networks.device) or ())
+
+
+def _each(
+    context: StageContext, groups: Sequence[str], part: PartOfFit[Item, Made], items: Sequence[Item]
+) -> Iterator[tuple[Item, Made]]:
+    return context.each(partial(_part, groups=groups, part=part), items)
+
+
+def _part(context: StageContext, item: Item, groups: Sequence[str], part: PartOfFit[Item, Made]) -> Made:
+    """Compute a part of a fit, on a worker."""
+    rows, targets = training_rows(context.experiment, context.results), _targets(context, groups)
+    return part(rows, targets, context.networks.device, item)
+
+
+def _targets(context: StageContext, groups: Iterable[str]) -> dict[str, TargetArray]:
+    return {group: context.results.open_array(f"targets/{group}") for group in groups}
 
 
 def _rows(experiment: Experiment, what: str, decoded: Any, n: int, side: tuple[int, ...]) -> Features:
@@ -159,4 +212,5 @@ STAGE = Stage(
     compute=_compute,
     units=EXTRACT.units,
     checkpoints=_checkpoints,
+    workers="all",
 )

@@ -335,6 +335,6 @@ STAGE = Stage(
     compute=_compute,
     units=_units,
     checkpoints=_checkpoints,
-    by_workers=True,
+    workers="all",
     less_memory=LESS_MEMORY,
 )

@@ -1,5 +1,6 @@
 """The command line is a veneer: it finds commands, passes arguments on, and turns our errors into one sentence."""
 
+import inspect
 import json
 import os
 import re
@@ -155,6 +156,19 @@ def test_workers_are_started_as_they_were_asked_for_and_reach_the_run(tmp_path, 
         runner.invoke(app, ["run", "--preset", "demo", "--out", str(tmp_path / "run"), *more])
     assert [each for each in asked if each != "closed"] == [(2, None), (None, file)]
     assert given == [("connect",), ("connect", "json"), None]
+
+
+def test_only_commands_that_workers_compute_for_take_them():
+    from braindiffuser.stages import stages
+
+    takes = {
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if "workers" in inspect.signature(command.callback).parameters
+    }
+    assert takes == {"run", "demo", "folds", "reproduce"} | {
+        name for name, stage in stages().items() if stage.workers != "none"
+    }
 
 
 PICTURES = PictureGroups(
@@ -342,7 +356,7 @@ def test_folds_pass_choices_on_and_print_what_comes_back(tmp_path, monkeypatch):
     entry = {"label": "PixCorr", "higher_is_better": True, "value": 0.25, "ci95": [0.125, 0.5]}
     entry["baselines"], entry["baselines_ci95"] = {"shuffled_training": 0.0625}, {}
 
-    def instead(experiment, out, n_shuffled, overwrite, progress):
+    def instead(experiment, out, n_shuffled, overwrite, progress, workers):
         came.append((experiment, out, n_shuffled, overwrite))
         return {"metrics": {"pixcorr": entry}}
 
@@ -1299,7 +1313,7 @@ def test_of_an_unfinished_run_an_analysis_is_taken_and_what_is_left_is_said(aske
 def test_a_reproduction_is_given_subjects_splits_and_files(monkeypatch, tmp_path):
     given = {}
 
-    def reproduce(experiments, folder, subjects, splits, ablated, overwrite, progress):
+    def reproduce(experiments, folder, subjects, splits, ablated, overwrite, progress, workers):
         given.update(names=[each.name for each in experiments], folder=folder, subjects=subjects, splits=splits)
         given.update(ablated=ablated, overwrite=overwrite, device=experiments[0].device)
         return {}

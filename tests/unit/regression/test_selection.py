@@ -125,6 +125,28 @@ def test_a_groups_result_is_the_same_bits_whichever_other_groups_come_with_it(ow
         assert_array_equal(getattr(together, field.name), getattr(alone, field.name))
 
 
+def test_parts_that_others_compute_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr("braindiffuser.regression.streaming.COLUMNS_PER_BLOCK", 12)
+    monkeypatch.setattr(selection, "COLUMNS_PER_PART", 30)
+    X, Y = (values.astype(np.float32) for values in example(n_voxels=80, n_targets=231))
+    rows, targets = TrainingRows(X), {"flat": Y, "tokens": Y.reshape(60, 77, 3), "one": Y[:, :1]}
+    alphas, given, told = dict.fromkeys(targets, ALPHAS), [], []
+
+    def each(part, items):
+        given.extend(items)
+        for item in items:
+            yield item, part(TrainingRows(X.copy()), {name: Y.copy() for name, Y in targets.items()}, "cpu", item)
+
+    parts = selection.cross_validate(rows, targets, alphas, each=each, progress=lambda *said: told.append(said))
+    whole = selection.cross_validate(rows, targets, alphas)
+    for name in targets:
+        for field in fields(whole[name]):
+            assert_array_equal(getattr(parts[name], field.name), getattr(whole[name], field.name))
+    n_columns = 5 * (231 + 231 + 1)
+    assert len(given) == len(told) == 5 * (10 + 10 + 1)  # 231 by 24, and 77 tokens by 8: two whole blocks of 12 targets
+    assert told[-1] == (selection.LABEL, n_columns, n_columns)
+
+
 @settings(deadline=None, max_examples=25)
 @given(n_pictures=st.integers(2, 30), n_folds=st.integers(2, 8), seed=st.integers(0, 99))
 def test_folds_never_straddle_and_cover_every_row_once(n_pictures, n_folds, seed):

@@ -210,6 +210,15 @@ def test_same_sections_same_bytes(full, coded):
     assert render_page(HEADER, full(), coded) == render_page(HEADER, full(), type(coded)())
 
 
+def test_what_stands_between_backticks_is_code_and_stays_text():
+    sentence = "Type `analyse <b> --out RUN`, of 5 % & more, ` alone."
+    listed = Sentences(heading="H", sentences=(sentence,), style="plain")
+    blocks = (Text(text=sentence), listed, Facts(facts={"a": sentence}))
+    page = render_page(HEADER, [Section(name="a", title="A", blocks=blocks)], lambda kind, numbers: None)
+    assert page.count("<code>analyse &lt;b&gt; --out RUN</code>, of 5") == 3
+    assert page.count("&amp; more, ` alone.") == 3
+
+
 def test_page_survives_storage(full, coded):
     stored = [Section.model_validate_json(one.model_dump_json(indent=1)) for one in full()]
     assert render_page(HEADER, stored, coded) == render_page(HEADER, full(), type(coded)())
@@ -484,12 +493,3 @@ def test_no_text_makes_a_page_wider_than_a_phone(coded, tmp_path):
     )
     needed, there = re.search(r"<title>(\d+) of (\d+)</title>", seen.stdout).groups()
     assert int(needed) <= int(there) <= 390
-
-
-def test_what_stands_in_backquotes_is_shown_as_code_and_nothing_else_is_markup(coded):
-    said = "write `--seen <b>` or `x`, not ` alone"
-    sentences = Sentences(heading="a", sentences=[said], style="plain")
-    blocks = [Text(text=said), sentences, Facts(facts={"a": said})]
-    page = render_page(HEADER, [Section(name="own", title="Own", blocks=blocks)], coded)
-    shown = "write <code>--seen &lt;b&gt;</code> or <code>x</code>, not ` alone"
-    assert page.count(shown) == len(blocks)

@@ -12,7 +12,7 @@ from braindiffuser.arrays import Pictures
 from braindiffuser.images import PictureReader
 from braindiffuser.stages import StageContext
 from braindiffuser.stages.evaluation.near_targets import NearTargets
-from braindiffuser.stages.evaluation.run_scorers import loaded_scoring
+from braindiffuser.stages.evaluation.run_scorers import scoring_of
 from braindiffuser.stages.reconstruct import kind_name, n_samples, rows_of_some
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> 
     experiment, n = context.experiment, n_samples(context.experiment)
     if n == 1:
         return {}
-    profile, networks = loaded_scoring(experiment)
+    profile, networks, _ = scoring_of(context)
     chosen = np.array(rows_of_some(experiment.pictures.n_sampled, rows.start, rows.stop))
     ids = context.results.read_array("stimuli/test_ids")[chosen]
     scorer = Scorer(PictureReader(ids, context.open_recording().pictures), profile, networks)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -49,32 +49,46 @@ class RunScorers:
         if key not in self._scorers:
             from braindiffuser.metrics.scorer import Scorer
 
-            profile, networks = self._loaded
+            scoring = scoring_of(self._context)
             ids = self._context.results.read_array("stimuli/test_ids")[self._sets[test_set]]
             ids = ids if chosen is None else ids[chosen]
             seen = PictureReader(ids, self._context.open_recording().pictures)
-            self._scorers[key] = Scorer(seen, profile, networks)
+            self._scorers[key] = Scorer(seen, scoring.profile, scoring.networks)
         return self._scorers[key].score(pictures)
 
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what is known of each metric, by its key, as `scores.json` says it."""
         from braindiffuser.metrics.summary import facts_of
 
-        return {key: facts_of(metric) for key, metric in self._loaded[0].metrics.items()}
-
-    @cached_property
-    def _loaded(self) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
-        return loaded_scoring(self._context.experiment)
+        return {key: facts_of(metric) for key, metric in scoring_of(self._context).profile.metrics.items()}
 
 
-def loaded_scoring(experiment: Experiment) -> tuple[Profile, Mapping[str, FeatureNetwork]]:
-    """Return the profile's metrics whose networks are on this machine, and these networks."""
+class Scoring(NamedTuple):
+    """What scores are computed with.
+
+    Attributes:
+        profile: the metrics whose networks are on this machine.
+        networks: these networks.
+        missing: the other networks, and where to get their files.
+    """
+
+    profile: Profile
+    networks: Mapping[str, FeatureNetwork]
+    missing: Mapping[str, str]
+
+
+def scoring_of(context: StageContext) -> Scoring:
+    """Load the networks that score the pictures of a run, once."""
+    return context.last("scoring", "", partial(_load, context.experiment, context.networks.device))
+
+
+def _load(experiment: Experiment, device: str) -> Scoring:
     from braindiffuser.metrics.feature_networks import load_networks
     from braindiffuser.networks.checkpoint_folders import downloads_folder
 
     whole = experiment.evaluation.all_metrics()
-    networks, missing = load_networks(whole, downloads_folder(), experiment.device)
-    return whole.without(missing), networks
+    networks, missing = load_networks(whole, downloads_folder(), device)
+    return Scoring(whole.without(missing), networks, missing)
 
 
 def scoring_checkpoints(experiment: Experiment) -> dict[str, Path]:
