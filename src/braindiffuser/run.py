@@ -40,6 +40,7 @@ from braindiffuser.store.results import Results, Store
 if TYPE_CHECKING:
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.report.page import Report
+    from braindiffuser.report.verdict.conclusion import Conclusion
 
 
 MakeWorkers: TypeAlias = Callable[[Experiment, Path, Callable[[], Mapping[str, Mapping[str, Any]]]], Workers]
@@ -410,6 +411,17 @@ class Run:
         for stage in stages():
             self.do(stage)
         return self.results.folder / "report" / "index.html"
+
+    def verdict(self) -> list[Conclusion]:
+        """Return the conclusions of the page's first box: what the numbers support, what they do not, and why.
+
+        Raises:
+            RunError: if the run's pictures are not scored yet.
+        """
+        from braindiffuser.report.verdict.conclusions import conclusions
+        from braindiffuser.stages.report import evidence
+
+        return conclusions(evidence(self._context))
 
     def report(self) -> Report:
         """Return a Report of the finished steps: it shows itself in a notebook, saves, and opens in a browser."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from html import unescape
 
 import fakes
 import numpy as np
@@ -52,6 +53,15 @@ def test_curves_and_audit_of_a_run_are_on_its_page(finished):
     audit = run.results.read_json("analyses/split_audit.json")
     assert audit["sets"].keys() == {"test", "further"}
     assert len(run.results.read_table("analyses/split_audit/nearest.csv")) == fakes.N
+
+
+def test_the_verdict_that_a_program_gets_is_that_of_the_page(finished):
+    run, _ = finished
+    page = unescape((run.results.folder / "report/index.html").read_text()).replace("\xa0", " ")
+    found = run.verdict()
+    assert "not_audited" not in {each.name for each in found}
+    assert all(each.sentence in page for each in found if "`" not in each.sentence)
+    assert {each.kind for each in found} > {"limited"}
 
 
 def test_other_points_compute_only_what_is_new(finished, tmp_path):

@@ -49,6 +49,8 @@ EXACT = 0.999
 USUAL = 0.05
 """Share of training pictures with such a pair (lower end) from which on pairs are common, as among frames of films. Below it no
 test has the power to show that a few test pictures are more, so their share is held against the upper end."""
+RARE = 0.01
+"""Share of training pictures with such a pair below which pairs are rare, so that one across the split is named as a copy."""
 SAME = 0.05
 """Root mean square difference of pixels in [0, 1] up to which pictures are the same; correlation looks at no contrast."""
 COPIED = {"pixel_train_id": "train_id", "pixel_train_name": "train_name"}
@@ -77,7 +79,7 @@ class SplitAudit(Analysis):
     - `verdict`: "nearer", "alike" or "farther" than training pictures lie to each other; "open" where too few tell
     - `near_duplicates`: `count`, `share`, `ci95` of pictures whose similarity reaches the threshold; `training_share` and
       `training_ci95` of training pictures among themselves, and `more_than_training`, whether these are shown to be fewer
-    - `pixel_duplicates`: the same of pictures whose pixels correlate with a training picture's up to their threshold
+    - `pixel_duplicates`: the same of pictures whose pixels correlate with a training picture's by `pixel_threshold` or more
     - `near_copies`: those of them that are copies, each with `number`, `stimulus_id`, `name`, `train_id`, `train_name`,
       `pixel_correlation`: of equal contrast, and nearly exact if training pictures have such pairs as often among themselves
     - `look_alikes`: the others of them, which pixels cannot tell from pictures that are alike by themselves
@@ -103,7 +105,7 @@ class SplitAudit(Analysis):
         gt=0,
         le=1,
         description="Correlation of pixels (at 32 × 32, as they are and less the mean training picture) from which on a test "
-        "picture is called a near-copy, and named.",
+        "picture is named: as a near-copy, or as alike where contrast differs or training pictures are.",
     )
     n_reference: int = Field(
         1000, ge=2, description="Training pictures, evenly spaced, whose own nearest training picture is sought."
@@ -215,12 +217,10 @@ class SplitAudit(Analysis):
         chosen = evenly_spaced(len(train), self.n_reference)
         found = nearest_rows(small["test"], train, mean, progress=data.progress, label="comparing pixels")
         own = nearest_rows(train[chosen], train, mean, chosen, data.progress, "comparing pixels of training pictures")
+        found = _with_equal_ones(_also_as_they_are(found, small["test"], train), small["test"], train)
+        own = _with_equal_ones(_also_as_they_are(own, train[chosen], train), train[chosen], train, chosen)
         differences = small["test"].astype(np.float64) - train[found.place]
-        return (
-            _also_as_they_are(found, small["test"], train),
-            _also_as_they_are(own, train[chosen], train),
-            np.sqrt(np.square(differences).mean(axis=1)) / 255,
-        )
+        return found, own, np.sqrt(np.square(differences).mean(axis=1)) / 255
 
     def _facts_of_set(
         self,
@@ -233,13 +233,9 @@ class SplitAudit(Analysis):
     ) -> dict[str, Any]:
         similarity, n = pairs["similarity"].to_numpy(), len(pairs)
         doubles = _doubles(pairs["pixel_correlation"].to_numpy(), training_pixels, self.pixel_threshold)
-        if doubles["training_ci95"][0] > USUAL:
-            are_usual = not doubles["more_than_training"]
-        else:
-            are_usual = doubles["training_share"] > 0 and doubles["share"] <= doubles["training_ci95"][1]
         alike = pairs["pixel_correlation"] >= self.pixel_threshold
         certain = alike & (pairs["pixel_difference"] <= SAME)
-        if are_usual:
+        if _are_usual(doubles):
             certain &= pairs["pixel_correlation"] >= EXACT
         beside = exceeds(similarity, training) if n > 1 else None
         parts = thirds(similarity) if n >= FEWEST else []
@@ -320,6 +316,19 @@ def _doubles(similarity: Vector, training: Float[np.ndarray, " n_reference"], th
     }
 
 
+def _are_usual(doubles: Mapping[str, Any]) -> bool:
+    """Return whether such pairs are as usual among training pictures as across the split, so that they are no sign of copies.
+
+    >>> _are_usual(_doubles(np.repeat([1.0, 0.0], [1, 39]), np.repeat([1.0, 0.0], [2, 158]), 0.9))
+    True
+    >>> _are_usual(_doubles(np.repeat([1.0, 0.0], [1, 299]), np.repeat([1.0, 0.0], [2, 998]), 0.9))
+    False
+    """
+    if doubles["training_ci95"][0] > USUAL:
+        return not doubles["more_than_training"]
+    return bool(doubles["training_share"] >= RARE and doubles["share"] <= doubles["training_ci95"][1])
+
+
 def _distribution(similarity: Vector, edges: Float[np.ndarray, " n_edges"]) -> dict[str, Any]:
     quantiles = np.quantile(similarity, QUANTILES)
     return {
@@ -379,6 +388,33 @@ def _also_as_they_are(found: Nearest, pixels: UInt8[np.ndarray, "n d"], train: U
 
     plain = paired_correlation(pixels.astype(np.float32), train[found.place].astype(np.float32))
     return found._replace(similarity=np.minimum(found.similarity, plain))
+
+
+def _with_equal_ones(
+    found: Nearest,
+    pixels: UInt8[np.ndarray, "n d"],
+    train: UInt8[np.ndarray, "m d"],
+    own: Int[np.ndarray, " n"] | None = None,
+) -> Nearest:
+    """Give pictures that equal a training picture in every pixel a similarity of 1, also those of one colour.
+
+    A picture of one colour has no correlation, not even with itself.
+
+    Args:
+        found: nearest training pictures by correlation.
+        pixels: of the pictures.
+        train: pixels of the training pictures.
+        own: row of the training pictures that a picture is itself; None: none is.
+    """
+    places: dict[bytes, list[int]] = {}
+    for place, row in enumerate(train):
+        places.setdefault(row.tobytes(), []).append(place)
+    similarity, nearest = found.similarity.copy(), found.place.copy()
+    for number, row in enumerate(pixels):
+        equal = [place for place in places.get(row.tobytes(), [])[:2] if own is None or place != own[number]]
+        if equal:
+            similarity[number], nearest[number] = 1.0, equal[0]
+    return Nearest(similarity, nearest)
 
 
 def _small(pictures: PictureSource) -> UInt8[np.ndarray, "n d"]:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from braindiffuser.arrays import Vector
-from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
+from braindiffuser.arrays import Matrix, Vector
+from braindiffuser.metrics._correlation import FeatureRows
 
 TWIN = 0.99
 """Correlation from which on features of two pictures are called nearly equal."""
@@ -52,28 +52,31 @@ class Twins(NamedTuple):
     Attributes:
         has_one: 1 or 0 of each picture (n,).
         pairs: share of all pairs of pictures that are twins; 0 of a single picture.
+        mean_correlation: of all pairs; 0 of a single picture.
     """
 
     has_one: Vector
     pairs: float
+    mean_correlation: float
 
 
-def twins(features: FeatureRows) -> Twins:
+def twins(correlations: Matrix) -> Twins:
     """Find pictures with nearly the features of another one: max_{j ≠ i} corr(x_i, x_j) ≥ .99.
 
     Decoders that know a few kinds of pictures give many pictures the features of their kind.
 
     Args:
-        features: less the mean of the training features, (n, d).
+        correlations: of features of all pairs of pictures, less the mean of the training features, (n, n).
 
-    >>> twins(np.array([[1.0, 2.0, 4.0], [2.0, 4.0, 8.1], [4.0, 2.0, 1.0]]))
-    Twins(has_one=array([1., 1., 0.]), pairs=0.333...)
+    >>> twins(np.array([[1, 0.995, 0], [0.995, 1, 0.1], [0, 0.1, 1]]))
+    Twins(has_one=array([1., 1., 0.]), pairs=0.333..., mean_correlation=0.365)
     """
-    correlations = correlation_matrix(features, features)
-    np.fill_diagonal(correlations, -1.0)
-    others, n = (correlations >= TWIN).sum(axis=1), len(correlations)
+    n = len(correlations)
+    is_pair = ~np.eye(n, dtype=bool)
+    others = ((correlations >= TWIN) & is_pair).sum(axis=1)
     has_one: Vector = (others > 0).astype(np.float64)
-    return Twins(has_one, float(others.sum()) / max(n * (n - 1), 1))
+    n_pairs = max(n * (n - 1), 1)
+    return Twins(has_one, float(others.sum()) / n_pairs, float(correlations[is_pair].sum()) / n_pairs)
 
 
 def _centred_gram(features: FeatureRows) -> Float64[np.ndarray, "n n"]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from braindiffuser.arrays import Vector
+from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix, paired_correlation
 from braindiffuser.metrics.effective_dimension import effective_dimension, twins
 from braindiffuser.metrics.feature_accuracy import Estimated, feature_accuracy
@@ -26,6 +26,7 @@ from braindiffuser.metrics.intervals import (
 )
 from braindiffuser.metrics.nearest_rows import Nearest, RowSource, unit_rows
 from braindiffuser.metrics.places import Identified, Places, n_way, top_k, two_way_within
+from braindiffuser.metrics.silhouette import few_clusters, isolated_share, silhouette
 from braindiffuser.metrics.two_way_identification import Direction, match_scores
 
 FEWEST_PICTURES = 3
@@ -119,7 +120,11 @@ def feature_scores(
       with the nearest one, to hold `pattern_correlation` against
     - `effective_dimension`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, participation ratios
     - `twins`: `decoded`, `true`, `decoded_ci95`, `true_ci95`, shares of pictures that have nearly the features of another one;
-      `decoded_pairs`, `true_pairs`, shares of all pairs of pictures that have
+      `decoded_pairs`, `true_pairs`, shares of all pairs of pictures that have; `decoded_correlation`, `true_correlation`, mean of
+      all pairs
+    - `clusters`: the few clusters of decoded features that are best apart, `n`; their `silhouette` (`metrics.silhouette`), and
+      `true_silhouette` of true features in the same clusters; `isolated`, share of pictures nearer to all of their cluster than
+      to any other; `two_way` among pictures of the same cluster
     - `best_linear`: `pattern_correlation` of the best possible prediction of a linear decoder
 
     `n_images`, `n_train` and `n_features` count; `p` is that of `two_way`. p: share of exchanges of the test pictures that score
@@ -169,7 +174,7 @@ def feature_scores(
         "novelty": _share(Identified(novel, means_left_out(novel)), 1 / (group.n_train + 1)),
         "nearest_training": _mean(group.nearest.similarity),
         "effective_dimension": _dimensions(group),
-        "twins": _twins(group),
+        **_alike(group, places),
         **_best_linear(group),
     }
     per_picture = {
@@ -227,13 +232,35 @@ def _dimensions(group: DecodedGroup) -> dict[str, Any]:
     return found
 
 
-def _twins(group: DecodedGroup) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, features in (("decoded", group.decoded), ("true", group.truth)):
-        own = twins(features)
-        share = _share(Identified(own.has_one, means_left_out(own.has_one)), 0.0)
-        found |= {name: share["value"], f"{name}_ci95": share["ci95"], f"{name}_pairs": own.pairs}
-    return found
+def _alike(group: DecodedGroup, places: Places) -> dict[str, Any]:
+    """Say how much decoded features of different pictures are alike, pair by pair and in clusters, beside the true ones."""
+    correlations = correlation_matrix(group.decoded, group.decoded)
+    pairs, clusters = _twins("decoded", correlations), few_clusters(correlations)
+    isolated, within = isolated_share(correlations, clusters.labels), two_way_within(places, clusters.labels)
+    correlations = correlation_matrix(group.truth, group.truth)
+    found = {"twins": pairs | _twins("true", correlations)}
+    if within is None:
+        return found
+    return found | {
+        "clusters": {
+            "n": int(clusters.labels.max()) + 1,
+            "silhouette": clusters.silhouette,
+            "isolated": isolated,
+            "true_silhouette": silhouette(correlations, clusters.labels),
+            "two_way": _share(within, 0.5, graded=True),
+        }
+    }
+
+
+def _twins(name: str, correlations: Matrix) -> dict[str, Any]:
+    own = twins(correlations)
+    share = _share(Identified(own.has_one, means_left_out(own.has_one)), 0.0)
+    return {
+        name: share["value"],
+        f"{name}_ci95": share["ci95"],
+        f"{name}_pairs": own.pairs,
+        f"{name}_correlation": own.mean_correlation,
+    }
 
 
 def _best_linear(group: DecodedGroup) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
 from braindiffuser.report.chance_alarm import chance_alarm
-from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent, percent_interval
+from braindiffuser.report.numbers import MISSING, interval, join, number, p_sentence, p_value, percent, percent_interval
 from braindiffuser.report.sections import Block, Cell, Row, Section, Table, Text
 
 TITLE = "Are pictures told apart by their decoded features?"
@@ -44,8 +44,9 @@ def feature_section(content: Mapping[str, Mapping[str, Any]]) -> Section:
         if groups:
             of_set = "" if place == 0 else f"Test set {name}: decoded features of {own['n_images']} pictures"
             blocks.append(_table(own, fold=of_set))
+            among = join([f"{n:,}" for n in _choices(own)])
             blocks.append(
-                _further(own, f"More on test set {name}: identification among so many, other direction, ranks")
+                _further(own, f"More on test set {name}: identification among {among}, other direction, ranks")
             )
         blocks += [Text(text=line, style="note") for line in own["remarks"]]
     blocks.append(Text(text=HOW_TO_READ, style="note"))
@@ -152,15 +153,21 @@ def _table(own: Mapping[str, Any], fold: str) -> Table:
     )
 
 
+def _choices(own: Mapping[str, Any]) -> dict[int, str]:
+    """Return among how many pictures others are identified: number → its entry in `n_way`, all once."""
+    n_images, ways = own["n_images"], next(iter(own["groups"].values()))["n_way"]
+    return {n_images if way == "all" else int(way): way for way in ways if way == "all" or int(way) < n_images}
+
+
 def _further(own: Mapping[str, Any], fold: str) -> Table:
     groups = own["groups"]
     n_images = own["n_images"]
-    ways = [way for way in next(iter(groups.values()))["n_way"] if way == "all" or int(way) < n_images]
+    ways = _choices(own)
     rows = [
         Row(
             label=group,
             cells=(
-                *(_share(made["n_way"][way]) for way in ways),
+                *(_share(made["n_way"][way]) for way in ways.values()),
                 _share(made["two_way_per_stimulus"]),
                 _share(made["top5"]),
                 _number(made["median_rank"], 1),
@@ -174,7 +181,7 @@ def _further(own: Mapping[str, Any], fold: str) -> Table:
         f"decoded features; share in the best five; median rank of {n_images}; mean correlation with the nearest training one",
         corner="Target group",
         columns=(
-            *(f"1 of {n_images if way == 'all' else way}" for way in ways),
+            *(f"1 of {n}" for n in ways),
             "Two-way, per stimulus",
             "In the best 5",
             "Median rank",

@@ -78,6 +78,16 @@ def counted(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
 
 
+def first_of(words: Sequence[str], most: int) -> str:
+    """List the first words, and say how many more there are.
+
+    >>> first_of(["V1", "V2", "V3"], 2), first_of(["V1", "V2"], 2)
+    ('V1, V2 and 1 more', 'V1, V2')
+    """
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"{', '.join(words[:most])}{more}"
+
+
 def join(words: Sequence[str]) -> str:
     """List words in a sentence.
 

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import math
+import re
 import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from braindiffuser.report.sections import ContactSheet, PictureRef, Section
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 ReadPictures = Callable[[str, Sequence[int]], Pictures]
 """Kind and numbers of pictures to (n, 3, height, width)."""
@@ -135,7 +137,15 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["with_code"] = _with_code
     return environment.get_template("page.html.jinja")
+
+
+def _with_code(text: str) -> Markup:
+    """Escape a text, and set what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704  it was escaped
 
 
 def _shown(read: ReadPictures, ref: PictureRef) -> str:

@@ -9,7 +9,17 @@ import numpy as np
 
 from braindiffuser.report.beyond_chance import beyond_chance
 from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure
-from braindiffuser.report.numbers import MISSING, counted, interval, join, number, p_value, percent, percent_interval
+from braindiffuser.report.numbers import (
+    MISSING,
+    counted,
+    first_of,
+    interval,
+    join,
+    number,
+    p_value,
+    percent,
+    percent_interval,
+)
 from braindiffuser.report.sections import (
     Block,
     Cell,
@@ -23,6 +33,7 @@ from braindiffuser.report.sections import (
     Text,
 )
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
+from braindiffuser.report.verdict.of_split import are_copied, are_near_duplicates, picture_called
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,9 +77,10 @@ def split_audit_section(
 
 HOW_TO_READ = (
     "Similarity: Pearson correlation over the features of two pictures, after the mean of training pictures was taken off. A "
-    "training picture's nearest neighbour is sought among all other training pictures. “Nearer”: how often a random test "
-    "picture lies nearer to its neighbour than a random training picture does (50 % where both are drawn from the same "
-    "pictures; interval of DeLong et al. 1988, at least that of two draws of the same pictures). Slope: least squares over test "
+    "training picture's nearest neighbour is sought among all other training pictures, less the mean of these. “Nearer”: how "
+    "often a random test picture lies nearer to its neighbour than a random training picture does (50 % where both are drawn "
+    "from the same pictures; interval of DeLong et al. 1988, at least that of two draws of the same pictures). Slope: least "
+    "squares over test "
     "pictures; its p is of the hypothesis that scores do not depend on the distance, and sentences name scores whose p holds "
     "when all are tested (Holm). A slope does not prove that a decoder remembers training pictures: pictures far from all "
     "others are harder in other ways too."
@@ -105,22 +117,25 @@ def _copies_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any]
         are = "is a near-copy of a training picture" if len(copies) == 1 else "are near-copies of training pictures"
         said.append(
             f"Leak: {of}, {len(copies):,} {are} (pixels correlate by {threshold} or more): {_first(copies)}. Take "
-            f"{'it' if len(copies) == 1 else 'them'} out of either side; {similar}."
+            f"{'it' if len(copies) == 1 else 'them'} out of either side. By features, {similar}."
         )
     if alike:
         correlate = "has pixels that correlate" if len(alike) == 1 else "have pixels that correlate"
         said.append(
             f"Whether {'further ' if copies else ''}{named} are copies cannot be told from pixels: {of}, {len(alike):,} "
             f"{correlate} with a training picture's by {threshold} or more ({_beside_training(own['pixel_duplicates'])}; "
-            f"contrasts may differ): {_first(alike)}. Look at them side by side{'' if copies else f'; {similar}'}."
+            f"contrasts may differ): {_first(alike)}. Look at them side by side.{'' if copies else f' By features, {similar}.'}"
         )
-    return said or [f"No copy across the split was found among the {named}; {similar}."]
+    if said:
+        return said
+    if are_near_duplicates(own):
+        look = "Look at the nearest pairs, and take out of either side what shows the same"
+        return [f"Leak by features: {similar}. {look}. In pixels no copy was found among the {named}."]
+    return [f"No copy across the split was found among the {named}. By features, {similar}."]
 
 
 def _first(pairs: Sequence[Mapping[str, Any]]) -> str:
-    first = [f"number {each['number']} of training stimulus {_called(each)}" for each in pairs[:MOST_NAMED]]
-    more = f" and {len(pairs) - MOST_NAMED:,} more" if len(pairs) > MOST_NAMED else ""
-    return f"{', '.join(first)}{more}"
+    return first_of([f"{picture_called(each)} as training stimulus {_called(each)}" for each in pairs], MOST_NAMED)
 
 
 def _beside_training(near: Mapping[str, Any]) -> str:
@@ -145,7 +160,7 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
         f"{percent(beside['value'])} of pairs, 95 % interval: {percent_interval(beside['ci95'], 0)}"
     )
     named = _named(test_set)
-    hold = "scores" if own["near_copies"] else "scores hold for such pictures and"
+    hold = "scores" if are_copied(own) else "scores hold for such pictures and"
     return {
         "alike": f"Warning: the {named} lie inside the training set's neighbourhood, as near to training pictures as these lie "
         f"to each other ({numbers}). They lie as a random draw of the same pictures would, so {hold} tell nothing of others.",

@@ -24,6 +24,7 @@ from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.report.verdict.conclusion import Evidence
 from braindiffuser.report.verdict.conclusions import conclusions
+from braindiffuser.report.verdict.of_split import doubt_of
 from braindiffuser.report.verdict_section import verdict_section
 from braindiffuser.stages import Stage, StageContext, Step, all_steps, stages
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
@@ -65,29 +66,37 @@ def build_report(context: StageContext) -> Report:
 
 def _with_verdict(context: StageContext, own: Sequence[Section]) -> list[Section]:
     """Put the verdict before the sections, once pictures are scored; the headline numbers move into it."""
-    results, experiment, finished = context.results, context.experiment, context.finished()
-    if "evaluate" not in finished:
+    if "evaluate" not in context.finished():
         return list(own)
-    scores = results.read_json("scores.json")
-    audits = [
-        results.read_json(f"analyses/{analysis.label}.json")["sets"]["test"]
-        for analysis in experiment.analyses
-        if analysis.kind == "split_audit" and f"analyse.{analysis.label}" in finished
-    ]
-    ceiling = results.read_json("noise_ceiling.json")["rois"].get("analysed voxels", {}).get("median")
-    evidence = Evidence(
-        scores=scores,
-        audit=next(iter(audits), None),
-        noise_ceiling=ceiling,
-        notes=experiment.evaluation.all_metrics().notes,
-        transductive=transductive_entries(experiment),
-        is_simulated=bool(results.read_json("subject.json")["simulated"]),
-    )
     blocks = [block for section in own for block in section.blocks]
     headlines = next((block for block in blocks if isinstance(block, Headlines)), None)
     gallery = next((block for block in blocks if isinstance(block, Gallery)), None)
     rest = [_without(section, headlines) for section in own]
-    return [verdict_section(conclusions(evidence), headlines, gallery), *rest]
+    return [verdict_section(conclusions(evidence(context)), headlines, gallery), *rest]
+
+
+def evidence(context: StageContext) -> Evidence:
+    """Read what the verdict on a run is drawn from.
+
+    Raises:
+        RunError: if its pictures are not scored yet.
+    """
+    results, experiment, finished = context.results, context.experiment, context.finished()
+    if "evaluate" not in finished:
+        raise RunError(f"the pictures of this run are not scored yet: braindiffuser evaluate --out {results.folder}")
+    audits = [
+        {**results.read_json(f"analyses/{analysis.label}.json")["sets"]["test"], "label": analysis.label}
+        for analysis in experiment.analyses
+        if analysis.kind == "split_audit" and f"analyse.{analysis.label}" in finished
+    ]
+    return Evidence(
+        scores=results.read_json("scores.json"),
+        audit=max(audits, key=doubt_of, default=None),  # the first of those that find the most
+        noise_ceiling=results.read_json("noise_ceiling.json")["rois"].get("analysed voxels", {}).get("median"),
+        notes=experiment.evaluation.all_metrics().notes,
+        transductive=transductive_entries(experiment),
+        is_simulated=bool(results.read_json("subject.json")["simulated"]),
+    )
 
 
 def _without(section: Section, moved: Headlines | None) -> Section:

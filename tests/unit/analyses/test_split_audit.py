@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from braindiffuser.analyses.split_audit import SplitAudit, _by_distance
+from braindiffuser.analyses.split_audit import SplitAudit, _are_usual, _by_distance, _doubles
 from braindiffuser.datasets.simulation.scenes import compose_scenes
 from braindiffuser.errors import RunError
 from braindiffuser.images import from_uint8
@@ -38,7 +38,7 @@ def test_copies_are_found_and_named():
     assert own["near_duplicates"]["count"] == 2
     text = said(outcome)[0]
     assert text.startswith("Leak: of 40 test pictures, 2 are near-copies of training pictures")
-    assert "number 3 of training stimulus 1007, number 20 of training stimulus 1090" in text
+    assert "stimulus 3 (number 3) as training stimulus 1007, stimulus 20 (number 20) as training stimulus 1090" in text
     assert outcome.pictures["split_audit_test"].shape == outcome.pictures["split_audit_train"].shape == (8, 3, 16, 16)
     np.testing.assert_allclose(
         outcome.pictures["split_audit_test"][:2], outcome.pictures["split_audit_train"][:2], atol=0.011
@@ -54,7 +54,7 @@ def test_a_random_draw_of_the_same_pictures_is_called_one(plain):
     low, high = own["beside_training"]["ci95"]
     assert low < 0.5 < high
     assert own["near_copies"] == []
-    assert said(plain)[0].startswith("No copy across the split was found among the test pictures; 0 of 40")
+    assert said(plain)[0].startswith("No copy across the split was found among the test pictures. By features, 0 of 40")
 
 
 @pytest.mark.parametrize(
@@ -282,3 +282,73 @@ def test_copies_and_pictures_that_may_be_copies_are_both_said():
     captions = [block.caption for block in outcome.section.blocks if isinstance(block, Table)]
     assert {"Near-copies among test pictures", "Alike in pixels among test pictures"} <= set(captions)
     assert not any("scores hold for such pictures" in text for text in said(outcome))
+
+
+def changed(**places):
+    """The facts of the world of pictures, of which test or training pictures are replaced by a function of them."""
+    data = base()
+    seen = {side: data.seen(side).copy() for side in ("train", "test")}
+    for name, make in places.items():
+        side, place = name.rsplit("_", 1)
+        seen[side][int(place)] = np.clip(make(seen["train"]), 0, 1)
+    return of_pictures(seen["test"], seen["train"])
+
+
+def noisy(place, scale=0.03):
+    noise = np.random.default_rng(place).standard_normal((3, 16, 16)).astype(np.float32)
+    return lambda train: train[place] + scale * noise
+
+
+def numbers(pairs):
+    return [pair["number"] for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("test", "training", "usual"),
+    [
+        ((1, 300), (2, 1000), False),  # pairs are rare
+        ((1, 300), (20, 1000), True),
+        ((9, 300), (20, 1000), True),  # within the interval of the share of training pictures
+        ((12, 300), (20, 1000), False),
+        ((30, 300), (200, 1000), True),
+        ((90, 300), (200, 1000), False),
+        ((1, 300), (0, 1000), False),
+    ],
+)
+def test_pairs_are_usual_where_training_pictures_have_as_many_and_not_rarely(test, training, usual):
+    shares = [np.repeat([1.0, 0.0], [count, n - count]) for count, n in (test, training)]
+    assert _are_usual(_doubles(*shares, 0.98)) == usual
+
+
+def test_a_copy_is_named_where_no_training_picture_of_the_reference_has_a_pair():
+    own = SplitAudit(n_shown=0, n_reference=100).run(changed(test_3=noisy(7))).facts["sets"]["test"]
+    assert own["pixel_duplicates"]["training_share"] == 0
+    assert (numbers(own["near_copies"]), own["look_alikes"]) == ([3], [])
+
+
+def test_contrast_is_compared_by_the_root_mean_square():
+    """At three quarters of the contrast, pixels differ by .058 of their range root mean square, by .0495 on average."""
+
+    def paler(train):
+        mean = train[7].mean()
+        return mean + 0.75 * (train[7] - mean)
+
+    own = SplitAudit(n_shown=0).run(changed(test_3=paler)).facts["sets"]["test"]
+    assert (own["near_copies"], numbers(own["look_alikes"])) == ([], [3])
+
+
+@pytest.mark.parametrize("place", [3, 30])
+def test_a_copy_of_one_colour_is_a_copy(place):
+    outcome = SplitAudit(n_shown=0).run(
+        changed(train_7=lambda train: np.full((3, 16, 16), 0.5), **{f"test_{place}": lambda train: train[7]})
+    )
+    (copy,) = outcome.facts["sets"]["test"]["near_copies"]
+    assert (copy["number"], copy["train_id"], copy["pixel_correlation"]) == (place, 1007, 1.0)
+    assert outcome.facts["sets"]["test"]["pixel_duplicates"]["training_share"] == 0
+
+
+def test_training_pictures_of_one_colour_are_doubles_of_each_other_but_not_of_themselves():
+    black = {f"train_{place}": lambda train: np.zeros((3, 16, 16)) for place in range(40)}
+    own = SplitAudit(n_shown=0).run(changed(**black, test_3=lambda train: train[0])).facts["sets"]["test"]
+    assert own["pixel_duplicates"]["training_share"] == 40 / 160
+    assert numbers(own["near_copies"]) == [3]

@@ -107,6 +107,7 @@ def test_the_section_has_a_table_for_each_test_set_and_only_the_first_is_open():
     assert first.rows[1].cells[3].value == "–"
     assert "Same category" not in second.columns
     assert further.columns[:4] == ("1 of 2", "1 of 10", "1 of 50", "1 of 100")
+    assert further.fold == "More on test set test: identification among 2, 10, 50 and 100, other direction, ranks"
     assert any(isinstance(block, Text) and "few has too few" in block.text for block in section.blocks)
 
 

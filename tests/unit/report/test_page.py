@@ -210,6 +210,14 @@ def test_same_sections_same_bytes(full, coded):
     assert render_page(HEADER, full(), coded) == render_page(HEADER, full(), type(coded)())
 
 
+def test_what_stands_between_backticks_is_code_and_stays_text():
+    sentence = "Type `analyse <b> --out RUN`, of 5 % & more, ` alone."
+    blocks = (Text(text=sentence), Sentences(heading="H", sentences=(sentence,), style="plain"))
+    page = render_page(HEADER, [Section(name="a", title="A", blocks=blocks)], lambda kind, numbers: None)
+    assert page.count("<code>analyse &lt;b&gt; --out RUN</code>, of 5") == 2
+    assert page.count("&amp; more, ` alone.") == 2
+
+
 def test_page_survives_storage(full, coded):
     stored = [Section.model_validate_json(one.model_dump_json(indent=1)) for one in full()]
     assert render_page(HEADER, stored, coded) == render_page(HEADER, full(), type(coded)())

@@ -49,21 +49,43 @@ def facts(verdict="alike", copies=(), slopes=()):
 )
 def test_where_the_test_set_lies_is_said(verdict, begins):
     said = audit_sentences(facts(verdict))
-    assert said[0].startswith("No copy across the split was found among the test pictures; 0 of 100 have")
+    assert said[0].startswith("No copy across the split was found among the test pictures. By features, 0 of 100 have")
     assert said[1].startswith(begins)
     assert "nearer in 50 % of pairs, 95 % interval: 45 – 55 %" in said[1]
 
 
 def test_many_copies_are_counted_and_the_first_are_named():
     copies = [
-        {"number": number, "train_id": 50 + number, "train_name": "cat.png" * (number == 0)} for number in range(7)
+        {
+            "number": number,
+            "stimulus_id": 90 + number,
+            "name": "dog.png" * (number == 1),
+            "train_id": 50 + number,
+            "train_name": "cat.png" * (number == 0),
+        }
+        for number in range(7)
     ]
     said = audit_sentences(facts(copies=copies))[0]
     assert said.startswith(
         "Leak: of 100 test pictures, 7 are near-copies of training pictures (pixels correlate by 0.98"
     )
-    assert "number 0 of training stimulus 50 (cat.png), number 1 of training stimulus 51" in said
-    assert "number 4 of training stimulus 54 and 2 more. Take them out" in said
+    assert (
+        "stimulus 90 (number 0) as training stimulus 50 (cat.png), dog.png (number 1) as training stimulus 51" in said
+    )
+    assert (
+        "stimulus 94 (number 4) as training stimulus 54 and 2 more. Take them out of either side. By features, 7 of 100 have"
+        in said
+    )
+
+
+def test_near_duplicates_by_features_are_a_leak_as_the_verdict_says():
+    known = facts()
+    known["sets"]["test"]["near_duplicates"] = doubles(20, more=True)
+    said = audit_sentences(known)
+    assert said[0].startswith("Leak by features: 20 of 100 have a training picture with a similarity of 0.95 or more")
+    assert "No copy" not in said[0]
+    assert "scores hold" not in said[1]
+    assert "scores hold" in audit_sentences(facts())[1]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +97,11 @@ def test_many_copies_are_counted_and_the_first_are_named():
 )
 def test_doubles_stand_beside_those_of_training_pictures(more, ends):
     known = facts()
-    known["sets"]["test"]["near_duplicates"] = doubles(3, more)
+    known["sets"]["test"]["near_duplicates"] = doubles(1 if more else 3, more)
     said = audit_sentences(known)[0]
-    assert said.startswith("No copy across the split was found among the test pictures; 3 of 100 have")
-    assert said.endswith(f"of 0.95 or more (3.0 %, 95 % interval: 0.0 – 4.0 %), {ends}")
+    begins = "1 of 100 has" if more else "3 of 100 have"
+    assert said.startswith(f"No copy across the split was found among the test pictures. By features, {begins}")
+    assert said.endswith(f"of 0.95 or more ({1 if more else 3}.0 %, 95 % interval: 0.0 – 4.0 %), {ends}")
 
 
 def test_pictures_that_pixels_cannot_tell_from_copies_are_named_and_not_cleared():
@@ -92,7 +115,7 @@ def test_pictures_that_pixels_cannot_tell_from_copies_are_named_and_not_cleared(
     assert said.startswith(
         "Whether test pictures are copies cannot be told from pixels: of 100 test pictures, 4 have pixels that correlate with a "
         "training picture's by 0.98 or more (not shown to be more than among training pictures (2.0 %); contrasts may differ): "
-        "number 7 of training stimulus 33,"
+        "stimulus 3 (number 7) as training stimulus 33,"
     )
     assert "No copy" not in said
 

@@ -35,10 +35,11 @@ class Evidence:
 
     Attributes:
         scores: of the test set, as `scores.json` holds them, with its "features".
-        audit: facts of this test set of the analysis split_audit, with its `n`; None: it was not made.
+        audit: facts of this test set of the analysis split_audit, with its `n`, and with its `label`, if that is not
+            split_audit; None: it was not made, so copies are not looked for.
         noise_ceiling: median over all decoded voxels in percent; None: not known.
         notes: what must be known of the metrics, such as that networks are stand-ins: title → text.
-        transductive: entries of the experiment that let statistics of the test set in, such as regression.calibration.
+        transductive: entries of the experiment by which test responses enter what is decoded, such as regression.calibration.
         is_simulated: whether no brain was recorded.
     """
 

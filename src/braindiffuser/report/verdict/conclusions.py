@@ -11,6 +11,8 @@ from braindiffuser.report.verdict.of_pictures import pictures_conclusions
 from braindiffuser.report.verdict.of_split import split_conclusions
 
 FEW_PICTURES = 30
+VOXEL_CHOICE = "responses.voxel_choice"
+"""The entry that lets test trials choose voxels, but makes no picture depend on another."""
 
 
 def conclusions(evidence: Evidence) -> list[Conclusion]:
@@ -31,12 +33,20 @@ def conclusions(evidence: Evidence) -> list[Conclusion]:
 def _scope(evidence: Evidence) -> Iterator[Conclusion]:
     """Say what the numbers are of."""
     n = evidence.scores["n_images"]
-    if evidence.transductive:
+    statistics = [entry for entry in evidence.transductive if entry != VOXEL_CHOICE]
+    if statistics:
         yield Conclusion(
             "transductive",
             "limited",
-            f"Statistics of the test set were used ({join(list(evidence.transductive))}: transductive), so what is decoded of "
-            "one picture depends on the others, and no single trial could be decoded so.",
+            f"Statistics of the test set were used ({join(statistics)}), so what is decoded of one picture depends on the "
+            "others, and no single trial could be decoded so.",
+        )
+    if VOXEL_CHOICE in evidence.transductive:
+        yield Conclusion(
+            "voxels_by_test_trials",
+            "limited",
+            f"Voxels were chosen by noise ceilings in which test trials may be ({VOXEL_CHOICE}), so scores of new pictures may "
+            "be lower.",
         )
     if n < FEW_PICTURES:
         yield Conclusion(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import starmap
 from statistics import NormalDist
 from typing import Any
 
@@ -16,10 +17,21 @@ SATURATED = 0.95
 picture is of reaches 1 − 1/20."""
 MANY_TWINS, FEW_TWINS = 0.5, 0.25
 """Shares of pictures with nearly the features of another one: more than the first among decoded features, though less than the
-second among true ones, are called a collapse."""
+second among true ones, tell that nothing is left within clusters, where too few pictures share one to show it."""
 MOST_KINDS = 25
 """Kinds of pictures that are called few. Of K equally frequent kinds, a share 1/K of all pairs is of one kind, of however many
 pictures; a decoder of few directions gives many of a thousand pictures a twin, though few pairs are."""
+APART = 0.7
+"""Silhouette from which on clusters are clearly apart (Kaufman & Rousseeuw 1990): those of predictions of a few kinds are, if
+two of one kind correlate by about .8 or more."""
+ISOLATED = 0.9
+"""Share of pictures that must lie nearer to all of their cluster than to any other: predictions along two or three directions
+have no gaps between their clusters."""
+CERTAIN = 0.99
+"""Level of the interval that shows that pictures of one cluster are told apart: of 200 collapsed decoders, one passes by it."""
+SAME_FOR_ALL = 0.5
+"""Mean correlation between predictions of different pictures from which on nothing that is decoded is laid to one prediction for
+all, if true features correlate by less than half of it."""
 NARROW = 0.5
 """Share of the true features' effective dimension below which the page says that decoded features vary along few directions."""
 FEWEST_WITHIN = 10
@@ -43,7 +55,10 @@ def features_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
                 "too_few", "limited", f"{n} test pictures are too few to tell decoded features from chance."
             )
         else:
-            yield _unrelated(evidence, groups)
+            same = {name: own["twins"] for name, own in groups.items() if _is_same_for_all(own.get("twins", {}))}
+            if same and len(same) == len(groups):
+                yield _same_for_all(same)
+            yield _unrelated(evidence, groups, are_same=len(same) == len(groups))
         return
     best = max(related, key=lambda name: groups[name]["two_way"]["value"])
     own = groups[best]
@@ -83,73 +98,124 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
     )
     if min(share["ci95"][0] for share in shares.values()) > CHANCE:
         return Conclusion("novel", "supported", f"Most are told from all training pictures too: {said}.")
-    if min(share["value"] for share in shares.values()) > CHANCE:
+    most = [name for name, share in shares.items() if share["ci95"][0] > CHANCE]
+    few = [name for name, share in shares.items() if share["ci95"][1] <= CHANCE]
+    if len(few) == len(shares):
+        only = f"Only {said}. The others are nearer to a training picture than to what was seen."
+        return Conclusion("not_novel", "limited", only)
+    if few:
+        rest = [name for name in shares if name not in most and name not in few]
+        by = [f"by {join(most)}"] * bool(most) + [f"not by {join(few)}"] + [f"by {join(rest)} it is open"] * bool(rest)
         return Conclusion(
-            "novelty_open", "limited", f"Whether most are told from all training pictures is not shown: {said}."
+            "not_novel", "limited", f"Most pictures are told from all training pictures {', '.join(by)}: {said}."
         )
-    if max(share["value"] for share in shares.values()) > CHANCE:
-        return Conclusion(
-            "not_novel",
-            "limited",
-            f"By some groups of features most pictures are told from all training pictures, but not by all: {said}.",
-        )
+    shown = f"shown by {join(most)} alone" if most else "not shown"
     return Conclusion(
-        "not_novel",
-        "limited",
-        f"Only {said}. The others are nearer to a training picture than to what was seen.",
+        "novelty_open", "limited", f"Whether most are told from all training pictures is {shown}: {said}."
     )
 
 
-def _unrelated(evidence: Evidence, groups: Mapping[str, Any]) -> Conclusion:
-    """Say that nothing is decoded, and where trials and pictures may have come apart."""
+def _unrelated(evidence: Evidence, groups: Mapping[str, Any], *, are_same: bool) -> Conclusion:
+    """Say that nothing is decoded, and where trials and pictures may have come apart, unless predictions are all the same."""
     ceiling = evidence.noise_ceiling
-    if ceiling is None:
-        where = ""
+    if are_same:
+        where = "Look at the predictions first, then whether trials and pictures are misaligned."
+    elif ceiling is None:
+        where = "Trials and pictures are probably misaligned."
     elif ceiling < CEILING_OF_NOISE:
         where = (
-            f" Responses to one stimulus do not repeat either (median noise ceiling {number(ceiling, 1)} %): trials are probably "
-            "out of step with the design, or carry no signal."
+            "Trials and pictures are probably misaligned. Responses to one stimulus do not repeat either (median noise ceiling "
+            f"{number(ceiling, 1)} %): trials are probably out of step with the design, or carry no signal."
         )
     else:
         where = (
-            f" Responses to one stimulus do repeat (median noise ceiling {number(ceiling, 1)} %), so trials are grouped rightly: "
-            "probably the pictures are exchanged, such as numbers that count from 0 and from 1."
+            "Trials and pictures are probably misaligned. Responses to one stimulus do repeat (median noise ceiling "
+            f"{number(ceiling, 1)} %), so trials are grouped rightly: probably groups of trials are assigned to the wrong "
+            "pictures, for example because one list counts from 0 and the other from 1."
         )
     smallest = min(own["two_way"]["p"] for own in groups.values())
     return Conclusion(
         "unrelated",
         "wrong",
-        f"Nothing is decoded: no group of features is nearer to its own picture than chance (smallest {p_sentence(smallest)}). "
-        f"Trials and pictures are probably misaligned.{where} {HOW_TO_CHECK}",
+        f"Nothing is decoded: no group of decoded features identifies its own pictures beyond chance (smallest "
+        f"{p_sentence(smallest)}). {where} {HOW_TO_CHECK}",
+    )
+
+
+def _is_same_for_all(twins: Mapping[str, Any]) -> bool:
+    """Return whether predictions of different pictures are much the same, though true features are not."""
+    decoded, true = (twins.get(f"{name}_correlation", 0.0) for name in ("decoded", "true"))
+    return bool(decoded >= SAME_FOR_ALL and true < decoded / 2)
+
+
+def _same_for_all(groups: Mapping[str, Mapping[str, Any]]) -> Conclusion:
+    said = join([f"{number(own['decoded_correlation'], 2)} ({name})" for name, own in groups.items()])
+    true = join([number(own["true_correlation"], 2) for own in groups.values()])
+    return Conclusion(
+        "collapsed",
+        "wrong",
+        f"Predictions are much the same for all pictures: those of two pictures correlate by {said} on average, true features by "
+        f"{true}. Look whether test responses vary, and are normalised as training responses are.",
     )
 
 
 def _collapse(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
     """Conclude on how much decoded features vary, beside the true ones of the same pictures."""
-    collapsed = [name for name, own in groups.items() if _has_collapsed(own["twins"])]
-    are_all = len(collapsed) == len(groups)
-    for name, own in groups.items():
-        twins, dimension = own["twins"], own["effective_dimension"]
-        if name in collapsed:
-            yield Conclusion(
-                "collapsed" if are_all else "collapsed_in_some",
-                "wrong" if are_all else "limited",
-                f"{percent(twins['decoded'], 1)} of the pictures have nearly the same decoded features ({name}) as another one "
-                f"(true features: {percent(twins['true'], 1)}): predictions have collapsed to a few kinds of pictures.",
-            )
-        elif dimension["true"] and dimension["decoded_ci95"][1] < NARROW * dimension["true"]:
-            yield Conclusion(
-                "narrow",
-                "limited",
-                f"Most of what varies in decoded features of {name} lies along {number(dimension['decoded'], 1)} directions in "
-                f"effect; true ones vary along {number(dimension['true'], 1)}.",
-            )
+    collapsed = {name: own for name, own in groups.items() if _has_collapsed(own)}
+    if collapsed:
+        are_all = len(collapsed) == len(groups)
+        yield Conclusion(
+            "collapsed" if are_all else "collapsed_in_some",
+            "wrong" if are_all else "limited",
+            f"Predictions have collapsed to a few kinds of pictures: {'; '.join(starmap(_kinds, collapsed.items()))}.",
+        )
+    narrow = {
+        name: own["effective_dimension"]
+        for name, own in groups.items()
+        if name not in collapsed and _is_narrow(own["effective_dimension"])
+    }
+    if narrow:
+        said = [
+            f"{number(own['decoded'], 1)} where true ones vary along {number(own['true'], 1)} ({name})"
+            for name, own in narrow.items()
+        ]
+        yield Conclusion(
+            "narrow",
+            "limited",
+            f"Most of what varies in decoded features lies along few directions in effect: {join(said)}.",
+        )
 
 
-def _has_collapsed(twins: Mapping[str, Any]) -> bool:
-    """Return whether most pictures have a twin by decoded features, and so many at once that there are few kinds of them."""
-    many = twins["decoded_ci95"][0] > MANY_TWINS and twins["true"] < FEW_TWINS
-    return bool(many and twins.get("decoded_pairs", 1.0) > 1 / MOST_KINDS)
+def _is_narrow(dimension: Mapping[str, Any]) -> bool:
+    return bool(dimension["true"] and dimension["decoded_ci95"][1] < NARROW * dimension["true"])
+
+
+def _has_collapsed(own: Mapping[str, Any]) -> bool:
+    """Return whether predictions fall into a few clusters, as true features do not, within which nothing is told apart."""
+    twins, clusters = own["twins"], own.get("clusters")
+    many = twins["decoded_ci95"][0] > MANY_TWINS and twins.get("decoded_pairs", 1.0) > 1 / MOST_KINDS
+    if twins["true"] >= FEW_TWINS:
+        return False
+    if clusters is None:
+        return bool(many)
+    within = clusters["two_way"]
+    is_apart = clusters["silhouette"] >= APART > clusters["true_silhouette"] and clusters["isolated"] >= ISOLATED
+    is_told = _at_level(within, CERTAIN)["ci95"][0] > CHANCE
+    return bool(is_apart and not is_told and (many or _is_near_chance(within, own["two_way"])))
+
+
+def _kinds(name: str, own: Mapping[str, Any]) -> str:
+    clusters = own.get("clusters")
+    if clusters is None:
+        twins = own["twins"]
+        return (
+            f"{percent(twins['decoded'], 1)} have nearly the same decoded features ({name}) as another one (true features: "
+            f"{percent(twins['true'], 1)})"
+        )
+    return (
+        f"decoded features ({name}) fall into {clusters['n']} clusters, and among pictures of the same cluster "
+        f"{percent(clusters['two_way']['value'], 1)} [{ends_of(clusters['two_way'])}] of comparisons are right (chance 50 %)"
+    )
 
 
 def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
@@ -164,30 +230,35 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         )
         return
     enough = [name for name, own in known.items() if own["within_category"]["n_images"] >= FEWEST_WITHIN]
-    beyond = [name for name in enough if _lower_end(known[name]["within_category"], len(enough)) > CHANCE]
-    alone = [
+    level = 1 - ALPHA / max(1, len(enough))  # Bonferroni
+    within = {name: _at_level(own["within_category"], level) for name, own in known.items()}
+    beyond = [name for name in enough if within[name]["ci95"][0] > CHANCE]
+    near = [
         name
         for name in enough
         if name not in beyond and _is_near_chance(known[name]["within_category"], known[name]["two_way"])
     ]
-    said = "among pictures of the same category %s of comparisons are right (chance 50 %)"
+    above = [name for name in near if known[name]["within_category"]["ci95"][0] > CHANCE]
+    alone = [name for name in near if name not in above or len(above) == 1]  # one of several may be so by chance
+    corrected = f"; intervals hold for {len(enough)} groups together" if len(enough) > 1 else ""
+    said = f"among pictures of the same category %s of comparisons are right (chance 50 %{corrected})"
     rest = [name for name in known if name not in beyond and name not in alone]
-    shares_of_rest = join([share_of(name, known[name]["within_category"]) for name in rest])
+    shares_of_rest = join([share_of(name, within[name]) for name in rest])
     if beyond:
-        shares = join([share_of(name, known[name]["within_category"]) for name in beyond])
+        shares = join([share_of(name, within[name]) for name in beyond])
         yield Conclusion(
             "beyond_category", "supported", f"More than the category is decoded: {said.replace('%s', shares)}."
         )
     if alone:
-        within = join([share_of(name, known[name]["within_category"]) for name in alone])
+        shares = join([share_of(name, within[name]) for name in alone])
         among = join([percent(known[name]["two_way"]["value"], 1) for name in alone])
         are_all = len(alone) == len(enough)
         yield Conclusion(
             "category_only" if are_all else "category_only_of_some",
             "wrong" if are_all else "limited",
             f"{'The scores are' if are_all else 'Some scores are'} like those of a decoder that knows only the category: "
-            f"{said.replace('%s', within)}, and {among} among all."
-            f"{' They are no evidence that pictures are reconstructed.' if are_all else ''}"
+            f"{said.replace('%s', shares)}, and {among} among all."
+            f"{' They are no evidence that more than the category is decoded.' if are_all and not above else ''}"
             f"{'' if are_all or beyond else f' Of others it cannot be told: {shares_of_rest}.'}",
         )
     if not beyond and not alone:
@@ -198,10 +269,11 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         )
 
 
-def _lower_end(found: Mapping[str, Any], n_tested: int) -> float:
-    """Return the lower end of an interval that holds for all of several scores together (Bonferroni, by normal quantiles)."""
-    usual, wider = (NormalDist().inv_cdf(1 - ALPHA / (2 * n)) for n in (1, n_tested))
-    return float(found["value"] - (found["value"] - found["ci95"][0]) * wider / usual)
+def _at_level(found: Mapping[str, Any], level: float) -> dict[str, Any]:
+    """Return a share with the interval of another level than .95, cut to [0, 1]: its ends stretched as normal quantiles are."""
+    usual, wanted = (NormalDist().inv_cdf(1 - (1 - own) / 2) for own in (1 - ALPHA, level))
+    ends = [found["value"] + (end - found["value"]) * wanted / usual for end in found["ci95"]]
+    return {**found, "ci95": [max(0.0, ends[0]), min(1.0, ends[1])]}
 
 
 def _is_near_chance(found: Mapping[str, Any], beside: Mapping[str, Any]) -> bool:

@@ -40,14 +40,19 @@ def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         return
     low, high = entry["ci95"]
     ends = format_interval(entry, Estimate(entry["value"], low, high))
-    several = f"; {len(beyond)} of {len(p_values)} metrics are, corrected for as many" if len(p_values) > 1 else ""
+    several = _of_several(len(beyond), len(p_values)) if len(p_values) > 1 else ""
     yield Conclusion(
         "pictures_identified",
         "supported",
-        f"Reconstructions show it: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], beyond exchanged pictures "
-        f"({p_sentence(entry['p'])}){several}.",
+        f"Reconstructions resemble what was seen: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], better "
+        f"than with pictures exchanged ({p_sentence(entry['p'])}){several}.",
     )
     yield from _retrieval(metrics, int(evidence.scores["n_images"]))
+
+
+def _of_several(n_beyond: int, n_tested: int) -> str:
+    is_better = "is" if n_beyond == 1 else "are"
+    return f"; {n_beyond} of {n_tested} metrics {is_better} better, corrected for testing {n_tested} (Holm)"
 
 
 def _not_shown(

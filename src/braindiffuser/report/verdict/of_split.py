@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.numbers import counted, percent
-from braindiffuser.report.verdict.conclusion import Conclusion, Evidence
+from braindiffuser.report.numbers import counted, first_of, number, percent
+from braindiffuser.report.verdict.conclusion import Conclusion, Evidence, related_groups
 
 NEGLIGIBLE = 0.01
-"""Share of test pictures with nearly the features of a training picture up to which they cannot move scores by much."""
+"""Share of test pictures that are near-duplicates of training pictures up to which they cannot raise scores by much."""
 MOST_NAMED = 3
 """Copies that the verdict names."""
 
@@ -27,11 +27,11 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         return
     copies, alike, near = audit["near_copies"], audit.get("look_alikes", ()), audit["near_duplicates"]
     doubles, n = near["count"], counted(audit["n"], "test picture")
+    training = near.get("training_share")
     of = (
-        f"of {n}, {doubles} {'has' if doubles == 1 else 'have'} nearly the same features as a training picture (of training "
-        f"pictures {percent(near.get('training_share'), 1)})"
+        f"{n}, {doubles} {'has' if doubles == 1 else 'have'} nearly the same features as a training picture"
+        f"{'' if training is None else f' (so have {percent(training, 1)} of training pictures)'}"
     )
-    are_doubled = doubles > NEGLIGIBLE * audit["n"] and near.get("more_than_training", False)
     if copies:
         yield Conclusion(
             "copies",
@@ -40,12 +40,12 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
             f"same pixels as a training picture ({_names(copies)}). Take {'it' if len(copies) == 1 else 'them'} out of either "
             "side before scores are believed.",
         )
-    elif are_doubled:
+    elif are_near_duplicates(audit):
         yield Conclusion(
             "copies",
             "wrong",
-            f"Test pictures double training pictures: {of}. Look at these pairs in the section on the split, and take out of "
-            "either side what shows the same.",
+            f"Test pictures are near-duplicates of training pictures: of {of}. Look at these pairs in the section on the split, "
+            "and take out of either side what shows the same.",
         )
     elif audit["verdict"] == "nearer":
         yield Conclusion(
@@ -57,8 +57,7 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         yield Conclusion(
             "few_doubles",
             "limited",
-            f"Some test pictures nearly double training pictures: {of}. That moves a mean score by "
-            f"{percent(doubles / audit['n'], 1)} at most.",
+            f"Of {of}{_what_they_do(doubles / audit['n'])}.",
         )
     if alike:
         shows = "shows" if len(alike) == 1 else "show"
@@ -66,11 +65,14 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
             "look_alikes",
             "limited",
             f"Whether {'further ' if copies else ''}test pictures are copies cannot be told from pixels: of {n}, {len(alike)} "
-            f"{shows} much the same as a training picture ({_names(alike)}; pixel_train_id in analyses/split_audit/nearest.csv). "
+            f"{shows} much the same as a training picture ({_names(alike)}; pixel_train_id in "
+            f"analyses/{audit.get('label', 'split_audit')}/nearest.csv). "
             "Look at them side by side.",
         )
     if audit["verdict"] == "alike":
-        hold = "scores" if copies or are_doubled else "scores hold for such pictures, and"
+        groups = evidence.scores.get("features") or {}
+        nothing_holds = are_copied(audit) or (groups and not related_groups(groups))
+        hold = "scores" if nothing_holds else "scores hold for such pictures, and"
         yield Conclusion(
             "alike",
             "limited",
@@ -80,6 +82,41 @@ def split_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
 
 
 def _names(pairs: Sequence[Mapping[str, Any]]) -> str:
-    names = [str(each["name"] or each["stimulus_id"]) for each in pairs[:MOST_NAMED]]
-    more = f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
-    return f"{', '.join(names)}{more}"
+    return first_of([picture_called(each) for each in pairs], MOST_NAMED)
+
+
+def doubt_of(audit: Mapping[str, Any]) -> int:
+    """Return how much an audit puts a run in doubt: 2 by copies, 1 by test pictures nearer than training pictures lie, 0 not."""
+    return 2 if are_copied(audit) else int(audit["verdict"] == "nearer")
+
+
+def are_copied(audit: Mapping[str, Any]) -> bool:
+    """Return whether an audit found copies across the split, by pixels or by features."""
+    return bool(audit["near_copies"]) or are_near_duplicates(audit)
+
+
+def are_near_duplicates(audit: Mapping[str, Any]) -> bool:
+    """Return whether more test pictures than are negligible, and than training pictures among themselves, are near-duplicates."""
+    near = audit["near_duplicates"]
+    return bool(near["count"] > NEGLIGIBLE * audit["n"] and near.get("more_than_training", False))
+
+
+def picture_called(pair: Mapping[str, Any]) -> str:
+    """Return what a test picture is called: its name, or its stimulus, and its number on the page.
+
+    >>> picture_called({"number": 3, "stimulus_id": 703, "name": ""})
+    'stimulus 703 (number 3)'
+    >>> picture_called({"number": 3, "stimulus_id": 703, "name": "cat"})
+    'cat (number 3)'
+    """
+    return f"{pair['name'] or 'stimulus {}'.format(pair['stimulus_id'])} (number {pair['number']})"
+
+
+def _what_they_do(share: float) -> str:
+    """Say what near-duplicates that are no reason to doubt the run do to its scores."""
+    if share > NEGLIGIBLE:
+        return ", which is not shown to be more than training pictures have among themselves"
+    return (
+        ". Left out of the mean, such pictures lower a share of right ones, such as identification, by "
+        f"{number(100 * share, 1)} percentage points at most"
+    )
