@@ -142,6 +142,21 @@ def test_workers_compute_parts_of_an_analysis_that_are_not_kept(root, finished, 
     assert COMPUTED == []
 
 
+def test_what_was_made_last_is_kept_for_its_key_until_the_stage_ends(root, tmp_path):
+    run = Run.open(fake_experiment(root), tmp_path / "run")
+    context, made = run._context, []
+
+    def make():
+        made.append(len(made))
+        return made[-1]
+
+    assert [context.last("name", key, make) for key in (1, 1, 2, 1)] == [0, 0, 1, 2]
+    assert context.last("another", 1, make) == 3
+    assert context.last("name", 1, make) == 2
+    run.do("prepare")
+    assert context.last("name", 1, make) == 4
+
+
 LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final", "scoring")
 """What workers do, as progress calls it."""
 
