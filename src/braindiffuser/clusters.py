@@ -242,7 +242,7 @@ def _queue(settings: ClusterFile) -> Any:
         import dask_jobqueue
     except ImportError as error:
         raise DependencyError("jobs of a queue need dask-jobqueue: pip install 'braindiffuser[cluster]'") from error
-    if threading.current_thread() is threading.main_thread():
+    if on_ctrl_c is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, on_ctrl_c)  # dask-jobqueue sets its own, which ends with status 0
     ((name, own),) = (settings.jobqueue or {}).items()
     import dask

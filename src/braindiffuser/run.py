@@ -210,6 +210,7 @@ class Run:
                     self._compute(record, pending)
             finally:
                 self._networks.keep(())
+                self._context.let_go()
             self._note_done()
 
     def _leaves_device_to_workers(self, stage: Stage) -> bool:

@@ -6,7 +6,7 @@ whether they come from stimuli or from responses, and which stimulus. A generato
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -425,6 +425,26 @@ class Averages(Analysis):
             "counts": counts.tolist(),
             "sessions": np.unique(trials.sessions).tolist(),
         }
+
+
+class Parts(Analysis):
+    """Says squares, each computed as a part, and how often this process computed one."""
+
+    power: int = Field(2, description="Exponent.")
+
+    def run(self, data: RunData) -> Outcome:
+        items = {f"part{number}": number for number in range(6)}
+        facts = {"powers": list(data.kept_each(items, self.part_of(data)))}
+        return Outcome(Section(name="parts", title="Parts", blocks=()), facts=facts)
+
+    def part_of(self, data: RunData) -> Callable[[int], int]:
+        n = len(data.stimulus_ids("test"))
+
+        def part(number: int) -> int:
+            COMPUTED.append(f"part {number}")
+            return number**self.power + n
+
+        return part
 
 
 COMPUTED: list[str] = []

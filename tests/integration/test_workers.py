@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import fake_experiment, write_recording
+from fakes import COMPUTED, N, fake_experiment, write_recording
 
 from braindiffuser.clusters import ClusterFile, job_script, open_cluster
 from braindiffuser.dask_workers import (
@@ -126,6 +127,34 @@ def test_commands_of_several_runs_give_workers_to_each(root, tmp_path, monkeypat
     with pytest.raises(RunError, match="enough"):
         reproduce([fake_experiment(root)], tmp_path / "paper", ["subj01"], workers=workers)
     assert given == [workers, workers]
+
+
+def test_workers_compute_parts_of_an_analysis_that_are_not_kept(root, finished, connect, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    added = fake_experiment(root).with_analysis("fakes:Parts", {})
+    COMPUTED.clear()
+    for workers in (workers_of(connect, ["fakes"], silent), None):
+        run = Run.open(added, folder, workers=workers, overwrite=True)
+        run.do("analyse")
+        assert run.results.read_json("analyses/parts.json")["powers"] == [number**2 + N for number in range(6)]
+        (folder / "analyses/parts.json").unlink()  # so that it is computed again, of parts that are kept
+    assert COMPUTED == []
+
+
+def test_what_was_made_last_is_kept_for_its_key_until_the_stage_ends(root, tmp_path):
+    run = Run.open(fake_experiment(root), tmp_path / "run")
+    context, made = run._context, []
+
+    def make():
+        made.append(len(made))
+        return made[-1]
+
+    assert [context.last("name", key, make) for key in (1, 1, 2, 1)] == [0, 0, 1, 2]
+    assert context.last("another", 1, make) == 3
+    assert context.last("name", 1, make) == 2
+    run.do("prepare")
+    assert context.last("name", 1, make) == 4
 
 
 LABELS = ("extracting: train a", "fitting decoders", "decoding", "reconstructing: final", "scoring")

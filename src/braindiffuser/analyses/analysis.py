@@ -6,7 +6,7 @@ An analysis gets arrays; it reads and writes no file.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -18,6 +18,7 @@ from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.datasets.statmaps import StatMap
 from braindiffuser.datasets.voxels import Voxels
+from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
@@ -70,6 +71,8 @@ class RunData:
         kept: kept(name, compute) → what `compute()` returned, which JSON can hold. It is stored as
             `analyses/<label>/kept/<name>.json` and is not computed again by a run that was interrupted, or that differs only in
             entries which the analysis lists as `later`.
+        kept_each: kept_each(items, compute), with name → item: yields what `compute(item)` returned, kept under each name in the
+            same way. Workers, if there are any, compute several at a time, by `Analysis.part_of`.
     """
 
     subject: str
@@ -102,6 +105,9 @@ class RunData:
     chain: tuple[str, ...] = ("full",)
     generator: Mapping[str, Any] = field(default_factory=dict)
     kept: Callable[[str, Callable[[], Any]], Any] = lambda name, compute: compute()
+    kept_each: Callable[[Mapping[str, Any], Callable[[Any], Any]], Iterator[Any]] = lambda items, compute: map(
+        compute, items.values()
+    )
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,14 @@ class Analysis(Part):
     def label(self) -> str:
         """Name of its results."""
         return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
+
+    def part_of(self, data: RunData) -> Callable[[Any], Any]:
+        """Return what `kept_each` of this analysis computes an item with, in another process; only if it calls that.
+
+        Raises:
+            RunError: if the analysis has no parts.
+        """
+        raise RunError(f"analysis {self.label} has no parts that other processes compute: define part_of")
 
     @property
     def region_expressions(self) -> Mapping[str, str]:

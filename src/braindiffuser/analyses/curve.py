@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -140,15 +140,22 @@ class Curve(Analysis):
         if len(points) < 2:
             raise RunError(f"{self.label} has a single point, {exactly(points[0])}: give two or more")
         scored = _Points(data, curve, self.n_drawn, self.label)
+        named = {f"{self.over}-{scored.kept_name(point)}": point for point in points}
         found = []
-        for done, point in enumerate(points, start=1):
-            found.append(data.kept(f"{self.over}-{scored.kept_name(point)}", partial(scored.at, point)))
+        for done, own in enumerate(data.kept_each(named, scored.at), start=1):
+            found.append(own)
             data.progress(f"curve over {curve.axis}", done, len(points))
         facts = self._facts(data, curve, scored, points, found)
         pictures = scored.examples(found)
         section = curve_section(self.label, facts, list(pictures))
         table = _per_image(scored, points, found)
         return Outcome(section, pictures, facts, tables={"per_image": table})
+
+    def part_of(self, data: RunData) -> Callable[[float], dict[str, Any]]:
+        """Return what scores one point."""
+        curve = self._along(data, self.n_draws)
+        curve.settle(list(self.points or curve.default_points()))
+        return _Points(data, curve, self.n_drawn, self.label).at
 
     def _facts(
         self, data: RunData, curve: Along, scored: _Points, points: Sequence[float], found: Sequence[Mapping[str, Any]]

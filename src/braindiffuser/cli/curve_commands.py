@@ -9,7 +9,7 @@ import typer
 
 from braindiffuser.analyses.curves.along import along, known_curves
 from braindiffuser.cli.app import ONE_RUN, app
-from braindiffuser.cli.options import Device, Overwrite, With, expanded
+from braindiffuser.cli.options import Cluster, Device, NWorkers, Overwrite, With, expanded
 from braindiffuser.cli.run_commands import analyse
 
 
@@ -50,10 +50,14 @@ def curve(
     device: Device = None,
     overwrite: Overwrite = False,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Score over sessions, training pictures, repeats, rank of the decoder or settings of the generator, for the page."""
     entries = [f"over={over}", f"name=curve_{over}"]
     chosen = "" if points == "auto" else points
     given = {"points": None if chosen is None else f"[{chosen}]", "pictures": pictures, "goal": goal}
     entries += [f"{name}={value}" for name, value in given.items() if value is not None]
-    analyse(run, "curve", entries, device=device, overwrite=overwrite, modules=modules)
+    analyse(
+        run, "curve", entries, device=device, overwrite=overwrite, modules=modules, workers=workers, cluster=cluster
+    )

@@ -217,6 +217,8 @@ def analyse(
     device: Device = None,
     overwrite: Overwrite = False,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
     """Stage 7: run the analyses, such as the preferred picture of each ROI; with NAME a further one, for the page too."""
     if name is None:
@@ -230,9 +232,10 @@ def analyse(
                 "--set gives an entry of one analysis: name it, as in "
                 "`braindiffuser analyse picture_groups --set column=kind --out RUN`"
             )
-        _run(out, config, overwrite, "analyse", changes_of(device=device), modules)
+        choices = changes_of(device=device)
+        _run(out, config, overwrite, "analyse", choices, modules, n_workers=workers, cluster=cluster)
         return
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
         import_modules(modules)
         own = read_entries(entries or ())
         if remove and own:
@@ -244,7 +247,10 @@ def analyse(
             chosen = given.changed(changes_of(device=device))
             return chosen.without_analysis(name) if remove else chosen.with_analysis(name, own)
 
-        opened = _open(out, config, overwrite, "analyse", progress, change, note_when_done=not remove)
+        computing = None if remove else started_workers(workers, cluster, modules or [], progress, stack)
+        opened = _open(
+            out, config, overwrite, "analyse", progress, change, note_when_done=not remove, workers=computing
+        )
         if remove and _is_unfinished(opened):
             print_out(f"{name} was taken from the run; left to do: {command_line('run', '--out', out)}")
             return

@@ -128,6 +128,10 @@ class StageContext:
         kept: Made = self._last[name][1]
         return kept
 
+    def let_go(self) -> None:
+        """Let go all that `last` keeps."""
+        self._last.clear()
+
 
 Task: TypeAlias = Callable[[StageContext, Item], Made]
 """Computes one item; reads from the context and writes nothing."""

@@ -111,7 +111,8 @@ def _declared(analysis: Analysis, declares: bool, what: str, wanted: str, functi
     return function if declares else refuse
 
 
-def _run_data(context: StageContext, analysis: Analysis, draft: Draft) -> RunData:
+def _run_data(context: StageContext, analysis: Analysis, draft: Draft | None) -> RunData:
+    """Return what an analysis is given; without a draft, on a worker, nothing is kept."""
     from braindiffuser.datasets.known_regions import KnownRegions
     from braindiffuser.stages.prepare import ceilings_of_tests
 
@@ -129,6 +130,10 @@ def _run_data(context: StageContext, analysis: Analysis, draft: Draft) -> RunDat
         return _declared(analysis, analysis.scores, what, "`scores = True`", function)
 
     scorers = RunScorers(context, sets)
+    keeping: dict[str, Any] = {}
+    if draft is not None:
+        kept = _Kept(context, draft, analysis)
+        keeping = {"kept": kept.one, "kept_each": kept.each}
 
     return RunData(
         subject=str(results.read_json("subject.json")["subject"]),
@@ -160,25 +165,64 @@ def _run_data(context: StageContext, analysis: Analysis, draft: Draft) -> RunDat
         trials=reading("betas", "single trials", partial(_trials, context)),
         chain=experiment.generator.chain("full"),
         generator=experiment.generator.model_dump(),
-        kept=partial(_kept, context, draft, analysis),
+        **keeping,
     )
 
 
-def _kept(context: StageContext, draft: Draft, analysis: Analysis, name: str, compute: Callable[[], Any]) -> Any:
-    """Return what is computed under a name: from this draft, or the results that it replaces, if it is made of the same."""
-    place, made_from = f"analyses/{analysis.label}/kept/{name}.json", _made_from(context, analysis)
-    for folder in (draft.folder, context.results.folder):
-        try:
-            found = read_checked(folder / place)
-        except OSError as error:
-            raise RunError(sentence(error, folder / place)) from error
-        if found is not None and found.get("made_from") == made_from:
-            break
-    else:
-        found = {"made_from": made_from, "content": compute()}
-    if not draft.holds(place):
-        draft.write_checked(place, found)
-    return found["content"]
+class _Kept:
+    """Parts of an analysis that are kept, so that they are not computed again."""
+
+    def __init__(self, context: StageContext, draft: Draft, analysis: Analysis) -> None:
+        """Remember the analysis and its draft."""
+        self._context, self._draft, self._analysis = context, draft, analysis
+        self._made_from = _made_from(context, analysis)
+
+    def each(self, items: Mapping[str, Any], compute: Callable[[Any], Any]) -> Iterator[Any]:
+        """Yield what is computed of each item, in order; workers compute what is not kept."""
+        found = {name: self._found(name) for name in items}
+        missing = {name: item for name, item in items.items() if found[name] is None}
+        label = self._analysis.label
+        if self._context.workers is None:
+            made = (compute(item) for item in missing.values())
+        else:
+            made = (part for _, part in self._context.each(_part, [(label, item) for item in missing.values()]))
+        for name, own in found.items():
+            yield self._note(name, own or {"made_from": self._made_from, "content": next(made)})
+
+    def one(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return what is computed under a name."""
+        return self._note(name, self._found(name) or {"made_from": self._made_from, "content": compute()})
+
+    def _place(self, name: str) -> str:
+        return f"analyses/{self._analysis.label}/kept/{name}.json"
+
+    def _found(self, name: str) -> dict[str, Any] | None:
+        """Return what is kept under a name in the draft, or in the results that it replaces, if it is made of the same."""
+        for folder in (self._draft.folder, self._context.results.folder):
+            path = folder / self._place(name)
+            try:
+                found = read_checked(path)
+            except OSError as error:
+                raise RunError(sentence(error, path)) from error
+            if found is not None and found.get("made_from") == self._made_from:
+                return found
+        return None
+
+    def _note(self, name: str, found: dict[str, Any]) -> Any:
+        if not self._draft.holds(self._place(name)):
+            self._draft.write_checked(self._place(name), found)
+        return found["content"]
+
+
+def _part(context: StageContext, item: tuple[str, Any]) -> Any:
+    """Compute a part of an analysis, on a worker."""
+    label, own = item
+
+    def prepare() -> Callable[[Any], Any]:
+        analysis = _analysis(context.experiment, label)
+        return analysis.part_of(_run_data(context, analysis, None))
+
+    return context.last("part of an analysis", label, prepare)(own)
 
 
 def _made_from(context: StageContext, analysis: Analysis) -> str:
@@ -360,4 +404,5 @@ STAGE = Stage(
     checkpoints=_checkpoints,
     available=_available,
     less_memory=LESS_MEMORY,
+    workers="some",
 )

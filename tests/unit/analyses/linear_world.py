@@ -109,6 +109,7 @@ def run_of(**known):
         "progress": silent,
         "chain": ("full",),
         "generator": {},
+        "kept_each": lambda items, compute: map(compute, items.values()),
     }
     return RunData(**{field.name: {**others, **known}.get(field.name, refuse) for field in fields(RunData)})
 

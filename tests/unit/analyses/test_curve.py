@@ -272,22 +272,38 @@ def test_settings_of_the_generator_differ_in_nothing_else(data):
 
 def test_points_that_are_kept_are_not_computed_again(data):
     keep, computed = keeping()
-    first = Curve(over="training", points=(20, 40)).run(replace(data, kept=keep))
+    first = Curve(over="training", points=(20, 40)).run(replace(data, kept_each=keep))
     assert [name.partition("-of-")[0] for name in computed] == ["training-20", "training-40", "training-160"]
-    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept=keep))
+    second = Curve(over="training", points=(20, 40, 80)).run(replace(data, kept_each=keep))
     assert [name.partition("-of-")[0] for name in computed[3:]] == ["training-80"]
     assert second.facts["points"][0]["scores"] == first.facts["points"][0]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("over", "points", "pictures"), [("training", (20,), 4), ("repeats", (1, 2), None), ("strength", (0.2,), 3)]
+)
+def test_a_worker_scores_a_point_as_the_run_does(over, points, pictures, data):
+    def by_worker(items, compute):
+        at = Curve(over=over, points=points, pictures=pictures).part_of(linear_world())
+        for item in items.values():
+            made = at(item)
+            assert made == compute(item)
+            yield made
+
+    drawn = replace(data, kept_each=by_worker)
+    assert len(Curve(over=over, points=points, pictures=pictures).run(drawn).facts["points"]) >= 2
 
 
 def keeping():
     """What keeps parts as a run does, and the names of those that were computed."""
     kept, computed = {}, []
 
-    def keep(name, compute):
-        if name not in kept:
-            computed.append(name)
-            kept[name] = json.loads(json.dumps(compute()))
-        return kept[name]
+    def keep(items, compute):
+        for name, item in items.items():
+            if name not in kept:
+                computed.append(name)
+                kept[name] = json.loads(json.dumps(compute(item)))
+            yield kept[name]
 
     return keep, computed
 
@@ -301,16 +317,16 @@ def test_kept_points_are_of_the_pictures_that_are_scored(data):
     )
     ragged, (keep, _) = replace(data, trials=lambda side: fewer), keeping()
     some, *_, again = [
-        Curve(over="repeats", points=points).run(replace(ragged, kept=keep)).facts
+        Curve(over="repeats", points=points).run(replace(ragged, kept_each=keep)).facts
         for points in ((1, 3), (1, 2), (1, 3))
     ]
     assert again == some
-    assert Curve(over="repeats", points=(1, 2)).run(replace(ragged, kept=keep)).facts["n"] == N_TEST
+    assert Curve(over="repeats", points=(1, 2)).run(replace(ragged, kept_each=keep)).facts["n"] == N_TEST
 
 
 def test_points_that_differ_in_a_late_digit_are_kept_apart(data):
     keep, computed = keeping()
-    drawn = replace(data, kept=keep, draw=lambda features, ids, changes, begun: {"full": begun["low_level"]})
+    drawn = replace(data, kept_each=keep, draw=lambda features, ids, changes, begun: {"full": begun["low_level"]})
     Curve(over="strength", points=(0.1234567, 0.1234568), pictures=3).run(drawn)
     assert len(computed) == 3
 
