@@ -117,6 +117,6 @@ def _what_they_do(share: float) -> str:
     if share > NEGLIGIBLE:
         return ", which is not shown to be more than training pictures have among themselves"
     return (
-        ". Left out of the mean, such pictures lower a share of right ones, such as identification, by "
-        f"{number(100 * share, 1)} percentage points at most"
+        ". Without them a share of right pictures, such as identification, would be at most "
+        f"{number(100 * share, 1)} percentage points lower"
     )
