@@ -447,6 +447,16 @@ class Parts(Analysis):
         return part
 
 
+class OwnParts(Parts):
+    """The same of a class that says of no other process how it would compute a part."""
+
+    part_of = Analysis.part_of
+
+    def run(self, data: RunData) -> Outcome:
+        facts = {"powers": list(data.kept_each({"one": 1}, lambda number: number + 1))}
+        return Outcome(Section(name="parts", title="Parts", blocks=()), facts=facts)
+
+
 COMPUTED: list[str] = []
 """Sides whose averages were computed."""
 

@@ -142,6 +142,15 @@ def test_workers_compute_parts_of_an_analysis_that_are_not_kept(root, finished, 
     assert COMPUTED == []
 
 
+def test_parts_of_an_analysis_that_says_nothing_of_other_processes_are_computed_here(root, finished, connect, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    added = fake_experiment(root).with_analysis("fakes:OwnParts", {})
+    run = Run.open(added, folder, workers=workers_of(connect, ["fakes"], silent), overwrite=True)
+    run.do("analyse")
+    assert run.results.read_json("analyses/ownparts.json")["powers"] == [2]
+
+
 def test_what_was_made_last_is_kept_for_its_key_until_the_stage_ends(root, tmp_path):
     run = Run.open(fake_experiment(root), tmp_path / "run")
     context, made = run._context, []

@@ -18,7 +18,6 @@ from braindiffuser.analyses.run_decoders import RunDecoders
 from braindiffuser.arrays import Pictures, Vector
 from braindiffuser.datasets.statmaps import StatMap
 from braindiffuser.datasets.voxels import Voxels
-from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.part import Part
 from braindiffuser.progress import Progress
@@ -169,12 +168,8 @@ class Analysis(Part):
         return self.name or self.kind.rpartition(":")[2].rpartition(".")[2].lower()
 
     def part_of(self, data: RunData) -> Callable[[Any], Any]:
-        """Return what `kept_each` of this analysis computes an item with, in another process; only if it calls that.
-
-        Raises:
-            RunError: if the analysis has no parts.
-        """
-        raise RunError(f"analysis {self.label} has no parts that other processes compute: define part_of")
+        """Return what `kept_each` computes an item with, in another process; a class without its own is computed in this one."""
+        raise NotImplementedError
 
     @property
     def region_expressions(self) -> Mapping[str, str]:

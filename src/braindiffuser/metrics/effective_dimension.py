@@ -72,11 +72,12 @@ def twins(correlations: Matrix) -> Twins:
     Twins(has_one=array([1., 1., 0.]), pairs=0.333..., mean_correlation=0.365)
     """
     n = len(correlations)
-    is_pair = ~np.eye(n, dtype=bool)
-    others = ((correlations >= TWIN) & is_pair).sum(axis=1)
+    are_alike = correlations >= TWIN
+    np.fill_diagonal(are_alike, False)
+    others = are_alike.sum(axis=1)
     has_one: Vector = (others > 0).astype(np.float64)
     n_pairs = max(n * (n - 1), 1)
-    return Twins(has_one, float(others.sum()) / n_pairs, float(correlations[is_pair].sum()) / n_pairs)
+    return Twins(has_one, float(others.sum()) / n_pairs, float(correlations.sum() - np.trace(correlations)) / n_pairs)
 
 
 def _centred_gram(features: FeatureRows) -> Float64[np.ndarray, "n n"]:

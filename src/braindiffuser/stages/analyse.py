@@ -182,7 +182,7 @@ class _Kept:
         found = {name: self._found(name) for name in items}
         missing = {name: item for name, item in items.items() if found[name] is None}
         label = self._analysis.label
-        if self._context.workers is None:
+        if self._context.workers is None or type(self._analysis).part_of is Analysis.part_of:
             made = (compute(item) for item in missing.values())
         else:
             made = (part for _, part in self._context.each(_part, [(label, item) for item in missing.values()]))
