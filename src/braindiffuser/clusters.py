@@ -87,7 +87,7 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
         progress: says where the dashboard is, and what happens to workers.
 
     Yields:
-        Connects to the cluster.
+        Returns what is connected to the cluster, and connects again if that was closed.
 
     Raises:
         DependencyError: Dask is not installed.
@@ -126,8 +126,7 @@ def open_cluster(n_workers: int | None, file: Path | None, progress: Progress) -
         shown = "dashboard" in client.scheduler_info()["services"]
         dashboard = f"; dashboard: {client.dashboard_link}" if shown else ""
         progress(f"workers: {settings.address or 'started'}{dashboard}", 1, 1)
-        first = [client]
-        yield lambda: first.pop() if first else connect()
+        yield lambda: clients[-1] if clients[-1].status == "running" else connect()
     finally:
         at_work = False  # workers that end now are not lost
         for client in clients:

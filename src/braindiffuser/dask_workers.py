@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -146,6 +147,8 @@ class DaskWorkers:
 
     def _connect_again(self) -> None:
         self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
+        with suppress(Exception):  # it is of no use any more, whatever its state
+            self._client.close(timeout=1)
         try:
             self._client = self._connect()
         except RunError as error:
@@ -221,10 +224,15 @@ _imported: dict[str, str] = {}
 
 
 def _hash_of_module(name: str) -> str:
-    """Return the hash of a module's file as it was imported; "" of one that has no file."""
+    """Return the hash of a module's file as it was imported, of a package's all files; "" of one that has no file."""
     if name not in _imported:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        _imported[name] = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+        module = sys.modules.get(name)
+        file, folders = getattr(module, "__file__", None), getattr(module, "__path__", ())
+        files = sorted(
+            {*([Path(file)] if file else []), *(path for each in folders for path in Path(each).rglob("*.py"))}
+        )
+        found = hash_json([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
+        _imported[name] = found if files else ""
     return _imported[name]
 
 

@@ -1,5 +1,6 @@
 """Laws of workers: same bytes as one process, whatever happens to a worker or to the scheduler, and one writer."""
 
+import importlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +24,7 @@ from braindiffuser.dask_workers import (
     Site,
     _compute,
     _hash_of_module,
+    _imported,
     _networks,
     _own_device,
     _prepare,
@@ -33,6 +36,8 @@ from braindiffuser.fold_runs import run_folds
 from braindiffuser.progress import silent
 from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
+from braindiffuser.stages.evaluation.run_scorers import scoring_of
+from braindiffuser.stages.evaluation.shown_pictures import Shown, _score
 
 ROOT = Path(__file__).parents[2]
 PAGE = "report/index.html"
@@ -277,6 +282,41 @@ def test_a_worker_elsewhere_or_of_other_versions_is_refused(tmp_path, monkeypatc
         _prepare(told(working=str(tmp_path), versions=(("numpy", "1.0"),)))
     with pytest.raises(RunError, match="another version of the module fakes: start the workers again"):
         _prepare(told(working=str(tmp_path), modules=(("fakes", "of another file"),)))
+
+
+def test_the_code_of_a_whole_package_is_compared(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "lab_of_ours"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "depth.py").write_text("DEPTH = 1\n")
+    importlib.import_module("lab_of_ours")
+    before = _hash_of_module("lab_of_ours")
+    (package / "depth.py").write_text("DEPTH = 2\n")
+    assert _hash_of_module("lab_of_ours") == before  # as it was imported
+    monkeypatch.delitem(_imported, "lab_of_ours")
+    assert _hash_of_module("lab_of_ours") != before
+
+
+def test_a_worker_with_other_scoring_networks_is_refused(root, finished):
+    run = Run.open(None, finished)
+    score = partial(_score, run._context)
+    keys = tuple(scoring_of(run._context).profile.metrics)
+    with pytest.raises(
+        RunError, match="a worker has also the networks of own_by_features, other than the machine of this"
+    ):
+        score(Shown((0,), "final", metrics=keys[:-1]))
+    with pytest.raises(RunError, match="a worker lacks the networks of clip"):
+        score(Shown((0,), "final", metrics=(*keys, "clip")))
+    assert set(score(Shown((0, 1), "final", metrics=keys)).pictures) == set(keys)
+
+
+def test_runs_of_one_command_share_a_connection(cluster_file):
+    with open_cluster(1, cluster_file, silent) as connect:
+        first = connect()
+        assert connect() is first
+        first.close()
+        assert connect() is not first
 
 
 def test_a_worker_keeps_networks_of_one_command_alone():

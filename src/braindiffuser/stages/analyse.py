@@ -152,7 +152,7 @@ def _run_data(context: StageContext, analysis: Analysis, draft: Draft | None) ->
         per_image=needing("evaluate", "scores", lambda: results.read_table("per_image.csv")),
         progress=context.progress,
         seed=experiment.seed,
-        device=experiment.device,
+        device=context.networks.device,
         decoders=needing("fit", "decoders", cache(partial(_decoders, context))),
         voxels=reading("regions", "places of voxels", partial(_voxels, context)),
         stimuli=reading("design", "what is known of stimuli", partial(_stimuli, context)),
@@ -264,7 +264,7 @@ def _decoders(context: StageContext) -> RunDecoders:
         {group: read_decoder(results, group) for group in groups},
         training_rows(experiment, results),
         {group: results.open_array(f"targets/{group}") for group in groups},
-        experiment.device,
+        context.networks.device,
         context.progress,
     )
 

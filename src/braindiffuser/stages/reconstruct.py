@@ -240,7 +240,7 @@ def _decoded_random(
     wanted = {name: own for name, own in sets.items() if len(own)}
     targets = {group: results.open_array(f"targets/{group}") for group in groups}
     fitted = {group: read_decoder(results, group) for group in groups}
-    made = experiment.regression.decode(fitted, rows, targets, wanted, experiment.device, context.progress)
+    made = experiment.regression.decode(fitted, rows, targets, wanted, context.networks.device, context.progress)
     return {
         group: np.concatenate([decoded[name] for name in wanted]).reshape(len(numbers), *targets[group].shape[1:])
         for group, decoded in made

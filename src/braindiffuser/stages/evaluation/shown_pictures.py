@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Int
 
 from braindiffuser.arrays import Matrix
+from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader
 from braindiffuser.stages import StageContext
-from braindiffuser.stages.evaluation.run_scorers import scoring_of
+from braindiffuser.stages.evaluation.run_scorers import Scoring, scoring_of
 
 if TYPE_CHECKING:
     from braindiffuser.metrics.scored_pictures import ScoredPictures
@@ -26,12 +27,14 @@ class Shown(NamedTuple):
         kind: of the pictures, drawn for these; "": training pictures.
         places: which training picture stands for each; empty: the mean of all stands for each.
         order: place in `rows` of the picture that stands for each where pictures are exchanged; empty: this is not scored.
+        metrics: keys of those that the command's machine has networks for.
     """
 
     rows: tuple[int, ...]
     kind: str = ""
     places: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
+    metrics: tuple[str, ...] = ()
 
 
 class Scored(NamedTuple):
@@ -50,9 +53,9 @@ class Scored(NamedTuple):
 
 def score_all(context: StageContext, shown: Mapping[str, Shown]) -> Iterator[tuple[str, Scored]]:
     """Yield the name of each set of pictures with its scores, in order; workers score several at a time."""
-    n = len(next(iter(shown.values())).rows)
+    n, metrics = len(next(iter(shown.values())).rows), tuple(scoring_of(context).profile.metrics)
     context.progress(f"scoring {n} pictures", 0, len(shown))
-    scored = context.each(_score, list(shown.values()))
+    scored = context.each(_score, [each._replace(metrics=metrics) for each in shown.values()])
     for done, (name, (_, found)) in enumerate(zip(shown, scored, strict=True), 1):
         context.progress(f"scoring {n} pictures", done, len(shown))
         yield name, found
@@ -66,6 +69,8 @@ def rows_of(rows: slice | Sequence[int] | Int[np.ndarray, " n"]) -> tuple[int, .
 def _score(context: StageContext, shown: Shown) -> Scored:
     from braindiffuser.metrics.scorer import extract_features, take
 
+    context.networks.keep(())
+    _refuse_other_metrics(scoring_of(context), shown.metrics)
     scorer: Scorer = context.last("scorer", shown.rows, lambda: _scorer(context, shown.rows))
     if not (shown.kind or shown.places):
         return Scored(_score_mean(context, scorer))
@@ -77,6 +82,18 @@ def _score(context: StageContext, shown: Shown) -> Scored:
     order = np.array(shown.order)
     exchanged = scorer.score(made.take(order), take(features, order))
     return Scored(pictures, exchanged, scorer.score_all_pairs(made, features))
+
+
+def _refuse_other_metrics(scoring: Scoring, metrics: tuple[str, ...]) -> None:
+    """Raise RunError if this machine has other scoring networks than that of the command."""
+    own = tuple(scoring.profile.metrics)
+    if own != metrics:
+        lacks, more = ([key for key in one if key not in other] for one, other in ((metrics, own), (own, metrics)))
+        said = f"lacks the networks of {', '.join(lacks)}" if lacks else f"has also the networks of {', '.join(more)}"
+        raise RunError(
+            f"a worker {said}, other than the machine of this command: keep downloads in one folder that all see, named by the "
+            "environment variable BRAINDIFFUSER_CHECKPOINTS"
+        )
 
 
 def _score_mean(context: StageContext, scorer: Scorer) -> ScoredPictures:
