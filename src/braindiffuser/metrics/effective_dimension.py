@@ -69,7 +69,7 @@ def twins(correlations: Matrix) -> Twins:
         correlations: of features of all pairs of pictures, less the mean of the training features, (n, n).
 
     >>> twins(np.array([[1, 0.995, 0], [0.995, 1, 0.1], [0, 0.1, 1]]))
-    Twins(has_one=array([1., 1., 0.]), pairs=0.333..., mean_correlation=0.365)
+    Twins(has_one=array([1., 1., 0.]), pairs=0.333..., mean_correlation=0.365...)
     """
     n = len(correlations)
     are_alike = correlations >= TWIN

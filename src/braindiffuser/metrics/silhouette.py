@@ -96,7 +96,7 @@ def isolated_share(correlations: Matrix, labels: Labels) -> float:
 
 
 def few_clusters(correlations: Matrix) -> Clusters:
-    """Put pictures into 2 to 25 clusters, as many as are best apart.
+    """Put pictures into 2 to 25 clusters, but no more than a quarter of their number, as many as are best apart.
 
     Clusters are joined by the mean distance 1 − r between their pictures (average linkage); of these partitions the one with the
     largest `silhouette` is taken.
@@ -121,7 +121,7 @@ def few_clusters(correlations: Matrix) -> Clusters:
     np.fill_diagonal(distances, 0.0)
     tree = average(squareform((distances + distances.T) / 2, checks=False))
     found = []
-    for most in range(2, max(3, min(MOST_CLUSTERS, n // 2) + 1)):
+    for most in range(2, max(3, min(MOST_CLUSTERS, n // 4) + 1)):
         labels = np.full(n, LEFT_OUT)
         labels[taken] = fcluster(tree, most, "maxclust") - 1
         found.append(Clusters(labels, silhouette(correlations, labels)))

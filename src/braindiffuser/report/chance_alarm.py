@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import factorial
+from typing import Any
 
 from braindiffuser.report.numbers import p_sentence
 
@@ -17,6 +18,11 @@ HOW_TO_CHECK = (
 )
 
 
+SAME_FOR_ALL = 0.5
+"""Mean correlation between predictions of different pictures from which on nothing that is decoded is laid to one prediction for
+all, if true features correlate by less than half of it."""
+
+
 def too_few_to_exchange(n_images: int, n_tested: int) -> bool:
     """Return whether pictures can be exchanged in too few ways for p to reach .05 safely, corrected for the number of tests.
 
@@ -28,7 +34,18 @@ def too_few_to_exchange(n_images: int, n_tested: int) -> bool:
     return factorial(min(n_images, 20)) < 2 * n_tested / LEVEL
 
 
-def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str:
+def is_same_for_all(twins: Mapping[str, Any]) -> bool:
+    """Return whether predictions of different pictures are much the same, though true features are not."""
+    decoded, true = (twins.get(f"{name}_correlation", 0.0) for name in ("decoded", "true"))
+    return bool(decoded >= SAME_FOR_ALL and true < decoded / 2)
+
+
+def are_same_for_all(groups: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether this is so of every group of features; False if there is none."""
+    return bool(groups) and all(is_same_for_all(own.get("twins", {})) for own in groups.values())
+
+
+def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str, are_same: bool = False) -> str:
     """Say that nothing is beyond chance, and how to check why; "" if something is, or there is nothing to go by.
 
     The smallest of k p values is multiplied by k (the first step of Holm's correction).
@@ -37,6 +54,7 @@ def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str
         p_values: by the name of what was tested.
         n_images: number of test pictures that were exchanged.
         what: what was tested, in the plural, such as "groups of features".
+        are_same: whether decoded features are much the same for all pictures, which explains it.
 
     >>> chance_alarm({"vision": 0.001, "text": 0.6}, 100, "groups of features")
     ''
@@ -55,7 +73,9 @@ def chance_alarm(p_values: Mapping[str, float], n_images: int, what: str) -> str
         if len(p_values) > 1
         else f"The {what} ({next(iter(p_values))}) are not"
     )
-    return (
-        f"{which} beyond chance (smallest {p_sentence(smallest)}{of_several}): trials and pictures are probably misaligned. "
-        f"{HOW_TO_CHECK}"
+    why = (
+        "predictions are much the same for all pictures, so look at these first"
+        if are_same
+        else "trials and pictures are probably misaligned"
     )
+    return f"{which} beyond chance (smallest {p_sentence(smallest)}{of_several}): {why}. {HOW_TO_CHECK}"

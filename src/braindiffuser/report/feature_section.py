@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
-from braindiffuser.report.chance_alarm import chance_alarm
+from braindiffuser.report.chance_alarm import are_same_for_all, chance_alarm
 from braindiffuser.report.numbers import MISSING, interval, join, number, p_sentence, p_value, percent, percent_interval
 from braindiffuser.report.sections import Block, Cell, Row, Section, Table, Text
 
@@ -62,7 +62,12 @@ def feature_sentences(own: Mapping[str, Any]) -> list[str]:
     groups = own["groups"]
     if not groups:
         return ["There are no scores of features: see the notes below."]
-    alarm = chance_alarm({name: made["p"] for name, made in groups.items()}, own["n_images"], "groups of features")
+    alarm = chance_alarm(
+        {name: made["p"] for name, made in groups.items()},
+        own["n_images"],
+        "groups of features",
+        are_same_for_all(groups),
+    )
     told = beyond_chance({name: made["p"] for name, made in groups.items()})
     return ([alarm] if alarm else []) + [
         _sentence(name, made) if name in told else _chance_sentence(name, made, len(groups))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from braindiffuser.report import figures, tables
-from braindiffuser.report.chance_alarm import chance_alarm
+from braindiffuser.report.chance_alarm import are_same_for_all, chance_alarm
 from braindiffuser.report.numbers import MISSING, p_value
 from braindiffuser.report.sections import (
     Cell,
@@ -89,7 +89,7 @@ def _scores(scored: ScoredSet) -> Section:
         title="Scores",
         blocks=(
             Headlines(items=tuple(headline(metrics[key]) for key in scored.headlines or list(metrics)[:4])),
-            *_alarm(metrics, n),
+            *_alarm(metrics, n, scored.scores.get("features") or {}),
             Text(text=tables.baseline_sentence(scored.scores), style="verdict"),
             Text(text=text),
             panels(scored.scores, compared, "scores", DOTS),
@@ -126,10 +126,10 @@ def _directions(metrics: Mapping[str, Mapping[str, Any]]) -> list[Table]:
     ]
 
 
-def _alarm(metrics: Mapping[str, Mapping[str, Any]], n: int) -> list[Text]:
+def _alarm(metrics: Mapping[str, Mapping[str, Any]], n: int, groups: Mapping[str, Mapping[str, Any]]) -> list[Text]:
     """Say it if no metric is beyond chance."""
     tested = {entry["label"]: entry["p"] for entry in metrics.values() if "p" in entry}
-    said = chance_alarm(tested, n, "metrics")
+    said = chance_alarm(tested, n, "metrics", are_same_for_all(groups))
     return [Text(text=said, style="verdict")] if said else []
 
 

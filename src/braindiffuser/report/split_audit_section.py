@@ -33,7 +33,7 @@ from braindiffuser.report.sections import (
     Text,
 )
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_label
-from braindiffuser.report.verdict.of_split import are_copied, are_near_duplicates, picture_called
+from braindiffuser.report.verdict.of_split import are_near_duplicates, picture_called
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,10 +160,9 @@ def _place_said(test_set: str, own: Mapping[str, Any], facts: Mapping[str, Any])
         f"{percent(beside['value'])} of pairs, 95 % interval: {percent_interval(beside['ci95'], 0)}"
     )
     named = _named(test_set)
-    hold = "scores" if are_copied(own) else "scores hold for such pictures and"
     return {
         "alike": f"Warning: the {named} lie inside the training set's neighbourhood, as near to training pictures as these lie "
-        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so {hold} tell nothing of others.",
+        f"to each other ({numbers}). They lie as a random draw of the same pictures would, so scores tell nothing of others.",
         "nearer": f"Leak: the {named} lie nearer to the training pictures than these lie to each other ({numbers}). Look for "
         "copies, and for pictures of one scene on both sides.",
         "farther": f"The {named} lie farther from the training pictures than these lie from each other ({numbers}): scores are "

@@ -96,7 +96,7 @@ def evidence(context: StageContext) -> Evidence:
         audit=max(audits, key=doubt_of, default=None),  # the first of those that find the most
         noise_ceiling=results.read_json("noise_ceiling.json")["rois"].get("analysed voxels", {}).get("median"),
         notes=experiment.evaluation.all_metrics().notes,
-        transductive=transductive_entries(experiment),
+        transductive=transductive_entries(context),
         is_simulated=bool(results.read_json("subject.json")["simulated"]),
     )
 
@@ -105,12 +105,16 @@ def _without(section: Section, moved: Headlines | None) -> Section:
     return section.model_copy(update={"blocks": tuple(block for block in section.blocks if block is not moved)})
 
 
-def transductive_entries(experiment: Experiment) -> list[str]:
+def transductive_entries(context: StageContext) -> list[str]:
     """Return the entries of an experiment by which statistics of the test responses enter what is decoded, by their places."""
-    responses = experiment.responses
+    from braindiffuser.datasets.trial_normalisation import normalisation_doubts
+
+    experiment, responses = context.experiment, context.experiment.responses
+    by_all = responses.normalisation == "session-all-trials"
     found = {
         "regression.calibration": getattr(experiment.regression, "calibration", None) == "transductive",
-        "responses.normalisation": responses.normalisation == "session-all-trials",
+        "responses.normalisation": by_all  # only of sessions without training trials
+        and bool(normalisation_doubts(context.results.read_table("trials.csv"), responses.normalisation)),
         "responses.voxel_choice": responses.voxel_choice == "transductive" and responses.min_noise_ceiling > 0,
     }
     return [place for place, does in found.items() if does]
@@ -158,7 +162,7 @@ def _provenance(context: StageContext) -> list[Section]:
         {group: sha for group in groups if (sha := content_hash(files, f"arrays/{source}/{group}"))}
         for source in ("truth", "predictions")
     )
-    return [provenance_section(Provenance(drawn, decoded, truth, predicted, _remarks(experiment)))]
+    return [provenance_section(Provenance(drawn, decoded, truth, predicted, _remarks(context)))]
 
 
 def _maker(makers: Mapping[str, str], source: str) -> str:
@@ -166,9 +170,9 @@ def _maker(makers: Mapping[str, str], source: str) -> str:
     return next((step for name, step in makers.items() if name == source or name.startswith(f"{source}/")), "")
 
 
-def _remarks(experiment: Experiment) -> list[str]:
+def _remarks(context: StageContext) -> list[str]:
     """Say what else of the test set enters a picture, and which parts the test of this package does not cover."""
-    entries, said = transductive_entries(experiment), []
+    experiment, entries, said = context.experiment, transductive_entries(context), []
     if "regression.calibration" in entries:
         said.append(
             "Calibration is transductive: decoded features are rescaled by their own mean and spread over the test set, so each "

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from braindiffuser.analyses.split_audit import SplitAudit
@@ -115,8 +116,9 @@ def test_misaligned_trials_are_unrelated_and_said_to_be_out_of_step(world):
         assert "misaligned" in sentence
 
 
-@pytest.mark.parametrize("n_test", [30, N_TEST])
-@pytest.mark.parametrize("n_kinds", [2, 3, 5, 10])
+@pytest.mark.parametrize(
+    ("n_kinds", "n_test"), [(2, 30), (3, 30), (5, 30), (2, N_TEST), (3, N_TEST), (5, N_TEST), (10, N_TEST)]
+)
 def test_predictions_of_a_few_kinds_are_called_collapsed(n_kinds, n_test):
     world = World(n_kinds, n_test)
     kinds = world.means[:n_kinds]
@@ -318,23 +320,8 @@ def share(value, low, high, **more):
         ({"within_category": share(0.55, 0.45, 0.7, n_images=90)}, "category_open", True),
         ({"within_category": share(1.0, 0.6, 1.0, n_images=4)}, "category_open", True),
         ({"within_category": share(0.6, 0.55, 0.65, n_images=90)}, "beyond_category", True),
-        (
+        (  # of an earlier version, which looked for no clusters
             {"twins": {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1, "decoded_pairs": 0.1}},
-            "collapsed",
-            True,
-        ),
-        (
-            {"twins": {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.3, "decoded_pairs": 0.1}},
-            "collapsed",
-            False,
-        ),
-        (
-            {"twins": {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1, "decoded_pairs": 0.03}},
-            "collapsed",
-            False,
-        ),
-        (
-            {"twins": {"decoded": 0.5, "decoded_ci95": [0.4, 0.6], "true": 0.0, "decoded_pairs": 0.1}},
             "collapsed",
             False,
         ),
@@ -373,8 +360,12 @@ def test_a_collapse_has_clusters_apart_within_which_nothing_is_told(clusters, tw
 
 def test_a_fault_of_one_group_does_not_put_the_run_in_doubt():
     twins = {"decoded": 0.6, "decoded_ci95": [0.51, 0.7], "true": 0.1, "decoded_pairs": 0.1}
-    assert concluded(group(twins=twins), group(twins=twins))["collapsed"].kind == "wrong"
-    assert concluded(group(twins=twins), group())["collapsed_in_some"].kind == "limited"
+    clusters = {"n": 5, "silhouette": 0.7, "isolated": 0.9, "true_silhouette": 0.69, "two_way": share(0.5, 0.45, 0.54)}
+    own = group(twins=twins, clusters=clusters)
+    assert concluded(own, own)["collapsed"].kind == "wrong"
+    assert concluded(own, group())["collapsed_in_some"].kind == "limited"
+    assert "novel" in concluded(group())
+    assert "novel" not in concluded(own, own)
     alone, open_one = ({"within_category": share(0.5, 0.45, high, n_images=90)} for high in (0.54, 0.7))
     assert concluded(group(**alone), group(**alone))["category_only"].kind == "wrong"
     found = concluded(group(**alone), group(**open_one))
@@ -582,13 +573,22 @@ def test_of_several_audits_the_one_that_finds_copies_is_told(tmp_path, order):
     ],
 )
 def test_what_test_responses_enter_is_said_of_each_entry(tmp_path, entries, names, said):
-    found = {
-        each.name: each.sentence for each in run_of(tmp_path, {"n_images": 100, "metrics": {}}, **entries).verdict()
-    }
+    run = run_of(tmp_path, {"n_images": 100, "metrics": {}}, **entries)
+    trials = pd.DataFrame({"session": [1, 1, 2], "run": 1, "split": ["train", "test", "test"]})
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    found = {each.name: each.sentence for each in run.verdict()}
     assert set(found) & {"transductive", "voxels_by_test_trials"} == names
     (name,) = names
     assert said in found[name]
     assert ("depends on the others" in found[name]) == (name == "transductive")
+
+
+def test_test_responses_enter_no_normalisation_where_each_session_has_training_trials(tmp_path):
+    responses = {"normalisation": "session-all-trials"}
+    run = run_of(tmp_path, {"n_images": 100, "metrics": {}}, responses=responses)
+    trials = pd.DataFrame({"session": [1, 1, 2], "run": 1, "split": ["train", "test", "train"]})
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    assert "transductive" not in {each.name for each in run.verdict()}
 
 
 def test_scores_hold_for_nothing_where_nothing_is_decoded():

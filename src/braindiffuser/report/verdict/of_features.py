@@ -8,7 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA
-from braindiffuser.report.chance_alarm import HOW_TO_CHECK, too_few_to_exchange
+from braindiffuser.report.chance_alarm import HOW_TO_CHECK, is_same_for_all, too_few_to_exchange
 from braindiffuser.report.numbers import join, number, p_sentence, percent
 from braindiffuser.report.verdict.conclusion import CHANCE, Conclusion, Evidence, ends_of, related_groups, share_of
 
@@ -28,10 +28,8 @@ ISOLATED = 0.9
 """Share of pictures that must lie nearer to all of their cluster than to any other: predictions along two or three directions
 have no gaps between their clusters."""
 CERTAIN = 0.99
-"""Level of the interval that shows that pictures of one cluster are told apart: of 200 collapsed decoders, one passes by it."""
-SAME_FOR_ALL = 0.5
-"""Mean correlation between predictions of different pictures from which on nothing that is decoded is laid to one prediction for
-all, if true features correlate by less than half of it."""
+"""Level of the interval that shows that pictures of one cluster are told apart: of 200 collapsed decoders about one passes by it,
+at most."""
 NARROW = 0.5
 """Share of the true features' effective dimension below which the page says that decoded features vary along few directions."""
 FEWEST_WITHIN = 10
@@ -55,7 +53,7 @@ def features_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
                 "too_few", "limited", f"{n} test pictures are too few to tell decoded features from chance."
             )
         else:
-            same = {name: own["twins"] for name, own in groups.items() if _is_same_for_all(own.get("twins", {}))}
+            same = {name: own["twins"] for name, own in groups.items() if is_same_for_all(own.get("twins", {}))}
             if same and len(same) == len(groups):
                 yield _same_for_all(same)
             yield _unrelated(evidence, groups, are_same=len(same) == len(groups))
@@ -71,11 +69,10 @@ def features_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         f"{percent(own['top1']['value'], 1)} of the pictures are found by {best}.",
     )
     decoded = {name: groups[name] for name in groups if name in related}
-    of_categories, novelty = list(_categories(decoded)), _novelty(decoded)
-    if novelty.name != "novel" or "category_only" not in {each.name for each in of_categories}:
-        yield novelty  # where categories of the test set do not train, one that knows only the category is novel too
-    yield from of_categories
-    yield from _collapse(decoded)
+    others, novelty = [*_categories(decoded), *_collapse(decoded)], _novelty(decoded)
+    if novelty.name != "novel" or not {"category_only", "collapsed"} & {each.name for each in others}:
+        yield novelty  # where kinds of the test set do not train, one that knows only the kind is novel too
+    yield from others
     if own["two_way"]["value"] >= SATURATED:
         ways = own["n_way"]
         size = next((size for size in ("50", "10") if size in ways), "all")
@@ -136,15 +133,9 @@ def _unrelated(evidence: Evidence, groups: Mapping[str, Any], *, are_same: bool)
     return Conclusion(
         "unrelated",
         "wrong",
-        f"Nothing is decoded: no group of decoded features identifies its own pictures beyond chance (smallest "
+        f"Nothing is shown to be decoded: no group of decoded features identifies its own pictures beyond chance (smallest "
         f"{p_sentence(smallest)}). {where} {HOW_TO_CHECK}",
     )
-
-
-def _is_same_for_all(twins: Mapping[str, Any]) -> bool:
-    """Return whether predictions of different pictures are much the same, though true features are not."""
-    decoded, true = (twins.get(f"{name}_correlation", 0.0) for name in ("decoded", "true"))
-    return bool(decoded >= SAME_FOR_ALL and true < decoded / 2)
 
 
 def _same_for_all(groups: Mapping[str, Mapping[str, Any]]) -> Conclusion:
@@ -191,12 +182,10 @@ def _is_narrow(dimension: Mapping[str, Any]) -> bool:
 
 def _has_collapsed(own: Mapping[str, Any]) -> bool:
     """Return whether predictions fall into a few clusters, as true features do not, within which nothing is told apart."""
-    twins, clusters = own["twins"], own.get("clusters")
-    many = twins["decoded_ci95"][0] > MANY_TWINS and twins.get("decoded_pairs", 1.0) > 1 / MOST_KINDS
-    if twins["true"] >= FEW_TWINS:
+    twins, clusters = own.get("twins"), own.get("clusters")
+    if twins is None or clusters is None or twins["true"] >= FEW_TWINS:  # scores of earlier versions have none
         return False
-    if clusters is None:
-        return bool(many)
+    many = twins["decoded_ci95"][0] > MANY_TWINS and twins["decoded_pairs"] > 1 / MOST_KINDS
     within = clusters["two_way"]
     is_apart = clusters["silhouette"] >= APART > clusters["true_silhouette"] and clusters["isolated"] >= ISOLATED
     is_told = _at_level(within, CERTAIN)["ci95"][0] > CHANCE
@@ -204,16 +193,11 @@ def _has_collapsed(own: Mapping[str, Any]) -> bool:
 
 
 def _kinds(name: str, own: Mapping[str, Any]) -> str:
-    clusters = own.get("clusters")
-    if clusters is None:
-        twins = own["twins"]
-        return (
-            f"{percent(twins['decoded'], 1)} have nearly the same decoded features ({name}) as another one (true features: "
-            f"{percent(twins['true'], 1)})"
-        )
+    clusters = own["clusters"]
+    within = _at_level(clusters["two_way"], CERTAIN)
     return (
         f"decoded features ({name}) fall into {clusters['n']} clusters, and among pictures of the same cluster "
-        f"{percent(clusters['two_way']['value'], 1)} [{ends_of(clusters['two_way'])}] of comparisons are right (chance 50 %)"
+        f"{percent(within['value'], 1)} [{ends_of(within)}] of comparisons are right (chance 50 %; interval of 99 %)"
     )
 
 
