@@ -110,8 +110,9 @@ class ResponsesConfig(Settings):
 
 
 def _none_or_several(n: object) -> object:
-    if n != "all" and (not isinstance(n, int) or isinstance(n, bool) or n < 0 or n == 1):
-        why = ", and one picture cannot be scored among others" if n == 1 else ""
+    whole = int(n) if isinstance(n, int | float) and not isinstance(n, bool) and n == n // 1 else None
+    if n != "all" and (whole is None or whole < 0 or whole == 1):
+        why = ", and one picture cannot be scored among others" if whole == 1 else ""
         raise ValueError(f"is {n!r}{why}: give 0, a whole number from 2, or all")
     return n
 

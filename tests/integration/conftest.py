@@ -39,6 +39,7 @@ WITHOUT_CHECKS = (
     "test_any_recording",
     "test_nsd_further",
     "test_pictures_of_some",
+    "test_workers",
 )
 """Modules that run the chain again and again, as users do: without checks of shapes, which take a quarter of the time. The others
 check them."""

@@ -21,3 +21,12 @@ def test_the_table_of_stages_is_the_records():
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def test_a_word_of_the_glossary_is_explained_once():
+    table = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    rows = [row for row in rows if row != "word"]  # the heads of the tables
+    words = [word for row in rows for word in row.split(", ") if "`" not in word]
+    assert len(words) > 20
+    assert sorted(set(words)) == sorted(words)

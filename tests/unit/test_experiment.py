@@ -247,6 +247,8 @@ def test_all_faults_are_listed(tmp_path):
             {"pictures": {"n_recovered": 1}},
             "pictures.n_recovered: is 1, and one picture cannot be scored among others: give 0, a whole number from 2, or all",
         ),
+        ({"pictures": {"n_sampled": True}}, "pictures.n_sampled: is True: give 0, a whole number from 2, or all"),
+        ({"pictures": {"n_sampled": 2.5}}, "pictures.n_sampled: is 2.5: give 0, a whole number from 2, or all"),
         ({"pictures": {"n_sampled": -3}}, "pictures.n_sampled: is -3: give 0, a whole number from 2, or all"),
         ({"pictures": {"n_sampled": "a"}}, "pictures.n_sampled: is 'a': give 0, a whole number from 2, or all"),
         (
@@ -261,7 +263,7 @@ def test_what_may_be_of_several_kinds_is_named_by_its_entry_alone(changes, said)
     assert str(caught.value) == said
 
 
-@pytest.mark.parametrize("n", [0, 2, 300, "all"])
+@pytest.mark.parametrize("n", [0, 2, 60.0, 300, "all"])
 def test_none_several_or_all_pictures_may_be_drawn_besides(n):
     assert Experiment.load("demo").changed({"pictures": {"n_recovered": n}}).pictures.n_recovered == n
 

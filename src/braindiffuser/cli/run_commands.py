@@ -240,14 +240,14 @@ def analyse(
         own = read_entries(entries or ())
         if remove and own:
             fail("--remove takes an analysis away, and --set gives an entry of one: write one of the two")
-        if remove and device is not None:
-            fail("--remove takes an analysis away, and computes nothing: leave --device out")
+        if remove and (device is not None or workers or cluster is not None):
+            fail("--remove takes an analysis away, and computes nothing: leave --device, --workers and --cluster out")
 
         def change(given: Experiment) -> Experiment:
             chosen = given.changed(changes_of(device=device))
             return chosen.without_analysis(name) if remove else chosen.with_analysis(name, own)
 
-        computing = None if remove else started_workers(workers, cluster, modules or [], progress, stack)
+        computing = started_workers(workers, cluster, modules or [], progress, stack)
         opened = _open(
             out, config, overwrite, "analyse", progress, change, note_when_done=not remove, workers=computing
         )

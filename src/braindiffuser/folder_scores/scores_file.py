@@ -59,7 +59,9 @@ def check_scores_file(path: Path, option: str = "--json") -> None:
         if path.is_file() and any(os.path.samestat(path.stat(), os.fstat(stream)) for stream in (1, 2)):
             raise RunError(f"{option} {path} is the file that this command prints to: name another file")
     if path.is_file() and path.stat().st_size and not _is_ours(path, option):
-        changed = "" if option == "--json" else ", or was changed since"
+        changed = {"--json": "", "--csv": ", or was changed since"}.get(
+            option, ", was changed since, or is of an earlier version, whose files have no hash in their last line"
+        )
         raise RunError(
             f"{option} {path} is a file already, and was not written by this option{changed}: name another file"
         )

@@ -89,7 +89,7 @@ class LogLine:
         inside = np.flatnonzero((low <= goal) & (goal <= high))
         value = float(2.0 ** np.clip((goal - a) / b, -1000, 1000))
         if not len(inside):
-            nearest, farthest = 2.0 ** x[0], 2.0 ** x[-1]
+            nearest, farthest = float(self.amounts[0] / 2**BEYOND), self.sought_to
             return Interval(
                 value,
                 0.0 if value < nearest else min(value, farthest),

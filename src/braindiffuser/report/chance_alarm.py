@@ -19,8 +19,8 @@ HOW_TO_CHECK = (
 
 
 SAME_FOR_ALL = 0.5
-"""Mean correlation between predictions of different pictures from which on nothing that is decoded is laid to one prediction for
-all, if true features correlate by less than half of it."""
+"""Mean correlation of predictions of different pictures from which on they count as one prediction for all, if that of true
+features is less than half of theirs."""
 
 
 def too_few_to_exchange(n_images: int, n_tested: int) -> bool:

@@ -284,7 +284,7 @@ def test_points_that_are_kept_are_not_computed_again(data):
 )
 def test_a_worker_scores_a_point_as_the_run_does(over, points, pictures, data):
     def by_worker(items, compute):
-        at = Curve(over=over, points=points, pictures=pictures).part_of(linear_world())
+        at = Curve(over=over, points=points, pictures=pictures).part_of(data)
         for item in items.values():
             made = at(item)
             assert made == compute(item)

@@ -746,7 +746,10 @@ def test_notes_that_were_written_into_tables_and_pages_stay(folders):
         noted = (folders / name).read_text() + "three weeks of work\n"
         (folders / name).write_text(noted)
         result = runner.invoke(app, [*command, option, name])
-        assert f"{name} is a file already, and was not written by this option, or was changed since" in words_of(result)
+        assert (
+            f"{name} is a file already, and was not written by this option, was changed since, or is of an earlier version"
+            in words_of(result)
+        )
         assert (folders / name).read_text() == noted
 
 
@@ -1276,7 +1279,8 @@ def test_one_more_analysis_is_run_and_put_on_the_page(asked, tmp_path):
         (["--remove"], "--remove takes one analysis from the run: name it"),
         (["nothing", "--remove"], "has no analysis nothing; it has roi_maximisation, split_audit, profile_comparison"),
         (["roi_maximisation", "--remove", "--set", "n=1"], "write one of the two"),
-        (["roi_maximisation", "--remove", "--device", "cuda:7"], "leave --device out"),
+        (["roi_maximisation", "--remove", "--device", "cuda:7"], "leave --device, --workers and --cluster out"),
+        (["roi_maximisation", "--remove", "--workers", "2"], "leave --device, --workers and --cluster out"),
         (["nothing"], "there is no kind nothing; known kinds: .*voxel_weights"),
     ],
 )

@@ -87,6 +87,14 @@ def test_a_goal_out_of_sight_is_said_to_lie_beyond_where_it_was_sought():
     assert tuple(line.reaching(-0.1 * 10)) == pytest.approx((1 / 1024, 0, 1 / 16))
 
 
+@pytest.mark.parametrize("last", [5.0, 40.0, 200.0, 750.0])
+def test_where_it_was_sought_is_one_number_whatever_the_amounts(last):
+    amounts = last / np.array([8.0, 4.0, 2.0, 1.0])
+    line = LogLine(amounts, np.repeat(0.1 * np.log2(amounts)[:, None], 5, axis=1))
+    assert line.reaching(100.0).low == line.sought_to == 16 * last
+    assert line.reaching(-100.0).high == amounts[0] / 16
+
+
 def test_lines_need_points_and_pictures():
     with pytest.raises(ValueError, match="3 points or more and two pictures or more, got 2 and 5"):
         LogLine(AMOUNTS[:2], np.zeros((2, 5)))

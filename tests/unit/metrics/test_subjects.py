@@ -6,6 +6,7 @@ from scipy import stats
 
 from braindiffuser.metrics._correlation import correlation_matrix
 from braindiffuser.metrics.intervals import mean_interval, share_interval
+from braindiffuser.metrics.joined_intervals import joined_share_interval
 from braindiffuser.metrics.places import Places, n_way
 from braindiffuser.metrics.subjects import (
     interval_over_pictures,
@@ -50,6 +51,14 @@ def test_shares_that_are_all_right_know_their_chance():
         == share_interval(1.0, np.ones(12), 0.5, graded=True)[0]
         > interval_over_pictures(2 * [np.ones(12)], (0.0, 1.0))[0]
     )
+
+
+def test_shares_that_are_all_right_are_not_certain_where_each_subject_saw_other_pictures():
+    scores = [np.ones(12), np.ones(9)]
+    low, high = interval_over_pictures(scores, (0.0, 1.0), chance=0.5, shared=False)
+    assert (low, high) == joined_share_interval(1.0, scores, [0.5, 0.5], 0.5, graded=True)
+    assert low < 0.99
+    assert high == 1.0
 
 
 def test_other_pictures_of_each_subject_cover_as_they_say():

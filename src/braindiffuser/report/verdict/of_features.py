@@ -104,7 +104,8 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
         rest = [name for name in shares if name not in most and name not in few]
         by = [f"by {join(few)} most pictures are not told from all training pictures"]
         by += [f"by {join(most)} they are"] * bool(most) + [f"by {join(rest)} it is open"] * bool(rest)
-        return Conclusion("not_novel", "limited", f"B{'; '.join(by)[1:]}: {said}.")
+        text = "; ".join(by)
+        return Conclusion("not_novel", "limited", f"{text[:1].upper()}{text[1:]}: {said}.")
     shown = f"shown by {join(most)} alone" if most else "not shown"
     return Conclusion(
         "novelty_open", "limited", f"Whether most are told from all training pictures is {shown}: {said}."
