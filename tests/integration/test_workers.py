@@ -1,5 +1,6 @@
 """Laws of workers: same bytes as one process, whatever happens to a worker or to the scheduler, and one writer."""
 
+import gc
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,8 @@ from braindiffuser.run import Run
 from braindiffuser.stages.evaluation.run_scorers import scoring_of
 from braindiffuser.stages.evaluation.shown_pictures import Shown, _score
 
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # connections to what was killed
+
 ROOT = Path(__file__).parents[2]
 PAGE = "report/index.html"
 NOT_RESULTS = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
@@ -50,6 +54,15 @@ def results(folder):
     return {
         name: content for name, content in files.items() if name not in NOT_RESULTS and not name.startswith("steps/")
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def connections_are_let_go_here():
+    """Collect what Dask leaves of connections to killed processes, so that no later test is told of it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
