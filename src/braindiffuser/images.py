@@ -6,15 +6,13 @@ channels last; networks that want another range rescale what they are given them
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int
 from PIL import Image
 
 from braindiffuser.arrays import Pictures, RawPictures
@@ -197,43 +195,15 @@ def load_png(paths: Sequence[Path]) -> Pictures:
         ValueError: if there is no file.
         RunError: if one cannot be read (see `picture_files`), or their sizes differ; the message names the first such file.
     """
-    return open_pictures(paths, room=sys.maxsize)[:]
+    raw = [read_picture(path) for path in paths]
+    check_equal_sizes(paths, [each.shape[:2] for each in raw])
+    return from_uint8(np.stack(raw))
 
 
-def open_pictures(
-    paths: Sequence[Path], room: int, note: Callable[[Path, UInt8[np.ndarray, "height width 3"]], None] | None = None
-) -> PictureReader:
-    """Read equally large picture files, so that damaged ones are found; further ones than fit are read again when asked for.
-
-    Args:
-        paths: of the files.
-        room: bytes that 8-bit pictures may take in memory.
-        note: called with each file and its picture, for what else is to be known of them.
-
-    Raises:
-        ValueError, RunError: as `load_png` does.
-    """
+def check_equal_sizes(paths: Sequence[Path], sizes: Sequence[tuple[int, ...]]) -> None:
+    """Raise what `load_png` raises, if there is no file or sizes (height, width) differ."""
     if not paths:
         raise ValueError("expected at least one picture file, got none")
-    kept: list[UInt8[np.ndarray, "height width 3"]] = []
-    sizes: list[tuple[int, ...]] = []
-    for path in paths:
-        raw = read_picture(path)
-        sizes.append(raw.shape[:2])
-        if note is not None:
-            note(path, raw)
-        if (len(kept) + 1) * raw.nbytes <= room:
-            kept.append(raw)
     for path, size in zip(paths, sizes, strict=True):
         if size != sizes[0]:
             raise RunError(f"{path} is {size}, but {paths[0]} is {sizes[0]} (height, width): make all of one size")
-
-    return PictureReader(np.arange(len(paths)), partial(_of_files, paths, kept))
-
-
-def _of_files(
-    paths: Sequence[Path], kept: Sequence[UInt8[np.ndarray, "height width 3"]], numbers: Int[np.ndarray, " n"]
-) -> Pictures:
-    return from_uint8(
-        np.stack([kept[number] if number < len(kept) else read_picture(paths[number]) for number in numbers])
-    )

@@ -31,6 +31,8 @@ from braindiffuser.errors import RunError, reason
 from braindiffuser.lfs_pointers import pointer_sentence
 from braindiffuser.system_errors import is_of_the_system, sentence
 
+RawPicture: TypeAlias = UInt8[np.ndarray, "height width 3"]
+"""One picture, 8-bit RGB."""
 Stream: TypeAlias = io.BufferedReader | io.BytesIO
 """An open picture file, or its bytes."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -56,7 +58,7 @@ OTHER_ORDER = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "lit
 _AS_PNG = "save it as 8-bit RGB PNG"
 
 
-def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+def read_picture(path: Path) -> RawPicture:
     """Read one picture file in full; checksums of PNG files are compared.
 
     Raises:
@@ -69,7 +71,7 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "height width 3"]:
             return _read(file, path)
 
 
-def decode_picture(content: bytes, name: object, background: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+def decode_picture(content: bytes, name: object, background: int | None = None) -> RawPicture:
     """Read one picture from the bytes of its file, as `read_picture` does.
 
     Args:
@@ -137,7 +139,7 @@ def _size(file: Stream) -> tuple[int, int]:
         return (width, height) if turned else (height, width)
 
 
-def _read(file: Stream, name: object, background: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+def _read(file: Stream, name: object, background: int | None = None) -> RawPicture:
     picture = Image.open(file, formats=FORMATS)
     is_png = picture.format == "PNG"
     if is_png:
@@ -214,7 +216,7 @@ def _check_deflate(picture: Image.Image, file: Stream) -> None:
             raise ValueError("a compressed strip has no end")
 
 
-def _levels(picture: Image.Image, path: object, background: int | None) -> UInt8[np.ndarray, "height width 3"]:
+def _levels(picture: Image.Image, path: object, background: int | None) -> RawPicture:
     mode, clear = picture.mode, picture.info.get("transparency")
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):  # Pillow before 11 names it so
         levels = np.asarray(picture).astype(np.int64)

@@ -16,7 +16,6 @@ from braindiffuser.images import (
     batch_slices,
     from_uint8,
     load_png,
-    open_pictures,
     resize,
     resize_without_antialias,
     save_png,
@@ -127,22 +126,6 @@ def test_load_png_names_the_file_of_another_size(tmp_path):
     save_png(np.zeros((1, 3, 4, 6), np.float32), tmp_path / "wide.png")
     with pytest.raises(RunError, match=r"wide\.png is \(4, 6\), but .*first\.png is \(4, 4\)"):
         load_png([tmp_path / "first.png", tmp_path / "wide.png"])
-
-
-def test_files_of_one_size_are_whole(rng, tmp_path):
-    paths = [tmp_path / f"{number}.png" for number in range(4)]
-    for path, width in zip(paths, (5, 5, 6, 5), strict=True):
-        save_png(rng.random((1, 3, 4, width), dtype=np.float32), path)
-    paths[3].write_bytes(paths[3].read_bytes()[:-40])
-    for room in (0, 60, 120):
-        opened = open_pictures(paths[:2], room)
-        np.testing.assert_array_equal(opened[:], load_png(paths[:2]))
-    with pytest.raises(RunError, match=r"2\.png is \(4, 6\), but .*0\.png is \(4, 5\) .*: make all of one size"):
-        open_pictures(paths[:3], 0)
-    with pytest.raises(RunError, match=r"3\.png is damaged or cut short"):
-        open_pictures([paths[0], paths[3]], 0)
-    with pytest.raises(ValueError, match="expected at least one picture file, got none"):
-        open_pictures([], 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH + 3])

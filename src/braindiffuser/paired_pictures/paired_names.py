@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from scipy import stats
 
 from braindiffuser.errors import RunError
-from braindiffuser.picture_files import SUFFIXES, read_picture
+from braindiffuser.picture_files import SUFFIXES, RawPicture, read_picture
 
 MOST_COMPARED = 100
 """Pictures of one folder that are compared with their partners in the other, for each offset."""
@@ -274,7 +274,7 @@ def _lines(
     return lines
 
 
-def made_small(raw: UInt8[np.ndarray, "height width 3"]) -> SmallPicture:
+def made_small(raw: RawPicture) -> SmallPicture:
     """Return a picture of `SIDE` pixels a side, centred and of length 1; of a flat one, zeros."""
     small = np.asarray(Image.fromarray(raw).resize((SIDE, SIDE)), np.float64).ravel()
     centred = small - small.mean()

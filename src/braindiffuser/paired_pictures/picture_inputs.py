@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import UInt8
 
 from braindiffuser.errors import RunError
-from braindiffuser.images import PictureReader, open_pictures, to_uint8
+from braindiffuser.images import PictureReader, to_uint8
+from braindiffuser.paired_pictures.opened_pictures import open_pictures
 from braindiffuser.paired_pictures.paired_names import (
     NamedPictures,
     SmallPicture,
@@ -21,12 +20,11 @@ from braindiffuser.paired_pictures.paired_names import (
     made_small,
     match_names,
 )
-from braindiffuser.picture_files import read_picture
+from braindiffuser.picture_files import RawPicture, read_picture
 from braindiffuser.picture_stacks import Stack, is_stack, open_stack, split_key
 
-RawPicture: TypeAlias = UInt8[np.ndarray, "height width 3"]
-ROOM = 2**30
-"""Bytes that 8-bit pictures of all folders may take in memory; further ones are read from disk each time."""
+ROOM = 2**31
+"""Bytes that decoded pictures of all folders may take in temporary files; further ones are decoded each time."""
 
 
 @dataclass(frozen=True, eq=False)

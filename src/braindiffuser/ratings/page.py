@@ -17,7 +17,7 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.files import replacing
-from braindiffuser.paired_pictures.picture_inputs import RawPicture
+from braindiffuser.picture_files import RawPicture
 from braindiffuser.plain_data import hash_json
 from braindiffuser.ratings.answer_key import key_path, write_key
 from braindiffuser.ratings.choices import Choice, Shown, plan_choices

@@ -12,12 +12,12 @@ from braindiffuser.errors import RunError, command_line
 from braindiffuser.paired_pictures.paired_names import NamedPictures, list_pictures
 from braindiffuser.paired_pictures.picture_inputs import (
     PictureInput,
-    RawPicture,
     distinct_names,
     order_remarks,
     partners_of,
     refuse_twice,
 )
+from braindiffuser.picture_files import RawPicture
 from braindiffuser.picture_stacks import split_key
 from braindiffuser.plain_data import read_json
 

@@ -90,7 +90,7 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
 
 
 @pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 5)])
-def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
+def test_pictures_that_fit_in_the_temporary_file_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
     """The rest is read before anything is computed, for sizes and differences, and twice for scores; scores are the same."""
     expected, reads = evaluate_folders(*folders, profile, tmp_path), Counter()
 
@@ -99,7 +99,7 @@ def test_pictures_that_fit_in_memory_are_read_once(room, profile, most, folders,
         return read_picture(path)
 
     monkeypatch.setattr("braindiffuser.paired_pictures.picture_inputs.ROOM", room)
-    monkeypatch.setattr("braindiffuser.images.read_picture", read)
+    monkeypatch.setattr("braindiffuser.paired_pictures.opened_pictures.read_picture", read)
     assert evaluate_folders(*folders, profile, tmp_path) == expected
     assert len(reads) == 2 * N
     assert max(reads.values()) == most

@@ -1,11 +1,13 @@
 """Downloads from a server of our own and a stand-in of the hub: only a whole and right file ever has its name."""
 
 import errno
+import gc
 import hashlib
 import io
 import shutil
 import subprocess
 import threading
+import warnings
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -81,6 +83,11 @@ def server():
         yield running
         running.shutdown()
         thread.join()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    left = [str(each.message) for each in said if f"('127.0.0.1', {running.server_port})" in str(each.message)]
+    assert not left, left
 
 
 class Hub:
