@@ -16,11 +16,12 @@ from typer.testing import CliRunner
 from braindiffuser.cli import app
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
+from braindiffuser.planned_runs import joining, making
+from braindiffuser.planned_runs.before_runs import PAGE, check_before_runs
 from braindiffuser.progress import silent
-from braindiffuser.reproduction import reproduce as reproduction
-from braindiffuser.reproduction.before_runs import FINDINGS, PAGE, check_before_runs
+from braindiffuser.reproduction.page import FINDINGS
 from braindiffuser.reproduction.planned_runs import named_splits, plan
-from braindiffuser.reproduction.reproduce import reproduce
+from braindiffuser.reproduction.reproduce import REPRODUCTION, reproduce
 from braindiffuser.run import Run
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.store.checked_json import write_checked
@@ -122,7 +123,7 @@ def test_from_its_first_run_on_the_folder_is_a_reproductions(experiments, tmp_pa
             stored_experiment(folder)
         raise RunError("interrupted")
 
-    monkeypatch.setattr(reproduction, "_prepare_all", look)
+    monkeypatch.setattr(making, "_prepare_all", look)
     with pytest.raises(RunError, match="interrupted"):
         reproduce([experiments[0]], tmp_path / "out")
     monkeypatch.undo()
@@ -164,7 +165,7 @@ def test_no_run_is_written_into_the_folder_of_all(lost, experiments, copy):
 
 
 def test_a_dataset_that_loses_entries_of_what_it_made_is_refused(experiment, tmp_path):
-    from braindiffuser.reproduction.reproduce import _check_entries
+    from braindiffuser.planned_runs.making import _check_entries
 
     dataset = experiment.dataset
     _check_entries(dataset, dataset)
@@ -181,15 +182,15 @@ def test_an_analysis_that_is_not_planned_any_more_leaves_the_run(experiments, co
     labels = [analysis.label for analysis in planned.experiment.analyses]
     assert Store(place).manifest["planned"] == labels
     fewer = replace(planned, experiment=planned.experiment.without_analysis(labels[-1]))
-    assert reproduction._with_further_analyses(fewer, copy) == fewer
+    assert making._with_further_analyses(fewer, copy) == fewer
     store = Store(place)
     with_one = stored_experiment(place).with_analysis("fakes:Names", {"name": "later"})
     store.update_manifest(experiment=with_one.model_dump(mode="json"))
-    kept = reproduction._with_further_analyses(fewer, copy)
+    kept = making._with_further_analyses(fewer, copy)
     assert kept.further == ("later",)
     assert [analysis.label for analysis in kept.experiment.analyses] == [*labels[:-1], "later"]
     store.update_manifest(planned=[])  # as of an earlier version: nothing tells the two apart
-    assert reproduction._with_further_analyses(fewer, copy).further == (labels[-1], "later")
+    assert making._with_further_analyses(fewer, copy).further == (labels[-1], "later")
 
 
 def test_where_an_analysis_that_a_run_got_since_fails_it_is_said_how_to_take_it_away(experiments, copy, monkeypatch):
@@ -256,7 +257,7 @@ def test_what_cannot_be_planned_is_said(subjects, splits, message, experiment):
 def test_several_files_are_one_subject_each(experiment):
     other = experiment.changed({"dataset": {"subject": "z"}})
     assert [each.subject for each in plan([experiment, other])] == ["subj01", "z"]
-    with pytest.raises(RunError, match="leave --subjects out"):
+    with pytest.raises(RunError, match="leave the subjects out"):
         plan([experiment, other], ("a",))
 
 
@@ -291,7 +292,7 @@ def test_one_subject_under_two_names_is_refused_before_any_run(experiment, tmp_p
 
 def test_people_whose_betas_are_in_the_same_files_are_not_refused(experiment, tmp_path):
     of_several = experiment.changed({"dataset": {"kind": "fakes:OfSeveral", "root": str(experiment.dataset.root)}})
-    check_before_runs(plan([of_several], SUBJECTS), tmp_path / "out", False, silent)
+    check_before_runs(plan([of_several], SUBJECTS), tmp_path / "out", REPRODUCTION, False, silent)
 
 
 def test_one_person_read_with_another_mask_is_refused_before_any_run(experiments, tmp_path):
@@ -304,7 +305,7 @@ def test_one_person_read_with_another_mask_is_refused_before_any_run(experiments
     np.save(root / "mask.npy", mask)
     other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
     with pytest.raises(RunError, match="a and c would be read from the same betas"):
-        check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+        check_before_runs(plan([experiments[0], other]), tmp_path / "out", REPRODUCTION, False, silent)
 
 
 def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experiments, tmp_path):
@@ -315,7 +316,7 @@ def test_one_person_read_with_fewer_sessions_is_refused_before_any_run(experimen
     (root / "sessions" / "3.npy").unlink()
     other = experiments[1].changed({"dataset": {"root": str(root), "subject": "c"}})
     with pytest.raises(RunError, match="a and c would be read from the same betas"):
-        check_before_runs(plan([experiments[0], other]), tmp_path / "out", False, silent)
+        check_before_runs(plan([experiments[0], other]), tmp_path / "out", REPRODUCTION, False, silent)
 
 
 def test_copies_of_one_persons_recording_are_refused_before_features_are_extracted_of_any(experiments, tmp_path):
@@ -334,7 +335,7 @@ def test_copies_of_one_recording_are_refused_by_their_content(experiments, copy)
     for name in NAMES:
         shutil.copy(copy / "a" / name / "sums.npz", copy / "b" / name)
     with pytest.raises(RunError, match="have the same betas, and a study counts each subject once"):
-        reproduction._mixed(plan(experiments, (), SPLITS), copy)
+        joining.mixed_settings(plan(experiments, (), SPLITS), copy)
 
 
 @pytest.mark.parametrize("spoil", ["file", "foreign", "version"])
@@ -365,7 +366,7 @@ def test_other_metrics_of_a_subject_are_refused_before_any_run(experiments, tmp_
 
 
 def test_subjects_of_other_settings_are_said_first(experiments, copy, monkeypatch):
-    monkeypatch.setattr(reproduction, "differences", lambda first, other: ["generator.strength: 0.5 and 0.9"])
+    monkeypatch.setattr(joining, "differences", lambda first, other: ["generator.strength: 0.5 and 0.9"])
     found = reproduce(experiments, copy, (), SPLITS)
     said = "b was run with other settings than a, and means over subjects mix them: generator.strength: 0.5 and 0.9."
     assert found["unexpected"] == [said]
@@ -374,14 +375,14 @@ def test_subjects_of_other_settings_are_said_first(experiments, copy, monkeypatc
 
 
 def test_what_differs_between_subjects_and_may_is_said_once(experiments, finished, monkeypatch):
-    opened = reproduction.open_member
+    opened = joining.open_member
 
     def other_seed(folder, name):
         member = opened(folder, name)
         return replace(member, experiment=member.experiment.changed({"seed": 8})) if name == "b" else member
 
-    monkeypatch.setattr(reproduction, "open_member", other_seed)
-    assert reproduction._mixed(plan(experiments, (), SPLITS), finished[0]) == ["Runs differ in seed: 7 (a), 8 (b)."]
+    monkeypatch.setattr(joining, "open_member", other_seed)
+    assert joining.mixed_settings(plan(experiments, (), SPLITS), finished[0]) == ["Runs differ in seed: 7 (a), 8 (b)."]
 
 
 @pytest.mark.parametrize("name", ["studies/layout/subject-average/reconstructions", "tables"])
@@ -389,14 +390,14 @@ def test_links_in_what_is_written_last_are_said_before_any_run(name, experiments
     (copy / name).rename(tmp_path / "theirs")
     (copy / name).symlink_to(tmp_path / "theirs")
     with pytest.raises(RunError, match=f"{Path(name).name} is a link, and only"):
-        check_before_runs(plan(experiments, (), SPLITS), copy, False, silent)
+        check_before_runs(plan(experiments, (), SPLITS), copy, REPRODUCTION, False, silent)
 
 
 def test_what_is_no_study_in_the_place_of_one_is_said_before_any_run(experiments, tmp_path):
     (tmp_path / "studies" / "layout").mkdir(parents=True)
     (tmp_path / "studies" / "layout" / "index.html").write_text("mine")
     with pytest.raises(RunError, match=r"studies/layout holds index\.html, but no study"):
-        check_before_runs(plan(experiments, (), SPLITS), tmp_path, False, silent)
+        check_before_runs(plan(experiments, (), SPLITS), tmp_path, REPRODUCTION, False, silent)
 
 
 def test_a_run_that_is_made_anew_while_findings_are_put_together_is_not_mixed_in(experiments, copy, monkeypatch):
@@ -406,7 +407,7 @@ def test_a_run_that_is_made_anew_while_findings_are_put_together_is_not_mixed_in
         Store(copy / "b" / "layout").update_record("evaluate", uid="another")
         return {}, None
 
-    monkeypatch.setattr(reproduction, "_studies", late)
+    monkeypatch.setattr("braindiffuser.reproduction.reproduce.join_variants", late)
     with pytest.raises(RunError, match=r"evaluate of \S+layout was made anew while .*: run the same command again"):
         reproduce(experiments, copy, (), SPLITS)
     assert (copy / FINDINGS).read_bytes() == before
@@ -430,7 +431,7 @@ def test_findings_are_written_where_a_study_fails(experiments, copy, monkeypatch
     def fail(*arguments, **options):
         raise RunError("the study fails")
 
-    monkeypatch.setattr(reproduction, "run_study", fail)
+    monkeypatch.setattr(joining, "run_study", fail)
     with pytest.raises(RunError, match="the study fails"):
         reproduce(experiments, copy, (), SPLITS)
     assert json.loads((copy / FINDINGS).read_text())["studies"]["layout"] == {"why_not": "the study fails"}

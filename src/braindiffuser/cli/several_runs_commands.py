@@ -102,7 +102,7 @@ def reproduce(
     cluster: Cluster = None,
 ) -> None:
     """Do the whole paper: runs of several subjects and splits, its five findings beside the original's numbers, and a page."""
-    from braindiffuser.reproduction.before_runs import PAGE
+    from braindiffuser.planned_runs.before_runs import PAGE
     from braindiffuser.reproduction.page import print_findings
     from braindiffuser.reproduction.reproduce import reproduce as run_all
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from braindiffuser import __version__
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.reproduction.before_runs import FINDINGS, PAGE
-from braindiffuser.reproduction.planned_runs import PlannedRun
+from braindiffuser.planned_runs.before_runs import PAGE
+from braindiffuser.planned_runs.planned import PlannedRun
 from braindiffuser.run import Run
 from braindiffuser.run_folder import join_names
 from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
 
+FINDINGS = "findings.json"
 N_EACH = 2
 """Best, median and worst pictures of each subject."""
 
@@ -40,7 +41,7 @@ def write_findings(found: Mapping[str, Any], done: Sequence[tuple[PlannedRun, Ru
     from braindiffuser.report.page import Header, render_page
     from braindiffuser.report.written_tables import written_files
 
-    first = [(planned, run) for planned, run in done if planned.split.averaged_as == found["splits"][0]]
+    first = [(planned, run) for planned, run in done if planned.variant.averaged_as == found["splits"][0]]
     shown = {planned.subject: (planned, run) for planned, run in reversed(first)}
     shown = {subject: shown[subject] for subject in found["subjects"] if subject in shown}
     galleries = {

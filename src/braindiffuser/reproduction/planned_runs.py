@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.part import known_kinds
 from braindiffuser.plain_data import read_entries
+from braindiffuser.planned_runs.planned import PlannedRun, Variant, as_folder, of_subjects
 from braindiffuser.reproduction.published import GROUP_NAMES
 from braindiffuser.splits.split import Split
 
@@ -21,44 +20,6 @@ WEIGHTS = "figure-8"
 """Name of the comparison of weights behind Figure 8, where the experiment's own looks at other regions or groups."""
 UNIONS = "with_unions"
 """Name of the ROI maximisation behind Figures 9 to 11, where the experiment's own draws other regions, or no unions of them."""
-LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class NamedSplit:
-    """A split with the name that its folders and columns have.
-
-    Attributes:
-        name: of it.
-        averaged_as: name of what it is averaged with, such as cluster_k5 of its five folds; its own name if it stands alone.
-        changes: of an experiment.
-    """
-
-    name: str
-    averaged_as: str
-    changes: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run.
-
-    Attributes:
-        subject: name of the subject, as its folder has it.
-        split: of it.
-        experiment: to run.
-        further: labels of its analyses that the run got since, by `braindiffuser analyse NAME --out RUN`.
-    """
-
-    subject: str
-    split: NamedSplit
-    experiment: Experiment
-    further: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> str:
-        """Path of the run, below the folder of all runs."""
-        return f"{self.subject}/{self.split.name}"
 
 
 def plan(
@@ -79,58 +40,14 @@ def plan(
         RunError: there are several experiments and subjects, the dataset has no entry `subject`, a split is unknown, or two
             subjects have one name.
     """
-    if len(experiments) > 1 and subjects:
-        raise RunError(
-            "several experiment files are given, each for one subject, so leave --subjects out: their names are the entry "
-            "`subject` of each file's dataset"
-        )
-    if len(experiments) > 1:
-        own = [(name, each) for each in experiments for name in [_own_name(each)]]
-    else:
-        own = _of_subjects(experiments[0], subjects)
-    names = [name for name, _ in own]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        remedy = (
-            "write a name of its own into each experiment file, as in `dataset: {kind: arrays, subject: anna, …}`"
-            if len(experiments) > 1
-            else "name each subject once"
-        )
-        raise RunError(f"two subjects are called {twice[0]}: {remedy}")
     return [
         PlannedRun(name, split, _changed(experiment, name, split, n_ablated))
-        for name, experiment in own
+        for name, experiment in of_subjects(experiments, subjects)
         for split in named_splits(experiment, splits)
     ]
 
 
-def _of_subjects(experiment: Experiment, subjects: Sequence[str]) -> list[tuple[str, Experiment]]:
-    dataset = experiment.dataset
-    wanted = tuple(subjects) or dataset.default_subjects
-    field = type(dataset).model_fields.get("subject")
-    if not wanted:
-        return [(_own_name(experiment), experiment)]
-    if field is None:
-        raise RunError(
-            f"the dataset {dataset.kind} has no entry `subject` that --subjects could set: give one experiment file for each "
-            "subject, as --config a.yaml --config b.yaml"
-        )
-    made = []
-    for subject in wanted:
-        value: Any = int(subject) if field.annotation is int and subject.isdecimal() else subject
-        each = experiment.changed({"dataset": {"subject": value}})
-        made.append((_own_name(each), each))
-    return made
-
-
-def _own_name(experiment: Experiment) -> str:
-    """Return the name of a subject's folder: "subj01" of subject 1, as NSD writes it, or its own name."""
-    subject = getattr(experiment.dataset, "subject", None)
-    name = f"subj{subject:02d}" if isinstance(subject, int) else str(subject or experiment.name)
-    return _as_folder(name)
-
-
-def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSplit]:
+def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[Variant]:
     """Read the names of splits.
 
     A dataset with an entry `split`, such as laion_fmri, takes the names of its own splits; its `cluster_k5` and `random` stand
@@ -145,7 +62,7 @@ def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSpl
     ['layout', 'cluster-n_clusters-5-test_cluster-0']
     """
     if not wanted:
-        return [NamedSplit(experiment.split.kind, experiment.split.kind, {})]
+        return [Variant(experiment.split.kind, experiment.split.kind, {})]
     found = [split for text in wanted for split in _read(experiment, text)]
     names = [split.name for split in found]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -154,19 +71,19 @@ def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[NamedSpl
     return found
 
 
-def _read(experiment: Experiment, text: str) -> list[NamedSplit]:
+def _read(experiment: Experiment, text: str) -> list[Variant]:
     kind, colon, entries = text.partition(":")
     if kind in known_kinds(Split):
         changes = {"split": {"kind": kind, **read_entries(entries.split(",") if entries else ())}}
-        name = _as_folder(text)
-        return [NamedSplit(name, name, changes)]
+        name = as_folder(text)
+        return [Variant(name, name, changes)]
     if "split" not in type(experiment.dataset).model_fields or colon:
         raise RunError(
             f"there is no split {text}; known kinds: {', '.join(known_kinds(Split))}, with entries such as "
             "cluster:n_clusters=5,test_cluster=0"
         )
     names = experiment.dataset.split_family(text)
-    return [NamedSplit(_as_folder(name), _as_folder(text), _own_split(name)) for name in names]
+    return [Variant(as_folder(name), as_folder(text), _own_split(name)) for name in names]
 
 
 def _own_split(name: str) -> dict[str, Any]:
@@ -174,7 +91,7 @@ def _own_split(name: str) -> dict[str, Any]:
     return {"dataset": {"split": name}, "split": {"kind": "layout"}}
 
 
-def _changed(experiment: Experiment, subject: str, split: NamedSplit, n_ablated: int | None) -> Experiment:
+def _changed(experiment: Experiment, subject: str, split: Variant, n_ablated: int | None) -> Experiment:
     """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
     there = [analysis.kind for analysis in experiment.analyses]
     added: list[dict[str, Any]] = [{"kind": kind} for kind in FIGURES if kind not in there]
@@ -215,10 +132,3 @@ def label_of_weights(experiment: Experiment) -> str | None:
             if entries["regions"] is None and entries["reference"] in ("", next(iter(GROUP_NAMES))):
                 return analysis.label
     return None
-
-
-def _as_folder(text: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-    if not name or len(name) > LONGEST_NAME:
-        raise RunError(f"{text!r} cannot name a folder: use up to {LONGEST_NAME} letters, digits, _ and -")
-    return name

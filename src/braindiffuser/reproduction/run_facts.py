@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from braindiffuser.experiment import Experiment
-from braindiffuser.reproduction.planned_runs import PlannedRun, label_of_weights
+from braindiffuser.planned_runs.planned import PlannedRun
+from braindiffuser.reproduction.planned_runs import label_of_weights
 from braindiffuser.run import Run
 from braindiffuser.stages.evaluate import ablation_labels
 from braindiffuser.store.results import Results
@@ -35,8 +36,8 @@ def run_facts(planned: PlannedRun, run: Run, page: str, records: Mapping[str, Ma
     ablated = next((entry["ablated"]["n_images"] for entry in scores["metrics"].values() if entry.get("ablated")), None)
     return {
         "subject": planned.subject,
-        "split": planned.split.name,
-        "averaged_as": planned.split.averaged_as,
+        "split": planned.variant.name,
+        "averaged_as": planned.variant.averaged_as,
         "dataset": planned.experiment.dataset.kind,
         "simulated": bool(subject["simulated"]),
         "page": page,

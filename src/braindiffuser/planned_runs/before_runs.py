@@ -1,10 +1,11 @@
-"""What would stop a reproduction, said before its first run: names, links, metrics, betas, recordings, stale results."""
+"""What would stop several runs, said before the first of them: names, links, metrics, betas, recordings, stale results."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from braindiffuser.datasets.session_facts import describe
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
+from braindiffuser.planned_runs.planned import PlannedRun
 from braindiffuser.progress import Progress
 from braindiffuser.recording_check import check_before_run
 from braindiffuser.recording_hashes import RecordingHashes, recording_files
-from braindiffuser.reproduction.planned_runs import PlannedRun
 from braindiffuser.run_folder import check_folder, check_links, check_way, join_names
 from braindiffuser.stages import all_steps
 from braindiffuser.stages.extract import why_not_shared
@@ -28,20 +29,39 @@ from braindiffuser.store.shared_rows import check_shared
 from braindiffuser.study import one_person, steps
 from braindiffuser.study.steps import NOTES, check_study_folder
 
-KIND = "reproduction"
-"""Entry of the manifest by which the folder is recognised."""
-FINDINGS, PAGE, STEP = "findings.json", "index.html", "findings"
-TOPS = (FINDINGS, PAGE, "tables", "figures", "manifest.json", "steps")
-"""What is written in the folder, beside the runs and studies."""
+PAGE = "index.html"
 RECORDING, SHARED, STUDIES = "recording", "shared-features", "studies"
 
 
-def check_before_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Purpose:
+    """What several runs are made for, which is written in the folder of all of them.
+
+    Attributes:
+        kind: entry of the manifest by which the folder is recognised.
+        step: that the results are written in.
+        result: name of the file of results in numbers.
+    """
+
+    kind: str
+    step: str
+    result: str
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """What is written in the folder, beside the runs and studies."""
+        return (self.result, PAGE, "tables", "figures", "manifest.json", "steps")
+
+
+def check_before_runs(
+    planned: Sequence[PlannedRun], folder: Path, purpose: Purpose, overwrite: bool, progress: Progress
+) -> None:
     """Check what can be known of all runs before the first is made.
 
     Args:
         planned: the runs.
         folder: for all of them.
+        purpose: what they are made for.
         overwrite: whether stale results may be replaced.
         progress: called while files of recordings are read.
 
@@ -50,13 +70,13 @@ def check_before_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bo
             results are stale.
         RecordingError: a recording, or what an experiment asks of it, cannot be read.
     """
-    check_folder_of_runs(folder)
-    _check_names(planned)
+    check_folder_of_runs(folder, purpose)
+    _check_names(planned, purpose)
     _check_metrics(planned)
     _check_betas(planned)
     for each in planned:
         made = (f"{each.subject}/{RECORDING}",) if each.experiment.dataset.makes_files else ()
-        for below in (each.folder, *made, f"{each.subject}/{SHARED}", f"{STUDIES}/{each.split.name}"):
+        for below in (each.folder, *made, f"{each.subject}/{SHARED}", f"{STUDIES}/{each.variant.name}"):
             check_way(folder, below)
         check_folder(folder / each.folder, each.experiment)
         check_links(folder / each.folder)
@@ -66,37 +86,38 @@ def check_before_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bo
 
 
 def _check_shared(each: PlannedRun, folder: Path, planned: Sequence[PlannedRun]) -> None:
-    """Raise what would stop a run that extracts features which splits of its subject share."""
-    splits = {other.split.name for other in planned}
-    if len(splits) < 2 or why_not_shared(each.experiment):
+    """Raise what would stop a run that extracts features which runs of its subject share."""
+    variants = {other.variant.name for other in planned}
+    if len(variants) < 2 or why_not_shared(each.experiment):
         return
     store = Store(folder / each.folder)
     if any(store.record(str(step)) is None for step in all_steps(each.experiment) if step.stage == "extract"):
         check_shared(folder / each.subject / SHARED)
 
 
-def check_folder_of_runs(folder: Path) -> None:
-    """Check that the runs of a reproduction may be kept in a folder.
+def check_folder_of_runs(folder: Path, purpose: Purpose) -> None:
+    """Check that several runs of a purpose may be kept in a folder.
 
     Raises:
-        RunError: it is a file, a run's or a study's own folder, holds files of the names that are written but no reproduction, or
-            a link in their place.
+        RunError: it is a file, a run's or a study's own folder, holds files of the names that are written but is not of this
+            purpose, or a link in their place.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a folder for all runs")
-    links = [name for name in (*TOPS, *NOTES) if (folder / name).is_symlink()]
+    links = [name for name in (*purpose.tops, *NOTES) if (folder / name).is_symlink()]
     if links:
         raise RunError(f"{folder / links[0]} is a link, and only this folder is written to: remove the link")
     store = Store(folder)
     kind = store.manifest.get("kind", "run") if store.manifest else None
-    if kind == KIND or store.record(STEP):
+    if kind == purpose.kind or store.record(purpose.step):
         return
     if kind is not None:
         raise RunError(f"{folder} holds a {kind}: name another folder for all runs")
-    foreign = sorted(name for name in TOPS if (folder / name).exists())
+    foreign = sorted(name for name in purpose.tops if (folder / name).exists())
     if foreign:
         raise RunError(
-            f"{folder} holds {join_names(foreign)}, but no reproduction: name another folder, or move {folder / foreign[0]} away"
+            f"{folder} holds {join_names(foreign)}, but no {purpose.kind}: name another folder, or move {folder / foreign[0]} "
+            "away"
         )
 
 
@@ -132,12 +153,12 @@ def _check_betas(planned: Sequence[PlannedRun]) -> None:
 
 
 def _check_studies(planned: Sequence[PlannedRun], folder: Path) -> None:
-    """Raise what would stop the findings and the studies when all runs are made: links, and what is no study."""
+    """Raise what would stop the results and the studies when all runs are made: links, and what is no study."""
     steps.check_links(folder)
-    for split, n_runs in Counter(each.split.name for each in planned).items():
+    for name, n_runs in Counter(each.variant.name for each in planned).items():
         if n_runs > 1:
-            check_study_folder(folder / STUDIES / split)
-            steps.check_links(folder / STUDIES / split)
+            check_study_folder(folder / STUDIES / name)
+            steps.check_links(folder / STUDIES / name)
 
 
 def _same_betas(one: Experiment, other: Experiment) -> bool:
@@ -193,9 +214,9 @@ def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, pr
             looked_at.add(each.subject)
 
 
-def _check_names(planned: Sequence[PlannedRun]) -> None:
-    """Refuse subjects and splits whose folders would be those of something else."""
+def _check_names(planned: Sequence[PlannedRun], purpose: Purpose) -> None:
+    """Refuse subjects, splits and settings whose folders would be those of something else."""
     for each in planned:
-        for name, taken in ((each.subject, (*TOPS, *NOTES, STUDIES)), (each.split.name, (RECORDING, SHARED))):
+        for name, taken in ((each.subject, (*purpose.tops, *NOTES, STUDIES)), (each.variant.name, (RECORDING, SHARED))):
             if name in taken:
                 raise RunError(f"{name} is the name of a folder or file that is written beside the runs: rename it")
