@@ -35,7 +35,12 @@ class RecordingHashes:
     """A recording's files by role, with hashes."""
 
     def __init__(
-        self, store: Store, files: Mapping[str, Mapping[str, Path]], progress: Progress, keep: bool = True
+        self,
+        store: Store,
+        files: Mapping[str, Mapping[str, Path]],
+        progress: Progress,
+        keep: bool = True,
+        others: Sequence[Store] = (),
     ) -> None:
         """Load stored hashes; no file is read yet.
 
@@ -44,6 +49,7 @@ class RecordingHashes:
             files: role → name → path, as `Dataset.files` lists them.
             progress: called as progress(label, files_done, n_files) while files are hashed.
             keep: whether new hashes are kept in the run's folder.
+            others: of further runs, whose hashes are known to a run that has none yet.
 
         Raises:
             RunError: if a role is unknown.
@@ -52,7 +58,7 @@ class RecordingHashes:
         if unknown:
             raise RunError(f"the dataset lists files of the role {unknown[0]}; known roles: {', '.join(ROLES)}")
         self._store, self.files, self._progress, self._keep = store, files, progress, keep
-        self._known = _read_known(store)
+        self._known = next(filter(None, map(_read_known, (store, *others))), {})
 
     def gone(self) -> list[str]:
         """Return the roles whose files were read before and are all missing now."""

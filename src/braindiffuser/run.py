@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
-from braindiffuser.files import alone_in, state_of
+from braindiffuser.files import alone_in, as_states, state_of
 from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
@@ -63,6 +63,7 @@ class Run:
         progress: Progress,
         shared: Path | None = None,
         workers: MakeWorkers | None = None,
+        siblings: Sequence[Store] = (),
     ) -> None:
         """Use `Run.open`, which checks the folder."""
         self.experiment = experiment
@@ -71,7 +72,8 @@ class Run:
         self._progress = progress
         self._shared = shared
         self._workers = workers
-        self._hashes = RecordingHashes(store, recording_files(experiment), progress)
+        self._siblings = siblings
+        self._hashes = RecordingHashes(store, recording_files(experiment), progress, others=siblings)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
         self._when_opened: Written | None = None
@@ -89,6 +91,7 @@ class Run:
         shared: Path | str | None = None,
         note_when_done: bool = False,
         workers: MakeWorkers | None = None,
+        siblings: Sequence[Path | str] = (),
     ) -> Run:
         """Open a new or existing run folder.
 
@@ -104,6 +107,8 @@ class Run:
                 that fails leaves the run as it was.
             workers: makes what other processes compute parts with (`braindiffuser.dask_workers.workers_of`); None: this process
                 computes alone.
+            siblings: folders of further runs; a step that one of them has finished from the same settings and inputs is taken
+                from there, by hard links where the disk has them, and not computed again.
 
         Raises:
             RunError: if no experiment is given and the folder holds none; for stale or foreign files, overlap with the
@@ -116,7 +121,8 @@ class Run:
             experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
-        run = cls(experiment, store, progress, None if shared is None else Path(shared), workers)
+        others = [Store(Path(sibling)) for sibling in siblings if Path(sibling).is_dir()]
+        run = cls(experiment, store, progress, None if shared is None else Path(shared), workers, others)
         if any(store.record(str(step)) is None for step in run.steps("extract")):
             run._check_shared()
         for (
@@ -207,7 +213,9 @@ class Run:
                     self._announce_repair(step)
             try:
                 with self._timed(stage):
-                    self._compute(record, pending)
+                    left = [step for step in pending if again or not self._take_over(step)]
+                    if left:
+                        self._compute(record, left)
             finally:
                 self._networks.keep(())
                 self._context.let_go()
@@ -277,15 +285,45 @@ class Run:
         others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
         self._progress(f"recomputing damaged files of {step}: {name} {change}{others}", 1, 1)
 
-    def _publish(self, step: Step, draft: Draft) -> None:
+    def _take_over(self, step: Step) -> bool:
+        """Take a step from a sibling that finished it from the same settings and inputs; return whether there was one.
+
+        A page is never taken: it tells when and where its run was made.
+        """
+        if step.stage == "report":
+            return False
+        key = self.states.draft_key(step)
+        for sibling in self._siblings:
+            record = sibling.record(str(step))
+            if record is None or record["key"] != key or record["uid"] != self._uid_of(step):
+                continue
+            files = as_states(record["files"])
+            draft = self._draft(step)
+            draft.adopt(sibling.folder, files)
+            if files.keys() <= draft.files.keys():
+                self._publish(step, draft, {name: record[name] for name in ("versions", "finished")})
+                self._progress(f"{step}: taken from {sibling.folder}, where it was made of the same", 1, 1)
+                return True
+        return False
+
+    def _uid_of(self, step: Step) -> str:
+        return hash_json([str(step), self.states.inputs(step)])
+
+    def _publish(self, step: Step, draft: Draft, made: Mapping[str, Any] | None = None) -> None:
+        """Put a complete step in its place.
+
+        Args:
+            step: that is complete.
+            draft: of it.
+            made: by which versions and when it was; None: by these, now.
+        """
         inputs = self.states.inputs(step)  # looked up first: what changes later is stale when the run is opened again
         draft.refuse_changes()
         facts = {
             "uid": hash_json([str(step), inputs]),
             "key": draft.key,
             **inputs,
-            "versions": versions(),
-            "finished": _now(),
+            **(made or {"versions": versions(), "finished": _now()}),
         }
         self._store.publish(str(step), draft, facts)
 

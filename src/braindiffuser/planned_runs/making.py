@@ -71,11 +71,11 @@ def make_runs(
     planned = [_with_further_analyses(each, folder) for each in planned]
     check_before_runs(planned, folder, purpose, overwrite, progress)
     _note_kind(folder, purpose)
-    several = len({each.variant.name for each in planned}) > 1
-    _prepare_all(planned, folder, several, overwrite, progress)
+    variants = list(dict.fromkeys(each.variant.name for each in planned))
+    _prepare_all(planned, folder, variants, overwrite, progress)
     made = []
     for number, each in enumerate(planned, start=1):
-        run = _open_run(each, folder, several, overwrite, progress, workers)
+        run = _open_run(each, folder, variants, overwrite, progress, workers)
         _finish_run(each, run)
         store = Store(run.results.folder)
         made.append(MadeRun(each, run, {str(step): store.record(str(step)) or {} for step in run.steps()}))
@@ -122,7 +122,7 @@ def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
 
 
 def _prepare_all(
-    planned: Sequence[PlannedRun], folder: Path, shares: bool, overwrite: bool, progress: Progress
+    planned: Sequence[PlannedRun], folder: Path, variants: Sequence[str], overwrite: bool, progress: Progress
 ) -> None:
     """Average the betas of each of several subjects in its first run, before features are extracted and pictures drawn of any.
 
@@ -136,7 +136,7 @@ def _prepare_all(
         return
     told = {}
     for each in reversed(first.values()):
-        run = _open_run(each, folder, shares, overwrite, progress)
+        run = _open_run(each, folder, variants, overwrite, progress)
         if not run.is_finished("prepare"):
             run.do("prepare")
         told[run.results.folder] = betas_of(run.results.folder)
@@ -146,12 +146,12 @@ def _prepare_all(
 def _open_run(
     planned: PlannedRun,
     folder: Path,
-    shares: bool,
+    variants: Sequence[str],
     overwrite: bool,
     progress: Progress,
     workers: MakeWorkers | None = None,
 ) -> Run:
-    """Open one run; with features that it shares with the subject's other runs, if there are any."""
+    """Open one run; with features and finished steps of the subject's other runs, if there are any."""
 
     def report(label: str, done: int, total: int) -> None:
         progress(f"{planned.folder}: {label}", done, total)
@@ -165,9 +165,10 @@ def _open_run(
         reading = experiment.dataset.made_at(made)
         _check_entries(experiment.dataset, reading)
         experiment = experiment.changed({"dataset": reading.model_dump()})
-    shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if shares else None
+    shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if len(variants) > 1 else None
     place = folder / planned.folder
-    run = Run.open(experiment, place, overwrite, report, shared, workers=workers)
+    siblings = [folder / planned.subject / name for name in variants if name != planned.variant.name]
+    run = Run.open(experiment, place, overwrite, report, shared, workers=workers, siblings=siblings)
     _note_planned(planned, run)
     if planned.further:
         report(f"analyses that `braindiffuser analyse` added are kept: {join_names(list(planned.further))}", 1, 1)
