@@ -13,6 +13,7 @@ from braindiffuser.cli.endings import CONTINUES, stoppable
 from braindiffuser.cli.options import Cluster, Device, Nsd, NWorkers, Overwrite, With, changes_of, expanded
 from braindiffuser.cli.screen import print_out, progress_on_screen
 from braindiffuser.cli.workers import started_workers
+from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.extensions import import_modules
 
@@ -119,11 +120,18 @@ def reproduce(
 
 @app.command(
     rich_help_panel=SEVERAL_RUNS,
-    epilog="Example: **braindiffuser study runs/subj01 runs/subj02 runs/subj05 runs/subj07 --out runs/study**",
+    epilog="Example: **braindiffuser study runs/subj01 runs/subj02 runs/subj05 runs/subj07 --out runs/study**; "
+    "**braindiffuser study settings.yaml --out runs/settings --workers 2** (makes all runs; interrupted? The same command "
+    "resumes).",
 )
 def study(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of finished runs, one of each subject; they are not changed.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...|FILE",
+            help="Folders of finished runs, one of each subject, which are not changed; or a YAML file that says which subjects "
+            "and settings to run and compare.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", callback=expanded, help="Folder for the study and its page.")],
     average: Annotated[
@@ -142,22 +150,53 @@ def study(
     device: Device = None,
     overwrite: Overwrite = False,
     modules: With = None,
+    workers: NWorkers = None,
+    cluster: Cluster = None,
 ) -> None:
-    """Put finished runs of several subjects together: means, intervals over pictures and over subjects, and a page."""
+    """Put finished runs of several subjects together; or make the runs of a FILE, subjects under settings, and compare these."""
     from rich.markdown import Markdown
 
+    from braindiffuser.report.setting_sections import settings_markdown, settings_sentences
+    from braindiffuser.settings_study.run_settings import run_settings
+    from braindiffuser.settings_study.study_file import is_study_file
     from braindiffuser.study.study import run_study, scores_markdown
 
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
+        given = [expanded(run) for run in runs]
+        file = next((path for path in given if is_study_file(path)), None)
+        if file is not None and len(given) > 1:
+            raise RunError(
+                f"{file} is a file, which says all that a study is made of: name it alone, or folders of runs"
+            )
+        if file is None and (workers is not None or cluster is not None):
+            raise RunError(
+                "--workers and --cluster compute runs, and these are finished: leave them out, or name a study's file"
+            )
         import_modules(modules)
-        joint = run_study(
-            [expanded(run) for run in runs],
-            out,
-            average=average,
-            n_permutations=permutations,
-            device=device,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    print_out(Markdown(scores_markdown(joint)))
+        if file is None:
+            joint = run_study(
+                given,
+                out,
+                average=average,
+                n_permutations=permutations,
+                device=device,
+                overwrite=overwrite,
+                progress=progress,
+            )
+            shown, sentences = scores_markdown(joint), []
+        else:
+            found = run_settings(
+                file,
+                out,
+                average=average,
+                n_permutations=permutations,
+                device=device,
+                overwrite=overwrite,
+                progress=progress,
+                workers=started_workers(workers, cluster, modules or [], progress, stack),
+            )
+            shown, sentences = settings_markdown(found), settings_sentences(found)
+    print_out(Markdown(shown))
+    for sentence in sentences:
+        print_out(sentence)
     print_out(f"Page: {out / 'index.html'}")

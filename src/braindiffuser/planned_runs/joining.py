@@ -46,11 +46,23 @@ def mixed_settings(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
 
 
 def join_variants(
-    planned: Sequence[PlannedRun], folder: Path, progress: Progress
+    planned: Sequence[PlannedRun],
+    folder: Path,
+    progress: Progress,
+    *,
+    average: bool = True,
+    n_permutations: int = 1000,
 ) -> tuple[dict[str, Any], BrainDiffuserError | None]:
     """Put the subjects of each variant together, where they saw the same test pictures.
 
     These studies are no user's own, so one that was made of other subjects is made anew.
+
+    Args:
+        planned: the runs, which are finished.
+        folder: of all of them.
+        progress: called as progress(label, done, total).
+        average: whether features are averaged over subjects, drawn and scored.
+        n_permutations: of the test pictures of each subject, for prevalence; 0: none.
 
     Returns:
         Variant → "page", and "average": metric → what averaging features over subjects gains; or "why_not", a sentence. Then the
@@ -70,17 +82,25 @@ def join_variants(
             progress(f"{STUDIES}/{name}: {label}", done, total)
 
         try:
-            joint = run_study(runs, folder / STUDIES / name, device=None, overwrite=True, progress=report)
+            joint = run_study(
+                runs,
+                folder / STUDIES / name,
+                average=average,
+                n_permutations=n_permutations,
+                device=None,
+                overwrite=True,
+                progress=report,
+            )
         except BrainDiffuserError as error:
             failed = failed or error
             made[name] = {"why_not": _within(error, folder)}
             continue
-        average = {
+        gained = {
             key: {"label": entry["label"], **entry["subject_average"]}
             for key, entry in joint["metrics"].items()
             if entry.get("subject_average")
         }
-        made[name] = {"page": f"{STUDIES}/{name}/{PAGE}", "average": average}
+        made[name] = {"page": f"{STUDIES}/{name}/{PAGE}", "average": gained}
     return made, failed
 
 

@@ -45,11 +45,12 @@ def methods_table(scores: Mapping[str, Any]) -> Table:
     return scores_table(_merged(scores), conditions, caption, scores["against"], chance=True)
 
 
-def comparison_table(scores: Mapping[str, Any]) -> Table:
+def comparison_table(scores: Mapping[str, Any], corner: str = "Method and metric") -> Table:
     """Put differences from the reference in rows, with interval, p, and p adjusted for all of them.
 
     Args:
-        scores: of two methods or more.
+        scores: of two methods or more: `methods`, `against`, `comparisons` and `n_images` are read.
+        corner: what rows are named by.
     """
     rows = [
         Row(
@@ -68,7 +69,7 @@ def comparison_table(scores: Mapping[str, Any]) -> Table:
     return Table(
         caption=f"Difference from {scores['against']} on the same {scores['n_images']:,} pictures, with 95 % "
         f"interval{in_points}; p of the sign-flip test, as it is and adjusted for all {len(rows)} (Holm)",
-        corner="Method and metric",
+        corner=corner,
         columns=("Difference", "p", "p, adjusted", f"Than {scores['against']}"),
         rows=tuple(rows),
         main="Difference",
@@ -209,12 +210,7 @@ def _how_to_read(scores: Mapping[str, Any]) -> Section:
             "The score is the share of those others that correlate less than the right one. Chance is 50 %."
         )
     if scores["comparisons"]:
-        facts["Differences"] = (
-            "The interval is Student's t of the differences, picture by picture; for identification, of the jackknife's "
-            "pseudo-values, since every picture is also a distractor of the others. p is that of the sign-flip test: how often "
-            "a mean difference as large comes about if, picture by picture, it is left to chance which method is which. Adjusted "
-            "p values may be read together (Holm 1979)."
-        )
+        facts["Differences"] = differences_explained("method")
     if scores["missing"]:
         facts["Left out"] = (
             f"Metrics of {join(list(scores['missing']))}: the files of these networks were not on this machine."
@@ -226,6 +222,16 @@ def _how_to_read(scores: Mapping[str, Any]) -> Section:
         title="How to read this page",
         blocks=(Facts(facts=facts, style="explained"),),
         appendix=True,
+    )
+
+
+def differences_explained(of: str) -> str:
+    """Say how the interval and p of a paired difference are made; `of` is what is compared, such as "method"."""
+    return (
+        "The interval is Student's t of the differences, picture by picture; for identification, of the jackknife's "
+        "pseudo-values, since every picture is also a distractor of the others. p is that of the sign-flip test: how often "
+        f"a mean difference as large comes about if, picture by picture, it is left to chance which {of} is which. Adjusted "
+        "p values may be read together (Holm 1979)."
     )
 
 
@@ -266,7 +272,12 @@ def _merged(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(entry: Mapping[str, Any], found: Mapping[str, Any]) -> Cell:
+    return signed_difference(entry, found["difference"], found["ci95"])
+
+
+def signed_difference(entry: Mapping[str, Any], value: float, interval: Sequence[float] = ()) -> Cell:
+    """Print a difference of scores of a metric, in percentage points where these are shares, and its interval if there is one."""
     is_share = metric_family(entry) in IDENTIFICATION
     scale, digits, unit = (100, 1, " pp") if is_share else (1, 3, "")
-    value, low, high = (number(scale * each, digits, signed=True) for each in (found["difference"], *found["ci95"]))
-    return Cell(value=f"{value}{unit}", interval=f"{low} – {high}{unit}")
+    printed, *ends = (number(scale * each, digits, signed=True) for each in (value, *interval))
+    return Cell(value=f"{printed}{unit}", interval=f"{' – '.join(ends)}{unit}" if ends else "")

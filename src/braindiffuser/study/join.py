@@ -81,13 +81,13 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
     sets, remarks = ["test"], remarks_on(members, same_pictures)
     if same_pictures:
         for other in members[1:]:
-            said = _other_pictures(first, other, "test")
+            said = other_pictures(first, other, "test")
             if said:
                 raise RunError(f"{other.path} cannot be joined with {first.path}: {said}")
     for name in further:
         lacking = [own.name for own in members if name not in own.test_sets]
         compared = () if lacking or not same_pictures else members[1:]
-        others = [own for own in compared if _other_pictures(first, own, name)]
+        others = [own for own in compared if other_pictures(first, own, name)]
         if lacking:
             remarks.append(f"Test set {name} is left out: {', '.join(lacking)} lack{'s' * (len(lacking) == 1)} it.")
         elif others:
@@ -149,7 +149,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flatten(settings).items() if not name.endswith(printed)}
 
 
-def _other_pictures(first: Member, other: Member, test_set: str) -> str:
+def other_pictures(first: Member, other: Member, test_set: str) -> str:
     """Say how the test pictures of two runs differ; "" if they are the same in the same order.
 
     Files are compared by their hashes, and pixel by pixel where these differ, since versions of libraries write one picture in
