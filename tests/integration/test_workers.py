@@ -1,6 +1,5 @@
 """Laws of workers: same bytes as one process, whatever happens to a worker or to the scheduler, and one writer."""
 
-import gc
 import importlib
 import json
 import os
@@ -10,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -54,15 +52,6 @@ def results(folder):
     return {
         name: content for name, content in files.items() if name not in NOT_RESULTS and not name.startswith("steps/")
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def connections_are_let_go_here():
-    """Collect what Dask leaves of connections to killed processes, so that no later test is told of it."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -84,12 +84,13 @@ class LogLine:
         a, b = self._lines.mean(axis=1)
         if b <= 0:
             return None
+        nearest, farthest = float(self.amounts[0] / 2**BEYOND), self.sought_to
         x = np.linspace(self._x[0] - BEYOND, self._x[-1] + BEYOND, GRID)
+        amounts = np.concatenate([[nearest], 2.0 ** x[1:-1], [farthest]])
         _, low, high = self._said(np.stack([np.ones(GRID), x], axis=1))
         inside = np.flatnonzero((low <= goal) & (goal <= high))
         value = float(2.0 ** np.clip((goal - a) / b, -1000, 1000))
         if not len(inside):
-            nearest, farthest = float(self.amounts[0] / 2**BEYOND), self.sought_to
             return Interval(
                 value,
                 0.0 if value < nearest else min(value, farthest),
@@ -97,7 +98,9 @@ class LogLine:
             )
         first, last = inside[[0, -1]]
         return Interval(
-            value, 0.0 if first == 0 else float(2.0 ** x[first]), np.inf if last == GRID - 1 else float(2.0 ** x[last])
+            value,
+            0.0 if first == 0 else float(amounts[first]),
+            np.inf if last == GRID - 1 else float(amounts[last]),
         )
 
     @property

@@ -152,11 +152,11 @@ def share_interval(
     n = _checked(left_out, level)
     if n == 1:
         return 0.0, 1.0
-    return share_ends(value, jackknife_error(left_out), n, freedom_of(left_out, graded=graded), chance, level)
+    return share_ends(value, jackknife_error(left_out), float(n), freedom_of(left_out, graded=graded), chance, level)
 
 
 def share_ends(
-    value: float, error: float, n: int, freedom: float, chance: float = 0.0, level: float = 0.95
+    value: float, error: float, n: float, freedom: float, chance: float = 0.0, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the ends of `share_interval` from the standard error of θ.
 
@@ -165,7 +165,7 @@ def share_ends(
     Args:
         value: θ, in [0, 1].
         error: √v; 0 if no comparison differs, and then m = n.
-        n: number of pictures.
+        n: number of pictures that count alike.
         freedom: degrees of freedom ν of v.
         chance: score of a picture of which nothing is decoded, in [0, 1).
         level: share of samples whose interval holds θ, in (0, 1).
@@ -174,8 +174,8 @@ def share_ends(
         Lower and upper end, in [0, 1].
     """
     alike = error < NO_SPREAD or not 0 < value < 1
-    trials = float(n) if alike else value * (1 - value) / error**2
-    t = student_quantile(float(n - 1) if alike else freedom, level)
+    trials = n if alike else value * (1 - value) / error**2
+    t = student_quantile(n - 1 if alike else freedom, level)
     middle, half = value + t**2 / (2 * trials), t * np.sqrt(value * (1 - value) / trials + t**2 / (4 * trials**2))
     low, high = (middle - half) / (1 + t**2 / trials), (middle + half) / (1 + t**2 / trials)
     if alike and value >= 1:

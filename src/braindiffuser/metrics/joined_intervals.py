@@ -65,25 +65,26 @@ def joined_share_interval(
 
         v = Σ_k w_k² v_k,  ν = Σ_k ν_k,  v_k and ν_k the variance and degrees of freedom of set k, as in `share_interval`
 
-    The ends are those of `share_interval`.
+    The ends are those of `share_interval`. Where no picture differs from another, v = 0 and says nothing: then m = 1/Σ w_k²/n_k,
+    the number of all pictures if each counts alike, and fewer if those of a small set count more.
 
     Args:
         value: the mean.
-        left_out: of each set, its score without each of its pictures, as target and as distractor; three pictures or more.
+        left_out: of each set, its score without each of its pictures, as target and as distractor; of two pictures or more, or of
+            three where they are identified among each other: of two, one is left, which has no distractor.
         weights: w, such as n_k/n.
         chance: score of a picture of which nothing is decoded.
         graded: as in `share_interval`.
         level: share of samples whose interval holds the mean, in (0, 1).
 
     Raises:
-        ValueError: if a set has fewer than three pictures: of two, one is left, which has no distractor.
+        ValueError: if a set has fewer than two pictures.
     """
-    if min(len(part) for part in left_out) < 3:
-        raise ValueError(
-            f"identification in each set needs three pictures or more, got {[len(part) for part in left_out]}"
-        )
+    if min(len(part) for part in left_out) < 2:
+        raise ValueError(f"shares of each set need two pictures or more, got {[len(part) for part in left_out]}")
     squares = [weight * jackknife_error(part) for weight, part in zip(weights, left_out, strict=True)]
-    error, n = float(np.sqrt(np.square(squares).sum())), sum(len(part) for part in left_out)
+    error = float(np.sqrt(np.square(squares).sum()))
+    n = 1 / sum(weight**2 / len(part) for weight, part in zip(weights, left_out, strict=True))
     return share_ends(value, error, n, sum(freedom_of(part, graded=graded) for part in left_out), chance, level)
 
 

@@ -20,8 +20,6 @@ from braindiffuser.metrics.joined_intervals import joined_mean_interval, joined_
 
 Scores = Float[np.ndarray, "_"]
 """Scores of pictures, or one of each subject; lengths are checked in the functions."""
-FEWEST_OF_SHARES = 3
-"""Pictures of each subject that an interval of shares needs."""
 
 
 def subject_means(scores: Sequence[Scores]) -> Vector:
@@ -49,8 +47,9 @@ def interval_over_pictures(
     """Return an interval of the mean of the subjects' means, of whose pictures these are a sample, within a score's bounds.
 
     Where all subjects saw the same pictures, it is `score_interval` of each picture's mean over subjects: a difficult picture is
-    difficult for each of them. Else it is `joined_mean_interval`, and of shares `joined_share_interval`. It holds for these
-    subjects; what other people would reach is in `interval_over_subjects`.
+    difficult for each of them. Otherwise it is `joined_share_interval` for shares, all of [0, 1] if a subject has one picture
+    alone, and `joined_mean_interval` for other scores. It holds for these subjects; what other people would reach is in
+    `interval_over_subjects`.
 
     Args:
         scores: scores of each subject's pictures (n_k,), in the same order if the pictures are shared.
@@ -69,10 +68,15 @@ def interval_over_pictures(
     if shared:
         return score_interval(np.mean(np.stack(_of_equal_number(scores)), axis=0), bounds, chance, level=level)
     weights = [1 / len(scores)] * len(scores)
-    if tuple(bounds) == SHARES and min(map(len, scores)) >= FEWEST_OF_SHARES:
+    if tuple(bounds) == SHARES:
         mean, without = float(subject_means(scores).mean()), [means_left_out(own) for own in scores]
         graded = chance == GRADED_CHANCE
-        return joined_share_interval(mean, without, weights, chance or 0.0, graded=graded, level=level)
+        enough = min(map(len, scores)) > 1
+        return (
+            joined_share_interval(mean, without, weights, chance or 0.0, graded=graded, level=level)
+            if enough
+            else SHARES
+        )
     low, high = joined_mean_interval(scores, weights, level)
     return max(low, bounds[0]), min(high, bounds[1])
 

@@ -152,8 +152,6 @@ def download(file: PublishedFile, folder: Path, progress: Progress = silent) -> 
                 _fetch(file, beside, folder / f".{file.name}.parts", _bar_class(file, progress))
                 sha256 = file.sha256 or _stated_by_hub(file)
             except Exception as error:  # of the libraries' many kinds; all mean that the file did not come
-                if (response := getattr(error, "response", None)) is not None:
-                    response.close()  # pooch leaves that of a refusal open
                 if lacks_memory(error):
                     raise MemoryError(reason(error)) from error
                 if getattr(error, "filename", None) or "No space left on device" in str(error):

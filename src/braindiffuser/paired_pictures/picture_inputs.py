@@ -11,7 +11,7 @@ import numpy as np
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureReader, to_uint8
-from braindiffuser.paired_pictures.opened_pictures import open_pictures
+from braindiffuser.paired_pictures.opened_pictures import decode_once
 from braindiffuser.paired_pictures.paired_names import (
     NamedPictures,
     SmallPicture,
@@ -153,7 +153,8 @@ def find_partners(seen: PictureInput, methods: Sequence[PictureInput]) -> Partne
         raise RunError(
             f"of {len(seen)} pictures of {seen.label}, {len(shared)} are in all methods, and scores need two or more: {held}"
         )
-    room, small = ROOM // (1 + len(methods)), dict[Path, SmallPicture]()
+    n_folders = sum(each.folder is not None for each in (seen, *methods))
+    room, small = ROOM // max(1, n_folders), dict[Path, SmallPicture]()
     chosen = {seen.label: (seen, shared)}
     chosen |= {
         method.label: (method, [own[name] for name in shared]) for method, own in zip(methods, partners, strict=True)
@@ -242,7 +243,7 @@ def _read(of: PictureInput, names: Sequence[str], room: int, small: dict[Path, S
     if isinstance(of.content, Stack):
         return of.content.pictures.take(np.array([int(name) for name in names]))
     files = of.content.files
-    return open_pictures([files[name] for name in names], room, note)
+    return decode_once([files[name] for name in names], room, note)
 
 
 def distinct_names(labels: Sequence[str]) -> list[str]:

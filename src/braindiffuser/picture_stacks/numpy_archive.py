@@ -16,6 +16,7 @@ import numpy as np
 from braindiffuser.errors import RunError
 from braindiffuser.picture_stacks.stored import Arrays, Numbers, Rows, StoredArray, reading
 from braindiffuser.python_objects import refuse_objects
+from braindiffuser.system_errors import naming
 
 CHUNK = 2**22
 """Bytes that are unpacked at a time."""
@@ -66,11 +67,13 @@ class _Unpacked:
             while chunk := stream.read(
                 min(CHUNK, n_bytes + 1 - place.tell())
             ):  # of more than it says, no more is unpacked
-                place.write(chunk)
+                with naming(tempfile.gettempdir()):
+                    place.write(chunk)
             if place.tell() != n_bytes:
                 more = " or more" if place.tell() > n_bytes else ""
                 raise ValueError(f"{self._member} holds {place.tell():,} bytes of numbers{more}, expected {n_bytes:,}")
-            place.flush()
+            with naming(tempfile.gettempdir()):
+                place.flush()
         return place
 
 

@@ -106,7 +106,7 @@ def reading(path: Path) -> Iterator[None]:
         if lacks_memory(error):
             raise
         if is_of_the_system(error):
-            raise RunError(sentence(error, path)) from error
+            raise RunError(sentence(error, error.filename or path)) from error
         raise RunError(
             f"{path} is damaged, cut short or no array ({path.suffix}; {reason(error)}): write it again"
         ) from error

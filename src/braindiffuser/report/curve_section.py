@@ -128,9 +128,13 @@ def _ends_of_amount(ci95: Sequence[float | None], first: float, sought_to: float
     ('7 – more than 128', 'more than 128')
     >>> _ends_of_amount([None, 1.5625], 25.0, 128.0), _ends_of_amount([None, 30.0], 25.0, 128.0)
     ('below 1.56', 'below 25 – 30')
+    >>> _ends_of_amount([0.2, 0.5], 25.0, 128.0), _ends_of_amount([None, 0.5], 25.0, 128.0)
+    ('below 1', 'below 1')
+    >>> _ends_of_amount([0.2, 1.5], 1.0, 128.0), _ends_of_amount([None, 25.0], 25.0, 128.0)
+    ('below 1 – 1.5', 'below 25 – 25')
     """
     low, high = ci95
-    if low is None and high is not None and high < first:
+    if high is not None and (high < 1 or (low is None and high < first)):
         return f"below {_amount(max(high, 1.0))}"
     highest = f"more than {_amount(sought_to)}" if high is None else _amount(high)
     if low is not None and low >= sought_to:

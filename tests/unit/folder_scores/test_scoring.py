@@ -89,8 +89,11 @@ def test_a_picture_that_is_cut_short_is_named_before_networks_are_loaded(folder,
         evaluate_folders(*folders, "demo", tmp_path)
 
 
-@pytest.mark.parametrize(("room", "profile", "most"), [(2**30, "demo", 1), (0, "pixels", 5)])
-def test_pictures_that_fit_in_the_temporary_file_are_read_once(room, profile, most, folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("room", "profile", "most", "once"),
+    [(2**30, "demo", 1, 2 * N), (0, "pixels", 5, 0), (2 * 3 * 64 * 64 * 3, "pixels", 4, 2 * 3)],
+)
+def test_pictures_that_fit_in_temporary_files_are_read_once(room, profile, most, once, folders, tmp_path, monkeypatch):
     """The rest is read before anything is computed, for sizes and differences, and twice for scores; scores are the same."""
     expected, reads = evaluate_folders(*folders, profile, tmp_path), Counter()
 
@@ -99,10 +102,12 @@ def test_pictures_that_fit_in_the_temporary_file_are_read_once(room, profile, mo
         return read_picture(path)
 
     monkeypatch.setattr("braindiffuser.paired_pictures.picture_inputs.ROOM", room)
-    monkeypatch.setattr("braindiffuser.paired_pictures.opened_pictures.read_picture", read)
+    for module in ("opened_pictures", "paired_names"):
+        monkeypatch.setattr(f"braindiffuser.paired_pictures.{module}.read_picture", read)
     assert evaluate_folders(*folders, profile, tmp_path) == expected
     assert len(reads) == 2 * N
     assert max(reads.values()) == most
+    assert sum(number == 1 for number in reads.values()) == once
 
 
 def of_sizes(tmp_path, **sizes):

@@ -93,6 +93,10 @@ def test_where_it_was_sought_is_one_number_whatever_the_amounts(last):
     line = LogLine(amounts, np.repeat(0.1 * np.log2(amounts)[:, None], 5, axis=1))
     assert line.reaching(100.0).low == line.sought_to == 16 * last
     assert line.reaching(-100.0).high == amounts[0] / 16
+    noisy = LogLine(amounts, line.scores + 0.001 * np.array([-2, -1, 0, 1, 2]))
+    ends = noisy.at(line.sought_to), noisy.at(amounts[0] / 16)
+    assert noisy.reaching(ends[0].high).low == line.sought_to, "just the last amount holds the goal"
+    assert noisy.reaching(ends[1].low).high == amounts[0] / 16
 
 
 def test_lines_need_points_and_pictures():

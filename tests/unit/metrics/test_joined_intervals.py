@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t
 
 from braindiffuser.metrics._correlation import correlation_matrix
-from braindiffuser.metrics.intervals import mean_interval, share_interval
+from braindiffuser.metrics.intervals import mean_interval, means_left_out, share_interval
 from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_mean_interval, joined_share_interval
 from braindiffuser.metrics.places import Places, n_way
 
@@ -101,6 +101,26 @@ def test_what_has_no_interval_is_refused(scores, folds, words):
         interval_inside_folds(np.array(scores, np.float64), np.array(folds, np.int64))
 
 
-def test_two_pictures_cannot_be_left_out_of_each_other():
-    with pytest.raises(ValueError, match=r"three pictures or more, got \[3, 2\]"):
-        joined_share_interval(0.5, [np.ones(3), np.ones(2)], [0.6, 0.4])
+def test_one_picture_cannot_be_left_out():
+    with pytest.raises(ValueError, match=r"two pictures or more, got \[3, 1\]"):
+        joined_share_interval(0.5, [np.ones(3), np.ones(1)], [0.6, 0.4])
+
+
+def test_sets_that_are_all_right_are_as_certain_as_their_weights_leave_them():
+    """As many pictures as count alike: all of them, unless those of a small set count more."""
+    alike = joined_share_interval(1.0, [np.ones(10), np.ones(30)], [0.25, 0.75])
+    assert alike == pytest.approx(share_interval(1.0, np.ones(40)))
+    uneven = joined_share_interval(1.0, [np.ones(500), np.ones(3)], [0.5, 0.5])
+    n = 1 / (0.25 / 500 + 0.25 / 3)
+    assert share_interval(1.0, np.ones(int(n)))[0] < uneven[0] < share_interval(1.0, np.ones(int(n) + 1))[0]
+
+
+def test_uneven_sets_of_shares_cover_as_they_say():
+    rng, p, sizes = np.random.default_rng(6), (1.0, 0.8), (500, 3)
+    covered = 0
+    for _ in range(500):
+        own = [(rng.random(n) < chance).astype(float) for n, chance in zip(sizes, p, strict=True)]
+        value = float(np.mean([each.mean() for each in own]))
+        low, high = joined_share_interval(value, [means_left_out(each) for each in own], [0.5, 0.5])
+        covered += low <= np.mean(p) <= high
+    assert covered / 500 > 0.9

@@ -61,6 +61,34 @@ def test_shares_that_are_all_right_are_not_certain_where_each_subject_saw_other_
     assert high == 1.0
 
 
+@pytest.mark.parametrize(("sizes", "least"), [((2, 2), 0.7), ((500, 2), 0.8), ((500, 3), 0.9)])
+def test_few_pictures_of_a_subject_that_are_all_right_are_not_certain(sizes, least):
+    low, high = interval_over_pictures([np.ones(n) for n in sizes], (0.0, 1.0), chance=0.5, shared=False)
+    assert 0 < low < least
+    assert high == 1
+    assert interval_over_pictures([np.ones(500), np.ones(1)], (0.0, 1.0), chance=0.5, shared=False) == (0, 1)
+
+
+def test_shares_of_other_pictures_are_those_of_the_jackknife():
+    """Recomputed from the equations of `share_interval`, with the level and the chance that were asked for."""
+    rng = np.random.default_rng(0)
+    scores, level = [rng.random(20), np.append(rng.random(29) / 50 + 0.5, 0.95)], 0.8
+    without = [(own.sum() - own) / (len(own) - 1) for own in scores]
+    value = np.mean([own.mean() for own in scores])
+    error = np.sqrt(sum((len(t) - 1) / len(t) * ((t - t.mean()) ** 2).sum() / 4 for t in without))
+    for chance in (0.5, 1 / 30):
+        freedom = 0
+        for t in without:
+            squares = (t - t.mean()) ** 2
+            excess = max((squares**2).mean() / squares.mean() ** 2 - 3, 0) if chance == 0.5 else 0
+            freedom += 2 / (2 / (len(t) - 1) + excess / len(t))
+        q, m = stats.t.ppf((1 + level) / 2, freedom), value * (1 - value) / error**2
+        half = q * np.sqrt(value * (1 - value) / m + q**2 / (4 * m**2))
+        ends = [(value + q**2 / (2 * m) + sign * half) / (1 + q**2 / m) for sign in (-1, 1)]
+        found = interval_over_pictures(scores, (0.0, 1.0), chance=chance, shared=False, level=level)
+        assert found == pytest.approx(ends)
+
+
 def test_other_pictures_of_each_subject_cover_as_they_say():
     rng, covered = np.random.default_rng(4), 0
     for _ in range(1000):

@@ -2,6 +2,8 @@ import errno
 import gc
 import io
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 from braindiffuser.errors import RunError
 from braindiffuser.images import load_png
-from braindiffuser.paired_pictures.opened_pictures import open_pictures
+from braindiffuser.paired_pictures.opened_pictures import LEFT_FREE, decode_once
 
 N, HEIGHT, WIDTH = 5, 4, 6
 PICTURE = HEIGHT * WIDTH * 3
@@ -43,7 +45,7 @@ def decoded(monkeypatch):
     ("room", "kept"), [(0, 0), (PICTURE - 1, 0), (3 * PICTURE, 3), (4 * PICTURE - 1, 3), (9**9, N)]
 )
 def test_only_what_does_not_fit_is_decoded_again(room, kept, paths, decoded):
-    opened, expected = open_pictures(paths, room), load_png(paths)
+    opened, expected = decode_once(paths, room), load_png(paths)
     assert decoded == list(range(N))
     for order in ([4, 0, 2, 2], [3, 1]):
         del decoded[:]
@@ -67,16 +69,68 @@ class CutShort(FullDisk):
     cut = True
 
 
+@pytest.mark.parametrize("n", [4, 5])
 @pytest.mark.parametrize("made", [FullDisk, CutShort])
-def test_a_full_disk_is_given_back(made, paths, decoded, monkeypatch):
+def test_a_full_disk_is_given_back(made, n, paths, decoded, monkeypatch):
     """Writing to a disk that is nearly full can also end early without an error."""
     file = made()
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: file)
-    opened = open_pictures(paths, 9**9)
+    opened = decode_once(paths[:n], 9**9)
     assert file.getvalue() == b""
     del decoded[:]
+    np.testing.assert_array_equal(opened[:], load_png(paths[:n]))
+    assert decoded == list(range(n))
+
+
+@pytest.mark.parametrize(("more", "kept"), [(-PICTURE, 0), (0, 0), (2 * PICTURE, 2), (1000 * PICTURE, N)])
+def test_room_is_left_on_the_disk(more, kept, paths, decoded, monkeypatch):
+    """Results may have to be written there too."""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=LEFT_FREE + more))
+    opened = decode_once(paths, 9**9)
+    del decoded[:]
     np.testing.assert_array_equal(opened[:], load_png(paths))
-    assert decoded == list(range(N))
+    assert decoded == list(range(kept, N))
+
+
+@pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (WIDTH, HEIGHT + 1)])
+@pytest.mark.parametrize("changed", [[2], list(range(N))])
+def test_pictures_that_change_before_they_are_decoded_again_are_refused(changed, size, paths):
+    kept, not_kept = decode_once(paths, 9**9), decode_once(paths, 2 * PICTURE)
+    expected = kept[:]
+    for number in changed:
+        Image.new("RGB", size).save(paths[number])
+    np.testing.assert_array_equal(kept[:], expected)
+    np.testing.assert_array_equal(not_kept[:2], expected[:2])
+    with pytest.raises(RunError, match=r"2\.png was changed while it was scored: run the same command again"):
+        not_kept[:]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0"])
+def test_what_was_kept_is_refused_if_it_is_not_what_was_written(damage, paths, monkeypatch):
+    """Disks of networks can tell after the end that a write has failed."""
+    files, make = [], tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **how: files.append(make(**how)) or files[0])
+    opened = decode_once(paths, 9**9)
+    files[0].truncate(3 * PICTURE)
+    if damage:
+        files[0].truncate(N * PICTURE)  # with a hole
+    np.testing.assert_array_equal(opened[:3], load_png(paths[:3]))
+    with pytest.raises(RunError, match=r"3\.png was changed while it was scored"):
+        opened[3:]
+
+
+def test_threads_read_the_pictures_that_they_ask_for(paths):
+    opened, expected = decode_once(paths, 9**9), load_png(paths)
+    asked = np.random.default_rng(1).integers(N, size=2000)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda number: opened[slice(number, number + 1)][0], asked.tolist()))
+    assert all(np.array_equal(own, expected[number]) for own, number in zip(found, asked, strict=True))
+
+
+def test_each_picture_is_noted_once(paths):
+    noted = []
+    decode_once(paths, 0, lambda path, raw: noted.append((path, raw.shape)))
+    assert noted == [(path, (HEIGHT, WIDTH, 3)) for path in paths]
 
 
 def test_without_a_folder_for_temporary_files_pictures_are_decoded_again(paths, monkeypatch):
@@ -84,13 +138,13 @@ def test_without_a_folder_for_temporary_files_pictures_are_decoded_again(paths, 
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    np.testing.assert_array_equal(open_pictures(paths, 9**9)[:], load_png(paths))
+    np.testing.assert_array_equal(decode_once(paths, 9**9)[:], load_png(paths))
 
 
 def test_the_temporary_file_is_closed_with_the_pictures(paths, monkeypatch):
     files, make = [], tempfile.TemporaryFile
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **how: files.append(make(**how)) or files[0])
-    opened = open_pictures(paths, 9**9)
+    opened = decode_once(paths, 9**9)
     assert not files[0].closed
     del opened
     gc.collect()
@@ -102,8 +156,8 @@ def test_files_are_whole_and_of_one_size(paths):
     Image.new("RGB", (WIDTH + 1, HEIGHT)).save(other)
     paths[3].write_bytes(paths[3].read_bytes()[:-40])
     with pytest.raises(RunError, match=r"9\.png is \(4, 7\), but .*0\.png is \(4, 6\) .*: make all of one size"):
-        open_pictures([paths[0], other], 9**9)
+        decode_once([paths[0], other], 9**9)
     with pytest.raises(RunError, match=r"3\.png is damaged or cut short"):
-        open_pictures(paths, 0)
+        decode_once(paths, 0)
     with pytest.raises(ValueError, match="expected at least one picture file, got none"):
-        open_pictures([], 0)
+        decode_once([], 0)
