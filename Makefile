@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.html
 	$(BIN)/braindiffuser demo --out runs/demo
 
-# what `reproduce` makes; the command `study` joins runs that are finished
+# what `reproduce` makes; the command `study` joins finished runs, or compares settings
 study: $(STAMP)  ## four simulated subjects, two splits: the paper's five findings, write runs/study/index.html
 	$(BIN)/braindiffuser reproduce --config examples/study.yaml --subjects 1 2 3 4 \
 		--splits layout cluster:n_clusters=12,test_cluster=5 --ablated 20 --out runs/study

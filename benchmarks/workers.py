@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from braindiffuser.clusters import open_cluster
-from braindiffuser.dask_workers import workers_of
+from braindiffuser.dask_workers import DaskCluster
 from braindiffuser.datasets.simulation.simulate import simulate
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
@@ -42,7 +42,7 @@ def timed(experiment: Experiment, folder: Path, stage: str, way: dict[str, Any] 
         if way is not None:
             file = folder.with_suffix(".yaml")
             file.write_text(json.dumps(way), encoding="utf-8")
-            workers = workers_of(stack.enter_context(open_cluster(None, file, silent)), (), silent)
+            workers = DaskCluster(stack.enter_context(open_cluster(None, file, silent)), (), silent)
         Run.open(experiment, folder, workers=workers).do(stage)
     return time.perf_counter() - started
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from distributed import Client, Future, KilledWorker, Worker, get_worker
+from distributed import Client, Event, Future, KilledWorker, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
@@ -35,7 +35,6 @@ from braindiffuser.plain_data import hash_json
 if TYPE_CHECKING:
     from braindiffuser.experiment import Experiment
     from braindiffuser.progress import Progress
-    from braindiffuser.run import MakeWorkers
     from braindiffuser.stages import Item, Made, StageContext, Task
 
 AHEAD = 2
@@ -44,30 +43,42 @@ TRIES = 3
 """How often a lost scheduler is connected to again."""
 PATIENCE = 10.0
 """Seconds after which it is looked whether there are workers at all."""
+TOLD, ASKED = 0.5, 2.0
+"""Seconds between two words of a worker's progress, and between two questions whether the command still runs."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
+
+
+class Place(NamedTuple):
+    """What a worker needs to know of a command.
+
+    Attributes:
+        command: drawn anew by each command: what a worker opened for one is not used for another.
+        working: folder that the command was started in; relative paths count from here.
+        modules: name of each module that the user named with `--with`, and hash of its file.
+        versions: of the packages that numbers depend on.
+    """
+
+    command: str
+    working: str
+    modules: tuple[tuple[str, str], ...]
+    versions: tuple[tuple[str, str], ...]
 
 
 class Site(NamedTuple):
     """What a worker needs to know of a run.
 
     Attributes:
-        command: drawn anew by each command: what a worker opened for one is not used for another.
-        working: folder that the command was started in; paths of the experiment count from here.
+        place: the command.
         folder: of the run.
         experiment: in JSON.
-        modules: name of each module that the user named with `--with`, and hash of its file.
-        versions: of the packages that numbers depend on.
         recording: hash of the sizes and times of its files.
         finished: name and uid of each finished step, which the worker must see before it begins.
     """
 
-    command: str
-    working: str
+    place: Place
     folder: str
     experiment: str
-    modules: tuple[tuple[str, str], ...]
-    versions: tuple[tuple[str, str], ...]
     recording: str
     finished: tuple[tuple[str, str], ...]
 
@@ -85,26 +96,36 @@ class DaskWorkers:
         site: returns what workers need to know of the run at this time.
     """
 
-    def __init__(self, connect: Callable[[], Client], site: Callable[[], Site], progress: Progress) -> None:
+    def __init__(self, queue: _Queue, site: Callable[[], Site]) -> None:
+        """Give out parts to the workers of a queue."""
+        self.site, self._queue = site, queue
+
+    def each(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
+        """Yield every item with what a worker made of it, in order; raises what `_Queue.each` raises."""
+        return self._queue.each(partial(_compute, self.site(), task), items)
+
+
+class _Queue:
+    """Gives out work to a Dask cluster, and again what was lost."""
+
+    def __init__(self, connect: Callable[[], Client], progress: Progress) -> None:
         """Connect to a cluster.
 
         Args:
             connect: connects to the cluster, again if its scheduler was lost.
-            site: returns what workers need to know of the run at this time.
             progress: says what happens, as progress(label, 1, 1).
         """
-        self.site = site
         self._connect, self._progress = connect, progress
-        self._client = connect()
+        self.client = connect()
 
-    def each(self, task: Task[Item, Made], items: Sequence[Item]) -> Iterator[tuple[Item, Made]]:
+    def each(self, compute: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
         """Yield every item with what a worker made of it, in order.
 
         Raises:
             RunError: one part took worker after worker with it, as happens where memory runs out; the scheduler was lost again
                 and again; what a part raises.
         """
-        compute, waiting, tries = partial(_compute, self.site(), task), deque(items), TRIES
+        waiting, tries = deque(items), TRIES
         given: deque[tuple[Item, Future[Any]]] = deque()
         while waiting or given:
             try:
@@ -148,55 +169,94 @@ class DaskWorkers:
     def _connect_again(self) -> None:
         self._progress("the scheduler of the workers was lost: connecting again", 1, 1)
         with suppress(Exception):  # it is of no use any more, whatever its state
-            self._client.close(timeout=1)
+            self.client.close(timeout=1)
         try:
-            self._client = self._connect()
+            self.client = self._connect()
         except RunError as error:
             raise RunError(f"{error}; once it runs, the same command goes on from what is there") from error
 
     def _n_workers(self) -> int:
-        return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
+        return len(self.client.scheduler_info(n_workers=-1).get("workers", ()))
 
     def _give(
         self, compute: Callable[[Item], Any], waiting: deque[Item], given: deque[tuple[Item, Future[Any]]]
     ) -> None:
         most = AHEAD * max(1, self._n_workers())
         while waiting and len(given) < most:
-            given.append((waiting[0], self._client.submit(compute, waiting[0], pure=False)))
+            given.append((waiting[0], self.client.submit(compute, waiting[0], pure=False)))
             waiting.popleft()
 
 
-def workers_of(connect: Callable[[], Client], modules: Sequence[str], progress: Progress) -> MakeWorkers:
-    """Return what makes the workers of a run.
+class DaskCluster:
+    """Makes what computes beside a command: parts of its runs, or whole pieces of work that write for themselves."""
 
-    Args:
-        connect: connects to the cluster (`clusters.open_cluster`).
-        modules: that the user named with `--with`.
-        progress: says what happens.
-    """
+    def __init__(self, connect: Callable[[], Client], modules: Sequence[str], progress: Progress) -> None:
+        """Remember how to connect.
 
-    def make(
-        experiment: Experiment, folder: Path, finished: Callable[[], Mapping[str, Mapping[str, Any]]]
+        Args:
+            connect: connects to the cluster (`clusters.open_cluster`).
+            modules: that the user named with `--with`.
+            progress: says what happens.
+        """
+        self._connect, self._modules, self._progress = connect, modules, progress
+
+    def __call__(
+        self, experiment: Experiment, folder: Path, finished: Callable[[], Mapping[str, Mapping[str, Any]]]
     ) -> DaskWorkers:
+        """Return what computes parts of one run."""
         from braindiffuser.recording_hashes import recording_files, when_written
 
         command = uuid4().hex
 
         def site() -> Site:
             return Site(
-                command=command,
-                working=str(Path.cwd()),
+                place=self._place(command),
                 folder=str(folder.resolve()),
                 experiment=json.dumps(experiment.model_dump(mode="json")),
-                modules=tuple((name, _hash_of_module(name)) for name in modules),
-                versions=tuple(versions().items()),
                 recording=hash_json(when_written(recording_files(experiment))),
                 finished=tuple((step, str(record["uid"])) for step, record in finished().items()),
             )
 
-        return DaskWorkers(connect, site, progress)
+        return DaskWorkers(_Queue(self._connect, self._progress), site)
 
-    return make
+    def apart(
+        self, work: Callable[[str, Progress], None], items: Sequence[str], device: str, progress: Progress
+    ) -> Iterator[str]:
+        """Do several pieces of work, each by one worker, which writes its results itself; yield each when it is done, in order.
+
+        Args:
+            work: called on a worker as work(item, progress); a function of a module of this package, which goes on from what is
+                there, since a piece whose worker was lost is done again.
+            items: text that says what each piece is.
+            device: where networks compute: workers of a machine with several GPUs take one each.
+            progress: is told what workers report.
+
+        Raises:
+            RunError: what `_Queue.each` raises.
+        """
+        command = uuid4().hex
+
+        def connect() -> Client:
+            client = self._connect()
+            client.subscribe_topic(command, lambda event: progress(*event[1]))
+            return client
+
+        queue = _Queue(connect, self._progress)
+        try:
+            for item, _ in queue.each(partial(_work, self._place(command), work, device), items):
+                yield item
+        finally:
+            with suppress(Exception):  # of a scheduler that is gone
+                Event(command, client=queue.client).set()  # workers of a cluster that stays stop, too
+                queue.client.unsubscribe_topic(command)
+
+    def _place(self, command: str) -> Place:
+        return Place(
+            command=command,
+            working=str(Path.cwd()),
+            modules=tuple((name, _hash_of_module(name)) for name in self._modules),
+            versions=tuple(versions().items()),
+        )
 
 
 def _compute(site: Site, task: Task[Item, Made], item: Item) -> Made | _Refused:
@@ -205,6 +265,38 @@ def _compute(site: Site, task: Task[Item, Made], item: Item) -> Made | _Refused:
         return task(_context(site), item)
     except (BrainDiffuserError, OSError, EOFError, MemoryError) as error:
         return _Refused(error)
+
+
+def _work(place: Place, work: Callable[[str, Progress], None], device: str, item: str) -> _Refused | None:
+    """Do one piece of work, on a worker."""
+    try:
+        _prepare(place)
+        number = _number_of_gpu(device)
+        if number is not None:
+            import torch
+
+            torch.cuda.set_device(number)
+        work(item, _Told(place.command))
+    except (BrainDiffuserError, OSError, EOFError, MemoryError) as error:
+        return _Refused(error)
+    return None
+
+
+class _Told:
+    """Progress of a worker, which the command is told of twice a second at most; stops the work if the command has ended."""
+
+    def __init__(self, command: str) -> None:
+        self._command, self._last, self._asked = command, 0.0, time.monotonic()
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._asked > ASKED:
+            self._asked = now
+            if Event(self._command).is_set():
+                raise RunError("the command that began this has ended")
+        if done >= total or now - self._last > TOLD:
+            self._last = now
+            get_worker().log_event(self._command, (label, done, total))
 
 
 def dask_setup(worker: Worker) -> None:
@@ -236,25 +328,25 @@ def _hash_of_module(name: str) -> str:
     return _imported[name]
 
 
-def _prepare(site: Site) -> None:
+def _prepare(place: Place) -> None:
     """Go where the command was started, import the user's modules, and compare versions with those of the command.
 
     Raises:
         RunError: the folder is not there, a module cannot be imported, or versions differ.
     """
-    if not Path(site.working).is_dir():
+    if not Path(place.working).is_dir():
         raise RunError(
-            f"a worker does not see {site.working}, where this command was started: start it on a disk that all workers share"
+            f"a worker does not see {place.working}, where this command was started: start it on a disk that all workers share"
         )
-    os.chdir(site.working)
+    os.chdir(place.working)
     own = versions()
-    for name, version in site.versions:
+    for name, version in place.versions:
         if own.get(name) != version:
             raise RunError(
                 f"a worker has {name} {own.get(name)}, and this command {version}: install the same versions, and start the "
                 "workers again"
             )
-    for name, digest in site.modules:
+    for name, digest in place.modules:
         try:
             import_modules([name])
         except RunError as error:
@@ -272,25 +364,31 @@ def _context(site: Site) -> StageContext:
         from braindiffuser.experiment import Experiment
         from braindiffuser.run import reading_context
 
-        _prepare(site)
+        _prepare(site.place)
         _wait_for(site)
         experiment = Experiment.model_validate(json.loads(site.experiment))
         device = _own_device(experiment.device)
         check_device(device)
         _opened.clear()
-        _opened[site] = reading_context(experiment, Path(site.folder), _networks(site.command, device))
+        _opened[site] = reading_context(experiment, Path(site.folder), _networks(site.place.command, device))
     return _opened[site]
 
 
 def _own_device(device: str) -> str:
     """Return the GPU of this worker, where the machine has several: workers take turns."""
+    number = _number_of_gpu(device)
+    return device if number is None else f"cuda:{number}"
+
+
+def _number_of_gpu(device: str) -> int | None:
+    """Return the number of this worker's GPU by the end of its name; None if there is no choice."""
     if device != "cuda":
-        return device
+        return None
     import torch
 
     n, name = torch.cuda.device_count(), str(get_worker().name)
     number = int(name.rpartition("-")[2]) if name.rpartition("-")[2].isdigit() else 0
-    return f"cuda:{number % n}" if n > 1 else device
+    return number % n if n > 1 else None
 
 
 def is_able() -> bool:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError, command_line
@@ -43,8 +43,19 @@ if TYPE_CHECKING:
     from braindiffuser.report.verdict.conclusion import Conclusion
 
 
-MakeWorkers: TypeAlias = Callable[[Experiment, Path, Callable[[], Mapping[str, Mapping[str, Any]]]], Workers]
-"""Makes workers for a run from its experiment, its folder, and what returns the records of finished steps."""
+@runtime_checkable
+class MakeWorkers(Protocol):
+    """Other processes, here or on a cluster, that compute for a command."""
+
+    def __call__(
+        self, experiment: Experiment, folder: Path, finished: Callable[[], Mapping[str, Mapping[str, Any]]]
+    ) -> Workers:
+        """Return what computes parts of a run, from its experiment, its folder, and the records of its finished steps."""
+
+    def apart(
+        self, work: Callable[[str, Progress], None], items: Sequence[str], device: str, progress: Progress
+    ) -> Iterator[str]:
+        """Do several pieces of work, each in one process, which writes its results itself; yield each when it is done."""
 
 
 class Run:
@@ -352,7 +363,9 @@ class Run:
             progress=self._progress,
             settings=self.states.settings,
             shared=self._shared,
-            workers=self._workers and self._workers(self.experiment, self.results.folder, self._finished),
+            workers=None
+            if self._workers is None
+            else self._workers(self.experiment, self.results.folder, self._finished),
         )
 
     def _finished(self) -> dict[str, dict[str, Any]]:

@@ -407,7 +407,7 @@ def test_a_run_that_is_made_anew_while_findings_are_put_together_is_not_mixed_in
         Store(copy / "b" / "layout").update_record("evaluate", uid="another")
         return {}, None
 
-    monkeypatch.setattr("braindiffuser.reproduction.reproduce.join_variants", late)
+    monkeypatch.setattr("braindiffuser.reproduction.reproduce.join_settings", late)
     with pytest.raises(RunError, match=r"evaluate of \S+layout was made anew while .*: run the same command again"):
         reproduce(experiments, copy, (), SPLITS)
     assert (copy / FINDINGS).read_bytes() == before

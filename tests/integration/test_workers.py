@@ -8,19 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from distributed import Event
 from fakes import COMPUTED, N, fake_experiment, write_recording
 
 from braindiffuser.clusters import ClusterFile, job_script, open_cluster
 from braindiffuser.dask_workers import (
     TRIES,
+    DaskCluster,
     DaskWorkers,
+    Place,
     Site,
     _compute,
     _hash_of_module,
@@ -29,13 +33,17 @@ from braindiffuser.dask_workers import (
     _own_device,
     _prepare,
     _wait_for,
-    workers_of,
+    _work,
 )
 from braindiffuser.errors import RunError
+from braindiffuser.files import alone_in
 from braindiffuser.fold_runs import run_folds
+from braindiffuser.planned_runs import making
 from braindiffuser.progress import silent
 from braindiffuser.reproduction.reproduce import reproduce
 from braindiffuser.run import Run
+from braindiffuser.settings_study.run_settings import run_settings
+from braindiffuser.settings_study.study_file import StudyFile
 from braindiffuser.stages.evaluation.run_scorers import scoring_of
 from braindiffuser.stages.evaluation.shown_pictures import Shown, _score
 
@@ -87,7 +95,7 @@ def connect(cluster_file):
 
 
 def made(root, folder, connect, progress=silent, stages=(), **settings):
-    experiment, workers = fake_experiment(root), workers_of(connect, ["fakes"], progress)
+    experiment, workers = fake_experiment(root), DaskCluster(connect, ["fakes"], progress)
     run = Run.open(experiment, folder, progress=progress, workers=workers, **settings)
     for stage in stages:
         run.do(stage)
@@ -106,7 +114,7 @@ def kill_one(client):
 def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, connect, tmp_path, monkeypatch):
     monkeypatch.setattr("braindiffuser.store.draft.BLOCK", 5)  # so that a split has several blocks
     changes, folders = {"regression": {"kind": "ridge", "n_folds": 2}}, (tmp_path / "alone", tmp_path / "workers")
-    for folder, workers in zip(folders, (None, workers_of(connect, ["fakes"], silent)), strict=True):
+    for folder, workers in zip(folders, (None, DaskCluster(connect, ["fakes"], silent)), strict=True):
         run = Run.open(fake_experiment(root, **changes), folder, workers=workers)
         for stage in ("prepare", "extract", "fit"):
             run.do(stage)
@@ -117,12 +125,12 @@ def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, conne
 def test_commands_of_several_runs_give_workers_to_each(root, tmp_path, monkeypatch):
     given = []
 
-    def opened(experiment, folder, *others, workers):
+    def opened(experiment, folder, *others, workers, siblings=()):
         given.append(workers)
         raise RunError("enough")
 
     monkeypatch.setattr("braindiffuser.run.Run.open", opened)
-    workers = workers_of(lambda: None, [], silent)
+    workers = DaskCluster(lambda: None, [], silent)
     folds = fake_experiment(root, split={"kind": "folds", "n_folds": 2})
     with pytest.raises(RunError, match="enough"):
         run_folds(folds, tmp_path / "folds", workers=workers)
@@ -131,12 +139,131 @@ def test_commands_of_several_runs_give_workers_to_each(root, tmp_path, monkeypat
     assert given == [workers, workers]
 
 
+def test_a_study_of_one_subject_gives_workers_to_each_run(study_file, tmp_path, monkeypatch):
+    given = []
+
+    def opened(experiment, folder, *others, workers, siblings):
+        given.append(workers)
+        raise RunError("enough")
+
+    monkeypatch.setattr("braindiffuser.run.Run.open", opened)
+    one = tmp_path / "one.yaml"
+    one.write_text(json.dumps({"experiment": str(study_file.parent / "a.yaml"), "settings": SETTINGS}))
+    workers = DaskCluster(lambda: None, [], silent)
+    with pytest.raises(RunError, match="enough"):
+        run_settings(one, tmp_path / "out", workers=workers)
+    assert given == [workers]
+
+
+SUBJECTS = ("a", "b")
+SETTINGS = {"plain": {}, "stronger": {"generator": {"strength": 0.75}}}
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory):
+    """Two subjects under two settings."""
+    folder = tmp_path_factory.mktemp("study")
+    for number, name in enumerate(SUBJECTS):
+        own = write_recording(folder / f"recording-{name}", seed=number)
+        experiment = fake_experiment(
+            own,
+            dataset={"root": str(own), "subject": name},
+            pictures={"ablations": [], "ceiling": False},
+            analyses=[],
+        )
+        (folder / f"{name}.yaml").write_text(experiment.to_yaml())
+    content = {"experiment": [f"{name}.yaml" for name in SUBJECTS], "settings": SETTINGS}
+    (folder / "study.yaml").write_text(json.dumps(content))
+    return folder / "study.yaml"
+
+
+@pytest.fixture(scope="module")
+def study(study_file):
+    """The study that one process made."""
+    run_settings(study_file, study_file.parent / "alone", average=False, n_permutations=0)
+    return study_file.parent / "alone"
+
+
+def studied(folder):
+    """Results of all runs of a study."""
+    return {f"{own}/{setting}": results(folder / own / setting) for own in SUBJECTS for setting in SETTINGS}
+
+
+def test_subjects_of_a_study_are_made_by_workers_to_the_same_bytes_though_one_is_killed(
+    study_file, study, connect, tmp_path
+):
+    said, killed, processes = [], [], list(connect().run(os.getpid).values())
+
+    def heard(label, done, total):
+        said.append(label)
+        if not killed and label.startswith("a/plain: reconstructing"):
+            killed.append(processes[0])
+            os.kill(processes[0], signal.SIGKILL)
+
+    workers, place = DaskCluster(connect, ["fakes"], heard), tmp_path / "out"
+    before = len(HEARD)
+    run_settings(study_file, place, average=False, n_permutations=0, progress=heard, workers=workers)
+    assert studied(place) == studied(study)
+    assert json.loads((place / "comparison.json").read_text()) == json.loads((study / "comparison.json").read_text())
+    assert killed
+    assert any("was lost" in label for label in HEARD[before:])
+    assert any(label.startswith("b/stronger: ") for label in said)
+    assert "subjects" in said
+    assert any(label.startswith("a/stronger: prepare.responses: taken from") for label in said)
+
+
+def test_what_stops_a_subject_on_a_worker_ends_the_command_with_its_words(study_file, connect, tmp_path, monkeypatch):
+    monkeypatch.setattr("braindiffuser.planned_runs.making.check_before_runs", lambda *_: None)
+    place = tmp_path / "out"
+    (place / "b" / "plain").mkdir(parents=True)
+    (place / "b" / "plain" / "scores.json").write_text("mine")
+    with pytest.raises(RunError, match=r"scores\.json"):
+        run_settings(
+            study_file,
+            place,
+            average=False,
+            n_permutations=0,
+            workers=DaskCluster(connect, ["fakes"], silent),
+        )
+
+
+def test_a_worker_stops_when_the_command_has_ended(connect):
+    place = DaskCluster(connect, [], silent)._place("of this test")
+    future = connect().submit(partial(_work, place, _works_on, "cpu"), "", pure=False)
+    Event("of this test", client=connect()).set()
+    assert "the command that began this has ended" in str(future.result(timeout=30).error)
+
+
+def test_a_subject_waits_for_the_process_that_is_at_it(study_file, tmp_path):
+    """A worker that was given up as lost may still write."""
+    planned = StudyFile.load(study_file).plan(study_file)
+    subject = making._Subject(str(tmp_path), tuple(planned[:2]), ("plain", "stronger"), False)
+    again = making._Subject.from_text(subject.to_text())
+    assert [(own.folder, own.experiment) for own in again.planned] == [
+        (own.folder, own.experiment) for own in planned[:2]
+    ]
+    said, free = [], threading.Event()
+
+    def wait(label, done, total):
+        said.append(label)
+        free.set()
+
+    (tmp_path / "a").mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with alone_in(tmp_path / "a"):
+            waiting = pool.submit(lambda: making._alone_with(subject, wait).__enter__())
+            assert free.wait(30)
+            assert not waiting.done()
+        waiting.result(timeout=30)
+    assert said == ["a: waiting for another worker that makes the same runs"]
+
+
 def test_workers_compute_parts_of_an_analysis_that_are_not_kept(root, finished, connect, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     added = fake_experiment(root).with_analysis("fakes:Parts", {})
     COMPUTED.clear()
-    for workers in (workers_of(connect, ["fakes"], silent), None):
+    for workers in (DaskCluster(connect, ["fakes"], silent), None):
         run = Run.open(added, folder, workers=workers, overwrite=True)
         run.do("analyse")
         assert run.results.read_json("analyses/parts.json")["powers"] == [number**2 + N for number in range(6)]
@@ -148,7 +275,7 @@ def test_parts_of_an_analysis_that_says_nothing_of_other_processes_are_computed_
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     added = fake_experiment(root).with_analysis("fakes:OwnParts", {})
-    run = Run.open(added, folder, workers=workers_of(connect, ["fakes"], silent), overwrite=True)
+    run = Run.open(added, folder, workers=DaskCluster(connect, ["fakes"], silent), overwrite=True)
     run.do("analyse")
     assert run.results.read_json("analyses/ownparts.json")["powers"] == [2]
 
@@ -262,21 +389,23 @@ def test_runs_of_one_command_share_a_connection_which_is_made_again_if_it_is_los
 
 def told(**facts):
     """What a worker is told of a run of no other facts than some."""
-    usual = {"command": "", "working": "", "folder": "", "experiment": "{}", "recording": ""}
-    return Site(**(usual | {"modules": (), "versions": (), "finished": ()} | facts))
+    place = {"command": "", "working": "", "modules": (), "versions": ()}
+    usual = {"folder": "", "experiment": "{}", "recording": "", "finished": ()}
+    of_place = Place(**(place | {name: facts.pop(name) for name in place.keys() & facts.keys()}))
+    return Site(**({"place": of_place} | usual | facts))
 
 
 def test_a_worker_elsewhere_or_of_other_versions_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"does not see .*gone, where this command was started"):
-        _prepare(told(working=str(tmp_path / "gone")))
+        _prepare(told(working=str(tmp_path / "gone")).place)
     (tmp_path / "below").mkdir()
-    _prepare(told(working=str(tmp_path / "below"), modules=(("fakes", _hash_of_module("fakes")),)))
+    _prepare(told(working=str(tmp_path / "below"), modules=(("fakes", _hash_of_module("fakes")),)).place)
     assert Path.cwd() == tmp_path / "below"
     with pytest.raises(RunError, match=r"a worker has numpy .*, and this command 1\.0"):
-        _prepare(told(working=str(tmp_path), versions=(("numpy", "1.0"),)))
+        _prepare(told(working=str(tmp_path), versions=(("numpy", "1.0"),)).place)
     with pytest.raises(RunError, match="another version of the module fakes: start the workers again"):
-        _prepare(told(working=str(tmp_path), modules=(("fakes", "of another file"),)))
+        _prepare(told(working=str(tmp_path), modules=(("fakes", "of another file"),)).place)
 
 
 def test_the_code_of_a_whole_package_is_compared(tmp_path, monkeypatch):
@@ -321,6 +450,12 @@ def test_what_a_part_cannot_do_comes_back_without_a_traceback_of_the_worker(erro
         _compute(told(), _fail, ZeroDivisionError())
 
 
+def _works_on(item, progress):
+    while True:
+        progress("working", 0, 1)
+        time.sleep(0.05)
+
+
 def _end(context, item):
     os._exit(1)
 
@@ -334,7 +469,7 @@ def _fail(context, item):
 
 
 def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect):
-    workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
+    workers = DaskCluster(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
     with pytest.raises(RunError, match="took worker after worker with it, probably because memory ran out"):
         list(workers.each(_end, [1]))
 
@@ -353,7 +488,7 @@ def test_that_no_worker_has_come_yet_is_said(root, finished):
         scheduler_info=lambda n_workers: {"workers": {}},
         submit=lambda compute, item, pure: SimpleNamespace(result=result, status="finished"),
     )
-    workers = workers_of(lambda: client, [], lambda label, done, total: said.append(label))
+    workers = DaskCluster(lambda: client, [], lambda label, done, total: said.append(label))
     assert list(workers(fake_experiment(root), finished, dict).each(_square, [1])) == [(1, 2)]
     assert said == ["no worker is there: waiting for one (jobs of a queue may take long to begin)"]
 
@@ -373,14 +508,14 @@ def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finishe
         )
         return connected[-1]
 
-    workers = workers_of(connect, [], silent)(fake_experiment(root), finished, dict)
+    workers = DaskCluster(connect, [], silent)(fake_experiment(root), finished, dict)
     with pytest.raises(RunError, match="was lost again and again: see that it runs, and run the same command again"):
         list(workers.each(_square, [1]))
     assert len(connected) == 1 + TRIES
 
 
 def test_items_come_in_order_and_errors_as_they_were_raised(root, finished, connect):
-    workers = workers_of(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
+    workers = DaskCluster(connect, ["fakes"], silent)(fake_experiment(root), finished, dict)
     assert isinstance(workers, DaskWorkers)
     assert list(workers.each(_square, list(range(20)))) == [(item, item * item) for item in range(20)]
     for error in (RunError("no 3"), FileNotFoundError("no file")):
@@ -426,7 +561,7 @@ def test_a_scheduler_that_stays_away_ends_the_command_with_advice(root, finished
             raise RunError("no scheduler of workers answers at tcp://a:1: timed out")
         return found
 
-    workers = workers_of(connect, [], silent)(fake_experiment(root), finished, dict)
+    workers = DaskCluster(connect, [], silent)(fake_experiment(root), finished, dict)
     with pytest.raises(RunError, match="timed out; once it runs, the same command goes on from what is there"):
         list(workers.each(_square, [1]))
 

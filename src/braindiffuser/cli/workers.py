@@ -35,6 +35,6 @@ def started_workers(
     from braindiffuser.clusters import open_cluster
 
     connect = stack.enter_context(open_cluster(n_workers, cluster, progress))
-    from braindiffuser.dask_workers import workers_of
+    from braindiffuser.dask_workers import DaskCluster
 
-    return workers_of(connect, modules, progress)
+    return DaskCluster(connect, modules, progress)

@@ -1,1 +1,1 @@
-"""Runs of several subjects, each under several splits or settings: planned, checked before the first, made, and joined."""
+"""Runs of several subjects, each under several settings, such as splits: planned, checked before the first, made, and joined."""

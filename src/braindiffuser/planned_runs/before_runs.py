@@ -76,7 +76,7 @@ def check_before_runs(
     _check_betas(planned)
     for each in planned:
         made = (f"{each.subject}/{RECORDING}",) if each.experiment.dataset.makes_files else ()
-        for below in (each.folder, *made, f"{each.subject}/{SHARED}", f"{STUDIES}/{each.variant.name}"):
+        for below in (each.folder, *made, f"{each.subject}/{SHARED}", f"{STUDIES}/{each.setting.name}"):
             check_way(folder, below)
         check_folder(folder / each.folder, each.experiment)
         check_links(folder / each.folder)
@@ -87,8 +87,8 @@ def check_before_runs(
 
 def _check_shared(each: PlannedRun, folder: Path, planned: Sequence[PlannedRun]) -> None:
     """Raise what would stop a run that extracts features which runs of its subject share."""
-    variants = {other.variant.name for other in planned}
-    if len(variants) < 2 or why_not_shared(each.experiment):
+    settings = {other.setting.name for other in planned}
+    if len(settings) < 2 or why_not_shared(each.experiment):
         return
     store = Store(folder / each.folder)
     if any(store.record(str(step)) is None for step in all_steps(each.experiment) if step.stage == "extract"):
@@ -155,7 +155,7 @@ def _check_betas(planned: Sequence[PlannedRun]) -> None:
 def _check_studies(planned: Sequence[PlannedRun], folder: Path) -> None:
     """Raise what would stop the results and the studies when all runs are made: links, and what is no study."""
     steps.check_links(folder)
-    for name, n_runs in Counter(each.variant.name for each in planned).items():
+    for name, n_runs in Counter(each.setting.name for each in planned).items():
         if n_runs > 1:
             check_study_folder(folder / STUDIES / name)
             steps.check_links(folder / STUDIES / name)
@@ -215,8 +215,8 @@ def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, pr
 
 
 def _check_names(planned: Sequence[PlannedRun], purpose: Purpose) -> None:
-    """Refuse subjects, splits and settings whose folders would be those of something else."""
+    """Refuse subjects and settings whose folders would be those of something else."""
     for each in planned:
-        for name, taken in ((each.subject, (*purpose.tops, *NOTES, STUDIES)), (each.variant.name, (RECORDING, SHARED))):
+        for name, taken in ((each.subject, (*purpose.tops, *NOTES, STUDIES)), (each.setting.name, (RECORDING, SHARED))):
             if name in taken:
                 raise RunError(f"{name} is the name of a folder or file that is written beside the runs: rename it")

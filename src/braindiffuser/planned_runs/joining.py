@@ -1,4 +1,4 @@
-"""Finished runs of the same split or settings, put together over subjects."""
+"""Finished runs under the same setting, put together over subjects."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from braindiffuser.study.members import open_member, open_members
 from braindiffuser.study.study import run_study
 
 
-def by_variant(planned: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
-    """Return the runs of each variant that several subjects have."""
+def by_setting(planned: Sequence[PlannedRun]) -> dict[str, list[PlannedRun]]:
+    """Return the runs of each setting that several subjects have."""
     found: dict[str, list[PlannedRun]] = {}
     for each in planned:
-        found.setdefault(each.variant.name, []).append(each)
+        found.setdefault(each.setting.name, []).append(each)
     return {name: own for name, own in found.items() if len(own) > 1}
 
 
@@ -31,7 +31,7 @@ def mixed_settings(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
         RunError: two subjects have the same betas.
     """
     said: dict[str, None] = {}
-    for own in by_variant(planned).values():
+    for own in by_setting(planned).values():
         first, *others = [open_member(folder / each.folder, each.subject) for each in own]
         refuse_one_person_twice({member.path: member.betas for member in (first, *others)})
         for other in others:
@@ -45,7 +45,7 @@ def mixed_settings(planned: Sequence[PlannedRun], folder: Path) -> list[str]:
     return list(said)
 
 
-def join_variants(
+def join_settings(
     planned: Sequence[PlannedRun],
     folder: Path,
     progress: Progress,
@@ -53,7 +53,7 @@ def join_variants(
     average: bool = True,
     n_permutations: int = 1000,
 ) -> tuple[dict[str, Any], BrainDiffuserError | None]:
-    """Put the subjects of each variant together, where they saw the same test pictures.
+    """Put the subjects of each setting together, where they saw the same test pictures.
 
     These studies are no user's own, so one that was made of other subjects is made anew.
 
@@ -65,12 +65,12 @@ def join_variants(
         n_permutations: of the test pictures of each subject, for prevalence; 0: none.
 
     Returns:
-        Variant → "page", and "average": metric → what averaging features over subjects gains; or "why_not", a sentence. Then the
+        Setting → "page", and "average": metric → what averaging features over subjects gains; or "why_not", a sentence. Then the
         first error that stopped a study of runs that belong together, to be raised when all else is written.
     """
     made: dict[str, Any] = {}
     failed: BrainDiffuserError | None = None
-    for name, own in by_variant(planned).items():
+    for name, own in by_setting(planned).items():
         runs = [folder / each.folder for each in own]
         try:
             check_alike(open_members(runs))

@@ -3,23 +3,26 @@
 runs/several/
   subj01/recording/        a simulated subject; recordings on disk are read where they are
   subj01/shared-features/  features of all pictures of the subject, computed once for several runs
-  subj01/NAME/             a run for each split or setting
+  subj01/NAME/             a run for each setting
 """
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from braindiffuser.datasets.dataset import Dataset
 from braindiffuser.errors import BrainDiffuserError, RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in
 from braindiffuser.fold_runs import folder_to_share
 from braindiffuser.planned_runs.before_runs import RECORDING, SHARED, Purpose, check_before_runs, check_folder_of_runs
-from braindiffuser.planned_runs.planned import PlannedRun
+from braindiffuser.planned_runs.planned import PlannedRun, Setting
 from braindiffuser.progress import Progress
 from braindiffuser.run import MakeWorkers, Run
 from braindiffuser.run_folder import join_names, stored_experiment
@@ -36,7 +39,7 @@ class MadeRun:
     """A finished run.
 
     Attributes:
-        planned: subject, variant and experiment.
+        planned: subject, setting and experiment.
         run: that was made of it, without target groups that its recording cannot have.
         records: step → its record when the run was finished.
     """
@@ -62,7 +65,8 @@ def make_runs(
         purpose: what they are made for.
         overwrite: recompute what was made with other settings or inputs; else it raises.
         progress: called as progress(label, done, total).
-        workers: makes what other processes compute parts of each run with; None: this process computes alone.
+        workers: other processes: of several subjects each has one that makes all its runs, of one they compute parts of each run;
+            None: this process computes alone.
 
     Raises:
         RunError: what `check_before_runs` raises, before the first run; two subjects have the same betas; what a run raises.
@@ -71,11 +75,15 @@ def make_runs(
     planned = [_with_further_analyses(each, folder) for each in planned]
     check_before_runs(planned, folder, purpose, overwrite, progress)
     _note_kind(folder, purpose)
-    variants = list(dict.fromkeys(each.variant.name for each in planned))
-    _prepare_all(planned, folder, variants, overwrite, progress)
+    settings = tuple(dict.fromkeys(each.setting.name for each in planned))
+    subjects = [_Subject(str(folder), own, settings, overwrite) for own in _by_subject(planned)]
+    apart = workers if len(subjects) > 1 else None
+    _prepare_all(subjects, folder, progress, apart)
+    if apart is not None:
+        _each_apart(_finish_subject, subjects, progress, apart)
     made = []
     for number, each in enumerate(planned, start=1):
-        run = _open_run(each, folder, variants, overwrite, progress, workers)
+        run = _open_run(each, folder, settings, overwrite, progress, workers)
         _finish_run(each, run)
         store = Store(run.results.folder)
         made.append(MadeRun(each, run, {str(step): store.record(str(step)) or {} for step in run.steps()}))
@@ -121,9 +129,74 @@ def _with_further_analyses(planned: PlannedRun, folder: Path) -> PlannedRun:
     return replace(planned, experiment=planned.experiment.changed({"analyses": every}), further=labels)
 
 
-def _prepare_all(
-    planned: Sequence[PlannedRun], folder: Path, variants: Sequence[str], overwrite: bool, progress: Progress
-) -> None:
+def _by_subject(planned: Sequence[PlannedRun]) -> list[tuple[PlannedRun, ...]]:
+    found: dict[str, list[PlannedRun]] = {}
+    for each in planned:
+        found.setdefault(each.subject, []).append(each)
+    return [tuple(own) for own in found.values()]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """All runs of one subject, as another process can be told of them.
+
+    Attributes:
+        folder: for all runs.
+        planned: the runs.
+        settings: names of all settings.
+        overwrite: as in `make_runs`.
+    """
+
+    folder: str
+    planned: tuple[PlannedRun, ...]
+    settings: tuple[str, ...]
+    overwrite: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the subject."""
+        return self.planned[0].subject
+
+    def to_text(self) -> str:
+        """Return all of it as JSON, which `from_text` reads; a class of a user's own is imported only then."""
+        runs = [
+            {
+                "setting": [each.setting.name, each.setting.averaged_as],
+                "experiment": each.experiment.model_dump(mode="json"),
+                "further": each.further,
+            }
+            for each in self.planned
+        ]
+        return json.dumps(
+            {
+                "folder": self.folder,
+                "subject": self.name,
+                "runs": runs,
+                "settings": self.settings,
+                "overwrite": self.overwrite,
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> _Subject:
+        content = json.loads(text)
+        planned = tuple(
+            PlannedRun(
+                content["subject"],
+                Setting(name=run["setting"][0], averaged_as=run["setting"][1], changes={}),
+                Experiment.model_validate(run["experiment"]),
+                tuple(run["further"]),
+            )
+            for run in content["runs"]
+        )
+        return cls(content["folder"], planned, tuple(content["settings"]), content["overwrite"])
+
+    def open(self, place: int, progress: Progress) -> Run:
+        """Open one of the runs."""
+        return _open_run(self.planned[place], Path(self.folder), self.settings, self.overwrite, progress)
+
+
+def _prepare_all(subjects: Sequence[_Subject], folder: Path, progress: Progress, workers: MakeWorkers | None) -> None:
     """Average the betas of each of several subjects in its first run, before features are extracted and pictures drawn of any.
 
     Runs are opened anew for all that follows: what they remember of their recordings may be hours old by then.
@@ -131,22 +204,61 @@ def _prepare_all(
     Raises:
         RunError: two subjects are one person.
     """
-    first = {each.subject: each for each in reversed(planned)}
-    if len(first) < 2:
+    if len(subjects) < 2:
         return
-    told = {}
-    for each in reversed(first.values()):
-        run = _open_run(each, folder, variants, overwrite, progress)
-        if not run.is_finished("prepare"):
-            run.do("prepare")
-        told[run.results.folder] = betas_of(run.results.folder)
-    refuse_one_person_twice(told)
+    if workers is not None:
+        _each_apart(_prepare_subject, subjects, progress, workers)
+    else:
+        for subject in subjects:
+            _prepare(subject, progress)
+    refuse_one_person_twice({place: betas_of(place) for place in (folder / own.planned[0].folder for own in subjects)})
+
+
+def _prepare(subject: _Subject, progress: Progress) -> None:
+    run = subject.open(0, progress)
+    if not run.is_finished("prepare"):
+        run.do("prepare")
+
+
+def _each_apart(
+    work: Callable[[str, Progress], None], subjects: Sequence[_Subject], progress: Progress, workers: MakeWorkers
+) -> None:
+    """Do the work of each subject in a process of its own, which alone writes to the runs of this subject."""
+    done = workers.apart(work, [own.to_text() for own in subjects], subjects[0].planned[0].experiment.device, progress)
+    for number, _ in enumerate(done, start=1):
+        progress("subjects", number, len(subjects))
+
+
+def _prepare_subject(text: str, progress: Progress) -> None:
+    """Average the betas of one subject, in a process of its own."""
+    subject = _Subject.from_text(text)
+    with _alone_with(subject, progress):
+        _prepare(subject, progress)
+
+
+def _finish_subject(text: str, progress: Progress) -> None:
+    """Make all runs of one subject, in a process of its own."""
+    subject = _Subject.from_text(text)
+    with _alone_with(subject, progress):
+        for place, planned in enumerate(subject.planned):
+            _finish_run(planned, subject.open(place, progress))
+
+
+def _alone_with(subject: _Subject, progress: Progress) -> AbstractContextManager[None]:
+    """Wait until no other process makes runs of a subject: one that was given up as lost may still be at it."""
+    folder = Path(subject.folder) / subject.name
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def say() -> None:
+        progress(f"{subject.name}: waiting for another worker that makes the same runs", 1, 1)
+
+    return alone_in(folder, say)
 
 
 def _open_run(
     planned: PlannedRun,
     folder: Path,
-    variants: Sequence[str],
+    settings: Sequence[str],
     overwrite: bool,
     progress: Progress,
     workers: MakeWorkers | None = None,
@@ -165,9 +277,9 @@ def _open_run(
         reading = experiment.dataset.made_at(made)
         _check_entries(experiment.dataset, reading)
         experiment = experiment.changed({"dataset": reading.model_dump()})
-    shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if len(variants) > 1 else None
+    shared = folder_to_share(folder / planned.subject / SHARED, experiment, report) if len(settings) > 1 else None
     place = folder / planned.folder
-    siblings = [folder / planned.subject / name for name in variants if name != planned.variant.name]
+    siblings = [folder / planned.subject / name for name in settings if name != planned.setting.name]
     run = Run.open(experiment, place, overwrite, report, shared, workers=workers, siblings=siblings)
     _note_planned(planned, run)
     if planned.further:

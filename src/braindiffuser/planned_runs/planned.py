@@ -1,4 +1,4 @@
-"""Which runs are made: one for each subject under each of several splits or settings, which are its variants."""
+"""Which runs are made: one for each subject under each setting, such as a split, or other entries of an experiment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A split, or settings, with the name that its folders and columns have.
+class Setting:
+    """Changes of an experiment under which there is a run of each subject, such as a split.
 
     Attributes:
-        name: of it.
-        averaged_as: name of what it is averaged with, such as cluster_k5 of its five folds; its own name if it stands alone.
+        name: of its folders.
+        averaged_as: name on the page, which several may have that are averaged, such as cluster_k5 of its five folds.
         changes: of an experiment.
     """
 
@@ -34,20 +34,20 @@ class PlannedRun:
 
     Attributes:
         subject: name of the subject, as its folder has it.
-        variant: the split or the settings that it is made under.
+        setting: that it is made under.
         experiment: to run.
         further: labels of its analyses that the run got since, by `braindiffuser analyse NAME --out RUN`.
     """
 
     subject: str
-    variant: Variant
+    setting: Setting
     experiment: Experiment
     further: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
         """Path of the run, below the folder of all runs."""
-        return f"{self.subject}/{self.variant.name}"
+        return f"{self.subject}/{self.setting.name}"
 
 
 def of_subjects(experiments: Sequence[Experiment], subjects: Sequence[str]) -> list[tuple[str, Experiment]]:

@@ -41,7 +41,7 @@ def write_findings(found: Mapping[str, Any], done: Sequence[tuple[PlannedRun, Ru
     from braindiffuser.report.page import Header, render_page
     from braindiffuser.report.written_tables import written_files
 
-    first = [(planned, run) for planned, run in done if planned.variant.averaged_as == found["splits"][0]]
+    first = [(planned, run) for planned, run in done if planned.setting.averaged_as == found["splits"][0]]
     shown = {planned.subject: (planned, run) for planned, run in reversed(first)}
     shown = {subject: shown[subject] for subject in found["subjects"] if subject in shown}
     galleries = {

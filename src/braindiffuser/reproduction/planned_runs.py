@@ -10,7 +10,7 @@ from braindiffuser.errors import RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.part import known_kinds
 from braindiffuser.plain_data import read_entries
-from braindiffuser.planned_runs.planned import PlannedRun, Variant, as_folder, of_subjects
+from braindiffuser.planned_runs.planned import PlannedRun, Setting, as_folder, of_subjects
 from braindiffuser.reproduction.published import GROUP_NAMES
 from braindiffuser.splits.split import Split
 
@@ -47,7 +47,7 @@ def plan(
     ]
 
 
-def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[Variant]:
+def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[Setting]:
     """Read the names of splits.
 
     A dataset with an entry `split`, such as laion_fmri, takes the names of its own splits; its `cluster_k5` and `random` stand
@@ -62,7 +62,7 @@ def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[Variant]
     ['layout', 'cluster-n_clusters-5-test_cluster-0']
     """
     if not wanted:
-        return [Variant(experiment.split.kind, experiment.split.kind, {})]
+        return [Setting(experiment.split.kind, experiment.split.kind, {})]
     found = [split for text in wanted for split in _read(experiment, text)]
     names = [split.name for split in found]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -71,19 +71,19 @@ def named_splits(experiment: Experiment, wanted: Sequence[str]) -> list[Variant]
     return found
 
 
-def _read(experiment: Experiment, text: str) -> list[Variant]:
+def _read(experiment: Experiment, text: str) -> list[Setting]:
     kind, colon, entries = text.partition(":")
     if kind in known_kinds(Split):
         changes = {"split": {"kind": kind, **read_entries(entries.split(",") if entries else ())}}
         name = as_folder(text)
-        return [Variant(name, name, changes)]
+        return [Setting(name, name, changes)]
     if "split" not in type(experiment.dataset).model_fields or colon:
         raise RunError(
             f"there is no split {text}; known kinds: {', '.join(known_kinds(Split))}, with entries such as "
             "cluster:n_clusters=5,test_cluster=0"
         )
     names = experiment.dataset.split_family(text)
-    return [Variant(as_folder(name), as_folder(text), _own_split(name)) for name in names]
+    return [Setting(as_folder(name), as_folder(text), _own_split(name)) for name in names]
 
 
 def _own_split(name: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _own_split(name: str) -> dict[str, Any]:
     return {"dataset": {"split": name}, "split": {"kind": "layout"}}
 
 
-def _changed(experiment: Experiment, subject: str, split: Variant, n_ablated: int | None) -> Experiment:
+def _changed(experiment: Experiment, subject: str, split: Setting, n_ablated: int | None) -> Experiment:
     """Return the experiment of one run: all ablations, and the analyses behind the paper's figures beside its own."""
     there = [analysis.kind for analysis in experiment.analyses]
     added: list[dict[str, Any]] = [{"kind": kind} for kind in FIGURES if kind not in there]

@@ -22,7 +22,7 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in
 from braindiffuser.plain_data import hash_json
 from braindiffuser.planned_runs.before_runs import PAGE, Purpose
-from braindiffuser.planned_runs.joining import join_variants, mixed_settings
+from braindiffuser.planned_runs.joining import join_settings, mixed_settings
 from braindiffuser.planned_runs.making import check_records, make_runs
 from braindiffuser.progress import Progress, silent
 from braindiffuser.reproduction.found import findings
@@ -55,7 +55,7 @@ def reproduce(
         n_ablated: test pictures that are drawn without a part of the method; None: as the experiment says.
         overwrite: recompute what was made with other settings or inputs; else it raises.
         progress: called as progress(label, done, total).
-        workers: makes what other processes compute parts of each run with; None: this process computes alone.
+        workers: other processes, as `make_runs` uses them; None: this process computes alone.
 
     Returns:
         Content of `findings.json`: what `findings` returns.
@@ -73,7 +73,7 @@ def reproduce(
     )
     found["unexpected"] = [*mixed, *found["unexpected"]]
     found["experiment"] = experiments[0].name
-    found["studies"], failed = join_variants(planned, folder, progress)
+    found["studies"], failed = join_settings(planned, folder, progress)
     with alone_in(folder):
         steps = Steps(folder, overwrite, partial(check_records, made))
         inputs = {

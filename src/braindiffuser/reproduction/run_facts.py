@@ -36,8 +36,8 @@ def run_facts(planned: PlannedRun, run: Run, page: str, records: Mapping[str, Ma
     ablated = next((entry["ablated"]["n_images"] for entry in scores["metrics"].values() if entry.get("ablated")), None)
     return {
         "subject": planned.subject,
-        "split": planned.variant.name,
-        "averaged_as": planned.variant.averaged_as,
+        "split": planned.setting.name,
+        "averaged_as": planned.setting.averaged_as,
         "dataset": planned.experiment.dataset.kind,
         "simulated": bool(subject["simulated"]),
         "page": page,

@@ -25,7 +25,7 @@ from braindiffuser.metrics.setting_comparison import compare_all_settings
 from braindiffuser.metrics.study_summary import join_subjects
 from braindiffuser.plain_data import hash_json
 from braindiffuser.planned_runs.before_runs import PAGE, Purpose
-from braindiffuser.planned_runs.joining import join_variants, mixed_settings
+from braindiffuser.planned_runs.joining import join_settings, mixed_settings
 from braindiffuser.planned_runs.making import MadeRun, check_records, make_runs
 from braindiffuser.progress import Progress, silent
 from braindiffuser.run import MakeWorkers
@@ -70,10 +70,10 @@ def run_settings(
         device: where networks compute; None: as the experiment says.
         overwrite: recompute what was made with other settings or inputs; else it raises.
         progress: called as progress(label, done, total).
-        workers: makes what other processes compute parts of each run with; None: this process computes alone.
+        workers: other processes, as `make_runs` uses them; None: this process computes alone.
 
     Returns:
-        Content of `comparison.json`: what `compared` returns, "studies" as `join_variants` returns them, "remarks" (sentences on
+        Content of `comparison.json`: what `compared` returns, "studies" as `join_settings` returns them, "remarks" (sentences on
         what differs between subjects), and "doubts" as `doubts_of` returns them.
 
     Raises:
@@ -89,7 +89,7 @@ def run_settings(
     found = compared(study, members)
     found["remarks"] = remarks
     found["doubts"] = doubts_of(made)
-    found["studies"], failed = join_variants(planned, folder, progress, average=average, n_permutations=n_permutations)
+    found["studies"], failed = join_settings(planned, folder, progress, average=average, n_permutations=n_permutations)
     with alone_in(folder):
         steps = Steps(folder, overwrite, partial(check_records, made))
         inputs = {
@@ -106,7 +106,7 @@ def members_of(made: Sequence[MadeRun]) -> dict[str, list[Member]]:
     """Open finished runs for reading: setting → subject by subject."""
     members: dict[str, list[Member]] = {}
     for each in made:
-        setting, subject = each.planned.variant.averaged_as, each.planned.subject
+        setting, subject = each.planned.setting.averaged_as, each.planned.subject
         members.setdefault(setting, []).append(open_member(each.run.results.folder, subject))
     return members
 
@@ -124,7 +124,7 @@ def doubts_of(made: Sequence[MadeRun]) -> list[dict[str, Any]]:
         for said in each.run.verdict():
             if said.kind == "wrong" or said.name in OF_TEST_RESPONSES:
                 runs = found.setdefault((said.kind, said.name, said.sentence), [])
-                runs.append(f"{each.planned.variant.averaged_as}, {each.planned.subject}")
+                runs.append(f"{each.planned.setting.averaged_as}, {each.planned.subject}")
     return [
         {"name": name, "kind": kind, "sentence": sentence, "runs": runs}
         for (kind, name, sentence), runs in sorted(found.items(), key=lambda item: item[0][0] != "wrong")

@@ -14,7 +14,7 @@ from braindiffuser.experiment import Experiment, list_faults, preset_names
 from braindiffuser.part import Settings
 from braindiffuser.paths import absolute, written_in
 from braindiffuser.plain_data import read_yaml
-from braindiffuser.planned_runs.planned import PlannedRun, Variant, as_folder, of_subjects
+from braindiffuser.planned_runs.planned import PlannedRun, Setting, as_folder, of_subjects
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -111,7 +111,7 @@ class StudyFile(Settings):
                     raise RunError(f"{path}: settings {one} and {other} would have the same folder: rename one")
             planned = [
                 PlannedRun(
-                    subject, Variant(folders[setting], setting, own), _changed(experiment, subject, setting, own, path)
+                    subject, Setting(folders[setting], setting, own), _changed(experiment, subject, setting, own, path)
                 )
                 for subject, experiment in of_subjects(experiments, self.subjects)
                 for setting, own in self.settings.items()
@@ -150,7 +150,7 @@ def _refuse_equal(planned: list[PlannedRun], path: Path) -> None:
     for one, other in combinations(planned, 2):
         if one.subject == other.subject and _without_name(one) == _without_name(other):
             raise RunError(
-                f"{path}: settings {one.variant.averaged_as} and {other.variant.averaged_as} make the same runs: change an entry "
+                f"{path}: settings {one.setting.averaged_as} and {other.setting.averaged_as} make the same runs: change an entry "
                 "in one of them, or leave one out"
             )
 

@@ -83,7 +83,10 @@ def check_alike(members: Sequence[Member], *, same_pictures: bool = True) -> Joi
         for other in members[1:]:
             said = other_pictures(first, other, "test")
             if said:
-                raise RunError(f"{other.path} cannot be joined with {first.path}: {said}")
+                raise RunError(
+                    f"{other.path} cannot be joined with {first.path}: {said}; test all subjects on the same pictures, such as "
+                    "by a split of the kind shared or listed, and run those again that differ"
+                )
     for name in further:
         lacking = [own.name for own in members if name not in own.test_sets]
         compared = () if lacking or not same_pictures else members[1:]
@@ -171,8 +174,7 @@ def other_pictures(first: Member, other: Member, test_set: str) -> str:
     what = "they tested the same pictures in different orders" if same else counts
     return (
         f"{what}, and the first that differ are test picture {place}: {numbers[0]} in {first.path}, {numbers[1]} in "
-        f"{other.path}; test all subjects on the same pictures, such as by a split of the kind shared or listed, and run those "
-        "again that differ"
+        f"{other.path}"
     )
 
 

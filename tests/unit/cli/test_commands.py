@@ -149,7 +149,9 @@ def test_workers_are_started_as_they_were_asked_for_and_reach_the_run(tmp_path, 
         raise RunError("enough")
 
     monkeypatch.setattr("braindiffuser.clusters.open_cluster", open_cluster)
-    monkeypatch.setattr("braindiffuser.dask_workers.workers_of", lambda connect, modules, progress: (connect, *modules))
+    monkeypatch.setattr(
+        "braindiffuser.dask_workers.DaskCluster", lambda connect, modules, progress: (connect, *modules)
+    )
     monkeypatch.setattr(Run, "open", opened)
     file = tmp_path / "slurm.yaml"
     for more in (["--workers", "2"], ["--cluster", str(file), "--with", "json"], []):
