@@ -128,7 +128,7 @@ def study(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...|FILE",
+            metavar="RUN|FILE",
             help="Folders of finished runs, one of each subject, which are not changed; or a YAML file that says which subjects "
             "and settings to run and compare.",
         ),

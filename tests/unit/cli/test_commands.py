@@ -168,7 +168,7 @@ def test_only_commands_that_workers_compute_for_take_them():
         for command in app.registered_commands
         if "workers" in inspect.signature(command.callback).parameters
     }
-    assert takes == {"run", "demo", "curve", "folds", "reproduce"} | {
+    assert takes == {"run", "demo", "curve", "folds", "reproduce", "study"} | {
         name for name, stage in stages().items() if stage.workers != "none"
     }
 
