@@ -82,7 +82,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         callback=expanded,
-        help="YAML file that says where workers run: address, local, or jobqueue (slurm, pbs, sge); see "Workers" in the docs.",
+        help="YAML file that says where workers run: address, local, or jobqueue (slurm, pbs, sge); see the docs on workers.",
     ),
 ]
 
