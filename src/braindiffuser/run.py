@@ -312,7 +312,8 @@ class Run:
             draft = self._draft(step)
             draft.adopt(sibling.folder, files)
             if files.keys() <= draft.files.keys():
-                self._publish(step, draft, {name: record[name] for name in ("versions", "finished")})
+                made = {name: record[name] for name in ("versions", "finished")}
+                self._publish(step, draft, {**made, "taken_from": sibling.folder.as_posix()})
                 self._progress(f"{step}: taken from {sibling.folder}, where it was made of the same", 1, 1)
                 return True
         return False
@@ -326,7 +327,7 @@ class Run:
         Args:
             step: that is complete.
             draft: of it.
-            made: by which versions and when it was; None: by these, now.
+            made: by which versions and when it was, and where; None: by these, now, here.
         """
         inputs = self.states.inputs(step)  # looked up first: what changes later is stale when the run is opened again
         draft.refuse_changes()

@@ -105,6 +105,7 @@ def test_versions_and_times_are_those_of_the_run_that_computed(root, first, tmp_
         run.do(stage)
     record = Store(tmp_path / "second").record("fit.a")
     assert record["versions"] == {"python": "3.0"}
+    assert record["taken_from"] == first.as_posix()
     assert record["finished"].startswith("2001")
 
 

@@ -9,9 +9,13 @@ from braindiffuser.plain_data import as_yaml
 from braindiffuser.report.numbers import MISSING
 from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table, Text
 
+GROWING = ("reconstruct", "evaluate")
+"""Stages whose time grows with the number of test pictures."""
+MANY = 1000
+
 
 def run_section(
-    manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = ()
+    manifest: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]], missing: Sequence[str] = (), n_test: int = 0
 ) -> Section:
     """Describe a run.
 
@@ -19,6 +23,7 @@ def run_section(
         manifest: content of `manifest.json`.
         steps: name of each finished step → its record, with "uid", "finished" and "versions".
         missing: names of the steps that are not finished, so that nothing of them is on the page.
+        n_test: number of test pictures, of all test sets; 0: nothing is said of how time grows with it.
     """
     facts = {
         "Run": str(manifest["uid"]),
@@ -37,6 +42,7 @@ def run_section(
             Facts(facts=facts),
             *said,
             _stage_table(manifest.get("stages", {})),
+            *_growth(manifest.get("stages", {}), steps, n_test),
             _step_table(steps),
             Code(text=experiment, fold="The experiment, as its YAML file"),
         ),
@@ -80,6 +86,23 @@ def _stage_table(stages: Mapping[str, Mapping[str, Any]]) -> Table:
         columns=("Time", "Peak memory", "Finished"),
         rows=tuple(rows),
     )
+
+
+def _growth(stages: Mapping[str, Mapping[str, Any]], steps: Mapping[str, Mapping[str, Any]], n_test: int) -> list[Text]:
+    """Say how long the stages took that grow with the number of test pictures, and what more pictures would take.
+
+    Nothing is said of steps that were taken from another run, whose time is not known.
+    """
+    seconds = {name: float(stages.get(name, {}).get("seconds") or 0) for name in GROWING}
+    taken = [name for name, record in steps.items() if name.startswith(GROWING) and record.get("taken_from")]
+    if taken or not (n_test and all(seconds.values())):
+        return []
+    drawn, scored = (duration(own / n_test) for own in seconds.values())
+    text = (
+        f"Drawing took {drawn} for each of {n_test:,} test pictures, all kinds of pictures together, and scoring {scored}. Both "
+        f"grow with the number of test pictures: {MANY:,} would take about {duration(MANY * sum(seconds.values()) / n_test)}."
+    )
+    return [Text(text=text, style="note")]
 
 
 def _step_table(steps: Mapping[str, Mapping[str, Any]]) -> Table:

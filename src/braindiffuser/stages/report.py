@@ -59,7 +59,7 @@ def build_report(context: StageContext) -> Report:
     missing = [
         str(step) for step in all_steps(context.experiment) if str(step) not in finished and step.stage != "report"
     ]
-    last = [*_provenance(context), run_section(manifest, finished, missing)]
+    last = [*_provenance(context), run_section(manifest, finished, missing, _n_test(context))]
     page = render_page(header, [*_with_verdict(context, sections(context)), *last], _reader(context))
     return Report(page)
 
@@ -118,6 +118,11 @@ def transductive_entries(context: StageContext) -> list[str]:
         "responses.voxel_choice": responses.voxel_choice == "transductive" and responses.min_noise_ceiling > 0,
     }
     return [place for place, does in found.items() if does]
+
+
+def _n_test(context: StageContext) -> int:
+    """Return the number of test pictures, of all test sets."""
+    return int(context.results.open_array("stimuli/test_ids").shape[0])
 
 
 def _provenance(context: StageContext) -> list[Section]:

@@ -56,6 +56,18 @@ def test_what_was_run_is_written_down():
     assert blocks(section, Text) == []
 
 
+def test_what_more_test_pictures_would_take_is_said():
+    stages = {"reconstruct": {"seconds": 90.0}, "evaluate": {"seconds": 6.0}}
+    (said,) = blocks(run_section(MANIFEST | {"stages": stages}, STEPS, n_test=300), Text)
+    assert "Drawing took 0.3 s for each of 300 test pictures" in said.text
+    assert "scoring 0.0 s" in said.text
+    assert "1,000 would take about 5 min 20 s" in said.text
+    assert blocks(run_section(MANIFEST | {"stages": stages}, STEPS), Text) == []
+    assert blocks(run_section(MANIFEST, STEPS, n_test=300), Text) == []
+    taken = STEPS | {"reconstruct.final": made_by(python="3") | {"taken_from": "another"}}
+    assert blocks(run_section(MANIFEST | {"stages": stages}, taken, n_test=300), Text) == []
+
+
 def test_a_run_of_which_little_is_known_is_still_described():
     section = run_section({"uid": "u", "seed": 0, "versions": {}, "experiment": {}}, {})
     assert all(table.rows == () for table in blocks(section, Table))
