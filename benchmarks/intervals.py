@@ -19,6 +19,7 @@ from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.metrics.intervals import mean_interval, means_left_out, median_interval, share_interval
 from braindiffuser.metrics.joined_intervals import interval_inside_folds, joined_share_interval
 from braindiffuser.metrics.places import Identified, Places, n_way, top_k
+from braindiffuser.metrics.subjects import interval_over_pictures
 
 SIZES = {12: 2000, 40: 1000, 100: 600, 300: 300}
 """Number of pictures → samples."""
@@ -32,6 +33,7 @@ class Case(NamedTuple):
     undecodable: float = 0.0
 
 
+UNEQUAL = [(500, 3), (100, 5), (100, 20), (50, 10), (12, 9), (40, 40)]
 CASES = {
     "nothing decoded": Case(20, 0.0),
     "weak": Case(20, 0.3),
@@ -132,6 +134,29 @@ def in_folds(rng: np.random.Generator, size: int, n_folds: int, n_samples: int) 
     return columns
 
 
+def of_subjects(rng: np.random.Generator, sizes: Sequence[int], n_samples: int) -> list[str]:
+    """Return the coverage of means over subjects who saw other pictures, which weigh alike whatever their number."""
+    shares, weights = (0.98, 0.8), [1 / len(sizes)] * len(sizes)
+    right = [
+        [(rng.random(n) < p).astype(np.float64) for n, p in zip(sizes, shares, strict=True)] for _ in range(n_samples)
+    ]
+    columns = [
+        held([interval_over_pictures(own, (0.0, 1.0), shared=False) for own in right], float(np.mean(shares))),
+        held(
+            [interval_over_pictures([rng.normal(size=n) for n in sizes], shared=False) for _ in range(n_samples)], 0.0
+        ),
+    ]
+    for case in (CASES["weak"], CASES["some undecodable"]):
+        found = [[n_way(Places.of(correlations(rng, n, case)), 2) for n in sizes] for _ in range(n_samples // 2)]
+        values = [float(np.mean([each.scores.mean() for each in own])) for own in found]
+        ends = [
+            joined_share_interval(value, [each.left_out for each in own], weights, 0.5, graded=True)
+            for value, own in zip(values, found, strict=True)
+        ]
+        columns.append(held(ends, float(np.mean(values))))
+    return columns
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -143,6 +168,11 @@ def main() -> None:
         for name, case in CASES.items():
             columns = identification(np.random.default_rng([n, 1]), n, chosen or usual, case)
             print(f"| {n} | {name} | {' | '.join(columns)} |", flush=True)
+    print("\n| two subjects of | yes or no, .98 and .8 | normal scores | weak | undecodable |")
+    print("|---|---|---|---|---|")
+    for sizes in UNEQUAL:
+        columns = of_subjects(np.random.default_rng([*sizes, 4]), sizes, chosen or 1000)
+        print(f"| {' and '.join(map(str, sizes))} | {' | '.join(columns)} |", flush=True)
     print("\n| pictures | normal | skewness 1 | beta (8, 1.5) | exponential | yes or no, .9 |")
     print("|---|---|---|---|---|---|")
     for n, usual in ({5: 2000} | SIZES).items():

@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Vector
-from braindiffuser.metrics.intervals import freedom_of, jackknife_error, mean_interval, share_ends, student_quantile
+from braindiffuser.metrics.intervals import (
+    freedom_of,
+    jackknife_error,
+    mean_interval,
+    share_ends,
+    share_interval,
+    student_quantile,
+)
 
 Part = Float[np.ndarray, "_"]
 """One value a picture of one set, whose number of pictures may be its own."""
@@ -22,8 +29,9 @@ def joined_mean_interval(parts: Sequence[Part], weights: Sequence[float], level:
 
         Σ_k w_k m_k ± t √v,    v = Σ_k w_k² s_k²/n_k,    t of Student with Σ_k (n_k − 1) degrees of freedom
 
-    s_k is the standard deviation (ddof 1) of the n_k scores of set k, taken to be about the same in all. One set has the interval
-    of `mean_interval`, which allows for skewness.
+    s_k is the standard deviation (ddof 1) of the n_k scores of set k, taken to be about the same in all. Where pictures count
+    unequally (w_k/n_k differ), ν = v²/Σ_k (w_k² s_k²/n_k)²/(n_k − 1), which the sets that count most decide (Satterthwaite 1946).
+    One set has the interval of `mean_interval`, which allows for skewness.
 
     Args:
         parts: scores of the pictures of each set.
@@ -42,14 +50,25 @@ def joined_mean_interval(parts: Sequence[Part], weights: Sequence[float], level:
     ends = [mean_interval(part, level) for part in parts]  # checks them
     if len(parts) == 1:
         return ends[0]
-    freedom = sum(len(part) - 1 for part in parts)
+    freedom = float(sum(len(part) - 1 for part in parts))
     if not freedom:
         return -np.inf, np.inf
     mean = sum(weight * float(part.mean()) for part, weight in zip(parts, weights, strict=True))
-    spreads = [float(part.var(ddof=1)) / len(part) if len(part) > 1 else 0.0 for part in parts]
-    error = np.sqrt(sum(weight**2 * spread for weight, spread in zip(weights, spreads, strict=True)))
-    half = student_quantile(float(freedom), level) * float(error)
+    variances = [
+        weight**2 * float(part.var(ddof=1)) / len(part) if len(part) > 1 else 0.0
+        for part, weight in zip(parts, weights, strict=True)
+    ]
+    known = sum(variance**2 / (len(part) - 1) for part, variance in zip(parts, variances, strict=True) if len(part) > 1)
+    if known and not _count_alike(parts, weights):
+        freedom = sum(variances) ** 2 / known
+    half = student_quantile(freedom, level) * float(np.sqrt(sum(variances)))
     return mean - half, mean + half
+
+
+def _count_alike(parts: Sequence[Part], weights: Sequence[float]) -> bool:
+    """Return whether each picture counts alike, whatever set it is of."""
+    own = [weight / len(part) for part, weight in zip(parts, weights, strict=True)]
+    return max(own) <= (1 + 1e-9) * min(own)
 
 
 def joined_share_interval(
@@ -68,8 +87,14 @@ def joined_share_interval(
     The ends are those of `share_interval`. Where no picture differs from another, v = 0 and says nothing: then m = 1/Σ w_k²/n_k,
     the number of all pictures if each counts alike, and fewer if those of a small set count more.
 
+    Where pictures count unequally, a small set with nothing wrong would pass for known, since its v_k is 0. Then ends are at
+    least as far out as those from the interval (l_k, u_k) of each set's own θ_k (MOVER: Zou & Donner 2008, Statistics in
+    Medicine 27, 1693–1702):
+
+        θ − √Σ_k w_k² (θ_k − l_k)²,    θ + √Σ_k w_k² (u_k − θ_k)²
+
     Args:
-        value: the mean.
+        value: the mean θ.
         left_out: of each set, its score without each of its pictures, as target and as distractor; of two pictures or more, or of
             three where they are identified among each other: of two, one is left, which has no distractor.
         weights: w, such as n_k/n.
@@ -85,7 +110,18 @@ def joined_share_interval(
     squares = [weight * jackknife_error(part) for weight, part in zip(weights, left_out, strict=True)]
     error = float(np.sqrt(np.square(squares).sum()))
     n = 1 / sum(weight**2 / len(part) for weight, part in zip(weights, left_out, strict=True))
-    return share_ends(value, error, n, sum(freedom_of(part, graded=graded) for part in left_out), chance, level)
+    low, high = share_ends(value, error, n, sum(freedom_of(part, graded=graded) for part in left_out), chance, level)
+    if _count_alike(left_out, weights):
+        return low, high
+    own = [float(np.clip(part.mean(), 0, 1)) for part in left_out]
+    ends = [
+        share_interval(mean, part, chance, graded=graded, level=level) for mean, part in zip(own, left_out, strict=True)
+    ]
+    below, above = (
+        np.sqrt(sum((weight * (mean - end[side])) ** 2 for weight, mean, end in zip(weights, own, ends, strict=True)))
+        for side in (0, 1)
+    )
+    return max(0.0, min(low, value - float(below))), min(1.0, max(high, value + float(above)))
 
 
 def interval_inside_folds(scores: Vector, folds: Int[np.ndarray, " n"], level: float = 0.95) -> tuple[float, float]:

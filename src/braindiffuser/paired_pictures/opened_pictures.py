@@ -27,7 +27,8 @@ def decode_once(
 ) -> PictureReader:
     """Read equally large picture files once, so that damaged ones are found, and keep what was decoded in a temporary file.
 
-    A picture that is not what it was at the first reading is refused, whether it was kept or is decoded again.
+    What was kept is compared with what was read at first, and decoded again if it differs; a picture that is decoded again and is
+    not what it was is refused.
 
     Args:
         paths: of the files.
@@ -52,10 +53,14 @@ def decode_once(
         return from_uint8(np.stack([read_one(number) for number in numbers.tolist()]))
 
     def read_one(number: int) -> RawPicture:
-        raw = kept.read(number) if number < len(kept) else read_picture(paths[number])
-        if raw is None or raw.shape[:2] != sizes[0] or zlib.crc32(raw.tobytes()) != checksums[number]:
+        own = kept.read(number) if number < len(kept) else None
+        raw = own if own is not None and is_same(own, number) else read_picture(paths[number])
+        if not is_same(raw, number):
             raise RunError(f"{paths[number]} was changed while it was scored: run the same command again")
         return raw
+
+    def is_same(raw: RawPicture, number: int) -> bool:
+        return raw.shape[:2] == sizes[0] and zlib.crc32(raw.tobytes()) == checksums[number]
 
     return PictureReader(np.arange(len(paths)), read)
 

@@ -12,6 +12,7 @@ from braindiffuser.folder_scores.scoring import evaluate_folders, evaluate_metho
 from braindiffuser.images import load_png
 from braindiffuser.metrics.profiles import Profile
 from braindiffuser.metrics.scorer import Scorer
+from braindiffuser.paired_pictures.opened_pictures import decode_once
 from braindiffuser.picture_files import read_picture
 
 from ..picture_folders import N, write
@@ -108,6 +109,22 @@ def test_pictures_that_fit_in_temporary_files_are_read_once(room, profile, most,
     assert len(reads) == 2 * N
     assert max(reads.values()) == most
     assert sum(number == 1 for number in reads.values()) == once
+
+
+def test_stacks_take_no_room_of_folders(folders, tmp_path, monkeypatch):
+    rooms = []
+    monkeypatch.setattr("braindiffuser.paired_pictures.picture_inputs.ROOM", 1000)
+    monkeypatch.setattr(
+        "braindiffuser.paired_pictures.picture_inputs.decode_once",
+        lambda paths, room, note: rooms.append(room) or decode_once(paths, 0, note),
+    )
+    seen, made = folders
+    raw = np.stack([np.asarray(Image.open(path)) for path in sorted(made.iterdir())])
+    for name in ("one", "two"):
+        np.save(tmp_path / f"{name}.npy", raw)
+    open_methods(seen, [tmp_path / "one.npy", tmp_path / "two.npy"], "pixels")
+    open_methods(seen, [made], "pixels")
+    assert rooms == [1000, 500, 500]
 
 
 def of_sizes(tmp_path, **sizes):

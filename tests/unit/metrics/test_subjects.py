@@ -72,7 +72,7 @@ def test_few_pictures_of_a_subject_that_are_all_right_are_not_certain(sizes, lea
 def test_shares_of_other_pictures_are_those_of_the_jackknife():
     """Recomputed from the equations of `share_interval`, with the level and the chance that were asked for."""
     rng = np.random.default_rng(0)
-    scores, level = [rng.random(20), np.append(rng.random(29) / 50 + 0.5, 0.95)], 0.8
+    scores, level = [rng.random(20), np.append(rng.random(19) / 50 + 0.5, 0.95)], 0.8
     without = [(own.sum() - own) / (len(own) - 1) for own in scores]
     value = np.mean([own.mean() for own in scores])
     error = np.sqrt(sum((len(t) - 1) / len(t) * ((t - t.mean()) ** 2).sum() / 4 for t in without))

@@ -1,8 +1,10 @@
 """Laws of stacks: the same pictures come out whatever file, layout and scale they are in, and what is not clear is refused."""
 
+import errno
 import io
 import json
 import pickle
+import tempfile
 import zipfile
 
 import h5py
@@ -384,3 +386,21 @@ def test_readers_of_ascending_rows_are_asked_for_no_more_than_these(numbers):
     assert in_order(np.array(numbers), read).tolist() == numbers
     (rows,) = asked
     assert isinstance(rows, slice) == (sorted(set(numbers)) == list(range(min(numbers), max(numbers) + 1)))
+
+
+@pytest.mark.parametrize("failing", ["write", "flush"])
+def test_a_full_disk_of_temporary_files_is_named(failing, raw, tmp_path, monkeypatch):
+    """An archive is unpacked there, not where it lies."""
+
+    class Full(io.BytesIO):
+        pass
+
+    def refuse(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    setattr(Full, failing, refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "here"))
+    np.savez_compressed(tmp_path / "made.npz", raw)
+    with pytest.raises(RunError, match=r"here cannot be read or written: the disk is full"):
+        open_stack(str(tmp_path / "made.npz")).pictures[:]
