@@ -25,7 +25,12 @@ def correlation_matrix(seen: FeatureRows, made: FeatureRows) -> Matrix:
     Returns:
         Correlations (n, n) in [−1, 1], stimuli in rows and reconstructions in columns.
     """
-    _check_pairs(seen, made)
+    check_pairs(seen, made)
+    return cross_correlation(seen, made)
+
+
+def cross_correlation(seen: FeatureRows, made: FeatureRows) -> Matrix:
+    """Correlate any feature vectors (m, d) with others (n, d), as `correlation_matrix` does: (m, n) in [−1, 1]."""
     seen_mean, made_mean = _row_means(seen), _row_means(made)
     products = np.zeros((len(seen), len(made)))
     seen_squares, made_squares = np.zeros(len(seen)), np.zeros(len(made))
@@ -42,7 +47,7 @@ def correlation_matrix(seen: FeatureRows, made: FeatureRows) -> Matrix:
 
 def paired_correlation(seen: FeatureRows, made: FeatureRows) -> Vector:
     """Correlate each stimulus with its own reconstruction: the diagonal of `correlation_matrix`, (n,) in [−1, 1]."""
-    _check_pairs(seen, made)
+    check_pairs(seen, made)
     correlations = np.empty(len(seen))
     rows_at_once = max(1, _COLUMNS_AT_ONCE * 128 // max(seen.shape[1], 1))
     for start in range(0, len(seen), rows_at_once):
@@ -55,7 +60,8 @@ def paired_correlation(seen: FeatureRows, made: FeatureRows) -> Vector:
     return clipped
 
 
-def _check_pairs(seen: FeatureRows, made: FeatureRows) -> None:
+def check_pairs(seen: FeatureRows, made: FeatureRows) -> None:
+    """Raise ValueError if features of seen pictures and of reconstructions are not (n, d) each, finite and in pairs."""
     if seen.shape != made.shape:
         raise ValueError(
             f"features of seen pictures have shape {seen.shape} and those of reconstructions {made.shape}; both must be"

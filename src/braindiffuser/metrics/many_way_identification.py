@@ -15,7 +15,7 @@ from braindiffuser.arrays import Matrix, Vector
 from braindiffuser.errors import RunError
 from braindiffuser.metrics._correlation import FeatureRows, correlation_matrix
 from braindiffuser.metrics.metric import Citation, Compared, FeatureMetric
-from braindiffuser.metrics.places import Places, n_way, share_of_draws
+from braindiffuser.metrics.places import n_way, rankings_of, share_of_draws
 from braindiffuser.metrics.two_way_identification import TIE_DECIMALS, Direction, check_square
 
 
@@ -70,8 +70,8 @@ class ManyWayIdentification(FeatureMetric):
         if type(self).compare is not ManyWayIdentification.compare:  # another score, of a class that derives from this
             return super().compare_among(seen, made)
         self._check_number(len(seen))
-        places = Places.of(correlation_matrix(seen, made), self.direction)
-        return Compared(*n_way(places, len(seen) if self.n == "all" else self.n))
+        (ranking,) = rankings_of(seen, made, (self.direction,))
+        return Compared(*n_way(ranking, len(seen) if self.n == "all" else self.n))
 
     def matches(self, seen: FeatureRows, made: FeatureRows) -> Matrix:
         """Score every stimulus as if it were the match of every reconstruction; raises what `compare` raises."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb
 from typing import NamedTuple
 
@@ -11,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from braindiffuser.arrays import Matrix, Vector
+from braindiffuser.metrics._correlation import FeatureRows, check_pairs, correlation_matrix, cross_correlation
 from braindiffuser.metrics.two_way_identification import TIE_DECIMALS, Direction
 
 Counts = Int[np.ndarray, " n"]
@@ -29,9 +32,109 @@ class Identified(NamedTuple):
     left_out: Vector
 
 
-@dataclass(frozen=True)
-class Places:
-    """Which candidates beat the true match of each picture.
+MOST_AT_ONCE = 2**26
+"""Pairs of pictures that are compared at once, those of 8,192 pictures: about a gigabyte in all."""
+
+
+class Block(NamedTuple):
+    """Which candidates beat the true matches of some pictures.
+
+    Attributes:
+        rows: numbers of these pictures.
+        better: whether candidate i (column) correlates more with a picture (row) than its true match does.
+        tied: whether it correlates equally; no picture is tied with itself.
+    """
+
+    rows: slice
+    better: Bool[np.ndarray, "m n"]
+    tied: Bool[np.ndarray, "m n"]
+
+
+class Ranking(ABC):
+    """Places of the true matches of all pictures, of which some rows are looked at at a time."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[Block]:
+        """Yield all rows, in order."""
+
+    @cached_property
+    def _counts(self) -> tuple[Counts, Counts]:
+        counted = [(block.better.sum(axis=1), block.tied.sum(axis=1)) for block in self.blocks()]
+        better, tied = (np.concatenate(each) for each in zip(*counted, strict=True))
+        return better, tied
+
+    @property
+    def n_better(self) -> Counts:
+        """Number of candidates that beat the true match of each picture."""
+        return self._counts[0]
+
+    @property
+    def n_tied(self) -> Counts:
+        """Number of candidates that are tied with it."""
+        return self._counts[1]
+
+    @property
+    def ranks(self) -> Vector:
+        """Rank of the true match of each picture from 1, the mean rank of those that are tied."""
+        ranks: Vector = 1 + self.n_better + self.n_tied / 2
+        return ranks
+
+
+@dataclass(frozen=True, eq=False)
+class RankedFeatures(Ranking):
+    """The same from features, which are correlated anew whenever places are asked for: no matrix of all pairs is held.
+
+    Attributes:
+        pictures: features (n, d) of what is looked up: reconstructions, or stimuli.
+        candidates: features (n, d) of what it is looked up among, in the same order.
+    """
+
+    pictures: FeatureRows
+    candidates: FeatureRows
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.pictures)
+
+    def blocks(self) -> Iterator[Block]:
+        """Correlate and yield some rows at a time."""
+        step = max(1, MOST_AT_ONCE // len(self))
+        for start in range(0, len(self), step):
+            rows = slice(start, min(start + step, len(self)))
+            correlations = np.round(cross_correlation(self.pictures[rows], self.candidates), TIE_DECIMALS)
+            own_columns = np.arange(rows.start, rows.stop)
+            own = correlations[np.arange(len(own_columns)), own_columns][:, None]
+            tied = correlations == own
+            tied[np.arange(len(own_columns)), own_columns] = False
+            yield Block(rows, correlations > own, tied)
+
+
+def rankings_of(seen: FeatureRows, made: FeatureRows, directions: Sequence[Direction]) -> list[Ranking]:
+    """Find the places of the true matches from features in each direction, block by block where there are many pictures.
+
+    Args:
+        seen: features of the stimuli (n, d).
+        made: features of the reconstructions, or decoded ones, in the same order (n, d).
+        directions: as in `two_way_identification`.
+
+    Raises:
+        ValueError: if there are fewer than two pictures, shapes differ, or a value is not finite.
+    """
+    if len(seen) ** 2 <= MOST_AT_ONCE:
+        correlations = correlation_matrix(seen, made)
+        return [Places.of(correlations, direction) for direction in directions]
+    check_pairs(seen, made)
+    sides = {"per_reconstruction": (made, seen), "per_stimulus": (seen, made)}
+    return [RankedFeatures(*sides[direction]) for direction in directions]
+
+
+@dataclass(frozen=True, eq=False)
+class Places(Ranking):
+    """Which candidates beat the true match of each picture, all at once.
 
     Attributes:
         better: whether candidate i (column) correlates more with picture k (row) than its true match does.
@@ -40,6 +143,14 @@ class Places:
 
     better: Bool[np.ndarray, "n n"]
     tied: Bool[np.ndarray, "n n"]
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.better)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all rows together."""
+        yield Block(slice(0, len(self)), self.better, self.tied)
 
     @classmethod
     def of(cls, correlations: Matrix, direction: Direction = "per_reconstruction") -> Places:
@@ -60,26 +171,8 @@ class Places:
         own = np.diagonal(rounded)[:, None]
         return cls(of_pictures > own, (of_pictures == own) & ~np.eye(n, dtype=bool))
 
-    @property
-    def n_better(self) -> Counts:
-        """Number of candidates that beat the true match of each picture."""
-        counts: Counts = self.better.sum(axis=1)
-        return counts
 
-    @property
-    def n_tied(self) -> Counts:
-        """Number of candidates that are tied with it."""
-        counts: Counts = self.tied.sum(axis=1)
-        return counts
-
-    @property
-    def ranks(self) -> Vector:
-        """Rank of the true match of each picture from 1, the mean rank of those that are tied."""
-        ranks: Vector = 1 + self.n_better + self.n_tied / 2
-        return ranks
-
-
-def n_way(places: Places, n_choices: int) -> Identified:
+def n_way(places: Ranking, n_choices: int) -> Identified:
     """Score how likely the true match is the best of itself and n_choices − 1 distractors, by `share_of_draws`.
 
     It is the expectation over all draws, so nothing is drawn. Of two choices it is two-way identification; of all candidates,
@@ -92,7 +185,7 @@ def n_way(places: Places, n_choices: int) -> Identified:
     >>> n_way(Places.of(correlations), 2).scores.tolist(), n_way(Places.of(correlations), 3).scores.tolist()
     ([1.0, 0.5, 0.5], [1.0, 0.0, 0.0])
     """
-    n = len(places.better)
+    n = len(places)
     if not 2 <= n_choices <= n:
         raise ValueError(f"got {n_choices} choices among {n} candidates: 2 to {n} can be drawn")
 
@@ -103,7 +196,7 @@ def n_way(places: Places, n_choices: int) -> Identified:
     return Identified(score(places.n_better, places.n_tied, n), _left_out(places, score))
 
 
-def top_k(places: Places, k: int) -> Identified:
+def top_k(places: Ranking, k: int) -> Identified:
     """Score whether the true match is among the k best of all n candidates: the chance of it where it is tied.
 
     score = min(max((k − g)/(t + 1), 0), 1),  g candidates better and t tied
@@ -118,7 +211,7 @@ def top_k(places: Places, k: int) -> Identified:
         scores: Vector = np.clip((k - better) / (tied + 1), 0, 1)
         return scores
 
-    return Identified(score(places.n_better, places.n_tied, len(places.better)), _left_out(places, score))
+    return Identified(score(places.n_better, places.n_tied, len(places)), _left_out(places, score))
 
 
 def two_way_within(places: Places, groups: Int[np.ndarray, " n"]) -> Identified | None:
@@ -153,19 +246,22 @@ def two_way_within(places: Places, groups: Int[np.ndarray, " n"]) -> Identified 
     return Identified(scores, left_out)
 
 
-def _left_out(places: Places, score: Callable[[Counts, Counts, int], Vector]) -> Vector:
+def _left_out(places: Ranking, score: Callable[[Counts, Counts, int], Vector]) -> Vector:
     """Return the mean score of all pictures but one, among candidates without it, for each.
 
     A picture's score without a candidate depends only on whether that one was better, tied or worse.
     """
-    n = len(places.better)
+    n = len(places)
     better, tied = places.n_better, places.n_tied
     if n < 3:
         return np.full(n, float(score(better, tied, n).mean()))
     worse_left: Float64[np.ndarray, " n"] = score(better, tied, n - 1)
     better_left = np.where(better > 0, score(np.maximum(better - 1, 0), tied, n - 1), 0)
     tied_left = np.where(tied > 0, score(better, np.maximum(tied - 1, 0), n - 1), 0)
-    changed = (better_left - worse_left) @ places.better + (tied_left - worse_left) @ places.tied
+    changed = np.zeros(n)
+    for block in places.blocks():
+        changed += (better_left - worse_left)[block.rows] @ block.better
+        changed += (tied_left - worse_left)[block.rows] @ block.tied
     left_out: Vector = (worse_left.sum() - worse_left + changed) / (n - 1)
     return left_out
 

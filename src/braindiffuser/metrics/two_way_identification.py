@@ -54,14 +54,12 @@ class TwoWayIdentification(FeatureMetric):
 
     def compare_among(self, seen: Matrix, made: Matrix) -> Compared:
         """Score features, without each picture, and in the other direction."""
-        from braindiffuser.metrics.places import Places, n_way
+        from braindiffuser.metrics.places import n_way, rankings_of
 
         if type(self).compare is not TwoWayIdentification.compare:  # another score, of a class that derives from this
             return super().compare_among(seen, made)
-        correlations = correlation_matrix(seen, made)
-        own, other = (
-            Compared(*n_way(Places.of(correlations, way), 2)) for way in (self.direction, self.other_direction)
-        )
+        rankings = rankings_of(seen, made, (self.direction, self.other_direction))
+        own, other = (Compared(*n_way(ranking, 2)) for ranking in rankings)
         return own._replace(other_way=other)
 
     @property
@@ -81,9 +79,10 @@ def two_way_identified(seen: FeatureRows, made: FeatureRows, direction: Directio
     Raises:
         ValueError: if there are fewer than 2 pictures, or shapes differ.
     """
-    from braindiffuser.metrics.places import Places, n_way
+    from braindiffuser.metrics.places import n_way, rankings_of
 
-    return n_way(Places.of(correlation_matrix(seen, made), direction), 2)
+    (ranking,) = rankings_of(seen, made, (direction,))
+    return n_way(ranking, 2)
 
 
 def two_way_estimate(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.metrics.folds import n_way_identification
-from braindiffuser.metrics.places import Places, n_way, top_k, two_way_within
+from braindiffuser.metrics.places import Places, n_way, rankings_of, top_k, two_way_within
 from braindiffuser.metrics.two_way_identification import match_scores
 
 DIRECTIONS = ("per_reconstruction", "per_stimulus")
@@ -141,3 +141,30 @@ def test_choices_must_be_drawable(correlations, n_choices):
 def test_one_picture_cannot_be_told_apart():
     with pytest.raises(ValueError, match=r"needs n stimuli by n others, at least 2, got shape \(1, 1\)"):
         Places.of(np.ones((1, 1)))
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("n_choices", [2, 10, 40])
+def test_many_pictures_are_compared_block_by_block_to_the_same_places(direction, n_choices, monkeypatch):
+    rng = np.random.default_rng(5)
+    seen = np.round(rng.normal(size=(40, 6)), 1)
+    made = np.round(seen + rng.normal(size=seen.shape), 1)
+    made[3], seen[7], seen[8] = made[2], seen[9], 0  # ties, and a stimulus without a correlation
+    (whole,) = rankings_of(seen, made, (direction,))
+    monkeypatch.setattr("braindiffuser.metrics.places.MOST_AT_ONCE", 3 * 40)
+    (blocks,) = rankings_of(seen, made, (direction,))
+    assert isinstance(whole, Places)
+    assert [block.rows.stop - block.rows.start for block in blocks.blocks()] == [3] * 13 + [1]
+    np.testing.assert_array_equal(blocks.ranks, whole.ranks)
+    for own, other in zip(n_way(blocks, n_choices), n_way(whole, n_choices), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-12)
+    for own, other in zip(top_k(blocks, 3), top_k(whole, 3), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-12)
+
+
+def test_many_pictures_are_refused_as_few_are(monkeypatch):
+    monkeypatch.setattr("braindiffuser.metrics.places.MOST_AT_ONCE", 1)
+    with pytest.raises(ValueError, match="hold a value that is not finite"):
+        rankings_of(np.array([[1.0, 2], [np.nan, 1]]), np.eye(2), DIRECTIONS)
+    with pytest.raises(ValueError, match="both must be"):
+        rankings_of(np.eye(3), np.eye(2, 3), DIRECTIONS)
