@@ -43,8 +43,8 @@ TRIES = 3
 """How often a lost scheduler is connected to again."""
 PATIENCE = 10.0
 """Seconds after which it is looked whether there are workers at all."""
-TOLD, ASKED = 0.5, 2.0
-"""Seconds between two words of a worker's progress, and between two questions whether the command still runs."""
+REPORT_EVERY, ASK_EVERY = 0.5, 2.0
+"""Seconds between two reports of a worker's progress, and between two questions whether the command still runs."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
 
@@ -229,7 +229,7 @@ class DaskCluster:
                 there, since a piece whose worker was lost is done again.
             items: text that says what each piece is.
             device: where networks compute: workers of a machine with several GPUs take one each.
-            progress: is told what workers report.
+            progress: called with what workers report.
 
         Raises:
             RunError: what `_Queue.each` raises.
@@ -276,25 +276,28 @@ def _work(place: Place, work: Callable[[str, Progress], None], device: str, item
             import torch
 
             torch.cuda.set_device(number)
-        work(item, _Told(place.command))
+        work(item, _Reported(place.command))
     except (BrainDiffuserError, OSError, EOFError, MemoryError) as error:
         return _Refused(error)
     return None
 
 
-class _Told:
-    """Progress of a worker, which the command is told of twice a second at most; stops the work if the command has ended."""
+class _Reported:
+    """Progress of a worker, reported to the command: each end, and up to twice a second what is between.
+
+    It stops the work if the command has ended.
+    """
 
     def __init__(self, command: str) -> None:
         self._command, self._last, self._asked = command, 0.0, time.monotonic()
 
     def __call__(self, label: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._asked > ASKED:
+        if now - self._asked > ASK_EVERY:
             self._asked = now
             if Event(self._command).is_set():
                 raise RunError("the command that began this has ended")
-        if done >= total or now - self._last > TOLD:
+        if done >= total or now - self._last > REPORT_EVERY:
             self._last = now
             get_worker().log_event(self._command, (label, done, total))
 

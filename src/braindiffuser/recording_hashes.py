@@ -58,7 +58,8 @@ class RecordingHashes:
         if unknown:
             raise RunError(f"the dataset lists files of the role {unknown[0]}; known roles: {', '.join(ROLES)}")
         self._store, self.files, self._progress, self._keep = store, files, progress, keep
-        self._known = next(filter(None, map(_read_known, (store, *others))), {})
+        self._kept = _read_known(store)
+        self._known = dict(next(filter(None, (self._kept, *map(_read_known, others))), {}))
 
     def gone(self) -> list[str]:
         """Return the roles whose files were read before and are all missing now."""
@@ -74,10 +75,10 @@ class RecordingHashes:
             if state != known.get(name):
                 self._progress(f"checking {role}", done + 1, len(wanted))
             found[name] = state
-        if found != known:
-            self._known[role] = found
-            if self._keep:
-                write_checked(self._store.folder / RECORDING, self._known)
+        self._known[role] = found
+        if self._keep and found != self._kept.get(role, {}):
+            self._kept[role] = found
+            write_checked(self._store.folder / RECORDING, self._kept)
 
     def digests(self, role: str) -> Digests:
         """Return the hashes of all files of a role."""

@@ -116,7 +116,7 @@ class Run:
                 once, whatever the split. Results are the same, byte for byte. None: this run shares nothing.
             note_when_done: whether a folder that holds an experiment keeps it until a stage of this one is done, so that a stage
                 that fails leaves the run as it was.
-            workers: makes what other processes compute parts with (`braindiffuser.dask_workers.workers_of`); None: this process
+            workers: makes what other processes compute parts with (`braindiffuser.dask_workers.DaskCluster`); None: this process
                 computes alone.
             siblings: folders of further runs; a step that one of them has finished from the same settings and inputs is taken
                 from there, by hard links where the disk has them, and not computed again.
@@ -310,11 +310,13 @@ class Run:
                 continue
             files = as_states(record["files"])
             draft = self._draft(step)
+            if draft.files:  # of a computation that was interrupted, perhaps by other versions
+                draft.clear()
             draft.adopt(sibling.folder, files)
             if files.keys() <= draft.files.keys():
                 made = {name: record[name] for name in ("versions", "finished")}
                 self._publish(step, draft, {**made, "taken_from": sibling.folder.as_posix()})
-                self._progress(f"{step}: taken from {sibling.folder}, where it was made of the same", 1, 1)
+                self._progress(f"{step}: taken from {sibling.folder} (same settings and inputs)", 1, 1)
                 return True
         return False
 

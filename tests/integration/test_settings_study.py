@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from braindiffuser.cli import app
 from braindiffuser.errors import RunError
 from braindiffuser.metrics.paired_comparison import sign_flip_p
+from braindiffuser.metrics.subjects import interval_over_pictures
 from braindiffuser.run import Run
 from braindiffuser.settings_study.run_settings import RESULT, run_settings
 from braindiffuser.settings_study.study_file import StudyFile
@@ -156,6 +157,30 @@ def test_one_subject_has_no_study_and_no_interval_over_subjects(place, tmp_path)
     assert "95 % over subjects" not in page
 
 
+@pytest.mark.parametrize("against", ["plain", "fold"])
+def test_subjects_who_saw_other_pictures_under_one_setting_are_joined_as_such(against, place, tmp_path):
+    """Folds of subjects with other stimuli have other pictures, and other numbers of them."""
+    root = shutil.copytree(place / "recording-b", tmp_path / "fewer")
+    fewer = fake_experiment(root, dataset={"root": str(root), "subject": "b"}, **FAST)
+    sorted((root / "sessions").iterdir())[-1].unlink()
+    (tmp_path / "b.yaml").write_text(fewer.to_yaml())
+    shutil.copy(place / "a.yaml", tmp_path / "a.yaml")
+    settings = {"plain": {}, "fold": {"split": {"kind": "folds", "n_folds": 2, "fold": 1, "seed": 3}}}
+    file = write(tmp_path, settings=settings, against=against)
+    found = run_settings(file, tmp_path / "out", average=False, n_permutations=0)
+    was_shared = {}
+    for setting, own in found["settings"].items():
+        members = [Store(tmp_path / "out" / subject / setting) for subject in SUBJECTS]
+        tables = [member.read_table("per_image.csv").query("set == 'test'") for member in members]
+        was_shared[setting] = tables[0]["stimulus_id"].tolist() == tables[1]["stimulus_id"].tolist()
+        scores = [table["pixcorr"].to_numpy() for table in tables]
+        known = interval_over_pictures(scores, (-1.0, 1.0), shared=was_shared[setting])
+        assert own["metrics"]["pixcorr"]["ci95"] == pytest.approx(known)
+    (other,) = {"plain", "fold"} - {against}
+    assert f"under {other}" in found["not_compared"][other]
+    assert was_shared == {"plain": True, "fold": False}
+
+
 def test_settings_of_other_test_pictures_are_not_compared(place, tmp_path):
     settings = {"plain": {}, "fold": {"split": {"kind": "folds", "n_folds": 2, "fold": 1}}}
     found = run_settings(write(place, "folds.yaml", experiment="a.yaml", settings=settings), tmp_path / "out")
@@ -171,6 +196,26 @@ def test_settings_of_other_test_pictures_are_not_compared(place, tmp_path):
     [
         ({"settings": {"plain": {}}}, r"settings: .*at least 2 items"),
         ({"settings": {"plain": {}, "same": {"seed": 7}}}, "settings plain and same make the same runs"),
+        ({"settings": {"plain": {}, "same": {"generator": {"batch_size": 2}}}}, "plain and same make the same runs"),
+        ({"settings": {"plain": {}, "same": {"device": "cuda"}}}, "plain and same make the same runs"),
+        (
+            {
+                "settings": {
+                    "one": {"evaluation": {"metrics": {"own": {"kind": "ssim"}}}},
+                    "two": {"evaluation": {"metrics": {"own": {"kind": "ssim_column_mean"}}}},
+                }
+            },
+            r"would be scored by other metrics \(own\)",
+        ),
+        (
+            {
+                "settings": {
+                    "one": {"evaluation": {"profile": "mindeye-2023"}},
+                    "two": {"evaluation": {"profile": "mindeye2-2024"}},
+                }
+            },
+            "would be scored by other metrics",
+        ),
         ({"settings": {"a b": {}, "a-b": {"seed": 8}}}, "settings a b and a-b would have the same folder"),
         ({"settings": {"plain": {}, "x": {"generator": {"strenght": 1}}}}, r"settings\.x: .*strenght"),
         ({"settings": {"plain": {}, "x": {"dataset": {"subject": "c"}}}}, r"settings\.x changes dataset\.subject"),

@@ -78,11 +78,14 @@ def test_a_run_of_the_same_computes_nothing_but_its_page(root, first, tmp_path, 
     assert computed == ["report"]
     assert contents(tmp_path / "second") == contents(first)
     assert inputs(tmp_path / "second") == inputs(first)
-    assert f"fit.a: taken from {first}, where it was made of the same" in said
+    assert f"fit.a: taken from {first} (same settings and inputs)" in said
     assert not any("checking" in label for label in said), "hashes of the recording are known, too"
     assert all(
         Run.open(None, folder).is_finished(stage) for folder in (first, tmp_path / "second") for stage in stages()
     )
+    del said[:]
+    Run.open(fake_experiment(root, name="again"), tmp_path / "second", progress=lambda label, *_: said.append(label))
+    assert not any("checking" in label for label in said), "hashes are the run's own from then on"
 
 
 def test_only_steps_that_settings_change_are_computed_and_bytes_are_those_of_the_run_alone(

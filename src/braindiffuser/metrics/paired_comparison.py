@@ -90,9 +90,16 @@ def compare_paired(
     differences = _differences(first.scores, second.scores)
     if len(differences) < 2:
         raise ValueError(f"methods are compared on two pictures or more, got {len(differences)}")
-    value, independent = float(differences.mean()), first.independent - second.independent
+    value, independent = float(differences.mean()), contributions(first, second)
     low, high = (value + end for end in student_interval(independent - independent.mean(), level))
     return Difference(value, low, high, sign_flip_p(differences, rng))
+
+
+def contributions(first: PictureScores, second: PictureScores) -> Vector:
+    """Return what each picture contributes to the difference of two means: by pseudo-values, if those of both are known."""
+    both = first.left_out is not None and second.left_out is not None
+    values: Vector = first.independent - second.independent if both else first.scores - second.scores
+    return values
 
 
 def sign_flip_p(differences: Vector, rng: np.random.Generator, n_draws: int = N_DRAWS) -> float:

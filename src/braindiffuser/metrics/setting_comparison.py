@@ -9,7 +9,7 @@ import numpy as np
 
 from braindiffuser.arrays import Vector
 from braindiffuser.metrics.joined_intervals import joined_mean_interval
-from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired, sign_flip_p
+from braindiffuser.metrics.paired_comparison import PictureScores, compare_paired, contributions, sign_flip_p
 from braindiffuser.metrics.subjects import interval_over_subjects
 
 
@@ -78,12 +78,8 @@ def compare_settings(
         found = compare_paired(_mean(first), _mean(second), rng)
         ends, p = (found.low, found.high), found.p
     else:
-        moved = [
-            v - v.mean() + mean
-            for v, mean in zip(
-                (a.independent - b.independent for a, b in zip(first, second, strict=True)), means, strict=True
-            )
-        ]
+        values = [contributions(one, other) for one, other in zip(first, second, strict=True)]
+        moved = [each - each.mean() + mean for each, mean in zip(values, means, strict=True)]
         ends = joined_mean_interval(moved, [1 / len(own)] * len(own))
         n = sum(map(len, own))
         p = sign_flip_p(np.concatenate([each * (n / (len(own) * len(each))) for each in own]), rng)

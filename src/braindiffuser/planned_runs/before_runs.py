@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from braindiffuser.study import one_person, steps
 from braindiffuser.study.steps import NOTES, check_study_folder
 
 PAGE = "index.html"
+PRINTED = ("label", "description", "citation")
+"""Entries of a metric that no score depends on."""
 RECORDING, SHARED, STUDIES = "recording", "shared-features", "studies"
 
 
@@ -122,15 +125,28 @@ def check_folder_of_runs(folder: Path, purpose: Purpose) -> None:
 
 
 def _check_metrics(planned: Sequence[PlannedRun]) -> None:
-    """Raise if two subjects would be scored by other metrics, so that there would be no mean of these."""
+    """Raise if two runs would be scored by other metrics, or by others of the same name."""
     first = planned[0]
+    one = _computed(first.experiment)
     for other in planned[1:]:
-        one, two = (set(each.experiment.evaluation.all_metrics().metrics) for each in (first, other))
-        if one != two:
+        two = _computed(other.experiment)
+        differing = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
+        if differing:
             raise RunError(
-                f"{first.folder} and {other.folder} would be scored by other metrics ({join_names(sorted(one ^ two))} in one of "
-                "them alone), and means over subjects need the same: give all experiments one `evaluation`"
+                f"{first.folder} and {other.folder} would be scored by other metrics ({join_names(differing)}), and scores are "
+                "put together metric by metric: give all experiments one `evaluation`"
             )
+
+
+def _computed(experiment: Experiment) -> dict[str, Any]:
+    """Return metric → what its scores depend on, not its printed words; and what pictures are blended with before."""
+    profile = experiment.evaluation.all_metrics()
+    blend = None if profile.blend is None else profile.blend.model_dump(mode="json")
+    found: dict[str, Any] = {} if blend is None else {"blend": blend}
+    for name, metric in profile.metrics.items():
+        facts = metric.influences(experiment.device)
+        found[name] = {entry: value for entry, value in facts.items() if entry not in PRINTED}
+    return found
 
 
 def _check_betas(planned: Sequence[PlannedRun]) -> None:
@@ -206,7 +222,9 @@ def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, pr
         experiment, store = each.experiment, Store(folder / each.folder)
         experiment = experiment if experiment.dataset.has_captions else experiment.without_captions()
         files = recording_files(experiment)
-        states = StepStates(experiment, store, RecordingHashes(store, files, progress, keep=False), checkpoint_files)
+        siblings = [Store(folder / other.folder) for other in planned if other.subject == each.subject]
+        hashes = RecordingHashes(store, files, progress, keep=False, others=siblings)
+        states = StepStates(experiment, store, hashes, checkpoint_files)
         own = all_steps(experiment)
         states.refuse_stale(own, overwrite)
         if any(states.state(step) != "finished" for step in own):

@@ -1,4 +1,4 @@
-"""The runs that are planned, made one after the other in one folder.
+"""The runs that are planned, made in one folder: one after the other, or each subject by a worker.
 
 runs/several/
   subj01/recording/        a simulated subject; recordings on disk are read where they are
@@ -138,7 +138,7 @@ def _by_subject(planned: Sequence[PlannedRun]) -> list[tuple[PlannedRun, ...]]:
 
 @dataclass(frozen=True)
 class _Subject:
-    """All runs of one subject, as another process can be told of them.
+    """All runs of one subject, which become text that another process reads.
 
     Attributes:
         folder: for all runs.

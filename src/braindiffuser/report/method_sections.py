@@ -45,12 +45,13 @@ def methods_table(scores: Mapping[str, Any]) -> Table:
     return scores_table(_merged(scores), conditions, caption, scores["against"], chance=True)
 
 
-def comparison_table(scores: Mapping[str, Any], corner: str = "Method and metric") -> Table:
+def comparison_table(scores: Mapping[str, Any], corner: str = "Method and metric", on: str = "") -> Table:
     """Put differences from the reference in rows, with interval, p, and p adjusted for all of them.
 
     Args:
         scores: of two methods or more: `methods`, `against`, `comparisons` and `n_images` are read.
         corner: what rows are named by.
+        on: which pictures they are of; empty: their number.
     """
     rows = [
         Row(
@@ -66,8 +67,9 @@ def comparison_table(scores: Mapping[str, Any], corner: str = "Method and metric
     ]
     has_shares = any(metric_family(entry) in IDENTIFICATION for entry in _entries(scores).values())
     in_points = "; pp: percentage points" if has_shares else ""
+    pictures = on or f"the same {scores['n_images']:,} pictures"
     return Table(
-        caption=f"Difference from {scores['against']} on the same {scores['n_images']:,} pictures, with 95 % "
+        caption=f"Difference from {scores['against']} on {pictures}, with 95 % "
         f"interval{in_points}; p of the sign-flip test, as it is and adjusted for all {len(rows)} (Holm)",
         corner=corner,
         columns=("Difference", "p", "p, adjusted", f"Than {scores['against']}"),

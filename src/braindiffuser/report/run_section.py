@@ -43,6 +43,7 @@ def run_section(
             *said,
             _stage_table(manifest.get("stages", {})),
             *_growth(manifest.get("stages", {}), steps, n_test),
+            *_taken(steps),
             _step_table(steps),
             Code(text=experiment, fold="The experiment, as its YAML file"),
         ),
@@ -103,6 +104,21 @@ def _growth(stages: Mapping[str, Mapping[str, Any]], steps: Mapping[str, Mapping
         f"grow with the number of test pictures: {MANY:,} would take about {duration(MANY * sum(seconds.values()) / n_test)}."
     )
     return [Text(text=text, style="note")]
+
+
+def _taken(steps: Mapping[str, Mapping[str, Any]]) -> list[Text]:
+    """Say which steps another run computed, whose time is not in the table."""
+    taken: dict[str, list[str]] = {}
+    for name, record in steps.items():
+        if record.get("taken_from"):
+            taken.setdefault(str(record["taken_from"]), []).append(name)
+    return [
+        Text(
+            text=f"Computed in another run, from the same settings and inputs ({place}): {', '.join(names)}.",
+            style="note",
+        )
+        for place, names in taken.items()
+    ]
 
 
 def _step_table(steps: Mapping[str, Mapping[str, Any]]) -> Table:

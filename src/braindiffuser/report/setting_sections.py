@@ -61,10 +61,7 @@ def _scores(found: Mapping[str, Any]) -> Section:
     blocks: list[Block] = [
         *([Sentences(heading="Look here first", sentences=doubts, style="alarm")] if doubts else []),
         *(Text(text=line, style="verdict") for line in verdict_sentences(_as_methods(found))),
-        *(
-            Text(text=f"{setting} is not compared picture by picture with {found['against']}: {why}.", style="verdict")
-            for setting, why in found["not_compared"].items()
-        ),
+        *(Text(text=line, style="verdict") for line in _not_compared(found)),
         Text(
             text=f"Every metric under {len(found['settings'])} settings, {of_whom}; profile {found['profile']}. "
             "Intervals are over test pictures."
@@ -94,7 +91,7 @@ def _comparisons(found: Mapping[str, Any]) -> Section:
         title=f"Compared with {found['against']}",
         blocks=(
             Text(text=f"{text} {few_sentence(n) if n > 1 else ''}".strip()),
-            comparison_table(_as_methods(found), "Setting and metric"),
+            comparison_table(_as_methods(found), "Setting and metric", _pictures_said(found)),
             *each,
         ),
     )
@@ -104,16 +101,18 @@ def _by_subject(found: Mapping[str, Any]) -> Table:
     """Print the difference of each subject, and the interval over subjects."""
     rows = []
     for setting, entry, own in _pairs(found):
-        interval = own["ci95_subjects"]
-        over = signed_difference(entry, own["difference"], interval).interval if interval else MISSING
-        cells = [Cell(value=signed_difference(entry, own["subjects"][name]).value) for name in found["subjects"]]
-        rows.append(Row(label=f"{setting}: {metric_label(entry)}", cells=(*cells, Cell(value=over))))
+        interval = own["ci95_subjects"] if len(set(own["subjects"].values())) > 1 else ()
+        cells = [signed_difference(entry, own["subjects"][name]) for name in found["subjects"]]
+        mean = signed_difference(entry, own["difference"], interval or ())
+        rows.append(Row(label=f"{setting}: {metric_label(entry)}", cells=(*cells, mean)))
     return Table(
-        caption=f"Difference from {found['against']} of each subject, and the 95 % interval of its mean over subjects",
+        caption=f"Difference from {found['against']} of each subject, and their mean; its 95 % interval is over subjects, where "
+        "they differ",
         corner="Setting and metric",
-        columns=(*found["subjects"], "95 % over subjects"),
+        columns=(*found["subjects"], "Mean, over subjects"),
         rows=tuple(rows),
         fold="Each subject, and the interval over subjects",
+        main="Mean, over subjects",
     )
 
 
@@ -158,7 +157,7 @@ def _how_to_read(found: Mapping[str, Any]) -> Section:
     shared = (
         "All subjects saw the same test pictures, so a picture's difference is its mean over subjects."
         if found["shared_pictures"]
-        else "Subjects saw other test pictures, so those of each are a sample of their own."
+        else "Each subject saw other test pictures, which count as independent samples."
     )
     facts = {
         "Differences": f"{differences_explained('setting')} {shared if n > 1 else ''}".strip(),
@@ -209,13 +208,21 @@ def _merged(found: Mapping[str, Any]) -> dict[str, Any]:
             "ablations": {kind: each["value"] for kind, each in own.items()},
             "ablations_ci95": {kind: each["ci95"] for kind, each in own.items()},
         }
-    return {"profile": found["profile"], "n_images": found["n_images"], "metrics": metrics}
+    return {"profile": found["profile"], "metrics": metrics}
 
 
 def _as_methods(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what sections on methods read, of settings."""
-    names = ("against", "comparisons", "n_images")
-    return {"methods": found["settings"], **{name: found[name] for name in names}}
+    return {"methods": found["settings"], **{name: found[name] for name in ("against", "comparisons")}}
+
+
+def _pictures_said(found: Mapping[str, Any]) -> str:
+    """Say which pictures settings are compared on: "the same 18 pictures", or how many each subject has."""
+    numbers = sorted(set(found["n_images"].values()))
+    if len(numbers) == 1 and (found["shared_pictures"] or len(found["subjects"]) == 1):
+        return f"the same {numbers[0]:,} pictures"
+    listed = f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+    return f"the same {listed} pictures of each subject"
 
 
 def _pairs(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
@@ -234,7 +241,11 @@ def settings_markdown(found: Mapping[str, Any]) -> str:
 
 def settings_sentences(found: Mapping[str, Any]) -> list[str]:
     """Say of each setting where it is better and worse than the one that others are compared with."""
-    said = verdict_sentences(_as_methods(found))
-    return said + [
-        f"{setting} is not compared with {found['against']}: {why}." for setting, why in found["not_compared"].items()
+    return [*verdict_sentences(_as_methods(found)), *_not_compared(found)]
+
+
+def _not_compared(found: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{setting} is not compared picture by picture with {found['against']}: {why}."
+        for setting, why in found["not_compared"].items()
     ]

@@ -11,6 +11,7 @@ runs/settings/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
 
         - `name`, `against`, `subjects` (names), `simulated`, `profile`, `notes` (of the profile), `missing` (networks whose
           metrics are left out);
-        - `shared_pictures`: whether all subjects saw the same; `n_images`: of the first subject;
+        - `shared_pictures`: whether all subjects saw the same; `n_images`: subject → number of its test pictures;
         - `settings`: name → `study` (its key in "studies"), `changes` (dotted entry → value), `runs` (subject → path of its page,
           below the folder of all runs), `metrics` as in a study's `scores.json`;
         - `comparisons`: name → metric key → `difference` from `against`, `ci95`, `ci95_subjects`, `subjects` (name →
@@ -152,24 +153,20 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
     """
     reference = members[study.reference]
     names = [member.name for member in reference]
-    shared = all(not other_pictures(reference[0], other, "test") for other in reference[1:])
+    shared = {
+        setting: all(not other_pictures(own[0], other, "test") for other in own[1:]) for setting, own in members.items()
+    }
     joined = {
-        setting: join_subjects([member.scores_of("test") for member in own], shared=shared)
+        setting: join_subjects([member.scores_of("test") for member in own], shared=shared[setting])
         for setting, own in members.items()
     }
-    not_compared = {
-        setting: said
-        for setting, own in members.items()
-        if (
-            said := next(filter(None, (other_pictures(*pair, "test") for pair in zip(reference, own, strict=True))), "")
-        )
-    }
+    not_compared = {setting: said for setting, own in members.items() if (said := _not_paired(reference, own, setting))}
     scores = {
         setting: [_scores_of(member) for member in own]
         for setting, own in members.items()
         if setting not in not_compared
     }
-    found = compare_all_settings(scores, study.reference, SEED, shared=shared)
+    found = compare_all_settings(scores, study.reference, SEED, shared=shared[study.reference])
     adjusted = holm({(setting, key): each.p for setting, own in found.items() for key, each in own.items()})
     first = reference[0]
     missing = dict.fromkeys(name for own in members.values() for member in own for name in member.scores["missing"])
@@ -178,8 +175,8 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
         "against": study.reference,
         "subjects": names,
         "simulated": all(member.simulated for member in reference),
-        "shared_pictures": shared,
-        "n_images": joined[study.reference]["n_images"],
+        "shared_pictures": shared[study.reference],
+        "n_images": {member.name: int(member.scores["n_images"]) for member in reference},
         "profile": joined[study.reference]["profile"],
         "notes": dict(first.experiment.evaluation.all_metrics().notes),
         "settings": {
@@ -208,6 +205,15 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
         "not_compared": not_compared,
         "missing": list(missing),
     }
+
+
+def _not_paired(reference: Sequence[Member], own: Sequence[Member], setting: str) -> str:
+    """Say why a setting cannot be compared picture by picture; "" if it can."""
+    for first, other in zip(reference, own, strict=True):
+        said = other_pictures(first, replace(other, name=f"{other.name} under {setting}"), "test")
+        if said:
+            return said
+    return ""
 
 
 def _scores_of(member: Member) -> dict[str, PictureScores]:
@@ -251,7 +257,7 @@ def _table_of(member: Member) -> Any:
 
 
 def _reader(members: Mapping[str, Sequence[Member]], against: str) -> ReadPictures:
-    """Return what reads pictures by SUBJECT.KIND: their numbers, and the kind seen or the number of a setting."""
+    """Return read(kind, numbers); kind is "0.seen" or "0.2": place of the subject, then of the setting."""
     settings = list(members)
 
     def read(kind: str, numbers: Sequence[int]) -> Any:

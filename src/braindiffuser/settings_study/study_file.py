@@ -146,15 +146,18 @@ def _changed(experiment: Experiment, subject: str, setting: str, changes: Mappin
 
 
 def _refuse_equal(planned: list[PlannedRun], path: Path) -> None:
-    """Raise RunError if two settings make the same run of a subject."""
+    """Raise RunError if two settings make the same run of a subject: a device or a batch size, for one, changes no result."""
     for one, other in combinations(planned, 2):
-        if one.subject == other.subject and _without_name(one) == _without_name(other):
+        if one.subject == other.subject and _result_of(one) == _result_of(other):
             raise RunError(
                 f"{path}: settings {one.setting.averaged_as} and {other.setting.averaged_as} make the same runs: change an entry "
-                "in one of them, or leave one out"
+                "that results depend on in one of them, or leave one out"
             )
 
 
-def _without_name(planned: PlannedRun) -> dict[str, Any]:
-    content = planned.experiment.model_dump(mode="json")
-    return {entry: value for entry, value in content.items() if entry != "name"}
+def _result_of(planned: PlannedRun) -> list[Any]:
+    """Return all that results of a run depend on, with the folders that it reads."""
+    experiment = planned.experiment
+    folders = {name: str(folder) for name, folder in experiment.checkpoints.items()}
+    own = {key: value for key, value in experiment.influences(experiment.device).items() if key != "name"}
+    return [own, folders, str(experiment.dataset.folder)]

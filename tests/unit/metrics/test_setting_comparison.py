@@ -103,8 +103,17 @@ def test_distractors_count_as_a_sample_where_pictures_are_each_others():
     mean = [PictureScores(scores[side].mean(axis=0), left_out[side].mean(axis=0)) for side in range(2)]
     known = compare_paired(*mean, np.random.default_rng(1))
     assert found.ci95 == pytest.approx((known.low, known.high))
-    unknown = compare_settings(scores_of(*scores[0]), scores_of(*scores[1]), rng)
-    assert unknown.ci95 != pytest.approx(found.ci95)
+    for shared in (True, False):
+        of_one, neither, both = (
+            compare_settings(first, second, np.random.default_rng(2), shared=shared)
+            for first, second in (
+                (own, scores_of(*scores[1])),
+                (scores_of(*scores[0]), scores_of(*scores[1])),
+                (own, others),
+            )
+        )
+        assert of_one == neither, "pseudo-values of one side alone say nothing of the difference"
+        assert both.ci95 != pytest.approx(neither.ci95)
 
 
 def test_all_settings_are_compared_with_one_on_what_all_have(rng):

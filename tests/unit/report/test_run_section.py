@@ -65,7 +65,8 @@ def test_what_more_test_pictures_would_take_is_said():
     assert blocks(run_section(MANIFEST | {"stages": stages}, STEPS), Text) == []
     assert blocks(run_section(MANIFEST, STEPS, n_test=300), Text) == []
     taken = STEPS | {"reconstruct.final": made_by(python="3") | {"taken_from": "another"}}
-    assert blocks(run_section(MANIFEST | {"stages": stages}, taken, n_test=300), Text) == []
+    (said,) = blocks(run_section(MANIFEST | {"stages": stages}, taken, n_test=300), Text)
+    assert said.text == "Computed in another run, from the same settings and inputs (another): reconstruct.final."
 
 
 def test_a_run_of_which_little_is_known_is_still_described():
