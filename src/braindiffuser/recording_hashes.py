@@ -6,6 +6,7 @@ recording that was moved or copied is recognised.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ class RecordingHashes:
         files: Mapping[str, Mapping[str, Path]],
         progress: Progress,
         keep: bool = True,
-        others: Sequence[Store] = (),
+        others: Sequence[tuple[Store, Mapping[str, Mapping[str, Path]]]] = (),
     ) -> None:
         """Load stored hashes; no file is read yet.
 
@@ -49,7 +50,8 @@ class RecordingHashes:
             files: role → name → path, as `Dataset.files` lists them.
             progress: called as progress(label, files_done, n_files) while files are hashed.
             keep: whether new hashes are kept in the run's folder.
-            others: of further runs, whose hashes are known to a run that has none yet.
+            others: further runs with the files that they read: what they know of a role is known here too, if its files are the
+                same ones, not others of the same names.
 
         Raises:
             RunError: if a role is unknown.
@@ -59,7 +61,8 @@ class RecordingHashes:
             raise RunError(f"the dataset lists files of the role {unknown[0]}; known roles: {', '.join(ROLES)}")
         self._store, self.files, self._progress, self._keep = store, files, progress, keep
         self._kept = _read_known(store)
-        self._known = dict(next(filter(None, (self._kept, *map(_read_known, others))), {}))
+        self._known = {role: states for other, own in others for role, states in _read_known(other).items()
+                       if role in files and _are_same(own.get(role, {}), files[role])} | self._kept  # fmt: skip
 
     def gone(self) -> list[str]:
         """Return the roles whose files were read before and are all missing now."""
@@ -102,6 +105,13 @@ class RecordingHashes:
     def written(self, roles: Iterable[str]) -> Written:
         """Return size and time of the last change of each file of some roles, without reading it; none of files that are gone."""
         return when_written({role: self.files.get(role, {}) for role in roles})
+
+
+def _are_same(one: Mapping[str, Path], other: Mapping[str, Path]) -> bool:
+    """Return whether names stand for the same files, by whatever path they are reached."""
+    return one.keys() == other.keys() and all(
+        os.path.realpath(one[name]) == os.path.realpath(other[name]) for name in one
+    )
 
 
 def when_written(files: Mapping[str, Mapping[str, Path]]) -> Written:

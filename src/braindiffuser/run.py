@@ -84,7 +84,8 @@ class Run:
         self._shared = shared
         self._workers = workers
         self._siblings = siblings
-        self._hashes = RecordingHashes(store, recording_files(experiment), progress, others=siblings)
+        of_others = [(other, recording_files(stored_experiment(other.folder))) for other in siblings]
+        self._hashes = RecordingHashes(store, recording_files(experiment), progress, others=of_others)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
         self._when_opened: Written | None = None
@@ -132,7 +133,7 @@ class Run:
             experiment = experiment.without_captions()
         check_folder(folder, experiment)
         check_checkpoints(experiment)
-        others = [Store(Path(sibling)) for sibling in siblings if Path(sibling).is_dir()]
+        others = [other for other in map(Store, map(Path, siblings)) if other.manifest.get("experiment")]
         run = cls(experiment, store, progress, None if shared is None else Path(shared), workers, others)
         if any(store.record(str(step)) is None for step in run.steps("extract")):
             run._check_shared()

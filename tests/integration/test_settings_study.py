@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from fakes import fake_experiment, write_recording
@@ -14,13 +15,15 @@ from typer.testing import CliRunner
 
 from braindiffuser.cli import app
 from braindiffuser.errors import RunError
+from braindiffuser.images import load_png
 from braindiffuser.metrics.paired_comparison import sign_flip_p
 from braindiffuser.metrics.subjects import interval_over_pictures
 from braindiffuser.run import Run
-from braindiffuser.settings_study.run_settings import RESULT, run_settings
+from braindiffuser.settings_study.run_settings import RESULT, _reader, run_settings
 from braindiffuser.settings_study.study_file import StudyFile
 from braindiffuser.several_tests import holm
 from braindiffuser.store.results import Store
+from braindiffuser.study.members import open_member
 
 SETTINGS = {"plain": {}, "stronger": {"generator": {"strength": 0.75}}}
 SUBJECTS = ("a", "b")
@@ -146,6 +149,23 @@ def test_a_further_setting_is_added_and_another_may_be_the_reference(copy, place
     assert {name for name, _ in done} == {"other-seed"}
     assert found["settings"]["other seed"]["study"] == "other-seed"
     assert found["settings"]["other seed"]["changes"] == {"seed": "8"}
+    assert found["settings"]["plain"]["entries"] == {"generator.strength": "0.5", "seed": "7"}
+    every = {(name, key): own["p"] for name, compared in found["comparisons"].items() for key, own in compared.items()}
+    assert {
+        (name, key): own["p_holm"] for name, compared in found["comparisons"].items() for key, own in compared.items()
+    } == pytest.approx(holm(every)), "adjusted for all of them together"
+
+
+def test_the_gallery_shows_each_subject_and_setting(finished):
+    folder, found, _ = finished
+    members = {setting: [open_member(folder / s / setting, s) for s in SUBJECTS] for setting in SETTINGS}
+    read = _reader(members, "plain")
+    for subject in range(len(SUBJECTS)):
+        for kind, setting, own in (("seen", "plain", "seen"), ("0", "plain", "final"), ("1", "stronger", "final")):
+            results, start = members[setting][subject].results, members[setting][subject].test_sets["test"].start
+            expected = load_png([results.picture_path(own, start + number) for number in (2, 0)])
+            np.testing.assert_array_equal(read(f"{subject}.{kind}", [2, 0]), expected)
+    assert found["subjects"] == list(SUBJECTS)
 
 
 def test_one_subject_has_no_study_and_no_interval_over_subjects(place, tmp_path):
@@ -159,13 +179,17 @@ def test_one_subject_has_no_study_and_no_interval_over_subjects(place, tmp_path)
 
 @pytest.mark.parametrize("against", ["plain", "fold"])
 def test_subjects_who_saw_other_pictures_under_one_setting_are_joined_as_such(against, place, tmp_path):
-    """Folds of subjects with other stimuli have other pictures, and other numbers of them."""
+    """One subject did not see three training pictures, so its folds test others, and fewer."""
     root = shutil.copytree(place / "recording-b", tmp_path / "fewer")
+    design = pd.read_csv(root / "design.csv")
+    kept = ~design["stimulus_id"].isin([0, 1, 2])
+    for path in (root / "sessions").iterdir():
+        np.save(path, np.load(path)[kept[design["session"] == int(path.stem)]])
+    design[kept].to_csv(root / "design.csv", index=False)
     fewer = fake_experiment(root, dataset={"root": str(root), "subject": "b"}, **FAST)
-    sorted((root / "sessions").iterdir())[-1].unlink()
     (tmp_path / "b.yaml").write_text(fewer.to_yaml())
     shutil.copy(place / "a.yaml", tmp_path / "a.yaml")
-    settings = {"plain": {}, "fold": {"split": {"kind": "folds", "n_folds": 2, "fold": 1, "seed": 3}}}
+    settings = {"plain": {}, "fold": {"split": {"kind": "folds", "n_folds": 2, "fold": 0}}}
     file = write(tmp_path, settings=settings, against=against)
     found = run_settings(file, tmp_path / "out", average=False, n_permutations=0)
     was_shared = {}
@@ -173,12 +197,14 @@ def test_subjects_who_saw_other_pictures_under_one_setting_are_joined_as_such(ag
         members = [Store(tmp_path / "out" / subject / setting) for subject in SUBJECTS]
         tables = [member.read_table("per_image.csv").query("set == 'test'") for member in members]
         was_shared[setting] = tables[0]["stimulus_id"].tolist() == tables[1]["stimulus_id"].tolist()
-        scores = [table["pixcorr"].to_numpy() for table in tables]
-        known = interval_over_pictures(scores, (-1.0, 1.0), shared=was_shared[setting])
+        known = interval_over_pictures(
+            [table["pixcorr"].to_numpy() for table in tables], (-1.0, 1.0), shared=was_shared[setting]
+        )
         assert own["metrics"]["pixcorr"]["ci95"] == pytest.approx(known)
     (other,) = {"plain", "fold"} - {against}
     assert f"under {other}" in found["not_compared"][other]
     assert was_shared == {"plain": True, "fold": False}
+    assert "why_not" in found["studies"]["fold"]
 
 
 def test_settings_of_other_test_pictures_are_not_compared(place, tmp_path):
@@ -226,6 +252,11 @@ def test_settings_of_other_test_pictures_are_not_compared(place, tmp_path):
         ({"against": "nobody"}, "against is nobody, expected one of plain, stronger"),
         ({"subject": ["a"]}, "subject"),
         ({"experiment": "nowhere.yaml"}, r"there is no file .*nowhere\.yaml"),
+        ({"experiment": ""}, r"wrong\.yaml: experiment is empty"),
+        ({"experiment": "${NO_SUCH}/a.yaml"}, r"wrong\.yaml: experiment uses \$\{NO_SUCH\}"),
+        ({"settings": {"plain": {}, "gpu": {"device": "cuda", "seed": 8}}}, "cuda"),
+        ({"settings": {"plain": {}, "x": False}}, r"settings\.x: Input should be a valid dictionary"),
+        ({"settings": {"A": {}, "a": {"seed": 8}}}, "settings A and a would have the same folder"),
         ({"experiment": ["a.yaml", "a.yaml"]}, "two subjects are called a"),
         ({"subjects": ["a"]}, "so leave the subjects out"),
         ({"settings": {"plain": {}, "x": {"evaluation": {"metrics": None}}}}, "would be scored by other metrics"),

@@ -6,8 +6,12 @@ import pytest
 from fakes import fake_experiment, write_recording
 
 from braindiffuser.errors import RunError
+from braindiffuser.files import state_of
+from braindiffuser.progress import silent
+from braindiffuser.recording_hashes import RecordingHashes
 from braindiffuser.run import Run
 from braindiffuser.stages import stages
+from braindiffuser.store.checked_json import write_checked
 from braindiffuser.store.results import Store
 
 STRENGTH = {"generator": {"strength": 0.75}}
@@ -182,9 +186,24 @@ def test_a_run_that_is_stopped_between_taking_and_computing_goes_on(root, first,
 
 
 def test_the_formats_of_other_versions_are_refused_by_name(root, first, tmp_path):
-    from braindiffuser.store.checked_json import write_checked
-
     write_checked(first / "steps" / "fit.a.json", {**Store(first).record("fit.a"), "format": 1})
     run = Run.open(fake_experiment(root), tmp_path / "second", siblings=[first])
     with pytest.raises(RunError, match="first was written by another version of braindiffuser"):
         drawn(run)
+
+
+@pytest.mark.parametrize("is_same_file", [True, False])
+def test_hashes_are_known_of_the_same_files_alone(is_same_file, tmp_path):
+    """Two files of equal names, sizes and times may be written in one tick of the clock."""
+    own, other = tmp_path / "a" / "trials.csv", tmp_path / "b" / "trials.csv"
+    for path in (own, other):
+        path.parent.mkdir()
+        path.write_text("1, 2")
+    state = state_of(own)._replace(sha256="known")
+    sibling = Store(tmp_path / "sibling")
+    sibling.folder.mkdir()
+    write_checked(sibling.folder / "recording.json", {"design": {"trials": state}})
+    read = {"design": {"trials": tmp_path / "b" / ".." / "a" / "trials.csv" if is_same_file else other}}
+    hashes = RecordingHashes(Store(tmp_path / "run"), {"design": {"trials": own}}, silent, others=[(sibling, read)])
+    assert (hashes.digests("design")["trials"] == "known") == is_same_file
+    assert (tmp_path / "run" / "recording.json").is_file()

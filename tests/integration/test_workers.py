@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -238,7 +239,11 @@ def test_a_subject_waits_for_the_process_that_is_at_it(study_file, tmp_path):
     """A worker that was given up as lost may still write."""
     planned = StudyFile.load(study_file).plan(study_file)
     subject = making._Subject(str(tmp_path), tuple(planned[:2]), ("plain", "stronger"), False)
-    again = making._Subject.from_text(subject.to_text())
+    again = making._Subject.from_text(replace(subject, overwrite=True).to_text())
+    assert (again.overwrite, again.settings, again.folder) == (True, subject.settings, subject.folder)
+    assert making._Subject.from_text(
+        replace(subject, planned=(replace(planned[0], further=("x",)),)).to_text()
+    ).planned[0].further == ("x",)
     assert [(own.folder, own.experiment) for own in again.planned] == [
         (own.folder, own.experiment) for own in planned[:2]
     ]

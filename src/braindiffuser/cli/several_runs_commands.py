@@ -158,7 +158,7 @@ def study(
 
     from braindiffuser.report.setting_sections import settings_markdown, settings_sentences
     from braindiffuser.settings_study.run_settings import run_settings
-    from braindiffuser.settings_study.study_file import is_study_file
+    from braindiffuser.settings_study.study_file import StudyFile, is_study_file
     from braindiffuser.study.study import run_study, scores_markdown
 
     with stoppable(CONTINUES), progress_on_screen() as progress, ExitStack() as stack:
@@ -173,6 +173,8 @@ def study(
                 "--workers and --cluster compute runs, and these are finished: leave them out, or name a study's file"
             )
         import_modules(modules)
+        if file is not None:
+            StudyFile.load(file).plan(file)  # before workers are started, which may be jobs of a queue
         if file is None:
             joint = run_study(
                 given,

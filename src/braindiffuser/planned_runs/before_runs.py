@@ -17,6 +17,7 @@ from braindiffuser.datasets.session_facts import describe
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
+from braindiffuser.machine import check_device
 from braindiffuser.planned_runs.planned import PlannedRun
 from braindiffuser.progress import Progress
 from braindiffuser.recording_check import check_before_run
@@ -57,7 +58,13 @@ class Purpose:
 
 
 def check_before_runs(
-    planned: Sequence[PlannedRun], folder: Path, purpose: Purpose, overwrite: bool, progress: Progress
+    planned: Sequence[PlannedRun],
+    folder: Path,
+    purpose: Purpose,
+    overwrite: bool,
+    progress: Progress,
+    *,
+    computes_here: bool = True,
 ) -> None:
     """Check what can be known of all runs before the first is made.
 
@@ -67,6 +74,7 @@ def check_before_runs(
         purpose: what they are made for.
         overwrite: whether stale results may be replaced.
         progress: called while files of recordings are read.
+        computes_here: whether networks run on this machine, so that it must have their device.
 
     Raises:
         RunError: the folder holds something else, names clash, two subjects have the same betas or other metrics, or
@@ -85,7 +93,7 @@ def check_before_runs(
         check_links(folder / each.folder)
         _check_shared(each, folder, planned)
     _check_studies(planned, folder)
-    _check_runs(planned, folder, overwrite, progress)
+    _check_runs(planned, folder, overwrite, progress, computes_here=computes_here)
 
 
 def _check_shared(each: PlannedRun, folder: Path, planned: Sequence[PlannedRun]) -> None:
@@ -212,24 +220,46 @@ def _of_shared_session(one: Experiment, other: Experiment) -> list[Betas]:
     return [recording.betas_of(own[first]) for recording, own in zip(recordings, placed, strict=True)]
 
 
-def _check_runs(planned: Sequence[PlannedRun], folder: Path, overwrite: bool, progress: Progress) -> None:
+def _check_runs(
+    planned: Sequence[PlannedRun], folder: Path, overwrite: bool, progress: Progress, *, computes_here: bool
+) -> None:
     """Raise what would stop a run that is not finished, before the first is made: its recording, its regions, what is stale."""
     looked_at: set[str] = set()
     checkpoint_files: dict[Path, FileState] = {}
+    reading = {each.folder: _as_read(each, folder) for each in planned}
     for each in planned:
-        if each.experiment.dataset.makes_files:
+        experiment, store = reading[each.folder], Store(folder / each.folder)
+        if experiment is None:
+            if computes_here:
+                check_device(each.experiment.device)
             continue
-        experiment, store = each.experiment, Store(folder / each.folder)
-        experiment = experiment if experiment.dataset.has_captions else experiment.without_captions()
         files = recording_files(experiment)
-        siblings = [Store(folder / other.folder) for other in planned if other.subject == each.subject]
+        siblings = [
+            (Store(folder / other.folder), recording_files(of_other))
+            for other in planned
+            if other.subject == each.subject and (of_other := reading[other.folder]) is not None
+        ]
         hashes = RecordingHashes(store, files, progress, keep=False, others=siblings)
         states = StepStates(experiment, store, hashes, checkpoint_files)
         own = all_steps(experiment)
         states.refuse_stale(own, overwrite)
         if any(states.state(step) != "finished" for step in own):
-            check_before_run(experiment, stimuli=each.subject not in looked_at)
+            if computes_here:
+                check_device(experiment.device)
+            if not each.experiment.dataset.makes_files:
+                check_before_run(experiment, stimuli=each.subject not in looked_at)
             looked_at.add(each.subject)
+
+
+def _as_read(planned: PlannedRun, folder: Path) -> Experiment | None:
+    """Return the experiment as its run reads it; None if its recording is still to be made."""
+    experiment = planned.experiment
+    if experiment.dataset.makes_files:
+        made = folder / planned.subject / RECORDING
+        if not made.is_dir():
+            return None
+        experiment = experiment.changed({"dataset": experiment.dataset.made_at(made).model_dump()})
+    return experiment if experiment.dataset.has_captions else experiment.without_captions()
 
 
 def _check_names(planned: Sequence[PlannedRun], purpose: Purpose) -> None:

@@ -73,7 +73,7 @@ def make_runs(
     """
     check_folder_of_runs(folder, purpose)
     planned = [_with_further_analyses(each, folder) for each in planned]
-    check_before_runs(planned, folder, purpose, overwrite, progress)
+    check_before_runs(planned, folder, purpose, overwrite, progress, computes_here=workers is None)
     _note_kind(folder, purpose)
     settings = tuple(dict.fromkeys(each.setting.name for each in planned))
     subjects = [_Subject(str(folder), own, settings, overwrite) for own in _by_subject(planned)]

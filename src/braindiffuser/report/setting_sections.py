@@ -83,7 +83,8 @@ def _comparisons(found: Mapping[str, Any]) -> Section:
     n = len(found["subjects"])
     text = (
         "Differences are taken subject by subject and picture by picture, so that what makes a picture or a person easy or hard "
-        "under all settings drops out. A difference is called one only if its adjusted p is at most .05."
+        "under all settings drops out. A difference is called one only if its adjusted p is at most .05; intervals are not "
+        "adjusted, so one that leaves out 0 may be no difference here."
     )
     each = [_by_subject(found)] if n > 1 else []
     return Section(
@@ -130,15 +131,15 @@ def _gallery(found: Mapping[str, Any], shown: Sequence[str], per_image: Mapping[
 
 
 def _settings(found: Mapping[str, Any]) -> Section:
-    entries = list(dict.fromkeys(entry for own in found["settings"].values() for entry in own["changes"]))
+    entries = list(dict.fromkeys(entry for own in found["settings"].values() for entry in own["entries"]))
     table = Table(
-        caption="What each setting changes; a dash: as the experiment says",
+        caption="Entries that a setting changes, as the runs under each have them",
         corner="Entry",
         columns=tuple(found["settings"]),
         rows=tuple(
             Row(
                 label=entry,
-                cells=tuple(Cell(value=own["changes"].get(entry, MISSING)) for own in found["settings"].values()),
+                cells=tuple(Cell(value=own["entries"].get(entry, MISSING)) for own in found["settings"].values()),
             )
             for entry in entries
         ),

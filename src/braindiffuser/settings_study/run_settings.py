@@ -10,7 +10,7 @@ runs/settings/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from braindiffuser import __version__
 from braindiffuser.errors import RunError
+from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in
 from braindiffuser.images import load_png
 from braindiffuser.metrics.paired_comparison import PictureScores
@@ -145,8 +146,9 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
         - `name`, `against`, `subjects` (names), `simulated`, `profile`, `notes` (of the profile), `missing` (networks whose
           metrics are left out);
         - `shared_pictures`: whether all subjects saw the same; `n_images`: subject → number of its test pictures;
-        - `settings`: name → `study` (its key in "studies"), `changes` (dotted entry → value), `runs` (subject → path of its page,
-          below the folder of all runs), `metrics` as in a study's `scores.json`;
+        - `settings`: name → `study` (its key in "studies"), `changes` (dotted entry → value), `entries` (the same of all that any
+          setting changes, as its runs have them), `runs` (subject → path of its page, below the folder of all runs), `metrics` as
+          in a study's `scores.json`;
         - `comparisons`: name → metric key → `difference` from `against`, `ci95`, `ci95_subjects`, `subjects` (name →
           difference), `p` of the sign-flip test and `p_holm`, adjusted for all of them;
         - `not_compared`: name → why.
@@ -169,6 +171,7 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
     found = compare_all_settings(scores, study.reference, SEED, shared=shared[study.reference])
     adjusted = holm({(setting, key): each.p for setting, own in found.items() for key, each in own.items()})
     first = reference[0]
+    varied = dict.fromkeys(entry for changes in study.settings.values() for entry in flatten(changes))
     missing = dict.fromkeys(name for own in members.values() for member in own for name in member.scores["missing"])
     return {
         "name": study.name,
@@ -183,6 +186,7 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
             setting: {
                 "study": own[0].path.name,
                 "changes": {entry: entry_text(value) for entry, value in flatten(study.settings[setting]).items()},
+                "entries": _entries(own[0].experiment, varied),
                 "runs": {member.name: f"{member.path.parent.name}/{member.path.name}/report/{PAGE}" for member in own},
                 "metrics": joined[setting]["metrics"],
             }
@@ -205,6 +209,16 @@ def compared(study: StudyFile, members: Mapping[str, Sequence[Member]]) -> dict[
         "not_compared": not_compared,
         "missing": list(missing),
     }
+
+
+def _entries(experiment: Experiment, wanted: Iterable[str]) -> dict[str, str]:
+    """Return entries of an experiment by dotted names; of one that holds others, as of another kind of part, these."""
+    own = flatten(experiment.model_dump(mode="json"))
+    found: dict[str, str] = {}
+    for name in wanted:
+        below = {entry: value for entry, value in own.items() if entry == name or entry.startswith(f"{name}.")}
+        found |= {entry: entry_text(value) for entry, value in below.items()}
+    return found
 
 
 def _not_paired(reference: Sequence[Member], own: Sequence[Member], setting: str) -> str:

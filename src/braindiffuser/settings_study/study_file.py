@@ -55,7 +55,9 @@ class StudyFile(Settings):
     @field_validator("settings", mode="before")
     @classmethod
     def _nothing_is_no_change(cls, given: Any) -> Any:
-        return {name: changes or {} for name, changes in given.items()} if isinstance(given, Mapping) else given
+        if not isinstance(given, Mapping):
+            return given
+        return {name: {} if changes is None else changes for name, changes in given.items()}
 
     @classmethod
     def load(cls, path: Path) -> StudyFile:
@@ -104,10 +106,14 @@ class StudyFile(Settings):
                 `of_subjects` raises; names the setting.
         """
         with written_in(path):
-            experiments = [Experiment.load(_source(each)).changed(changes or {}) for each in self.experiment]
+            try:
+                sources = [_source(each) for each in self.experiment]
+            except ValueError as error:
+                raise RunError(f"{path}: experiment {error}") from error
+            experiments = [Experiment.load(source).changed(changes or {}) for source in sources]
             folders = {setting: as_folder(setting) for setting in self.settings}
             for one, other in combinations(folders, 2):
-                if folders[one] == folders[other]:
+                if folders[one].lower() == folders[other].lower():  # some disks do not tell capitals apart
                     raise RunError(f"{path}: settings {one} and {other} would have the same folder: rename one")
             planned = [
                 PlannedRun(
