@@ -214,7 +214,7 @@ def test_subjects_of_a_study_are_made_by_workers_to_the_same_bytes_though_one_is
 
 
 def test_what_stops_a_subject_on_a_worker_ends_the_command_with_its_words(study_file, connect, tmp_path, monkeypatch):
-    monkeypatch.setattr("braindiffuser.planned_runs.making.check_before_runs", lambda *_: None)
+    monkeypatch.setattr("braindiffuser.planned_runs.making.check_before_runs", lambda *_, **__: None)
     place = tmp_path / "out"
     (place / "b" / "plain").mkdir(parents=True)
     (place / "b" / "plain" / "scores.json").write_text("mine")
