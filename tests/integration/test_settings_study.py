@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shutil
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -318,3 +319,14 @@ def test_the_command_prints_scores_and_sentences(copy, place):
     said = " ".join(result.output.split())
     assert "stronger, compared with plain on the same pictures:" in said
     assert "Page: " in said
+
+
+def test_the_example_is_planned_as_the_docs_say():
+    file = Path(__file__).parents[2] / "examples" / "settings.yaml"
+    planned = StudyFile.load(file).plan(file)
+    names = ("inductive", "transductive", "uncalibrated")
+    assert [each.folder for each in planned] == [f"subj{number:02}/{name}" for number in (1, 2) for name in names]
+    assert [each.experiment.regression.calibration for each in planned[:3]] == ["inductive", "transductive", "none"]
+    shown = (Path(__file__).parents[2] / "docs" / "concepts" / "studies.md").read_text(encoding="utf-8")
+    block = textwrap.dedent(shown[shown.index("    name: calibration") : shown.index("    runs/settings/")])
+    assert yaml.safe_load(block) == yaml.safe_load(file.read_text(encoding="utf-8"))
