@@ -110,7 +110,7 @@ class RecordingHashes:
 def _are_same(one: Mapping[str, Path], other: Mapping[str, Path]) -> bool:
     """Return whether names stand for the same files, by whatever path they are reached."""
     return one.keys() == other.keys() and all(
-        os.path.realpath(one[name]) == os.path.realpath(other[name]) for name in one
+        path == other[name] or os.path.realpath(path) == os.path.realpath(other[name]) for name, path in one.items()
     )
 
 

@@ -321,6 +321,34 @@ def test_the_command_prints_scores_and_sentences(copy, place):
     assert "Page: " in said
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": {"responses": "other.npy"}},
+        {"dataset": {"trials": "other.csv"}},
+        {"split": {"kind": "listed", "test": "other.txt"}},
+    ],
+)
+def test_settings_may_differ_in_the_files_that_are_read(changes, tmp_path):
+    """Two preprocessings of one recording are what such a study is for."""
+    dataset = {
+        "kind": "arrays",
+        "unit": "z",
+        "responses": "own.npy",
+        "trials": "own.csv",
+        "pictures": "pictures",
+        "subject": "anna",
+    }
+    split = {"kind": "listed", "test": "own.txt"}
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump({"preset": "demo", "dataset": dataset, "split": split}))
+    file = write(tmp_path, experiment="base.yaml", settings={"one": {}, "two": changes})
+    one, two = StudyFile.load(file).plan(file)
+    assert one.experiment != two.experiment
+    again = write(tmp_path, experiment="base.yaml", settings={"one": changes, "two": {**changes, "device": "cuda"}})
+    with pytest.raises(RunError, match="make the same runs"):
+        StudyFile.load(again).plan(again)
+
+
 def test_the_example_is_planned_as_the_docs_say():
     file = Path(__file__).parents[2] / "examples" / "settings.yaml"
     planned = StudyFile.load(file).plan(file)

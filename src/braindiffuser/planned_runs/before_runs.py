@@ -227,19 +227,19 @@ def _check_runs(
     looked_at: set[str] = set()
     checkpoint_files: dict[Path, FileState] = {}
     reading = {each.folder: _as_read(each, folder) for each in planned}
+    files = {name: {} if own is None else recording_files(own) for name, own in reading.items()}
     for each in planned:
         experiment, store = reading[each.folder], Store(folder / each.folder)
         if experiment is None:
             if computes_here:
                 check_device(each.experiment.device)
             continue
-        files = recording_files(experiment)
         siblings = [
-            (Store(folder / other.folder), recording_files(of_other))
+            (Store(folder / other.folder), files[other.folder])
             for other in planned
-            if other.subject == each.subject and (of_other := reading[other.folder]) is not None
+            if other.subject == each.subject and other is not each
         ]
-        hashes = RecordingHashes(store, files, progress, keep=False, others=siblings)
+        hashes = RecordingHashes(store, files[each.folder], progress, keep=False, others=siblings)
         states = StepStates(experiment, store, hashes, checkpoint_files)
         own = all_steps(experiment)
         states.refuse_stale(own, overwrite)

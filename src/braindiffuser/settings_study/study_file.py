@@ -162,8 +162,8 @@ def _refuse_equal(planned: list[PlannedRun], path: Path) -> None:
 
 
 def _result_of(planned: PlannedRun) -> list[Any]:
-    """Return all that results of a run depend on, with the folders that it reads."""
+    """Return all that results of a run depend on: entries, and the files and folders that it reads, by whatever entry."""
     experiment = planned.experiment
     folders = {name: str(folder) for name, folder in experiment.checkpoints.items()}
     own = {key: value for key, value in experiment.influences(experiment.device).items() if key != "name"}
-    return [own, folders, str(experiment.dataset.folder)]
+    return [own, folders, experiment.dataset.model_dump(mode="json"), experiment.split.model_dump(mode="json")]
