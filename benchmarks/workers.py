@@ -29,8 +29,8 @@ from braindiffuser.run import Run
 
 WAYS: dict[str, dict[str, Any] | None] = {
     "this process, two threads": None,
-    "one worker, two threads": {"n_workers": 1, "local": {"env": {"OMP_NUM_THREADS": "2"}}},
-    "two workers, one thread each": {"n_workers": 2, "local": {"env": {"OMP_NUM_THREADS": "1"}}},
+    "one worker, two threads": {"n_workers": 1, "local": {"env": {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}}},
+    "two workers, one thread each": {"n_workers": 2, "local": {}},
 }
 
 

@@ -6,6 +6,7 @@ its worker is computed again, so nothing depends on which worker it was, or on h
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ PATIENCE = 10.0
 """Seconds after which it is looked whether there are workers at all."""
 REPORT_EVERY, ASK_EVERY = 0.5, 2.0
 """Seconds between two reports of a worker's progress, and between two questions whether the command still runs."""
+KEPT = {-3: 32 * 2**20, -1: 64 * 2**20}
+"""Number of M_MMAP_THRESHOLD and of M_TRIM_THRESHOLD in glibc's malloc.h → bytes, the highest that glibc itself chooses."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
 
@@ -309,6 +312,18 @@ def dask_setup(worker: Worker) -> None:
 
 
 @lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """Keep memory that was freed for what needs it next, as processes do that Dask did not start.
+
+    Dask sets MALLOC_TRIM_THRESHOLD_, so that its workers return freed memory to the system at once. The next layer of a network
+    asks for as much again and waits for each page: with this, drawing took twice as long.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    for parameter, size in KEPT.items() if mallopt else ():
+        mallopt(parameter, size)
+
+
+@lru_cache(maxsize=1)
 def _networks(command: str, device: str) -> NetworkCache:
     """Return the networks that this worker keeps from part to part of one command."""
     return NetworkCache(device)
@@ -337,6 +352,7 @@ def _prepare(place: Place) -> None:
     Raises:
         RunError: the folder is not there, a module cannot be imported, or versions differ.
     """
+    _keep_freed_memory()
     if not Path(place.working).is_dir():
         raise RunError(
             f"a worker does not see {place.working}, where this command was started: start it on a disk that all workers share"

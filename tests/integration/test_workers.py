@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -110,6 +111,28 @@ def kill_one(client):
     address, pid = next(iter(client.run(os.getpid).items()))
     os.kill(pid, signal.SIGKILL)
     return address
+
+
+ONE_BLOCK_AFTER_ANOTHER = """
+import resource, sys
+from braindiffuser.dask_workers import _keep_freed_memory
+if sys.argv[1] == "kept":
+    _keep_freed_memory()
+for _ in range(50):
+    block = bytearray(8 * 2**20)
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Dask's setting is of the C library of Linux")
+def test_a_worker_keeps_memory_that_it_freed(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as Dask sets it for its workers
+    asked_for = {
+        way: int(subprocess.check_output([sys.executable, "-c", ONE_BLOCK_AFTER_ANOTHER, way])) for way in ("kept", "")
+    }
+    pages = 8 * 2**20 // resource.getpagesize()
+    assert asked_for[""] - asked_for["kept"] > 40 * pages, "50 blocks of 8 MiB, of which one needs new pages"
 
 
 def test_workers_extract_many_blocks_and_fit_ridge_to_the_same_bytes(root, connect, tmp_path, monkeypatch):
