@@ -140,12 +140,12 @@ def difference(rows: TrainingRows) -> float:
     """Compare norms over a few targets with those of the coefficients that scikit-learn forms in float64."""
     from sklearn.linear_model import Ridge
 
-    some = RandomTargets((len(rows.responses), N_SAMPLED), 9)
-    n = min(1000, len(rows.responses))  # scikit-learn in float64 needs several times the memory
+    some = RandomTargets((rows.n_stimuli, N_SAMPLED), 9)
+    n = min(1000, rows.n_stimuli)  # scikit-learn in float64 needs several times the memory
     few = TrainingRows(rows.responses[:n, : min(2000, rows.responses.shape[1])])
     Y = some[slice(0, n), slice(0, N_SAMPLED)]
     _, C = next(voxel_smoothers(few, {"": ALPHAS["latents"]}, "weights"))
-    reference = np.abs(Ridge(ALPHAS["latents"]).fit(few.responses.astype(np.float64), Y.astype(np.float64)).coef_)
+    reference = np.abs(Ridge(ALPHAS["latents"]).fit(few.averages().astype(np.float64), Y.astype(np.float64)).coef_)
     expected = reference.sum(axis=0)
     return float(np.abs(row_norms(C, Y).l1 - expected).max() / expected.max())
 

@@ -318,9 +318,10 @@ def _keep_freed_memory() -> None:
     Dask sets MALLOC_TRIM_THRESHOLD_, so that its workers return freed memory to the system at once. The next layer of a network
     asks for as much again and waits for each page: with this, drawing took twice as long.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    for parameter, size in KEPT.items() if mallopt else ():
-        mallopt(parameter, size)
+    if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
+        return
+    for parameter, size in KEPT.items():
+        ctypes.CDLL(None).mallopt(parameter, size)
 
 
 @lru_cache(maxsize=1)

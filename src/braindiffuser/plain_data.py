@@ -76,11 +76,12 @@ def read_yaml(content: bytes) -> Any:
     Numbers that versions of YAML read differently (010, 0x10, 1_000) are refused; no, on and 2024-01-01 are text.
 
     Raises:
-        ValueError: if it is something else, or a key is given twice; says in which line, and what to write instead.
+        ValueError: if it is something else, a key is given twice, or aliases repeat values more than MAX_VALUES times; says
+            in which line, and what to write instead.
         RecursionError: if it is nested too deeply.
     """
     try:
-        return yaml.load(_decoded(content), _Loader)  # noqa: S506  derived from SafeLoader
+        made = yaml.load(_decoded(content), _Loader)  # noqa: S506  derived from SafeLoader
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start + 1} is not UTF-8: save it as text in UTF-8") from error
     except yaml.MarkedYAMLError as error:
@@ -89,6 +90,20 @@ def read_yaml(content: bytes) -> Any:
         raise ValueError(f"{where}{_plainly(error.problem or error.context or '')}") from error
     except yaml.YAMLError as error:
         raise ValueError(reason(error)) from error
+    n_values = _n_values(made, {})
+    if n_values > MAX_VALUES:
+        raise ValueError(f"with what its aliases (*name) repeat it holds {n_values:,} values: write out what is meant")
+    return made
+
+
+def _n_values(content: Any, known: dict[int, int]) -> int:
+    """Count the values of content, again wherever an alias repeats them."""
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in known:
+        inside = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_n_values(value, known) for value in inside)
+    return known[id(content)]
 
 
 def _decoded(content: bytes) -> str:
@@ -116,6 +131,8 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+MAX_VALUES = 1_000_000
+"""Values of a YAML file; more come from aliases of aliases, whose repetitions would fill the memory."""
 MAX_DIGITS = 300
 """Digits of a whole number; more are taken for a mistake."""
 _REMEDIES = {

@@ -236,7 +236,7 @@ class Oracle(Regressor):
     def fit(self, rows, targets, device, progress=silent):
         progress("choosing alpha", 1, 1)
         return {
-            group: FittedDecoder({"n_rows": np.array([len(rows.responses)])}, {"group": group}) for group in targets
+            group: FittedDecoder({"n_rows": np.array([rows.responses.shape[0]])}, {"group": group}) for group in targets
         }
 
     def decode(self, fitted, rows, targets, responses, device, progress=silent):

@@ -20,7 +20,7 @@ from braindiffuser.planned_runs import joining, making
 from braindiffuser.planned_runs.before_runs import PAGE, check_before_runs
 from braindiffuser.progress import silent
 from braindiffuser.reproduction.page import FINDINGS
-from braindiffuser.reproduction.planned_runs import named_splits, plan
+from braindiffuser.reproduction.plan import named_splits, plan
 from braindiffuser.reproduction.reproduce import REPRODUCTION, reproduce
 from braindiffuser.run import Run
 from braindiffuser.run_folder import stored_experiment

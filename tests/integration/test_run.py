@@ -26,7 +26,7 @@ from braindiffuser.machine import versions
 from braindiffuser.networks.catalogue import SCORING_NETWORKS
 from braindiffuser.progress import silent
 from braindiffuser.run import Run
-from braindiffuser.stages import evaluate
+from braindiffuser.stages import evaluate, prepare
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Store
 
@@ -650,6 +650,35 @@ def test_partial_sums_of_an_earlier_version_are_made_again(root, finished, tmp_p
     reopen(tmp_path, progress=lambda *said: told.append(said)).run_all()
     assert any("Partial sums of an earlier version" in said[0] for said in told) == (lacking is not None)
     assert any(said[:2] == ("averaging sessions", 1) for said in told) == (lacking is not None)
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_sums_that_take_long_to_store_are_stored_after_some_sessions_and_the_last(root, finished, tmp_path):
+    """A run that is killed goes on from the last ones, with the same results."""
+    shutil.copytree(root, tmp_path / "recording")
+    stored, told = [], []
+
+    def note(draft, name, arrays):
+        if name == prepare.SUMS:
+            stored.append(len(arrays["sessions_done"]))
+        write(draft, name, arrays)
+
+    def stop(label, done, total):
+        if (label, done) == ("averaging sessions", 2):
+            raise KeyboardInterrupt
+
+    write = Draft.write_bundle
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Draft, "write_bundle", note)
+        patch.setattr(prepare, "LONG", 0.0)
+        patch.setattr(prepare, "READ_PER_STORE", 1e6)
+        with pytest.raises(KeyboardInterrupt):
+            reopen(tmp_path, progress=stop).run_all()
+        assert stored == [1]
+        reopen(tmp_path, progress=lambda *said: told.append(said)).run_all()
+    done = [said[1] for said in told if said[0] == "averaging sessions"]
+    assert stored == [1, 2, 3]
+    assert done[0] == 2, "the first session is not read again"
     assert results(tmp_path / "run") == results(finished)
 
 

@@ -49,8 +49,6 @@ from braindiffuser.settings_study.study_file import StudyFile
 from braindiffuser.stages.evaluation.run_scorers import scoring_of
 from braindiffuser.stages.evaluation.shown_pictures import Shown, _score
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # connections to what was killed
-
 ROOT = Path(__file__).parents[2]
 PAGE = "report/index.html"
 NOT_RESULTS = ("manifest.json", "experiment.yaml", "recording.json", "written.json", ".lock", PAGE)
@@ -258,8 +256,7 @@ def test_a_worker_stops_when_the_command_has_ended(connect):
     assert "the command that began this has ended" in str(future.result(timeout=30).error)
 
 
-def test_a_subject_waits_for_the_process_that_is_at_it(study_file, tmp_path):
-    """A worker that was given up as lost may still write."""
+def test_a_subject_reaches_a_worker_as_text(study_file, tmp_path):
     planned = StudyFile.load(study_file).plan(study_file)
     subject = making._Subject(str(tmp_path), tuple(planned[:2]), ("plain", "stronger"), False)
     again = making._Subject.from_text(replace(subject, overwrite=True).to_text())
@@ -270,19 +267,32 @@ def test_a_subject_waits_for_the_process_that_is_at_it(study_file, tmp_path):
     assert [(own.folder, own.experiment) for own in again.planned] == [
         (own.folder, own.experiment) for own in planned[:2]
     ]
-    said, free = [], threading.Event()
+
+
+@pytest.mark.parametrize("work", [making._prepare_subject, making._finish_subject])
+def test_work_on_a_subject_waits_for_the_process_that_is_at_it(study_file, tmp_path, monkeypatch, work):
+    """A worker that was given up as lost may still write."""
+    planned = StudyFile.load(study_file).plan(study_file)
+    subject = making._Subject(str(tmp_path), tuple(planned[:2]), ("plain", "stronger"), False)
+    said, free, opened = [], threading.Event(), []
 
     def wait(label, done, total):
         said.append(label)
         free.set()
 
+    def is_opened(*_):
+        opened.append(True)
+        raise RunError("it was opened")
+
+    monkeypatch.setattr(making._Subject, "open", is_opened)
     (tmp_path / "a").mkdir()
     with ThreadPoolExecutor(1) as pool:
         with alone_in(tmp_path / "a"):
-            waiting = pool.submit(lambda: making._alone_with(subject, wait).__enter__())
+            waiting = pool.submit(work, subject.to_text(), wait)
             assert free.wait(30)
-            assert not waiting.done()
-        waiting.result(timeout=30)
+            assert not opened
+        with pytest.raises(RunError, match="it was opened"):
+            waiting.result(timeout=30)
     assert said == ["a: waiting for another worker that makes the same runs"]
 
 

@@ -178,6 +178,15 @@ def test_text_in_another_encoding_is_refused_and_a_byte_order_mark_is_not():
     assert read_yaml("a: é".encode("utf-8-sig")) == {"a": "é"}
 
 
+def test_aliases_of_aliases_that_would_fill_the_memory_are_refused():
+    lines = ["a: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(ValueError, match=r"repeat it holds [\d,]+ values: write out what is meant"):
+        read("\n".join(lines))
+    with pytest.raises(RecursionError):
+        read("a: &a [*a]")
+
+
 def test_an_entry_may_be_named_once_and_used_again():
     assert read("a: &x {b: 1}\nc: *x\nd: {<<: *x, b: 2}") == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 2}}
 

@@ -218,7 +218,7 @@ class Attribution(Analysis):
                 decoders.fitted, rows, decoders.targets, {group: contrasts}, data.device, data.progress
             )
             maps = dict(found)[group]
-            patterns = standardised(rows.responses, rows.weights, maps.weights, maps.patterns)
+            patterns = standardised(rows.responses[:], rows.weights, maps.weights, maps.patterns)
             means = np.stack([patterns[:, mask].mean(axis=1, dtype=np.float64) for mask in regions.values()], axis=1)
             yield from np.split(means, len(some))
 
@@ -283,7 +283,7 @@ class Attribution(Analysis):
         decoders = data.decoders().refitted_to({PLACES: own["train"].astype(np.float32)})
         maps = decoders.direction_weights({PLACES: np.eye(self.places**2)})[PLACES]
         decoded = decoders.decode(data.responses("test"))[PLACES]
-        patterns = standardised(decoders.rows.responses, decoders.rows.weights, maps.weights, maps.patterns)
+        patterns = standardised(decoders.rows.responses[:], decoders.rows.weights, maps.weights, maps.patterns)
         for cell, pattern in enumerate(patterns):
             row, column = divmod(cell, self.places)
             name = f"place row {row + 1} column {column + 1}"
@@ -463,7 +463,7 @@ def _attributed(
     decoders = data.decoders()
     u = np.stack(list(directions.values()))
     maps = decoders.of((group,)).direction_weights({group: u})[group]
-    patterns = standardised(decoders.rows.responses, decoders.rows.weights, maps.weights, maps.patterns)
+    patterns = standardised(decoders.rows.responses[:], decoders.rows.weights, maps.weights, maps.patterns)
     truth, predicted = (
         values.reshape(len(values), -1) @ u.T for values in (data.truth(group), data.predictions(group))
     )

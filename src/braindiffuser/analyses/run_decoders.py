@@ -96,7 +96,7 @@ class RunDecoders:
         """
         if not chosen.any():
             raise ValueError("no voxel is chosen, so nothing can be fitted: choose one or more")
-        rows = replace(self.rows, responses=np.ascontiguousarray(self.rows.responses[:, chosen]))
+        rows = replace(self.rows, responses=np.ascontiguousarray(self.rows.responses[:][:, chosen]))
         fitted = self.regressor.fit(rows, self.targets, self.device, self.progress)
         return replace(self, rows=rows, fitted=fitted)
 
@@ -189,5 +189,5 @@ def silenced(
         chosen: voxels that are kept as they are.
         rows: training responses; the mean is over rows, weighted as in the fit.
     """
-    mean = np.average(rows.responses, axis=0, weights=rows.weights).astype(responses.dtype)
+    mean = np.average(rows.responses[:], axis=0, weights=rows.weights).astype(responses.dtype)
     return np.where(chosen, responses, mean)

@@ -167,13 +167,14 @@ class Decoders:
             done += n_columns(self.targets[name])
 
 
-def fit_decoders(
+def fit_decoders(  # noqa: PLR0913 (all but three have defaults)
     rows: TrainingRows,
     targets: Mapping[str, TargetArray],
     alphas: Mapping[str, Sequence[float]],
     *,
     calibration: CalibrationName = "inductive",
     n_folds: int = 5,
+    n_predicted: int | None = None,
     device: str = "cpu",
     progress: Progress = silent,
     each: Each | None = None,
@@ -188,6 +189,7 @@ def fit_decoders(
         alphas: group → penalties to choose from, or one.
         calibration: name of the calibration.
         n_folds: of cross-validation over stimuli.
+        n_predicted: how many stimuli it predicts; None: all (see `cross_validate`).
         device: where products are computed.
         progress: called as progress(label, columns_done, n_columns) in cross-validation.
         each: computes parts of the cross-validation in other processes; None: all of it is computed here.
@@ -203,7 +205,9 @@ def fit_decoders(
     tried = {name: values for name, values in targets.items() if calibration == "inductive" or len(alphas[name]) > 1}
     found: dict[str, CrossValidation] = {}
     if tried:
-        found = cross_validate(rows, tried, alphas, n_folds=n_folds, device=device, progress=progress, each=each)
+        found = cross_validate(
+            rows, tried, alphas, n_folds=n_folds, n_predicted=n_predicted, device=device, progress=progress, each=each
+        )
     return {name: _fitted(n_columns(targets[name]), alphas[name], found.get(name)) for name in targets}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,9 +25,32 @@ class TargetArray(Protocol):
         """Return a block as a numpy array."""
 
 
+@runtime_checkable
+class ResponseArray(TargetArray, Protocol):
+    """Responses (n_rows, n_voxels): a numpy array, or a zarr array on disk. `responses[:]` is all of it, in memory."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+
+
+ROWS_PER_BLOCK = 4096
+"""Rows of responses that are read at a time: 258 MB of 15,724 voxels in float32."""
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of ROWS_PER_BLOCK rows, which cover an array of this shape.
+
+    >>> list(row_blocks((5000, 3)))
+    [slice(0, 4096, None), slice(4096, 5000, None)]
+    """
+    for start in range(0, shape[0], ROWS_PER_BLOCK):
+        yield slice(start, min(start + ROWS_PER_BLOCK, shape[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class ChosenTargets:
-    """Targets of some stimuli, read from those of all when they are asked for.
+    """Targets or responses of some stimuli, read from those of all when they are asked for.
 
     Attributes:
         targets: of all stimuli.
@@ -46,6 +69,11 @@ class ChosenTargets:
     def shape(self) -> tuple[int, ...]:
         """Stimuli first."""
         return (len(self.chosen), *self.targets.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return np.dtype(self.targets.dtype)  # type: ignore[attr-defined]
 
     def __getitem__(self, key: Any, /) -> Any:
         """Return a block, cut out of the rows of `targets` from its first stimulus to its last."""
@@ -97,7 +125,7 @@ class TrainingRows:
     """Responses and which stimulus each belongs to: averages over repeats, or single trials; weighted or not.
 
     Attributes:
-        responses: (n_rows, n_voxels).
+        responses: (n_rows, n_voxels), in memory or on disk; `responses[:]` reads all.
         stimuli: row of the targets that each response belongs to, 0 … n_stimuli − 1, each at least once; None: row i shows
             stimulus i. Several rows of one stimulus are single trials.
         weights: of each row, > 0, such as the trials that were averaged into it; None: all 1.
@@ -106,20 +134,24 @@ class TrainingRows:
         ValueError: if there is no row, a response is not a finite real number, lengths differ, or a stimulus has no row.
     """
 
-    responses: Float[np.ndarray, "n_rows n_voxels"]
+    responses: ResponseArray
     stimuli: Int[np.ndarray, " n_rows"] | None = None
     weights: Float[np.ndarray, " n_rows"] | None = None
 
     def __post_init__(self) -> None:
         """Check lengths and numbers."""
-        real_numbers(self.responses, "responses came as", (None, None), error=ValueError)
-        if not np.isfinite(self.responses).all():
-            row = int(np.argmin(np.isfinite(self.responses).all(axis=1)))
-            raise ValueError(f"responses hold a value that is not finite, first in row {row}")
+        unread = np.broadcast_to(np.empty((), self.responses.dtype), self.responses.shape)
+        real_numbers(unread, "responses came as", (None, None), error=ValueError)
+        for rows in row_blocks(self.responses.shape):
+            are_finite = np.isfinite(self.responses[rows]).all(axis=1)
+            if not are_finite.all():
+                row = rows.start + int(np.argmin(are_finite))
+                raise ValueError(f"responses hold a value that is not finite, first in row {row}")
         for name in ("stimuli", "weights"):
             values = getattr(self, name)
-            if values is not None and len(values) != len(self.responses):
-                raise ValueError(f"got {len(values)} {name}, expected one for each of {len(self.responses)} rows")
+            n_rows = self.responses.shape[0]
+            if values is not None and len(values) != n_rows:
+                raise ValueError(f"got {len(values)} {name}, expected one for each of {n_rows} rows")
         if self.stimuli is not None:
             found = np.unique(self.stimuli)
             if not np.array_equal(found, np.arange(len(found))):
@@ -128,14 +160,14 @@ class TrainingRows:
     @property
     def n_stimuli(self) -> int:
         """Number of stimuli."""
-        return len(self.responses) if self.stimuli is None else int(self.stimuli.max()) + 1
+        return self.responses.shape[0] if self.stimuli is None else int(self.stimuli.max()) + 1
 
     def select(self, chosen: Bool[np.ndarray, " n_stimuli"]) -> TrainingRows:
-        """Return the rows of some stimuli, renumbered from 0 in their order."""
+        """Return the rows of some stimuli, renumbered from 0 in their order; their responses are read when they are asked for."""
         rows = chosen if self.stimuli is None else chosen[self.stimuli]
         numbers = np.cumsum(chosen) - 1
         return TrainingRows(
-            self.responses[rows],
+            ChosenTargets(self.responses, np.flatnonzero(rows)),
             None if self.stimuli is None else numbers[self.stimuli[rows]],
             None if self.weights is None else self.weights[rows],
         )
@@ -143,9 +175,10 @@ class TrainingRows:
     def averages(self) -> Float[np.ndarray, "n_stimuli n_voxels"]:
         """Average each stimulus' rows, as test responses are averaged over their repeats."""
         if self.stimuli is None:
-            return self.responses
+            return np.asarray(self.responses[:])
         sums = np.zeros((self.n_stimuli, self.responses.shape[1]), self.responses.dtype)
-        np.add.at(sums, self.stimuli, self.responses)
+        for rows in row_blocks(self.responses.shape):
+            np.add.at(sums, self.stimuli[rows], self.responses[rows])
         averages: Float[np.ndarray, "n_stimuli n_voxels"] = sums / np.bincount(self.stimuli)[:, None].astype(sums.dtype)
         return averages
 

@@ -104,7 +104,7 @@ def _of_voxels(
     def covariance(R: torch.Tensor) -> torch.Tensor:
         return multiply(system.matrix, inverse(R)) / total
 
-    C = torch.empty(n_voxels, rows.n_stimuli, dtype=system.dtype, device=system.rows.device)
+    C = torch.empty(n_voxels, rows.n_stimuli, dtype=system.dtype, device=system.matrix.device)
     for start in range(0, n_voxels, VOXELS_AT_A_TIME):
         chosen = slice(start, min(start + VOXELS_AT_A_TIME, n_voxels))
         queries = _queries_of_voxels(system, chosen)
@@ -114,11 +114,11 @@ def _of_voxels(
 
 def _queries_of_voxels(system: Gram, chosen: slice) -> Queries:
     """Make the right-hand sides of patterns that are 1 in one of the chosen voxels: their columns of X̃ or of I."""
-    n, like = chosen.stop - chosen.start, system.rows
+    n, like = chosen.stop - chosen.start, system.matrix
     if system.form == "dual":
-        right_side = like[:, chosen].contiguous()
+        right_side = system.rows.whole()[:, chosen].contiguous()
     else:
-        right_side = like.new_zeros(like.shape[1], n)
+        right_side = like.new_zeros(len(like), n)
         right_side[chosen].fill_diagonal_(1)
     return Queries(right_side, like.new_zeros(n, 1))
 

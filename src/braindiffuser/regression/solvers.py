@@ -27,7 +27,9 @@ import torch
 from jaxtyping import Float, Float64
 
 from braindiffuser.real_numbers import real_numbers
-from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix, multiply
+from braindiffuser.regression.centred_rows import CentredRows
+from braindiffuser.regression.linalg import Solve, cholesky, gram_matrix
+from braindiffuser.regression.rows import ResponseArray
 
 WELL_CONDITIONED = 1000.0
 """Condition number up to which float32 is precise enough."""
@@ -40,20 +42,26 @@ class Gram:
     """Training responses, centred and weighted, and their smaller Gram matrix.
 
     Attributes:
-        rows: X̃, in the precision of the solution.
-        mean: x̄, weighted mean response of each voxel.
-        root_weights: √w, 1 where rows count alike.
-        matrix: K = X̃ X̃ᵀ or X̃ᵀ X̃.
+        rows: X̃, in the precision of the solution; kept in the dual form, where they are fewer than voxels.
+        matrix: K = X̃ X̃ᵀ, or X̃ᵀ X̃ summed over blocks of rows.
         form: which of the two.
         dtype: of the responses, and of what is made of them.
     """
 
-    rows: Float[torch.Tensor, "n_rows n_voxels"]
-    mean: Float64[torch.Tensor, " n_voxels"]
-    root_weights: Float[torch.Tensor, " n_rows"]
+    rows: CentredRows
     matrix: Float[torch.Tensor, "rank rank"]
     form: Literal["dual", "primal"]
     dtype: torch.dtype
+
+    @property
+    def mean(self) -> Float64[torch.Tensor, " n_voxels"]:
+        """x̄, weighted mean response of each voxel."""
+        return torch.from_numpy(self.rows.mean).to(self.matrix.device)
+
+    @property
+    def root_weights(self) -> Float[torch.Tensor, " n_rows"]:
+        """√w, 1 where rows count alike."""
+        return self.rows.root_weights
 
     @property
     def shares(self) -> Float[torch.Tensor, " n_rows"]:
@@ -81,7 +89,7 @@ class Queries:
 
 
 def gram(
-    responses: Float[np.ndarray, "n_rows n_voxels"],
+    responses: ResponseArray,
     weights: Float[np.ndarray, " n_rows"] | None = None,
     *,
     smallest_alpha: float = 0.0,
@@ -92,7 +100,7 @@ def gram(
         X̃ = diag(√w) (X - x̄),  K = X̃ X̃ᵀ or X̃ᵀ X̃
 
     Args:
-        responses: training responses, float32 or float64 (float16 is raised to float32).
+        responses: training responses (n_rows, n_voxels), float32 or float64 (float16 is raised to float32), in memory or on disk.
         weights: w > 0 of each row; None: all 1. Doubling a weight is the same as including the row twice.
         smallest_alpha: the smallest alpha that will be used; decides the precision.
         device: where the solution is computed: "cpu", "cuda" …
@@ -106,7 +114,7 @@ def gram(
 
 
 def grams(
-    responses: Float[np.ndarray, "n_rows n_voxels"],
+    responses: ResponseArray,
     weights: Float[np.ndarray, " n_rows"] | None,
     smallest_alphas: Mapping[str, float],
     device: str = "cpu",
@@ -151,22 +159,17 @@ def _as_weights(weights: Float[np.ndarray, " n_rows"] | None, shape: tuple[int, 
     return w
 
 
-def _gram(
-    responses: Float[np.ndarray, "n_rows n_voxels"], w: Float64[np.ndarray, " n_rows"], dtype: torch.dtype, device: str
-) -> Gram:
-    kept = torch.float64 if responses.dtype == np.float64 else torch.float32
-    X = torch.tensor(responses, dtype=dtype, device=device)
-    shares = torch.as_tensor(w / w.sum(), dtype=dtype, device=device)
-    mean = torch.zeros(X.shape[1], dtype=torch.float64, device=device)
-    for _ in range(2):  # the second pass removes rounding of the first
-        shift = shares @ X
-        X -= shift
-        mean += shift
-    X[:, X.amax(dim=0) == X.amin(dim=0)] = 0  # constant voxels: only rounding is left
-    root = torch.as_tensor(np.sqrt(w), dtype=dtype, device=device)
-    X *= root[:, None]
-    form: Literal["dual", "primal"] = "dual" if X.shape[1] >= X.shape[0] else "primal"
-    return Gram(X, mean, root, gram_matrix(X if form == "dual" else X.T), form, kept)
+def _gram(responses: ResponseArray, w: Float64[np.ndarray, " n_rows"], dtype: torch.dtype, device: str) -> Gram:
+    n_rows, n_voxels = responses.shape
+    form: Literal["dual", "primal"] = "dual" if n_voxels >= n_rows else "primal"
+    rows = CentredRows(responses, w, dtype, device, whole=form == "dual")
+    if form == "dual":
+        matrix = gram_matrix(rows.whole())
+    else:
+        matrix = torch.zeros(n_voxels, n_voxels, dtype=dtype, device=device)
+        for _, X in rows.blocks():
+            matrix += gram_matrix(X.T)
+    return Gram(rows, matrix, form, torch.float64 if responses.dtype == np.float64 else torch.float32)
 
 
 def solve_by_spectrum(gram: Gram) -> Callable[[float], Solve]:
@@ -240,7 +243,7 @@ def prepare_queries(
         Z = torch.cat([Z, _as_rows(gram, patterns)])
     totals = torch.zeros(len(Z), 1, dtype=Z.dtype, device=Z.device)
     totals[: len(responses)] = 1
-    return Queries(multiply(gram.rows, Z.T) if gram.form == "dual" else Z.T, totals)
+    return Queries(gram.rows.times(Z.T) if gram.form == "dual" else Z.T, totals)
 
 
 def smoother_matrix(gram: Gram, inverse: Solve, queries: Queries) -> Float[torch.Tensor, "n n_rows"]:
@@ -251,7 +254,7 @@ def smoother_matrix(gram: Gram, inverse: Solve, queries: Queries) -> Float[torch
     Its rows sum to c: 1 for responses, 0 for patterns. It is small, and the same for every target of this alpha.
     """
     solved = inverse(queries.right_side).T
-    P = (solved if gram.form == "dual" else multiply(solved, gram.rows.T)) * gram.root_weights
+    P = (solved if gram.form == "dual" else gram.rows.left_times(solved)) * gram.root_weights
     return (P + (queries.totals - P.sum(dim=1, keepdim=True)) * gram.shares).to(gram.dtype)
 
 
@@ -275,15 +278,14 @@ def coefficients(
         >>> coef.ravel().round(6).tolist(), intercept.round(6).tolist()
         ([2.0, 0.0], [1.0])
     """
-    if len(targets) != len(gram.rows):
+    if len(targets) != gram.rows.shape[0]:
         raise ValueError(
-            f"got targets of {len(targets)} stimuli, expected the {len(gram.rows)} that the responses have"
+            f"got targets of {len(targets)} stimuli, expected the {gram.rows.shape[0]} that the responses have"
         )
-    Y = torch.tensor(np.ascontiguousarray(targets), device=gram.rows.device).double()
+    Y = torch.tensor(np.ascontiguousarray(targets), device=gram.matrix.device).double()
     mean = gram.shares.double() @ Y
-    Y = ((Y - mean) * gram.root_weights[:, None]).to(gram.rows.dtype)
-    X = gram.rows
-    B = X.T @ inverse(Y) if gram.form == "dual" else inverse(X.T @ Y)
+    Y = ((Y - mean) * gram.root_weights[:, None]).to(gram.matrix.dtype)
+    B = gram.rows.transposed_times(inverse(Y)) if gram.form == "dual" else inverse(gram.rows.transposed_times(Y))
     intercept = mean - gram.mean @ B.double()
     return B.to(gram.dtype).cpu().numpy(), intercept.to(gram.dtype).cpu().numpy()
 
@@ -306,4 +308,4 @@ def _as_rows(gram: Gram, values: Float[np.ndarray, "n n_voxels"]) -> Float[torch
             f"got responses of {values.shape[1]} voxels, expected the {gram.rows.shape[1]} that were fitted"
         )
     real_numbers(values, "responses came as", error=ValueError)
-    return torch.tensor(values, dtype=gram.rows.dtype, device=gram.rows.device)
+    return torch.tensor(values, dtype=gram.matrix.dtype, device=gram.matrix.device)

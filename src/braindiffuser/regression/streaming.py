@@ -28,6 +28,8 @@ ROWS_AT_A_TIME = 512
 """Stimuli whose columns are read, widened and summed at a time: 8 MB in float32, which stay in a processor's cache."""
 MOST_CORES = 16
 """Most cores used."""
+MOST_BYTES = 4 * 2**30
+"""Memory that blocks may take together: of very many stimuli fewer are processed at a time, two at least."""
 
 
 def step_of(shape: tuple[int, ...]) -> int:
@@ -96,9 +98,11 @@ def for_each_block(
     length = targets.shape[1]
     n_cores = min(torch.get_num_threads(), MOST_CORES) if torch.device(device).type == "cpu" else 1
     step = step or block_step(targets.shape)
+    size = targets.shape[0] * step * math.prod(targets.shape[2:])
+    n_cores = min(n_cores, max(2, MOST_BYTES // (size * dtype.itemsize)) - 1)
     memories: SimpleQueue[torch.Tensor] = SimpleQueue()
     for _ in range(n_cores + 1):
-        memories.put(torch.empty(targets.shape[0] * step * math.prod(targets.shape[2:]), dtype=dtype, device=device))
+        memories.put(torch.empty(size, dtype=dtype, device=device))
 
     def one(start: int) -> slice:
         memory = memories.get()

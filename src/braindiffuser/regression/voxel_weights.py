@@ -186,9 +186,9 @@ def direction_maps(gram: Gram, inverse: Solve, values: Float[np.ndarray, "n_rows
         values: z of each training row, up to a constant.
     """
     B, _ = coefficients(gram, inverse, values)
-    decoded = multiply(gram.rows, torch.from_numpy(B).to(gram.rows))
+    decoded = gram.rows.times(torch.from_numpy(B).to(gram.matrix))
     squares = decoded.square().sum(dim=0, dtype=torch.float64)
-    products = multiply(gram.rows.T, decoded).double()
+    products = gram.rows.transposed_times(decoded).double()
     patterns = torch.where(squares > 0, products / squares, 0).cpu().numpy()
     return DirectionMaps(B.T.copy(), patterns.T.astype(B.dtype))
 

@@ -146,7 +146,7 @@ def _settings(found: Mapping[str, Any]) -> Section:
     )
     blocks: list[Block] = [table]
     for setting, own in found["settings"].items():
-        study = found["studies"].get(own["study"], {}) if "study" in own else {}
+        study = found["studies"].get(own["study"], {})
         links = {f"{setting}, {subject}": page for subject, page in own["runs"].items()}
         links |= {f"{setting}, all subjects": study["page"]} if study.get("page") else {}
         blocks.append(Links(links=links))

@@ -27,7 +27,7 @@ from braindiffuser.planned_runs.making import check_records, make_runs
 from braindiffuser.progress import Progress, silent
 from braindiffuser.reproduction.found import findings
 from braindiffuser.reproduction.page import FINDINGS, write_findings
-from braindiffuser.reproduction.planned_runs import plan
+from braindiffuser.reproduction.plan import plan
 from braindiffuser.reproduction.run_facts import run_facts
 from braindiffuser.run import MakeWorkers
 from braindiffuser.study.steps import Steps

@@ -7,7 +7,7 @@ from typing import Any
 
 from braindiffuser.experiment import Experiment
 from braindiffuser.planned_runs.planned import PlannedRun
-from braindiffuser.reproduction.planned_runs import label_of_weights
+from braindiffuser.reproduction.plan import label_of_weights
 from braindiffuser.run import Run
 from braindiffuser.stages.evaluate import ablation_labels
 from braindiffuser.store.results import Results

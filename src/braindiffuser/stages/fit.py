@@ -30,11 +30,11 @@ def training_rows(experiment: Experiment, results: Results) -> TrainingRows:
 
     if experiment.responses.rows == "trials":
         stimuli = results.read_array("responses/stimulus_of_trial")
-        return TrainingRows(results.read_array("responses/trials"), stimuli)
+        return TrainingRows(results.open_array("responses/trials"), stimuli)
     weights = None
     if experiment.regression.weighs_repeats:
         weights = results.read_array("responses/n_repeats_train").astype(np.float64)
-    return TrainingRows(results.read_array("responses/train"), weights=weights)
+    return TrainingRows(results.open_array("responses/train"), weights=weights)
 
 
 def read_decoder(results: Results, group: str) -> FittedDecoder:

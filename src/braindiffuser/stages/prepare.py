@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from braindiffuser.store.results import Results
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
+    from braindiffuser.arrays import Betas
     from braindiffuser.datasets.recording import Recording
     from braindiffuser.datasets.region_expressions import Expression
     from braindiffuser.datasets.responses import ResponseAccumulator, SplitResponses
@@ -30,6 +32,8 @@ MADE = "nsd"
 """Folder of a recording that is made, in a run's folder."""
 SUMS = "sums.npz"
 """Partial sums to resume from."""
+LONG, READ_PER_STORE = 1.0, 9.0
+"""Partial sums that take more seconds to store than this are stored once sessions were read for so many times as long."""
 VOXELS = "voxels.json"
 """Which voxels decoders are fitted to."""
 PLACES = "places"
@@ -199,10 +203,10 @@ def _average(context: StageContext, draft: Draft) -> None:
     if config.rows == "trials":
         trials, stimuli = trial_responses(recording, responses, config.normalisation)
         refuse_changes()  # sessions were read again
-        draft.write_array("responses/trials", trials[:, chosen])
+        _write_chosen(draft, "responses/trials", trials, chosen)
         draft.write_array("responses/stimulus_of_trial", stimuli)
     in_sets = np.searchsorted(responses.test_ids, results.read_array("stimuli/test_ids"))
-    draft.write_array("responses/train", responses.train[:, chosen])
+    _write_chosen(draft, "responses/train", responses.train, chosen)
     draft.write_array("responses/test", responses.test[in_sets][:, chosen])
     draft.write_array("responses/n_repeats_train", responses.n_repeats_train)
     draft.write_array("responses/n_repeats_test", responses.n_repeats_test[in_sets])
@@ -211,6 +215,11 @@ def _average(context: StageContext, draft: Draft) -> None:
     draft.write_bundle("rois.npz", {name: mask[chosen] for name, mask in recording.roi_masks.items()})
     draft.write_table("trials.csv", recording.trials[list(TRIAL_COLUMNS)])
     refuse_changes()  # the record will list sessions by what they are now
+
+
+def _write_chosen(draft: Draft, name: str, values: Betas, chosen: Bool[np.ndarray, " n_voxels"]) -> None:
+    """Write the columns of chosen voxels, without a copy of all of them in memory."""
+    draft.fill(name, (len(values), int(chosen.sum())), lambda rows: values[rows][:, chosen])
 
 
 def _describe(
@@ -323,6 +332,8 @@ def _accumulate(
 ) -> tuple[ResponseAccumulator, Callable[[], None]]:
     """Sum sessions one after the other; resume from stored sums if session files are unchanged.
 
+    Where sums of many stimuli take long to store, they are stored after some of the sessions and after the last.
+
     Returns:
         The sums, and what raises if files of sessions are not what they were when they were read.
     """
@@ -338,6 +349,7 @@ def _accumulate(
                 "sessions were changed while they were averaged: run the same command again to start over"
             )
 
+    store_from = time.monotonic()
     for session in numbers:
         if session in accumulator.sessions_done:
             continue
@@ -354,8 +366,12 @@ def _accumulate(
             which = f" ({named})" if named else of_subject(recording.subject)
             raise RecordingError(f"session {session}{which}: {error}{without}") from error
         refuse_changes([session])
-        files = [digest for digests in read.values() for digest in digests]
-        draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(files, dtype=str)})
+        begun = time.monotonic()
+        if begun >= store_from or len(accumulator.sessions_done) == len(numbers):
+            files = [digest for digests in read.values() for digest in digests]
+            draft.write_bundle(SUMS, accumulator.state() | {"files": np.array(files, dtype=str)})
+            stored = time.monotonic()
+            store_from = stored + (READ_PER_STORE * (stored - begun) if stored - begun > LONG else 0)
         context.progress("averaging sessions", len(accumulator.sessions_done), len(numbers))
     refuse_changes()
     return accumulator, refuse_changes

@@ -187,7 +187,10 @@ def open_members(folders: Sequence[Path | str]) -> list[Member]:
         RunError: what `open_member` raises; if fewer than two folders are given, or one twice.
     """
     if len(folders) < 2:
-        raise RunError(f"got {len(folders)} run, and a study puts two or more together: name the folders of all runs")
+        raise RunError(
+            f"got {len(folders)} run, and a study puts two or more together: name the folders of all runs, or a file that "
+            "says which runs to make and compare"
+        )
     real = [os.path.realpath(folder) for folder in folders]
     twice = [str(folder) for folder, place in zip(folders, real, strict=True) if real.count(place) > 1]
     if twice:

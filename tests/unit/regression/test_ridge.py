@@ -152,7 +152,7 @@ def test_progress_counts_the_columns_of_all_groups_and_folds():
 
 def test_influences_of_a_group_are_its_own_alphas_and_all_else():
     part = RidgeRegression(alphas={"latents": [1.0, 2.0], "vision": [3.0]})
-    rest = {"kind": "ridge", "weights": "equal", "n_folds": 5, "calibration": "inductive"}
+    rest = {"kind": "ridge", "weights": "equal", "n_folds": 5, "n_predicted": None, "calibration": "inductive"}
     assert part.influences_of("latents", "cpu") == {**rest, "alphas": [1.0, 2.0]}
     assert part.influences_of("text", "cpu") == {**rest, "alphas": list(part.default_alphas)}
     named = RidgeRegression(alphas={"text": part.default_alphas}, default_alphas=[7.0])

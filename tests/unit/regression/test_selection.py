@@ -57,6 +57,43 @@ def test_prediction_statistics_are_those_of_the_best_alpha():
     assert_allclose(result.prediction_std, predictions.std(0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("each_in_parts", [False, True])
+def test_some_stimuli_are_predicted_from_all_others(each_in_parts):
+    """Decoders are fitted to whole folds; only what they are scored on becomes less."""
+    X, Y = example()
+    rows, given = TrainingRows(X), {"y": Y}
+
+    def each(part, items):
+        return ((item, part(rows, given, "cpu", item)) for item in items)
+
+    result = selection.cross_validate(rows, given, {"y": ALPHAS}, n_predicted=13, each=each if each_in_parts else None)[
+        "y"
+    ]
+    chosen, predicted, correlations = [], [], []
+    for kept, left_out in GroupKFold(5).split(X, groups=range(60)):
+        some = left_out[[0, 6, 11]]  # 13 of 5 folds are 3 of each, evenly spaced among 12
+        made = [SklearnRidge(alpha).fit(X[kept], Y[kept]).predict(X[some]) for alpha in ALPHAS]
+        chosen.append(some)
+        predicted.append(made)
+        correlations.append([[pearsonr(Y[some, t], p[:, t]).statistic for t in range(6)] for p in made])
+    y, p = Y[np.concatenate(chosen)], np.concatenate(predicted, axis=1)
+    r2 = 1 - np.square(y - p).sum(axis=1) / np.square(y - Y.mean(axis=0)).sum(axis=0)
+    assert_allclose(result.r2, r2, rtol=1e-6, atol=1e-9)
+    assert_allclose(result.correlation, np.mean(correlations, axis=0), rtol=1e-6, atol=1e-9)
+    best = ALPHAS.index(result.best_alpha)
+    assert best == r2.mean(axis=1).argmax()
+    assert_allclose(result.prediction_mean, p[best].mean(axis=0), rtol=1e-8)
+    assert_allclose(result.prediction_std, p[best].std(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_predicted", [60, 1000])
+def test_as_many_as_there_are_is_all(n_predicted):
+    X, Y = example()
+    some, whole = cross_validate(X, Y, ALPHAS, n_predicted=n_predicted), cross_validate(X, Y, ALPHAS)
+    for field in fields(whole):
+        assert_array_equal(getattr(some, field.name), getattr(whole, field.name))
+
+
 def test_best_alpha_maximises_mean_r2():
     X, Y = example()
     Y[:, 3:] = np.random.default_rng(1).standard_normal((60, 3))

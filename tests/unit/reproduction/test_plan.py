@@ -3,7 +3,7 @@
 import pytest
 
 from braindiffuser.experiment import Experiment
-from braindiffuser.reproduction.planned_runs import UNIONS, WEIGHTS, label_of_weights, plan
+from braindiffuser.reproduction.plan import UNIONS, WEIGHTS, label_of_weights, plan
 
 OWN = {"kind": "voxel_weights", "name": "mine"}
 
