@@ -24,8 +24,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scale_plan import tables
-
 from braindiffuser.datasets.simulation.simulate import simulate
 from braindiffuser.datasets.simulation.subject import SimulatedSubject
 from braindiffuser.experiment import Experiment
@@ -33,7 +31,7 @@ from braindiffuser.machine import machine
 from braindiffuser.run import Run
 
 BASE = {"training pictures": 600, "test pictures": 60, "voxels": 2000}
-STAGES = ("prepare", "extract", "fit", "reconstruct", "evaluate")
+STAGES = ("prepare", "extract", "fit", "compare", "reconstruct", "evaluate")
 GRID = (30, 32, 28)
 """Volume that has room for twice the voxels."""
 N_REPEATS = 3
@@ -131,11 +129,12 @@ def draw(points: Sequence[Measured], path: Path) -> None:
             axes[row, column].set_xscale("log", base=2)
             axes[row, column].set_xticks(sizes, [f"{size:,}" for size in sizes])
             axes[row, column].minorticks_off()
-            axes[row, column].set_ylim(bottom=0)
             axes[row, column].grid(alpha=0.3)
             axes[row, column].spines[["top", "right"]].set_visible(False)
         others = ", ".join(f"{usual:,} {other}" for other, usual in BASE.items() if other != axis)
-        axes[1, column].set_xlabel(f"{axis} (others: {others})", fontsize=8)
+        axes[1, column].set_xlabel(f"{axis}\n(others: {others})", fontsize=8)
+    for row in axes:
+        row[0].set_ylim(bottom=0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory of the process, GB")
     axes[0, 0].legend(frameon=False, fontsize=8)
@@ -151,6 +150,8 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="compute what larger recordings need; measure nothing")
     options = parser.parse_args()
     if options.plan:
+        from scale_plan import tables  # needs torch, which would count in the memory of all stages
+
         print(tables())
         return
     points = growth(options.factors)

@@ -56,7 +56,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("NSD, 8 people", 8, 9000, 1000, 30_000, 15_724, 1.4, 40),
-    Case("LAION-fMRI, 5 people", 5, 4900, 940, 31_856, 15_724, 0.94, 30),
+    Case("LAION-fMRI, 5 people", 5, 4666, 1167, 31_856, 15_724, 0.94, 30),
     Case("100 people, 100,000 pictures each", 100, 100_000, 1000, 103_000, 15_724, 1.4, 137),
 )
 
