@@ -58,8 +58,7 @@ class RidgeRegression(Regressor):
         None,
         ge=100,
         description="Training stimuli that cross-validation predicts, evenly spaced; null: all, which takes time with the square "
-        "of their number. Of 2,000 the spread of predictions, which inductive calibration needs, is known to 1.6 % (standard "
-        "error, 1 / √(2 n)).",
+        "of their number. From 2,000 the spread of predictions is known to about 1.6 %.",
     )
     calibration: CalibrationName = Field(
         "inductive",
