@@ -137,7 +137,7 @@ def draw(points: Sequence[Measured], path: Path) -> None:
         row[0].set_ylim(bottom=0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory of the process, GB")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    axes[0, 0].legend(frameon=False, fontsize=8, ncols=2, loc="center", bbox_to_anchor=(0.5, 0.62))
     figure.savefig(path, dpi=130)
 
 
