@@ -1,4 +1,4 @@
-"""What the published Brain-Diffuser needs of larger recordings: exact bytes and operations, and hours by stated speeds."""
+"""What the published Brain-Diffuser needs of larger recordings: exact bytes and operations, and minutes by stated speeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from braindiffuser.networks.vdvae import IMAGENET64
 from braindiffuser.networks.versatile import DualGuidedUNet
 from braindiffuser.stages.reconstruct import picture_kinds
 
-GB, TERA, HOUR = 1e9, 1e12, 3600.0
+GB, TERA, MINUTE = 1e9, 1e12, 60.0
 WIDTHS = {"latents": 91_168, "vision": 257 * 768, "text": 77 * 768}
 BYTES = {"float16": 2, "float32": 4}
 BLOCK, COLUMNS, N_FOLDS, N_PREDICTED = 4096, 4096, 5, 2000
@@ -26,8 +26,11 @@ PNG_MB = 0.45
 """Of a picture of 512 pixels; noise compresses badly, plain areas well."""
 CPU_TERA = 0.24
 """Operations a second in float32 that a product of `benchmarks/ridge.py` reached on two cores, in 10¹²."""
-CARD_TERA = 50.0
-"""Operations a second that a card is assumed to reach in half precision, in 10¹²; no card was measured."""
+CARD_TERA = {"reconstruct": 247.0, "extract": 50.0}
+"""Operations a second on a card, in 10¹²: of the loop in half precision, as one H200 drew 16 pictures at a time (0.36 seconds a
+picture); of extraction in float32 assumed."""
+NETWORK_GB = 0.1
+"""Read from another machine in a second: a line of one gigabit."""
 
 
 class Case(NamedTuple):
@@ -105,6 +108,17 @@ def disk(case: Case, experiment: Experiment) -> dict[str, float]:
     }
 
 
+def network(case: Case, experiment: Experiment) -> dict[str, float]:
+    """Return what passes a network for one person, in GB, where the run's folder lies on another machine's disk."""
+    lies = disk(case, experiment)
+    targets = lies["targets of training"]
+    return {
+        "betas, downloaded and read once": 2 * lies["betas, downloaded"],
+        "targets, written and read once": 2 * targets,
+        f"targets, read for {N_FOLDS} folds": N_FOLDS * targets,
+    }
+
+
 def memory(case: Case, cores: int = 2) -> dict[str, float]:
     """Return what stages hold at once for one person, in GB, beside about 0.6 of Python and libraries."""
     n, v, session = case.n_train, case.n_voxels, case.n_trials / case.sessions
@@ -154,12 +168,13 @@ def tables() -> str:
     text += ["", f"| one person, GB in memory | {heads} |", f"|{line}"]
     text += [_row(name, [own[name] for own in of_memory]) for name in of_memory[0]]
     of_work = [work(case, experiment) for case in CASES]
-    text += ["", f"| one person, hours | {heads} |", f"|{line}"]
+    text += ["", f"| one person, minutes | {heads} |", f"|{line}"]
     for name in of_work[0]:
-        on_card = name in ("extract", "reconstruct")
-        speed = CARD_TERA if on_card else CPU_TERA
-        where = "card" if on_card else "two cores"
-        text.append(_row(f"{name} ({where})", [own[name] / speed / HOUR for own in of_work]))
+        speed, where = CARD_TERA.get(name, CPU_TERA), "card" if name in CARD_TERA else "two cores"
+        text.append(_row(f"{name} ({where})", [own[name] / speed / MINUTE for own in of_work]))
+    of_network = [network(case, experiment) for case in CASES]
+    for name in of_network[0]:
+        text.append(_row(f"{name} (1 gigabit)", [own[name] / NETWORK_GB / MINUTE for own in of_network]))
     return "\n".join(text)
 
 
