@@ -22,6 +22,8 @@ GB, TERA, MINUTE = 1e9, 1e12, 60.0
 WIDTHS = {"latents": 91_168, "vision": 257 * 768, "text": 77 * 768}
 BYTES = {"float16": 2, "float32": 4}
 BLOCK, COLUMNS, N_FOLDS, N_PREDICTED = 4096, 4096, 5, 2000
+SMOOTHERS = 5.3
+"""Smoother matrices of a fold that are there at once for three alphas, with copies, as measured."""
 PNG_MB = 0.45
 """Of a picture of 512 pixels; noise compresses badly, plain areas well."""
 CPU_TERA = 0.24
@@ -55,12 +57,14 @@ class Case(NamedTuple):
     n_voxels: int
     trial_mb: float
     sessions: int
+    repeats: bool
+    """Whether pictures were shown again, so that there is a noise ceiling, whose sums are as large as those of responses."""
 
 
 CASES = (
-    Case("NSD, 8 people", 8, 9000, 1000, 30_000, 15_724, 1.4, 40),
-    Case("LAION-fMRI, 5 people", 5, 4666, 1167, 31_856, 15_724, 0.94, 30),
-    Case("100 people, 100,000 pictures each", 100, 100_000, 1000, 103_000, 15_724, 1.4, 137),
+    Case("NSD, 8 people", 8, 9000, 1000, 30_000, 15_724, 1.4, 40, True),
+    Case("LAION-fMRI, 5 people", 5, 4666, 1167, 31_856, 15_724, 0.94, 30, True),
+    Case("100 people, 100,000 pictures each", 100, 100_000, 1000, 103_000, 15_724, 1.4, 137, False),
 )
 
 
@@ -101,7 +105,7 @@ def disk(case: Case, experiment: Experiment) -> dict[str, float]:
     kinds = len(picture_kinds(experiment))
     return {
         "betas, downloaded": case.n_trials * case.trial_mb / 1000,
-        "responses and their sums": 2 * (case.n_train + case.n_test) * case.n_voxels * 4 / GB,
+        "responses and their sums": (2 + case.repeats) * (case.n_train + case.n_test) * case.n_voxels * 4 / GB,
         "targets of training": case.n_train * stored / GB,
         "true and decoded features of test": case.n_test * 2 * sum(WIDTHS.values()) * 4 / GB,
         f"pictures of {kinds} kinds": kinds * case.n_test * PNG_MB / 1000,
@@ -112,8 +116,10 @@ def network(case: Case, experiment: Experiment) -> dict[str, float]:
     """Return what passes a network for one person, in GB, where the run's folder lies on another machine's disk."""
     lies = disk(case, experiment)
     targets = lies["targets of training"]
+    responses = case.n_train * case.n_voxels * 4 / GB
     return {
         "betas, downloaded and read once": 2 * lies["betas, downloaded"],
+        "responses, read 30 times in cross-validation": 30 * responses if case.n_train > case.n_voxels else responses,
         "targets, written and read once": 2 * targets,
         f"targets, read for {N_FOLDS} folds": N_FOLDS * targets,
     }
@@ -127,9 +133,16 @@ def memory(case: Case, cores: int = 2) -> dict[str, float]:
     rows = n * v if n <= v else 2 * BLOCK * v
     blocks = min(cores + 1, max(2, int(4 * 2**30 // (n * COLUMNS * 4)))) * n * COLUMNS
     predicted = case.n_test * (n + 2 * widest)
+    smoothers = {n_predicted: SMOOTHERS * n_predicted / N_FOLDS * 0.8 * n for n_predicted in (n, N_PREDICTED)}
     return {
-        "prepare": 4 * ((n + case.n_test) * v + 3 * session * v) / GB,
-        "fit": 4 * max(rows + 3 * rank**2, blocks + predicted) / GB,
+        "prepare": 4 * ((1 + case.repeats) * (n + case.n_test) * v + 3 * session * v) / GB,
+        "fit, transductive": 4 * max(rows + 3 * rank**2, blocks + predicted) / GB,
+        **{
+            f"fit, inductive, {'all' if n_predicted == n else f'{n_predicted:,}'} predicted": 4
+            * max(rows + 3 * rank**2 + own, 2 * blocks + own)
+            / GB
+            for n_predicted, own in smoothers.items()
+        },
     }
 
 
@@ -139,7 +152,13 @@ def work(case: Case, experiment: Experiment) -> dict[str, float]:
     rank, width = min(n, v), sum(WIDTHS.values())
     n_alphas = 3
     gram = n * v * rank + n_alphas * (rank**3 / 3 + 2 * rank**2 * case.n_test)
-    left_out = N_FOLDS * (0.8 * n * v * min(0.8 * n, v) + n_alphas * min(0.8 * n, v) ** 3 / 3)
+    of_fold = min(0.8 * n, v)
+    factors = N_FOLDS * (0.8 * n * v * of_fold + n_alphas * of_fold**3 / 3)
+
+    def left_out(m: float) -> float:
+        solved = n_alphas * 2 * of_fold**2 + 2 * 0.8 * n * v * (n_alphas if n > v else 1)
+        return factors + m * (solved + 2 * 0.8 * n * width)
+
     diffusion, drawn = experiment.generator.model_dump()["diffusion"], 0.0
     n_steps = int(diffusion["n_steps"] * diffusion["strength"])
     for facts in picture_kinds(experiment).values():
@@ -148,8 +167,8 @@ def work(case: Case, experiment: Experiment) -> dict[str, float]:
     return {
         "extract": (n + case.n_test) * (each["latents"] + each["vision"] + each["text"]),
         "fit and decode, transductive": (gram + 2 * case.n_test * n * width) / TERA,
-        "inductive calibration, all predicted": (left_out + 2 * 0.8 * n * n * width) / TERA,
-        f"inductive calibration, {N_PREDICTED:,} predicted": (left_out + 2 * 0.8 * n * N_PREDICTED * width) / TERA,
+        "inductive calibration, all predicted": left_out(n) / TERA,
+        f"inductive calibration, {N_PREDICTED:,} predicted": left_out(N_PREDICTED) / TERA,
         "reconstruct": case.n_test * drawn,
     }
 

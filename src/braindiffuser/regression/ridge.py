@@ -57,8 +57,8 @@ class RidgeRegression(Regressor):
     n_predicted: int | None = Field(
         None,
         ge=100,
-        description="Training stimuli that cross-validation predicts, evenly spaced; null: all, which takes time with the square "
-        "of their number. From 2,000 the spread of predictions is known to about 1.6 %.",
+        description="Training stimuli that cross-validation predicts, drawn at random; null: all, which takes time with the "
+        "square of their number. From 2,000 the spread of predictions is known to about 1.6 %.",
     )
     calibration: CalibrationName = Field(
         "inductive",

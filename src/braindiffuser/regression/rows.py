@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -76,11 +76,23 @@ class ChosenTargets:
         return np.dtype(self.targets.dtype)  # type: ignore[attr-defined]
 
     def __getitem__(self, key: Any, /) -> Any:
-        """Return a block, cut out of the rows of `targets` from its first stimulus to its last."""
+        """Return some rows, read with those between them, but no more than ROWS_PER_BLOCK at once."""
         rows, *rest = key if isinstance(key, tuple) else (key,)
         wanted = self.chosen[rows]
-        first = int(wanted[0]) if len(wanted) else 0
-        last = int(wanted[-1]) + 1 if len(wanted) else 0
+        pieces = np.split(wanted, np.flatnonzero(np.diff(wanted // ROWS_PER_BLOCK)) + 1)
+        if len(pieces) == 1:
+            return self._rows(wanted, rest)
+        made, done = None, 0
+        for piece in pieces:
+            values = self._rows(piece, rest)
+            if made is None:
+                made = np.empty((len(wanted), *values.shape[1:]), values.dtype)
+            made[done : done + len(piece)] = values
+            done += len(piece)
+        return made
+
+    def _rows(self, wanted: Int[np.ndarray, " n"], rest: Sequence[Any]) -> Any:
+        first, last = (int(wanted[0]), int(wanted[-1]) + 1) if len(wanted) else (0, 0)
         return self.targets[(slice(first, last), *rest)][wanted - first]
 
 
@@ -120,6 +132,19 @@ def n_columns(targets: TargetArray) -> int:
     return math.prod(targets.shape[1:])
 
 
+def _check_responses(responses: ResponseArray) -> None:
+    """Raise ValueError if responses are no array of finite real numbers; they are read in blocks."""
+    if not isinstance(responses, ResponseArray):
+        raise ValueError(f"responses came as {type(responses).__name__}, expected an array: take np.asarray of them")
+    unread = np.broadcast_to(np.empty((), responses.dtype), responses.shape)
+    real_numbers(unread, "responses came as", (None, None), error=ValueError)
+    for rows in row_blocks(responses.shape):
+        are_finite = np.isfinite(responses[rows]).all(axis=1)
+        if not are_finite.all():
+            row = rows.start + int(np.argmin(are_finite))
+            raise ValueError(f"responses hold a value that is not finite, first in row {row}")
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
     """Responses and which stimulus each belongs to: averages over repeats, or single trials; weighted or not.
@@ -140,13 +165,8 @@ class TrainingRows:
 
     def __post_init__(self) -> None:
         """Check lengths and numbers."""
-        unread = np.broadcast_to(np.empty((), self.responses.dtype), self.responses.shape)
-        real_numbers(unread, "responses came as", (None, None), error=ValueError)
-        for rows in row_blocks(self.responses.shape):
-            are_finite = np.isfinite(self.responses[rows]).all(axis=1)
-            if not are_finite.all():
-                row = rows.start + int(np.argmin(are_finite))
-                raise ValueError(f"responses hold a value that is not finite, first in row {row}")
+        if not isinstance(self.responses, ChosenTargets):  # which were checked before some were chosen
+            _check_responses(self.responses)
         for name in ("stimuli", "weights"):
             values = getattr(self, name)
             n_rows = self.responses.shape[0]

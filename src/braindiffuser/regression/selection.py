@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Float64, Int, Shaped
 from sklearn.model_selection import GroupKFold
 
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.progress import Progress, offset_progress, silent
 from braindiffuser.regression.linalg import column_products, multiply
 from braindiffuser.regression.parts import Each
@@ -23,6 +22,8 @@ from braindiffuser.regression.streaming import Block, block_step, for_each_block
 
 _Fold: TypeAlias = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
 """Numbers of the stimuli that are kept, and of those that are left out; both ascend."""
+DRAWN = 2000
+"""Seed of the choice of stimuli that are predicted, where not all are."""
 LABEL = "choosing alpha and calibration"
 """Progress label of cross-validation."""
 COLUMNS_PER_PART = 65_536
@@ -136,9 +137,10 @@ def cross_validate(  # noqa: PLR0913 (all but three have defaults)
         alphas: group → grid of penalties ≥ 0; of equal scores the first in the grid wins.
         groups: label per stimulus, such as its picture; one label, one fold. None: each stimulus has its own label.
         n_folds: number of folds, ≥ 2.
-        n_predicted: how many stimuli are predicted, evenly spaced among those that a fold leaves out; each is still predicted
-            from all of the other folds. None: all, which takes time with the square of their number. From m stimuli the spread of
-            predictions is known to about 1 / √(2 m) of itself (standard error for normal predictions): 1.6 % for 2,000.
+        n_predicted: how many stimuli are predicted, drawn at random (always the same) among those that a fold leaves out; each is
+            still predicted from all of the other folds. None: all, which takes time with the square of their number. Of m stimuli
+            the standard error of the predictions' spread is about 1 / √(2 m) of it where they are normal, 1.6 % for 2,000, and
+            that of their mean 1 / √m, 2.2 %.
         device: where products are computed.
         progress: called as progress(LABEL, columns_done, n_columns), over all folds.
         each: computes parts of it in other processes: one fold and up to COLUMNS_PER_PART targets of one group, in the same
@@ -182,11 +184,12 @@ def cross_validate(  # noqa: PLR0913 (all but three have defaults)
 
 
 def _thinned(folds: Sequence[_Fold], n_predicted: int | None) -> list[_Fold]:
-    """Keep about n / n_folds evenly spaced stimuli of those that each fold leaves out, two at least."""
+    """Keep about n / n_folds of the stimuli that each fold leaves out, two at least; drawn, since designs may be periodic."""
     if n_predicted is None:
         return list(folds)
-    most = max(2, -(-n_predicted // len(folds)))
-    return [(kept, left_out[evenly_spaced(len(left_out), most)]) for kept, left_out in folds]
+    most, rng = max(2, -(-n_predicted // len(folds))), np.random.default_rng(DRAWN)
+    drawn = (rng.permutation(len(left_out))[:most] for _, left_out in folds)
+    return [(kept, left_out[np.sort(own)]) for (kept, left_out), own in zip(folds, drawn, strict=True)]
 
 
 def _divided(part: _Part, targets: Mapping[str, TargetArray]) -> Iterator[_Part]:

@@ -29,7 +29,7 @@ ROWS_AT_A_TIME = 512
 MOST_CORES = 16
 """Most cores used."""
 MOST_BYTES = 4 * 2**30
-"""Memory that blocks may take together: of very many stimuli fewer are processed at a time, two at least."""
+"""Memory that blocks may take together: of very many stimuli fewer are processed at a time, two at least, whatever they take."""
 
 
 def step_of(shape: tuple[int, ...]) -> int:

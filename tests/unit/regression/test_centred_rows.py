@@ -12,6 +12,7 @@ from braindiffuser.regression.centred_rows import CentredRows
 from braindiffuser.regression.rows import TrainingRows
 from braindiffuser.regression.selection import cross_validate
 from braindiffuser.regression.smoothers import smoothers_by_group, voxel_smoothers
+from braindiffuser.regression.solvers import gram
 from braindiffuser.regression.voxel_weights import direction_maps_by_group
 
 N_ROWS, N_VOXELS, BLOCK = 90, 12, 16
@@ -22,11 +23,11 @@ class OnDisk:
 
     def __init__(self, values, folder):
         self._array = zarr.create_array(folder, data=values, chunks=(7, N_VOXELS))
-        self.shape, self.dtype, self.most = values.shape, values.dtype, 0
+        self.shape, self.dtype, self.most, self.n_read = values.shape, values.dtype, 0, 0
 
     def __getitem__(self, key):
         made = self._array[key]
-        self.most = max(self.most, len(made))
+        self.most, self.n_read = max(self.most, len(made)), self.n_read + len(made)
         return made
 
 
@@ -84,10 +85,42 @@ def test_more_rows_than_voxels_are_fitted_from_disk_in_blocks(tmp_path, weighted
     assert_allclose(maps.weights, reference.coef_, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("n_rows", [N_ROWS, 6 * BLOCK + 1])
+def test_blocks_cover_all_rows(n_rows):
+    blocks = list(rows_module.row_blocks((n_rows, N_VOXELS)))
+    assert [row for rows in blocks for row in range(rows.start, rows.stop)] == list(range(n_rows))
+    assert max(rows.stop - rows.start for rows in blocks) <= BLOCK
+
+
+def test_rows_of_the_primal_form_are_not_kept(tmp_path):
+    X, _, weights = example()
+    responses = OnDisk(X, tmp_path)
+    system = gram(responses, weights)
+    assert system.form == "primal"
+    before = responses.n_read
+    system.rows.times(torch.ones(N_VOXELS, 1, dtype=torch.float64))
+    assert responses.n_read == before + N_ROWS
+    few = OnDisk(X[: N_VOXELS - 2], tmp_path / "few")
+    system = gram(few)
+    before = few.n_read
+    system.rows.times(torch.ones(N_VOXELS, 1, dtype=torch.float64))
+    assert (system.form, few.n_read) == ("dual", before)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_voxel_varies_if_it_does_in_any_block(tmp_path, last):
+    X, _, weights = example()
+    X[-1 if last else 0, 4] = 0
+    made = CentredRows(OnDisk(X, tmp_path), weights, torch.float64).whole()
+    assert (made[:, 4] != 0).all()
+
+
 def test_no_more_than_a_block_is_read_at_once(tmp_path):
     X, Y, _ = example()
     responses = OnDisk(X, tmp_path)
     rows = TrainingRows(responses)
+    cross_validate(rows, {"y": Y}, {"y": [1.0]}, n_predicted=20)
+    cross_validate(rows, {"y": Y}, {"y": [1.0]})
     smoothers_by_group(rows, {"y": [2.0]}, X[:5])
     for _, C in voxel_smoothers(rows, {"y": 2.0}, "patterns"):
         assert C.shape == (N_VOXELS, N_ROWS)

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.model_selection import GroupKFold
 
 from braindiffuser.errors import RunError
-from braindiffuser.regression import Calibration, Ridge, RidgeCV
+from braindiffuser.regression import Calibration, Ridge, RidgeCV, decoders, selection
 from braindiffuser.regression.fitted_decoder import load_decoder, save_decoder
 from braindiffuser.regression.ridge import RidgeRegression
 from braindiffuser.regression.rows import TrainingRows
@@ -157,6 +157,23 @@ def test_influences_of_a_group_are_its_own_alphas_and_all_else():
     assert part.influences_of("text", "cpu") == {**rest, "alphas": list(part.default_alphas)}
     named = RidgeRegression(alphas={"text": part.default_alphas}, default_alphas=[7.0])
     assert named.influences_of("text", "cpu") == part.influences_of("text", "cpu")
+
+
+@pytest.mark.parametrize("n_predicted", [None, 120])
+def test_the_number_of_predicted_stimuli_arrives_at_every_cross_validation(n_predicted, monkeypatch):
+    told = []
+    cross_validate = selection.cross_validate
+
+    def note(*arguments, **settings):
+        told.append(settings["n_predicted"])
+        return cross_validate(*arguments, **settings)
+
+    monkeypatch.setattr(selection, "cross_validate", note)
+    monkeypatch.setattr(decoders, "cross_validate", note)
+    rows, targets, _ = example()
+    part = RidgeRegression(alphas=ALPHAS, n_predicted=n_predicted)
+    part.cross_validated(part.fit(rows, targets, "cpu"), rows, targets, "cpu")
+    assert told == [n_predicted, n_predicted]
 
 
 def test_weights_are_equal_unless_asked_for():

@@ -62,6 +62,8 @@ def test_errors_say_what_came_and_what_was_expected():
         ValueError, match=r"came as float\d+ of shape \(4,\), expected real numbers of shape \(any, any\)"
     ):
         TrainingRows(np.zeros(4))
+    with pytest.raises(ValueError, match="responses came as list, expected an array"):
+        TrainingRows([[1.0, 2.0], [3.0, 4.0]])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

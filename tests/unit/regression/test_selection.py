@@ -70,8 +70,9 @@ def test_some_stimuli_are_predicted_from_all_others(each_in_parts):
         "y"
     ]
     chosen, predicted, correlations = [], [], []
-    for kept, left_out in GroupKFold(5).split(X, groups=range(60)):
-        some = left_out[[0, 6, 11]]  # 13 of 5 folds are 3 of each, evenly spaced among 12
+    for kept, left_out in selection._thinned(list(grouped_folds(np.arange(60), 5)), 13):
+        assert len(left_out) == 3  # 13 of 5 folds
+        some = left_out
         made = [SklearnRidge(alpha).fit(X[kept], Y[kept]).predict(X[some]) for alpha in ALPHAS]
         chosen.append(some)
         predicted.append(made)
@@ -84,6 +85,24 @@ def test_some_stimuli_are_predicted_from_all_others(each_in_parts):
     assert best == r2.mean(axis=1).argmax()
     assert_allclose(result.prediction_mean, p[best].mean(axis=0), rtol=1e-8)
     assert_allclose(result.prediction_std, p[best].std(axis=0), rtol=1e-6)
+
+
+def test_stimuli_that_are_predicted_are_drawn_from_what_each_fold_leaves_out():
+    """At random, since every n-th stimulus of a design may be of one kind; and the same each time."""
+    folds = list(grouped_folds(np.arange(1000), 5))
+    thinned = selection._thinned(folds, 200)
+    for (kept, left_out), (kept_of_thinned, some) in zip(folds, thinned, strict=True):
+        assert_array_equal(kept, kept_of_thinned)
+        assert set(some) < set(left_out)
+        assert len(some) == 40
+        assert (np.diff(some) > 0).all()
+        assert len(np.unique(np.diff(some))) > 5
+        for period in (2, 3, 5, 8):
+            shares = np.bincount(np.searchsorted(left_out, some) % period, minlength=period) / 40
+            assert shares.max() < 1 / period + 0.25
+    for one, again in zip(thinned, selection._thinned(folds, 200), strict=True):
+        assert_array_equal(one[1], again[1])
+    assert [len(some) for _, some in selection._thinned(folds, 1)] == [2] * 5
 
 
 @pytest.mark.parametrize("n_predicted", [60, 1000])
