@@ -2,10 +2,10 @@
 PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo study test check format clean
+.PHONY: demo study test unit wheel check format clean
 
 demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.html
 	$(BIN)/braindiffuser demo --out runs/demo
@@ -17,6 +17,12 @@ study: $(STAMP)  ## four simulated subjects, two splits: the paper's five findin
 
 test: $(STAMP)  ## all tests, in as many processes as WORKERS says, each with one thread
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
+
+unit: $(STAMP)  ## unit tests alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile tests/unit
+
+wheel: $(STAMP)  ## build dist/, install the wheel in a fresh environment and use it
+	$(BIN)/python release/try_wheel.py
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

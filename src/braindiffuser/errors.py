@@ -22,6 +22,37 @@ class DependencyError(BrainDiffuserError):
     """An optional package, or a published file, is missing or damaged."""
 
 
+EXTRAS = {
+    "generate": (
+        "torch",
+        "torchvision",
+        "diffusers",
+        "transformers",
+        "tokenizers",
+        "timm",
+        "huggingface_hub",
+        "pooch",
+        "tqdm",
+    ),
+    "brain": ("nilearn",),
+    "fetch": ("boto3",),
+    "cluster": ("distributed", "dask", "dask_jobqueue", "bokeh"),
+}
+"""Extra of this package → what it installs that a command may need, as it is imported."""
+
+
+def lacks_package(error: ModuleNotFoundError) -> str:
+    """Say which extra brings a package that is not installed; "" if none does.
+
+    >>> lacks_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+    "this needs torch, which is not installed: pip install 'braindiffuser[generate]'"
+    """
+    package = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), "")
+    needs = f"this needs {package}, which is not installed: pip install 'braindiffuser[{extra}]'"
+    return needs if extra else ""
+
+
 def command_line(*words: object) -> str:
     """Return a command of this program as messages name it: in backquotes, each word quoted for a shell.
 

@@ -7,8 +7,11 @@ import platform
 import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from braindiffuser.errors import DependencyError, RunError, lacks_package
 
 PACKAGES = (
     "braindiffuser",
@@ -55,8 +58,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def check_device(device: str) -> None:
+def check_networks(device: str) -> None:
     """Check that networks can run on a device.
+
+    Raises:
+        DependencyError: if torch is not installed.
+        RunError: if there is no such device on this machine.
+    """
+    if find_spec("torch") is None:
+        raise DependencyError(lacks_package(ModuleNotFoundError(name="torch")))
+    check_device(device)
+
+
+def check_device(device: str) -> None:
+    """Check that there is a device; that of any computer, the CPU, needs no torch.
 
     Raises:
         RunError: if there is no such device on this machine.
@@ -64,8 +79,6 @@ def check_device(device: str) -> None:
     if device == "cpu":
         return
     import torch
-
-    from braindiffuser.errors import RunError
 
     try:
         index, kind = torch.device(device).index or 0, torch.device(device).type

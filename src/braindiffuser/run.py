@@ -15,7 +15,7 @@ from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in, as_states, state_of
-from braindiffuser.machine import check_device, machine, peak_memory_gb, reset_peak_memory, versions
+from braindiffuser.machine import check_networks, machine, peak_memory_gb, reset_peak_memory, versions
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
@@ -217,7 +217,7 @@ class Run:
         self._require(pending)
         check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
         if record.on_device and not self._leaves_device_to_workers(record):
-            check_device(self.experiment.device)
+            check_networks(self.experiment.device)
         with self._alone():
             self._refuse_what_came_between(record)
             for step in pending:
@@ -467,7 +467,7 @@ class Run:
         """Run every stage that is not finished, and return the page."""
         left = [stages()[step.stage] for step in self.steps() if self.state(step) != "finished"]
         if any(stage.on_device and not self._leaves_device_to_workers(stage) for stage in left):
-            check_device(self.experiment.device)
+            check_networks(self.experiment.device)
         for stage in stages():
             self.do(stage)
         return self.results.folder / "report" / "index.html"

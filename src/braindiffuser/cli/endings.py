@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pydantic import ValidationError
 
 from braindiffuser.cli.screen import console, fail
-from braindiffuser.errors import BrainDiffuserError, reason
+from braindiffuser.errors import BrainDiffuserError, lacks_package, reason
 from braindiffuser.experiment import list_faults
 from braindiffuser.system_errors import is_of_the_system, sentence
 
@@ -20,7 +20,7 @@ CONTINUES = "the same command continues"
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Print expected errors as one sentence, and exit with 1: ours, invalid settings, files that cannot be read or written."""
+    """Print expected errors as one sentence, and exit with 1: ours, invalid settings, files and packages that are not there."""
     try:
         yield
     except BrainDiffuserError as error:
@@ -31,6 +31,11 @@ def errors_as_sentences() -> Iterator[None]:
         raise
     except OSError as error:
         fail(sentence(error) if is_of_the_system(error) else f"a file cannot be read or written: {error}")
+    except ModuleNotFoundError as error:
+        said = lacks_package(error)
+        if not said:
+            raise
+        fail(said)
     except MemoryError as error:
         fail(f"memory ran out ({reason(error)}): free memory that other programs use")
     except EOFError as error:

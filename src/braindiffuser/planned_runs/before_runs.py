@@ -17,7 +17,7 @@ from braindiffuser.datasets.session_facts import describe
 from braindiffuser.errors import BrainDiffuserError, RunError
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import FileState
-from braindiffuser.machine import check_device
+from braindiffuser.machine import check_networks
 from braindiffuser.planned_runs.planned import PlannedRun
 from braindiffuser.progress import Progress
 from braindiffuser.recording_check import check_before_run
@@ -232,7 +232,7 @@ def _check_runs(
         experiment, store = reading[each.folder], Store(folder / each.folder)
         if experiment is None:
             if computes_here:
-                check_device(each.experiment.device)
+                check_networks(each.experiment.device)
             continue
         siblings = [
             (Store(folder / other.folder), files[other.folder])
@@ -245,7 +245,7 @@ def _check_runs(
         states.refuse_stale(own, overwrite)
         if any(states.state(step) != "finished" for step in own):
             if computes_here:
-                check_device(experiment.device)
+                check_networks(experiment.device)
             if not each.experiment.dataset.makes_files:
                 check_before_run(experiment, stimuli=each.subject not in looked_at)
             looked_at.add(each.subject)

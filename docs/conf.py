@@ -1,0 +1,21 @@
+"""How Sphinx builds the documentation (`make docs`): no network, and every warning is an error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import braindiffuser
+
+project = "braindiffuser"
+author = "The braindiffuser authors"
+copyright = author  # noqa: A001 (Sphinx's name)
+version = release = braindiffuser.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build"]
+myst_heading_anchors = 4
+html_theme = "furo"
+html_title = f"braindiffuser {release}"
