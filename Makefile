@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
 
-.PHONY: demo study test unit wheel check format clean
+.PHONY: demo study test unit wheel docs check format clean
 
 demo: $(STAMP)  ## simulate a subject, decode it, write runs/demo/report/index.html
 	$(BIN)/braindiffuser demo --out runs/demo
@@ -23,6 +23,9 @@ unit: $(STAMP)  ## unit tests alone
 
 wheel: $(STAMP)  ## build dist/, install the wheel in a fresh environment and use it
 	$(BIN)/python release/try_wheel.py
+
+docs: $(STAMP)  ## the documentation as a site, build/docs/index.html; every warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs build/docs
 
 check: $(STAMP)  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

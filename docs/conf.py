@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 import braindiffuser
 
@@ -13,9 +13,11 @@ project = "braindiffuser"
 author = "The braindiffuser authors"
 copyright = author  # noqa: A001 (Sphinx's name)
 version = release = braindiffuser.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "generated_reference"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
+napoleon_use_ivar = True  # attributes as text: those of named tuples are members, too
 html_theme = "furo"
 html_title = f"braindiffuser {release}"
+smartquotes = False  # entries and commands are quoted as they are typed
