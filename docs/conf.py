@@ -13,11 +13,26 @@ project = "braindiffuser"
 author = "The braindiffuser authors"
 copyright = author  # noqa: A001 (Sphinx's name)
 version = release = braindiffuser.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "generated_reference"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "generated_reference",
+]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 4
 napoleon_use_ivar = True  # attributes as text: those of named tuples are members, too
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "examples",
+    "only_warn_on_example_error": False,
+    "show_memory": False,
+    "download_all_examples": False,
+    "within_subsection_order": "ExampleTitleSortKey",
+}
 html_theme = "furo"
 html_title = f"braindiffuser {release}"
 smartquotes = False  # entries and commands are quoted as they are typed

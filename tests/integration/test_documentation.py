@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path_factory):
     """The site, built as `make docs` builds it, from a copy: pages of the reference are written beside the others."""
     place = tmp_path_factory.mktemp("docs")
-    shutil.copytree(ROOT / "docs", place / "docs", ignore=shutil.ignore_patterns("generated"))
+    shutil.copytree(ROOT / "docs", place / "docs", ignore=shutil.ignore_patterns("generated", "examples", "sg_*"))
     for name in ("CHANGELOG.md", "examples", "src"):
         (place / name).symlink_to(ROOT / name)
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", "-b", "html", "docs", "site"]
@@ -31,6 +31,7 @@ def site(tmp_path_factory):
 
 def test_every_page_is_reached_from_the_first(site):
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
+    pages = {page for page in pages if page.parts[0] != "examples"}  # written by the examples themselves
     first = (site / "index.html").read_text(encoding="utf-8")
     for page in pages - {Path("index.html")}:
         above = site / page.parent / "index.html"  # of decisions and of the reference
@@ -59,3 +60,10 @@ def test_nothing_comes_from_the_network(site):
         text = page.read_text(encoding="utf-8")
         assert 'src="http' not in text
         assert 'rel="stylesheet" href="http' not in text
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples/gallery").glob("plot_*.py")), ids=lambda path: path.stem)
+def test_every_example_ran_and_shows_a_figure(site, script):
+    page = (site / "examples" / f"{script.stem}.html").read_text(encoding="utf-8")
+    assert f"sphx_glr_{script.stem}_001" in page
+    assert "Total running time" in page
