@@ -22,7 +22,11 @@ extensions = [
     "generated_reference",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build"]
+exclude_patterns = [
+    "_build",
+    "sg_execution_times.rst",
+    "**/sg_execution_times.rst",
+]  # the latter load scripts from elsewhere
 myst_heading_anchors = 4
 napoleon_use_ivar = True  # attributes as text: those of named tuples are members, too
 sphinx_gallery_conf = {
