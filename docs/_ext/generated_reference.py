@@ -54,7 +54,8 @@ def names_page(module: str) -> str:
         value = getattr(loaded, name)
         again = ["   :no-index:"] if module != "braindiffuser" and name in braindiffuser.__all__ else []
         if inspect.isclass(value):
-            lines += [f".. autoclass:: {module}.{name}", "   :members:", f"   :exclude-members: {ROUTING}", *again, ""]
+            members = [] if issubclass(value, tuple) else ["   :members:", f"   :exclude-members: {ROUTING}"]
+            lines += [f".. autoclass:: {module}.{name}", *members, *again, ""]
         elif inspect.isroutine(value):
             lines += [f".. autofunction:: {module}.{name}", *again, ""]
         elif not name.startswith("__"):

@@ -25,7 +25,7 @@ experiment = braindiffuser.Experiment.load("demo").changed(
 )
 folder = tempfile.TemporaryDirectory()
 run = braindiffuser.Run.open(experiment, Path(folder.name) / "run")
-run.run_all()
+page = run.run_all()
 
 # %%
 # All scores: each metric with its interval, and beside it the ceiling and the baselines.
