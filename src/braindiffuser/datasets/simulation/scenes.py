@@ -19,6 +19,8 @@ from PIL import Image
 
 from braindiffuser.arrays import RawPictures
 
+__all__ = ["Scene", "compose_scenes"]
+
 Split = Literal["training", "held_out"]
 
 OBJECT_SIZES = (0.5, 0.9)
