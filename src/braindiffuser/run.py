@@ -223,6 +223,7 @@ class Run:
             for step in pending:
                 if self.state(step) == "damaged":
                     self._announce_repair(step)
+                    self._forget_unfinished(step)
             try:
                 with self._timed(stage):
                     left = [step for step in pending if again or not self._take_over(step)]
@@ -334,6 +335,7 @@ class Run:
         """
         inputs = self.states.inputs(step)  # looked up first: what changes later is stale when the run is opened again
         draft.refuse_changes()
+        self._refuse_damaged_inputs(step)
         facts = {
             "uid": hash_json([str(step), inputs]),
             "key": draft.key,
@@ -341,6 +343,21 @@ class Run:
             **(made or {"versions": versions(), "finished": _now()}),
         }
         self._store.publish(str(step), draft, facts)
+
+    def _refuse_damaged_inputs(self, step: Step) -> None:
+        """Raise if results that a step was made from are not as they were: what was read of them may have been something else."""
+        for need in self.states.needs_of(step):
+            for name, change in self._store.damaged_files(str(need)).items():
+                self._forget_unfinished(need)
+                raise RunError(
+                    f"{name} {change}, and {step} was being made from it: run the same command again, which makes both"
+                )
+
+    def _forget_unfinished(self, need: Step) -> None:
+        """Delete what is unfinished of all steps that need a step whose files were damaged, since they may have read these."""
+        for step in self.steps():
+            if need in self.states.needs_of(step):
+                self._store.discard_draft(str(step))
 
     def _require(self, pending: list[Step]) -> None:
         """Check that steps needed by `pending`, outside it, are finished."""

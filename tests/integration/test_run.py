@@ -755,6 +755,65 @@ def test_what_was_read_from_a_replaced_file_does_not_count_after_the_file_is_put
     assert results(tmp_path / "run") == results(finished)
 
 
+READ_WHILE_COMPUTED = {
+    "responses while decoders are fitted": ("arrays/responses/train/c/0/0", "fit", (fakes.Oracle, "fit")),
+    "responses while they are decoded": ("arrays/responses/train/c/0/0", "fit", (fakes.Oracle, "decode")),
+    "targets while they are decoded": ("arrays/targets/a/c/0/0", "fit", (fakes.Oracle, "decode")),
+    "decoded features while pictures are drawn": (
+        "arrays/predictions/a/c/0/0",
+        "reconstruct",
+        (fakes.Tracer, "open"),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["missing", "changed"])
+@pytest.mark.parametrize("case", READ_WHILE_COMPUTED)
+def test_what_was_made_of_results_that_were_damaged_meanwhile_does_not_count(case, how, root, finished, tmp_path):
+    """zarr reads a chunk that is missing as zeros, and arrays have no checksum: what was read is known by the files alone."""
+    name, stage, (owner, function) = READ_WHILE_COMPUTED[case]
+    shutil.copytree(root, tmp_path / "recording")
+    run = reopen(tmp_path)
+    for before in ("prepare", "extract", "fit", "compare")[: 2 if stage == "fit" else 4]:
+        run.do(before)
+    path = tmp_path / "run" / name
+    content = path.read_bytes()
+
+    def damage(*_):
+        if path.exists():
+            path.unlink()
+        if how == "changed":
+            path.write_bytes(bytes(len(content)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*before_calling(owner, function, damage))
+        with pytest.raises(RunError, match=rf"{name} .*, and {stage}\..* was being made from it: run the same command"):
+            run.do(stage)
+    reopen(tmp_path).run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_what_is_unfinished_of_damaged_results_does_not_count(root, finished, tmp_path):
+    """A kill left decoders that were fitted to damaged responses."""
+    shutil.copytree(root, tmp_path / "recording")
+    run = reopen(tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    (tmp_path / "run/arrays/responses/train/c/0/0").unlink()
+
+    def stop(*_):
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_require", lambda *_: None)  # the damage came after it looked
+        patch.setattr(*before_calling(fakes.Oracle, "decode", stop))
+        with pytest.raises(Stopped):
+            reopen(tmp_path).do("fit")
+    assert list((tmp_path / "run/unfinished").glob("fit.*/decoders/*"))
+    reopen(tmp_path).run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
 def test_single_trials_of_a_session_that_was_replaced_after_averaging_do_not_count(root, tmp_path):
     shutil.copytree(root, tmp_path / "recording")
     path, rows = tmp_path / "recording" / "sessions" / "2.npy", {"rows": "trials"}

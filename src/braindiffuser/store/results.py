@@ -259,6 +259,12 @@ class Store(Results):
             draft.adopt(self.folder, self._record(step)[1])
         return draft
 
+    def discard_draft(self, step: str) -> None:
+        """Delete what was made of an unfinished step."""
+        folder = self._draft_folder(step)
+        if folder.is_dir():
+            Draft(folder, "discarded").remove()
+
     def _draft_folder(self, step: str) -> Path:
         return self.folder / "unfinished" / step
 
