@@ -102,6 +102,7 @@ def _n_values(content: Any, known: dict[int, int]) -> int:
         return 1
     if id(content) not in known:
         inside = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1  # once where it holds itself, which is refused where it is read as something
         known[id(content)] = 1 + sum(_n_values(value, known) for value in inside)
     return known[id(content)]
 

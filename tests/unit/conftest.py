@@ -62,7 +62,7 @@ def candidates(value, annotation):
     if isinstance(value, dict):
         return [{"further": {"kind": "pixcorr"}}, {"further": [3.0]}, {"further": "a word"}]
     choices = [choice for part in (annotation, *get_args(annotation)) for choice in get_args(part)]
-    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, 2, (), ("V1",)]
+    return [*choices, f"{value or ''}x", "cuda:1", "demo", "brain-diffuser-2023", 1, 0.5, 2, 200, (), ("V1",)]
 
 
 def change(config, leaf):
