@@ -810,6 +810,8 @@ def test_what_is_unfinished_of_damaged_results_does_not_count(root, finished, tm
         with pytest.raises(Stopped):
             reopen(tmp_path).do("fit")
     assert list((tmp_path / "run/unfinished").glob("fit.*/decoders/*"))
+    reopen(tmp_path).do("prepare")
+    assert not list((tmp_path / "run/unfinished").glob("fit.*/decoders/*"))
     reopen(tmp_path).run_all()
     assert results(tmp_path / "run") == results(finished)
 

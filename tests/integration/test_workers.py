@@ -31,6 +31,7 @@ from braindiffuser.dask_workers import (
     _compute,
     _hash_of_module,
     _imported,
+    _keep_freed_memory,
     _networks,
     _own_device,
     _prepare,
@@ -438,7 +439,9 @@ def test_a_worker_elsewhere_or_of_other_versions_is_refused(tmp_path, monkeypatc
     with pytest.raises(RunError, match=r"does not see .*gone, where this command was started"):
         _prepare(told(working=str(tmp_path / "gone")).place)
     (tmp_path / "below").mkdir()
+    _keep_freed_memory.cache_clear()
     _prepare(told(working=str(tmp_path / "below"), modules=(("fakes", _hash_of_module("fakes")),)).place)
+    assert _keep_freed_memory.cache_info().currsize == 1, "every worker passes here before its first part"
     assert Path.cwd() == tmp_path / "below"
     with pytest.raises(RunError, match=r"a worker has numpy .*, and this command 1\.0"):
         _prepare(told(working=str(tmp_path), versions=(("numpy", "1.0"),)).place)
