@@ -1,4 +1,4 @@
-"""Which pictures are computed together, and which stand for all of them: batches halve themselves when memory runs out."""
+"""Which pictures are computed together: batches halve themselves when memory runs out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
-
-import numpy as np
-from jaxtyping import Int
 
 from braindiffuser.errors import RunError, reason
 from braindiffuser.progress import Progress, silent
@@ -58,17 +55,6 @@ def needing_memory(device: str, step_name: Callable[[], str], settings: str = ""
         raise RunError(
             f"{step_name()} ran out of {which} ({reason(error)}): free memory that other programs use{less}{other}"
         ) from error
-
-
-def evenly_spaced(n: int, at_most: int | None) -> Int[np.ndarray, " m"]:
-    """Return the numbers of at most so many of n pictures, evenly spaced from the first to the last; None: all.
-
-    Of m pictures, number k is k (n - 1) / (m - 1), rounded; one alone is the first.
-
-    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(7, 3).tolist(), evenly_spaced(2, 3).tolist()
-    ([0, 3, 6, 9], [0, 3, 6], [0, 1])
-    """
-    return np.rint(np.linspace(0, n - 1, n if at_most is None else min(n, at_most))).astype(np.int64)
 
 
 class Batches:

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from braindiffuser.metrics.fold_summary import FoldOfSet
-    from braindiffuser.report.page import ReadPictures
     from braindiffuser.report.score_sections import ScoredSet
+    from braindiffuser.report.strips import ReadPictures
     from braindiffuser.store.results import Results
 
 SCORES, PER_IMAGE, PAGE = "scores.json", "per_image.csv", "index.html"

@@ -252,3 +252,27 @@ def test_all_is_all_of_them_whatever_the_file_begins_from(root):
     assert rows_of_some("all", 3, 8) == [3, 4, 5, 6, 7]
     with pytest.raises(RunError, match="is 1, and one picture cannot be scored among others"):
         fake_experiment(root).changed({"pictures": {"n_recovered": 1}})
+
+
+def test_the_sheet_tells_of_each_picture_its_flags_and_whose_features_the_decoded_ones_resemble(sampled):
+    from braindiffuser.report.sections import ContactSheet
+    from braindiffuser.stages.report import read_sections
+
+    results = sampled.results
+    sections = read_sections(results, sampled.records())
+    sheets = [block for section in sections for block in section.blocks if isinstance(block, ContactSheet)]
+    flags = results.read_table("flags.csv").set_index("number")
+    mean = results.read_array("targets/a").mean(axis=0).ravel()
+    decoded, true = (results.read_array(f"{name}/a").reshape(fakes.N, -1) - mean for name in ("predictions", "truth"))
+    numbers = []
+    for sheet, (start, stop) in zip(sheets, results.read_json("test_sets.json").values(), strict=True):
+        r = np.corrcoef(decoded[start:stop], true[start:stop])[: stop - start, stop - start :]
+        for strip in sheet.strips:
+            numbers.append(strip.number)
+            said = " ".join(strip.flags)
+            assert ("does not show what was decoded" in said) == flags.loc[strip.number, "disagrees"]
+            assert ("samples of it differ" in said) == flags.loc[strip.number, "spreads"]
+            own = [r[strip.number - start, number - start] for number in strip.neighbours]
+            np.testing.assert_allclose(own, np.sort(r[strip.number - start])[::-1][:5], atol=1e-5)
+    assert numbers == list(range(fakes.N))
+    assert flags["disagrees"].any() or flags["spreads"].any()

@@ -3,13 +3,12 @@
 import errno
 import re
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from braindiffuser.batches import Batches, evenly_spaced, needing_memory
+from braindiffuser.batches import Batches, needing_memory
 from braindiffuser.errors import RunError
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory")
@@ -143,13 +142,3 @@ def test_outside_batches_a_lack_of_memory_is_an_error_with_step_device_and_remed
 def test_outside_batches_other_errors_pass(error):
     with pytest.raises(type(error), match=str(error)), needing_memory("cuda", lambda: "fit.a"):
         raise error
-
-
-@pytest.mark.parametrize(("n", "wanted"), [(10, None), (10, 20), (10, 3), (982, 30), (101, 20), (5, 1), (0, 3)])
-def test_few_pictures_are_evenly_spaced_from_the_first_to_the_last(n, wanted):
-    found = evenly_spaced(n, wanted)
-    assert len(found) == min(n, n if wanted is None else wanted)
-    assert not len(found) or (found[0] == 0 and (len(found) == 1 or found[-1] == n - 1))
-    steps = np.diff(found).tolist() or [1]
-    assert min(steps) >= 1
-    assert max(steps) - min(steps) <= 1

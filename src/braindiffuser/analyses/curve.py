@@ -20,11 +20,11 @@ from pydantic import Field
 from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunData
 from braindiffuser.analyses.curves.along import Along, along, exactly, known_curves
 from braindiffuser.arrays import Pictures, Vector
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import are_flat, from_uint8, resize, to_uint8
 from braindiffuser.plain_data import hash_json
 from braindiffuser.report.curve_section import N_EXAMPLES, curve_section, no_curve_section
+from braindiffuser.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from braindiffuser.metrics.growth import Interval

@@ -29,9 +29,9 @@ from braindiffuser.analyses.analysis import EACH_ONCE, Analysis, Outcome, RunDat
 from braindiffuser.analyses.chosen_regions import RegionChoice, expressions_of, regions_of
 from braindiffuser.analyses.default_regions import default_regions
 from braindiffuser.arrays import Vector
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.report.ablation_section import ablation_section, no_ablation_section
+from braindiffuser.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     import pandas as pd

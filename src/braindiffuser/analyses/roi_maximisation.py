@@ -27,8 +27,10 @@ from braindiffuser.analyses.chosen_regions import (
     published_regions,
     regions_of,
 )
+from braindiffuser.analyses.voxel_grid import grid_of
 from braindiffuser.errors import RunError
 from braindiffuser.part import without_defaults
+from braindiffuser.report.region_map import region_map
 from braindiffuser.report.region_section import no_regions_section, regions_section
 
 FURTHER = ("measured", "n_samples", "strengths", "opposite", "contrasts", "n_random", "n_random_drawn")
@@ -45,6 +47,7 @@ class ROIMaximisation(Analysis):
     """Decode a pattern that is 1 in an ROI and 0 elsewhere, and draw the result."""
 
     draws: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = ("regions",)
 
     measured: bool = Field(
         True, description="Whether pictures are measured: colour, place of energy, categories, likeness of regions."
@@ -127,7 +130,9 @@ class ROIMaximisation(Analysis):
         drawn = {name: mask for name, mask in masks.items() if name not in still}
         self._check_contrasts(list(drawn))
         pictures = self._draw(data, projected, kept) if kept.any() else {}
-        outcome = Outcome(regions_section(self.label, facts, list(pictures)), pictures, facts)
+        cells = grid_of(data.voxels())
+        where = None if cells is None else region_map(cells, drawn)
+        outcome = Outcome(regions_section(self.label, facts, list(pictures), where), pictures, facts)
         return self._further(data, outcome, drawn) if pictures else outcome
 
     def _check_contrasts(self, drawn: Sequence[str]) -> None:

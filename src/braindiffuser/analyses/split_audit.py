@@ -17,7 +17,6 @@ from pydantic import Field
 
 from braindiffuser.analyses.analysis import Analysis, Outcome, RunData
 from braindiffuser.arrays import Pictures, Vector
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.errors import RunError
 from braindiffuser.images import PictureSource, are_flat, batch_slices, resize, to_uint8
 from braindiffuser.metrics.nearest_rows import Nearest, RowSource, mean_row, nearest_rows
@@ -30,6 +29,7 @@ from braindiffuser.metrics.split_overlap import (
     thirds,
 )
 from braindiffuser.report.split_audit_section import split_audit_section
+from braindiffuser.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -120,6 +120,42 @@ def nearest_rows(
     return Nearest(np.minimum(best, 1.0), place)
 
 
+def several_nearest_rows(
+    queries: RowSource, references: RowSource, n: int, mean: Float64[np.ndarray, " d"] | None = None
+) -> Int[np.ndarray, "n_queries n"]:
+    """Find, for each query, the n references with which its features correlate most, the nearest first; of equal ones the first.
+
+    Args:
+        queries: features (n_queries, …).
+        references: features (n_references, …), of the same kind; of fewer than n all are returned.
+        n: how many.
+        mean: subtracted from both, as `nearest_rows` does.
+
+    Raises:
+        ValueError: if queries and references differ in width, or a value is not finite.
+
+    >>> x = np.array([[0.0, 1, 2], [2, 1, 0], [1, 2, 2]])
+    >>> several_nearest_rows(x[:2], x, 2).tolist()
+    [[0, 2], [1, 2]]
+    """
+    if _width(queries) != _width(references):
+        raise ValueError(
+            f"queries have {_width(queries)} features and references {_width(references)}: expected the same"
+        )
+    nearest = np.zeros((queries.shape[0], min(n, references.shape[0])), np.int64)
+    for rows in blocks_of(queries, QUERY_BYTES):
+        x = unit_rows(flat_rows(queries, rows), mean)
+        best, places = np.empty((len(x), 0)), np.empty((len(x), 0), np.int64)
+        for others in blocks_of(references):
+            products = (x @ unit_rows(flat_rows(references, others), mean).T).astype(np.float64)
+            numbers = np.broadcast_to(np.arange(others.start, others.stop), products.shape)
+            best, places = np.hstack([best, products]), np.hstack([places, numbers])
+            order = np.argsort(-best, axis=1, kind="stable")[:, :n]
+            best, places = np.take_along_axis(best, order, 1), np.take_along_axis(places, order, 1)
+        nearest[rows] = places
+    return nearest
+
+
 def blocks_of(rows: RowSource, room: int | None = None) -> Iterator[slice]:
     """Yield slices of rows that take `room` bytes as float32 at most, one row at least; None: `REFERENCE_BYTES`."""
     n, size = rows.shape[0], max(1, (REFERENCE_BYTES if room is None else room) // (4 * max(1, _width(rows))))

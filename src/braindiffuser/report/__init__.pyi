@@ -16,6 +16,7 @@ from .sections import PictureGroup as PictureGroup
 from .sections import PictureRef as PictureRef
 from .sections import Row as Row
 from .sections import Section as Section
+from .sections import SheetMetric as SheetMetric
 from .sections import Strip as Strip
 from .sections import Table as Table
 from .sections import Text as Text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PIL import Image, ImageDraw, ImageFont
 
 from braindiffuser.images import resize, to_uint8
-from braindiffuser.report.page import ReadPictures
 from braindiffuser.report.sections import Gallery
+from braindiffuser.report.strips import ReadPictures
 
 SIDE, GAP, HEADER, MARGIN = 128, 6, 26, 18
 INK, PAPER = (40, 44, 52), (255, 255, 255)

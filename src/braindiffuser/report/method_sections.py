@@ -176,6 +176,7 @@ def _gallery(scores: Mapping[str, Any]) -> Section:
         per_image=table,
         kinds={SEEN: "Seen", **kinds_of(scores)},
         ablations={},
+        scored_kind=next(kind for kind, name in kinds_of(scores).items() if name == scores["against"]),
         names=dict(enumerate(scores["names"])),
     )
     section = gallery_section(scored)

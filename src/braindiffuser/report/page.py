@@ -1,17 +1,22 @@
-"""One self-contained HTML page: sections one after the other, pictures as data URIs, nothing fetched, no script."""
+"""One self-contained HTML page: sections one after the other, pictures as data URIs, nothing fetched.
+
+The page is whole without scripts. Its one script, `assets/page.js`, lets a reader sort pictures and look at them one by one; the
+page's own policy names the hash of that script, so a browser runs no other and asks nothing of any network.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
-import math
 import re
 import tempfile
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,25 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from braindiffuser.arrays import Pictures, RawPictures
 from braindiffuser.files import replacing
-from braindiffuser.images import batch_slices, resize, to_uint8
+from braindiffuser.images import resize, to_uint8
 from braindiffuser.report.sections import ContactSheet, PictureRef, Section
+from braindiffuser.report.strips import ReadPictures, make_strips
 
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
-ReadPictures = Callable[[str, Sequence[int]], Pictures]
-"""Kind and numbers of pictures to (n, 3, height, width)."""
-
 SHOWN_SIDE = 192
 """Larger pictures are shrunk to this many pixels."""
-CONTACT_SIDES = (24, 48)
-"""Smallest and largest side of a picture in the contact sheet, in pixels."""
-CONTACT_BYTES = 3_500_000
-"""About how much the contact sheet may weigh; more pictures make each of them smaller."""
-GAP = 2
+CONTACT_BYTES = 4_500_000
+"""About how much the contact sheets of a page may weigh together; more pictures make each of them smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ class Report:
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame of its own."""
         return (
-            f'<iframe srcdoc="{html.escape(self.html, quote=True)}" sandbox="" title="Report" '
+            f'<iframe srcdoc="{html.escape(self.html, quote=True)}" sandbox="allow-scripts" title="Report" '
             'style="width: 100%; height: 800px; border: 1px solid #ccc"></iframe>'
         )
 
@@ -115,12 +114,16 @@ def render_page(header: Header, sections: Sequence[Section], read: ReadPictures)
     if twice:
         raise ValueError(f"two sections of the page have the name {twice[0]}: give one of them another")
     in_order = sorted(sections, key=lambda section: section.appendix)
+    sheets = [block for section in in_order for block in section.blocks if isinstance(block, ContactSheet)]
+    n_strips = sum(len(sheet.strips) for sheet in sheets)
     page: str = _template().render(
         header=header,
         sections=in_order,
         picture=lambda ref: _shown(read, ref),
         picture_of=lambda kind, number: _shown(read, PictureRef(kind=kind, number=number)),
-        strips=lambda sheet: _strips(read, sheet),
+        strips=lambda sheet: make_strips(read, sheet, CONTACT_BYTES * len(sheet.strips) / n_strips),
+        has_sheet=bool(sheets),
+        script=_script(),
     )
     return page
 
@@ -141,6 +144,16 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.jinja")
 
 
+@cache
+def _script() -> _Script:
+    """Read the script of a page."""
+    from markupsafe import Markup
+
+    text = (resources.files("braindiffuser.report") / "assets" / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+    return _Script(Markup(text), f"sha256-{digest}")  # noqa: S704  it is a file of this package
+
+
 def _with_code(text: str) -> Markup:
     """Escape a text, and set what stands between backticks as code."""
     from markupsafe import Markup, escape
@@ -155,39 +168,15 @@ def _shown(read: ReadPictures, ref: PictureRef) -> str:
 
 
 @dataclass(frozen=True)
-class _Strips:
-    """The pictures of a contact sheet: a data URI for each stimulus, all of one size."""
+class _Script:
+    """The script of a page, and its hash as a content security policy names it."""
 
-    uris: list[str]
-    width: int
-    height: int
-
-
-def _strips(read: ReadPictures, sheet: ContactSheet) -> _Strips:
-    """Put the kinds of each stimulus side by side, small; pictures are read a batch at a time."""
-    side = int(np.clip(math.sqrt(CONTACT_BYTES / (4 * max(1, len(sheet.strips) * len(sheet.kinds)))), *CONTACT_SIDES))
-    numbers = [strip.number for strip in sheet.strips]
-    shrunk = [_shrunk(read, kind, numbers, side) for kind in sheet.kinds]
-    uris = [_png_uri(_strip(np.stack([pictures[place] for pictures in shrunk]))) for place in range(len(numbers))]
-    return _Strips(uris, width=len(sheet.kinds) * (side + GAP) - GAP, height=side)
-
-
-def _shrunk(read: ReadPictures, kind: str, numbers: Sequence[int], side: int) -> RawPictures:
-    return np.concatenate([to_uint8(resize(read(kind, numbers[rows]), side)) for rows in batch_slices(len(numbers))])
-
-
-def _strip(pictures: RawPictures) -> NDArray[np.uint8]:
-    """Put square pictures side by side, with a transparent gap between them: (side, width, 4)."""
-    n_pictures, side = pictures.shape[:2]
-    strip = np.zeros((side, n_pictures * (side + GAP) - GAP, 4), np.uint8)
-    for place, picture in enumerate(pictures):
-        left = place * (side + GAP)
-        strip[:, left : left + side, :3], strip[:, left : left + side, 3] = picture, 255
-    return strip
+    text: Markup
+    hash: str
 
 
 def _png_uri(raw: NDArray[np.uint8]) -> str:
-    """Write one 8-bit picture (height, width, 3 or 4) as a PNG inside a data URI."""
+    """Write one 8-bit picture (height, width, 3) as a PNG inside a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(raw).save(buffer, format="PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

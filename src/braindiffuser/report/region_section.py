@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from braindiffuser.report.sections import PictureGroup, PictureGroups, PictureRef, Section, Text
+from braindiffuser.report.sections import Figure, PictureGroup, PictureGroups, PictureRef, Section, Text
 
 TITLE = "Preferred picture of each region"
 LENGTHS: Mapping[str, tuple[str, str]] = {
@@ -20,7 +20,7 @@ def no_regions_section(name: str, why: str) -> Section:
     return Section(name=name, title=TITLE, blocks=(Text(text=f"{why}, so there is nothing to draw."),))
 
 
-def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -> Section:
+def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str], where: Figure | None = None) -> Section:
     """Show the pictures of each region side by side.
 
     Args:
@@ -28,6 +28,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         facts: "lengths", the rule that set the length of decoded patterns; "regions", each with "name" and "n_voxels", and if
             known "expression" and "noise_ceiling" (median, percent); and "remarks" on them, sentences, if there are any.
         kinds: kinds of the pictures, from left to right; picture k of each kind is the k-th region's.
+        where: map of the regions, see `region_map`.
     """
     if not facts["regions"]:
         return no_regions_section(
@@ -59,7 +60,7 @@ def regions_section(name: str, facts: Mapping[str, Any], kinds: Sequence[str]) -
         title=TITLE,
         blocks=(
             Text(text=text),
-            PictureGroups(groups=groups),
+            PictureGroups(groups=groups, map=where),
             Text(text=note, style="note"),
             *(Text(text=" ".join(facts["remarks"]), style="note") for _ in range(bool(facts.get("remarks")))),
         ),

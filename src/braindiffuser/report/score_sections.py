@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from braindiffuser.report import figures, tables
@@ -24,12 +25,16 @@ from braindiffuser.report.sections import (
     Headlines,
     Row,
     Section,
+    SheetMetric,
     Strip,
     Table,
     Text,
 )
 from braindiffuser.report.tables import estimate, format_interval, format_score, metric_label
+from braindiffuser.spacing import evenly_spaced
 
+MOST_STRIPS = 2000
+"""Pictures of a test set that a page holds; of more, evenly spaced ones."""
 DOTS = (
     "Dots are values, lines their 95 % intervals over test pictures, short ones may hide behind the dot. A dotted line marks "
     "chance. The arrow beside a metric points to better."
@@ -46,10 +51,13 @@ class ScoredSet:
         per_image: its rows of `per_image.csv`.
         kinds: kind of picture → heading, from left to right.
         ablations: name of each ablation → label.
+        scored_kind: kind of picture that the scores are of.
         headlines: keys of the metrics that are printed large; none: the first four.
         notes: what a reader must know of the metrics: title → text.
         heading: title and first paragraph; None: from the name.
         names: stimulus id → name, of stimuli that have one.
+        flags: number of a test picture → what is doubtful about it, in words.
+        neighbours: number of a test picture → numbers of those that its decoded features resemble most, the nearest first.
     """
 
     name: str
@@ -57,10 +65,13 @@ class ScoredSet:
     per_image: pd.DataFrame
     kinds: Mapping[str, str]
     ablations: Mapping[str, str]
+    scored_kind: str = "final"
     headlines: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     heading: tuple[str, str] | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    flags: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    neighbours: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -77,7 +88,16 @@ def score_sections(sets: Sequence[ScoredSet]) -> list[Section]:
     """Make the sections of all test sets; headlines show the scores of the first."""
     first = sets[0]
     ablations = [_ablations(first)] if first.ablations else []
-    return [_scores(first), *ablations, gallery_section(first), *map(_further, sets[1:]), _how_to_read(first)]
+    of_first = [_scores(first), *ablations, gallery_section(first)]
+    if len(sets) > 1:
+        of_first = [on_test_set(section, first.name) for section in of_first]
+    further = [on_test_set(_further(scored), scored.name) for scored in sets[1:]]
+    return [*of_first, *further, _how_to_read(first)]
+
+
+def on_test_set(section: Section, name: str) -> Section:
+    """Say of a section that it is on one test set, so that a page of several can show one of them alone."""
+    return section.model_copy(update={"test_set": name})
 
 
 def _scores(scored: ScoredSet) -> Section:
@@ -368,17 +388,42 @@ def _gallery_row(scored: ScoredSet, place: int, row: Mapping[Any, Any]) -> Galle
 
 
 def _contact_sheet(scored: ScoredSet) -> ContactSheet:
+    """Describe all pictures of a test set with all of their scores, or some of very many."""
     ranking, _ = tables.gallery_metrics(scored.scores, scored.per_image)
-    entry = scored.scores["metrics"][ranking]
+    metrics = {key: entry for key, entry in scored.scores["metrics"].items() if key in scored.per_image}
+    rows = scored.per_image.sort_values("number").to_dict("records")
+    some = rows if len(rows) <= MOST_STRIPS else [rows[place] for place in evenly_spaced(len(rows), MOST_STRIPS)]
     strips = [
         Strip(
             number=int(row["number"]),
             stimulus_id=int(row["stimulus_id"]),
-            score=format_score(entry, float(row[ranking])),
+            score=format_score(metrics[ranking], float(row[ranking])),
+            scores=tuple(_rounded(float(row[key])) for key in metrics),
+            flags=scored.flags.get(int(row["number"]), ()),
+            neighbours=scored.neighbours.get(int(row["number"]), ()),
         )
-        for row in scored.per_image.sort_values("number").to_dict("records")
+        for row in some
     ]
-    return ContactSheet(kinds=dict(scored.kinds), strips=tuple(strips), ranking=entry["label"])
+    return ContactSheet(
+        kinds=dict(scored.kinds),
+        strips=tuple(strips),
+        ranking=metrics[ranking]["label"],
+        metrics=tuple(
+            SheetMetric(
+                label=entry["label"],
+                in_percent=tables.metric_family(entry) in tables.IDENTIFICATION,
+                higher_is_better=entry["higher_is_better"],
+            )
+            for entry in metrics.values()
+        ),
+        scored=scored.scored_kind if scored.scored_kind in scored.kinds else "",
+        n_pictures=len(rows) if len(some) < len(rows) else 0,
+    )
+
+
+def _rounded(score: float) -> float | None:
+    """Return a score to six digits, None where it is not a number: a page holds thousands of them."""
+    return float(f"{score:.6g}") if np.isfinite(score) else None
 
 
 def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:

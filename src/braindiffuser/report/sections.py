@@ -185,6 +185,14 @@ class PictureGroups(Settings):
 
     type: Tag[Literal["pictures"]] = "pictures"
     groups: tuple[PictureGroup, ...] = Field(description="Groups in order.")
+    map: Figure | None = Field(
+        None, description="Map above them; its elements with `data-region` belong to the group of that name."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_no_map(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return {key: value for key, value in stored.items() if key != "map" or value}
 
 
 class GalleryRow(Settings):
@@ -225,20 +233,50 @@ class Strip(Settings):
     stimulus_id: int = Field(description="Stimulus id, from 0.")
     score: str = Field(description="Score as printed.")
     name: str = Field("", description="Name of the stimulus, if it is called by that alone.")
+    scores: tuple[float | None, ...] = Field((), description="Score by each metric of the sheet; null: not known.")
+    flags: tuple[str, ...] = Field((), description="What is doubtful about the picture, in words.")
+    neighbours: tuple[int, ...] = Field(
+        (), description="Numbers of the test pictures that the decoded features resemble most, the nearest first."
+    )
 
     @model_serializer(mode="wrap")
-    def _without_empty_name(self, serialise: Any) -> dict[str, Any]:
+    def _without_what_is_empty(self, serialise: Any) -> dict[str, Any]:
         stored = dict(serialise(self))
-        return stored if self.name else {key: value for key, value in stored.items() if key != "name"}
+        return {key: value for key, value in stored.items() if key in ("number", "stimulus_id", "score") or value}
+
+
+class SheetMetric(Settings):
+    """A score by which the pictures of a contact sheet can be ordered."""
+
+    label: str = Field(description="Label of the metric.")
+    in_percent: bool = Field(False, description="Whether the score is a share, printed in percent.")
+    higher_is_better: bool = Field(True, description="Whether more is better.")
 
 
 class ContactSheet(Settings):
-    """All pictures, small, folded away."""
+    """All pictures, small, folded away; with a script they can be ordered, chosen from and looked at one by one."""
 
     type: Tag[Literal["contact_sheet"]] = "contact_sheet"
     kinds: dict[KindName, str] = Field(min_length=1, description="Kind of picture → name, from left to right.")
     strips: tuple[Strip, ...] = Field(min_length=1, description="Stimuli in order.")
     ranking: str = Field(description="Label of the score below each.")
+    metrics: tuple[SheetMetric, ...] = Field((), description="Metrics whose scores the strips hold, in their order.")
+    scored: KindName | Literal[""] = Field("", description="Kind of picture that the scores are of; empty: not known.")
+    n_pictures: int = Field(0, ge=0, description="Pictures that the strips were taken from; 0: they are all.")
+
+    @model_validator(mode="after")
+    def _has_all_scores(self) -> ContactSheet:
+        for strip in self.strips:
+            if len(strip.scores) != len(self.metrics):
+                raise ValueError(
+                    f"picture {strip.number} has {len(strip.scores)} scores, the sheet {len(self.metrics)} metrics"
+                )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, serialise: Any) -> dict[str, Any]:
+        stored = dict(serialise(self))
+        return {key: value for key, value in stored.items() if key not in ("metrics", "scored", "n_pictures") or value}
 
 
 class Facts(Settings):
@@ -302,6 +340,7 @@ class Section(Settings):
     name: str = Field(pattern=r"^[a-z0-9_.-]+$", description="Unique on the page; becomes the anchor.")
     title: str = Field(description="Heading.")
     blocks: tuple[Block, ...] = Field(description="Content in order.")
+    test_set: str = Field("", description="Test set that it is on; empty: on none, or on several.")
     appendix: bool = Field(False, description="Whether it comes after all sections that are no appendix.")
 
 

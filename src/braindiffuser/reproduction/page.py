@@ -16,8 +16,8 @@ from braindiffuser.stages.evaluate import ablation_labels, gallery_kinds
 
 if TYPE_CHECKING:
     from braindiffuser.report.finding_sections import RankedPictures
-    from braindiffuser.report.page import ReadPictures
     from braindiffuser.report.sections import PictureGroup
+    from braindiffuser.report.strips import ReadPictures
     from braindiffuser.store.draft import Draft
     from braindiffuser.store.results import Results
 

@@ -40,7 +40,7 @@ from braindiffuser.study.members import Member, open_member
 from braindiffuser.study.steps import Steps
 
 if TYPE_CHECKING:
-    from braindiffuser.report.page import ReadPictures
+    from braindiffuser.report.strips import ReadPictures
     from braindiffuser.store.draft import Draft
 
 RESULT = "comparison.json"

@@ -16,8 +16,8 @@ from braindiffuser.experiment import Experiment
 from braindiffuser.images import batch_slices
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.stages.compare import FEATURE_SCORES, Categories, known_categories
-from braindiffuser.stages.evaluation.flags import flag_pictures
-from braindiffuser.stages.evaluation.near_targets import NearTargets, nearest_group
+from braindiffuser.stages.evaluation.flags import flag_pictures, flags_in_words
+from braindiffuser.stages.evaluation.near_targets import NearTargets, decoded_neighbours, nearest_group
 from braindiffuser.stages.evaluation.run_scorers import available_scoring, scoring_checkpoints, scoring_of
 from braindiffuser.stages.evaluation.shown_pictures import Shown, rows_of, score_all
 from braindiffuser.stages.reconstruct import STAGE as RECONSTRUCT
@@ -80,7 +80,7 @@ def _compute(context: StageContext, drafts: Mapping[str, Draft]) -> Iterator[str
     draft.write_table("per_image.csv", per_image)
     draft.write_table(LEFT_OUT, left_out)
     draft.write_table("flags.csv", flags)
-    _write_sections(draft, context, scores, per_image, regions)
+    _write_sections(draft, context, scores, per_image, flags, regions)
     yield ""
 
 
@@ -260,13 +260,15 @@ def _write_sections(
     context: StageContext,
     scores: Mapping[str, Mapping[str, Any]],
     per_image: pd.DataFrame,
+    flags: pd.DataFrame,
     regions: Mapping[str, Any],
 ) -> None:
     from braindiffuser.report.comparison_sections import comparison_sections
     from braindiffuser.report.sample_sections import sample_sections
-    from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, score_sections
+    from braindiffuser.report.score_sections import ScoredSet, noise_ceiling_section, on_test_set, score_sections
 
     experiment, recording = context.experiment, context.open_recording()
+    neighbours = decoded_neighbours(context)
     kinds, ablations = gallery_kinds(experiment), ablation_labels(experiment)
     profile = experiment.evaluation.all_metrics().without(next(iter(scores.values()))["missing"])
     sets = [
@@ -280,12 +282,16 @@ def _write_sections(
             notes=profile.notes,
             heading=recording.notes.get(name),
             names=recording.names,
+            flags=flags_in_words(flags),
+            neighbours=neighbours,
         )
         for name, summary in scores.items()
     ]
     ceilings = [noise_ceiling_section(regions)] if regions.get("rois") else []
-    first = next(iter(scores.values()))
+    name, first = next(iter(scores.items()))
     compared = [*comparison_sections(first), *sample_sections(first)]
+    if len(scores) > 1:
+        compared = [on_test_set(section, name) for section in compared]
     for number, section in enumerate([*score_sections(sets), *compared, *ceilings]):
         name = f"sections/evaluate.{number:02d}-{section.name}.json"
         draft.write_text(name, section.model_dump_json(indent=1) + "\n")

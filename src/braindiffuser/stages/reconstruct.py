@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Pictures
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.experiment import Experiment
 from braindiffuser.generators.generator import GroupFeatures
 from braindiffuser.images import PictureSource
+from braindiffuser.spacing import evenly_spaced
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft, check_pictures
 

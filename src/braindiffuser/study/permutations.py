@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.images import PictureReader
 from braindiffuser.progress import Progress, silent
+from braindiffuser.spacing import evenly_spaced
 from braindiffuser.study.members import Member
 from braindiffuser.study.steps import Steps
 from braindiffuser.study.subject_average import made_pictures, seen_pictures

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from braindiffuser.metrics.study_summary import Permuted
-    from braindiffuser.report.page import ReadPictures
     from braindiffuser.report.score_sections import ScoredSet
     from braindiffuser.report.sections import Section
+    from braindiffuser.report.strips import ReadPictures
     from braindiffuser.store.draft import Draft
 
 SCORES, PER_IMAGE, PAGE = "scores.json", "per_image.csv", "index.html"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from braindiffuser.metrics import nearest_rows as nearest_module
-from braindiffuser.metrics.nearest_rows import blocks_of, mean_row, nearest_rows, unit_rows
+from braindiffuser.metrics.nearest_rows import blocks_of, mean_row, nearest_rows, several_nearest_rows, unit_rows
 
 
 @pytest.fixture
@@ -125,3 +125,29 @@ def test_rows_without_variation_become_0_and_others_have_length_1():
     rows = unit_rows(np.array([[0.1, 0.1, 0.1], [1, 2, 3], [0, 0, 0]], np.float32))
     assert (rows[[0, 2]] == 0).all()
     assert np.linalg.norm(rows[1]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("room", [1, 4 * 20 * 7, 10**9])
+@pytest.mark.parametrize("n", [1, 3, 30])
+def test_several_nearest_are_those_of_the_whole_matrix_of_correlations(n, room, monkeypatch):
+    monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", room)
+    monkeypatch.setattr(nearest_module, "QUERY_BYTES", room)
+    queries, references = np.random.default_rng(0).normal(size=(2, 15, 5, 4)).astype(np.float32)
+    mean = mean_row(references)
+    r = np.corrcoef(queries.reshape(15, 20) - mean, references.reshape(15, 20) - mean)[:15, 15:]
+    np.testing.assert_array_equal(several_nearest_rows(queries, references, n, mean), np.argsort(-r, axis=1)[:, :n])
+    np.testing.assert_array_equal(
+        several_nearest_rows(queries, references, n, mean)[:, 0], nearest_rows(queries, references, mean).place
+    )
+
+
+def test_of_several_equally_near_ones_the_first_come_first(monkeypatch):
+    rows = np.tile(np.random.default_rng(0).normal(size=8), (6, 1)) * np.array([1, -1, 1, 1, -1, 1])[:, None]
+    for room in (1, 100, 10_000):
+        monkeypatch.setattr(nearest_module, "REFERENCE_BYTES", room)
+        assert several_nearest_rows(rows[:2], rows, 5).tolist() == [[0, 2, 3, 5, 1], [1, 4, 0, 2, 3]]
+
+
+def test_several_that_cannot_be_compared_are_refused():
+    with pytest.raises(ValueError, match="queries have 3 features and references 4"):
+        several_nearest_rows(np.ones((2, 3)), np.ones((2, 4)), 1)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from html.parser import HTMLParser
 
 import numpy as np
@@ -51,11 +52,11 @@ class CodedPictures:
 
 
 class Outline(HTMLParser):
-    """Tags with their attributes, and all text of a page; fails on the first tag that closes what is not open."""
+    """Tags with their attributes, text and stored data of a page; fails on the first tag that closes what is not open."""
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.tags, self.texts = [], [], []
+        self.open, self.tags, self.texts, self.data = [], [], [], []
         self.feed(page)
         self.close()
         assert self.open == []
@@ -73,7 +74,9 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] == "script":
+            self.data += [json.loads(data)] if self.tags[-1][1].get("type") == "application/json" else []
+        elif self.open and self.open[-1] != "style":
             self.texts.append(data)
 
     @property
@@ -91,9 +94,9 @@ class Outline(HTMLParser):
 
 
 def decode(uri):
-    start = "data:image/png;base64,"
-    assert uri.startswith(start)
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(start)))))
+    start, _, content = uri.partition(",")
+    assert start in ("data:image/png;base64", "data:image/webp;base64")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 def planted_entry(

@@ -186,8 +186,9 @@ def test_the_page_shows_seen_and_all_methods_side_by_side_in_the_order_of_the_re
     assert "<b>Title Lead." in said
     assert said.index("notes that doubt the pictures.") < said.index("PixCorr") < said.index("a note.")
     assert "picture 0" in said
+    shown = html[: html.rindex("<script>")]
     for words in ("Stimulus 0", "stimulus 0", "Test picture", "test order"):
-        assert words not in html
+        assert words not in shown
     for words in ("a note.", "a person saw", "Ozcelik", "by the SwAV of ours", "Metrics of alexnet"):
         assert (words in said) == (words not in ("a person saw", "Ozcelik")), words
 

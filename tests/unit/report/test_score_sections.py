@@ -3,9 +3,11 @@ import re
 from dataclasses import replace
 from html import unescape
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from braindiffuser.report import score_sections as score_sections_module
 from braindiffuser.report.figures import ABLATION_MARKS
 from braindiffuser.report.page import Header, render_page
 from braindiffuser.report.run_section import run_section
@@ -282,6 +284,45 @@ def test_contact_sheets_hold_all_stimuli_in_test_order_whatever_the_order_of_row
     assert [strip.number for strip in sheet.strips] == list(range(40, 55))
     assert [strip.stimulus_id for strip in sheet.strips] == table["stimulus_id"].to_list()
     assert [strip.score for strip in sheet.strips] == [f"{100 * v:.1f} %" for v in table["efficientnet_lite0_last"]]
+
+
+def test_contact_sheets_hold_every_score_flag_and_neighbour_of_their_own_pictures(scored):
+    test = scored(4, first=7)
+    test.per_image.loc[1, "pixcorr"] = np.nan
+    told = replace(test, flags={8: ("a", "b"), 99: ("c",)}, neighbours={n: (n, 7) for n in range(7, 11)})
+    (sheet,) = blocks(by_name(score_sections([told]))["gallery"], ContactSheet)
+    entries = test.scores["metrics"]
+    assert [metric.label for metric in sheet.metrics] == [entry["label"] for entry in entries.values()]
+    assert [metric.in_percent for metric in sheet.metrics] == [entry["chance"] == 0.5 for entry in entries.values()]
+    assert [metric.higher_is_better for metric in sheet.metrics] == [True, True, True, False]
+    for strip, row in zip(sheet.strips, test.per_image.to_dict("records"), strict=True):
+        assert strip.number == row["number"]
+        assert strip.scores == tuple(None if np.isnan(row[key]) else row[key] for key in entries)
+        assert strip.flags == (("a", "b") if strip.number == 8 else ())
+        assert strip.neighbours == (strip.number, 7)
+    assert sheet.scored == "final"
+    assert sheet.n_pictures == 0
+
+
+def test_of_very_many_pictures_evenly_spaced_ones_are_shown_and_that_is_said(scored, coded, monkeypatch):
+    monkeypatch.setattr(score_sections_module, "MOST_STRIPS", 4)
+    sections = score_sections([scored(16)])
+    (sheet,) = blocks(by_name(sections)["gallery"], ContactSheet)
+    assert [strip.number for strip in sheet.strips] == [0, 5, 10, 15]
+    assert sheet.n_pictures == 16
+    page = " ".join(render_page(HEADER, sections, coded).split())
+    assert "<summary>4 of 16, evenly spaced: test pictures, in test order</summary>" in page
+
+
+def test_sections_say_which_test_set_they_are_on_where_there_are_several(scored):
+    one, several = score_sections([scored()]), score_sections([scored(), scored(9, name="held_out", first=15)])
+    assert {section.test_set for section in one} == {""}
+    assert {section.name: section.test_set for section in several} == {
+        "scores": "test",
+        "gallery": "test",
+        "test-set-held-out": "held_out",
+        "how-to-read": "",
+    }
 
 
 def test_further_test_sets_show_their_own_numbers_and_no_others(scored):

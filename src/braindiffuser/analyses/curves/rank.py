@@ -11,8 +11,8 @@ from jaxtyping import Float32
 
 from braindiffuser.analyses.analysis import RunData
 from braindiffuser.analyses.curves.along import Along, Decoded
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.regression.rows import n_columns
+from braindiffuser.spacing import evenly_spaced
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 """Ranks of the curve, below that of the whole decoder, unless others are asked for."""

@@ -42,6 +42,21 @@ def flag_pictures(context: StageContext, scores: Mapping[str, dict[str, Any]]) -
     return pd.concat(tables, ignore_index=True)
 
 
+FLAGS: Mapping[str, str] = {
+    "disagrees": "does not show what was decoded",
+    "spreads": "samples of it differ as much as pictures of other responses",
+}
+"""Column of `flags.csv` → what it says of a picture."""
+
+
+def flags_in_words(flags: pd.DataFrame) -> dict[int, tuple[str, ...]]:
+    """Return the number of each flagged picture → what is doubtful about it."""
+    said = {name: text for name, text in FLAGS.items() if name in flags}
+    rows = flags.to_dict("records")
+    found = {int(row["number"]): tuple(text for name, text in said.items() if row[name] is True) for row in rows}
+    return {number: texts for number, texts in found.items() if texts}
+
+
 def _add_agreement(context: StageContext, near: NearTargets, scores: dict[str, Any], rows: slice) -> dict[str, Any]:
     """Compare features of the reconstructions with the decoded ones, where the group is made of pictures alone."""
     from braindiffuser.metrics.agreement import FLAGGED_BELOW, agreement_scores

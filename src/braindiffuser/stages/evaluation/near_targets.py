@@ -22,6 +22,28 @@ def nearest_group(experiment: Experiment) -> str:
     return next((group for group in groups if "stimuli" in targets[group].reads), next(iter(groups)))
 
 
+N_NEIGHBOURS = 5
+"""Test pictures that are told of each, as those that its decoded features resemble most."""
+
+
+def decoded_neighbours(context: StageContext) -> dict[int, tuple[int, ...]]:
+    """Return the number of each test picture → the numbers of those of its test set that its decoded features resemble most.
+
+    Features are those of `nearest_group`: decoded ones are correlated with the true ones of all pictures that were shown in the
+    set, after subtracting the training mean. The right picture comes first where it is identified.
+    """
+    from braindiffuser.metrics.nearest_rows import several_nearest_rows
+
+    near = NearTargets(context)
+    truth = context.results.open_array(f"truth/{near.group}")
+    found: dict[int, tuple[int, ...]] = {}
+    for start, stop in context.results.read_json("test_sets.json").values():
+        decoded, true = (np.asarray(values[start:stop]) for values in (near.decoded, truth))
+        places = several_nearest_rows(decoded, true, N_NEIGHBOURS, near.mean)
+        found |= {start + row: tuple((start + own).tolist()) for row, own in enumerate(places)}
+    return found
+
+
 class NearTargets:
     """Targets and decoded features of the group by whose features pictures are near.
 

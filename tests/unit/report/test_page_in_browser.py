@@ -1,0 +1,480 @@
+"""The page in a real browser: what its script lets a reader do, what it never does, and that it is whole without."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from braindiffuser.images import resize
+from braindiffuser.report.page import Header, Report, render_page
+from braindiffuser.report.region_map import region_map
+from braindiffuser.report.region_section import regions_section
+from braindiffuser.report.score_sections import score_sections
+from braindiffuser.report.sections import ContactSheet, Section, SheetMetric, Strip, Table, Text
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to look with")
+
+HEADER = Header(experiment="demo", subject="subj01", simulated=True, version="0.1")
+KINDS = {"seen": "Seen", "low_level": "Low level", "final": "Reconstruction"}
+METRICS = (
+    SheetMetric(label="PixCorr"),
+    SheetMetric(label="CLIP", in_percent=True),
+    SheetMetric(label="SwAV", higher_is_better=False),
+)
+SCORES = {
+    "PixCorr": [0.1, 0.4, 0.4, -0.2, 0.9, None],
+    "CLIP": [0.5, 1.0, 0.75, 0.25, 0.0, 0.5],
+    "SwAV": [0.6, 0.2, 0.3, 0.9, 0.5, 0.1],
+}
+FLAG = "does not show what was decoded"
+
+
+class Colours:
+    """Pictures of one colour: red says the kind, green the number; seen ones are the same for every reader."""
+
+    def __init__(self, drawn=100):
+        self.red = {"seen": 0, "low_level": 50, "final": drawn}
+
+    def __call__(self, kind, numbers):
+        colours = np.array([(self.red[kind], 40 * number, 255 - 40 * number) for number in numbers], np.float32) / 255
+        return np.broadcast_to(colours.reshape(-1, 3, 1, 1), (len(numbers), 3, 32, 32)).astype(np.float32)
+
+
+def sheet(numbers=range(6), scores=SCORES):
+    strips = tuple(
+        Strip(
+            number=number,
+            stimulus_id=70 + number,
+            score=f"{100 * scores['CLIP'][number]:.1f} %",
+            scores=tuple(scores[metric.label][number] for metric in METRICS),
+            flags=(FLAG,) if number in (1, 3) else (),
+            neighbours=(number, (number + 2) % 6, 99),
+        )
+        for number in numbers
+    )
+    return ContactSheet(kinds=KINDS, strips=strips, ranking="CLIP", metrics=METRICS, scored="final")
+
+
+def page_of(*blocks, read=None, header=HEADER):
+    return render_page(header, [Section(name="gallery", title="Gallery", blocks=blocks)], read or Colours())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page from a file; the test fails on any error of a script and on any request but for that file."""
+    contexts, complaints, asked = [], [], []
+
+    def opened(document, **options):
+        path = tmp_path / f"page-{len(contexts)}.html"
+        path.write_text(document, encoding="utf-8")
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        for summary in page.locator("details > summary").all():
+            summary.click()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("data:", tmp_path.as_uri()))] == []
+
+
+def shown(page):
+    """Numbers of the pictures that a sheet shows, in their order on the page."""
+    captions = page.locator(".sheet figure:visible figcaption").all_inner_texts()
+    return [int(text.split(" · ")[0]) for text in captions]
+
+
+def labelled(page, text):
+    return page.get_by_label(text, exact=True)
+
+
+def colour_at(page, selector, x):
+    """Return the colour of an element at a share of its width, half-way down, as the screen shows it."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    picture = np.asarray(Image.open(BytesIO(page.locator(selector).screenshot())).convert("RGB"))
+    return picture[picture.shape[0] // 2, int(x * picture.shape[1])].tolist()
+
+
+def close_to(colour, red, number):
+    return max(abs(a - b) for a, b in zip(colour, (red, 40 * number, 255 - 40 * number), strict=True)) < 12
+
+
+def test_without_scripts_the_page_is_whole(show, full_page):
+    with_script, without = (show(full_page, java_script_enabled=on) for on in (True, False))
+    for page in (with_script, without):
+        assert page.locator("img:visible").count() == len(re.findall("<img ", full_page))
+    assert without.locator("button:visible, select:visible, input:visible, dialog:visible").count() == 0
+    text = without.locator("main").inner_text()
+    assert set(re.findall(r"\w+", text)) <= set(re.findall(r"\w+", with_script.locator("main").inner_text()))
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.label)
+def test_pictures_are_sorted_by_any_score_from_either_end_and_unknown_scores_come_last(show, metric):
+    page = show(page_of(sheet()))
+    assert shown(page) == list(range(6))
+    scores = SCORES[metric.label]
+    known = [number for number in range(6) if scores[number] is not None]
+    unknown = [number for number in range(6) if scores[number] is None]
+    sign = -1 if metric.higher_is_better else 1
+    best = sorted(known, key=lambda number: sign * scores[number])
+    worst = sorted(known, key=lambda number: -sign * scores[number])
+    labelled(page, "Sort by").select_option(label=metric.label)
+    assert shown(page) == best + unknown
+    labelled(page, "From").select_option(label="worst first")
+    assert shown(page) == worst + unknown
+    labelled(page, "Sort by").select_option(label="their order")
+    assert shown(page) == list(range(6))
+
+
+def test_scores_stand_below_the_pictures_that_they_are_of(show):
+    page = show(page_of(sheet()))
+    labelled(page, "Sort by").select_option(label="CLIP")
+    captions = page.locator(".sheet figcaption").all_inner_texts()
+    assert captions == [f"{n} · {70 + n} · {100 * SCORES['CLIP'][n]:.1f} %" for n in (1, 2, 0, 5, 3, 4)]
+    labelled(page, "Sort by").select_option(label="PixCorr")
+    assert page.locator(".sheet figcaption").all_inner_texts()[-1] == "5 · 75 · –"
+
+
+def test_pictures_are_chosen_by_score_in_the_printed_unit_by_flags_and_by_words(show):
+    page = show(page_of(sheet()))
+    said = page.locator("output.note").first
+    labelled(page, "Sort by").select_option(label="CLIP")
+    labelled(page, "Score at least").fill("50")
+    assert shown(page) == [1, 2, 0, 5]
+    labelled(page, "at most").fill("75")
+    assert shown(page) == [2, 0, 5]
+    assert said.inner_text() == "3 of 6 pictures, by CLIP"
+    labelled(page, "at most").fill("")
+    labelled(page, "Show").select_option(label="flagged")
+    assert shown(page) == [1]
+    labelled(page, "Show").select_option(label="not flagged")
+    assert shown(page) == [2, 0, 5]
+    labelled(page, "Find").fill("STIMULUS 75")
+    assert shown(page) == [5]
+    labelled(page, "Sort by").select_option(label="PixCorr")
+    labelled(page, "Find").fill("")
+    labelled(page, "Score at least").fill("-1")
+    assert shown(page) == [4, 2, 0]  # 5 has no such score, 1 and 3 are flagged
+    assert said.inner_text() == "3 of 6 pictures, by PixCorr"
+
+
+def test_the_keyboard_steps_through_the_pictures_in_the_order_shown(show):
+    page = show(page_of(sheet()))
+    labelled(page, "Sort by").select_option(label="SwAV")  # 5 1 2 4 0 3
+    page.get_by_label("Look at Test picture 2, stimulus 72").focus()
+    page.keyboard.press("Enter")
+    title, where = page.locator("[data-part=title]"), page.locator("[data-part=where]")
+    assert (title.inner_text(), where.inner_text()) == ("Test picture 2, stimulus 72", "3 of 6")
+    for key, number in (
+        ("ArrowRight", 4),
+        ("ArrowRight", 0),
+        ("ArrowLeft", 4),
+        ("End", 3),
+        ("ArrowRight", 3),
+        ("Home", 5),
+    ):
+        page.keyboard.press(key)
+        assert title.inner_text() == f"Test picture {number}, stimulus {70 + number}"
+    assert page.get_by_role("button", name="← Previous").is_disabled()
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog").is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Look at Test picture 5, stimulus 75"
+
+
+def test_the_wipe_moves_from_what_was_drawn_to_what_was_seen(show):
+    page = show(page_of(sheet()))
+    page.get_by_label("Look at Test picture 4, stimulus 74").click()
+    wipe = page.locator("[data-part=wipe]")
+    for share in (0, 30, 100):
+        wipe.fill(str(share))
+        for at in (0.1, 0.5, 0.9):
+            red = Colours().red["seen" if 100 * at < share else "final"]
+            assert close_to(colour_at(page, "[data-part=stage]", at), red, 4)
+        assert wipe.get_attribute("aria-valuetext") == f"{share} % what was seen, {100 - share} % Reconstruction"
+    wipe.fill("0")
+    page.locator("[data-part=kind]").select_option(label="Low level")
+    assert close_to(colour_at(page, "[data-part=stage]", 0.5), Colours().red["low_level"], 4)
+    before = page.locator("[data-part=title]").inner_text()
+    wipe.focus()
+    page.keyboard.press("ArrowRight")  # of the wipe, not to the next picture
+    assert (wipe.input_value(), page.locator("[data-part=title]").inner_text()) == ("1", before)
+
+
+def test_the_viewer_shows_kinds_scores_flags_and_neighbours_of_its_picture(show):
+    page = show(page_of(sheet()))
+    page.get_by_label("Look at Test picture 3, stimulus 73").click()
+    assert page.locator("[data-part=all] figcaption").all_inner_texts() == list(KINDS.values())
+    for place, kind in enumerate(KINDS):
+        tile = f"[data-part=all] figure:nth-child({place + 1}) .picture"
+        assert close_to(colour_at(page, tile, 0.5), Colours().red[kind], 3)
+    rows = page.locator("[data-part=scores] tbody tr").all_inner_texts()
+    assert [row.split("\t") for row in rows] == [["PixCorr ↑", "-0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
+    assert page.locator("[data-part=flags]").inner_text() == f"Flagged: it {FLAG}."
+    near = page.locator("[data-part=neighbours]")
+    assert near.locator("figcaption").all_inner_texts() == ["1. this one", "2. 5", "3. 99, not on this page"]
+    assert close_to(colour_at(page, "[data-part=neighbours] figure:nth-child(2) .picture", 0.5), 0, 5)
+    near.get_by_role("button").nth(1).click()
+    assert page.locator("[data-part=title]").inner_text() == "Test picture 5, stimulus 75"
+    assert not page.locator("[data-part=flags]").is_visible()
+
+
+def other_page(tmp_path, document, name="other.html"):
+    path = tmp_path / name
+    path.write_text(document, encoding="utf-8")
+    return path
+
+
+def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_path):
+    """The other page has four of the pictures, in another order, under other numbers of its own."""
+    theirs = {name: [0.0] * 6 for name in SCORES} | {"CLIP": [0.25] * 6}
+    strips = tuple(
+        strip.model_copy(update={"number": 10 + place, "stimulus_id": 500 + place})
+        for place, strip in enumerate(sheet((5, 2, 1, 0), theirs).strips)
+    )
+    order, drawn = (5, 2, 1, 0), Colours(200)
+    another = sheet().model_copy(update={"strips": strips})
+    document = page_of(
+        another, read=lambda kind, numbers: drawn(kind, [order[number - 10] for number in numbers]), header=HEADER
+    )
+    page = show(page_of(sheet()))
+    labelled(page, "Sort by").select_option(label="CLIP")
+    labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, document))
+    page.wait_for_function("document.querySelector('output.note').textContent.includes('differences')")
+    captions = page.locator(".sheet figure:visible figcaption").all_inner_texts()
+    assert captions == [
+        "1 · 71 · 100.0 % (+75.0 pp)",
+        "2 · 72 · 75.0 % (+50.0 pp)",
+        "0 · 70 · 50.0 % (+25.0 pp)",
+        "5 · 75 · 50.0 % (+25.0 pp)",
+    ]
+    assert "; 4 of them are in demo – subj01 (simulated)" in page.locator("output.note").first.inner_text()
+    page.get_by_label("Look at Test picture 2, stimulus 72").click()
+    rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
+    assert rows[1] == ["CLIP ↑", "75.0 %", "25.0 %", "+50.0 pp"]
+    assert rows[2] == ["SwAV ↓", "0.300", "0.000", "+0.300"]
+    assert close_to(colour_at(page, "[data-part=all] figure:nth-child(4) .picture", 0.5), 200, 2)
+
+
+def poisoned(document):
+    """A page whose pictures would ask a network, and whose title is markup."""
+    document = document.replace("<title>", "<title>&lt;img src=x onerror=alert(1)&gt;")
+    return document.replace('src="data:image/webp', 'src="https://example.org/x.webp?')
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda document: "<p>another page</p>", "holds no pictures to compare"),
+        (lambda document: document.replace('"format": 1', '"format": 2'), "stores pictures differently"),
+        (lambda document: document.replace('"format": 1', '"format": '), "is damaged"),
+        (
+            lambda document: re.sub('"seen": "[0-9a-f]{16}"', '"seen": "0000000000000000"', document),
+            "shows none of these",
+        ),
+        (poisoned, "holds no pictures to compare"),
+    ],
+    ids=["foreign", "version", "damaged", "other-pictures", "poisoned"],
+)
+def test_a_page_that_cannot_be_compared_is_refused_and_nothing_of_it_runs(change, said, show, tmp_path):
+    document = page_of(sheet())
+    page = show(document)
+    changed = change(document)
+    assert changed != document
+    labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, changed))
+    page.wait_for_function(f"document.querySelector('output.note').textContent.includes({json.dumps(said)})")
+    assert shown(page) == list(range(6))
+
+
+def test_sections_of_one_test_set_are_shown_alone(show, full_page):
+    page = show(full_page)
+    of_set = page.locator("section[data-test-set]")
+    sets = of_set.evaluate_all("all => all.map(one => one.dataset.testSet)")
+    assert set(sets) == {"test", "held_out"}
+    for chosen in (*dict.fromkeys(sets), ""):
+        labelled(page, "Sections on test set").select_option(chosen)
+        visible = of_set.evaluate_all("all => all.filter(one => one.checkVisibility()).map(one => one.dataset.testSet)")
+        assert visible == [name for name in sets if chosen in ("", name)]
+        assert page.locator("#how-to-read").is_visible()
+
+
+def test_rows_of_a_gallery_open_their_own_picture(show, full_page):
+    page = show(full_page)
+    row = page.locator("section:has(#gallery) .row[data-number]").nth(2)
+    row.get_by_role("button", name="Look closer").click()
+    expected = f"Test picture {row.get_attribute('data-number')}, stimulus {row.get_attribute('data-stimulus')}"
+    assert page.locator("[data-part=title]").inner_text() == expected
+
+
+@pytest.mark.parametrize("how", ["pointer", "keyboard", "card"])
+def test_a_region_of_the_map_shows_its_own_picture_beside_it(how, show):
+    page = show(region_page())
+    part = page.locator(".map [data-region='V2']").first
+    if how == "pointer":
+        part.hover()
+    elif how == "keyboard":
+        part.focus()
+    else:
+        page.locator("[data-card='V2']").hover()
+    assert page.locator(".beside figcaption").inner_text().startswith("V2 8 voxels")
+    assert close_to(colour_at(page, ".beside img", 0.5), 100, 1)
+    assert page.locator(".map .chosen").evaluate_all("all => all.map(one => one.dataset.region)") == ["V2", "V2"]
+    assert page.locator(".map [data-region=V1] title").first.text_content() == "V1"
+
+
+def region_page():
+    places = np.argwhere(np.ones((2, 4, 4)))
+    regions = {"V1": places[:, 1] < 2, "V2": places[:, 1] == 3}
+    facts = {
+        "lengths": "from-training",
+        "regions": [{"name": name, "n_voxels": int(mask.sum())} for name, mask in regions.items()],
+    }
+    section = regions_section("regions", facts, ["final"], region_map(places, regions))
+    return render_page(HEADER, [section], Colours())
+
+
+def test_the_page_prints_its_pictures_and_not_its_controls(show):
+    page = show(page_of(sheet()))
+    assert page.locator(".tools").is_visible()
+    page.emulate_media(media="print")
+    assert not page.locator(".tools").is_visible()
+    assert page.locator(".sheet img:visible").count() == 6
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_colours_follow_the_reader(show):
+    light, dark = (
+        show(page_of(sheet()), color_scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in ("light", "dark")
+    )
+    assert (light, dark) == ("rgb(253, 253, 252)", "rgb(21, 23, 26)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing_serious(scheme, width, show, full_page):
+    page = show(full_page, color_scheme=scheme, viewport={"width": width, "height": 900})
+    assert faults(page) == []
+    page.locator(".sheet button").first.click()
+    assert faults(page) == []
+
+
+def faults(page):
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in ("serious", "critical")]
+
+
+def test_no_script_but_its_own_runs(browser, tmp_path):
+    attacks = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
+    document = (
+        page_of(sheet())
+        .replace("</main>", f"{attacks}</main>")
+        .replace(
+            "</main>",
+            "<svg onload=\"document.title = 'run'\"></svg><a id=trap href=\"javascript:document.title='run'\">x</a></main>",
+        )
+    )
+    (tmp_path / "page.html").write_text(document, encoding="utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator("#trap").click()
+    page.wait_for_timeout(100)
+    assert page.title() == "demo – subj01 (simulated)"
+    page.close()
+
+
+def test_in_a_notebook_the_page_is_alive_in_a_frame_of_its_own(show):
+    page = show(f"<body>{Report(page_of(sheet()))._repr_html_()}</body>")
+    frame = page.frames[1]
+    frame.locator("summary").click()
+    frame.get_by_label("Sort by", exact=True).select_option(label="SwAV")
+    assert frame.locator(".sheet figcaption").all_inner_texts()[0].startswith("5 · 75")
+    assert page.evaluate("document.querySelector('iframe').contentDocument") is None
+
+
+def test_a_page_of_a_thousand_pictures_weighs_less_than_eight_megabytes():
+    """Pictures with as much detail at every scale as photographs have (amplitudes that fall with frequency)."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.rfftfreq(128), indexing="ij"))
+    noise = np.fft.rfft2(rng.standard_normal((20, 3, 128, 128))) / np.maximum(frequency, 1 / 128)
+    natural = np.fft.irfft2(noise)
+    natural = np.clip(0.5 + 0.2 * natural / natural.std(), 0, 1).astype(np.float32)
+    blurred = resize(resize(natural, 16), 128)
+    strips = tuple(
+        Strip(number=n, stimulus_id=n, score="50.0 %", scores=(0.123456,) * 8, neighbours=(n, 1, 2, 3, 4))
+        for n in range(1000)
+    )
+    metrics = tuple(SheetMetric(label=f"metric {place}") for place in range(8))
+    whole = ContactSheet(kinds={**KINDS, "ceiling": "Ceiling"}, strips=strips, ranking="M", metrics=metrics)
+    document = page_of(
+        whole,
+        read=lambda kind, numbers: (blurred if kind == "low_level" else natural)[[number % 20 for number in numbers]],
+    )
+    assert (
+        2_000_000 < len(document.encode()) < 5_500_000
+    )  # beside galleries and figures, which take 1.5 MB in the demonstration
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_makes_a_page_wider_than_its_window(width, show):
+    long = "Wm" * 80
+    named = tuple(strip.model_copy(update={"name": long, "flags": (long,)}) for strip in sheet().strips)
+    cells = [{"value": "100.0 %", "interval": "[97.5 – 100.0 %]"}] * 9
+    wide = Table.model_validate(
+        {
+            "caption": "a caption of several words " * 12,
+            "corner": "corner",
+            "columns": [f"column {number}" for number in range(9)],
+            "rows": [{"label": "row", "cells": cells}],
+        }
+    )
+    header = Header(experiment=long, subject="s" * 64, simulated=False, version="0.1")
+    document = page_of(
+        Text(text=long), wide, sheet().model_copy(update={"strips": named}), read=Colours(), header=header
+    )
+    page = show(document, viewport={"width": width, "height": 900})
+    needed = "document.documentElement.scrollWidth"
+    assert page.evaluate(needed) <= width
+    page.locator(".sheet button").first.click()
+    assert (
+        page.evaluate("(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('dialog'))")
+        <= 0
+    )
+    assert page.evaluate(needed) <= width
+    if width == 1280:
+        assert (
+            page.evaluate("(({scrollWidth, clientWidth}) => scrollWidth - clientWidth)(document.querySelector('.box'))")
+            <= 0
+        )
+
+
+@pytest.fixture
+def full_page(scored, coded):
+    """A page of two test sets with galleries and sheets, and of regions."""
+    coded.side = 16
+    sets = [scored(12), scored(9, name="held_out", first=12)]
+    return render_page(HEADER, score_sections(sets), coded)
