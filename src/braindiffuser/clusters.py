@@ -69,7 +69,7 @@ class ClusterFile(Settings):
             content = read_yaml(path.read_bytes())
         except FileNotFoundError as error:
             raise RunError(f"there is no file {path}: give one that says where workers run") from error
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read as YAML: {reason(error)}") from error
         try:
             return cls.model_validate(content)

@@ -507,8 +507,6 @@ def _read_preset(name: str) -> Any:
 def _parse(content: bytes, source: str) -> Any:
     try:
         return read_yaml(content)
-    except RecursionError:
-        raise RunError(f"{source} is not an experiment: its entries are nested too deeply") from None
     except ValueError as error:
         raise RunError(f"{source} is not an experiment: it cannot be read: {error}") from error
 

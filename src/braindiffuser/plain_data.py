@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,9 +77,8 @@ def read_yaml(content: bytes) -> Any:
     Numbers that versions of YAML read differently (010, 0x10, 1_000) are refused; no, on and 2024-01-01 are text.
 
     Raises:
-        ValueError: if it is something else, a key is given twice, or aliases repeat values more than MAX_VALUES times; says
-            in which line, and what to write instead.
-        RecursionError: if it is nested too deeply.
+        ValueError: if it is something else, a key is given twice, aliases repeat values more than MAX_VALUES times, or values
+            are nested more than MAX_DEPTH deep; says in which line, and what to write instead.
     """
     try:
         made = yaml.load(_decoded(content), _Loader)  # noqa: S506  derived from SafeLoader
@@ -90,10 +90,25 @@ def read_yaml(content: bytes) -> Any:
         raise ValueError(f"{where}{_plainly(error.problem or error.context or '')}") from error
     except yaml.YAMLError as error:
         raise ValueError(reason(error)) from error
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    if _depth(made, {}) > MAX_DEPTH:
+        raise ValueError(TOO_DEEP)
     n_values = _n_values(made, {})
     if n_values > MAX_VALUES:
         raise ValueError(f"with what its aliases (*name) repeat it holds {n_values:,} values: write out what is meant")
     return made
+
+
+def _depth(content: Any, known: dict[int, float]) -> float:
+    """Return how many lists and mappings lie inside each other; infinitely many where one holds itself."""
+    if not isinstance(content, dict | list):
+        return 0.0
+    if id(content) not in known:
+        known[id(content)] = math.inf  # until it is known
+        inside = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + max((_depth(value, known) for value in inside), default=0.0)
+    return known[id(content)]
 
 
 def _n_values(content: Any, known: dict[int, int]) -> int:
@@ -102,7 +117,6 @@ def _n_values(content: Any, known: dict[int, int]) -> int:
         return 1
     if id(content) not in known:
         inside = content.values() if isinstance(content, dict) else content
-        known[id(content)] = 1  # once where it holds itself, which is refused where it is read as something
         known[id(content)] = 1 + sum(_n_values(value, known) for value in inside)
     return known[id(content)]
 
@@ -134,6 +148,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 MAX_VALUES = 1_000_000
 """Values of a YAML file; more come from aliases of aliases, whose repetitions would fill the memory."""
+MAX_DEPTH = 100
+"""Lists and mappings inside each other."""
+TOO_DEEP = f"its entries are nested too deeply, more than {MAX_DEPTH} deep"
 MAX_DIGITS = 300
 """Digits of a whole number; more are taken for a mistake."""
 _REMEDIES = {

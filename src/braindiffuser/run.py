@@ -259,10 +259,15 @@ class Run:
         )
         left = list(pending)
         device = self.experiment.device if stage.on_device else ""
-        with needing_memory(device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
-            for unit in stage.compute(self._context, drafts):
-                self._publish(Step(stage.name, unit), drafts[unit])
-                left.remove(Step(stage.name, unit))
+        try:
+            with needing_memory(device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
+                for unit in stage.compute(self._context, drafts):
+                    self._publish(Step(stage.name, unit), drafts[unit])
+                    left.remove(Step(stage.name, unit))
+        except Exception:
+            for step in left:
+                self._refuse_damaged_inputs(step)  # which may be why it failed, and says so more plainly
+            raise
 
     def _draft(self, step: Step) -> Draft:
         """Open the draft of a step: nothing of it counts that was made after what the step reads was changed.
@@ -350,14 +355,19 @@ class Run:
             for name, change in self._store.damaged_files(str(need)).items():
                 self._forget_unfinished(need)
                 raise RunError(
-                    f"{name} {change}, and {step} was being made from it: run the same command again, which makes both"
+                    f"{name} {change}, and {step} was being made from it: "
+                    f"{command_line('run', '--out', self.results.folder)} makes both again"
                 )
 
     def _forget_unfinished(self, need: Step) -> None:
-        """Delete what is unfinished of all steps that need a step whose files were damaged, since they may have read these."""
-        for step in self.steps():
-            if need in self.states.needs_of(step):
-                self._store.discard_draft(str(step))
+        """Delete what is unfinished of all steps that need a step whose files were damaged, since they may have read these.
+
+        Steps that this experiment does not have, such as a curve that was added to the run, may need it too.
+        """
+        known = {str(step): step for step in self.steps()}
+        for name in self._store.unfinished():
+            if name not in known or need in self.states.needs_of(known[name]):
+                self._store.discard_draft(name)
 
     def _require(self, pending: list[Step]) -> None:
         """Check that steps needed by `pending`, outside it, are finished."""

@@ -259,7 +259,7 @@ def test_the_sheet_tells_of_each_picture_its_flags_and_whose_features_the_decode
     from braindiffuser.stages.report import read_sections
 
     results = sampled.results
-    sections = read_sections(results, sampled.records())
+    sections = read_sections(results, sampled._finished())
     sheets = [block for section in sections for block in section.blocks if isinstance(block, ContactSheet)]
     flags = results.read_table("flags.csv").set_index("number")
     mean = results.read_array("targets/a").mean(axis=0).ravel()

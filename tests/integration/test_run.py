@@ -787,7 +787,9 @@ def test_what_was_made_of_results_that_were_damaged_meanwhile_does_not_count(cas
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*before_calling(owner, function, damage))
-        with pytest.raises(RunError, match=rf"{name} .*, and {stage}\..* was being made from it: run the same command"):
+        with pytest.raises(
+            RunError, match=rf"{name} .*, and {stage}\..* was being made from it: `braindiffuser run --out"
+        ):
             run.do(stage)
     reopen(tmp_path).run_all()
     assert results(tmp_path / "run") == results(finished)
@@ -814,6 +816,61 @@ def test_what_is_unfinished_of_damaged_results_does_not_count(root, finished, tm
     assert not list((tmp_path / "run/unfinished").glob("fit.*/decoders/*"))
     reopen(tmp_path).run_all()
     assert results(tmp_path / "run") == results(finished)
+
+
+def test_what_is_unfinished_of_a_step_that_the_experiment_does_not_have_does_not_count_either(root, finished, tmp_path):
+    """A curve that was added by a command and killed; then `run`, which does not know it, makes damaged results again."""
+    shutil.copytree(root, tmp_path / "recording")
+    run = reopen(tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    curve, other = (tmp_path / "run/unfinished" / name for name in ("analyse.curve_training", "extract.a"))
+    for name in (curve.name, other.name):
+        run._store.draft(name, "key").write_json("kept/1.json", {"made_from": "what was damaged"})
+    (tmp_path / "run/arrays/responses/train/c/0/0").unlink()
+    reopen(tmp_path).do("prepare")
+    assert not curve.exists()
+    assert other.exists()  # it reads no responses
+    shutil.rmtree(other)
+    reopen(tmp_path).run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_a_step_that_fails_since_its_inputs_are_damaged_says_that(root, finished, tmp_path):
+    """Arrays that are cut short cannot be read as they should, each library in its own words."""
+    shutil.copytree(root, tmp_path / "recording")
+    run = reopen(tmp_path)
+    for stage in ("prepare", "extract"):
+        run.do(stage)
+    name = "arrays/responses/train/c/0/0"
+    path = tmp_path / "run" / name
+
+    def cut(*_):
+        path.write_bytes(path.read_bytes()[:-5])
+        raise ValueError("cannot reshape array")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*before_calling(fakes.Oracle, "decode", cut))
+        with pytest.raises(
+            RunError, match=rf"^{name} .*, and fit\.a was being made from it: `braindiffuser run"
+        ) as caught:
+            run.do("fit")
+    assert isinstance(caught.value.__context__, ValueError)
+    run = reopen(tmp_path)
+    run.run_all()
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_a_step_that_fails_by_itself_says_why(root, tmp_path):
+    shutil.copytree(root, tmp_path / "recording")
+
+    def fail(*_):
+        raise ValueError("of its own")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*before_calling(fakes.Oracle, "decode", fail))
+        with pytest.raises(ValueError, match="of its own"):
+            reopen(tmp_path).run_all()
 
 
 def test_single_trials_of_a_session_that_was_replaced_after_averaging_do_not_count(root, tmp_path):

@@ -306,11 +306,22 @@ def test_merged_mappings_of_yaml_may_be_overridden(tmp_path):
     assert [analysis.label for analysis in Experiment.load(path).analyses] == ["roi_maximisation", "two", "three"]
 
 
-@pytest.mark.parametrize("text", [20000 * "[", 3000 * "{a: ", "\n".join(f"{' ' * depth}a:" for depth in range(1500))])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]",
+        101 * "[" + 101 * "]",
+        20000 * "[",
+        3000 * "{a: ",
+        "\n".join(f"{' ' * depth}a:" for depth in range(1500)),
+    ],
+)
 def test_a_file_that_is_nested_too_deeply_is_an_error(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    with pytest.raises(RunError, match=r"mine\.yaml is not an experiment: its entries are nested too deeply"):
+    with pytest.raises(
+        RunError, match=r"mine\.yaml is not an experiment: it cannot be read: its entries are nested too"
+    ):
         Experiment.load(path)
 
 
@@ -382,8 +393,6 @@ def test_seeds_are_those_that_generators_of_random_numbers_take(tmp_path, dotted
         ("name: 3", "name: must be text: put it in quotes"),
         ("responses: {rois: V1}", r"responses\.rois: must be a list"),
         ("responses: {rois: [[V1]]}", r"responses\.rois\.0: must be text"),
-        ("targets: &t {latents: *t}", r"targets\.latents\.latents: there is no such entry"),
-        ("responses: {rois: &r [*r]}", r"responses\.rois\.0: must be text"),
     ],
 )
 def test_entries_of_another_kind_are_told_what_they_must_be(tmp_path, text, words):

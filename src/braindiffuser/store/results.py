@@ -259,6 +259,10 @@ class Store(Results):
             draft.adopt(self.folder, self._record(step)[1])
         return draft
 
+    def unfinished(self) -> list[str]:
+        """Return the names of steps of which something unfinished is there."""
+        return sorted(path.name for path in self._draft_folder("").glob("*") if path.is_dir())
+
     def discard_draft(self, step: str) -> None:
         """Delete what was made of an unfinished step."""
         folder = self._draft_folder(step)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from braindiffuser.analyses.roi_ablation import Condition, ROIAblation, _losses
-from braindiffuser.batches import evenly_spaced
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.errors import RecordingError, RunError
 from braindiffuser.metrics.two_way_identification import two_way_identification
+from braindiffuser.spacing import evenly_spaced
 
 from .linear_world import N_TEST, linear_world
 
