@@ -20,6 +20,7 @@ from braindiffuser.report.numbers import join
 from braindiffuser.report.page import Header, Report, render_page
 from braindiffuser.report.provenance_section import Input, Provenance, content_hash, provenance_section
 from braindiffuser.report.run_section import run_section
+from braindiffuser.report.score_sections import on_test_set
 from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.report.verdict.conclusion import Evidence
@@ -72,7 +73,9 @@ def _with_verdict(context: StageContext, own: Sequence[Section]) -> list[Section
     headlines = next((block for block in blocks if isinstance(block, Headlines)), None)
     gallery = next((block for block in blocks if isinstance(block, Gallery)), None)
     rest = [_without(section, headlines) for section in own]
-    return [verdict_section(conclusions(evidence(context)), headlines, gallery), *rest]
+    verdict = verdict_section(conclusions(evidence(context)), headlines, gallery)
+    of_set = next((section.test_set for section in own if headlines in section.blocks), "")
+    return [on_test_set(verdict, of_set), *rest]
 
 
 def evidence(context: StageContext) -> Evidence:
