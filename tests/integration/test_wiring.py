@@ -255,7 +255,7 @@ def test_a_decoder_is_refused_where_other_voxels_were_chosen(run):
 
 def shown_in(page, name):
     """Pictures (height, width, 3) of one section of a page, in the order of their places."""
-    section = re.search(rf'<section aria-labelledby="{name}">.*?</section>', page, re.DOTALL).group()
+    section = re.search(rf'<section aria-labelledby="{name}"[^>]*>.*?</section>', page, re.DOTALL).group()
     uris = re.findall(r'<img src="data:image/png;base64,([^"]+)"', section)
     images = [Image.open(io.BytesIO(base64.b64decode(uri))) for uri in uris]
     return [np.asarray(image) for image in images if image.size == (fakes.SIDE, fakes.SIDE)]

@@ -27,11 +27,10 @@ from braindiffuser.analyses.chosen_regions import (
     published_regions,
     regions_of,
 )
-from braindiffuser.analyses.voxel_grid import grid_of
 from braindiffuser.errors import RunError
 from braindiffuser.part import without_defaults
-from braindiffuser.report.region_map import region_map
 from braindiffuser.report.region_section import no_regions_section, regions_section
+from braindiffuser.report.sections import Figure
 
 FURTHER = ("measured", "n_samples", "strengths", "opposite", "contrasts", "n_random", "n_random_drawn")
 """Entries for what is drawn and measured beyond one picture of each region."""
@@ -130,9 +129,8 @@ class ROIMaximisation(Analysis):
         drawn = {name: mask for name, mask in masks.items() if name not in still}
         self._check_contrasts(list(drawn))
         pictures = self._draw(data, projected, kept) if kept.any() else {}
-        cells = grid_of(data.voxels())
-        where = None if cells is None else region_map(cells, drawn)
-        outcome = Outcome(regions_section(self.label, facts, list(pictures), where), pictures, facts)
+        section = regions_section(self.label, facts, list(pictures), _map_of(data, drawn))
+        outcome = Outcome(section, pictures, facts)
         return self._further(data, outcome, drawn) if pictures else outcome
 
     def _check_contrasts(self, drawn: Sequence[str]) -> None:
@@ -171,6 +169,15 @@ class ROIMaximisation(Analysis):
             features[group] = lengthened.reshape(-1, *data.predictions(group).shape[1:])
         drawn = data.draw(features, np.zeros(int(kept.sum()), np.int64))
         return {f"{self.label}_{variant}": pictures for variant, pictures in drawn.items()}
+
+
+def _map_of(data: RunData, regions: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> Figure | None:
+    """Draw where the regions lie, if the recording says where voxels do."""
+    from braindiffuser.analyses.voxel_grid import grid_of
+    from braindiffuser.report.region_map import region_map
+
+    cells = grid_of(data.voxels())
+    return None if cells is None else region_map(cells, regions)
 
 
 def roi_patterns(

@@ -20,7 +20,6 @@ from braindiffuser.report.numbers import join
 from braindiffuser.report.page import Header, Report, render_page
 from braindiffuser.report.provenance_section import Input, Provenance, content_hash, provenance_section
 from braindiffuser.report.run_section import run_section
-from braindiffuser.report.score_sections import on_test_set
 from braindiffuser.report.sections import Gallery, Headlines, Section
 from braindiffuser.report.tables import scores_markdown
 from braindiffuser.report.verdict.conclusion import Evidence
@@ -75,7 +74,7 @@ def _with_verdict(context: StageContext, own: Sequence[Section]) -> list[Section
     rest = [_without(section, headlines) for section in own]
     verdict = verdict_section(conclusions(evidence(context)), headlines, gallery)
     of_set = next((section.test_set for section in own if headlines in section.blocks), "")
-    return [on_test_set(verdict, of_set), *rest]
+    return [verdict.model_copy(update={"test_set": of_set}), *rest]
 
 
 def evidence(context: StageContext) -> Evidence:
