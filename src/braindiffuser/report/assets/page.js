@@ -267,8 +267,9 @@ class Viewer {
     const at = sheet.order.indexOf(place);
     this.part("title").textContent = each.name;
     this.part("where").textContent = at < 0 ? "not among those shown" : `${at + 1} of ${sheet.order.length}`;
-    this.part("previous").disabled = at <= 0;
-    this.part("next").disabled = at < 0 || at === sheet.order.length - 1;
+    // not `disabled`, which would take the focus away from a button that was pressed last, and with it the keys
+    this.part("previous").setAttribute("aria-disabled", String(at <= 0));
+    this.part("next").setAttribute("aria-disabled", String(at < 0 || at === sheet.order.length - 1));
     this.showStage(each);
     this.showAll(each);
     this.showScores(each);
