@@ -209,7 +209,7 @@ def test_the_keyboard_steps_through_the_pictures_in_the_order_shown(show):
     assert where.inner_text() == "1 of 6"
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Look at Test picture 5, stimulus 75"
+    page.wait_for_function("document.activeElement.ariaLabel === 'Look at Test picture 5, stimulus 75'")
 
 
 def test_the_wipe_moves_from_what_was_drawn_to_what_was_seen(show):
