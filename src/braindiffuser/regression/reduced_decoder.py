@@ -1,4 +1,4 @@
-"""A decoder of low rank as arrays: it decodes with two small products, without training responses or targets, and without torch."""
+"""A decoder of low rank as arrays: it decodes by two small products, without training responses, targets or torch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class ReducedDecoder:
         """Return z(x), in the precision of `sizes`."""
         scaled = ((responses - self.response_mean) / self.response_std).astype(self.sizes.dtype)
         made: Float[np.ndarray, "n rank"] = (scaled @ self.weights.astype(scaled.dtype, copy=False)) * self.sizes
-        return made + self.offset
+        made += self.offset
+        return made
 
     def predict(self, responses: Float[np.ndarray, "n n_voxels"]) -> Float[np.ndarray, "n n_targets"]:
         """Return ŷ(x), in the precision of `sizes`."""

@@ -1,6 +1,6 @@
 """Make a decoder of low rank from what a ridge decoder was fitted to, without forming its coefficients or predictions.
 
-With A the smoother matrix of the training stimuli, so that Ŷ = A Y are their predictions, ā its mean row, and Y_c centred targets,
+With A the smoother matrix of training stimuli, so that Ŷ = A Y are their predictions, ā its mean row, and Y_c centred targets,
 
     A_c = A − 1 ā,   m = ā Y,   (Ŷ − m)(Ŷ − m)ᵀ = A_c (Y_c Y_cᵀ) A_cᵀ = U Λ Uᵀ
     σ · L = U_rᵀ A_c Y / √n,   W = B V_r √n Λ_r^−½ = coefficients of the small targets √n Y_c Y_cᵀ A_cᵀ U_r Λ_r^−1
@@ -10,7 +10,7 @@ Targets stream past three times: for Y_c Y_cᵀ, for L, and for what is lost by 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -142,7 +142,7 @@ def _stored(
     W: Float[np.ndarray, "n_voxels rank"],
     offset: Float64[np.ndarray, " rank"],
     applied: Applied,
-    dtype: np.dtype[np.floating],
+    dtype: np.dtype[Any],
 ) -> ReducedDecoder:
     """Scale the arrays so that the large ones lie in [−1, 1], and round them."""
     fine = np.float64 if dtype == np.float64 else np.float32
@@ -202,4 +202,5 @@ def _squares_lost(
 
 def _directions(decoder: ReducedDecoder, columns: slice) -> Float64[np.ndarray, "rank _"]:
     """Return L σ of some targets."""
-    return decoder.loadings[:, columns].astype(np.float64) * decoder.spread[columns]
+    made: Float64[np.ndarray, "rank _"] = decoder.loadings[:, columns].astype(np.float64) * decoder.spread[columns]
+    return made
