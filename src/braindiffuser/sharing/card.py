@@ -18,9 +18,9 @@ USE = """\
 
 On the command line: `braindiffuser decode FOLDER responses.npz --out features.npz`."""
 TELLS = """\
-Each voxel has {ranks} numbers here, made from its {n} training responses{so}. They hold mean and spread of each voxel, and how this
-person's voxels respond to what pictures show. For anybody else, and for other voxels, the decoder is worth nothing; whoever has it
-can decode this person's responses."""
+Each voxel has {ranks} numbers here, made from its {n} training responses{so}. They hold mean and spread of each voxel, and how
+this person's voxels respond to what pictures show. For anybody else, and for other voxels, the decoder is worth nothing;
+whoever has it can decode this person's responses."""
 FEWER = ": too few to determine them"
 AS_MANY = """\
 , which are no more: with the training pictures these responses can be computed in large part, so share a lower rank instead"""
@@ -82,7 +82,8 @@ def _lost(facts: DecoderFacts) -> list[str]:
     heads = "| features | test set (pictures) | difference | two-way identification, whole | shared |\n|---|---|---|---|---|"
     note = (
         "*difference*: squared difference of decoded features from the whole decoder's, as a share of their variance. Test "
-        "responses chose nothing. Two-way identification: share of other pictures that decoded features are less correlated with; chance 50 %."
+        "responses chose nothing. Two-way identification: share of other pictures that decoded features are less correlated "
+        "with; chance 50 %."
     )
     return [*said, "\n".join([heads, *rows]), note] if rows else said
 
@@ -101,8 +102,9 @@ def _responses(facts: DecoderFacts) -> list[str]:
     rows = "averages over repeats" if own.rows == "averages" else "single trials"
     return [
         f"{voxels.n:,} voxels in the space {_line(voxels.space)}{chosen}{ceiling}, in the order of the recording; fingerprint "
-        f"`{_line(voxels.fingerprint)}`. Fitted to {rows} of {own.n_stimuli:,} stimuli ({own.mean_repeats:.3g} trials each), normalised "
-        f"by `{_line(own.normalisation)}`; new responses are normalised in the same way, by the training responses' own statistics."
+        f"`{_line(voxels.fingerprint)}`. Fitted to {rows} of {own.n_stimuli:,} stimuli ({own.mean_repeats:.3g} trials each), "
+        f"normalised by `{_line(own.normalisation)}`; new responses are normalised in the same way, by the training responses' "
+        "own statistics."
     ]
 
 
@@ -112,7 +114,8 @@ def _scores(facts: DecoderFacts) -> Iterator[str]:
             f"| {_line(each.label)} | {'↑' if each.higher_is_better else '↓'} | {each.score.value:.3f}{_ends(each.score)} |"
             for each in own.metrics.values()
         ]
-        heads = f"| {_line(name)}, {own.n_images} pictures, profile {_line(own.profile)} | | score (95 % interval) |\n|---|---|---|"
+        which = f"{_line(name)}, {own.n_images} pictures, profile {_line(own.profile)}"
+        heads = f"| {which} | | score (95 % interval) |\n|---|---|---|"
         yield "\n".join([heads, *rows])
 
 

@@ -100,8 +100,8 @@ def generator_of(facts: DecoderFacts) -> Generator:
     for name, checkpoint in generator.checkpoints.items():
         if not (checkpoint / "model.safetensors").is_file():
             raise RunError(
-                f"the generator needs the checkpoint {getattr(generator, name)} ({name}), which is not at {checkpoint}: see `braindiffuser "
-                "checkpoints`"
+                f"the generator needs the checkpoint {getattr(generator, name)} ({name}), which is not at {checkpoint}: see "
+                "`braindiffuser checkpoints`"
             )
     try:
         generator.check_configs()

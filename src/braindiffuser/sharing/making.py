@@ -39,8 +39,8 @@ from braindiffuser.stages.evaluate import scores_name
 from braindiffuser.stages.fit import read_decoder, training_rows
 
 TELLS_MUCH = (
-    "It holds {} numbers of each voxel, and there are {} training stimuli: training responses can be computed from it in large part, so "
-    "do not pass it on where they may not be; a larger --lost or a smaller --max-rank makes it smaller."
+    "It holds {} numbers of each voxel, and there are {} training stimuli: training responses can be computed from it in large "
+    "part, so do not pass it on where they may not be; a larger --lost or a smaller --max-rank makes it smaller."
 )
 Precision = Literal["float16", "float32"]
 
@@ -111,8 +111,9 @@ def _check_regression(finished: FinishedRun) -> None:
         raise RunError(f"decoders of the regressor {regression.kind} cannot be reduced in rank: use ridge")
     if regression.calibration == "transductive":
         raise RunError(
-            "calibration transductive rescales features by those of the responses that are decoded together, so it cannot be passed on: "
-            f"set regression.calibration to inductive (or none) and run {command_line('fit', '--overwrite', '--out', folder)}"
+            "calibration transductive rescales features by those of the responses that are decoded together, so it cannot be "
+            "passed on: set regression.calibration to inductive (or none) in the experiment file and run "
+            + command_line("fit", "--config", "FILE", "--overwrite", "--out", folder)
         )
     if not finished.groups:
         raise RunError(f"{folder} has no decoders yet: run {command_line('run', '--out', folder)} first")

@@ -41,8 +41,8 @@ def checked_responses(
     values = real_numbers(responses, "responses came as", (None, None))
     if values.shape[1] != voxels.n:
         raise RunError(
-            f"responses are of {values.shape[1]} voxels, and the decoder needs {voxels.n}{_whose(facts)}: choose the same voxels, "
-            "in their order"
+            f"responses are of {values.shape[1]} voxels, and the decoder needs {voxels.n}{_whose(facts)}: choose the same "
+            "voxels, in their order"
         )
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
@@ -73,9 +73,9 @@ def check_size(
     most = LARGEST * float(np.sqrt(facts.responses.mean_repeats))
     if not SMALLEST <= size <= most:
         raise RunError(
-            f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: normalise "
-            f"them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they are with --any-size "
-            "(any_size=True in Python)"
+            f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "
+            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they are "
+            "with --any-size (any_size=True in Python)"
         )
 
 

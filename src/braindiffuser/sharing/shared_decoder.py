@@ -117,16 +117,14 @@ class SharedDecoder:
         folder = Path(folder)
         check_free(folder, self.facts.origin.run)
         arrays = self._arrays()
-        header = json.dumps(
-            {"facts": self.facts.model_dump(mode="json"), "sha256": _hash(self.facts, arrays)}, sort_keys=True
-        )
+        header = json.dumps({"facts": self.facts.model_dump(mode="json"), "sha256": _hash(self.facts, arrays)})
         with replacing(folder / FILE) as beside:
             beside.write_bytes(save(arrays, {HEADER: header}))  # save_file would let nobody else read it
         with replacing(folder / CARD) as beside:
             beside.write_text(card(self.facts, (folder / FILE).stat().st_size), encoding="utf-8")
         return folder / FILE
 
-    def _arrays(self) -> dict[str, Shaped[np.ndarray, "..."]]:
+    def _arrays(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
         """Return all arrays by their names in the file."""
         first = next(iter(self.groups.values()))
         arrays = {"voxels.mean": first.response_mean, "voxels.std": first.response_std}
@@ -278,7 +276,7 @@ def _format_of(header: Mapping[str, Any]) -> object:
     return facts.get("format") if isinstance(facts, dict) else None
 
 
-def _hash(facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> str:
+def _hash(facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> str:
     """Return the SHA-256 of facts and arrays."""
     content = hashlib.sha256(json.dumps(facts.model_dump(mode="json"), sort_keys=True).encode())
     for name in sorted(arrays):
@@ -288,7 +286,7 @@ def _hash(facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) 
     return content.hexdigest()
 
 
-def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
+def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
     """Raise RunError if arrays are not those that the facts speak of."""
     voxels = facts.voxels.n
     expected: dict[str, tuple[int, ...]] = {}

@@ -293,7 +293,7 @@ def draw_variant(  # noqa: PLR0913, PLR0917  all that pictures depend on
     generator: Generator,
     variant: str,
     features: GroupFeatures,
-    null: GroupFeatures,
+    null: Mapping[str, Float[np.ndarray, "1 ..."]],
     ids: Int[np.ndarray, " n"],
     start: PictureSource | None,
     networks: NetworkCache,
