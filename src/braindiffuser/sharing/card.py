@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from braindiffuser.plain_data import as_yaml
+from braindiffuser.report.numbers import interval, number, percent, percent_interval
 from braindiffuser.sharing.facts import DecoderFacts, Estimate, GroupFacts
 
 INTRODUCTION = """\
@@ -21,7 +22,9 @@ TELLS = """\
 Each voxel has {ranks} numbers here, made from its {n} training responses{so}. They hold mean and spread of each voxel, and how
 this person's voxels respond to what pictures show. For anybody else, and for other voxels, the decoder is worth nothing;
 whoever has it can decode this person's responses."""
-FEWER = ": too few to determine them"
+FEWER = (
+    ": too few to determine them, but the part that pictures drive can be estimated by who knows the training pictures"
+)
 AS_MANY = """\
 , which are no more: with the training pictures these responses can be computed in large part, so share a lower rank instead"""
 
@@ -62,7 +65,7 @@ def _warning(facts: DecoderFacts) -> list[str]:
 
 def _groups(facts: DecoderFacts) -> str:
     rows = [
-        f"| {group} | {' × '.join(map(str, own.shape))} | {own.alpha:,g} | {own.rank} | {own.lost:.2%} |"
+        f"| {group} | {' × '.join(map(str, own.shape))} | {own.alpha:,g} | {own.rank} | {percent(own.lost, 2)} |"
         for group, own in facts.groups.items()
     ]
     heads = "| features | shape | alpha | rank | lost |\n|---|---|---|---|---|"
@@ -75,7 +78,7 @@ def _lost(facts: DecoderFacts) -> list[str]:
         + ("Calibration is folded in." if facts.calibration == "inductive" else "Predictions are not calibrated.")
     ]
     rows = [
-        f"| {group} | {_line(name)} ({own.n_images}) | {own.difference:.2%} | {_estimate(own.whole)} | {_estimate(own.shared)} |"
+        f"| {group} | {_line(name)} ({own.n_images}) | {percent(own.difference, 2)} | {_estimate(own.whole)} | {_estimate(own.shared)} |"
         for group, facts_of in facts.groups.items()
         for name, own in facts_of.test_sets.items()
     ]
@@ -91,8 +94,8 @@ def _lost(facts: DecoderFacts) -> list[str]:
 def _estimate(estimate: Estimate | None) -> str:
     if estimate is None:
         return "–"
-    ends = "" if estimate.ci95 is None else f" ({estimate.ci95[0]:.1%} to {estimate.ci95[1]:.1%})"
-    return f"{estimate.value:.1%}{ends}"
+    ends = "" if estimate.ci95 is None else f" [{percent_interval(estimate.ci95)}]"
+    return f"{percent(estimate.value, 1)}{ends}"
 
 
 def _responses(facts: DecoderFacts) -> list[str]:
@@ -111,16 +114,16 @@ def _responses(facts: DecoderFacts) -> list[str]:
 def _scores(facts: DecoderFacts) -> Iterator[str]:
     for name, own in facts.scores.items():
         rows = [
-            f"| {_line(each.label)} | {'↑' if each.higher_is_better else '↓'} | {each.score.value:.3f}{_ends(each.score)} |"
+            f"| {_line(each.label)} | {'↑' if each.higher_is_better else '↓'} | {number(each.score.value)}{_ends(each.score)} |"
             for each in own.metrics.values()
         ]
         which = f"{_line(name)}, {own.n_images} pictures, profile {_line(own.profile)}"
-        heads = f"| {which} | | score (95 % interval) |\n|---|---|---|"
+        heads = f"| {which} | | score [95 % interval] |\n|---|---|---|"
         yield "\n".join([heads, *rows])
 
 
 def _ends(score: Estimate) -> str:
-    return "" if score.ci95 is None else f" ({score.ci95[0]:.3f} to {score.ci95[1]:.3f})"
+    return "" if score.ci95 is None else f" [{interval(score.ci95)}]"
 
 
 def _terms(facts: DecoderFacts) -> list[str]:
@@ -147,15 +150,17 @@ def n_numbers(facts: DecoderFacts) -> int:
 
 def group_sentences(group: str, own: GroupFacts) -> Iterator[str]:
     """Yield what a person is told when a group is made: rank and loss, then the difference on each test set."""
-    more = f" (more than {own.wanted:.2%}: the limit on rank was reached)" if own.lost > 1.01 * own.wanted else ""
-    yield f"{group}: rank {own.rank}, {own.lost:.2%} of the variance of training predictions lost{more}"
+    more = (
+        f" (more than {percent(own.wanted, 2)}: the limit on rank was reached)" if own.lost > 1.01 * own.wanted else ""
+    )
+    yield f"{group}: rank {own.rank}, {percent(own.lost, 2)} of the variance of training predictions lost{more}"
     for name, found in own.test_sets.items():
         ways = (
             f"; two-way identification {_estimate(found.whole)} before, {_estimate(found.shared)} after"
             if found.whole
             else ""
         )
-        yield f"{group}, test set {name}: features differ by {found.difference:.2%} of their variance{ways}"
+        yield f"{group}, test set {name}: features differ by {percent(found.difference, 2)} of their variance{ways}"
 
 
 def _line(text: str) -> str:

@@ -74,8 +74,8 @@ def check_size(
     if not SMALLEST <= size <= most:
         raise RunError(
             f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "
-            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they are "
-            "with --any-size (any_size=True in Python)"
+            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they "
+            "are with --any-size (any_size=True in Python)"
         )
 
 

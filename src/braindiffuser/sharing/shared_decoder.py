@@ -204,7 +204,8 @@ class SharedDecoder:
                 held = sorted(set(hub.list_repo_files(repo_id)) - {".gitattributes"})
                 if held and not replace:
                     raise RunError(
-                        f"the repository {repo_id} holds {held[0]}: name a new one, or give replace=True to replace {FILE} and {CARD}"
+                        f"the repository {repo_id} holds {held[0]}: name a new one, or give replace=True to replace {FILE} and "
+                        f"{CARD}"
                     )
                 hub.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "decoder"), commit_message=MESSAGE)
             except (OSError, ValueError) as error:
@@ -234,8 +235,8 @@ class SharedDecoder:
             came = (api or _hub()).hf_hub_download(str(source), FILE, revision=revision)
         except (OSError, ValueError) as error:
             raise RunError(
-                f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name ({reason(error)}): "
-                "check the name"
+                f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name "
+                f"({reason(error)}): check the name"
             ) from error
         return cls.load(came)
 

@@ -126,7 +126,7 @@ def test_what_cannot_be_shared_is_refused_before_anything_is_written(decoded, tm
     with pytest.raises(RunError, match=r"is out of date|has no decoders"):
         share_run(folder, tmp_path / "other")
     run.do("fit")
-    with pytest.raises(RunError, match="calibration transductive .* set regression.calibration to inductive"):
+    with pytest.raises(RunError, match=r"calibration transductive .* set regression\.calibration to inductive"):
         share_run(folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 

@@ -1,4 +1,4 @@
-"""A shared decoder decodes what it did before it was written, refuses what it was not made for, and files that are not its own."""
+"""A shared decoder decodes what it did before it was written, and refuses what it was not made for, and files of others."""
 
 import json
 import struct
@@ -61,7 +61,7 @@ def test_halves_are_widened_once_and_kept_as_they_are(small, tmp_path):
 
 def test_responses_of_other_voxels_are_refused(small):
     decoder, responses = small
-    with pytest.raises(RunError, match="of 29 voxels, and the decoder needs 30 of sub-07"):
+    with pytest.raises(RunError, match=r"of 29 voxels, and the decoder needs 30 of sub-07"):
         decoder.decode(responses[:, 1:])
     with pytest.raises(
         RunError, match=f"with fingerprint {'0' * 16}, and the decoder was fitted to those of {'f' * 16} of sub-07"
@@ -287,11 +287,11 @@ def test_the_card_says_what_the_header_holds(small, tmp_path):
     }
     for group, own in decoder.facts.groups.items():
         shape = " × ".join(map(str, own.shape))
-        assert f"| {group} | {shape} | 5 | {own.rank} | {own.lost:.2%} |" in body
+        assert f"| {group} | {shape} | 5 | {own.rank} | {100 * own.lost:.2f} % |" in body
     said = (
         "30 voxels in the space T1w, chosen by V1, V2",
         "f" * 16,
-        "1.20% | 90.0% (80.0% to 95.0%)",
+        "1.20 % | 90.0 % [80.0 – 95.0 %]",
         "PixCorr",
         "CC0",
     )
