@@ -65,7 +65,8 @@ def _warning(facts: DecoderFacts) -> list[str]:
 
 def _groups(facts: DecoderFacts) -> str:
     rows = [
-        f"| {group} | {' × '.join(map(str, own.shape))} | {own.alpha:,g} | {own.rank} | {percent(own.lost, 2)} |"
+        f"| {group} | {' × '.join(map(str, own.shape))} | {own.alpha:,g} | {own.rank} "
+        f"| {percent(own.lost, 2)}{_limit(own)} |"
         for group, own in facts.groups.items()
     ]
     heads = "| features | shape | alpha | rank | lost |\n|---|---|---|---|---|"
@@ -78,7 +79,8 @@ def _lost(facts: DecoderFacts) -> list[str]:
         + ("Calibration is folded in." if facts.calibration == "inductive" else "Predictions are not calibrated.")
     ]
     rows = [
-        f"| {group} | {_line(name)} ({own.n_images}) | {percent(own.difference, 2)} | {_estimate(own.whole)} | {_estimate(own.shared)} |"
+        f"| {group} | {_line(name)} ({own.n_images}) | {percent(own.difference, 2)} "
+        f"| {_estimate(own.whole)} | {_estimate(own.shared)} |"
         for group, facts_of in facts.groups.items()
         for name, own in facts_of.test_sets.items()
     ]
@@ -150,10 +152,7 @@ def n_numbers(facts: DecoderFacts) -> int:
 
 def group_sentences(group: str, own: GroupFacts) -> Iterator[str]:
     """Yield what a person is told when a group is made: rank and loss, then the difference on each test set."""
-    more = (
-        f" (more than {percent(own.wanted, 2)}: the limit on rank was reached)" if own.lost > 1.01 * own.wanted else ""
-    )
-    yield f"{group}: rank {own.rank}, {percent(own.lost, 2)} of the variance of training predictions lost{more}"
+    yield f"{group}: rank {own.rank}, {percent(own.lost, 2)} of the variance of training predictions lost{_limit(own)}"
     for name, found in own.test_sets.items():
         ways = (
             f"; two-way identification {_estimate(found.whole)} before, {_estimate(found.shared)} after"
@@ -161,6 +160,10 @@ def group_sentences(group: str, own: GroupFacts) -> Iterator[str]:
             else ""
         )
         yield f"{group}, test set {name}: features differ by {percent(found.difference, 2)} of their variance{ways}"
+
+
+def _limit(own: GroupFacts) -> str:
+    return f" (more than {percent(own.wanted, 2)}: the limit on rank was reached)" if own.limited else ""
 
 
 def _line(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-FORMAT = "braindiffuser-shared-decoder-1"
+FORMAT: Literal["braindiffuser-shared-decoder-1"] = "braindiffuser-shared-decoder-1"
 
 GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 """Name of a target group; arrays of the file are named by it."""
@@ -50,7 +50,8 @@ class GroupFacts(Facts):
         alpha: the ridge penalty.
         rank: number of directions.
         lost: share of the variance of training predictions that is lost, with what rounding takes.
-        wanted: largest share that was to be lost; more is where the limit on rank was reached.
+        wanted: largest share that was to be lost.
+        limited: whether more is lost, since the limit on rank was reached.
         test_sets: test set → difference from the whole decoder.
     """
 
@@ -59,6 +60,7 @@ class GroupFacts(Facts):
     rank: PositiveInt
     lost: Annotated[float, Field(ge=0)]
     wanted: Annotated[float, Field(ge=0)]
+    limited: bool
     test_sets: dict[Text, OnTestSet]
 
 
@@ -160,7 +162,7 @@ class DecoderFacts(Facts):
         seed: of the noise of pictures.
     """
 
-    format: Literal["braindiffuser-shared-decoder-1"] = "braindiffuser-shared-decoder-1"
+    format: Literal["braindiffuser-shared-decoder-1"] = FORMAT
     origin: Origin
     voxels: VoxelFacts
     responses: ResponseFacts

@@ -154,6 +154,7 @@ def _reduced(
         rank=decoder.rank,
         lost=made.lost,
         wanted=lost,
+        limited=decoder.rank == max_rank and bool(made.lost_by_rank[-1] > lost),
         test_sets=_on_test_sets(finished, group, decoder, made.target_mean),
     )
     return decoder, facts

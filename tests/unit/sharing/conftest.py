@@ -46,6 +46,7 @@ def small_decoder(precision="float16", mean_repeats=4.0, **origin):
             rank=made.decoder.rank,
             lost=made.lost,
             wanted=0.01,
+            limited=number == 0,
             test_sets={"test": OnTestSet(n_images=9, difference=0.012, whole=score, shared=score)},
         )
     entries = {

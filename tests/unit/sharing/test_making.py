@@ -109,6 +109,7 @@ def test_as_many_numbers_as_training_stimuli_are_warned_of(decoded, tmp_path):
     assert "share a lower rank instead" in (tmp_path / "much" / "README.md").read_text(encoding="utf-8")
     _, remarks = share_run(decoded, tmp_path / "little", lost=0.0, max_rank=2)
     assert not any("training responses can be computed from it" in remark for remark in remarks)
+    assert "the limit on rank was reached" in (tmp_path / "little" / "README.md").read_text(encoding="utf-8")
     assert "too few to determine them" in (tmp_path / "little" / "README.md").read_text(encoding="utf-8")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,7 +78,7 @@ def test_responses_that_are_no_numbers_are_refused(small):
     with pytest.raises(RunError, match="not finite, first in row 3"):
         decoder.decode(responses)
     for odd in (responses[0], responses.astype(complex), responses.astype(str), responses[:0]):
-        with pytest.raises(RunError, match="responses came as .* expected real numbers"):
+        with pytest.raises(RunError, match=r"responses came as .* expected real numbers"):
             decoder.decode(odd)
 
 
@@ -193,6 +195,18 @@ def test_a_file_that_is_cut_short_is_refused(small, tmp_path):
         SharedDecoder.load(path)
 
 
+def test_decoding_needs_no_torch(small, tmp_path):
+    decoder, responses = small
+    decoder.save(tmp_path / "shared")
+    np.save(tmp_path / "responses.npy", responses)
+    words = ["braindiffuser", "decode", "shared", "responses.npy", "--out", "features.npz", "--trial-by-trial"]
+    code = f"import sys; sys.modules['torch'] = None; from braindiffuser.cli import main; sys.argv = {words}; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "features.npz") as made:
+        np.testing.assert_allclose(made["vision"], decoder.decode(responses)["vision"], atol=1e-4)
+
+
 # The hub
 
 
@@ -287,7 +301,7 @@ def test_the_card_says_what_the_header_holds(small, tmp_path):
     }
     for group, own in decoder.facts.groups.items():
         shape = " × ".join(map(str, own.shape))
-        assert f"| {group} | {shape} | 5 | {own.rank} | {100 * own.lost:.2f} % |" in body
+        assert f"| {group} | {shape} | 5 | {own.rank} | {100 * own.lost:.2f} %" in body
     said = (
         "30 voxels in the space T1w, chosen by V1, V2",
         "f" * 16,
