@@ -80,12 +80,13 @@ def share_run(
     check_outside(out, {"run": run} | ({} if recording is None else {"recording": recording}))
     uid = finished.uid
     check_free(out, uid)
+    origin = _origin(finished, uid, licence)
     made = {
         group: _reduced(finished, group, lost, max_rank, np.dtype(precision), progress) for group in finished.groups
     }
     generator, remarks = _generator(finished.experiment)
     facts = DecoderFacts(
-        origin=_origin(finished, uid, licence),
+        origin=origin,
         voxels=_voxels(finished),
         responses=_responses(finished),
         calibration=finished.experiment.regression.calibration,  # type: ignore[attr-defined]  # checked above

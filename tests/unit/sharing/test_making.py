@@ -171,6 +171,7 @@ def test_files_of_other_voxels_and_other_files_are_refused(shared, exported, tmp
     out = tmp_path / "out.npz"
     with np.load(exported / "responses" / "test.npz") as file:
         arrays = dict(file)
+    assert arrays["voxel_fingerprint"].tolist() == [SharedDecoder.load(shared).facts.voxels.fingerprint]
     np.savez(tmp_path / "other.npz", **{**arrays, "voxel_fingerprint": np.array(["0" * 16])})
     np.save(tmp_path / "few.npy", arrays["responses"][:, :-1])
     np.save(tmp_path / "raw.npy", 300 * arrays["responses"])
