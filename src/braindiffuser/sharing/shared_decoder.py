@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -199,7 +200,7 @@ class SharedDecoder:
         hub = api or _hub()
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / "decoder")
-            try:
+            with _said(f"the hub did not take {repo_id}", "check its name, that you are logged in, and the network"):
                 hub.create_repo(repo_id, private=private, exist_ok=True)
                 held = sorted(set(hub.list_repo_files(repo_id)) - {".gitattributes"})
                 if held and not replace:
@@ -208,10 +209,6 @@ class SharedDecoder:
                         f"{CARD}"
                     )
                 hub.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "decoder"), commit_message=MESSAGE)
-            except (OSError, ValueError) as error:
-                raise RunError(
-                    f"the hub did not take {repo_id} ({reason(error)}): check its name, and that you are logged in"
-                ) from error
         return repo_id
 
     @classmethod
@@ -231,14 +228,22 @@ class SharedDecoder:
         """
         if Path(source).exists():
             return cls.load(source)
-        try:
-            came = (api or _hub()).hf_hub_download(str(source), FILE, revision=revision)
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name "
-                f"({reason(error)}): check the name"
-            ) from error
+        hub = api or _hub()
+        missing = f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name"
+        with _said(missing, "check the name, and the network"):
+            came = hub.hf_hub_download(str(source), FILE, revision=revision)
         return cls.load(came)
+
+
+@contextmanager
+def _said(what: str, advice: str) -> Iterator[None]:
+    """Raise RunError for whatever a library of the hub raises; its errors, and those of the network, are of many kinds."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        raise RunError(f"{what} ({reason(error)}): {advice}") from error
 
 
 def check_free(folder: Path, run: str) -> None:

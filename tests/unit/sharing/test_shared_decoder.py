@@ -268,6 +268,20 @@ def test_what_the_hub_lacks_or_gives_instead_is_said(small, tmp_path):
         SharedDecoder.from_pretrained("lab/none", api=hub)
 
 
+def test_a_network_that_is_down_is_one_sentence(small):
+    class Down:
+        def __getattr__(self, name):
+            def refuse(*others, **more):
+                raise Exception("no route to host")  # of a library of its own kind
+
+            return refuse
+
+    with pytest.raises(RunError, match=r"the hub did not take lab/a \(no route to host\): check its name"):
+        small[0].push_to_hub("lab/a", api=Down())
+    with pytest.raises(RunError, match=r"no lab/a on this machine.*\(no route to host\): check the name"):
+        SharedDecoder.from_pretrained("lab/a", api=Down())
+
+
 def test_a_folder_is_read_without_the_hub(small, tmp_path, monkeypatch):
     small[0].save(tmp_path)
     monkeypatch.setattr(shared_decoder, "_hub", None)
