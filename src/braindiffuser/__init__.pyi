@@ -12,5 +12,6 @@ from .regression.estimators import Ridge as Ridge
 from .regression.estimators import RidgeCV as RidgeCV
 from .run import Run as Run
 from .run import run_demo as run_demo
+from .sharing.shared_decoder import SharedDecoder as SharedDecoder
 
 __version__: str

@@ -35,20 +35,26 @@ EXTRAS = {
         "tqdm",
     ),
     "brain": ("nilearn",),
+    "hub": ("huggingface_hub",),
     "fetch": ("boto3",),
     "cluster": ("distributed", "dask", "dask_jobqueue", "bokeh"),
 }
 """Extra of this package → what it installs that a command may need, as it is imported."""
 
 
-def lacks_package(error: ModuleNotFoundError) -> str:
+def lacks_package(error: ModuleNotFoundError, extra: str = "") -> str:
     """Say which extra brings a package that is not installed; "" if none does.
+
+    Args:
+        error: that names the package.
+        extra: the one to name, if it brings the package; empty: the first that does.
 
     >>> lacks_package(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
     "this needs torch, which is not installed: pip install 'braindiffuser[generate]'"
     """
     package = (error.name or "").partition(".")[0]
-    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), "")
+    bring = [name for name, packages in EXTRAS.items() if package in packages]
+    extra = extra if extra in bring else next(iter(bring), "")
     needs = f"this needs {package}, which is not installed: pip install 'braindiffuser[{extra}]'"
     return needs if extra else ""
 

@@ -23,6 +23,7 @@ PACKAGES = (
     ".networks",
     ".regression",
     ".report",
+    ".sharing",
     ".store",
     ".targets",
 )

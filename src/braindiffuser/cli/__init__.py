@@ -7,6 +7,7 @@ from braindiffuser.cli import (  # noqa: F401
     recording_commands,
     run_commands,
     several_runs_commands,
+    sharing_commands,
 )
 from braindiffuser.cli.app import app, main
 

@@ -20,7 +20,7 @@ from braindiffuser.progress import Progress
 from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.stages import Step, stages
-from braindiffuser.stages.prepare import MADE, chosen_voxels
+from braindiffuser.stages.prepare import MADE, VOXELS, chosen_voxels
 from braindiffuser.step_states import StepStates
 from braindiffuser.store.results import Results, Store
 
@@ -36,6 +36,7 @@ class FinishedRun:
         chosen: which of the recording's voxels decoders are fitted to; columns of responses are these.
         groups: target groups that are decoded.
         steps: whose results are exported.
+        states: of all steps.
         remarks: sentences on what is left out.
     """
 
@@ -45,6 +46,7 @@ class FinishedRun:
     chosen: Bool[np.ndarray, " n_analysed"]
     groups: tuple[str, ...]
     steps: tuple[Step, ...]
+    states: StepStates
     remarks: tuple[str, ...] = ()
 
     @classmethod
@@ -77,12 +79,25 @@ class FinishedRun:
             chosen_voxels(experiment, recording, store),
             tuple(groups),
             (*prepared, *(step for group in groups for step in steps[group])),
+            states,
             tuple(
                 f"Features of {group} are left out, since they are not decoded yet: run {command_line('run', '--out', folder)}."
                 for group in experiment.targets
                 if group not in groups
             ),
         )
+
+    def has(self, step: Step) -> bool:
+        """Return whether a further step is finished, whole and up to date."""
+        try:
+            return _is_whole(step, self.states, Store(self.results.folder))
+        except RunError:
+            return False
+
+    @property
+    def voxel_fingerprint(self) -> str:
+        """Hash of the voxels that decoders are fitted to: subject, places and choice."""
+        return str(self.results.read_json(VOXELS)["fingerprint"])
 
     @property
     def uid(self) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from braindiffuser.export.finished_run import FinishedRun
 from braindiffuser.export.written_files import Write, npz_file
 
@@ -23,6 +25,7 @@ def _responses(run: FinishedRun, side: str) -> Mapping[str, Any]:
     return {
         "responses": run.results.open_array(f"responses/{side}"),
         "n_repeats": run.results.read_array(f"responses/n_repeats_{side}"),
+        "voxel_fingerprint": np.array([run.voxel_fingerprint]),
         **_stimuli(run, side),
     }
 

@@ -100,13 +100,7 @@ def check_folder(folder: Path, outside: Mapping[str, Path], names: Sequence[str]
     Raises:
         RunError: it overlaps, is a file, or holds other files.
     """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file: name a new folder to export to")
-    real = Path(os.path.realpath(folder))
-    for what, other in outside.items():
-        place = Path(os.path.realpath(other))
-        if real == place or place in real.parents or real in place.parents:
-            raise RunError(f"{folder} overlaps the {what} {other}: name a new folder to export to, outside it")
+    check_outside(folder, outside)
     there = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir()]
     there = [path for path in there if path.is_symlink() or not LEFTOVER.fullmatch(path.name)]
     others = [path for path in there if path.is_symlink() or path.relative_to(folder).as_posix() not in names]
@@ -118,6 +112,25 @@ def check_folder(folder: Path, outside: Mapping[str, Path], names: Sequence[str]
         raise RunError(
             f"{folder} holds files that were not exported from these results: name a new folder to export to"
         )
+
+
+def check_outside(folder: Path, outside: Mapping[str, Path]) -> None:
+    """Check that a folder to write to is no file, and apart from others.
+
+    Args:
+        folder: to write to.
+        outside: what the folder must not overlap with, such as "run" → its folder.
+
+    Raises:
+        RunError: it overlaps, or is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: name a new folder to export to")
+    real = Path(os.path.realpath(folder))
+    for what, other in outside.items():
+        place = Path(os.path.realpath(other))
+        if real == place or place in real.parents or real in place.parents:
+            raise RunError(f"{folder} overlaps the {what} {other}: name a new folder to export to, outside it")
 
 
 def _uid_of(folder: Path) -> object:

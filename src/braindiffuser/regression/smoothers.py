@@ -108,7 +108,7 @@ def _of_voxels(
     for start in range(0, n_voxels, VOXELS_AT_A_TIME):
         chosen = slice(start, min(start + VOXELS_AT_A_TIME, n_voxels))
         queries = _queries_of_voxels(system, chosen)
-        C[chosen] = _by_stimulus(smoother_matrix(system, inverse if kind == "weights" else covariance, queries), rows)
+        C[chosen] = by_stimulus(smoother_matrix(system, inverse if kind == "weights" else covariance, queries), rows)
     return C
 
 
@@ -133,12 +133,12 @@ def _matrices_by_group(
         if groups:
             inverse_of = solver_for(system, by_spectrum)
             every = np.unique(np.concatenate([grids[group] for group in groups])).tolist()
-            shared = {alpha: _by_stimulus(smoother_matrix(system, inverse_of(alpha), queries), rows) for alpha in every}
+            shared = {alpha: by_stimulus(smoother_matrix(system, inverse_of(alpha), queries), rows) for alpha in every}
             made |= {group: {alpha: shared[alpha] for alpha in grids[group].tolist()} for group in groups}
     return made
 
 
-def _by_stimulus(A: torch.Tensor, rows: TrainingRows) -> torch.Tensor:
+def by_stimulus(A: torch.Tensor, rows: TrainingRows) -> torch.Tensor:
     """Add the columns of rows that belong to one stimulus, since their targets are the same."""
     if rows.stimuli is None:
         return A

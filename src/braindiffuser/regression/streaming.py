@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -122,6 +123,43 @@ def for_each_block(
         finally:
             for block in coming:
                 block.cancel()
+
+
+def sum_over_blocks(
+    targets: TargetArray,
+    part: Callable[[Block], Float[np.ndarray, " ..."]],
+    shape: tuple[int, ...],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    progress: Progress = silent,
+    label: str = "",
+) -> Float64[np.ndarray, " ..."]:
+    """Sum what `part` makes of every block of columns, in the order of the columns, so that cores do not change the sum.
+
+    Args:
+        targets: of all stimuli.
+        part: makes an array of each block; as many as cores are held at a time.
+        shape: of these arrays.
+        device: where blocks go.
+        dtype: of their values.
+        progress: called as progress(label, columns_done, n_columns).
+        label: says what is computed.
+    """
+    made, lock = np.zeros(shape), Lock()
+    waiting: dict[int, tuple[int, Float[np.ndarray, " ..."]]] = {}
+    reached = 0
+
+    def add(block: Block) -> None:
+        nonlocal reached
+        own = part(block)
+        with lock:  # blocks end in no order, and are added in theirs
+            waiting[block.columns.start] = block.columns.stop, own
+            while reached in waiting:
+                reached, next_own = waiting.pop(reached)
+                np.add(made, next_own, out=made)
+
+    for_each_block(targets, add, device, dtype, progress, label)
+    return made
 
 
 @contextmanager

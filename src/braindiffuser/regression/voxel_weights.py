@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from braindiffuser.regression.regressor import DirectionMaps
 from braindiffuser.regression.rows import TargetArray, TrainingRows, n_columns
 from braindiffuser.regression.smoothers import VOXELS_AT_A_TIME
 from braindiffuser.regression.solvers import Gram, coefficients, grams, solve
-from braindiffuser.regression.streaming import Block, for_each_block
+from braindiffuser.regression.streaming import Block, for_each_block, sum_over_blocks
 
 DIRECTIONS_AT_A_TIME = 32
 """Directions that share a pass over the targets: 2.3 MB a block of 8,859 stimuli, for up to a hundred blocks."""
@@ -147,22 +146,13 @@ def contrast_components(
             f"{contrasts.shape}"
         )
     C = torch.tensor(np.ascontiguousarray(contrasts.T), dtype=dtype, device=device)
-    values, lock = np.zeros(tuple(C.shape)), Lock()
-    waiting: dict[int, tuple[int, Float[np.ndarray, "n_stimuli _"]]] = {}
-    reached = 0
 
-    def add(block: Block) -> None:
-        nonlocal reached
+    def part(block: Block) -> Float[np.ndarray, "n_stimuli n_contrasts"]:
         Y = block.centred()
-        made = multiply(Y, multiply(Y.T, C)).cpu().numpy()
-        with lock:  # blocks end in no order, and are added in theirs
-            waiting[block.columns.start] = block.columns.stop, made
-            while reached in waiting:
-                reached, part = waiting.pop(reached)
-                values[:] += part
+        own: Float[np.ndarray, "n_stimuli n_contrasts"] = multiply(Y, multiply(Y.T, C)).cpu().numpy()
+        return own
 
-    for_each_block(targets, add, device, dtype, progress, label)
-    return values
+    return sum_over_blocks(targets, part, tuple(C.shape), device, dtype, progress, label)
 
 
 def _add_components(

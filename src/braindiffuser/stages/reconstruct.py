@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from braindiffuser.arrays import Pictures
+from braindiffuser.batches import Batches
 from braindiffuser.experiment import Experiment
-from braindiffuser.generators.generator import GroupFeatures
+from braindiffuser.generators.generator import Generator, GroupFeatures
 from braindiffuser.images import PictureSource
+from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.spacing import evenly_spaced
 from braindiffuser.stages import Stage, StageContext, Step
 from braindiffuser.store.draft import Draft, check_pictures
@@ -278,18 +280,53 @@ def draw(
     generator, results = context.experiment.generator, context.results
     groups = generator.groups_of(variant)
     null = {group: results.read_array(f"null/{group}") for group in groups if results.has_array(f"null/{group}")}
-    context.networks.keep(generator.checkpoints_of(variant).values())
-    drawn = generator.open(variant, null, context.networks, context.experiment.seed if seed is None else seed)
+    batches = context.batches(f"drawing {variant}", generator.batch_size)
+    own = context.experiment.seed if seed is None else seed
+    for rows, made in draw_variant(
+        generator, variant, features, null, ids, start, context.networks, batches, own, numbers
+    ):
+        yield rows, made
+        if label:
+            context.progress(label.replace("_", " "), rows.stop, len(ids))
+
+
+def draw_variant(  # noqa: PLR0913, PLR0917  all that pictures depend on
+    generator: Generator,
+    variant: str,
+    features: GroupFeatures,
+    null: Mapping[str, Float[np.ndarray, "1 ..."]],
+    ids: Int[np.ndarray, " n"],
+    start: PictureSource | None,
+    networks: NetworkCache,
+    batches: Batches,
+    seed: int,
+    numbers: Sequence[int] | None = None,
+) -> Iterator[tuple[slice, Pictures]]:
+    """Do what `draw` does, for a generator that need not be a run's.
+
+    Args:
+        generator: that draws.
+        variant: of the generator.
+        features: target group → features, one row per picture.
+        null: target group → unconditional feature, of those that have one.
+        ids: stimulus of each row.
+        start: pictures that these start from, one per row; None if they start from none.
+        networks: loads networks; those that this variant does not need are released first.
+        batches: divides the rows.
+        seed: of all noise.
+        numbers: what messages call the pictures; None: their rows.
+    """
+    groups = generator.groups_of(variant)
+    networks.keep(generator.checkpoints_of(variant).values())
+    own = {group: null[group] for group in groups if group in null}
+    drawn = generator.open(variant, own, networks, seed)
 
     def draw_rows(rows: slice) -> Pictures:
         chosen = {group: features[group][rows] for group in groups}
         names = [f"{variant} {number}" for number in (numbers or range(len(ids)))[rows]]
         return check_pictures(names, drawn(chosen, ids[rows], None if start is None else start[rows]))
 
-    for rows, made in context.batches(f"drawing {variant}", generator.batch_size).over(len(ids), draw_rows):
-        yield rows, made
-        if label:
-            context.progress(label.replace("_", " "), rows.stop, len(ids))
+    yield from batches.over(len(ids), draw_rows)
 
 
 def _units(experiment: Experiment) -> tuple[str, ...]:

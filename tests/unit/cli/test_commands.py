@@ -49,6 +49,8 @@ COMMANDS = [
     "info",
     "checkpoints",
     "ratings",
+    "share",
+    "decode",
 ]
 pytestmark = pytest.mark.usefixtures("types_unchecked_here")
 

@@ -1,0 +1,83 @@
+"""Whether responses can be decoded: of these voxels, finite, and of about the size of the training responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from braindiffuser.errors import RunError
+from braindiffuser.real_numbers import real_numbers
+from braindiffuser.sharing.facts import DecoderFacts
+
+SMALLEST = 0.2
+"""Root mean square below which responses are in another unit. Averages of m trials fall to √(R / m) of training responses, which
+average R trials, if they hold noise alone; a fifth is noise averaged 25 times as often, and any signal keeps more."""
+LARGEST = 2.0
+"""Root mean square above which they are, in units of √R: a single trial of noise alone has √R, and twice that is left for trials
+of people who move or wake up."""
+
+
+def checked_responses(
+    responses: Any, facts: DecoderFacts, fingerprint: str | None = None
+) -> Float[np.ndarray, "n n_voxels"]:
+    """Return responses as an array, if they can be of the decoder's voxels.
+
+    Args:
+        responses: (n, n_voxels), normalised as the training responses.
+        facts: of the decoder.
+        fingerprint: of their voxels; None if it is not known.
+
+    Raises:
+        RunError: they are of other voxels, or not finite.
+    """
+    voxels = facts.voxels
+    if fingerprint is not None and fingerprint != voxels.fingerprint:
+        raise RunError(
+            f"responses are of voxels with fingerprint {fingerprint:.40}, and the decoder was fitted to those of "
+            f"{voxels.fingerprint}{_whose(facts)}: decode responses of the same person and voxels, in their order"
+        )
+    values = real_numbers(responses, "responses came as", (None, None))
+    if values.shape[1] != voxels.n:
+        raise RunError(
+            f"responses are of {values.shape[1]} voxels, and the decoder needs {voxels.n}{_whose(facts)}: choose the same "
+            "voxels, in their order"
+        )
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise RunError(
+            f"responses hold a value that is not finite, first in row {int(np.argmin(finite))}: leave that row out"
+        )
+    return values
+
+
+def check_size(
+    responses: Float[np.ndarray, "n n_voxels"],
+    mean: Float[np.ndarray, " n_voxels"],
+    std: Float[np.ndarray, " n_voxels"],
+    facts: DecoderFacts,
+) -> None:
+    """Check that responses have about the size of the training responses.
+
+        0.2 ≤ √(mean over rows and voxels of ((x − x̄) / s)²) ≤ 2 √R
+
+    with x̄, s mean and standard deviation of each voxel's training responses, which average R trials. It is 1 for training
+    responses. Betas in another unit, such as percent where z was fitted, mostly lie outside; some faults, such as voxels in
+    another order, change nothing of it.
+
+    Raises:
+        RunError: they have not.
+    """
+    size = float(np.sqrt(np.mean(np.square((responses - mean) / std, dtype=np.float64))))
+    most = LARGEST * float(np.sqrt(facts.responses.mean_repeats))
+    if not SMALLEST <= size <= most:
+        raise RunError(
+            f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "
+            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they "
+            "are with --any-size (any_size=True in Python)"
+        )
+
+
+def _whose(facts: DecoderFacts) -> str:
+    return f" of {facts.origin.subject}" if facts.origin.subject else ""

@@ -1,0 +1,332 @@
+"""A shared decoder: one safetensors file and its card, read and written on disk and on a hub. It decodes without torch.
+
+No file is run or unpickled: a file holds arrays and a header of JSON, both are checked, and everything else is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from braindiffuser.errors import DependencyError, RunError, lacks_package, reason
+from braindiffuser.files import LEFTOVER, replacing
+from braindiffuser.lfs_pointers import pointer_sentence
+from braindiffuser.regression.reduced_decoder import ReducedDecoder
+from braindiffuser.sharing.card import card
+from braindiffuser.sharing.facts import FORMAT, DecoderFacts
+from braindiffuser.sharing.response_check import check_size, checked_responses
+
+FILE = "decoder.safetensors"
+CARD = "README.md"
+HEADER = "header"
+OF_GROUP = ("weights", "sizes", "offset", "loadings", "mean", "spread")
+"""Arrays of each target group, in the file as GROUP.weights and so on."""
+MESSAGE = "Share a decoder"
+
+
+@runtime_checkable
+class Hub(Protocol):
+    """What is used of `huggingface_hub.HfApi`."""
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
+        """Make a repository."""
+
+    def list_repo_files(self, repo_id: str) -> list[str]:
+        """Return the names of its files."""
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> Any:
+        """Upload the files of a folder."""
+
+    def hf_hub_download(self, repo_id: str, filename: str, *, revision: str | None) -> str:
+        """Download a file; return where it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class SharedDecoder:
+    """Decoders of reduced rank of all target groups, calibration folded in, with what is known of them.
+
+    Example:
+        decoder = braindiffuser.SharedDecoder.load("shared/subj01")
+        features = decoder.decode(responses)["vision"]
+
+    Attributes:
+        facts: what it says of itself.
+        groups: target group → arrays.
+        null: target group → unconditional feature (1, …), of those that the generator is guided away from.
+    """
+
+    facts: DecoderFacts
+    groups: Mapping[str, ReducedDecoder]
+    null: Mapping[str, Float32[np.ndarray, "1 ..."]]
+
+    def decode(
+        self, responses: Any, *, fingerprint: str | None = None, any_size: bool = False
+    ) -> dict[str, Float32[np.ndarray, "n ..."]]:
+        """Decode responses; each row is decoded for itself.
+
+        Args:
+            responses: (n, n_voxels), averages or single trials, normalised as the training responses.
+            fingerprint: of their voxels, which is compared; None: it is not known.
+            any_size: whether responses are decoded that are far larger or smaller than the training responses.
+
+        Returns:
+            Target group → features (n, …), on the scale of the targets.
+
+        Raises:
+            RunError: responses are of other voxels, not finite, or not of the size of the training responses.
+        """
+        values = checked_responses(responses, self.facts, fingerprint)
+        if not any_size:
+            first = next(iter(self.groups.values()))
+            check_size(values, first.response_mean, first.response_std, self.facts)
+        return {
+            group: own.predict(values).reshape(len(values), *self.facts.groups[group].shape)
+            for group, own in self._widened.items()
+        }
+
+    @cached_property
+    def _widened(self) -> dict[str, ReducedDecoder]:
+        return {group: own.widened() for group, own in self.groups.items()}
+
+    # On disk
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the file and its card into a folder, each whole or not at all.
+
+        Args:
+            folder: new, empty, or one that holds this decoder already.
+
+        Returns:
+            Path of the file.
+
+        Raises:
+            RunError: the folder holds other files.
+        """
+        folder = Path(folder)
+        check_free(folder, self.facts.origin.run)
+        arrays = self._arrays()
+        header = json.dumps({"facts": self.facts.model_dump(mode="json"), "sha256": _hash(self.facts, arrays)})
+        with replacing(folder / FILE) as beside:
+            beside.write_bytes(save(arrays, {HEADER: header}))  # save_file would let nobody else read it
+        with replacing(folder / CARD) as beside:
+            beside.write_text(card(self.facts, (folder / FILE).stat().st_size), encoding="utf-8")
+        return folder / FILE
+
+    def _arrays(self) -> dict[str, Shaped[np.ndarray, " ..."]]:
+        """Return all arrays by their names in the file."""
+        first = next(iter(self.groups.values()))
+        arrays = {"voxels.mean": first.response_mean, "voxels.std": first.response_std}
+        arrays |= {f"{group}.{name}": getattr(own, name) for group, own in self.groups.items() for name in OF_GROUP}
+        arrays |= {f"{group}.null": values for group, values in self.null.items()}
+        return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+
+    @classmethod
+    def load(cls, path: Path | str) -> SharedDecoder:
+        """Read a shared decoder, and check that it is whole.
+
+        Args:
+            path: the file, or the folder that holds it.
+
+        Raises:
+            RunError: there is none, it is damaged, or something else.
+        """
+        path = Path(path)
+        path = path / FILE if path.is_dir() else path
+        if not path.is_file():
+            raise RunError(
+                f"there is no shared decoder at {path}: name the folder or the file that `braindiffuser share` wrote"
+            )
+        pointer = pointer_sentence(path)
+        if pointer:
+            raise RunError(pointer)
+        try:
+            with safe_open(path, framework="np") as file:
+                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+                if not isinstance(header, dict) or _format_of(header) != FORMAT:
+                    raise RunError(
+                        f"{path} is no shared decoder of format {FORMAT}: name one that `braindiffuser share` wrote"
+                    )
+                names = file.keys()
+                arrays = {name: file.get_tensor(name) for name in names}
+            facts = DecoderFacts.model_validate_json(json.dumps(header["facts"]))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise RunError(
+                f"{path} is damaged or altered: its header has {place} wrong ({reason(fault['msg'])})"
+            ) from error
+        except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"{path} is damaged or no shared decoder ({reason(error)}): copy or download it again"
+            ) from error
+        _check_arrays(path, facts, arrays)
+        if header.get("sha256") != _hash(facts, arrays):
+            raise RunError(
+                f"{path} is damaged or altered, its content has not the hash that it states: copy or download it again"
+            )
+        return cls(facts, {group: _reduced(group, arrays) for group in facts.groups}, _null(facts, arrays))
+
+    # On a hub
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, replace: bool = False, api: Hub | None = None) -> str:
+        """Upload the file and its card to a model repository of Hugging Face's hub, made if there is none.
+
+        Args:
+            repo_id: owner/name.
+            private: whether a new repository is private; passing a decoder on is for you to decide.
+            replace: whether files that the repository holds may be replaced.
+            api: `huggingface_hub.HfApi`, with a token and an endpoint of your own; None: the default.
+
+        Returns:
+            The repository, as `from_pretrained` takes it.
+
+        Raises:
+            DependencyError: huggingface_hub is not installed.
+            RunError: the repository holds files, and none may be replaced; or the hub refuses.
+        """
+        hub = api or _hub()
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / "decoder")
+            with _said(f"the hub did not take {repo_id}", "check its name, that you are logged in, and the network"):
+                hub.create_repo(repo_id, private=private, exist_ok=True)
+                held = sorted(set(hub.list_repo_files(repo_id)) - {".gitattributes"})
+                if held and not replace:
+                    raise RunError(
+                        f"the repository {repo_id} holds {held[0]}: name a new one, or give replace=True to replace {FILE} and "
+                        f"{CARD}"
+                    )
+                hub.upload_folder(repo_id=repo_id, folder_path=str(Path(folder) / "decoder"), commit_message=MESSAGE)
+        return repo_id
+
+    @classmethod
+    def from_pretrained(
+        cls, source: Path | str, *, revision: str | None = None, api: Hub | None = None
+    ) -> SharedDecoder:
+        """Read a shared decoder from a folder, a file, or a model repository of Hugging Face's hub.
+
+        Args:
+            source: a path, if there is such a one, or owner/name.
+            revision: branch, tag or commit of the repository; a commit always gives the same decoder.
+            api: as in `push_to_hub`.
+
+        Raises:
+            DependencyError: huggingface_hub is not installed.
+            RunError: there is no such repository or file, or it is no shared decoder.
+        """
+        if Path(source).exists():
+            return cls.load(source)
+        hub = api or _hub()
+        missing = f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name"
+        with _said(missing, "check the name, and the network"):
+            came = hub.hf_hub_download(str(source), FILE, revision=revision)
+        return cls.load(came)
+
+
+@contextmanager
+def _said(what: str, advice: str) -> Iterator[None]:
+    """Raise RunError for whatever a library of the hub raises; its errors, and those of the network, are of many kinds."""
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        raise RunError(f"{what} ({reason(error)}): {advice}") from error
+
+
+def check_free(folder: Path, run: str) -> None:
+    """Check that a decoder may be written to a folder.
+
+    Args:
+        folder: to write to.
+        run: stands for the results that it is made of.
+
+    Raises:
+        RunError: it is a file, or holds anything but a decoder that was made of the same results, with its card unchanged.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file: name a new folder for the decoder")
+    there = [path for path in folder.glob("*") if not LEFTOVER.fullmatch(path.name)]
+    others = sorted(path.name for path in there if path.name not in (FILE, CARD) or path.is_symlink())
+    if others or (there and not _is_own(folder, run)):
+        raise RunError(
+            f"{folder} holds {others[0] if others else 'another decoder or card'}: name a new folder for the decoder"
+        )
+
+
+def _is_own(folder: Path, run: str) -> bool:
+    """Return whether a folder holds a decoder of the same results, and no card or its own one."""
+    try:
+        facts = SharedDecoder.load(folder).facts
+        written = folder / CARD
+        expected = card(facts, (folder / FILE).stat().st_size)
+        return facts.origin.run == run and (not written.exists() or written.read_text(encoding="utf-8") == expected)
+    except (RunError, OSError, ValueError):
+        return False
+
+
+def _format_of(header: Mapping[str, Any]) -> object:
+    facts = header.get("facts")
+    return facts.get("format") if isinstance(facts, dict) else None
+
+
+def _hash(facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> str:
+    """Return the SHA-256 of facts and arrays."""
+    content = hashlib.sha256(json.dumps(facts.model_dump(mode="json"), sort_keys=True).encode())
+    for name in sorted(arrays):
+        values = arrays[name]
+        content.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        content.update(values.reshape(-1).view(np.uint8).data)
+    return content.hexdigest()
+
+
+def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> None:
+    """Raise RunError if arrays are not those that the facts speak of."""
+    voxels = facts.voxels.n
+    expected: dict[str, tuple[int, ...]] = {}
+    for group, own in facts.groups.items():
+        n_targets = int(np.prod(own.shape, dtype=object))
+        sides = ((voxels, own.rank), (own.rank,), (own.rank,), (own.rank, n_targets), (n_targets,), (n_targets,))
+        expected |= {f"{group}.{name}": shape for name, shape in zip(OF_GROUP, sides, strict=True)}
+        if f"{group}.null" in arrays:
+            expected[f"{group}.null"] = (1, *own.shape)
+    expected |= {"voxels.mean": (voxels,), "voxels.std": (voxels,)}
+    large = np.dtype(facts.precision)
+    for name in sorted(expected.keys() | arrays.keys()):
+        found = arrays.get(name)
+        dtype = large if name.endswith((".weights", ".loadings")) else np.dtype(np.float32)
+        if found is None or (found.shape, found.dtype) != (expected.get(name), dtype) or not np.isfinite(found).all():
+            raise RunError(f"{path} is damaged or altered: its array {name:.80} is not what its header says")
+    if not (arrays["voxels.std"] > 0).all():
+        raise RunError(f"{path} is damaged or altered: a voxel's standard deviation is not above 0")
+
+
+def _reduced(group: str, arrays: Mapping[str, Any]) -> ReducedDecoder:
+    return ReducedDecoder(
+        arrays["voxels.mean"], arrays["voxels.std"], **{name: arrays[f"{group}.{name}"] for name in OF_GROUP}
+    )
+
+
+def _null(facts: DecoderFacts, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {group: arrays[f"{group}.null"] for group in facts.groups if f"{group}.null" in arrays}
+
+
+def _hub() -> Hub:
+    try:
+        from huggingface_hub import HfApi
+    except ModuleNotFoundError as error:
+        raise DependencyError(lacks_package(error, "hub") or str(error)) from error
+    hub: Hub = HfApi()
+    return hub

@@ -1,0 +1,262 @@
+"""A run's decoders are shared as they are: what was decoded is decoded again, and what is stated is what is measured."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from braindiffuser.cli import app
+from braindiffuser.errors import RunError
+from braindiffuser.export.run_export import export_run
+from braindiffuser.run import Run
+from braindiffuser.run_folder import stored_experiment
+from braindiffuser.sharing import SharedDecoder, share_run
+from braindiffuser.store.results import Results
+
+GROUPS = ["latents", "vision"]
+
+
+@pytest.fixture(scope="module")
+def shared(decoded, tmp_path_factory):
+    """Folder of the run's decoders of full rank."""
+    folder = tmp_path_factory.mktemp("shared") / "whole"
+    share_run(decoded, folder, lost=0.0, precision="float32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(decoded, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    export_run(decoded, folder)
+    return folder
+
+
+def test_of_full_rank_it_decodes_what_the_run_decoded(decoded, shared):
+    results, decoder = Results(decoded), SharedDecoder.load(shared)
+    made = decoder.decode(results.read_array("responses/test"))
+    assert list(made) == GROUPS == list(stored_experiment(decoded).targets)
+    for group, values in made.items():
+        expected = results.read_array(f"predictions/{group}")
+        assert values.shape == expected.shape
+        assert np.square(values - expected).sum() < 1e-8 * np.square(expected - expected.mean(axis=0)).sum()
+
+
+def test_what_is_stated_of_test_sets_is_what_is_measured(decoded, tmp_path):
+    results = Results(decoded)
+    decoder, _ = share_run(decoded, tmp_path / "out", lost=0.2)
+    made = decoder.decode(results.read_array("responses/test"))
+    for group, own in decoder.facts.groups.items():
+        whole = results.read_array(f"predictions/{group}")
+        expected = np.square(made[group] - whole).sum() / np.square(whole - whole.mean(axis=0)).sum()
+        assert 0 < own.lost <= 0.201
+        assert own.rank < results.read_array("responses/train").shape[0] - 1
+        np.testing.assert_allclose(own.test_sets["test"].difference, expected, rtol=1e-3)
+        assert own.test_sets["test"].n_images == 5
+
+
+def test_test_responses_choose_nothing(decoded, tmp_path):
+    """With other test responses and features the arrays are the same, bit for bit."""
+    from braindiffuser.export.finished_run import FinishedRun
+    from braindiffuser.progress import silent
+    from braindiffuser.sharing import making
+
+    finished = FinishedRun.open(decoded, silent)
+    first, said = making._reduced(finished, "vision", 0.1, 500, np.dtype(np.float16), silent)
+
+    class Others(Results):
+        def read_array(self, name):
+            values = super().read_array(name)
+            return values[::-1].copy() if name == "responses/test" else values
+
+    changed = FinishedRun(**{**vars(finished), "results": Others(decoded)})
+    second, other = making._reduced(changed, "vision", 0.1, 500, np.dtype(np.float16), silent)
+    for name, values in vars(first).items():
+        np.testing.assert_array_equal(values, getattr(second, name))
+    assert said.test_sets != other.test_sets
+
+
+def test_facts_are_those_of_the_run(decoded, shared):
+    facts, results = SharedDecoder.load(shared).facts, Results(decoded)
+    assert facts.origin.subject == "sub-07"
+    assert (facts.origin.recording, facts.origin.simulated, facts.origin.terms) == ("arrays", False, None)
+    assert facts.voxels.fingerprint == results.read_json("voxels.json")["fingerprint"]
+    assert facts.voxels.n == results.read_array("responses/test").shape[1]
+    assert facts.responses.n_stimuli == 11
+    assert facts.responses.mean_repeats == 3
+    assert facts.generator["kind"] == "brain_diffuser_vision"
+    assert facts.scores == {}
+
+
+def test_no_training_response_and_no_target_is_in_the_file(decoded, shared):
+    """Rows of training responses and targets are found in no array."""
+    results = Results(decoded)
+    responses = results.read_array("responses/train")
+    arrays = SharedDecoder.load(shared)._arrays()
+    for values in arrays.values():
+        for row in responses:
+            for side in (values, values.T):
+                if side.ndim == 2 and side.shape[1] == len(row):
+                    correlations = [abs(np.corrcoef(each, row)[0, 1]) for each in side if each.std() > 0]
+                    assert max(correlations, default=0) < 0.99
+    assert len(arrays) == 2 + 6 * len(GROUPS) + 1
+
+
+def test_as_many_numbers_as_training_stimuli_are_warned_of(decoded, tmp_path):
+    _, remarks = share_run(decoded, tmp_path / "much", lost=0.0)
+    assert any("training responses can be computed from it" in remark for remark in remarks)
+    assert "share a lower rank instead" in (tmp_path / "much" / "README.md").read_text(encoding="utf-8")
+    _, remarks = share_run(decoded, tmp_path / "little", lost=0.0, max_rank=2)
+    assert not any("training responses can be computed from it" in remark for remark in remarks)
+    assert "the limit on rank was reached" in (tmp_path / "little" / "README.md").read_text(encoding="utf-8")
+    assert "too few to determine them" in (tmp_path / "little" / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_shared_is_refused_before_anything_is_written(decoded, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(decoded, folder)
+    with pytest.raises(RunError, match="overlaps the run"):
+        share_run(folder, folder / "shared")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(RunError, match="holds mine: name a new folder"):
+        share_run(folder, tmp_path / "out")
+    experiment = stored_experiment(folder).changed({"regression": {"calibration": "transductive"}})
+    run = Run.open(experiment, folder, overwrite=True)
+    with pytest.raises(RunError, match=r"is out of date|has no decoders"):
+        share_run(folder, tmp_path / "other")
+    run.do("fit")
+    with pytest.raises(RunError, match=r"calibration transductive .* set regression\.calibration to inductive"):
+        share_run(folder, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+# Commands
+
+
+def call(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    return done.exit_code, " ".join(done.output.split())
+
+
+def test_a_run_is_shared_exported_responses_are_decoded(decoded, exported, tmp_path):
+    status, said = call("share", decoded, tmp_path / "shared", "--lost", "0.1", "--licence", "cc-by-4.0")
+    assert status == 0, said
+    assert "vision: rank" in said
+    assert "license: cc-by-4.0" in (tmp_path / "shared" / "README.md").read_text(encoding="utf-8")
+    responses = exported / "responses" / "test.npz"
+    for name, more in (("whole", ()), ("one", ("--trial-by-trial",))):
+        status, said = call("decode", tmp_path / "shared", responses, "--out", tmp_path / f"{name}.npz", *more)
+        assert status == 0, said
+        assert ("ms a trial" in said) == bool(more)
+    with (
+        np.load(tmp_path / "whole.npz") as whole,
+        np.load(tmp_path / "one.npz") as one,
+        np.load(responses) as given,
+        np.load(exported / "features" / "vision_test.npz") as features,
+    ):
+        assert sorted(whole.files) == sorted([*GROUPS, "stimulus_id", "stimulus_name", "test_set"])
+        for name in ("stimulus_id", "stimulus_name", "test_set"):
+            np.testing.assert_array_equal(whole[name], given[name])
+        for group in GROUPS:
+            np.testing.assert_allclose(one[group], whole[group], atol=1e-4)
+        truth = features["decoded"]
+        assert np.square(whole["vision"] - truth).sum() < 0.5 * np.square(truth - truth.mean(axis=0)).sum()
+    status, said = call("decode", tmp_path / "shared", responses, "--out", tmp_path / "whole.npz")
+    assert (status, "exists: name a new file" in said) == (1, True)
+
+
+def test_files_of_other_voxels_and_other_files_are_refused(shared, exported, tmp_path):
+    out = tmp_path / "out.npz"
+    with np.load(exported / "responses" / "test.npz") as file:
+        arrays = dict(file)
+    assert arrays["voxel_fingerprint"].tolist() == [SharedDecoder.load(shared).facts.voxels.fingerprint]
+    np.savez(tmp_path / "other.npz", **{**arrays, "voxel_fingerprint": np.array(["0" * 16])})
+    np.save(tmp_path / "few.npy", arrays["responses"][:, :-1])
+    np.save(tmp_path / "raw.npy", 300 * arrays["responses"])
+    np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
+    np.savez(tmp_path / "objects.npz", responses=np.array([{}, []], dtype=object))
+    np.savez(tmp_path / "named.npz", betas=arrays["responses"])
+    np.savez(tmp_path / "ids.npz", **{**arrays, "stimulus_id": np.arange(3)})
+    (tmp_path / "text.npz").write_text("no archive")
+    for name, expected in (
+        ("other.npz", "fingerprint 0000"),
+        ("few.npy", "and the decoder needs"),
+        ("raw.npy", "times as large as the training responses"),
+        ("objects.npy", "Python objects"),
+        ("objects.npz", "Python objects"),
+        ("named.npz", "holds no array called responses, but betas"),
+        ("ids.npz", "stimulus_id of"),
+        ("text.npz", "is no array of responses"),
+        ("missing.npy", "there is no file"),
+    ):
+        status, said = call("decode", shared, tmp_path / name, "--out", out)
+        assert status == 1, name
+        assert expected in said, name
+        assert not out.exists()
+    np.save(tmp_path / "plain.npy", arrays["responses"])
+    assert call("decode", shared, tmp_path / "plain.npy", "--out", out)[0] == 0
+    assert call("decode", shared, tmp_path / "raw.npy", "--out", tmp_path / "b.npz", "--any-size")[0] == 0
+
+
+def test_pictures_are_those_that_the_run_draws(decoded, shared, exported, tmp_path):
+    """Features of full rank, the run's generator, seed and ids: the same pictures, but for rounding."""
+    from braindiffuser.images import load_png
+
+    folder = tmp_path / "run"
+    shutil.copytree(decoded, folder)
+    Run.open(None, folder).do("reconstruct")
+    responses = exported / "responses" / "test.npz"
+    status, said = call("decode", shared, responses, "--out", tmp_path / "a.npz", "--pictures", tmp_path / "pictures")
+    assert status == 0, said
+    assert "holds 5 pictures" in said
+    for kind in ("low_level", "final"):
+        made, expected = (
+            load_png([place / kind / f"{number:04d}.png" for number in range(5)])
+            for place in (tmp_path / "pictures", folder / "reconstructions")
+        )
+        assert np.abs(made - expected).mean() < 2e-3
+    status, said = call("decode", shared, responses, "--out", tmp_path / "b.npz", "--pictures", tmp_path / "pictures")
+    assert (status, "name a new folder for the pictures" in said, (tmp_path / "b.npz").exists()) == (1, True, False)
+
+
+def test_a_generator_that_cannot_be_used_is_said(shared):
+    from braindiffuser.sharing.drawing import generator_of
+
+    facts = SharedDecoder.load(shared).facts
+    for change, expected in (
+        (None, "names no generator"),
+        ({"kind": "nobodys.module:Class"}, "cannot be used"),
+        ({**facts.generator, "unet": "/elsewhere/unet"}, "needs the folder /elsewhere/unet"),
+        ({**facts.generator, "unet": "demo/none"}, "needs the checkpoint demo/none"),
+        ({**facts.generator, "more": 1}, "cannot be used"),
+    ):
+        with pytest.raises(RunError, match=expected):
+            generator_of(facts.model_copy(update={"generator": change}))
+    without = {name: own for name, own in facts.groups.items() if name != "vision"}
+    with pytest.raises(RunError, match="needs features of vision"):
+        generator_of(facts.model_copy(update={"groups": without}))
+
+
+@pytest.mark.usefixtures("types_unchecked")
+def test_scores_of_pictures_are_told_where_they_are(tmp_path):
+    from braindiffuser.sharing.making import _scores
+
+    class Fake:
+        class results:  # noqa: N801
+            folder = tmp_path
+
+            @staticmethod
+            def read_json(name):
+                return json.loads((tmp_path / name).read_text())
+
+        def has(self, step):
+            return str(step) == "evaluate"
+
+    score = {"label": "SSIM", "higher_is_better": True, "value": 0.3, "ci95": [0.2, 0.4]}
+    (tmp_path / "test_sets.json").write_text('{"test": [0, 5], "other": [5, 6]}')
+    (tmp_path / "scores.json").write_text(json.dumps({"profile": "demo", "n_images": 5, "metrics": {"ssim": score}}))
+    found = _scores(Fake())
+    assert list(found) == ["test"]
+    assert found["test"].metrics["ssim"].score.ci95 == (0.2, 0.4)
