@@ -11,6 +11,7 @@ from fakes import fake_experiment, write_recording
 from braindiffuser.analyses.roi_maximisation import ROIMaximisation
 from braindiffuser.datasets.known_regions import KnownRegions
 from braindiffuser.datasets.rois import MAXIMISED_REGIONS
+from braindiffuser.datasets.voxels import Voxels
 from braindiffuser.errors import RunError
 from braindiffuser.progress import silent
 from braindiffuser.regression.fitted_decoder import FittedDecoder
@@ -318,6 +319,7 @@ def test_a_region_whose_voxels_do_not_vary_has_no_preferred_picture():
             is_linear=True,
             known_regions=KnownRegions({name: np.ones(2, bool) for name in list(MAXIMISED_REGIONS)[:3]}),
             noise_ceiling=np.full(2, np.nan),
+            voxels=lambda: Voxels(2),
             drawn_groups=("a",),
             decoders=lambda: SimpleNamespace(of=lambda groups: SimpleNamespace(project=lambda patterns: {"a": made})),
             predictions=lambda group: np.ones((4, 2)),
@@ -341,6 +343,7 @@ def test_regions_are_drawn_whatever_their_spelling_unless_two_are_spelled_alike(
         is_linear=True,
         known_regions=KnownRegions({name: np.ones(2, bool) for name in ("v-1", "FACES", "v2", "V_2", "other")}),
         noise_ceiling=np.full(2, np.nan),
+        voxels=lambda: Voxels(2),
         drawn_groups=("a",),
         decoders=lambda: SimpleNamespace(
             of=lambda groups: SimpleNamespace(project=lambda patterns: {"a": made} if len(patterns) == 2 else {})

@@ -398,7 +398,7 @@ def _contact_sheet(scored: ScoredSet) -> ContactSheet:
             number=int(row["number"]),
             stimulus_id=int(row["stimulus_id"]),
             score=format_score(metrics[ranking], float(row[ranking])),
-            scores=tuple(_rounded(float(row[key])) for key in metrics),
+            scores=tuple(float(row[key]) if np.isfinite(row[key]) else None for key in metrics),
             flags=scored.flags.get(int(row["number"]), ()),
             neighbours=scored.neighbours.get(int(row["number"]), ()),
         )
@@ -419,11 +419,6 @@ def _contact_sheet(scored: ScoredSet) -> ContactSheet:
         scored=scored.scored_kind if scored.scored_kind in scored.kinds else "",
         n_pictures=len(rows) if len(some) < len(rows) else 0,
     )
-
-
-def _rounded(score: float) -> float | None:
-    """Return a score to six digits, None where it is not a number: a page holds thousands of them."""
-    return float(f"{score:.6g}") if np.isfinite(score) else None
 
 
 def noise_ceiling_section(noise_ceiling: Mapping[str, Any]) -> Section:

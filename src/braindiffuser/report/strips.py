@@ -15,7 +15,8 @@ from PIL import Image
 
 from braindiffuser.arrays import Pictures
 from braindiffuser.images import batch_slices, resize, to_uint8
-from braindiffuser.report.sections import ContactSheet
+from braindiffuser.report.numbers import number, percent
+from braindiffuser.report.sections import ContactSheet, SheetMetric
 from braindiffuser.spacing import evenly_spaced
 
 ReadPictures = Callable[[str, Sequence[int]], Pictures]
@@ -66,12 +67,22 @@ def make_strips(read: ReadPictures, sheet: ContactSheet, room: float) -> Strips:
         uris += [_uri(strip) for strip in _joined(some.values(), side)]
         hashes += [_hash(picture) for picture in to_uint8(some[SEEN])] if SEEN in some else [""] * len(numbers[rows])
     stored = sheet.model_dump(mode="json")
-    strips = [{**strip, "seen": seen} for strip, seen in zip(stored["strips"], hashes, strict=True)]
+    strips = [
+        {**kept, "seen": seen, "printed": _printed(sheet.metrics, strip.scores)}
+        for kept, strip, seen in zip(stored["strips"], sheet.strips, hashes, strict=True)
+    ]
     kinds = list(
         sheet.kinds.items()
     )  # as pairs: their order is that of the pictures, and JSON objects need not keep theirs
     data = {"metrics": [], "scored": "", **stored, "kinds": kinds, "strips": strips, "format": FORMAT, "seen": SEEN}
     return Strips(uris, width=len(sheet.kinds) * side, height=side, data=data)
+
+
+def _printed(metrics: Sequence[SheetMetric], scores: Sequence[float | None]) -> list[str]:
+    """Print scores as the rest of the page does."""
+    return [
+        percent(score, 1) if metric.in_percent else number(score) for metric, score in zip(metrics, scores, strict=True)
+    ]
 
 
 def _side(read: ReadPictures, sheet: ContactSheet, room: float) -> int:

@@ -33,7 +33,7 @@ FILE = "decoder.safetensors"
 CARD = "README.md"
 HEADER = "header"
 OF_GROUP = ("weights", "sizes", "offset", "loadings", "mean", "spread")
-"""Arrays of each target group, in the file as GROUP.weights and so on."""
+"""Arrays of each target group, in the file as group.GROUP.weights and so on."""
 MESSAGE = "Share a decoder"
 
 
@@ -43,6 +43,9 @@ class Hub(Protocol):
 
     def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any:
         """Make a repository."""
+
+    def repo_info(self, repo_id: str) -> Any:
+        """Return what is known of it, with `private`."""
 
     def list_repo_files(self, repo_id: str) -> list[str]:
         """Return the names of its files."""
@@ -86,16 +89,19 @@ class SharedDecoder:
             Target group → features (n, …), on the scale of the targets.
 
         Raises:
-            RunError: responses are of other voxels, not finite, or not of the size of the training responses.
+            RunError: responses are of other voxels, not finite, or not of the size of the training responses; or decoded
+                features are not finite.
         """
         values = checked_responses(responses, self.facts, fingerprint)
         if not any_size:
             first = next(iter(self.groups.values()))
             check_size(values, first.response_mean, first.response_std, self.facts)
-        return {
-            group: own.predict(values).reshape(len(values), *self.facts.groups[group].shape)
-            for group, own in self._widened.items()
-        }
+        with np.errstate(over="ignore", invalid="ignore"):  # which is refused
+            decoded = {group: own.predict(values) for group, own in self._widened.items()}
+        for group, features in decoded.items():
+            if not np.isfinite(features).all():
+                raise RunError(f"decoded features of {group} are not finite: responses are far larger than any can be")
+        return {group: own.reshape(len(values), *self.facts.groups[group].shape) for group, own in decoded.items()}
 
     @cached_property
     def _widened(self) -> dict[str, ReducedDecoder]:
@@ -129,8 +135,10 @@ class SharedDecoder:
         """Return all arrays by their names in the file."""
         first = next(iter(self.groups.values()))
         arrays = {"voxels.mean": first.response_mean, "voxels.std": first.response_std}
-        arrays |= {f"{group}.{name}": getattr(own, name) for group, own in self.groups.items() for name in OF_GROUP}
-        arrays |= {f"{group}.null": values for group, values in self.null.items()}
+        arrays |= {
+            f"group.{group}.{name}": getattr(own, name) for group, own in self.groups.items() for name in OF_GROUP
+        }
+        arrays |= {f"group.{group}.null": values for group, values in self.null.items()}
         return {name: np.ascontiguousarray(values) for name, values in arrays.items()}
 
     @classmethod
@@ -186,7 +194,7 @@ class SharedDecoder:
 
         Args:
             repo_id: owner/name.
-            private: whether a new repository is private; passing a decoder on is for you to decide.
+            private: whether the repository must be private, one that is there too; passing a decoder on is for you to decide.
             replace: whether files that the repository holds may be replaced.
             api: `huggingface_hub.HfApi`, with a token and an endpoint of your own; None: the default.
 
@@ -195,13 +203,17 @@ class SharedDecoder:
 
         Raises:
             DependencyError: huggingface_hub is not installed.
-            RunError: the repository holds files, and none may be replaced; or the hub refuses.
+            RunError: the repository is public and must be private, it holds files and none may be replaced, or the hub refuses.
         """
         hub = api or _hub()
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / "decoder")
             with _said(f"the hub did not take {repo_id}", "check its name, that you are logged in, and the network"):
                 hub.create_repo(repo_id, private=private, exist_ok=True)
+                if private and not hub.repo_info(repo_id).private:
+                    raise RunError(
+                        f"the repository {repo_id} is there and public: name a new one, or give private=False to publish there"
+                    )
                 held = sorted(set(hub.list_repo_files(repo_id)) - {".gitattributes"})
                 if held and not replace:
                     raise RunError(
@@ -299,9 +311,9 @@ def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[n
     for group, own in facts.groups.items():
         n_targets = int(np.prod(own.shape, dtype=object))
         sides = ((voxels, own.rank), (own.rank,), (own.rank,), (own.rank, n_targets), (n_targets,), (n_targets,))
-        expected |= {f"{group}.{name}": shape for name, shape in zip(OF_GROUP, sides, strict=True)}
-        if f"{group}.null" in arrays:
-            expected[f"{group}.null"] = (1, *own.shape)
+        expected |= {f"group.{group}.{name}": shape for name, shape in zip(OF_GROUP, sides, strict=True)}
+        if f"group.{group}.null" in arrays:
+            expected[f"group.{group}.null"] = (1, *own.shape)
     expected |= {"voxels.mean": (voxels,), "voxels.std": (voxels,)}
     large = np.dtype(facts.precision)
     for name in sorted(expected.keys() | arrays.keys()):
@@ -315,12 +327,12 @@ def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[n
 
 def _reduced(group: str, arrays: Mapping[str, Any]) -> ReducedDecoder:
     return ReducedDecoder(
-        arrays["voxels.mean"], arrays["voxels.std"], **{name: arrays[f"{group}.{name}"] for name in OF_GROUP}
+        arrays["voxels.mean"], arrays["voxels.std"], **{name: arrays[f"group.{group}.{name}"] for name in OF_GROUP}
     )
 
 
 def _null(facts: DecoderFacts, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {group: arrays[f"{group}.null"] for group in facts.groups if f"{group}.null" in arrays}
+    return {group: arrays[f"group.{group}.null"] for group in facts.groups if f"group.{group}.null" in arrays}
 
 
 def _hub() -> Hub:

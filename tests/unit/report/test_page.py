@@ -343,6 +343,7 @@ def test_what_a_page_stores_of_a_sheet_is_the_sheet_in_the_order_of_its_pictures
     (strip,) = data["strips"]
     assert strip.pop("seen") == hashlib.sha256(to_uint8(coded("seen", [3]))[0].tobytes()).hexdigest()[:16]
     stored = sheet.model_dump(mode="json")
+    assert strip.pop("printed") == ["0.250", "–"]
     assert strip == stored["strips"][0]
     assert data["metrics"] == stored["metrics"]
     assert data["scored"] == "final"

@@ -1,13 +1,12 @@
 """The page in a real browser: what its script lets a reader do, what it never does, and that it is whole without."""
 
-import json
 import re
 import shutil
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from braindiffuser.images import resize
 from braindiffuser.report.page import Header, Report, render_page
@@ -209,7 +208,7 @@ def test_the_keyboard_steps_through_the_pictures_in_the_order_shown(show):
     assert where.inner_text() == "1 of 6"
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
-    page.wait_for_function("document.activeElement.ariaLabel === 'Look at Test picture 5, stimulus 75'")
+    expect(page.get_by_label("Look at Test picture 5, stimulus 75")).to_be_focused()
 
 
 def test_the_wipe_moves_from_what_was_drawn_to_what_was_seen(show):
@@ -239,7 +238,7 @@ def test_the_viewer_shows_kinds_scores_flags_and_neighbours_of_its_picture(show)
         tile = f"[data-part=all] figure:nth-child({place + 1}) .picture"
         assert close_to(colour_at(page, tile, 0.5), Colours().red[kind], 3)
     rows = page.locator("[data-part=scores] tbody tr").all_inner_texts()
-    assert [row.split("\t") for row in rows] == [["PixCorr ↑", "-0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
+    assert [row.split("\t") for row in rows] == [["PixCorr ↑", "−0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
     assert page.locator("[data-part=flags]").inner_text() == f"Flagged: it {FLAG}."
     near = page.locator("[data-part=neighbours]")
     assert near.locator("figcaption").all_inner_texts() == ["1. this one", "2. 5", "3. 99, not on this page"]
@@ -270,7 +269,7 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
     page = show(page_of(sheet()))
     labelled(page, "Sort by").select_option(label="CLIP")
     labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, document))
-    page.wait_for_function("document.querySelector('output.note').textContent.includes('differences')")
+    expect(page.locator("output.note")).to_contain_text("differences")
     captions = page.locator(".sheet figure:visible figcaption").all_inner_texts()
     assert captions == [
         "1 · 71 · 100.0 % (+75.0 pp)",
@@ -283,7 +282,13 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
     rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
     assert rows[1] == ["CLIP ↑", "75.0 %", "25.0 %", "+50.0 pp"]
     assert rows[2] == ["SwAV ↓", "0.300", "0.000", "+0.300"]
+    assert rows[0] == ["PixCorr ↑", "0.400", "0.000", "+0.400"]
     assert close_to(colour_at(page, "[data-part=all] figure:nth-child(4) .picture", 0.5), 200, 2)
+
+
+def part_of(document):
+    """The section of a page, to stand in it once more."""
+    return re.search(r"<section.*?</section>", document, re.DOTALL).group()
 
 
 def poisoned(document):
@@ -302,9 +307,28 @@ def poisoned(document):
             lambda document: re.sub('"seen": "[0-9a-f]{16}"', '"seen": "0000000000000000"', document),
             "shows none of these",
         ),
-        (poisoned, "holds no pictures to compare"),
+        (poisoned, "is damaged"),
+        (lambda document: document.replace('"kinds": [["seen"', '"kinds": [[7'), "is damaged"),
+        (lambda document: document.replace('"scores": [0.1', '"scores": ["0.1"'), "is damaged"),
+        (lambda document: document.replace('"printed": ["0.100"', '"printed": [7'), "is damaged"),
+        (lambda document: document.replace('"metrics": [{', '"metrics": [null, {'), "is damaged"),
+        (
+            lambda document: document.replace('<div class="sheet"', f'{part_of(document)}<div class="sheet"', 1),
+            "in several places",
+        ),
     ],
-    ids=["foreign", "version", "damaged", "other-pictures", "poisoned"],
+    ids=[
+        "foreign",
+        "version",
+        "damaged",
+        "other-pictures",
+        "poisoned",
+        "kinds",
+        "scores",
+        "printed",
+        "metrics",
+        "twice",
+    ],
 )
 def test_a_page_that_cannot_be_compared_is_refused_and_nothing_of_it_runs(change, said, show, tmp_path):
     document = page_of(sheet())
@@ -312,8 +336,40 @@ def test_a_page_that_cannot_be_compared_is_refused_and_nothing_of_it_runs(change
     changed = change(document)
     assert changed != document
     labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, changed))
-    page.wait_for_function(f"document.querySelector('output.note').textContent.includes({json.dumps(said)})")
+    expect(page.locator("output.note")).to_contain_text(said)
     assert shown(page) == list(range(6))
+
+
+def test_scores_are_printed_as_on_the_rest_of_the_page(show, scored, coded):
+    """JavaScript rounds halves up, and has another minus sign."""
+    test = scored(12)
+    test.per_image["pixcorr"] = np.linspace(-0.0015, 0.0005, 12)
+    test.per_image["clip"] = np.arange(12) / 80
+    page = show(render_page(HEADER, score_sections([test]), coded))
+    for row in page.locator(".row[data-number]").all():
+        still = row.locator("dd").all_inner_texts()
+        row.get_by_role("button", name="Look closer").click()
+        alive = page.locator("[data-part=scores] tbody td").all_inner_texts()
+        assert alive == still
+        page.keyboard.press("Escape")
+
+
+def test_of_a_page_with_two_test_sets_of_the_same_pictures_the_same_one_is_compared(show, tmp_path):
+    def of_sets(scores, drawn):
+        sections = [
+            Section(name=name, title=name, blocks=(sheet(scores={**SCORES, "CLIP": [value] * 6}),), test_set=name)
+            for name, value in zip(("seen", "imagined"), scores, strict=True)
+        ]
+        return render_page(HEADER, sections, Colours(drawn))
+
+    page = show(of_sets((0.5, 0.75), 100))
+    path = other_page(tmp_path, of_sets((0.25, 0.125), 200))
+    for place, expected in enumerate(("50.0 % (+25.0 pp)", "75.0 % (+62.5 pp)")):
+        labelled(page, "Sort by").nth(place).select_option(label="CLIP")
+        labelled(page, "Compare with another page").nth(place).set_input_files(path)
+        expect(page.locator("output.note").nth(place)).to_contain_text("differences")
+        caption = page.locator(".sheet").nth(place).locator("figcaption").first
+        assert caption.inner_text() == f"0 · 70 · {expected}"
 
 
 def test_sections_of_one_test_set_are_shown_alone(show, full_page):

@@ -4,6 +4,7 @@ import json
 import struct
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -164,17 +165,20 @@ def change_array(name, make):
     ("change", "message"),
     [
         (set_entry("voxels", "n", value=29), "array .* is not what its header says"),
-        (set_entry("groups", "vision", "shape", value=[3, 5]), r"array vision\.\w+ is not what its header says"),
-        (set_entry("groups", "vision", "rank", value=10**12), r"array vision\.\w+ is not what its header says"),
+        (set_entry("groups", "vision", "shape", value=[3, 5]), r"array group\.vision\.\w+ is not what its header says"),
+        (set_entry("groups", "vision", "rank", value=10**12), r"array group\.vision\.\w+ is not what its header says"),
         (set_entry("origin", "subject", value="sub-08"), "has not the hash that it states"),
         (set_entry("origin", "more", value=1), r"has origin\.more wrong"),
         (set_entry("calibration", value="transductive"), "has calibration wrong"),
         (set_entry("groups", value={"../evil": 1}), "header has groups"),
-        (change_array("vision.mean", lambda values: values + 1), "has not the hash that it states"),
-        (change_array("vision.mean", lambda values: values * np.nan), r"array vision\.mean is not"),
-        (change_array("vision.mean", lambda values: values.astype(np.float64)), r"array vision\.mean is not"),
+        (change_array("group.vision.mean", lambda values: values + 1), "has not the hash that it states"),
+        (change_array("group.vision.mean", lambda values: values * np.nan), r"array group\.vision\.mean is not"),
+        (
+            change_array("group.vision.mean", lambda values: values.astype(np.float64)),
+            r"array group\.vision\.mean is not",
+        ),
         (change_array("voxels.std", np.zeros_like), "standard deviation is not above 0"),
-        (lambda header, arrays: arrays.pop("latents.sizes"), r"array latents\.sizes is not"),
+        (lambda header, arrays: arrays.pop("group.latents.sizes"), r"array group\.latents\.sizes is not"),
         (lambda header, arrays: arrays.update(more=np.ones(2)), "array more is not"),
         (lambda header, arrays: header.pop("sha256"), "has not the hash that it states"),
     ],
@@ -218,9 +222,12 @@ class FakeHub:
 
     def create_repo(self, repo_id, *, private, exist_ok):
         assert exist_ok
-        self.made[repo_id] = private
+        self.made.setdefault(repo_id, private)
         (self.root / repo_id).mkdir(parents=True, exist_ok=True)
         (self.root / repo_id / ".gitattributes").touch()
+
+    def repo_info(self, repo_id):
+        return SimpleNamespace(private=self.made[repo_id])
 
     def list_repo_files(self, repo_id):
         return [path.name for path in (self.root / repo_id).iterdir()]
@@ -254,6 +261,35 @@ def test_files_on_the_hub_are_replaced_only_if_asked_for(small, tmp_path):
         decoder.push_to_hub("lab/other", api=hub)
     decoder.push_to_hub("lab/other", replace=True, private=False, api=hub)
     assert (tmp_path / "hub/lab/other/model.bin").read_text() == "theirs"
+
+
+def test_a_private_decoder_does_not_go_into_a_public_repository(small, tmp_path):
+    decoder, _ = small
+    hub = FakeHub(tmp_path / "hub")
+    hub.create_repo("lab/open", private=False, exist_ok=True)
+    with pytest.raises(RunError, match=r"lab/open is there and public: .* private=False"):
+        decoder.push_to_hub("lab/open", api=hub)
+    assert hub.list_repo_files("lab/open") == [".gitattributes"]
+    decoder.push_to_hub("lab/open", private=False, api=hub)
+    assert "decoder.safetensors" in hub.list_repo_files("lab/open")
+
+
+@pytest.mark.parametrize("name", ["voxels", "group", "null"])
+def test_a_target_group_may_have_any_name(small, name, tmp_path):
+    decoder, responses = small
+    facts = decoder.facts.model_copy(update={"groups": {name: decoder.facts.groups["vision"]}})
+    named = SharedDecoder(facts, {name: decoder.groups["vision"]}, {name: decoder.null["vision"]})
+    named.save(tmp_path / "named")
+    loaded = SharedDecoder.load(tmp_path / "named")
+    np.testing.assert_array_equal(loaded.decode(responses)[name], decoder.decode(responses)["vision"])
+    np.testing.assert_array_equal(loaded.null[name], decoder.null["vision"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_that_are_not_finite_are_refused(small):
+    decoder, responses = small
+    with pytest.raises(RunError, match=r"decoded features of .* are not finite"):
+        decoder.decode(1e38 * np.sign(responses), any_size=True)
 
 
 def test_what_the_hub_lacks_or_gives_instead_is_said(small, tmp_path):

@@ -30,17 +30,13 @@ function choice(options, onchange) {
   return make("select", { onchange }, ...entries);
 }
 
-function printed(metric, score) {
-  if (score === null || score === undefined) return "–";
-  return metric.in_percent ? `${(100 * score).toFixed(1)} %` : score.toFixed(3);
-}
-
 /** Print a difference of two scores, in percentage points where these are shares. */
 function difference(metric, score, other) {
   if (score == null || other == null) return "–";
   const value = score - other;
-  const size = metric.in_percent ? `${(100 * Math.abs(value)).toFixed(1)} pp` : Math.abs(value).toFixed(3);
-  return `${value < 0 ? "−" : "+"}${size}`;
+  const size = metric.in_percent ? (100 * Math.abs(value)).toFixed(1) : Math.abs(value).toFixed(3);
+  const sign = Number(size) === 0 ? "" : value < 0 ? "−" : "+";
+  return `${sign}${size}${metric.in_percent ? " pp" : ""}`;
 }
 
 /** Draw one picture of a strip, which holds n of them side by side. */
@@ -68,6 +64,7 @@ class Sheet {
     }));
     this.metrics = this.data.metrics;
     this.place = new Map(this.pictures.map((each, place) => [each.number, place]));
+    this.set = element.closest("section")?.dataset.testSet ?? "";
     this.other = null;
     this.order = this.pictures.map((_, place) => place);
     this.addTools();
@@ -119,9 +116,11 @@ class Sheet {
     return this.pictures[place].scores?.[metric] ?? null;
   }
 
-  /** The picture of the other page that has the same seen picture. */
+  /** The picture of the other page that shows what was seen here; of several, the one that comes as late there as here. */
   match(place) {
-    return this.other?.pictures.get(this.pictures[place].seen);
+    const { seen } = this.pictures[place];
+    const earlier = this.pictures.slice(0, place).filter((each) => each.seen === seen).length;
+    return this.other?.pictures.get(seen)?.[earlier];
   }
 
   isWanted(place) {
@@ -164,10 +163,9 @@ class Sheet {
   caption(place, metric) {
     const each = this.pictures[place];
     if (metric < 0) return `${each.short} · ${each.score}`;
-    const score = this.score(place, metric);
     const other = this.match(place)?.scores.get(this.metrics[metric].label);
-    const compared = other === undefined ? "" : ` (${difference(this.metrics[metric], score, other)})`;
-    return `${each.short} · ${printed(this.metrics[metric], score)}${compared}`;
+    const compared = other === undefined ? "" : ` (${difference(this.metrics[metric], this.score(place, metric), other.score)})`;
+    return `${each.short} · ${each.printed[metric]}${compared}`;
   }
 
   /** Read another page from a file of this computer, and keep its pictures of the same stimuli. */
@@ -177,12 +175,9 @@ class Sheet {
     this.said = "";
     if (file) {
       try {
-        this.other = readPage(await file.text(), file.name);
+        const page = readPage(await file.text(), file.name);
+        this.other = chosenSheet(page, this, file.name);
         const n = this.pictures.filter((_, place) => this.match(place)).length;
-        if (n === 0) {
-          this.other = null;
-          throw new Error(`${file.name} shows none of these pictures: they are compared by what was seen, pixel by pixel`);
-        }
         this.said = `; ${n} of them are in ${this.other.title}, and differences are this page less that one`;
       } catch (error) {
         this.said = `; ${error.message}`;
@@ -192,11 +187,11 @@ class Sheet {
   }
 }
 
-/** Read the pictures of a page that this package wrote; what it holds is text and pictures, and is never run. */
+/** Read the sheets of a page that this package wrote; what it holds is text and pictures, and is never run. */
 function readPage(text, name) {
   const page = new DOMParser().parseFromString(text, "text/html");
-  const pictures = new Map();
   const refuse = (why) => { throw new Error(`${name} ${why}: choose a page of this package, such as report/index.html`); };
+  const sheets = [];
   for (const sheet of page.querySelectorAll(".sheet")) {
     const stored = sheet.parentElement.querySelector("script[type='application/json']");
     if (!stored) continue;
@@ -206,17 +201,53 @@ function readPage(text, name) {
     } catch {
       refuse("is damaged");
     }
-    if (data.format !== FORMAT) refuse("was written by a version that stores pictures differently");
+    if (data?.format !== FORMAT) refuse("was written by a version that stores pictures differently");
     const images = [...sheet.querySelectorAll("figure img")].map((image) => image.getAttribute("src"));
-    const { kinds } = data;
+    if (!isWhole(data, images)) refuse("is damaged");
+    const pictures = new Map();
     data.strips.forEach((strip, place) => {
-      if (!strip.seen || !STORED_PICTURE.test(images[place] ?? "")) return;
-      const scores = new Map(data.metrics.map((metric, k) => [metric.label, strip.scores?.[k] ?? null]));
-      pictures.set(strip.seen, { uri: images[place], kinds, scored: data.scored, scores });
+      if (!strip.seen) return;
+      const scores = data.metrics.map((metric, k) => [metric.label, { score: strip.scores?.[k] ?? null, printed: strip.printed[k] }]);
+      const own = { uri: images[place], kinds: data.kinds, scored: data.scored, scores: new Map(scores) };
+      pictures.set(strip.seen, [...(pictures.get(strip.seen) ?? []), own]);
     });
+    sheets.push({ title: page.title || name, set: sheet.closest("section")?.dataset.testSet ?? "", pictures });
   }
-  if (pictures.size === 0) refuse("holds no pictures to compare");
-  return { title: page.title || name, pictures };
+  if (sheets.length === 0) refuse("holds no pictures to compare");
+  return sheets;
+}
+
+/** Say whether stored data are of the form that this page's own have. */
+function isWhole(data, images) {
+  const isText = (value) => typeof value === "string";
+  const isScore = (value) => value === null || value === undefined || Number.isFinite(value);
+  const { kinds, metrics, strips } = data;
+  return (
+    [kinds, metrics, strips].every(Array.isArray) &&
+    images.length === strips.length &&
+    images.every((uri) => STORED_PICTURE.test(uri ?? "")) &&
+    kinds.length > 0 &&
+    kinds.every((kind) => Array.isArray(kind) && kind.length === 2 && kind.every(isText)) &&
+    metrics.every((metric) => isText(metric?.label)) &&
+    strips.every(
+      (strip) =>
+        isText(strip?.seen) &&
+        Array.isArray(strip.printed) &&
+        metrics.every((_, k) => isText(strip.printed[k]) && isScore(strip.scores?.[k])),
+    )
+  );
+}
+
+/** Return the one sheet of another page that shows pictures of a sheet; of several, the one of the same test set. */
+function chosenSheet(page, own, name) {
+  const seen = new Set(own.pictures.map((each) => each.seen));
+  const found = page.filter((sheet) => [...sheet.pictures.keys()].some((key) => seen.has(key)));
+  const [chosen, ...others] = found.length > 1 ? found.filter((sheet) => sheet.set === own.set) : found;
+  if (found.length === 0) throw new Error(`${name} shows none of these pictures: they are compared by what was seen, pixel by pixel`);
+  if (!chosen || others.length > 0) {
+    throw new Error(`${name} shows these pictures in several places, of several people or test sets: choose the page of one run`);
+  }
+  return chosen;
 }
 
 /** A dialog that shows one picture large: what was seen and what was drawn, with a wipe between them. */
@@ -317,11 +348,10 @@ class Viewer {
     const other = this.sheet.match(this.place);
     const heads = ["Metric", "Score", ...(other ? ["Other page", "Difference"] : [])];
     const rows = this.sheet.metrics.map((metric, k) => {
-      const score = each.scores?.[k] ?? null;
-      const cells = [printed(metric, score)];
+      const cells = [each.printed[k]];
       if (other) {
         const theirs = other.scores.get(metric.label);
-        cells.push(printed(metric, theirs), difference(metric, score, theirs));
+        cells.push(theirs?.printed ?? "–", difference(metric, each.scores?.[k], theirs?.score));
       }
       const name = make("th", { scope: "row" }, `${metric.label} ${metric.higher_is_better ? "↑" : "↓"}`);
       return make("tr", {}, name, ...cells.map((text) => make("td", {}, text)));
