@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from braindiffuser.cli.app import ONE_RUN, app
-from braindiffuser.cli.endings import CONTINUES, stoppable
+from braindiffuser.cli.endings import stoppable
 from braindiffuser.cli.options import With, expanded
 from braindiffuser.cli.screen import fail, print_out, progress_on_screen, say
 from braindiffuser.extensions import import_modules
@@ -114,7 +114,7 @@ def decode(
 
     import_modules(modules)
     check_new(out)
-    with stoppable(CONTINUES), progress_on_screen() as progress:
+    with stoppable("nothing was written; the same command begins again"), progress_on_screen() as progress:
         opened = _opened(decoder, revision)
         given = read_responses(responses)
         if pictures is not None:
@@ -123,7 +123,6 @@ def decode(
             check_folder(pictures)
             generator_of(opened.facts)
         features = _decoded(opened, given, any_size, trial_by_trial)
-        write_features(out, features, given.names)
         if pictures is not None:
             from braindiffuser.sharing.drawing import draw_pictures
 
@@ -131,6 +130,7 @@ def decode(
             n = draw_pictures(opened, features, pictures, _ids(given), device, progress)
             seconds = time.monotonic() - started
             print_out(f"{pictures} holds {n} pictures, {seconds / n:.2g} s each, with loading of networks")
+        write_features(out, features, given.names)
     shapes = ", ".join(f"{group} {values.shape}" for group, values in features.items())
     print_out(f"{out} holds {shapes}")
 

@@ -195,7 +195,9 @@ def _by_name(block: Block, names: Mapping[int, str]) -> Block:
     if isinstance(block, Gallery):
         return block.model_copy(update={"by_name": True})
     if isinstance(block, ContactSheet):
-        named = (strip.model_copy(update={"name": names[strip.stimulus_id]}) for strip in block.strips)
+        named = (
+            strip.model_copy(update={"name": names[strip.stimulus_id], "stimulus_name": ""}) for strip in block.strips
+        )
         return block.model_copy(update={"strips": tuple(named)})
     return block
 

@@ -398,6 +398,7 @@ def _contact_sheet(scored: ScoredSet) -> ContactSheet:
             number=int(row["number"]),
             stimulus_id=int(row["stimulus_id"]),
             score=format_score(metrics[ranking], float(row[ranking])),
+            stimulus_name=scored.names.get(int(row["stimulus_id"]), ""),
             scores=tuple(float(row[key]) if np.isfinite(row[key]) else None for key in metrics),
             flags=scored.flags.get(int(row["number"]), ()),
             neighbours=scored.neighbours.get(int(row["number"]), ()),

@@ -233,6 +233,7 @@ class Strip(Settings):
     stimulus_id: int = Field(description="Stimulus id, from 0.")
     score: str = Field(description="Score as printed.")
     name: str = Field("", description="Name of the stimulus, if it is called by that alone.")
+    stimulus_name: str = Field("", description="Name of the stimulus, if it has one beside its number.")
     scores: tuple[float | None, ...] = Field((), description="Score by each metric of the sheet; null: not known.")
     flags: tuple[str, ...] = Field((), description="What is doubtful about the picture, in words.")
     neighbours: tuple[int, ...] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,26 @@ def draw_pictures(
     check_folder(folder)
     check_networks(device)
     generator = generator_of(decoder.facts)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        drawn = Path(beside) / "pictures"
+        n = _draw(decoder, generator, features, drawn, ids, device, progress)
+        check_folder(folder)
+        if folder.exists():
+            folder.rmdir()  # it is empty
+        drawn.rename(folder)
+    return n
+
+
+def _draw(
+    decoder: SharedDecoder,
+    generator: Generator,
+    features: Mapping[str, Float[np.ndarray, "n ..."]],
+    folder: Path,
+    ids: Int[np.ndarray, " n"] | None,
+    device: str,
+    progress: Progress,
+) -> int:
     n = len(next(iter(features.values())))
     ids = np.arange(n) if ids is None else ids
     networks, rows = NetworkCache(device), np.arange(n)

@@ -50,6 +50,7 @@ def sheet(numbers=range(6), scores=SCORES):
         Strip(
             number=number,
             stimulus_id=70 + number,
+            stimulus_name="a shed 2.png" if number == 2 else "",
             score=f"{100 * scores['CLIP'][number]:.1f} %",
             scores=tuple(scores[metric.label][number] for metric in METRICS),
             flags=(FLAG,) if number in (1, 3) else (),
@@ -175,6 +176,9 @@ def test_pictures_are_chosen_by_score_in_the_printed_unit_by_flags_and_by_words(
     assert shown(page) == [2, 0, 5]
     labelled(page, "Find").fill("STIMULUS 75")
     assert shown(page) == [5]
+    labelled(page, "Find").fill("shed 2")
+    assert shown(page) == [2]
+    labelled(page, "Find").fill("STIMULUS 75")
     labelled(page, "Sort by").select_option(label="PixCorr")
     labelled(page, "Find").fill("")
     labelled(page, "Score at least").fill("-1")
@@ -185,10 +189,10 @@ def test_pictures_are_chosen_by_score_in_the_printed_unit_by_flags_and_by_words(
 def test_the_keyboard_steps_through_the_pictures_in_the_order_shown(show):
     page = show(page_of(sheet()))
     labelled(page, "Sort by").select_option(label="SwAV")  # 5 1 2 4 0 3
-    page.get_by_label("Look at Test picture 2, stimulus 72").focus()
+    page.get_by_label("Look at Test picture 2, stimulus 72, a shed 2.png").focus()
     page.keyboard.press("Enter")
     title, where = page.locator("[data-part=title]"), page.locator("[data-part=where]")
-    assert (title.inner_text(), where.inner_text()) == ("Test picture 2, stimulus 72", "3 of 6")
+    assert (title.inner_text(), where.inner_text()) == ("Test picture 2, stimulus 72, a shed 2.png", "3 of 6")
     for key, number in (
         ("ArrowRight", 4),
         ("ArrowRight", 0),
@@ -278,7 +282,7 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
         "5 · 75 · 50.0 % (+25.0 pp)",
     ]
     assert "; 4 of them are in demo – subj01 (simulated)" in page.locator("output.note").first.inner_text()
-    page.get_by_label("Look at Test picture 2, stimulus 72").click()
+    page.get_by_label("Look at Test picture 2, stimulus 72, a shed 2.png").click()
     rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
     assert rows[1] == ["CLIP ↑", "75.0 %", "25.0 %", "+50.0 pp"]
     assert rows[2] == ["SwAV ↓", "0.300", "0.000", "+0.300"]

@@ -289,7 +289,8 @@ def test_contact_sheets_hold_all_stimuli_in_test_order_whatever_the_order_of_row
 def test_contact_sheets_hold_every_score_flag_and_neighbour_of_their_own_pictures(scored):
     test = scored(4, first=7)
     test.per_image.loc[1, "pixcorr"] = np.nan
-    told = replace(test, flags={8: ("a", "b"), 99: ("c",)}, neighbours={n: (n, 7) for n in range(7, 11)})
+    names = {int(test.per_image["stimulus_id"][1]): "a shed.png"}
+    told = replace(test, names=names, flags={8: ("a", "b"), 99: ("c",)}, neighbours={n: (n, 7) for n in range(7, 11)})
     (sheet,) = blocks(by_name(score_sections([told]))["gallery"], ContactSheet)
     entries = test.scores["metrics"]
     assert [metric.label for metric in sheet.metrics] == [entry["label"] for entry in entries.values()]
@@ -300,6 +301,7 @@ def test_contact_sheets_hold_every_score_flag_and_neighbour_of_their_own_picture
         assert strip.scores == tuple(None if np.isnan(row[key]) else row[key] for key in entries)
         assert strip.flags == (("a", "b") if strip.number == 8 else ())
         assert strip.neighbours == (strip.number, 7)
+        assert strip.stimulus_name == ("a shed.png" if strip.number == 8 else "")
     assert sheet.scored == "final"
     assert sheet.n_pictures == 0
 

@@ -221,6 +221,27 @@ def test_pictures_are_those_that_the_run_draws(decoded, shared, exported, tmp_pa
     assert (status, "name a new folder for the pictures" in said, (tmp_path / "b.npz").exists()) == (1, True, False)
 
 
+def test_of_pictures_that_were_stopped_nothing_is_left_and_the_same_command_begins_again(
+    shared, exported, tmp_path, monkeypatch
+):
+    from braindiffuser.sharing import drawing
+
+    def stop(*others, **more):
+        yield slice(0, 1), np.zeros((1, 3, 8, 8), np.float32)
+        raise KeyboardInterrupt
+
+    command = ("decode", shared, exported / "responses" / "test.npz", "--out", tmp_path / "a.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(drawing, "draw_variant", stop)
+        status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
+    assert status == 130
+    assert "nothing was written; the same command begins again" in said
+    assert [path.name for path in tmp_path.rglob("*")] == ["made"]
+    status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
+    assert status == 0, said
+    assert {path.name for path in (tmp_path / "made").iterdir()} == {"pictures"}
+
+
 def test_a_generator_that_cannot_be_used_is_said(shared):
     from braindiffuser.sharing.drawing import generator_of
 

@@ -59,7 +59,9 @@ class Sheet {
     this.pictures = this.data.strips.map((strip, place) => ({
       ...strip,
       uri: this.figures[place].querySelector("img").src,
-      name: strip.name || `Test picture ${strip.number}, stimulus ${strip.stimulus_id}`,
+      name:
+        strip.name ||
+        [`Test picture ${strip.number}`, `stimulus ${strip.stimulus_id}`, strip.stimulus_name].filter(Boolean).join(", "),
       short: strip.name || `${strip.number} · ${strip.stimulus_id}`,
     }));
     this.metrics = this.data.metrics;
