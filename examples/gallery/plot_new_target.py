@@ -2,7 +2,7 @@
 A new target group
 ==================
 
-A feature of your own is one class. It is decoded beside the package's target groups, and you see where in the picture it can be read.
+A feature of your own is one class, decoded beside the package's target groups. Where in the picture can it be read?
 """
 
 # %%
@@ -33,8 +33,8 @@ class ColourGrid(Target):
 
 
 # %%
-# A small simulated subject decodes it: 400 training and 60 test pictures. The stages up to `fit` are enough; nothing is drawn. Where the
-# class is in a file of its own, the kind is `my_module:ColourGrid`.
+# A small simulated subject has 400 training and 60 test pictures. The stages up to `fit` are enough, since nothing is drawn. Where
+# the class is in a file of its own, the kind is `my_module:ColourGrid`.
 
 experiment = braindiffuser.Experiment.load("demo").changed(
     {
@@ -89,5 +89,5 @@ right.plot(from_centre.ravel(), of_tiles.ravel(), "o", color="#0b6e4f")
 right.set(xlabel="distance from the centre, tiles", ylabel="correlation", ylim=(0, 1))
 
 # %%
-# The four tiles in the centre are decoded best: in this simulated subject, as in a real one, more voxels see the centre. Over 60 pictures a
-# correlation is ±0.25 by chance alone, so differences between single tiles further out mean little.
+# The four tiles in the centre are decoded best: in this simulated subject, as in a real one, more voxels see the centre. Over 60
+# pictures correlations go up to ±0.25 by chance alone, so differences between single tiles further out mean little.

@@ -2,7 +2,7 @@
 What a region wants to see
 ==========================
 
-Decode a pattern that is 1 in one region of the brain and 0 elsewhere, and draw the result: the picture that the region stands for.
+Decode a pattern that is 1 in one region of the brain and 0 elsewhere, and draw the result.
 """
 
 # %%
@@ -51,7 +51,7 @@ for row, (variant, label) in enumerate({"low_level": "low level", "full": "final
     axes[row, 0].set_ylabel(label)
 
 # %%
-# A network that classifies photographs looks at them, too. The table with a row for each picture lies beside the run's other results.
+# A network that classifies photographs looks at them, too. The run has a table with a row for each picture.
 
 measures = pd.read_csv(run.results.folder / "analyses" / "roi_maximisation" / "measures.csv")
 final = measures[(measures["pictures"] == "region") & (measures["variant"] == "full")].set_index("region")
@@ -67,6 +67,6 @@ for axis, (group, probability), own in zip(axes, groups.items(), ("bodies", "foo
     axis.set(title=group, xlabel="probability")
 
 # %%
-# The pictures of *food* and *places* show what their voxels prefer, far more than those of other regions do. For *bodies* that cannot be
-# said: nearly every unclear picture is taken for an animal. One picture of each region is a look, not a test; the entries
-# `n_samples` and `n_random_drawn` draw more, and compare them with random sets of voxels.
+# The pictures of *food* and *places* show what their voxels prefer, far more than those of other regions do. For *bodies* that
+# cannot be said: nearly every unclear picture is taken for an animal. One picture of each region is a look, not a test; the
+# entries `n_samples` and `n_random_drawn` draw more, and compare them with random sets of voxels.
