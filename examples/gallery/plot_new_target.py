@@ -33,7 +33,7 @@ class ColourGrid(Target):
 
 
 # %%
-# A small simulated subject has 400 training and 60 test pictures. The stages up to `fit` are enough, since nothing is drawn. Where
+# A small simulated subject has 400 training and 60 test pictures. The stages up to `fit` are enough: nothing is drawn. Where
 # the class is in a file of its own, the kind is `my_module:ColourGrid`.
 
 experiment = braindiffuser.Experiment.load("demo").changed(
