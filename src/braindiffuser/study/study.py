@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from braindiffuser.report.strips import ReadPictures
     from braindiffuser.store.draft import Draft
 
+__all__ = ["run_study"]
+
 SCORES, PER_IMAGE, PAGE = "scores.json", "per_image.csv", "index.html"
 PAGE_STEP = "page"
 """Step that writes all of these."""
