@@ -176,8 +176,8 @@ def _map_of(data: RunData, regions: Mapping[str, Bool[np.ndarray, " n_voxels"]])
     from braindiffuser.analyses.voxel_grid import grid_of
     from braindiffuser.report.region_map import region_map
 
-    cells = grid_of(data.voxels())
-    return None if cells is None else region_map(cells, regions)
+    grid = grid_of(data.voxels())
+    return None if grid is None else region_map(grid.cells, regions, oriented=grid.oriented)
 
 
 def roi_patterns(

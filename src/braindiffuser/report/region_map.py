@@ -1,4 +1,4 @@
-"""A small map of regions: where their voxels lie, seen from above and from the right."""
+"""A small map of regions: where their voxels lie, in two views."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from braindiffuser.report.sections import Figure
 
 HEIGHT, GAP, TOP = 240, 40, 24
 """Pixels: about how high the views are, between them, and for what is written above them."""
-VIEWS = {"from above": (0, 1), "from the right": (1, 2)}
-"""View → the axes that point to the right and up in it; axes of places point right, to the front and up."""
+UNKNOWN = "how the recording's axes lie in the head is not known"
+VIEWS = {("from above", "axes 1 and 2"): (0, 1), ("from the right", "axes 2 and 3"): (1, 2)}
+"""View, called by where it is seen from or by its axes → the axes that point to the right and up in it."""
 
 
-def region_map(cells: Int[np.ndarray, "n_voxels 3"], regions: Mapping[str, Bool[np.ndarray, " n_voxels"]]) -> Figure:
+def region_map(
+    cells: Int[np.ndarray, "n_voxels 3"], regions: Mapping[str, Bool[np.ndarray, " n_voxels"]], *, oriented: bool
+) -> Figure:
     """Draw which places each region holds.
 
     A cell belongs to a region if it holds one of its voxels, at any depth. Larger regions lie below smaller ones.
 
     Args:
-        cells: of each voxel, on a grid whose axes point right, to the front and up, from 0.
+        cells: of each voxel, on a grid, from 0.
         regions: name → its voxels; regions may overlap.
+        oriented: whether the axes of the grid point right, to the front and up.
+        oriented: whether the axes of the grid point right, to the front and up.
 
     Returns:
         The map, whose parts have the attribute `data-region`.
@@ -34,10 +39,10 @@ def region_map(cells: Int[np.ndarray, "n_voxels 3"], regions: Mapping[str, Bool[
     height = TOP + size * max(extent[up] for _, up in VIEWS.values())
     order = sorted(regions, key=lambda name: -int(np.count_nonzero(regions[name])))
     parts, left = [], 0
-    for view, (right, up) in VIEWS.items():
+    for (seen_from, axes), (right, up) in VIEWS.items():
         flat = np.stack([cells[:, right], extent[up] - 1 - cells[:, up]], axis=1)
         parts.append(f'<g transform="translate({left} {TOP})">')
-        parts.append(f'<text y="-9" font-size="13" fill="var(--muted)">{view}</text>')
+        parts.append(f'<text y="-9" font-size="13" fill="var(--muted)">{seen_from if oriented else axes}</text>')
         parts.append(f'<path class="voxels" d="{_path(flat, size)}"><title>analysed voxels</title></path>')
         for name in order:
             said = html.escape(name)
@@ -48,7 +53,8 @@ def region_map(cells: Int[np.ndarray, "n_voxels 3"], regions: Mapping[str, Bool[
     width = left - GAP
     return Figure(
         svg=f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}">{"".join(parts)}</svg>',
-        note="Voxels of each region, at any depth; right is right. Regions may overlap, and larger ones lie below smaller ones.",
+        note=f"Voxels of each region, at any depth; {'right is right' if oriented else UNKNOWN}. Regions may overlap, and larger "
+        "ones lie below smaller ones.",
     )
 
 

@@ -52,6 +52,7 @@ class ScoredSet:
         kinds: kind of picture → heading, from left to right.
         ablations: name of each ablation → label.
         scored_kind: kind of picture that the scores are of.
+        scores_of: what the scores are of, in words, if they are of no kind.
         headlines: keys of the metrics that are printed large; none: the first four.
         notes: what a reader must know of the metrics: title → text.
         heading: title and first paragraph; None: from the name.
@@ -66,6 +67,7 @@ class ScoredSet:
     kinds: Mapping[str, str]
     ablations: Mapping[str, str]
     scored_kind: str = "final"
+    scores_of: str = ""
     headlines: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     heading: tuple[str, str] | None = None
@@ -418,6 +420,7 @@ def _contact_sheet(scored: ScoredSet) -> ContactSheet:
             for entry in metrics.values()
         ),
         scored=scored.scored_kind if scored.scored_kind in scored.kinds else "",
+        scores_of=scored.scores_of or scored.kinds.get(scored.scored_kind, ""),
         n_pictures=len(rows) if len(some) < len(rows) else 0,
     )
 

@@ -263,6 +263,7 @@ class ContactSheet(Settings):
     ranking: str = Field(description="Label of the score below each.")
     metrics: tuple[SheetMetric, ...] = Field((), description="Metrics whose scores the strips hold, in their order.")
     scored: KindName | Literal[""] = Field("", description="Kind of picture that the scores are of; empty: not known.")
+    scores_of: str = Field("", description="What the scores are of, in words; empty: not known.")
     n_pictures: int = Field(0, ge=0, description="Pictures that the strips were taken from; 0: they are all.")
 
     @model_validator(mode="after")
@@ -277,7 +278,7 @@ class ContactSheet(Settings):
     @model_serializer(mode="wrap")
     def _without_what_is_empty(self, serialise: Any) -> dict[str, Any]:
         stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key not in ("metrics", "scored", "n_pictures") or value}
+        return {key: value for key, value in stored.items() if key in ("type", "kinds", "strips", "ranking") or value}
 
 
 class Facts(Settings):

@@ -71,10 +71,14 @@ def make_strips(read: ReadPictures, sheet: ContactSheet, room: float) -> Strips:
         {**kept, "seen": seen, "printed": _printed(sheet.metrics, strip.scores)}
         for kept, strip, seen in zip(stored["strips"], sheet.strips, hashes, strict=True)
     ]
-    kinds = list(
-        sheet.kinds.items()
-    )  # as pairs: their order is that of the pictures, and JSON objects need not keep theirs
-    data = {"metrics": [], "scored": "", **stored, "kinds": kinds, "strips": strips, "format": FORMAT, "seen": SEEN}
+    data = {
+        **{"metrics": [], "scored": "", "scores_of": ""},
+        **stored,
+        "kinds": list(sheet.kinds.items()),  # pairs, in the order of the pictures: JSON objects need not keep theirs
+        "strips": strips,
+        "format": FORMAT,
+        "seen": SEEN,
+    }
     return Strips(uris, width=len(sheet.kinds) * side, height=side, data=data)
 
 

@@ -100,6 +100,12 @@ def share_run(
     if finished.uid != uid:
         raise RunError(f"{run} was changed while it was read: run the same command again")
     decoder.save(out)
+    if not facts.scores:
+        remarks = (
+            *remarks,
+            "Scores of pictures are left out of the card, since they are not there, damaged or out of date: "
+            f"{command_line('run', '--out', run)} makes them.",
+        )
     if n_numbers(facts) >= facts.responses.n_stimuli:
         remarks = (*remarks, TELLS_MUCH.format(n_numbers(facts), facts.responses.n_stimuli))
     return decoder, (*finished.remarks, *remarks)

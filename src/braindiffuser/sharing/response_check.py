@@ -19,6 +19,10 @@ LARGEST = 2.0
 of people who move or wake up."""
 
 
+ROWS = 4.0
+"""How many times further a single row may be from the size of training responses than all rows together."""
+
+
 def checked_responses(
     responses: Any, facts: DecoderFacts, fingerprint: str | None = None
 ) -> Float[np.ndarray, "n n_voxels"]:
@@ -58,7 +62,7 @@ def check_size(
     std: Float[np.ndarray, " n_voxels"],
     facts: DecoderFacts,
 ) -> None:
-    """Check that responses have about the size of the training responses.
+    """Check that responses have about the size of the training responses, all together and, less strictly, row by row.
 
         0.2 ≤ √(mean over rows and voxels of ((x − x̄) / s)²) ≤ 2 √R
 
@@ -69,8 +73,17 @@ def check_size(
     Raises:
         RunError: they have not.
     """
-    size = float(np.sqrt(np.mean(np.square((responses - mean) / std, dtype=np.float64))))
+    with np.errstate(over="ignore"):  # which is refused
+        of_rows = np.sqrt(np.mean(np.square((responses - mean) / std, dtype=np.float64), axis=1))
+    size = float(np.sqrt(np.mean(np.square(of_rows))))
     most = LARGEST * float(np.sqrt(facts.responses.mean_repeats))
+    odd = np.flatnonzero((of_rows < SMALLEST / ROWS) | (of_rows > ROWS * most))
+    if SMALLEST <= size <= most and len(odd):
+        raise RunError(
+            f"row {int(odd[0])} of the responses is {of_rows[odd[0]]:.3g} times as large as the training responses, expected "
+            f"{SMALLEST / ROWS:g} to {ROWS * most:.2g} times: leave it out, or decode it as it is with --any-size (any_size=True "
+            "in Python)"
+        )
     if not SMALLEST <= size <= most:
         raise RunError(
             f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "

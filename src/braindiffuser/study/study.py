@@ -274,6 +274,7 @@ def _scored(joint: Mapping[str, Any], members: Sequence[Member], averaged: Subje
         per_image=pd.DataFrame(facts | means),
         kinds=kinds | ({"average": LABEL} if averaged else {}),
         ablations={},
+        scores_of="mean over subjects",
         notes=members[0].experiment.evaluation.all_metrics().notes,
     )
 

@@ -58,7 +58,9 @@ def sheet(numbers=range(6), scores=SCORES):
         )
         for number in numbers
     )
-    return ContactSheet(kinds=KINDS, strips=strips, ranking="CLIP", metrics=METRICS, scored="final")
+    return ContactSheet(
+        kinds=KINDS, strips=strips, ranking="CLIP", metrics=METRICS, scored="final", scores_of="Reconstruction"
+    )
 
 
 def page_of(*blocks, read=None, header=HEADER):
@@ -242,6 +244,7 @@ def test_the_viewer_shows_kinds_scores_flags_and_neighbours_of_its_picture(show)
         tile = f"[data-part=all] figure:nth-child({place + 1}) .picture"
         assert close_to(colour_at(page, tile, 0.5), Colours().red[kind], 3)
     rows = page.locator("[data-part=scores] tbody tr").all_inner_texts()
+    assert page.locator("[data-part=scores] thead").inner_text().split("\t") == ["Metric", "Score: Reconstruction"]
     assert [row.split("\t") for row in rows] == [["PixCorr ↑", "−0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
     assert page.locator("[data-part=flags]").inner_text() == f"Flagged: it {FLAG}."
     near = page.locator("[data-part=neighbours]")
@@ -419,7 +422,7 @@ def region_page():
         "lengths": "from-training",
         "regions": [{"name": name, "n_voxels": int(mask.sum())} for name, mask in regions.items()],
     }
-    section = regions_section("regions", facts, ["final"], region_map(places, regions))
+    section = regions_section("regions", facts, ["final"], region_map(places, regions, oriented=True))
     return render_page(HEADER, [section], Colours())
 
 

@@ -16,6 +16,11 @@ ABOVE = {(x, y) for x in range(3) for y in range(4)}
 SIDE = {(y, z) for y in range(4) for z in range(5)}
 
 
+def mapped(voxels, regions):
+    grid = grid_of(voxels)
+    return region_map(grid.cells, regions, oriented=grid.oriented)
+
+
 def cells(figure, name=None):
     """Cells (column, row from the top) of one part, or of all voxels, in each view."""
     views = re.findall(r'<g transform="translate\((\d+) (\d+)\)">(.*?)</g>', figure.svg)
@@ -40,7 +45,16 @@ def test_both_views_show_the_voxels_of_each_region(known):
     mask = np.zeros((8, 9, 10), bool)
     mask[2:5, 3:7, 1:6] = True
     affine = np.diag([1.8, 1.8, 3, 1]) if known else None
-    assert_shows_them(region_map(grid_of(Voxels.in_volume(mask, affine)), REGIONS))
+    figure = mapped(Voxels.in_volume(mask, affine), REGIONS)
+    assert_shows_them(figure)
+    assert ("from above" in figure.svg, "right is right" in figure.note) == (known, known)
+    assert ("axes 1 and 2" in figure.svg, "is not known" in figure.note) == (not known, not known)
+
+
+def test_an_affine_that_is_none_is_no_orientation():
+    singular = np.diag([1.8, 0, 3, 1])
+    assert not grid_of(Voxels.in_volume(np.ones(SHAPE, bool), singular)).oriented
+    assert not grid_of(Voxels(60, coordinates=PLACES.astype(float))).oriented
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
@@ -58,7 +72,7 @@ def test_the_orientation_of_the_volume_does_not_matter(order, signs):
     for axis, sign in enumerate(signs):
         stored = stored if sign > 0 else np.flip(stored, axis)
     regions = {name: stored[..., number].reshape(-1) for number, name in enumerate(REGIONS)}
-    assert_shows_them(region_map(grid_of(Voxels.in_volume(np.ones(stored.shape[:3], bool), affine)), regions))
+    assert_shows_them(mapped(Voxels.in_volume(np.ones(stored.shape[:3], bool), affine), regions))
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, np.pi / 4])
@@ -66,7 +80,7 @@ def test_the_orientation_of_the_volume_does_not_matter(order, signs):
 def test_places_without_a_volume_leave_no_gaps(angle, scale):
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     places = scale * np.argwhere(np.ones((12, 12, 12))) @ turn - 7.0
-    above, side = cells(region_map(grid_of(Voxels(len(places), coordinates=places)), {}))
+    above, side = cells(mapped(Voxels(len(places), coordinates=places), {}))
     for view in (above, side):
         for row in {row for _, row in view}:
             columns = sorted(column for column, own in view if own == row)
@@ -75,9 +89,7 @@ def test_places_without_a_volume_leave_no_gaps(angle, scale):
 
 def test_regions_of_places_lie_where_their_places_are():
     places = 2.0 * np.argwhere(np.ones((12, 12, 12)))
-    figure = region_map(
-        grid_of(Voxels(len(places), coordinates=places)), {"front": places[:, 1] > 16, "up": places[:, 2] > 16}
-    )
+    figure = mapped((Voxels(len(places), coordinates=places)), {"front": places[:, 1] > 16, "up": places[:, 2] > 16})
     above, side = cells(figure)
     front, up = cells(figure, "front"), cells(figure, "up")
     assert max(row for _, row in front[0]) < max(row for _, row in above) / 2
@@ -87,19 +99,19 @@ def test_regions_of_places_lie_where_their_places_are():
 
 
 def test_a_map_of_many_voxels_stays_small():
-    figure = region_map(grid_of(Voxels.in_volume(np.ones((80, 150, 20), bool))), {"all": np.ones(80 * 150 * 20, bool)})
+    figure = mapped(Voxels.in_volume(np.ones((80, 150, 20), bool)), {"all": np.ones(80 * 150 * 20, bool)})
     assert max(max(place) for view in cells(figure, "all") for place in view) < FINEST
     assert len(figure.svg) < 20_000
 
 
 def test_smaller_regions_lie_above_larger_ones():
     small = np.arange(len(PLACES)) < 3
-    figure = region_map(grid_of(Voxels.in_volume(np.ones(SHAPE, bool))), {"small": small, "large": ~small})
+    figure = mapped(Voxels.in_volume(np.ones(SHAPE, bool)), {"small": small, "large": ~small})
     assert re.findall(r'data-region="(\w+)"', figure.svg) == ["large", "small"] * 2
 
 
 def test_names_stay_text():
-    figure = region_map(grid_of(Voxels.in_volume(np.ones(SHAPE, bool))), {'V1 & "<b>"': REGIONS["up"]})
+    figure = mapped(Voxels.in_volume(np.ones(SHAPE, bool)), {'V1 & "<b>"': REGIONS["up"]})
     assert "<title>V1 &amp; &quot;&lt;b&gt;&quot;</title>" in figure.svg
 
 

@@ -285,6 +285,30 @@ def test_a_target_group_may_have_any_name(small, name, tmp_path):
     np.testing.assert_array_equal(loaded.null[name], decoder.null["vision"])
 
 
+def test_a_folder_whose_decoder_is_a_link_is_not_written_to(small, tmp_path):
+    decoder, _ = small
+    own = decoder.save(tmp_path / "own")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / own.name).symlink_to(own)
+    before = own.read_bytes()
+    with pytest.raises(RunError, match=r"other holds decoder\.safetensors: name a new folder"):
+        decoder.save(tmp_path / "other")
+    assert own.read_bytes() == before
+
+
+@pytest.mark.parametrize("factor", [0.0, 40.0])
+def test_a_single_row_of_another_size_is_named(small, factor):
+    decoder, responses = small
+    responses = np.repeat(responses, 30, axis=0)
+    responses[17] *= factor
+    first = next(iter(decoder.groups.values()))
+    if not factor:
+        responses[17] = first.response_mean
+    with pytest.raises(RunError, match=r"^row 17 of the responses is .* --any-size|^responses are .* times"):
+        decoder.decode(responses)
+    assert decoder.decode(responses, any_size=True)
+
+
 @pytest.mark.filterwarnings("error")
 def test_features_that_are_not_finite_are_refused(small):
     decoder, responses = small

@@ -348,7 +348,8 @@ class Viewer {
 
   showScores(each) {
     const other = this.sheet.match(this.place);
-    const heads = ["Metric", "Score", ...(other ? ["Other page", "Difference"] : [])];
+    const of = this.sheet.data.scores_of;
+    const heads = ["Metric", of ? `Score: ${of}` : "Score", ...(other ? ["Other page", "Difference"] : [])];
     const rows = this.sheet.metrics.map((metric, k) => {
       const cells = [each.printed[k]];
       if (other) {
