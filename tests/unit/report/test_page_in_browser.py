@@ -244,7 +244,10 @@ def test_the_viewer_shows_kinds_scores_flags_and_neighbours_of_its_picture(show)
         tile = f"[data-part=all] figure:nth-child({place + 1}) .picture"
         assert close_to(colour_at(page, tile, 0.5), Colours().red[kind], 3)
     rows = page.locator("[data-part=scores] tbody tr").all_inner_texts()
-    assert page.locator("[data-part=scores] thead").inner_text().split("\t") == ["Metric", "Score: Reconstruction"]
+    assert page.locator("[data-part=scores] thead").inner_text().strip().split("\t") == [
+        "Metric",
+        "Score: Reconstruction",
+    ]
     assert [row.split("\t") for row in rows] == [["PixCorr ↑", "−0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
     assert page.locator("[data-part=flags]").inner_text() == f"Flagged: it {FLAG}."
     near = page.locator("[data-part=neighbours]")
