@@ -75,7 +75,7 @@ def share_run(
     """
     run, out = Path(run), Path(out)
     finished = FinishedRun.open(run, progress)
-    _check_regression(finished)
+    calibration = _shareable(finished).calibration
     recording = finished.experiment.dataset.folder
     check_outside(out, {"run": run} | ({} if recording is None else {"recording": recording}))
     uid = finished.uid
@@ -89,7 +89,7 @@ def share_run(
         origin=origin,
         voxels=_voxels(finished),
         responses=_responses(finished),
-        calibration=finished.experiment.regression.calibration,  # type: ignore[attr-defined]  # checked above
+        calibration=calibration,
         precision=precision,
         groups={group: own for group, (_, own) in made.items()},
         scores=_scores(finished),
@@ -111,8 +111,8 @@ def share_run(
     return decoder, (*finished.remarks, *remarks)
 
 
-def _check_regression(finished: FinishedRun) -> None:
-    """Raise RunError if the run's decoders cannot be shared."""
+def _shareable(finished: FinishedRun) -> RidgeRegression:
+    """Return the run's regression; raise RunError if its decoders cannot be shared."""
     regression, folder = finished.experiment.regression, finished.results.folder
     if not isinstance(regression, RidgeRegression):
         raise RunError(f"decoders of the regressor {regression.kind} cannot be reduced in rank: use ridge")
@@ -124,6 +124,7 @@ def _check_regression(finished: FinishedRun) -> None:
         )
     if not finished.groups:
         raise RunError(f"{folder} has no decoders yet: run {command_line('run', '--out', folder)} first")
+    return regression
 
 
 def _reduced(
@@ -153,7 +154,7 @@ def _reduced(
     except ValueError as error:
         raise RunError(f"{group}: {error}") from error
     cross_validated = fitted.arrays.get("prediction_mean"), fitted.arrays.get("prediction_std")
-    name = experiment.regression.calibration  # type: ignore[attr-defined]
+    name = _shareable(finished).calibration
     decoder = made.decoder.calibrated(Calibration(made.target_mean, made.target_std, *cross_validated, name))
     facts = GroupFacts(
         shape=targets.shape[1:],
