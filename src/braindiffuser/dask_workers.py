@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import math
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from distributed import Client, Event, Future, KilledWorker, Worker, get_worker
+from distributed import Client, Event, Future, KilledWorker, Status, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
@@ -48,6 +49,8 @@ REPORT_EVERY, ASK_EVERY = 0.5, 2.0
 """Seconds between two reports of a worker's progress, and between two questions whether the command still runs."""
 KEPT = {-3: 32 * 2**20, -1: 64 * 2**20}
 """Number of M_MMAP_THRESHOLD and of M_TRIM_THRESHOLD in glibc's malloc.h → bytes, the highest that glibc itself chooses."""
+STARTING = 60.0
+"""Seconds after which it is said again that workers are started anew."""
 LATE = 60.0
 """Seconds that a worker waits for results of the run that a network disk shows late."""
 
@@ -119,6 +122,8 @@ class _Queue:
             progress: says what happens, as progress(label, 1, 1).
         """
         self._connect, self._progress = connect, progress
+        self._said_until = -math.inf
+        """Time of the monotonic clock until when it is not said again that workers are started anew."""
         self.client = connect()
 
     def each(self, compute: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
@@ -165,6 +170,7 @@ class _Queue:
                 return future.result(timeout=wait)
             except TimeoutError:
                 wait = PATIENCE
+                self._replace_lost()
                 if not (said or self._n_workers()):
                     self._progress("no worker is there: waiting for one (jobs of a queue may take long to begin)", 1, 1)
                     said = True
@@ -178,16 +184,42 @@ class _Queue:
         except RunError as error:
             raise RunError(f"{error}; once it runs, the same command goes on from what is there") from error
 
+    def _replace_lost(self) -> None:
+        """Start workers anew that do not come back by themselves, if this command started them."""
+        cluster = self.client.cluster
+        n_lost = 0 if cluster is None else _replace_lost(cluster)
+        if n_lost and time.monotonic() > self._said_until:
+            self._said_until = time.monotonic() + STARTING
+            self._progress(f"workers that did not come back, which are started anew: {n_lost}", 1, 1)
+
     def _n_workers(self) -> int:
         return len(self.client.scheduler_info(n_workers=-1).get("workers", ()))
 
     def _give(
         self, compute: Callable[[Item], Any], waiting: deque[Item], given: deque[tuple[Item, Future[Any]]]
     ) -> None:
+        if waiting:
+            self._replace_lost()
         most = AHEAD * max(1, self._n_workers())
         while waiting and len(given) < most:
             given.append((waiting[0], self.client.submit(compute, waiting[0], pure=False)))
             waiting.popleft()
+
+
+def _replace_lost(cluster: Any) -> int:
+    """Begin to start the workers anew that Dask has given up, and return how many are not there yet.
+
+    A worker that ended is started anew by its own nanny. Dask gives up both when it is not back within 15 seconds
+    (`distributed.deploy.lost-worker-timeout`), as on a busy machine, and would go on with fewer workers, or wait for ever.
+    Called again before they are there, it starts none twice.
+    """
+    for name, worker in list(cluster.workers.items()):
+        if worker.status in {Status.closed, Status.failed}:
+            cluster.workers.pop(name, None)
+    wanted, kept = len(cluster.worker_spec), len(cluster.workers)
+    if kept < wanted:
+        cluster.scale(wanted)
+    return max(0, wanted - kept)
 
 
 class DaskCluster:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
 import pytest
 from distributed import Event
 from fakes import COMPUTED, N, fake_experiment, write_recording
@@ -515,6 +516,29 @@ def test_a_part_that_takes_every_worker_with_it_is_said(root, finished, connect)
         list(workers.each(_end, [1]))
 
 
+def test_workers_that_dask_has_given_up_are_started_anew(root, finished, cluster_file, monkeypatch):
+    """A worker that takes long to start again, as on a busy machine, is given up with its nanny."""
+    monkeypatch.setattr("braindiffuser.dask_workers.PATIENCE", 0.5)
+    said = []
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}),
+        open_cluster(None, cluster_file, silent) as connect,
+    ):
+        cluster = connect().cluster
+        workers = DaskCluster(connect, ["fakes"], lambda label, done, total: said.append(label))(
+            fake_experiment(root), finished, dict
+        )
+        for pid in connect().run(os.getpid).values():
+            os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while cluster.workers:
+            assert time.monotonic() < until, "the workers were not given up"
+            time.sleep(0.05)
+        assert list(workers.each(_square, [3, 4])) == [(3, 9), (4, 16)]
+        assert len(cluster.workers) == len(cluster.worker_spec) == 2
+    assert "workers that did not come back, which are started anew: 2" in said
+
+
 def test_that_no_worker_has_come_yet_is_said(root, finished):
     said = []
     results = iter([TimeoutError, TimeoutError, 2])
@@ -526,6 +550,7 @@ def test_that_no_worker_has_come_yet_is_said(root, finished):
         return made
 
     client = SimpleNamespace(
+        cluster=None,
         scheduler_info=lambda n_workers: {"workers": {}},
         submit=lambda compute, item, pure: SimpleNamespace(result=result, status="finished"),
     )
@@ -543,6 +568,7 @@ def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finishe
     def connect():
         connected.append(
             SimpleNamespace(
+                cluster=None,
                 scheduler_info=lambda n_workers: {"workers": {"one": {}}},
                 submit=lambda compute, item, pure: SimpleNamespace(result=lost, status="cancelled"),
             )
@@ -592,6 +618,7 @@ def test_a_scheduler_that_stays_away_ends_the_command_with_advice(root, finished
         raise CancelledError
 
     client = SimpleNamespace(
+        cluster=None,
         scheduler_info=lambda n_workers: {"workers": {"one": {}}},
         submit=lambda compute, item, pure: SimpleNamespace(result=lost, status="cancelled"),
     )
