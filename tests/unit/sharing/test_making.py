@@ -167,6 +167,22 @@ def test_a_run_is_shared_exported_responses_are_decoded(decoded, exported, tmp_p
     assert (status, "exists: name a new file" in said) == (1, True)
 
 
+def test_one_by_one_each_row_is_decoded_that_is_decoded_beside_the_others(shared, exported, tmp_path):
+    """A row alone would be refused that is larger than all rows together may be; beside them it is not."""
+    decoder = SharedDecoder.load(shared)
+    with np.load(exported / "responses" / "test.npz") as file:
+        arrays = dict(file)
+    alone = arrays["responses"][:1] * 4.0
+    with pytest.raises(RunError, match="times as large"):
+        decoder.decode(alone)
+    arrays["responses"] = np.concatenate([alone, arrays["responses"][1:]])
+    np.savez(tmp_path / "larger.npz", **arrays)
+    status, said = call("decode", shared, tmp_path / "larger.npz", "--out", tmp_path / "out.npz", "--trial-by-trial")
+    assert (status, "ms a trial" in said) == (0, True), said
+    with np.load(tmp_path / "out.npz") as made:
+        np.testing.assert_allclose(made["vision"][:1], decoder.decode(alone, any_size=True)["vision"], rtol=1e-5)
+
+
 def test_files_of_other_voxels_and_other_files_are_refused(shared, exported, tmp_path):
     out = tmp_path / "out.npz"
     with np.load(exported / "responses" / "test.npz") as file:
