@@ -35,6 +35,21 @@ for folder in ("seen", "made"):
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(f"{folder}/{number}.png")
 assert not {"torch", "transformers", "diffusers"} & sys.modules.keys(), "the core imports networks"
 """
+RECORDING = """
+import json
+import numpy as np
+from PIL import Image
+from pathlib import Path
+rng = np.random.default_rng(0)
+np.save("betas.npy", rng.normal(size=(24, 30)).astype(np.float32))
+Path("pictures").mkdir()
+for number in range(12):
+    Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(f"pictures/{number}.png")
+rows = [f"{trial // 8 + 1},1,{trial % 12}.png,a scene,{'test' if trial % 12 < 3 else 'train'}" for trial in range(24)]
+Path("trials.csv").write_text("\\n".join(["session,run,stim_file,caption,split", *rows]))
+dataset = {"kind": "arrays", "responses": "betas.npy", "unit": "z", "trials": "trials.csv", "pictures": "pictures"}
+Path("own.yaml").write_text(json.dumps({"preset": "demo", "name": "own", "dataset": dataset}))
+"""
 LARGEST_MB = 60
 """Of the wheel."""
 
@@ -95,6 +110,9 @@ def use_core(python: str, place: Path) -> None:
     run(python, "-m", "braindiffuser", "--version", at=place)
     run(python, "-m", "braindiffuser", "info", at=place)
     run(python, "-m", "braindiffuser", "evaluate", "seen", "made", "--profile", "pixels", at=place)
+    run(python, "-c", RECORDING, at=place)
+    for words in (("check", "own.yaml"), ("prepare", "--config", "own.yaml", "--out", "run")):
+        run(python, "-m", "braindiffuser", *words, at=place)
     refused = subprocess.run(
         [python, "-m", "braindiffuser", "demo", "--out", "refused"],
         cwd=place,

@@ -65,9 +65,14 @@ def check_networks(device: str) -> None:
         DependencyError: if torch is not installed.
         RunError: if there is no such device on this machine.
     """
-    if find_spec("torch") is None:
+    if not networks_are_installed():
         raise DependencyError(lacks_package(ModuleNotFoundError(name="torch")))
     check_device(device)
+
+
+def networks_are_installed() -> bool:
+    """Whether this machine has what networks are built with."""
+    return find_spec("torch") is not None
 
 
 def check_device(device: str) -> None:

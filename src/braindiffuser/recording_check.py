@@ -9,6 +9,7 @@ from pathlib import Path
 from braindiffuser.datasets.region_expressions import doubts
 from braindiffuser.datasets.voxel_selection import check_choice, choice_before_betas
 from braindiffuser.experiment import Experiment, preset_names
+from braindiffuser.machine import networks_are_installed
 from braindiffuser.run_folder import check_captions, check_checkpoints, check_configs
 from braindiffuser.stages.prepare import check_named_columns, check_named_regions
 
@@ -44,7 +45,8 @@ def check_before_run(experiment: Experiment, stimuli: bool = True) -> None:
     check_named_columns(recording, adapted)
     check_choice(recording, config.voxel_choice, config.min_noise_ceiling)
     check_checkpoints(adapted)
-    check_configs(adapted)
+    if networks_are_installed():
+        check_configs(adapted)
 
 
 def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
@@ -114,7 +116,13 @@ def check_recording(source: str, modules: Sequence[str] = ()) -> Iterator[str]:
     )
     yield f"{'Voxels chosen':<{WIDTH}}{chosen}"
     check_checkpoints(adapted)
-    check_configs(adapted)
+    if networks_are_installed():
+        check_configs(adapted)
+    else:
+        yield (
+            "Note: whether the checkpoints fit each other was not checked, since torch is not installed; what extracts features "
+            "and draws is installed by pip install 'braindiffuser[generate]'"
+        )
     if adapted.split.kind == "folds":
         yield f"All folds: {command('folds', source, beside='-folds')}"
     yield f"Run it: {command('run', '--config', source)}"

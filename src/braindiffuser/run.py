@@ -15,7 +15,14 @@ from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
 from braindiffuser.files import alone_in, as_states, state_of
-from braindiffuser.machine import check_networks, machine, peak_memory_gb, reset_peak_memory, versions
+from braindiffuser.machine import (
+    check_networks,
+    machine,
+    networks_are_installed,
+    peak_memory_gb,
+    reset_peak_memory,
+    versions,
+)
 from braindiffuser.networks.cache import NetworkCache
 from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
@@ -215,9 +222,10 @@ class Run:
                     self._note_done()
             return
         self._require(pending)
-        check_configs(self.experiment)  # here, since it may take torch, which opening a run does without
         if record.on_device and not self._leaves_device_to_workers(record):
             check_networks(self.experiment.device)
+        if networks_are_installed():  # which the other stages do without
+            check_configs(self.experiment)
         with self._alone():
             self._refuse_what_came_between(record)
             for step in pending:

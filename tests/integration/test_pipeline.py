@@ -1,7 +1,10 @@
 """The whole chain on a tiny simulated subject: what it leaves behind, and that it survives being killed anywhere."""
 
 import shutil
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +15,7 @@ from kills import kill_at
 
 from braindiffuser import images
 from braindiffuser.datasets.rois import CATEGORY_REGIONS, MAXIMISED_REGIONS
-from braindiffuser.errors import RecordingError, RunError
+from braindiffuser.errors import EXTRAS, RecordingError, RunError
 from braindiffuser.networks import checkpoints as weights
 from braindiffuser.regression import Ridge
 from braindiffuser.report.tables import BASELINES
@@ -29,6 +32,8 @@ KEYS = {
     "clip_demo",
 }
 
+WITHOUT = Path(__file__).parents[1] / "without_packages.py"
+
 KILLS = ("extracting: train latents@1", "reconstructing: low level@1", "scoring@3")
 """A moment in every stage that has networks; test_run kills in all stages, with networks that cost nothing."""
 
@@ -38,6 +43,17 @@ def finished(experiment, tmp_path_factory):
     run = Run.open(experiment, tmp_path_factory.mktemp("finished"))
     run.run_all()
     return run
+
+
+def test_the_page_of_a_finished_run_is_drawn_anew_where_no_networks_are_installed(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.results.folder, folder)
+    for words in (["report", "--out", str(folder), "--overwrite"], ["run", "--out", str(folder)]):
+        (folder / "report/index.html").unlink()
+        command = [sys.executable, str(WITHOUT), ",".join(EXTRAS["generate"]), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (folder / "report/index.html").is_file()
 
 
 def pictures_of(folder):

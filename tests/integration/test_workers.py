@@ -535,7 +535,9 @@ def test_workers_that_dask_has_given_up_are_started_anew(root, finished, cluster
             assert time.monotonic() < until, "the workers were not given up"
             time.sleep(0.05)
         until = time.monotonic() + 60
-        while len(cluster.workers) < 2:  # one that starts while its predecessor still ends is refused, and started once more
+        while (
+            len(cluster.workers) < 2
+        ):  # one that starts while its predecessor still ends is refused, and started once more
             assert time.monotonic() < until, "not all workers were started anew"
             assert list(workers.each(_square, [3, 4])) == [(3, 9), (4, 16)]
         assert len(cluster.worker_spec) == 2

@@ -1,5 +1,6 @@
 """Laws of extras: the core works where nothing else is installed, and what is missing is said with the extra that brings it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,17 +18,6 @@ from braindiffuser.images import save_png
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-WITHOUT = """
-import sys
-class NotInstalled:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {packages}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, NotInstalled())
-from braindiffuser.cli import main
-sys.argv = ["braindiffuser", *{words}]
-main()
-"""
 
 
 def named(requirements):
@@ -35,8 +25,9 @@ def named(requirements):
 
 
 def without_extras(folder, *words):
-    code = WITHOUT.format(packages={each for packages in EXTRAS.values() for each in packages}, words=list(words))
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    absent = ",".join(each for packages in EXTRAS.values() for each in packages)
+    command = [sys.executable, str(ROOT / "tests/without_packages.py"), absent, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -53,6 +44,28 @@ def test_an_extra_installs_what_is_said_to_be_of_it(extra):
 def test_the_core_needs_no_extra(tmp_path, words):
     done = without_extras(tmp_path, *words)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_core_checks_and_prepares_a_recording(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "betas.npy", rng.normal(size=(24, 30)).astype(np.float32))
+    (tmp_path / "pictures").mkdir()
+    for number in range(12):
+        save_png(rng.random((1, 3, 32, 32), np.float32), tmp_path / "pictures" / f"{number}.png")
+    rows = [
+        f"{trial // 8 + 1},1,{trial % 12}.png,a scene,{'test' if trial % 12 < 3 else 'train'}" for trial in range(24)
+    ]
+    (tmp_path / "trials.csv").write_text("\n".join(["session,run,stim_file,caption,split", *rows]), encoding="utf-8")
+    dataset = {"kind": "arrays", "responses": "betas.npy", "unit": "z", "trials": "trials.csv", "pictures": "pictures"}
+    own = {"preset": "demo", "name": "own", "dataset": dataset}
+    (tmp_path / "own.yaml").write_text(json.dumps(own), encoding="utf-8")
+    checked = without_extras(tmp_path, "check", "own.yaml")
+    assert checked.returncode == 0, checked.stderr
+    said = " ".join(checked.stdout.split())
+    assert "Note: whether the checkpoints fit each other was not checked, since torch is not installed" in said
+    assert "Run it: braindiffuser run" in said
+    prepared = without_extras(tmp_path, "prepare", "--config", "own.yaml", "--out", "run")
+    assert prepared.returncode == 0, prepared.stderr
 
 
 def test_the_core_scores_pictures_by_their_pixels(tmp_path):

@@ -12,6 +12,8 @@ from braindiffuser.report.sections import Cell, Code, Facts, Row, Section, Table
 GROWING = ("reconstruct", "evaluate")
 """Stages whose time grows with the number of test pictures."""
 MANY = 1000
+UNKNOWN = "unknown"
+"""What a manifest says of a package that is not installed."""
 
 
 def run_section(
@@ -52,10 +54,16 @@ def run_section(
 
 
 def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[str, str]) -> list[str]:
-    """List which steps were made by other versions than the present ones, one sentence for each version."""
-    said = []
+    """List which steps were made by other versions than the present ones, one sentence for each version.
+
+    Of packages that are not installed, as those of networks need not be to draw a page, one sentence names all.
+    """
+    said, absent = [], set()
     for name, present in versions.items():
         others: dict[str, list[str]] = {}
+        if present == UNKNOWN:
+            absent |= {name for record in steps.values() if record.get("versions", {}).get(name, present) != present}
+            continue
         for step, record in steps.items():
             version = record.get("versions", {}).get(name, present)
             if version != present:
@@ -64,6 +72,8 @@ def version_sentences(steps: Mapping[str, Mapping[str, Any]], versions: Mapping[
             f"{', '.join(made)} {'were' if len(made) > 1 else 'was'} made by {name} {version}; the present version is {present}."
             for version, made in others.items()
         ]
+    if absent:
+        said.append(f"Not installed here, so that their versions were not compared: {', '.join(sorted(absent))}.")
     return said
 
 

@@ -94,6 +94,11 @@ def test_steps_of_other_versions_are_named():
         "prepare, fit.vision were made by torch 2.8.0; the present version is 2.9.0.",
         "fit.text was made by torch 2.7.0; the present version is 2.9.0.",
     ]
+    absent = {**MANIFEST["versions"], "torch": "unknown", "timm": "unknown"}
+    assert version_sentences(steps, absent) == [
+        "fit.text was made by braindiffuser 0.0.9; the present version is 0.1.0.",
+        "Not installed here, so that their versions were not compared: torch.",
+    ]
     section = run_section(MANIFEST, steps)
     assert [(block.text, block.style) for block in blocks(section, Text)] == [(line, "verdict") for line in said]
 
