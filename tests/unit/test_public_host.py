@@ -42,7 +42,7 @@ def test_versions_of_python_are_those_that_are_allowed(job):
 
 def test_all_that_the_project_checks_itself_by_runs_on_a_public_host():
     commands = {step.get("run") for job in JOBS.values() for step in job["steps"]}
-    assert {"make check", "make test", "make unit", "make wheel"} <= commands
+    assert {"make check", "make test", "make unit", "make docs", "make wheel"} <= commands
 
 
 def test_the_hook_before_a_commit_is_a_command_of_the_makefile():
@@ -65,5 +65,11 @@ def test_forms_have_names_and_fields_of_their_own(form):
 def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     init = (ROOT / "src/braindiffuser/__init__.py").read_text(encoding="utf-8")
-    assert citation["version"] in init
+    version = re.search(r'__version__ = "(.+)"', init)[1]
+    assert citation["version"] == version
+    bibtex = (ROOT / "docs/paper.md").read_text(encoding="utf-8")
+    assert f"version = {{{version.removesuffix('.dev0')}}}" in bibtex
+    assert citation["preferred-citation"]["doi"] in bibtex
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert version.removesuffix(".dev0") == newest
     assert citation["preferred-citation"]["doi"] in PROJECT["urls"]["Paper"]
