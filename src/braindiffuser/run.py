@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from braindiffuser.batches import needing_memory
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
-from braindiffuser.files import alone_in, as_states, state_of
+from braindiffuser.files import alone_in, state_of
 from braindiffuser.machine import (
     check_networks,
     machine,
@@ -24,9 +23,8 @@ from braindiffuser.machine import (
     versions,
 )
 from braindiffuser.networks.cache import NetworkCache
-from braindiffuser.plain_data import hash_json
 from braindiffuser.progress import Progress, silent
-from braindiffuser.recording_hashes import RecordingHashes, Written, recording_files
+from braindiffuser.recording_hashes import RecordingHashes, recording_files
 from braindiffuser.run_folder import (
     check_captions,
     check_checkpoints,
@@ -38,8 +36,9 @@ from braindiffuser.run_folder import (
     orphans_sentence,
     stored_experiment,
 )
-from braindiffuser.stages import Stage, StageContext, Step, Workers, all_steps, changed_while, stages
+from braindiffuser.stages import Stage, StageContext, Step, Workers, all_steps, stages
 from braindiffuser.stages.prepare import MADE
+from braindiffuser.step_results import StepResults, time_now
 from braindiffuser.step_states import State, StepStates
 from braindiffuser.store.draft import Draft
 from braindiffuser.store.results import Results, Store
@@ -90,13 +89,11 @@ class Run:
         self._progress = progress
         self._shared = shared
         self._workers = workers
-        self._siblings = siblings
         of_others = [(other, recording_files(stored_experiment(other.folder))) for other in siblings]
         self._hashes = RecordingHashes(store, recording_files(experiment), progress, others=of_others)
         self._networks = NetworkCache(experiment.device)
         self.states = StepStates(experiment, store, self._hashes)
-        self._when_opened: Written | None = None
-        """The recording's files when it was opened; None: it was not yet."""
+        self._step_results = StepResults(self.states, store, self._hashes, siblings, progress)
         self._earlier: str | None = None
         """The uid of an experiment that the folder keeps until a stage of this one is done."""
 
@@ -230,11 +227,10 @@ class Run:
             self._refuse_what_came_between(record)
             for step in pending:
                 if self.state(step) == "damaged":
-                    self._announce_repair(step)
-                    self._forget_unfinished(step)
+                    self._step_results.announce_repair(step)
             try:
                 with self._timed(stage):
-                    left = [step for step in pending if again or not self._take_over(step)]
+                    left = [step for step in pending if again or not self._step_results.take_over(step)]
                     if left:
                         self._compute(record, left)
             finally:
@@ -262,7 +258,7 @@ class Run:
     def _compute(self, stage: Stage, pending: list[Step]) -> None:
         drafts = _Drafts(
             [step.unit for step in pending],
-            lambda unit: self._draft(Step(stage.name, unit)),
+            lambda unit: self._step_results.draft(Step(stage.name, unit)),
             lambda unit: self.state(Step(stage.name, unit)) != "finished",
         )
         left = list(pending)
@@ -270,112 +266,12 @@ class Run:
         try:
             with needing_memory(device, lambda: str((left or pending[-1:])[0]), stage.less_memory):
                 for unit in stage.compute(self._context, drafts):
-                    self._publish(Step(stage.name, unit), drafts[unit])
+                    self._step_results.publish(Step(stage.name, unit), drafts[unit])
                     left.remove(Step(stage.name, unit))
         except Exception:
             for step in left:
-                self._refuse_damaged_inputs(step)  # which may be why it failed, and says so more plainly
+                self._step_results.refuse_damaged_inputs(step)  # which may be why it failed, and says so more plainly
             raise
-
-    def _draft(self, step: Step) -> Draft:
-        """Open the draft of a step: nothing of it counts that was made after what the step reads was changed.
-
-        Raises:
-            RunError: a file that it reads was changed since the recording was opened, which may hold what was in it.
-        """
-        key = self.states.draft_key(step)
-        if self._when_opened is not None:
-            now = self._hashes.written(self.states.roles_of(step))
-            if any(self._when_opened.get(role, {}) != files for role, files in now.items()):
-                raise RunError(
-                    f"files that {step} reads were changed since the recording was opened: run the same command again (in "
-                    "Python: Run.open)"
-                )
-        return self._store.draft(
-            str(step),
-            key,
-            adopt=self.state(step) == "damaged",
-            is_as_before=lambda: self.states.draft_key(step) == key,
-            changed=changed_while(step),
-        )
-
-    def _announce_repair(self, step: Step) -> None:
-        """Report damaged files to be recomputed; raise if their inputs are gone."""
-        changes = self._store.damaged_files(str(step))
-        gone = self.states.gone(step)
-        name, change = next(iter(changes.items()))
-        if gone:
-            raise RunError(
-                f"{name} {change}, and {step} cannot be made again: the {join_names(gone)} it was made from are gone"
-            )
-        others = f", and {len(changes) - 1} others" if len(changes) > 1 else ""
-        self._progress(f"recomputing damaged files of {step}: {name} {change}{others}", 1, 1)
-
-    def _take_over(self, step: Step) -> bool:
-        """Take a step from a sibling that finished it from the same settings and inputs; return whether there was one.
-
-        A page is never taken: it tells when and where its run was made.
-        """
-        if step.stage == "report":
-            return False
-        key = self.states.draft_key(step)
-        for sibling in self._siblings:
-            record = sibling.record(str(step))
-            if record is None or record["key"] != key or record["uid"] != self._uid_of(step):
-                continue
-            files = as_states(record["files"])
-            draft = self._draft(step)
-            if draft.files:  # of a computation that was interrupted, perhaps by other versions
-                draft.clear()
-            draft.adopt(sibling.folder, files)
-            if files.keys() <= draft.files.keys():
-                made = {name: record[name] for name in ("versions", "finished")}
-                self._publish(step, draft, {**made, "taken_from": sibling.folder.as_posix()})
-                self._progress(f"{step}: taken from {sibling.folder} (same settings and inputs)", 1, 1)
-                return True
-        return False
-
-    def _uid_of(self, step: Step) -> str:
-        return hash_json([str(step), self.states.inputs(step)])
-
-    def _publish(self, step: Step, draft: Draft, made: Mapping[str, Any] | None = None) -> None:
-        """Put a complete step in its place.
-
-        Args:
-            step: that is complete.
-            draft: of it.
-            made: by which versions and when it was, and where; None: by these, now, here.
-        """
-        inputs = self.states.inputs(step)  # looked up first: what changes later is stale when the run is opened again
-        draft.refuse_changes()
-        self._refuse_damaged_inputs(step)
-        facts = {
-            "uid": hash_json([str(step), inputs]),
-            "key": draft.key,
-            **inputs,
-            **(made or {"versions": versions(), "finished": _now()}),
-        }
-        self._store.publish(str(step), draft, facts)
-
-    def _refuse_damaged_inputs(self, step: Step) -> None:
-        """Raise if results that a step was made from are not as they were: what was read of them may have been something else."""
-        for need in self.states.needs_of(step):
-            for name, change in self._store.damaged_files(str(need)).items():
-                self._forget_unfinished(need)
-                raise RunError(
-                    f"{name} {change}, and {step} was being made from it: "
-                    f"{command_line('run', '--out', self.results.folder)} makes both again"
-                )
-
-    def _forget_unfinished(self, need: Step) -> None:
-        """Delete what is unfinished of all steps that need a step whose files were damaged, since they may have read these.
-
-        Steps that this experiment does not have, such as a curve that was added to the run, may need it too.
-        """
-        known = {str(step): step for step in self.steps()}
-        for name in self._store.unfinished():
-            if name not in known or need in self.states.needs_of(known[name]):
-                self._store.discard_draft(name)
 
     def _require(self, pending: list[Step]) -> None:
         """Check that steps needed by `pending`, outside it, are finished."""
@@ -422,7 +318,7 @@ class Run:
 
     @cached_property
     def _recording(self) -> Recording:
-        self._when_opened = self._hashes.written(self._hashes.files)
+        self._step_results.note_opening()
         recording = self.experiment.recording(self.results.folder / MADE)
         check_captions(self.experiment, recording)
         return recording
@@ -439,7 +335,7 @@ class Run:
         facts: dict[str, Any] = {}
         try:
             yield
-            facts = {"peak_memory_gb": peak_memory_gb(), "finished": _now()}
+            facts = {"peak_memory_gb": peak_memory_gb(), "finished": time_now()}
         finally:
             seconds = round(earlier + time.monotonic() - started, 2)
             noted = self._store.manifest.get("stages", {})
@@ -565,7 +461,3 @@ def reading_context(experiment: Experiment, folder: Path, networks: NetworkCache
 def run_demo(folder: Path | str = "runs/demo", progress: Progress = silent) -> Path:
     """Simulate a subject, decode it with the bundled networks, and return the page."""
     return Run.open(Experiment.load("demo"), folder, progress=progress).run_all()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -171,7 +171,7 @@ def ready(copy, **files):
     store, run = Store(copy / "run"), reopen(copy, overwrite=True, evaluation={"n_resamples": 30})
     step = next(step for step in run.steps() if str(step) == "evaluate")
     with run._alone():
-        drafts = {"": run._draft(step)}
+        drafts = {"": run._step_results.draft(step)}
         assert list(run.experiment and _computed(run, drafts)) == [""]
     draft = drafts[""]
     facts = {**run.states.inputs(step), "uid": "u", "key": draft.key, "versions": {}, "finished": ""}

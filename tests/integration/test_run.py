@@ -795,12 +795,18 @@ def test_what_was_made_of_results_that_were_damaged_meanwhile_does_not_count(cas
     assert results(tmp_path / "run") == results(finished)
 
 
-def test_what_is_unfinished_of_damaged_results_does_not_count(root, finished, tmp_path):
-    """A kill left decoders that were fitted to damaged responses."""
+@pytest.fixture
+def extracted(root, tmp_path):
+    """A run of a recording of its own, up to its features."""
     shutil.copytree(root, tmp_path / "recording")
     run = reopen(tmp_path)
     for stage in ("prepare", "extract"):
         run.do(stage)
+    return run
+
+
+def test_what_is_unfinished_of_damaged_results_does_not_count(extracted, finished, tmp_path):
+    """A kill left decoders that were fitted to damaged responses."""
     (tmp_path / "run/arrays/responses/train/c/0/0").unlink()
 
     def stop(*_):
@@ -818,15 +824,13 @@ def test_what_is_unfinished_of_damaged_results_does_not_count(root, finished, tm
     assert results(tmp_path / "run") == results(finished)
 
 
-def test_what_is_unfinished_of_a_step_that_the_experiment_does_not_have_does_not_count_either(root, finished, tmp_path):
+def test_what_is_unfinished_of_a_step_that_the_experiment_does_not_have_does_not_count_either(
+    extracted, finished, tmp_path
+):
     """A curve that was added by a command and killed; then `run`, which does not know it, makes damaged results again."""
-    shutil.copytree(root, tmp_path / "recording")
-    run = reopen(tmp_path)
-    for stage in ("prepare", "extract"):
-        run.do(stage)
     curve, other = (tmp_path / "run/unfinished" / name for name in ("analyse.curve_training", "extract.a"))
     for name in (curve.name, other.name):
-        run._store.draft(name, "key").write_json("kept/1.json", {"made_from": "what was damaged"})
+        extracted._store.draft(name, "key").write_json("kept/1.json", {"made_from": "what was damaged"})
     (tmp_path / "run/arrays/responses/train/c/0/0").unlink()
     reopen(tmp_path).do("prepare")
     assert not curve.exists()
@@ -836,12 +840,8 @@ def test_what_is_unfinished_of_a_step_that_the_experiment_does_not_have_does_not
     assert results(tmp_path / "run") == results(finished)
 
 
-def test_a_step_that_fails_since_its_inputs_are_damaged_says_that(root, finished, tmp_path):
+def test_a_step_that_fails_since_its_inputs_are_damaged_says_that(extracted, finished, tmp_path):
     """Arrays that are cut short cannot be read as they should, each library in its own words."""
-    shutil.copytree(root, tmp_path / "recording")
-    run = reopen(tmp_path)
-    for stage in ("prepare", "extract"):
-        run.do(stage)
     name = "arrays/responses/train/c/0/0"
     path = tmp_path / "run" / name
 
@@ -854,7 +854,7 @@ def test_a_step_that_fails_since_its_inputs_are_damaged_says_that(root, finished
         with pytest.raises(
             RunError, match=rf"^{name} .*, and fit\.a was being made from it: `braindiffuser run"
         ) as caught:
-            run.do("fit")
+            extracted.do("fit")
     assert isinstance(caught.value.__context__, ValueError)
     run = reopen(tmp_path)
     run.run_all()

@@ -43,6 +43,7 @@ from braindiffuser.report.sections import Gallery, Section, Table, Text
 from braindiffuser.run import Run
 from braindiffuser.stages.reconstruct import inputs_of, picture_kinds
 from braindiffuser.stages.report import _provenance
+from braindiffuser.step_results import StepResults
 from braindiffuser.store.results import Results, Store
 
 KINDS = {
@@ -363,15 +364,15 @@ def read_by(root, tmp_path_factory):
         now.append(name)
         return existing(results, name)
 
-    def attribute(run, step, draft):
+    def attribute(results, step, draft):
         read[str(step)] = set(now)
         now.clear()
-        publish(run, step, draft)
+        publish(results, step, draft)
 
-    existing, publish = Results._existing, Run._publish
+    existing, publish = Results._existing, StepResults.publish
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Results, "_existing", remember)
-        patch.setattr(Run, "_publish", attribute)
+        patch.setattr(StepResults, "publish", attribute)
         run = Run.open(fake_experiment(root), tmp_path_factory.mktemp("runs") / "spied")
         run.run_all()
     read["fit.b"] |= read["fit.a"]
