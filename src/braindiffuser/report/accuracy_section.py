@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from braindiffuser.report.beyond_chance import ALPHA, fewest_draws
-from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, WIDTH, Mark, as_svg
+from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, WIDTH, Mark, as_svg, legend_above
 from braindiffuser.report.numbers import MISSING, interval, number, p_sentence, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
@@ -272,7 +272,7 @@ def _draw_reference(points: Points, name: str) -> str:
         axes.plot(correlation, r2, mark.marker, ms=3.2, mec=colour, mfc=face, mew=0.5, alpha=0.7, label=group)
     axes.set_xlabel("correlation r", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
     axes.set_ylabel("R²", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
-    _legend(axes, "upper left")
+    legend_above(axes)
     return as_svg(drawing, name, "R² against correlation of features, with the curve of well scaled predictions")
 
 
@@ -303,7 +303,7 @@ def _draw_growth(groups: Mapping[str, Any], name: str) -> str:
     axes.set_xticks(sorted(sizes), [f"{size:,}" for size in sorted(sizes)])
     axes.set_xlabel("training pictures", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
     axes.set_ylabel("R²", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
-    _legend(axes, "best")
+    legend_above(axes)
     return as_svg(drawing, name, "R² of each group against the number of training pictures")
 
 
@@ -324,9 +324,3 @@ def _plain(axes: Axes) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(CSS_COLOURS["rule"])
-
-
-def _legend(axes: Any, place: str) -> None:
-    legend = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, loc=place, labelcolor=CSS_COLOURS["ink"])
-    for text in legend.get_texts():
-        text.set_parse_math(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
-from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure
+from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure, legend_above
 from braindiffuser.report.numbers import join, number, p_sentence
 from braindiffuser.report.sections import (
     Block,
@@ -346,9 +346,7 @@ def _finish(axes: Axes, facts: Mapping[str, Any], x: Sequence[float], identifies
         spine.set_visible(side == "bottom")
         spine.set_color(CSS_COLOURS["rule"])
     axes.set_xlabel(facts["axis"], color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
-    legend = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, loc="best", labelcolor=CSS_COLOURS["ink"])
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    legend_above(axes)
 
 
 def _apart(x: Sequence[float]) -> list[float]:

@@ -25,6 +25,8 @@ WIDTH = 440
 ROW = 17
 """Height of a row in the same units."""
 FONT_SIZE = 11
+CHARACTERS = 66
+"""Characters of a legend that go into a line of a figure."""
 PLOT_LEFT, PLOT_RIGHT = 0.355, 0.875
 """Where the axis begins and ends, as shares of the width; labels stand left of it and values right of it."""
 
@@ -223,6 +225,24 @@ def _draw_estimate(axes: Axes, row: int | float, item: Estimate, mark: Mark, thi
 def _is_tick(step: int, span: float) -> bool:
     """Return whether this multiple of 0.05 gets a tick: 0.1 apart on short axes, 0.25 on long ones, so 0.5 always does."""
     return step % (2 if span <= 0.65 else 5) == 0
+
+
+def legend_above(axes: Axes) -> None:
+    """Draw the legend above the axes, where it hides nothing.
+
+    The place that matplotlib chooses by itself depends on the time that it takes: on a busy machine it warns.
+    """
+    longest = max(map(len, axes.get_legend_handles_labels()[1]), default=0)
+    legend = axes.legend(
+        frameon=False,
+        fontsize=FONT_SIZE - 1,
+        labelcolor=CSS_COLOURS["ink"],
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=max(1, CHARACTERS // (longest + 8)),
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def as_svg(figure: Figure, name: str, description: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from braindiffuser.report.beyond_chance import beyond_chance
-from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure
+from braindiffuser.report.figures import ABLATION_MARKS, CSS_COLOURS, FONT_SIZE, MARKS, WIDTH, as_figure, legend_above
 from braindiffuser.report.numbers import (
     MISSING,
     counted,
@@ -318,7 +318,7 @@ def _draw_distances(facts: Mapping[str, Any], name: str) -> Figure:
         axes.axvline(own["quantiles"]["0.5"], color=colour, lw=1.4, ls=(0, (3, 2)) if place == 0 else "-")
     axes.set_yticks([])
     axes.set_xlabel("similarity to the nearest training picture", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
-    _legend(axes)
+    legend_above(axes)
     made = as_figure(
         drawing, name, "Similarity of pictures to their nearest training picture", "Distance to training pictures"
     )
@@ -342,7 +342,7 @@ def _draw_scores(own: Mapping[str, Any], name: str) -> Figure:
     if shown:
         axes.axhline(0.5, color=CSS_COLOURS["muted"], lw=0.8, ls=(0, (2, 2)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
-        _legend(axes)
+        legend_above(axes)
     axes.set_xlabel("mean similarity of the third", color=CSS_COLOURS["muted"], fontsize=FONT_SIZE - 0.5)
     made = as_figure(drawing, name, "Identification by distance to the nearest training picture", "Scores by distance")
     return made.model_copy(
@@ -362,9 +362,3 @@ def _plain_axes() -> tuple[Any, Axes]:
         spine.set_visible(side == "bottom")
         spine.set_color(CSS_COLOURS["rule"])
     return drawing, axes
-
-
-def _legend(axes: Axes) -> None:
-    legend = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, loc="best", labelcolor=CSS_COLOURS["ink"])
-    for text in legend.get_texts():
-        text.set_parse_math(False)

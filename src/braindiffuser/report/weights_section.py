@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report.beyond_chance import beyond_chance, fewest_draws
-from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure
+from braindiffuser.report.figures import CSS_COLOURS, FONT_SIZE, WIDTH, as_figure, legend_above
 from braindiffuser.report.numbers import join, p_value, percent
 from braindiffuser.report.sections import Block, Cell, Figure, Figures, Row, Section, Table, Text
 
@@ -189,9 +189,7 @@ def differences_panel(
     axes.tick_params(length=0, labelsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["muted"])
     axes.tick_params(axis="x", labelcolor=CSS_COLOURS["ink"], labelrotation=30 if len(differences) > 8 else 0)
     axes.spines[:].set_visible(False)
-    legend: Any = axes.legend(frameon=False, fontsize=FONT_SIZE - 1, labelcolor=CSS_COLOURS["ink"])
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    legend_above(axes)
     return as_figure(
         drawing, name, f"How much more regions matter to other groups than to {reference}; the table holds the numbers"
     )

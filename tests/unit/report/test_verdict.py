@@ -250,6 +250,40 @@ PIXELS = {"chance": None, "bounds": [-1, 1]}
 DISTANCE = {"chance": None, "higher_is_better": False}
 
 
+@pytest.mark.parametrize("blind", ["mean_image", "random_train_image"])
+@pytest.mark.parametrize(
+    ("value", "p", "entry", "behind"),
+    [
+        (-0.1, 0.001, {}, True),
+        (-0.1, 0.03, {}, False),  # one of two metrics: Holm asks for .025
+        (0.1, 0.001, {}, False),
+        (0.1, 0.001, DISTANCE, True),
+        (-0.1, 0.001, DISTANCE, False),
+    ],
+)
+def test_a_picture_that_knows_nothing_and_is_closer_is_named(blind, value, p, entry, behind):
+    metrics = {
+        "a": {**rival("A", 0, 1, **entry), "p": 0.001, "differences": {blind: {"value": value, "p": p}}},
+        "b": {**rival("B", 0, 1), "p": 0.001, "differences": {blind: {"value": 0.2, "p": 0.04}}},
+    }
+    found = {each.name: each for each in conclusions(Evidence({"n_images": 50, "metrics": metrics, "features": {}}))}
+    assert ("behind_blind" in found) == behind
+    if behind:
+        assert found["behind_blind"].kind == "limited"
+        assert found["behind_blind"].sentence.startswith("By A, ")
+
+
+def test_metrics_that_do_not_tell_and_those_that_cannot_be_tested_are_named():
+    metrics = {
+        name: {**rival(name.upper(), 0, 1), "p": p, "differences": {}}
+        for name, p in {"a": 0.001, "b": 0.6, "c": 0.001, "d": None}.items()
+    }
+    found = {each.name: each for each in conclusions(Evidence({"n_images": 50, "metrics": metrics, "features": {}}))}
+    assert "2 of 3 metrics are better, corrected for testing 3 (Holm); not by B; D cannot be tested so." in (
+        found["pictures_identified"].sentence
+    )
+
+
 @pytest.mark.parametrize(
     ("metrics", "names", "said"),
     [
@@ -313,8 +347,8 @@ def share(value, low, high, **more):
         ({"novelty": share(0.9, 0.8, 1)}, "novel", True),
         ({"effective_dimension": {"decoded": 10.0, "decoded_ci95": [8.0, 12.0], "true": 20.0}}, "narrow", False),
         ({"effective_dimension": {"decoded": 6.0, "decoded_ci95": [4.0, 8.0], "true": 20.0}}, "narrow", True),
-        ({"two_way": share(0.96, 0.9, 1)}, "saturated", True),
-        ({"two_way": share(0.94, 0.9, 1)}, "saturated", False),
+        ({"two_way": share(0.98, 0.96, 1)}, "saturated", True),
+        ({"two_way": share(0.96, 0.9, 1)}, "saturated", False),
         ({"within_category": share(0.5, 0.45, 0.54, n_images=90)}, "category_only", True),
         ({"within_category": share(0.55, 0.45, 0.6, n_images=90)}, "category_open", True),
         ({"within_category": share(0.55, 0.45, 0.7, n_images=90)}, "category_open", True),

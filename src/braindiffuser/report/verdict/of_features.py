@@ -73,15 +73,16 @@ def features_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
     if novelty.name != "novel" or not {"category_only", "collapsed"} & {each.name for each in others}:
         yield novelty  # where kinds of the test set do not train, one that knows only the kind is novel too
     yield from others
-    if own["two_way"]["value"] >= SATURATED:
+    if own["two_way"]["ci95"][0] >= SATURATED:
         ways = own["n_way"]
         size = next((size for size in ("50", "10") if size in ways), "all")
+        n = own["n_images"] if size == "all" else int(size)
         yield Conclusion(
             "saturated",
             "limited",
-            f"Two-way identification near 100 % cannot tell good decoders apart: one that knows only which of ten categories a "
-            f"picture is of would score 95 %. Read identification among {size if size != 'all' else own['n_images']} instead: "
-            f"{percent(ways[size]['value'], 1)} [{ends_of(ways[size])}].",
+            f"Two-way identification near 100 % cannot tell good decoders apart: where pictures are of ten categories, one that "
+            f"knows only the category would score 95 %. Read identification among {n} instead: "
+            f"{percent(ways[size]['value'], 1)} [{ends_of(ways[size])}] (chance {100 / n:.2g} %).",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from braindiffuser.report.beyond_chance import ALPHA, beyond_chance
@@ -10,6 +10,9 @@ from braindiffuser.report.chance_alarm import too_few_to_exchange
 from braindiffuser.report.numbers import counted, join, p_sentence
 from braindiffuser.report.tables import Estimate, format_interval, format_score, metric_family
 from braindiffuser.report.verdict.conclusion import CHANCE, Conclusion, Evidence, related_groups
+
+BLIND = {"mean_image": "the mean training picture", "random_train_image": "a training picture drawn at random"}
+"""Baselines that know nothing of the responses, and how sentences name them."""
 
 
 def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
@@ -40,19 +43,44 @@ def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         return
     low, high = entry["ci95"]
     ends = format_interval(entry, Estimate(entry["value"], low, high))
-    several = _of_several(len(beyond), len(p_values)) if len(p_values) > 1 else ""
+    several = _of_several(metrics, p_values, beyond) if len(p_values) > 1 else ""
     yield Conclusion(
         "pictures_identified",
         "supported",
         f"Reconstructions resemble what was seen: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], better "
         f"than with pictures exchanged ({p_sentence(entry['p'])}){several}.",
     )
+    yield from _blind(metrics)
     yield from _retrieval(metrics, int(evidence.scores["n_images"]))
 
 
-def _of_several(n_beyond: int, n_tested: int) -> str:
-    is_better = "is" if n_beyond == 1 else "are"
-    return f"; {n_beyond} of {n_tested} metrics {is_better} better, corrected for testing {n_tested} (Holm)"
+def _of_several(metrics: Mapping[str, Any], p_values: Mapping[str, float], beyond: Collection[str]) -> str:
+    """Say by how many metrics reconstructions are better than exchanged ones, by which not, and which cannot tell."""
+    n, is_better = len(p_values), "is" if len(beyond) == 1 else "are"
+    not_by = [metrics[key]["label"] for key in p_values if key not in beyond]
+    untested = [entry["label"] for key, entry in metrics.items() if key not in p_values]
+    return (
+        f"; {len(beyond)} of {n} metrics {is_better} better, corrected for testing {n} (Holm)"
+        + (f"; not by {join(not_by)}" if not_by else "")
+        + (f"; {join(untested)} cannot be tested so" if untested else "")
+    )
+
+
+def _blind(metrics: Mapping[str, Any]) -> Iterator[Conclusion]:
+    """Name the metrics by which pictures that nothing was decoded for are closer to what was seen than reconstructions."""
+    for name, whom in BLIND.items():
+        found = {key: entry["differences"][name] for key, entry in metrics.items() if name in entry["differences"]}
+        shown = beyond_chance({key: each["p"] for key, each in found.items()})
+        behind = [
+            metrics[key]["label"] for key in shown if (found[key]["value"] < 0) == metrics[key]["higher_is_better"]
+        ]
+        if behind:
+            yield Conclusion(
+                "behind_blind",
+                "limited",
+                f"By {join(behind)}, {whom} is closer to what was seen than the reconstructions, though it knows nothing of the "
+                "responses (picture by picture).",
+            )
 
 
 def _not_shown(
