@@ -15,8 +15,9 @@ study: $(STAMP)  ## four simulated subjects, two splits: the paper's five findin
 	$(BIN)/braindiffuser reproduce --config examples/study.yaml --subjects 1 2 3 4 \
 		--splits layout cluster:n_clusters=12,test_cluster=5 --ablated 20 --out runs/study
 
+# In the order of their folders: integration tests, which take longest, begin first.
 test: $(STAMP)  ## all tests, in as many processes as WORKERS says, each with one thread
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 unit: $(STAMP)  ## unit tests alone
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile tests/unit

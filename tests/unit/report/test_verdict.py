@@ -653,7 +653,7 @@ def test_one_that_knows_only_categories_that_do_not_train_is_not_praised_as_nove
 def test_novelty_of_one_group_alone_is_not_said_to_be_only_so_much():
     found = concluded(group(novelty=share(1.0, 0.96, 1.0)), group(novelty=share(0.02, 0, 0.06)))
     assert found["not_novel"].sentence.startswith(
-        "By group1 most pictures are not told from all training pictures; by group0 they are: 100.0 %"
+        "Most pictures are told from all training pictures by group0, not by group1: 100.0 %"
     )
     low = concluded(group(novelty=share(0.1, 0.05, 0.2)), group(novelty=share(0.02, 0, 0.06)))
     assert low["not_novel"].sentence.startswith("Only 10.0 %")
@@ -668,7 +668,7 @@ def test_of_groups_whose_novelty_is_open_no_majority_is_said():
     assert "is shown by group0 alone" in beside["novelty_open"].sentence
     below = concluded(group(novelty=share(0.1, 0, 0.2)), open_ones[1])
     assert below["not_novel"].sentence.startswith(
-        "By group0 most pictures are not told from all training pictures; by group1 it is open: 10.0 %"
+        "Most pictures are not told from all training pictures by group0; by group1 it is open: 10.0 %"
     )
 
 

@@ -103,10 +103,10 @@ def _novelty(groups: Mapping[str, Any]) -> Conclusion:
         return Conclusion("not_novel", "limited", only)
     if few:
         rest = [name for name in shares if name not in most and name not in few]
-        by = [f"by {join(few)} most pictures are not told from all training pictures"]
-        by += [f"by {join(most)} they are"] * bool(most) + [f"by {join(rest)} it is open"] * bool(rest)
-        text = "; ".join(by)
-        return Conclusion("not_novel", "limited", f"{text[:1].upper()}{text[1:]}: {said}.")
+        by = f"told from all training pictures by {join(most)}, not by {join(few)}"
+        text = f"Most pictures are {by if most else f'not told from all training pictures by {join(few)}'}"
+        is_open = f"; by {join(rest)} it is open" if rest else ""
+        return Conclusion("not_novel", "limited", f"{text}{is_open}: {said}.")
     shown = f"shown by {join(most)} alone" if most else "not shown"
     return Conclusion(
         "novelty_open", "limited", f"Whether most are told from all training pictures is {shown}: {said}."
@@ -210,8 +210,8 @@ def _categories(groups: Mapping[str, Any]) -> Iterator[Conclusion]:
         yield Conclusion(
             "category_unknown",
             "limited",
-            "Whether more than the category is decoded is not known: the table of stimuli says of no two test pictures that they "
-            "share one (column `category`, or the one that `evaluation.category` names).",
+            "Whether more than the category is decoded is not known: no two test pictures are of one category by the table of "
+            "stimuli (column `category`, or the one that `evaluation.category` names).",
         )
         return
     enough = [name for name, own in known.items() if own["within_category"]["n_images"] >= FEWEST_WITHIN]
