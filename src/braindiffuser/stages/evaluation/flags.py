@@ -125,12 +125,14 @@ def _add_samples(context: StageContext, scores: dict[str, Any], rows: slice) -> 
     compared_by = _compared_layer(profile)
     found: list[PerPicture] = []
     features: list[Any] = []
+    label = f"scoring samples of {len(chosen)} pictures"
     for sample in range(n):
-        context.progress(f"scoring {len(chosen)} pictures", sample, n)
+        context.progress(label, sample, n)
         pictures = context.results.open_pictures(kind_name("full", "predictions", sample), chosen.tolist())
         own = extract_features(pictures, profile, networks)
         found.append(scorer.score(pictures, own))
         features += [own[compared_by[0]][compared_by[1]]] if compared_by else []
+    context.progress(label, n, n)
     scores["samples"] = summarise_samples(profile, found)
     if compared_by is None:
         return {}
