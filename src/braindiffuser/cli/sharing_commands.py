@@ -15,6 +15,7 @@ from braindiffuser.cli.endings import stoppable
 from braindiffuser.cli.options import With, expanded
 from braindiffuser.cli.screen import fail, print_out, progress_on_screen, say
 from braindiffuser.extensions import import_modules
+from braindiffuser.report.numbers import counted
 
 if TYPE_CHECKING:
     from braindiffuser.sharing.response_files import ResponsesFile
@@ -32,7 +33,10 @@ HUB = "hub:"
 def share(
     run: Annotated[Path, typer.Argument(callback=expanded, help="Folder of a finished run; it is not changed.")],
     out: Annotated[
-        Path, typer.Argument(callback=expanded, help="New folder to write to; one that holds other files is refused.")
+        Path,
+        typer.Argument(
+            callback=expanded, help="New folder to write to; one that holds anything but the same decoder is refused."
+        ),
     ],
     lost: Annotated[
         float,
@@ -40,7 +44,8 @@ def share(
             "--lost",
             min=0,
             max=0.99,
-            help="Share of the variance of training predictions that may be lost; 0: none, the full rank.",
+            help="Share of the variance of training predictions that may be lost, in units of each target's spread; 0: none, the "
+            "full rank.",
         ),
     ] = 0.01,
     max_rank: Annotated[
@@ -113,8 +118,9 @@ def decode(
     from braindiffuser.sharing.response_files import check_new, read_responses, write_features
 
     import_modules(modules)
-    check_new(out)
-    with stoppable("nothing was written; the same command begins again"), progress_on_screen() as progress:
+    if pictures is None:
+        check_new(out)
+    with stoppable("what was written is whole; the same command goes on"), progress_on_screen() as progress:
         opened = _opened(decoder, revision)
         given = read_responses(responses)
         if pictures is not None:
@@ -123,23 +129,23 @@ def decode(
             check_folder(pictures)
             generator_of(opened.facts)
         features = _decoded(opened, given, any_size, trial_by_trial)
+        write_features(out, features, given.names)
+        shapes = ", ".join(f"{group} {values.shape}" for group, values in features.items())
+        print_out(f"{out} holds {shapes}")
         if pictures is not None:
             from braindiffuser.sharing.drawing import draw_pictures
 
             started = time.monotonic()
             n = draw_pictures(opened, features, pictures, _ids(given), device, progress)
             seconds = time.monotonic() - started
-            print_out(f"{pictures} holds {n} pictures, {seconds / n:.2g} s each, with loading of networks")
-        write_features(out, features, given.names)
-    shapes = ", ".join(f"{group} {values.shape}" for group, values in features.items())
-    print_out(f"{out} holds {shapes}")
+            print_out(f"{pictures} holds {counted(n, 'picture')}, {seconds / n:.2g} s each, with loading of networks")
 
 
 def _opened(decoder: str, revision: str | None) -> SharedDecoder:
     from braindiffuser.sharing.shared_decoder import SharedDecoder
 
     if decoder.startswith(HUB):
-        return SharedDecoder.from_pretrained(decoder.removeprefix(HUB), revision=revision)
+        return SharedDecoder.from_hub(decoder.removeprefix(HUB), revision=revision)
     if revision is not None:
         fail("--revision is of decoders on the hub: name one as hub:OWNER/NAME, or leave the option out")
     return SharedDecoder.load(expanded(Path(decoder)))
@@ -161,7 +167,7 @@ def _decoded(
         seconds.append(time.perf_counter() - started)
     middle, slowest = 1e3 * float(np.median(seconds)), 1e3 * max(seconds)
     print_out(
-        f"{len(seconds)} trials one by one: {middle:.2g} ms a trial (median; slowest {slowest:.2g} ms), features of all groups"
+        f"{counted(len(seconds), 'trial')} one by one: {middle:.2g} ms a trial (median; slowest {slowest:.2g} ms), all groups"
     )
     return {group: np.concatenate([each[group] for each in made]) for group in whole}
 

@@ -114,23 +114,24 @@ def check_folder(folder: Path, outside: Mapping[str, Path], names: Sequence[str]
         )
 
 
-def check_outside(folder: Path, outside: Mapping[str, Path]) -> None:
+def check_outside(folder: Path, outside: Mapping[str, Path], purpose: str = "to export to") -> None:
     """Check that a folder to write to is no file, and apart from others.
 
     Args:
         folder: to write to.
         outside: what the folder must not overlap with, such as "run" → its folder.
+        purpose: what the folder is for.
 
     Raises:
         RunError: it overlaps, or is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file: name a new folder to export to")
+        raise RunError(f"{folder} is a file: name a new folder {purpose}")
     real = Path(os.path.realpath(folder))
     for what, other in outside.items():
         place = Path(os.path.realpath(other))
         if real == place or place in real.parents or real in place.parents:
-            raise RunError(f"{folder} overlaps the {what} {other}: name a new folder to export to, outside it")
+            raise RunError(f"{folder} overlaps the {what} {other}: name a new folder {purpose}, outside it")
 
 
 def _uid_of(folder: Path) -> object:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Float64
 COLUMNS_AT_ONCE = 8192
 """Targets that are widened to float64 at a time."""
 SMALLEST = 1e-10
-"""Share of the largest eigenvalue up to which others are rounding."""
+"""Eigenvalues below this share of the largest count as rounding errors."""
 
 
 def reduce_rank(
@@ -18,12 +18,12 @@ def reduce_rank(
 ) -> Iterator[Float32[np.ndarray, "n d"]]:
     """Yield predictions of each rank.
 
-        ŷ_r = ȳ + (ŷ − ȳ) V_r V_rᵀ
+        ŷ_r = m + (ŷ − m) V_r V_rᵀ
 
-    with V_r the first r right singular vectors of the centred training predictions Ŷ − ȳ. Of all decoders of rank r, this one's
+    with V_r the first r right singular vectors of the centred training predictions Ŷ − m. Of all decoders of rank r, this one's
     training predictions are closest to Ŷ; for a linear least-squares fit it is reduced-rank regression (Izenman 1975, Journal of
-    Multivariate Analysis 5, 248–264). V_r = (Ŷ − ȳ)ᵀ U_r Λ_r^−½ follows from the eigenvectors U of the small matrix
-    (Ŷ − ȳ)(Ŷ − ȳ)ᵀ. Ranks beyond that of Ŷ add nothing.
+    Multivariate Analysis 5, 248–264). V_r = (Ŷ − m)ᵀ U_r Λ_r^−½ follows from the eigenvectors U of the small matrix
+    (Ŷ − m)(Ŷ − m)ᵀ. Ranks beyond that of Ŷ add nothing.
 
     Args:
         predictions: ŷ of new stimuli, before calibration.
@@ -57,7 +57,7 @@ def reduce_rank(
 def _products(
     predictions: Float[np.ndarray, "n d"], training: Float[np.ndarray, "m d"], mean: Float64[np.ndarray, " d"]
 ) -> tuple[Float64[np.ndarray, "m m"], Float64[np.ndarray, "n m"]]:
-    """Return (Ŷ − ȳ)(Ŷ − ȳ)ᵀ and (ŷ − ȳ)(Ŷ − ȳ)ᵀ, summed over blocks of targets in float64."""
+    """Return (Ŷ − m)(Ŷ − m)ᵀ and (ŷ − m)(Ŷ − m)ᵀ, summed over blocks of targets in float64."""
     gram, cross = np.zeros((len(training), len(training))), np.zeros((len(predictions), len(training)))
     for start in range(0, training.shape[1], COLUMNS_AT_ONCE):
         columns = slice(start, start + COLUMNS_AT_ONCE)

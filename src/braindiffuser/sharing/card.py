@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from braindiffuser.plain_data import as_yaml
 from braindiffuser.report.numbers import interval, number, percent, percent_interval
-from braindiffuser.sharing.facts import DecoderFacts, Estimate, GroupFacts
+from braindiffuser.sharing.facts import DecoderFacts, Estimate, GroupFacts, PictureScore
 
 INTRODUCTION = """\
 Decodes features of pictures from a person's responses in fMRI, by ridge regression of reduced rank. It was made by
@@ -18,15 +18,14 @@ USE = """\
     features = decoder.decode(responses)                                 # (n, {n}) → group → features
 
 On the command line: `braindiffuser decode FOLDER responses.npz --out features.npz`."""
-TELLS = """\
-Each voxel has {ranks} numbers here, made from its {n} training responses{so}. They hold mean and spread of each voxel, and how
-this person's voxels respond to what pictures show. For anybody else, and for other voxels, the decoder is worth nothing;
-whoever has it can decode this person's responses."""
-FEWER = (
-    ": too few to determine them, but the part that pictures drive can be estimated by who knows the training pictures"
+PRIVACY = """\
+Each voxel has {ranks} numbers here, made from its {n} training responses{so}. These numbers are its mean and spread, and how it
+responds to what pictures show. For anybody else, and for other voxels, the decoder is worth nothing; whoever has it can decode
+this person's responses."""
+FEWER = ": too few to determine them, but the part that pictures drive can be estimated by anyone who knows the training pictures"
+AS_MANY = (
+    ", which are no more. Whoever has the training pictures can compute most of these responses: share a lower rank"
 )
-AS_MANY = """\
-, which are no more: with the training pictures these responses can be computed in large part, so share a lower rank instead"""
 
 
 def card(facts: DecoderFacts, n_bytes: int) -> str:
@@ -48,7 +47,7 @@ def card(facts: DecoderFacts, n_bytes: int) -> str:
         "## What responses it takes": _responses(facts),
         "## Scores of the whole decoder's pictures": list(_scores(facts)),
         "## Terms": _terms(facts),
-        "## What it tells of the training responses": [_tells(facts)],
+        "## What it tells of the training responses": [_privacy(facts)],
         "## File": [f"`decoder.safetensors`, {n_bytes / 1e6:,.1f} MB, {facts.precision}; no pickle, no code."],
     }
     said = "\n\n".join("\n\n".join([head, *texts]) for head, texts in sections.items() if texts)
@@ -66,17 +65,25 @@ def _warning(facts: DecoderFacts) -> list[str]:
 def _groups(facts: DecoderFacts) -> str:
     rows = [
         f"| {group} | {' × '.join(map(str, own.shape))} | {own.alpha:,g} | {own.rank} "
-        f"| {percent(own.lost, 2)}{_limit(own)} |"
+        f"| {percent(own.lost, 2)}{_limit(own)} | {percent(own.lost_of_targets.median, 1)} "
+        f"| {percent(own.lost_of_targets.ninth_decile, 1)} |"
         for group, own in facts.groups.items()
     ]
-    heads = "| features | shape | alpha | rank | lost |\n|---|---|---|---|---|"
+    heads = (
+        "| features | shape | alpha | rank | lost | of the median target | of nine in ten, up to |\n" + 7 * "|---" + "|"
+    )
     return "\n".join([heads, *rows])
 
 
 def _lost(facts: DecoderFacts) -> list[str]:
     said = [
-        "*lost*: share of the variance of training predictions that the whole decoder has and this one, as stored, has not. "
-        + ("Calibration is folded in." if facts.calibration == "inductive" else "Predictions are not calibrated.")
+        "*lost*: share of the variance of training predictions that the whole decoder has and this one, as stored, has not, each "
+        "target in units of the standard deviation of its training targets; beside it the share of a target's own variance. "
+        + (
+            "Calibration, which is folded in, restores this spread."
+            if facts.calibration == "inductive"
+            else "Predictions are not calibrated."
+        )
     ]
     rows = [
         f"| {group} | {_line(name)} ({own.n_images}) | {percent(own.difference, 2)} "
@@ -86,9 +93,9 @@ def _lost(facts: DecoderFacts) -> list[str]:
     ]
     heads = "| features | test set (pictures) | difference | two-way identification, whole | shared |\n|---|---|---|---|---|"
     note = (
-        "*difference*: squared difference of decoded features from the whole decoder's, as a share of their variance. Test "
-        "responses chose nothing. Two-way identification: share of other pictures that decoded features are less correlated "
-        "with; chance 50 %."
+        "*difference*: squared difference of decoded features from the whole decoder's, as a share of their variance, in the "
+        "same units. Test responses chose nothing. Two-way identification: share of other pictures that decoded features are "
+        "less correlated with; chance 50 %."
     )
     return [*said, "\n".join([heads, *rows]), note] if rows else said
 
@@ -116,7 +123,7 @@ def _responses(facts: DecoderFacts) -> list[str]:
 def _scores(facts: DecoderFacts) -> Iterator[str]:
     for name, own in facts.scores.items():
         rows = [
-            f"| {_line(each.label)} | {'↑' if each.higher_is_better else '↓'} | {number(each.score.value)}{_ends(each.score)} |"
+            f"| {_line(each.label)} | {'↑' if each.higher_is_better else '↓'} | {_score(each)} |"
             for each in own.metrics.values()
         ]
         which = f"{_line(name)}, {own.n_images} pictures, profile {_line(own.profile)}"
@@ -124,8 +131,11 @@ def _scores(facts: DecoderFacts) -> Iterator[str]:
         yield "\n".join([heads, *rows])
 
 
-def _ends(score: Estimate) -> str:
-    return "" if score.ci95 is None else f" [{interval(score.ci95)}]"
+def _score(found: PictureScore) -> str:
+    if found.is_share:
+        return _estimate(found.score)
+    ends = "" if found.score.ci95 is None else f" [{interval(found.score.ci95)}]"
+    return f"{number(found.score.value)}{ends}"
 
 
 def _terms(facts: DecoderFacts) -> list[str]:
@@ -140,9 +150,9 @@ def _terms(facts: DecoderFacts) -> list[str]:
     return [*said, "Whether a decoder that was fitted to these data may be passed on is for their owners to say."]
 
 
-def _tells(facts: DecoderFacts) -> str:
+def _privacy(facts: DecoderFacts) -> str:
     ranks, n = n_numbers(facts), facts.responses.n_stimuli
-    return TELLS.format(ranks=f"{ranks:,}", n=f"{n:,}", so=FEWER if ranks < n else AS_MANY)
+    return PRIVACY.format(ranks=f"{ranks:,}", n=f"{n:,}", so=FEWER if ranks < n else AS_MANY)
 
 
 def n_numbers(facts: DecoderFacts) -> int:
@@ -152,7 +162,11 @@ def n_numbers(facts: DecoderFacts) -> int:
 
 def group_sentences(group: str, own: GroupFacts) -> Iterator[str]:
     """Yield what a person is told when a group is made: rank and loss, then the difference on each test set."""
-    yield f"{group}: rank {own.rank}, {percent(own.lost, 2)} of the variance of training predictions lost{_limit(own)}"
+    of_targets = own.lost_of_targets
+    yield (
+        f"{group}: rank {own.rank}, {percent(own.lost, 2)} of the variance of training predictions lost{_limit(own)}; of a "
+        f"target's own {percent(of_targets.median, 1)} (median), of nine in ten up to {percent(of_targets.ninth_decile, 1)}"
+    )
     for name, found in own.test_sets.items():
         ways = (
             f"; two-way identification {_estimate(found.whole)} before, {_estimate(found.shared)} after"

@@ -31,7 +31,8 @@ class OnTestSet(Facts):
 
     Attributes:
         n_images: of the test set.
-        difference: Σ (shared − whole)² / Σ (whole − its mean)² over pictures and targets of decoded features.
+        difference: Σ (shared − whole)² / Σ (whole − its mean)² over pictures and targets of decoded features, each target in
+            units of the standard deviation of its training targets.
         whole: two-way identification of features by the whole decoder, None if the set is too small.
         shared: the same by the shared one.
     """
@@ -42,6 +43,18 @@ class OnTestSet(Facts):
     shared: Estimate | None = None
 
 
+class OfTargets(Facts):
+    """How a share is distributed over the targets of a group.
+
+    Attributes:
+        median: half of the targets have less.
+        ninth_decile: nine of ten have less.
+    """
+
+    median: Annotated[float, Field(ge=0)]
+    ninth_decile: Annotated[float, Field(ge=0)]
+
+
 class GroupFacts(Facts):
     """Facts of one target group.
 
@@ -49,7 +62,9 @@ class GroupFacts(Facts):
         shape: of one stimulus' features.
         alpha: the ridge penalty.
         rank: number of directions.
-        lost: share of the variance of training predictions that is lost, with what rounding takes.
+        lost: share of the variance of training predictions that is lost, with what rounding takes; each target in units of the
+            standard deviation of its training targets.
+        lost_of_targets: the same share of each target's own variance.
         wanted: largest share that was to be lost.
         limited: whether more is lost, since the limit on rank was reached.
         test_sets: test set → difference from the whole decoder.
@@ -59,6 +74,7 @@ class GroupFacts(Facts):
     alpha: Annotated[float, Field(ge=0)]
     rank: PositiveInt
     lost: Annotated[float, Field(ge=0)]
+    lost_of_targets: OfTargets
     wanted: Annotated[float, Field(ge=0)]
     limited: bool
     test_sets: dict[Text, OnTestSet]
@@ -107,9 +123,10 @@ class Terms(Facts):
 
 
 class PictureScore(Facts):
-    """A score of the run's pictures, drawn from the whole decoder's features."""
+    """A score of the run's pictures, drawn from the whole decoder's features; a share is printed in percent."""
 
     label: Text
+    is_share: bool
     higher_is_better: bool
     score: Estimate
 
@@ -127,7 +144,7 @@ class Origin(Facts):
 
     Attributes:
         version: of the package that made it.
-        run: stands for the results that it was made of.
+        run: hash of the results that it was made of.
         name: of the experiment.
         subject: its name, empty if it has none.
         recording: kind of the data set.

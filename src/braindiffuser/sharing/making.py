@@ -20,11 +20,13 @@ from braindiffuser.progress import Progress, silent
 from braindiffuser.regression.calibration import Calibration
 from braindiffuser.regression.reduced_decoder import ReducedDecoder
 from braindiffuser.regression.ridge import RidgeRegression
+from braindiffuser.report.tables import IDENTIFICATION, metric_family
 from braindiffuser.sharing.card import n_numbers
 from braindiffuser.sharing.facts import (
     DecoderFacts,
     Estimate,
     GroupFacts,
+    OfTargets,
     OnTestSet,
     Origin,
     PictureScore,
@@ -60,7 +62,8 @@ def share_run(
     Args:
         run: folder of the run; it is not changed.
         out: folder to write to.
-        lost: share of the variance of training predictions that may be lost, by which each group's rank is chosen.
+        lost: share of the variance of training predictions that may be lost, by which each group's rank is chosen; each target
+            counts in units of the standard deviation of its training targets.
         max_rank: largest rank, whatever is lost.
         precision: in which large arrays are stored.
         licence: that the decoder is shared under, as model hubs name it.
@@ -77,9 +80,14 @@ def share_run(
     finished = FinishedRun.open(run, progress)
     calibration = _shareable(finished).calibration
     recording = finished.experiment.dataset.folder
-    check_outside(out, {"run": run} | ({} if recording is None else {"recording": recording}))
+    check_outside(out, {"run": run} | ({} if recording is None else {"recording": recording}), "for the decoder")
     uid = finished.uid
-    check_free(out, uid)
+
+    def is_the_same(there: DecoderFacts) -> bool:
+        wanted = {own.wanted for own in there.groups.values()}
+        return (there.origin.run, there.precision, there.origin.licence, wanted) == (uid, precision, licence, {lost})
+
+    check_free(out, is_the_same)
     origin = _origin(finished, uid, licence)
     made = {
         group: _reduced(finished, group, lost, max_rank, np.dtype(precision), progress) for group in finished.groups
@@ -137,7 +145,7 @@ def _reduced(
     fitted, targets = read_decoder(results, group), results.open_array(f"targets/{group}")
     alpha = float(fitted.arrays["alphas"][0])
 
-    def told(label: str, done: int, total: int) -> None:
+    def progress_of_group(label: str, done: int, total: int) -> None:
         progress(f"{label} of {group}", done, total)
 
     try:
@@ -149,7 +157,7 @@ def _reduced(
             max_rank=max_rank,
             dtype=dtype,
             device=experiment.device,
-            progress=told,
+            progress=progress_of_group,
         )
     except ValueError as error:
         raise RunError(f"{group}: {error}") from error
@@ -161,26 +169,33 @@ def _reduced(
         alpha=alpha,
         rank=decoder.rank,
         lost=made.lost,
+        lost_of_targets=OfTargets(
+            median=float(np.median(made.lost_of_targets)), ninth_decile=float(np.quantile(made.lost_of_targets, 0.9))
+        ),
         wanted=lost,
         limited=decoder.rank == max_rank and bool(made.lost_by_rank[-1] > lost),
-        test_sets=_on_test_sets(finished, group, decoder, made.target_mean),
+        test_sets=_on_test_sets(finished, group, decoder, made.target_mean, made.target_std),
     )
     return decoder, facts
 
 
 def _on_test_sets(
-    finished: FinishedRun, group: str, decoder: ReducedDecoder, mean: Float[np.ndarray, " n_targets"]
+    finished: FinishedRun,
+    group: str,
+    decoder: ReducedDecoder,
+    mean: Float[np.ndarray, " n_targets"],
+    std: Float[np.ndarray, " n_targets"],
 ) -> dict[str, OnTestSet]:
     """Compare decoded features of the run's test responses with those of the whole decoder."""
     results = finished.results
     responses, targets = results.read_array("responses/test"), results.open_array(f"targets/{group}")
     whole, truth = (results.open_array(f"{name}/{group}") for name in ("predictions", "truth"))
-    found = {}
+    found, unit = {}, np.where(std > 0, std, np.inf)
     for name, (start, stop) in results.read_json("test_sets.json").items():
         rows = slice(start, stop)
         before, after = np.asarray(whole[rows]).reshape(stop - start, -1), decoder.predict(responses[rows])
-        varies = float(np.square(before - before.mean(axis=0), dtype=np.float64).sum())
-        differs = float(np.square(after - before, dtype=np.float64).sum())
+        varies = float(np.square((before - before.mean(axis=0)) / unit).sum())
+        differs = float(np.square((after - before) / unit).sum())
         scores = [_identified(each, np.asarray(truth[rows]), mean, targets) for each in (before, after)]
         found[name] = OnTestSet(
             n_images=stop - start, difference=differs / varies if varies else 0.0, whole=scores[0], shared=scores[1]
@@ -251,6 +266,7 @@ def _scores(finished: FinishedRun) -> dict[str, PictureScores]:
         metrics = {
             key: PictureScore(
                 label=own["label"],
+                is_share=metric_family(own) in IDENTIFICATION,
                 higher_is_better=own["higher_is_better"],
                 score=Estimate(value=own["value"], ci95=own.get("ci95")),
             )

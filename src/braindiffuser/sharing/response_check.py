@@ -42,6 +42,11 @@ def checked_responses(
             f"responses are of voxels with fingerprint {fingerprint:.40}, and the decoder was fitted to those of "
             f"{voxels.fingerprint}{_whose(facts)}: decode responses of the same person and voxels, in their order"
         )
+    if getattr(responses, "ndim", 2) == 1:
+        raise RunError(
+            f"responses came with shape {responses.shape}, expected a row for each trial, (n, {voxels.n}): one trial is "
+            "responses[None], in a file too"
+        )
     values = real_numbers(responses, "responses came as", (None, None))
     if values.shape[1] != voxels.n:
         raise RunError(

@@ -82,11 +82,13 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 def write_features(
     path: Path, features: Mapping[str, Float[np.ndarray, "n ..."]], names: Mapping[str, Shaped[np.ndarray, " n"]]
 ) -> None:
-    """Write decoded features and the names of their rows as one new `.npz` file.
+    """Write decoded features and the names of their rows as one new `.npz` file; one that holds the same already stays.
 
     Raises:
-        RunError: a file of that name is there, the name ends otherwise, or a group has the name of another array.
+        RunError: another file of that name is there, the name ends otherwise, or a group has the name of another array.
     """
+    if path.suffix == ".npz" and path.is_file() and _holds(path, {**features, **names}):
+        return
     check_new(path)
     taken = sorted(set(features) & set(names))
     if taken:
@@ -95,6 +97,16 @@ def write_features(
         )
     with replacing(path) as beside:
         npz_file(lambda: {**features, **names})(beside)
+
+
+def _holds(path: Path, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> bool:
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return set(file.files) == set(arrays) and all(
+                np.array_equal(file[name], own) for name, own in arrays.items()
+            )
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return False
 
 
 def check_new(path: Path) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,8 @@ HEADER = "header"
 OF_GROUP = ("weights", "sizes", "offset", "loadings", "mean", "spread")
 """Arrays of each target group, in the file as group.GROUP.weights and so on."""
 MESSAGE = "Share a decoder"
+NEWER = re.compile(r"braindiffuser-shared-decoder-[1-9]\d*")
+UPDATE = "it was written by a newer version, so update braindiffuser"
 
 
 @runtime_checkable
@@ -57,7 +60,7 @@ class Hub(Protocol):
         """Download a file; return where it is."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SharedDecoder:
     """Decoders of reduced rank of all target groups, calibration folded in, with what is known of them.
 
@@ -122,9 +125,9 @@ class SharedDecoder:
             RunError: the folder holds other files.
         """
         folder = Path(folder)
-        check_free(folder, self.facts.origin.run)
-        arrays = self._arrays()
-        header = json.dumps({"facts": self.facts.model_dump(mode="json"), "sha256": _hash(self.facts, arrays)})
+        check_free(folder, self.facts.__eq__)
+        arrays, stated = self._arrays(), self.facts.model_dump(mode="json")
+        header = json.dumps({"facts": stated, "sha256": _hash(stated, arrays)})
         with replacing(folder / FILE) as beside:
             beside.write_bytes(save(arrays, {HEADER: header}))  # save_file would let nobody else read it
         with replacing(folder / CARD) as beside:
@@ -163,7 +166,10 @@ class SharedDecoder:
         try:
             with safe_open(path, framework="np") as file:
                 header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-                if not isinstance(header, dict) or _format_of(header) != FORMAT:
+                stated = _format_of(header)
+                if stated != FORMAT and NEWER.fullmatch(stated):
+                    raise RunError(f"{path} has the format {stated}, and this version reads {FORMAT}: {UPDATE}")
+                if stated != FORMAT:
                     raise RunError(
                         f"{path} is no shared decoder of format {FORMAT}: name one that `braindiffuser share` wrote"
                     )
@@ -173,6 +179,10 @@ class SharedDecoder:
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
+            if {each["type"] for each in error.errors()} == {"extra_forbidden"} and header.get("sha256") == _hash(
+                header["facts"], arrays
+            ):
+                raise RunError(f"{path} states {place}, which this version does not know: {UPDATE}") from error
             raise RunError(
                 f"{path} is damaged or altered: its header has {place} wrong ({reason(fault['msg'])})"
             ) from error
@@ -181,7 +191,7 @@ class SharedDecoder:
                 f"{path} is damaged or no shared decoder ({reason(error)}): copy or download it again"
             ) from error
         _check_arrays(path, facts, arrays)
-        if header.get("sha256") != _hash(facts, arrays):
+        if header.get("sha256") != _hash(header["facts"], arrays):
             raise RunError(
                 f"{path} is damaged or altered, its content has not the hash that it states: copy or download it again"
             )
@@ -208,7 +218,9 @@ class SharedDecoder:
         hub = api or _hub()
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / "decoder")
-            with _said(f"the hub did not take {repo_id}", "check its name, that you are logged in, and the network"):
+            with _hub_errors(
+                f"the hub did not take {repo_id}", "check its name, that you are logged in, and the network"
+            ):
                 hub.create_repo(repo_id, private=private, exist_ok=True)
                 if private and not hub.repo_info(repo_id).private:
                     raise RunError(
@@ -231,24 +243,53 @@ class SharedDecoder:
 
         Args:
             source: a path, if there is such a one, or owner/name.
-            revision: branch, tag or commit of the repository; a commit always gives the same decoder.
+            revision: branch, tag or commit of the repository; a commit always gives the same decoder. A path has none.
             api: as in `push_to_hub`.
 
         Raises:
             DependencyError: huggingface_hub is not installed.
-            RunError: there is no such repository or file, or it is no shared decoder.
+            RunError: there is no such repository or file, it is no shared decoder, or a path was given a revision.
         """
-        if Path(source).exists():
-            return cls.load(source)
-        hub = api or _hub()
-        missing = f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name"
-        with _said(missing, "check the name, and the network"):
-            came = hub.hf_hub_download(str(source), FILE, revision=revision)
-        return cls.load(came)
+        if not Path(source).exists():
+            missing = f"there is no {source} on this machine, and the hub gave no {FILE} of a repository of that name"
+            return cls.load(_downloaded(str(source), revision, api, missing))
+        if revision is not None:
+            raise RunError(
+                f"{source} is on this machine, which keeps no revisions: leave the revision out, or call SharedDecoder.from_hub, "
+                "which looks at the hub alone"
+            )
+        return cls.load(source)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, *, revision: str | None = None, api: Hub | None = None) -> SharedDecoder:
+        """Read a shared decoder from a model repository of Hugging Face's hub, whatever lies on this machine.
+
+        Args:
+            repo_id: owner/name.
+            revision: branch, tag or commit; a commit always gives the same decoder.
+            api: as in `push_to_hub`.
+
+        Raises:
+            DependencyError: huggingface_hub is not installed.
+            RunError: there is no such repository, or it holds no shared decoder.
+        """
+        return cls.load(_downloaded(repo_id, revision, api, f"the hub gave no {FILE} of a repository {repo_id}"))
+
+    def __repr__(self) -> str:
+        """Return whom it is of, and the shapes of what it takes and gives."""
+        groups = ", ".join(f"{group} {own.shape}" for group, own in self.facts.groups.items())
+        return f"SharedDecoder({self.facts.origin.subject or 'a person'}, {self.facts.voxels.n} voxels → {groups})"
+
+
+def _downloaded(repo_id: str, revision: str | None, api: Hub | None, missing: str) -> str:
+    """Return where the file of a repository was downloaded to; raise RunError with `missing` if it was not."""
+    hub = api or _hub()
+    with _hub_errors(missing, "check the name, and the network"):
+        return hub.hf_hub_download(repo_id, FILE, revision=revision)
 
 
 @contextmanager
-def _said(what: str, advice: str) -> Iterator[None]:
+def _hub_errors(what: str, advice: str) -> Iterator[None]:
     """Raise RunError for whatever a library of the hub raises; its errors, and those of the network, are of many kinds."""
     try:
         yield
@@ -258,45 +299,45 @@ def _said(what: str, advice: str) -> Iterator[None]:
         raise RunError(f"{what} ({reason(error)}): {advice}") from error
 
 
-def check_free(folder: Path, run: str) -> None:
+def check_free(folder: Path, is_the_same: Callable[[DecoderFacts], bool]) -> None:
     """Check that a decoder may be written to a folder.
 
     Args:
         folder: to write to.
-        run: stands for the results that it is made of.
+        is_the_same: whether facts of a decoder that lies there are those of the one to write.
 
     Raises:
-        RunError: it is a file, or holds anything but a decoder that was made of the same results, with its card unchanged.
+        RunError: it is a file, or holds anything but the same decoder, with its card unchanged.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file: name a new folder for the decoder")
     there = [path for path in folder.glob("*") if not LEFTOVER.fullmatch(path.name)]
     others = sorted(path.name for path in there if path.name not in (FILE, CARD) or path.is_symlink())
-    if others or (there and not _is_own(folder, run)):
+    if others or (there and not _is_own(folder, is_the_same)):
         raise RunError(
             f"{folder} holds {others[0] if others else 'another decoder or card'}: name a new folder for the decoder"
         )
 
 
-def _is_own(folder: Path, run: str) -> bool:
-    """Return whether a folder holds a decoder of the same results, and no card or its own one."""
+def _is_own(folder: Path, is_the_same: Callable[[DecoderFacts], bool]) -> bool:
+    """Return whether a folder holds the same decoder, and no card or its own one."""
     try:
         facts = SharedDecoder.load(folder).facts
         written = folder / CARD
         expected = card(facts, (folder / FILE).stat().st_size)
-        return facts.origin.run == run and (not written.exists() or written.read_text(encoding="utf-8") == expected)
+        return is_the_same(facts) and (not written.exists() or written.read_text(encoding="utf-8") == expected)
     except (RunError, OSError, ValueError):
         return False
 
 
-def _format_of(header: Mapping[str, Any]) -> object:
-    facts = header.get("facts")
-    return facts.get("format") if isinstance(facts, dict) else None
+def _format_of(header: Any) -> str:
+    facts = header.get("facts") if isinstance(header, dict) else None
+    return str(facts.get("format")) if isinstance(facts, dict) else ""
 
 
-def _hash(facts: DecoderFacts, arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> str:
-    """Return the SHA-256 of facts and arrays."""
-    content = hashlib.sha256(json.dumps(facts.model_dump(mode="json"), sort_keys=True).encode())
+def _hash(facts: Mapping[str, Any], arrays: Mapping[str, Shaped[np.ndarray, " ..."]]) -> str:
+    """Return the SHA-256 of facts, as a file states them, and of arrays."""
+    content = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
         values = arrays[name]
         content.update(f"{name} {values.dtype.str} {values.shape} ".encode())

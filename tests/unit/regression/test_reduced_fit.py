@@ -38,6 +38,12 @@ def problem(n_voxels, kind, dtype=np.float64, smallest=1e-3):
     return rows, targets, new.astype(dtype)
 
 
+def per_std(targets):
+    """1 / standard deviation of each target, 0 where it never varies."""
+    std = targets.reshape(N, -1).std(axis=0)
+    return np.divide(1, std, out=np.zeros_like(std), where=std > 1e-9)
+
+
 def decoders_of(rows, targets, alpha, calibration="none"):
     fitted = fit_decoders(rows, {"g": targets}, {"g": [alpha]}, calibration=calibration)
     return Decoders(fitted, rows, {"g": targets}, calibration)
@@ -69,24 +75,27 @@ def test_of_full_rank_it_predicts_what_the_decoder_does(form, kind):
 def test_of_lower_rank_it_predicts_what_reduced_predictions_are(form, kind, rank):
     rows, targets, new = problem(FORMS[form], kind)
     decoders = decoders_of(rows, targets, 3.0)
-    (expected,) = reduce_rank(predicted(decoders, new).values, predicted(decoders, rows.averages()).values, [rank])
+    unit = per_std(targets)
+    own, training = (predicted(decoders, each).values * unit for each in (new, rows.averages()))
+    (expected,) = reduce_rank(own, training, [rank])
     made = reduce_decoder(rows, targets, 3.0, lost=0.0, max_rank=rank, dtype=np.float64)
     assert made.decoder.rank == rank
-    np.testing.assert_allclose(made.decoder.predict(new), expected, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(made.decoder.predict(new) * unit, expected, atol=2e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("rank", [2, 5])
 def test_it_is_the_singular_value_decomposition_of_the_predictions_of_the_coefficients(rank):
-    """Independent: ridge by the normal equations, its coefficients cut by numpy's SVD."""
+    """Independent: ridge by the normal equations, its coefficients cut by numpy's SVD, of standardised targets."""
     rows, targets, new = problem(25, "averages")
-    X, Y = rows.responses, targets.reshape(N, -1)
+    X, Y = rows.responses, targets.reshape(N, -1) * per_std(targets)
     centred = X - X.mean(axis=0)
     B = np.linalg.solve(centred.T @ centred + 3.0 * np.eye(25), centred.T @ (Y - Y.mean(axis=0)))
     _, sizes, axes = np.linalg.svd(centred @ B, full_matrices=False)
     V = axes[:rank].T
     expected = Y.mean(axis=0) + (new - X.mean(axis=0)) @ B @ V @ V.T
     made = reduce_decoder(rows, targets, 3.0, lost=0.0, max_rank=rank, dtype=np.float64)
-    np.testing.assert_allclose(made.decoder.predict(new), expected, atol=1e-6 * np.abs(expected).max())
+    shared = made.decoder.predict(new) * per_std(targets)
+    np.testing.assert_allclose(shared, expected, atol=1e-6 * np.abs(expected).max())
     np.testing.assert_allclose(made.lost, 1 - np.sum(sizes[:rank] ** 2) / np.sum(sizes**2), atol=1e-9)
 
 
@@ -95,13 +104,29 @@ def test_what_is_lost_is_lost_by_what_is_stored(kind, dtype, lost):
     rows, targets, _ = problem(60, kind)
     made = reduce_decoder(rows, targets, 3.0, lost=lost, dtype=dtype)
     training = predicted(decoders_of(rows, targets, 3.0), rows.averages()).values
-    difference = made.decoder.predict(rows.averages()).astype(np.float64) - training
-    expected = np.square(difference).sum() / np.square(training - training.mean(axis=0)).sum()
+    difference = (made.decoder.predict(rows.averages()).astype(np.float64) - training) * per_std(targets)
+    varies = np.square((training - training.mean(axis=0)) * per_std(targets)).sum(axis=0)
+    expected = np.square(difference).sum() / varies.sum()
+    of_targets = np.divide(np.square(difference).sum(axis=0), varies, out=np.zeros_like(varies), where=varies > 0)
     assert made.decoder.loadings.dtype == made.decoder.weights.dtype == dtype
     np.testing.assert_allclose(made.lost, expected, rtol=0.01, atol=1e-7)
+    np.testing.assert_allclose(made.lost_of_targets, of_targets, rtol=0.02, atol=1e-5)
     smaller = made.lost_by_rank[: made.decoder.rank - 1]
     assert (smaller > lost).all()
     assert made.lost_by_rank[made.decoder.rank - 1] <= lost
+
+
+def test_units_of_targets_change_nothing_that_is_lost():
+    rows, targets, new = problem(60, "averages")
+    units = np.random.default_rng(1).uniform(0.01, 100, targets.shape[1:])
+    one, other = (
+        reduce_decoder(rows, values, 3.0, lost=0.05, dtype=np.float64) for values in (targets, targets * units)
+    )
+    assert one.decoder.rank == other.decoder.rank
+    np.testing.assert_allclose(other.lost_of_targets, one.lost_of_targets, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        other.decoder.predict(new), one.decoder.predict(new) * units.ravel(), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_half_precision_loses_little_whatever_the_units():
@@ -145,7 +170,7 @@ def test_single_precision_is_as_close_as_that_of_the_decoder():
 
 def test_cores_and_blocks_change_nothing(monkeypatch):
     _, targets, _ = problem(60, "averages")
-    Y = targets.reshape(N, -1) - targets.reshape(N, -1).mean(axis=0)
+    Y = (targets.reshape(N, -1) - targets.reshape(N, -1).mean(axis=0)) * per_std(targets)
     whole = target_gram(targets)
     np.testing.assert_allclose(whole, Y @ Y.T, rtol=1e-9, atol=1e-6)
     monkeypatch.setattr(streaming, "MOST_CORES", 1)

@@ -9,6 +9,7 @@ from braindiffuser.sharing import DecoderFacts, SharedDecoder
 from braindiffuser.sharing.facts import (
     Estimate,
     GroupFacts,
+    OfTargets,
     OnTestSet,
     Origin,
     PictureScore,
@@ -45,6 +46,7 @@ def small_decoder(precision="float16", mean_repeats=4.0, **origin):
             alpha=5.0,
             rank=made.decoder.rank,
             lost=made.lost,
+            lost_of_targets=OfTargets(median=0.02, ninth_decile=0.05),
             wanted=0.01,
             limited=number == 0,
             test_sets={"test": OnTestSet(n_images=9, difference=0.012, whole=score, shared=score)},
@@ -57,7 +59,9 @@ def small_decoder(precision="float16", mean_repeats=4.0, **origin):
         "recording": "arrays",
         "simulated": False,
     }
-    metric = PictureScore(label="PixCorr", higher_is_better=True, score=Estimate(value=0.3, ci95=(0.2, 0.4)))
+    metric = PictureScore(
+        label="PixCorr", is_share=False, higher_is_better=True, score=Estimate(value=0.3, ci95=(0.2, 0.4))
+    )
     told = DecoderFacts(
         origin=Origin(**{**entries, "terms": TERMS, "licence": "unknown", **origin}),
         voxels=VoxelFacts(n=N_VOXELS, fingerprint="f" * 16, space="T1w", regions=("V1", "V2"), min_noise_ceiling=5),

@@ -45,11 +45,18 @@ def test_of_full_rank_it_decodes_what_the_run_decoded(decoded, shared):
 
 def test_what_is_stated_of_test_sets_is_what_is_measured(decoded, tmp_path):
     results = Results(decoded)
+    with pytest.raises(RunError, match=f"{decoded}: name a new folder for the decoder, outside it"):
+        share_run(decoded, decoded / "out")
     decoder, _ = share_run(decoded, tmp_path / "out", lost=0.2)
+    with pytest.raises(RunError, match="holds another decoder or card: name a new folder for the decoder"):
+        share_run(decoded, tmp_path / "out", lost=0.1)
     made = decoder.decode(results.read_array("responses/test"))
     for group, own in decoder.facts.groups.items():
         whole = results.read_array(f"predictions/{group}")
-        expected = np.square(made[group] - whole).sum() / np.square(whole - whole.mean(axis=0)).sum()
+        std = results.read_array(f"targets/{group}").std(axis=0, dtype=np.float64)
+        unit = np.where(std > 0, std, np.inf)
+        expected = np.square((made[group] - whole) / unit).sum() / np.square((whole - whole.mean(axis=0)) / unit).sum()
+        assert own.lost_of_targets.median <= own.lost_of_targets.ninth_decile
         assert 0 < own.lost <= 0.201
         assert own.rank < results.read_array("responses/train").shape[0] - 1
         np.testing.assert_allclose(own.test_sets["test"].difference, expected, rtol=1e-3)
@@ -106,7 +113,7 @@ def test_no_training_response_and_no_target_is_in_the_file(decoded, shared):
 def test_as_many_numbers_as_training_stimuli_are_warned_of(decoded, tmp_path):
     _, remarks = share_run(decoded, tmp_path / "much", lost=0.0)
     assert any("training responses can be computed from it" in remark for remark in remarks)
-    assert "share a lower rank instead" in (tmp_path / "much" / "README.md").read_text(encoding="utf-8")
+    assert "which are no more" in (tmp_path / "much" / "README.md").read_text(encoding="utf-8")
     _, remarks = share_run(decoded, tmp_path / "little", lost=0.0, max_rank=2)
     assert not any("training responses can be computed from it" in remark for remark in remarks)
     assert "the limit on rank was reached" in (tmp_path / "little" / "README.md").read_text(encoding="utf-8")
@@ -235,9 +242,13 @@ def test_pictures_are_those_that_the_run_draws(decoded, shared, exported, tmp_pa
         assert np.abs(made - expected).mean() < 2e-3
     status, said = call("decode", shared, responses, "--out", tmp_path / "b.npz", "--pictures", tmp_path / "pictures")
     assert (status, "name a new folder for the pictures" in said, (tmp_path / "b.npz").exists()) == (1, True, False)
+    other = tmp_path / "a.npz"
+    np.savez(other, vision=np.zeros(3))
+    status, said = call("decode", shared, responses, "--out", other, "--pictures", tmp_path / "more")
+    assert (status, "exists: name a new file" in said, (tmp_path / "more").exists()) == (1, True, False)
 
 
-def test_of_pictures_that_were_stopped_nothing_is_left_and_the_same_command_begins_again(
+def test_of_pictures_that_were_stopped_nothing_is_left_and_the_same_command_goes_on(
     shared, exported, tmp_path, monkeypatch
 ):
     from braindiffuser.sharing import drawing
@@ -251,8 +262,8 @@ def test_of_pictures_that_were_stopped_nothing_is_left_and_the_same_command_begi
         patch.setattr(drawing, "draw_variant", stop)
         status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
     assert status == 130
-    assert "nothing was written; the same command begins again" in said
-    assert [path.name for path in tmp_path.rglob("*")] == ["made"]
+    assert "what was written is whole; the same command goes on" in said
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.npz", "made"]
     status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
     assert status == 0, said
     assert {path.name for path in (tmp_path / "made").iterdir()} == {"pictures"}

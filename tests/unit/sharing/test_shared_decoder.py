@@ -78,7 +78,11 @@ def test_responses_that_are_no_numbers_are_refused(small):
     responses[3, 2] = np.nan
     with pytest.raises(RunError, match="not finite, first in row 3"):
         decoder.decode(responses)
-    for odd in (responses[0], responses.astype(complex), responses.astype(str), responses[:0]):
+    with pytest.raises(
+        RunError, match=r"shape \(30,\), expected a row for each trial, \(n, 30\): one trial is responses\[None"
+    ):
+        decoder.decode(responses[0])
+    for odd in (responses.astype(complex), responses.astype(str), responses[:0]):
         with pytest.raises(RunError, match=r"responses came as .* expected real numbers"):
             decoder.decode(odd)
 
@@ -117,9 +121,10 @@ def test_the_same_decoder_is_written_again_but_no_other_and_no_edited_card(small
     decoder, _ = small
     first = decoder.save(tmp_path).read_bytes()
     assert decoder.save(tmp_path).read_bytes() == first
-    other, _ = small_decoder(run="other")
-    with pytest.raises(RunError, match="another decoder or card"):
-        other.save(tmp_path)
+    for changes in ({"run": "other"}, {"licence": "cc0-1.0"}, {"precision": "float32"}, {"mean_repeats": 5.0}):
+        with pytest.raises(RunError, match="another decoder or card"):
+            small_decoder(**changes)[0].save(tmp_path)
+    assert (tmp_path / "decoder.safetensors").read_bytes() == first
     (tmp_path / "README.md").write_text("edited")
     with pytest.raises(RunError, match="another decoder or card"):
         decoder.save(tmp_path)
@@ -340,6 +345,24 @@ def test_a_network_that_is_down_is_one_sentence(small):
         small[0].push_to_hub("lab/a", api=Down())
     with pytest.raises(RunError, match=r"no lab/a on this machine.*\(no route to host\): check the name"):
         SharedDecoder.from_pretrained("lab/a", api=Down())
+
+
+def test_the_hub_is_asked_though_a_folder_has_that_name(small, tmp_path, monkeypatch):
+    decoder, hub = small[0], FakeHub(tmp_path / "hub")
+    monkeypatch.chdir(tmp_path)
+    decoder.save(tmp_path / "lab/x")
+    with pytest.raises(RunError, match=r"the hub gave no decoder\.safetensors of a repository lab/x"):
+        SharedDecoder.from_hub("lab/x", api=hub)
+    with pytest.raises(RunError, match="lab/x is on this machine, which keeps no revisions"):
+        SharedDecoder.from_pretrained("lab/x", revision="deadbeef", api=hub)
+    other, _ = small_decoder(subject="another")
+    other.push_to_hub("lab/x", api=hub)
+    assert SharedDecoder.from_hub("lab/x", api=hub).facts.origin.subject == "another"
+    assert SharedDecoder.from_pretrained("lab/x", api=hub).facts.origin.subject == "sub-07"
+
+
+def test_it_is_one_line_in_a_notebook(small):
+    assert repr(small[0]) == "SharedDecoder(sub-07, 30 voxels → vision (3, 4), latents (7,))"
 
 
 def test_a_folder_is_read_without_the_hub(small, tmp_path, monkeypatch):
