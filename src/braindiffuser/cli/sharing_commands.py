@@ -102,6 +102,13 @@ def decode(
         bool,
         typer.Option("--any-size", help="Decode responses that are far larger or smaller than the training responses."),
     ] = False,
+    betas: Annotated[
+        bool,
+        typer.Option(
+            "--betas",
+            help="The file holds betas in the unit of the recording: normalise them as the training responses were.",
+        ),
+    ] = False,
     pictures: Annotated[
         Path | None,
         typer.Option("--pictures", callback=expanded, help="Also draw a picture of each row into this new folder."),
@@ -128,6 +135,8 @@ def decode(
 
             check_folder(pictures)
             generator_of(opened.facts)
+        if betas:
+            given = given._replace(responses=opened.responses_of(given.responses, given.fingerprint))
         features = _decoded(opened, given, any_size, trial_by_trial)
         write_features(out, features, given.names)
         shapes = ", ".join(f"{group} {values.shape}" for group, values in features.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from braindiffuser.datasets.trial_normalisation import Z_SCORED_BY
 from braindiffuser.plain_data import as_yaml
 from braindiffuser.report.numbers import interval, number, percent, percent_interval
 from braindiffuser.sharing.facts import DecoderFacts, Estimate, GroupFacts, PictureScore
@@ -115,9 +116,21 @@ def _responses(facts: DecoderFacts) -> list[str]:
     return [
         f"{voxels.n:,} voxels in the space {_line(voxels.space)}{chosen}{ceiling}, in the order of the recording; fingerprint "
         f"`{_line(voxels.fingerprint)}`. Fitted to {rows} of {own.n_stimuli:,} stimuli ({own.mean_repeats:.3g} trials each), "
-        f"normalised by `{_line(own.normalisation)}`; new responses are normalised in the same way, by the training responses' "
-        "own statistics."
+        f"normalised by `{_line(own.normalisation)}`. {_recipe(facts)}"
     ]
+
+
+def _recipe(facts: DecoderFacts) -> str:
+    """Say how betas of a new session become responses."""
+    by = Z_SCORED_BY[facts.responses.normalisation]
+    if by:
+        return (
+            f"Betas of a new {by[-1]}, all of its trials together, are normalised in the same way with `betas=True` (`--betas`): "
+            f"by their own mean and spread, then by those of the training averages, which are in the file."
+        )
+    if facts.responses.normalisation == "none":
+        return "Betas are decoded as they are."
+    return "Betas are normalised in the same way with `betas=True` (`--betas`), one trial at a time if need be."
 
 
 def _scores(facts: DecoderFacts) -> Iterator[str]:
@@ -156,8 +169,8 @@ def _privacy(facts: DecoderFacts) -> str:
 
 
 def n_numbers(facts: DecoderFacts) -> int:
-    """Count what a decoder holds of each voxel: a weight for each direction of each group, mean and spread."""
-    return sum(own.rank for own in facts.groups.values()) + 2
+    """Count what a decoder holds of each voxel: a weight for each direction of each group, mean and spread, before and after."""
+    return sum(own.rank for own in facts.groups.values()) + 4
 
 
 def group_sentences(group: str, own: GroupFacts) -> Iterator[str]:

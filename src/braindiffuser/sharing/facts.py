@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from braindiffuser.datasets.normalisation import Normalisation
+
 FORMAT: Literal["braindiffuser-shared-decoder-1"] = "braindiffuser-shared-decoder-1"
 
 GroupName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
@@ -108,7 +110,7 @@ class ResponseFacts(Facts):
         mean_repeats: mean number of trials in a row.
     """
 
-    normalisation: Text
+    normalisation: Normalisation
     rows: Literal["averages", "trials"]
     n_stimuli: PositiveInt
     mean_repeats: Annotated[float, Field(ge=1)]

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float32
 
 from braindiffuser import __version__
 from braindiffuser.datasets.bids_labels import space_of
+from braindiffuser.datasets.normalisation import column_statistics, guard
 from braindiffuser.datasets.subject_names import given_name
 from braindiffuser.errors import RunError, command_line
 from braindiffuser.experiment import Experiment
@@ -35,10 +36,11 @@ from braindiffuser.sharing.facts import (
     Terms,
     VoxelFacts,
 )
-from braindiffuser.sharing.shared_decoder import SharedDecoder, check_free
+from braindiffuser.sharing.shared_decoder import Averages, SharedDecoder, check_free
 from braindiffuser.stages import Step
 from braindiffuser.stages.evaluate import scores_name
 from braindiffuser.stages.fit import read_decoder, training_rows
+from braindiffuser.stages.prepare import SUMS
 
 TELLS_MUCH = (
     "It holds {} numbers of each voxel, and there are {} training stimuli: training responses can be computed from it in large "
@@ -104,7 +106,8 @@ def share_run(
         generator=generator,
         seed=finished.experiment.seed,
     )
-    decoder = SharedDecoder(facts, {group: own for group, (own, _) in made.items()}, _null(finished))
+    groups = {group: own for group, (own, _) in made.items()}
+    decoder = SharedDecoder(facts, groups, _null(finished), _averages(finished))
     if finished.uid != uid:
         raise RunError(f"{run} was changed while it was read: run the same command again")
     decoder.save(out)
@@ -252,6 +255,17 @@ def _responses(finished: FinishedRun) -> ResponseFacts:
         n_stimuli=len(repeats),
         mean_repeats=float(repeats.mean()) if responses.rows == "averages" else 1.0,
     )
+
+
+def _averages(finished: FinishedRun) -> Averages:
+    """Return mean and standard deviation that averages were z-scored by, from their sums, which the run keeps."""
+    results, n_repeats = finished.results, finished.results.read_array("responses/n_repeats_train")
+    n_voxels = int(np.count_nonzero(finished.chosen))
+    if finished.experiment.responses.normalisation == "none":
+        return Averages(np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32))
+    sums = results.read_bundle(SUMS, "sums_train")["sums_train"][:, finished.chosen]
+    mean, std = column_statistics(sums / n_repeats[:, None].astype(np.float32))
+    return Averages(mean.astype(np.float32), guard(std).astype(np.float32))
 
 
 def _scores(finished: FinishedRun) -> dict[str, PictureScores]:

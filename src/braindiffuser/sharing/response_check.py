@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
+from braindiffuser.datasets.normalisation import column_statistics, standardise
+from braindiffuser.datasets.session_facts import FEW_TRIALS
+from braindiffuser.datasets.trial_normalisation import Z_SCORED_BY
 from braindiffuser.errors import RunError
 from braindiffuser.real_numbers import real_numbers
 from braindiffuser.sharing.facts import DecoderFacts
@@ -61,6 +64,41 @@ def checked_responses(
     return values
 
 
+def normalised(
+    betas: Float[np.ndarray, "n n_voxels"],
+    facts: DecoderFacts,
+    mean: Float[np.ndarray, " n_voxels"],
+    std: Float[np.ndarray, " n_voxels"],
+) -> Float32[np.ndarray, "n n_voxels"]:
+    """Return betas as responses, normalised as the training responses were.
+
+        r = (z − m) / s
+
+    with m, s mean and standard deviation of each voxel's training averages. Where trials were z-scored by session or run, z is
+    (x − μ) / σ over all rows, which then are the trials of one session or run; else z is x itself.
+
+    Args:
+        betas: x, in the unit of the recording.
+        facts: of the decoder.
+        mean: m.
+        std: s.
+
+    Raises:
+        RunError: there are too few rows to z-score by.
+    """
+    by = Z_SCORED_BY[facts.responses.normalisation]
+    values = betas.astype(np.float32)
+    if by:
+        if len(values) < FEW_TRIALS:
+            raise RunError(
+                f"betas are z-scored by the trials of their {by[-1]} (responses.normalisation: {facts.responses.normalisation}), "
+                f"and {len(values)} rows are too few: give all trials of one {by[-1]} together, {FEW_TRIALS} or more, or share "
+                "a decoder of a run with responses.normalisation: training"
+            )
+        values = standardise(values, *column_statistics(values))
+    return standardise(values, mean, std, in_place=True)
+
+
 def check_size(
     responses: Float[np.ndarray, "n n_voxels"],
     mean: Float[np.ndarray, " n_voxels"],
@@ -92,8 +130,8 @@ def check_size(
     if not SMALLEST <= size <= most:
         raise RunError(
             f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "
-            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), or decode them as they "
-            "are with --any-size (any_size=True in Python)"
+            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), which --betas does "
+            "(betas=True in Python), or decode them as they are with --any-size (any_size=True)"
         )
 
 

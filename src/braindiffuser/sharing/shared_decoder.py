@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Shaped
@@ -28,7 +28,7 @@ from braindiffuser.lfs_pointers import pointer_sentence
 from braindiffuser.regression.reduced_decoder import ReducedDecoder
 from braindiffuser.sharing.card import card
 from braindiffuser.sharing.facts import FORMAT, DecoderFacts
-from braindiffuser.sharing.response_check import check_size, checked_responses
+from braindiffuser.sharing.response_check import check_size, checked_responses, normalised
 
 FILE = "decoder.safetensors"
 CARD = "README.md"
@@ -38,6 +38,18 @@ OF_GROUP = ("weights", "sizes", "offset", "loadings", "mean", "spread")
 MESSAGE = "Share a decoder"
 NEWER = re.compile(r"braindiffuser-shared-decoder-[1-9]\d*")
 UPDATE = "it was written by a newer version, so update braindiffuser"
+
+
+class Averages(NamedTuple):
+    """m and s of the last step of normalisation, r = (a − m) / s; 0 and 1 where there is none.
+
+    Attributes:
+        mean: of each voxel's averages over training stimuli.
+        std: their standard deviation; 1 where a voxel never varies.
+    """
+
+    mean: Float32[np.ndarray, " n_voxels"]
+    std: Float32[np.ndarray, " n_voxels"]
 
 
 @runtime_checkable
@@ -72,21 +84,24 @@ class SharedDecoder:
         facts: what it says of itself.
         groups: target group → arrays.
         null: target group → unconditional feature (1, …), of those that the generator is guided away from.
+        averages: of the training trials, before the last step of normalisation.
     """
 
     facts: DecoderFacts
     groups: Mapping[str, ReducedDecoder]
     null: Mapping[str, Float32[np.ndarray, "1 ..."]]
+    averages: Averages
 
     def decode(
-        self, responses: Any, *, fingerprint: str | None = None, any_size: bool = False
+        self, responses: Any, *, fingerprint: str | None = None, any_size: bool = False, betas: bool = False
     ) -> dict[str, Float32[np.ndarray, "n ..."]]:
         """Decode responses; each row is decoded for itself.
 
         Args:
-            responses: (n, n_voxels), averages or single trials, normalised as the training responses.
+            responses: (n, n_voxels), averages or single trials, normalised as the training responses; or betas.
             fingerprint: of their voxels, which is compared; None: it is not known.
             any_size: whether responses are decoded that are far larger or smaller than the training responses.
+            betas: whether they are betas in the unit of the recording, which are normalised first, by `responses_of`.
 
         Returns:
             Target group → features (n, …), on the scale of the targets.
@@ -95,6 +110,8 @@ class SharedDecoder:
             RunError: responses are of other voxels, not finite, or not of the size of the training responses; or decoded
                 features are not finite.
         """
+        if betas:
+            responses = self.responses_of(responses, fingerprint)
         values = checked_responses(responses, self.facts, fingerprint)
         if not any_size:
             first = next(iter(self.groups.values()))
@@ -105,6 +122,20 @@ class SharedDecoder:
             if not np.isfinite(features).all():
                 raise RunError(f"decoded features of {group} are not finite: responses are far larger than any can be")
         return {group: own.reshape(len(values), *self.facts.groups[group].shape) for group, own in decoded.items()}
+
+    def responses_of(self, betas: Any, fingerprint: str | None = None) -> Float32[np.ndarray, "n n_voxels"]:
+        """Return betas normalised as the training responses were, as `response_check.normalised` describes it.
+
+        Args:
+            betas: (n, n_voxels), averages or single trials in the unit of the recording; all trials of one session or run, if
+                training trials were z-scored by these.
+            fingerprint: of their voxels, which is compared; None: it is not known.
+
+        Raises:
+            RunError: they are of other voxels, not finite, or too few to be z-scored by.
+        """
+        values = checked_responses(betas, self.facts, fingerprint)
+        return normalised(values, self.facts, self.averages.mean, self.averages.std)
 
     @cached_property
     def _widened(self) -> dict[str, ReducedDecoder]:
@@ -138,6 +169,7 @@ class SharedDecoder:
         """Return all arrays by their names in the file."""
         first = next(iter(self.groups.values()))
         arrays = {"voxels.mean": first.response_mean, "voxels.std": first.response_std}
+        arrays |= {"averages.mean": self.averages.mean, "averages.std": self.averages.std}
         arrays |= {
             f"group.{group}.{name}": getattr(own, name) for group, own in self.groups.items() for name in OF_GROUP
         }
@@ -195,7 +227,8 @@ class SharedDecoder:
             raise RunError(
                 f"{path} is damaged or altered, its content has not the hash that it states: copy or download it again"
             )
-        return cls(facts, {group: _reduced(group, arrays) for group in facts.groups}, _null(facts, arrays))
+        averages = Averages(arrays["averages.mean"], arrays["averages.std"])
+        return cls(facts, {group: _reduced(group, arrays) for group in facts.groups}, _null(facts, arrays), averages)
 
     # On a hub
 
@@ -355,14 +388,14 @@ def _check_arrays(path: Path, facts: DecoderFacts, arrays: Mapping[str, Shaped[n
         expected |= {f"group.{group}.{name}": shape for name, shape in zip(OF_GROUP, sides, strict=True)}
         if f"group.{group}.null" in arrays:
             expected[f"group.{group}.null"] = (1, *own.shape)
-    expected |= {"voxels.mean": (voxels,), "voxels.std": (voxels,)}
+    expected |= {f"{name}.{own}": (voxels,) for name in ("voxels", "averages") for own in ("mean", "std")}
     large = np.dtype(facts.precision)
     for name in sorted(expected.keys() | arrays.keys()):
         found = arrays.get(name)
         dtype = large if name.endswith((".weights", ".loadings")) else np.dtype(np.float32)
         if found is None or (found.shape, found.dtype) != (expected.get(name), dtype) or not np.isfinite(found).all():
             raise RunError(f"{path} is damaged or altered: its array {name:.80} is not what its header says")
-    if not (arrays["voxels.std"] > 0).all():
+    if not all((arrays[name] > 0).all() for name in ("voxels.std", "averages.std")):
         raise RunError(f"{path} is damaged or altered: a voxel's standard deviation is not above 0")
 
 

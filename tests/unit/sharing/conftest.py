@@ -18,6 +18,7 @@ from braindiffuser.sharing.facts import (
     Terms,
     VoxelFacts,
 )
+from braindiffuser.sharing.shared_decoder import Averages
 
 from ..export.conftest import prepare, write_lab
 
@@ -76,7 +77,10 @@ def small_decoder(precision="float16", mean_repeats=4.0, **origin):
         seed=0,
     )
     null = {"vision": rng.standard_normal((1, 3, 4)).astype(np.float32)}
-    return SharedDecoder(told, groups, null), responses
+    averages = Averages(
+        *(values.astype(np.float32) for values in (np.linspace(-1, 1, N_VOXELS), np.linspace(1, 3, N_VOXELS)))
+    )
+    return SharedDecoder(told, groups, null, averages), responses
 
 
 @pytest.fixture

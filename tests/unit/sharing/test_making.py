@@ -8,12 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from braindiffuser.cli import app
+from braindiffuser.datasets.responses import average_responses
 from braindiffuser.errors import RunError
 from braindiffuser.export.run_export import export_run
 from braindiffuser.run import Run
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.sharing import SharedDecoder, share_run
 from braindiffuser.store.results import Results
+
+from ..export.conftest import prepare, write_lab
 
 GROUPS = ["latents", "vision"]
 
@@ -96,8 +99,8 @@ def test_facts_are_those_of_the_run(decoded, shared):
     assert facts.scores == {}
 
 
-def test_no_training_response_and_no_target_is_in_the_file(decoded, shared):
-    """Rows of training responses and targets are found in no array."""
+def test_no_training_response_stands_in_the_file(decoded, shared):
+    """No row of them is found in an array; what can be computed from it with the pictures is another question (the card)."""
     results = Results(decoded)
     responses = results.read_array("responses/train")
     arrays = SharedDecoder.load(shared)._arrays()
@@ -107,7 +110,7 @@ def test_no_training_response_and_no_target_is_in_the_file(decoded, shared):
                 if side.ndim == 2 and side.shape[1] == len(row):
                     correlations = [abs(np.corrcoef(each, row)[0, 1]) for each in side if each.std() > 0]
                     assert max(correlations, default=0) < 0.99
-    assert len(arrays) == 2 + 6 * len(GROUPS) + 1
+    assert len(arrays) == 4 + 6 * len(GROUPS) + 1
 
 
 def test_as_many_numbers_as_training_stimuli_are_warned_of(decoded, tmp_path):
@@ -172,6 +175,37 @@ def test_a_run_is_shared_exported_responses_are_decoded(decoded, exported, tmp_p
         assert np.square(whole["vision"] - truth).sum() < 0.5 * np.square(truth - truth.mean(axis=0)).sum()
     status, said = call("decode", tmp_path / "shared", responses, "--out", tmp_path / "whole.npz")
     assert (status, "exists: name a new file" in said) == (1, True)
+
+
+@pytest.mark.parametrize("normalisation", ["training", "none", "session"])
+def test_betas_are_normalised_as_the_training_responses_were(normalisation, tmp_path):
+    lab = write_lab(tmp_path / "lab")
+    run = prepare(lab, tmp_path / "run", responses={"normalisation": normalisation}, regression={"n_folds": 2})
+    for stage in ("extract", "fit"):
+        run.do(stage)
+    decoder, _ = share_run(tmp_path / "run", tmp_path / "out", lost=0.0, precision="float32")
+    recording = run.recording()
+    expected = average_responses(recording, normalisation)
+    betas = np.load(lab.root / "responses.npy")
+    shown = recording.trials["stimulus_id"].to_numpy()
+    if normalisation == "session":
+        own = betas[recording.trials["session"].to_numpy() == 2]
+        z = (own - own.mean(axis=0)) / own.std(axis=0, ddof=1)
+        made = decoder.responses_of(own)
+        np.testing.assert_allclose(made, (z - expected.mean_) / expected.std_, rtol=1e-3, atol=1e-4)
+        with pytest.raises(RunError, match=r"z-scored by the trials of their session .* and 1 rows are too few"):
+            decoder.decode(own[:1], betas=True)
+        return
+    averages = np.stack([betas[shown == number].mean(axis=0) for number in expected.test_ids])
+    made = decoder.decode(averages, betas=True)
+    assert decoder.decode(averages[:1], betas=True)["vision"].shape[0] == 1
+    for group, own in decoder.decode(expected.test).items():
+        np.testing.assert_allclose(made[group], own, atol=1e-3 * np.abs(own).max())
+    np.save(tmp_path / "betas.npy", averages)
+    status, said = call("decode", tmp_path / "out", tmp_path / "betas.npy", "--out", tmp_path / "made.npz", "--betas")
+    assert status == 0, said
+    with np.load(tmp_path / "made.npz") as file:
+        np.testing.assert_allclose(file["vision"], made["vision"], rtol=1e-5)
 
 
 def test_one_by_one_each_row_is_decoded_that_is_decoded_beside_the_others(shared, exported, tmp_path):

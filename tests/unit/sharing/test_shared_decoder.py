@@ -131,6 +131,20 @@ def test_the_same_decoder_is_written_again_but_no_other_and_no_edited_card(small
     assert (tmp_path / "README.md").read_text() == "edited"
 
 
+def test_an_entry_that_a_newer_version_states_is_named(small, tmp_path):
+    path = small[0].save(tmp_path)
+
+    def state_more(header, arrays):
+        header["facts"]["voxels"]["hemisphere"] = "left"
+        header["sha256"] = shared_decoder._hash(header["facts"], arrays)
+
+    rewritten(path, state_more)
+    with pytest.raises(
+        RunError, match=r"states voxels\.hemisphere, which this version does not know: it was written by a newer"
+    ):
+        SharedDecoder.load(path)
+
+
 def test_files_that_are_not_ours_are_refused(tmp_path):
     save_file({"a": np.ones(3)}, tmp_path / "decoder.safetensors")
     with pytest.raises(RunError, match="is no shared decoder of format"):
@@ -186,6 +200,12 @@ def change_array(name, make):
         (lambda header, arrays: arrays.pop("group.latents.sizes"), r"array group\.latents\.sizes is not"),
         (lambda header, arrays: arrays.update(more=np.ones(2)), "array more is not"),
         (lambda header, arrays: header.pop("sha256"), "has not the hash that it states"),
+        (change_array("averages.std", np.zeros_like), "standard deviation is not above 0"),
+        (
+            set_entry("format", value="braindiffuser-shared-decoder-2"),
+            "written by a newer version, so update braindiffuser",
+        ),
+        (set_entry("format", value="another-format"), "is no shared decoder of format"),
     ],
 )
 def test_a_file_that_was_altered_is_refused(small, tmp_path, change, message):
@@ -283,7 +303,7 @@ def test_a_private_decoder_does_not_go_into_a_public_repository(small, tmp_path)
 def test_a_target_group_may_have_any_name(small, name, tmp_path):
     decoder, responses = small
     facts = decoder.facts.model_copy(update={"groups": {name: decoder.facts.groups["vision"]}})
-    named = SharedDecoder(facts, {name: decoder.groups["vision"]}, {name: decoder.null["vision"]})
+    named = SharedDecoder(facts, {name: decoder.groups["vision"]}, {name: decoder.null["vision"]}, decoder.averages)
     named.save(tmp_path / "named")
     loaded = SharedDecoder.load(tmp_path / "named")
     np.testing.assert_array_equal(loaded.decode(responses)[name], decoder.decode(responses)["vision"])
