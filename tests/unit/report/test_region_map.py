@@ -27,7 +27,7 @@ def cells(figure, name=None):
     found = []
     for _, _, content in views:
         marked = re.escape('class="voxels"' if name is None else f'data-region="{name}"')
-        (path,) = re.findall(rf'<path {marked} d="([^"]*)">', content)
+        (path,) = re.findall(rf'<path {marked} d="([^"]*)"[^>]*>', content)
         runs = [tuple(map(int, run)) for run in re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)h-\d+z", path)]
         found.append({(x // side + k, y // side) for x, y, width, side in runs for k in range(width // side)})
     return found
