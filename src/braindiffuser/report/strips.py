@@ -1,4 +1,4 @@
-"""Pictures of a contact sheet: of each stimulus one strip, in which its kinds stand side by side, and data for the page's script."""
+"""Pictures of a contact sheet: a strip of each stimulus, its kinds side by side, and data for the page's script."""
 
 from __future__ import annotations
 
