@@ -489,7 +489,10 @@ def test_after_looking_closer_the_focus_is_where_it_was(show, full_page):
 
 def test_the_buttons_of_the_viewer_stand_in_one_line_on_a_telephone(show):
     page = show(page_of(sheet()), viewport={"width": 390, "height": 844})
-    page.locator(".sheet button").first.click()
+    labelled(page, "Find").fill("3")
+    page.get_by_label("Look at Test picture 3, stimulus 73").click()
+    page.locator("[data-part=neighbours] button").nth(1).click()
+    assert page.locator("[data-part=where]").inner_text() == "not among those shown"  # the longest that stands there
     boxes = [page.locator(f"[data-part={name}]").bounding_box() for name in ("previous", "next", "close")]
     assert len({box["y"] for box in boxes}) == 1
     assert boxes[2]["x"] + boxes[2]["width"] > 340
