@@ -35,8 +35,11 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "show_memory": False,
     "download_all_examples": False,
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": "example_order.ExampleOrder",
+    "capture_repr": (),  # what an example prints is enough
 }
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"braindiffuser {release}"
 smartquotes = False  # entries and commands are quoted as they are typed

@@ -21,7 +21,8 @@ from braindiffuser.plain_data import as_yaml
 COMMANDS = "braindiffuser.cli"
 """Commands have their own help."""
 EXPERIMENT, WHOLE = "experiment", "Experiment"
-RANGES = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+RANGES = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
     "number": "number",
     "integer": "whole number",
@@ -132,20 +133,33 @@ def _values(entry: Mapping[str, Any], kinds: Mapping[str, Any]) -> str:  # noqa:
     if "$ref" in entry:
         heading = _heading(kinds[entry["$ref"].rpartition("/")[2]], kinds)
         return f"[{heading}](#{heading.replace('_', '-')})"
-    if "anyOf" in entry:
-        return ", or ".join(dict.fromkeys(_values(each, kinds) for each in entry["anyOf"]))
+    if "anyOf" in entry or "oneOf" in entry:
+        forms = entry.get("anyOf") or entry["oneOf"]
+        return ", or ".join(dict.fromkeys(_values(each, kinds) for each in forms))
     if "enum" in entry:
         return ", ".join(f"`{as_one_line(value)}`" for value in entry["enum"])
     if "const" in entry:
         return f"`{as_one_line(entry['const'])}`"
     if entry.get("pattern"):
         return "`module:Class`"
-    ends = [f"{sign} {entry[name]:g}" for name, sign in RANGES.items() if name in entry]
-    if entry.get("type") == "array" and isinstance(entry.get("items"), Mapping):
-        return f"list of: {_values(entry['items'], kinds)}"
-    if entry.get("type") == "object" and isinstance(entry.get("additionalProperties"), Mapping):
-        return f"name → {_values(entry['additionalProperties'], kinds)}"
-    return " ".join([KINDS.get(entry.get("type", ""), "anything"), *ends])
+    if entry.get("properties", {}).get("kind", {}).get("pattern"):
+        return "`module:Class` of yours"
+    ends = [f"{sign} {_number(entry[name])}" for name, sign in RANGES.items() if name in entry]
+    several = [*entry.get("prefixItems", ()), entry.get("items")]
+    if entry.get("type") == "array" and isinstance(several[0], Mapping):
+        how_many = f"{len(several) - 1} of" if len(several) > 1 else "list of"
+        return f"{how_many}: {_values(several[0], kinds)}"
+    if entry.get("type") == "object":
+        named = [*entry.get("patternProperties", {}).values(), entry.get("additionalProperties")]
+        return f"name → {_values(named[0], kinds)}" if isinstance(named[0], Mapping) else "anything"
+    return ", ".join([KINDS.get(entry.get("type", ""), "anything"), *ends])
+
+
+def _number(value: float) -> str:
+    """Write a bound; a large power of two as one."""
+    exponent = int(value).bit_length() - 1
+    is_power = exponent > 20 and value == 2**exponent
+    return f"2{str(exponent).translate(SUPERSCRIPT)}" if is_power else f"{value:g}"
 
 
 def write(app: Sphinx) -> None:

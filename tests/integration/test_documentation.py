@@ -55,6 +55,29 @@ def test_every_entry_has_its_line(site):
             assert (field.description or "").replace("`", "") in text
 
 
+def test_entries_say_their_values_in_plain_words(site):
+    page = (site / "reference/generated/entries.html").read_text(encoding="utf-8")
+    text = html.unescape(re.sub("<[^>]+>", "", page))
+    assert "whole number, at least 0, below 2⁶³" in text
+    assert "ridge, or module:Class of yours" in text
+    assert "3 of: whole number" in text  # the grid of a simulated recording
+    assert "anything</p></td>" not in page
+    assert not re.search(r"[0-9]e\+[0-9]", text)
+
+
+def test_examples_stand_in_the_order_in_which_they_are_needed(site):
+    page = (site / "examples/index.html").read_text(encoding="utf-8")
+    order = list(dict.fromkeys(re.findall(r'href="plot_(\w+)\.html"', page)))
+    assert order[:4] == ["decode_arrays", "score_two_methods", "numbers_of_a_run", "regions"]
+    assert len(order) == len(list((ROOT / "examples/gallery").glob("plot_*.py")))
+
+
+def test_code_has_the_style_sheet_that_folds_its_lines(site):
+    page = (site / "commands.html").read_text(encoding="utf-8")
+    assert "_static/site.css" in page
+    assert "white-space: pre-wrap" in (site / "_static/site.css").read_text(encoding="utf-8")
+
+
 def test_nothing_comes_from_the_network(site):
     for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
@@ -67,3 +90,4 @@ def test_every_example_ran_and_shows_a_figure(site, script):
     page = (site / "examples" / f"{script.stem}.html").read_text(encoding="utf-8")
     assert f"sphx_glr_{script.stem}_001" in page
     assert "Total running time" in page
+    assert "[Text(" not in html.unescape(page)

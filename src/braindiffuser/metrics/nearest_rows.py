@@ -93,30 +93,14 @@ def nearest_rows(
     >>> nearest_rows(x[:2], x[1:]).place.tolist(), nearest_rows(x, x, own=np.arange(3)).place.tolist()
     ([1, 0], [2, 2, 0])
     """
-    if _width(queries) != _width(references):
-        raise ValueError(
-            f"queries have {_width(queries)} features and references {_width(references)}: expected the same"
-        )
-    if not references.shape[0]:
-        raise ValueError("got no stimulus to compare with")
     n = queries.shape[0]
     best, place = np.full(n, -np.inf), np.zeros(n, np.int64)
-    for rows in blocks_of(queries, QUERY_BYTES):
-        x, x_lengths = _units_and_lengths(flat_rows(queries, rows), mean)
-        for others in blocks_of(references):
-            y, y_lengths = _units_and_lengths(flat_rows(references, others), mean)
-            products = (x @ y.T).astype(np.float64)
-            if own is not None:
-                if mean is not None:
-                    products = without_query(products, x_lengths, y_lengths, references.shape[0])
-                inside = np.flatnonzero((own[rows] >= others.start) & (own[rows] < others.stop))
-                products[inside, own[rows][inside] - others.start] = -np.inf
-            found = products.argmax(axis=1)
-            values = products[np.arange(len(found)), found]
-            nearer = values > best[rows]
-            best[rows] = np.where(nearer, values, best[rows])
-            place[rows] = np.where(nearer, found + others.start, place[rows])
-        progress(label, rows.stop, n)
+    for rows, others, products in _correlations(queries, references, mean, own, progress, label):
+        found = products.argmax(axis=1)
+        values = products[np.arange(len(found)), found]
+        nearer = values > best[rows]
+        best[rows] = np.where(nearer, values, best[rows])
+        place[rows] = np.where(nearer, found + others.start, place[rows])
     return Nearest(np.minimum(best, 1.0), place)
 
 
@@ -132,28 +116,49 @@ def several_nearest_rows(
         mean: subtracted from both, as `nearest_rows` does.
 
     Raises:
-        ValueError: if queries and references differ in width, or a value is not finite.
+        ValueError: if queries and references differ in width, there is no reference, or a value is not finite.
 
     >>> x = np.array([[0.0, 1, 2], [2, 1, 0], [1, 2, 2]])
     >>> several_nearest_rows(x[:2], x, 2).tolist()
     [[0, 2], [1, 2]]
     """
+    shape = queries.shape[0], min(n, references.shape[0])
+    best, places = np.full(shape, -np.inf), np.zeros(shape, np.int64)
+    for rows, others, products in _correlations(queries, references, mean):
+        numbers = np.broadcast_to(np.arange(others.start, others.stop), products.shape)
+        values, known = np.hstack([best[rows], products]), np.hstack([places[rows], numbers])
+        order = np.argsort(-values, axis=1, kind="stable")[:, : shape[1]]
+        best[rows], places[rows] = np.take_along_axis(values, order, 1), np.take_along_axis(known, order, 1)
+    return places
+
+
+def _correlations(
+    queries: RowSource,
+    references: RowSource,
+    mean: Float64[np.ndarray, " d"] | None = None,
+    own: Int[np.ndarray, " n"] | None = None,
+    progress: Progress = silent,
+    label: str = "",
+) -> Iterator[tuple[slice, slice, Float64[np.ndarray, "n_rows n_others"]]]:
+    """Yield rows of queries, rows of references, and r between them as in `nearest_rows`; −inf between a query and itself."""
     if _width(queries) != _width(references):
         raise ValueError(
             f"queries have {_width(queries)} features and references {_width(references)}: expected the same"
         )
-    nearest = np.zeros((queries.shape[0], min(n, references.shape[0])), np.int64)
+    if not references.shape[0]:
+        raise ValueError("got no stimulus to compare with")
     for rows in blocks_of(queries, QUERY_BYTES):
-        x = unit_rows(flat_rows(queries, rows), mean)
-        best, places = np.empty((len(x), 0)), np.empty((len(x), 0), np.int64)
+        x, x_lengths = _units_and_lengths(flat_rows(queries, rows), mean)
         for others in blocks_of(references):
-            products = (x @ unit_rows(flat_rows(references, others), mean).T).astype(np.float64)
-            numbers = np.broadcast_to(np.arange(others.start, others.stop), products.shape)
-            best, places = np.hstack([best, products]), np.hstack([places, numbers])
-            order = np.argsort(-best, axis=1, kind="stable")[:, :n]
-            best, places = np.take_along_axis(best, order, 1), np.take_along_axis(places, order, 1)
-        nearest[rows] = places
-    return nearest
+            y, y_lengths = _units_and_lengths(flat_rows(references, others), mean)
+            products = (x @ y.T).astype(np.float64)
+            if own is not None:
+                if mean is not None:
+                    products = without_query(products, x_lengths, y_lengths, references.shape[0])
+                inside = np.flatnonzero((own[rows] >= others.start) & (own[rows] < others.stop))
+                products[inside, own[rows][inside] - others.start] = -np.inf
+            yield rows, others, products
+        progress(label, rows.stop, queries.shape[0])
 
 
 def blocks_of(rows: RowSource, room: int | None = None) -> Iterator[slice]:

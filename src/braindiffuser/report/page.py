@@ -1,7 +1,7 @@
 """One self-contained HTML page: sections one after the other, pictures as data URIs, nothing fetched.
 
-The page is whole without scripts. Its one script, `assets/page.js`, lets a reader sort pictures and look at them one by one; the
-page's own policy names the hash of that script, so a browser runs no other and asks nothing of any network.
+The page is whole without scripts. Its one script, joined of `SCRIPTS`, lets a reader sort pictures and look at them one by one;
+the page's own policy names the hash of that script, so a browser runs no other and asks nothing of any network.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from PIL import Image
 
 from braindiffuser.files import replacing
 from braindiffuser.images import resize, to_uint8
+from braindiffuser.report.region_map import region_hue
 from braindiffuser.report.sections import ContactSheet, PictureRef, Section
 from braindiffuser.report.strips import ReadPictures, make_strips
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 SHOWN_SIDE = 192
 """Larger pictures are shrunk to this many pixels."""
+SCRIPTS = ("sheet.js", "other_page.js", "viewer.js", "region_map.js")
+"""Files in `assets` that are joined, in this order, to the script of a page."""
 CONTACT_BYTES = 4_500_000
 """About how much the contact sheets of a page may weigh together; more pictures make each of them smaller."""
 
@@ -141,15 +144,17 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["with_code"] = _with_code
+    environment.globals["region_hue"] = region_hue
     return environment.get_template("page.html.jinja")
 
 
 @cache
 def _script() -> _Script:
-    """Read the script of a page."""
+    """Join the script of a page."""
     from markupsafe import Markup
 
-    text = (resources.files("braindiffuser.report") / "assets" / "page.js").read_text(encoding="utf-8")
+    assets = resources.files("braindiffuser.report") / "assets"
+    text = "\n".join((assets / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
     return _Script(Markup(text), f"sha256-{digest}")  # noqa: S704  it is a file of this package
 

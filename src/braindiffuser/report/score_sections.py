@@ -419,6 +419,7 @@ def _contact_sheet(scored: ScoredSet) -> ContactSheet:
             )
             for entry in metrics.values()
         ),
+        profile=str(scored.scores.get("profile") or ""),
         scored=scored.scored_kind if scored.scored_kind in scored.kinds else "",
         scores_of=scored.scores_of or scored.kinds.get(scored.scored_kind, ""),
         n_pictures=len(rows) if len(some) < len(rows) else 0,

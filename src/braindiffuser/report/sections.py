@@ -11,7 +11,7 @@ references, such as picture 7 of kind "final": they are read when the page is ma
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 from xml.etree import ElementTree
 
 from pydantic import Field, field_validator, model_serializer, model_validator
@@ -39,6 +39,22 @@ PagePath: TypeAlias = Annotated[str, Field(pattern=r"^(\.\./)*([A-Za-z0-9_-][A-Z
 """Path of a page in a folder below or beside, such as "fold-0/report/index.html" or "../subj01/report/index.html"."""
 Word = TypeVar("Word")
 Tag: TypeAlias = Annotated[Word, Field(description="Type of the block, stored in JSON.")]
+
+
+class Sparse(Settings):
+    """A block that is stored without what has its default, so that fields added later leave stored sections as they are."""
+
+    always: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that are stored in any case."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialise: Any) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dict(serialise(self)).items()
+            if name in self.always or fields[name].is_required() or getattr(self, name) != fields[name].default
+        }
 
 
 class PictureRef(Settings):
@@ -103,8 +119,10 @@ class Row(Settings):
     cells: tuple[Cell, ...] = Field(description="One for each column.")
 
 
-class Table(Settings):
+class Table(Sparse):
     """A table with a name for every row."""
+
+    always: ClassVar = ("type", "corner", "main", "fold")
 
     type: Tag[Literal["table"]] = "table"
     caption: str = Field(description="What the table holds.")
@@ -121,11 +139,6 @@ class Table(Settings):
             if len(row.cells) != len(self.columns):
                 raise ValueError(f"row {row.label!r} has {len(row.cells)} cells, the table {len(self.columns)} columns")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_usual_heading(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key != "beside" or value != INTERVALS}
 
 
 class Figure(Settings):
@@ -180,8 +193,10 @@ class PictureGroup(Settings):
     pictures: tuple[PictureRef, ...] = Field(description="From left to right.")
 
 
-class PictureGroups(Settings):
+class PictureGroups(Sparse):
     """Groups of pictures in a grid."""
+
+    always: ClassVar = ("type",)
 
     type: Tag[Literal["pictures"]] = "pictures"
     groups: tuple[PictureGroup, ...] = Field(description="Groups in order.")
@@ -189,13 +204,8 @@ class PictureGroups(Settings):
         None, description="Map above them; its elements with `data-region` belong to the group of that name."
     )
 
-    @model_serializer(mode="wrap")
-    def _without_no_map(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key != "map" or value}
 
-
-class GalleryRow(Settings):
+class GalleryRow(Sparse):
     """One stimulus of a gallery, with its pictures from left to right."""
 
     number: int = Field(ge=0, description="Number of the test picture.")
@@ -204,14 +214,11 @@ class GalleryRow(Settings):
     place: int = Field(description="Place in the ranking, from 1.")
     scores: dict[str, str] = Field(description="Label of each metric → score as printed.")
 
-    @model_serializer(mode="wrap")
-    def _without_empty_name(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return stored if self.name else {key: value for key, value in stored.items() if key != "name"}
 
-
-class Gallery(Settings):
+class Gallery(Sparse):
     """Ranked stimuli with their pictures."""
+
+    always: ClassVar = ("type",)
 
     type: Tag[Literal["gallery"]] = "gallery"
     kinds: dict[KindName, str] = Field(description="Kind of picture → heading, from left to right.")
@@ -220,13 +227,8 @@ class Gallery(Settings):
     ranking: str = Field(description="Label of the metric that ranks.")
     by_name: bool = Field(False, description="Whether stimuli are called by their names alone, as files are.")
 
-    @model_serializer(mode="wrap")
-    def _without_usual_names(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key != "by_name" or value}
 
-
-class Strip(Settings):
+class Strip(Sparse):
     """One stimulus of a contact sheet."""
 
     number: int = Field(ge=0, description="Number of the test picture.")
@@ -240,22 +242,21 @@ class Strip(Settings):
         (), description="Numbers of the test pictures that the decoded features resemble most, the nearest first."
     )
 
-    @model_serializer(mode="wrap")
-    def _without_what_is_empty(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key in ("number", "stimulus_id", "score") or value}
-
 
 class SheetMetric(Settings):
     """A score by which the pictures of a contact sheet can be ordered."""
 
     label: str = Field(description="Label of the metric.")
-    in_percent: bool = Field(False, description="Whether the score is a share, printed in percent.")
+    in_percent: bool = Field(
+        False, description="Whether it is identification: a share of the other pictures of the test set, in percent."
+    )
     higher_is_better: bool = Field(True, description="Whether more is better.")
 
 
-class ContactSheet(Settings):
+class ContactSheet(Sparse):
     """All pictures, small, folded away; with a script they can be ordered, chosen from and looked at one by one."""
+
+    always: ClassVar = ("type",)
 
     type: Tag[Literal["contact_sheet"]] = "contact_sheet"
     kinds: dict[KindName, str] = Field(min_length=1, description="Kind of picture → name, from left to right.")
@@ -265,6 +266,7 @@ class ContactSheet(Settings):
     scored: KindName | Literal[""] = Field("", description="Kind of picture that the scores are of; empty: not known.")
     scores_of: str = Field("", description="What the scores are of, in words; empty: not known.")
     n_pictures: int = Field(0, ge=0, description="Pictures that the strips were taken from; 0: they are all.")
+    profile: str = Field("", description="Evaluation profile that the metrics are of; empty: not known.")
 
     @model_validator(mode="after")
     def _has_all_scores(self) -> ContactSheet:
@@ -274,11 +276,6 @@ class ContactSheet(Settings):
                     f"picture {strip.number} has {len(strip.scores)} scores, the sheet {len(self.metrics)} metrics"
                 )
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_empty(self, serialise: Any) -> dict[str, Any]:
-        stored = dict(serialise(self))
-        return {key: value for key, value in stored.items() if key in ("type", "kinds", "strips", "ranking") or value}
 
 
 class Facts(Settings):

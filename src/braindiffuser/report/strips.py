@@ -1,4 +1,4 @@
-"""Pictures of a contact sheet: of each stimulus one strip, in which its kinds stand side by side, and data for `page.js`."""
+"""Pictures of a contact sheet: a strip of each stimulus, its kinds side by side, and data for the page's script."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ QUALITY = 80
 """Of the WebP compression; all other pictures of a page are PNG."""
 N_TRIED = 16
 """Strips by which a side is chosen."""
-FORMAT = 1
-"""Version of the data that `page.js` reads, here and in other pages."""
+FORMAT = 2
+"""Version of the data that the script reads, here and in other pages: `FORMAT` of `other_page.js`."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,11 @@ def make_strips(read: ReadPictures, sheet: ContactSheet, room: float) -> Strips:
         for kept, strip, seen in zip(stored["strips"], sheet.strips, hashes, strict=True)
     ]
     data = {
-        **{"metrics": [], "scored": "", "scores_of": ""},
+        **{"metrics": [], "scored": "", "scores_of": "", "profile": ""},
         **stored,
         "kinds": list(sheet.kinds.items()),  # pairs, in the order of the pictures: JSON objects need not keep theirs
         "strips": strips,
+        "n_pictures": sheet.n_pictures or len(strips),
         "format": FORMAT,
         "seen": SEEN,
     }
@@ -114,5 +115,5 @@ def _uri(strip: NDArray[np.uint8]) -> str:
 
 
 def _hash(picture: NDArray[np.uint8]) -> str:
-    """Return what stands for a picture, so that two pages know which of their seen pictures are the same."""
+    """Return the first 16 hex digits of the SHA-256 of a picture's pixels, by which two pages know what both have seen."""
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()[:16]

@@ -151,3 +151,5 @@ def test_of_several_equally_near_ones_the_first_come_first(monkeypatch):
 def test_several_that_cannot_be_compared_are_refused():
     with pytest.raises(ValueError, match="queries have 3 features and references 4"):
         several_nearest_rows(np.ones((2, 3)), np.ones((2, 4)), 1)
+    with pytest.raises(ValueError, match="got no stimulus to compare with"):
+        several_nearest_rows(np.zeros((2, 3)), np.zeros((0, 3)), 1)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from braindiffuser.images import BATCH, resize, to_uint8
 from braindiffuser.report import page as page_module
 from braindiffuser.report import strips
-from braindiffuser.report.page import SHOWN_SIDE, Header, Report, render_page
+from braindiffuser.report.page import SCRIPTS, SHOWN_SIDE, Header, Report, render_page
 from braindiffuser.report.region_section import regions_section
 from braindiffuser.report.run_section import run_section
 from braindiffuser.report.score_sections import noise_ceiling_section, score_sections
@@ -192,7 +192,9 @@ def test_hostile_names_of_a_run_stay_text_on_its_page(full, coded, outline):
 def test_page_runs_its_own_script_alone_and_fetches_nothing(full, coded, outline):
     page = render_page(HEADER, full(), coded)
     found = outline(page)
-    script = (resources.files("braindiffuser.report") / "assets" / "page.js").read_text(encoding="utf-8")
+    assets = resources.files("braindiffuser.report") / "assets"
+    assert sorted(SCRIPTS) == sorted(path.name for path in assets.iterdir() if path.name.endswith(".js"))
+    script = "\n".join((assets / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = (attributes["content"] for tag, attributes in found.tags if "http-equiv" in attributes)
     assert policy.startswith("default-src 'none'; img-src data:; ")

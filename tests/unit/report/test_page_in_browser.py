@@ -276,7 +276,7 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
         for place, strip in enumerate(sheet((5, 2, 1, 0), theirs).strips)
     )
     order, drawn = (5, 2, 1, 0), Colours(200)
-    another = sheet().model_copy(update={"strips": strips})
+    another = sheet().model_copy(update={"strips": strips, "n_pictures": 6})  # of as many as are on the page
     document = page_of(
         another, read=lambda kind, numbers: drawn(kind, [order[number - 10] for number in numbers]), header=HEADER
     )
@@ -300,6 +300,74 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
     assert close_to(colour_at(page, "[data-part=all] figure:nth-child(4) .picture", 0.5), 200, 2)
 
 
+def compared(show, tmp_path, other):
+    """What the sheet and the viewer say of picture 1 by CLIP and by SwAV, beside another sheet."""
+    page = show(page_of(sheet()))
+    labelled(page, "Sort by").select_option(label="CLIP")
+    labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, page_of(other)))
+    expect(page.locator("output.note")).to_contain_text("differences")
+    page.get_by_label("Look at Test picture 1, stimulus 71").click()
+    rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
+    captions = page.locator(".sheet figure:visible figcaption").all_inner_texts()
+    return captions[0], rows[1][2:], rows[2][2:], page.locator("output.note").first.inner_text()
+
+
+def test_identification_among_other_numbers_of_pictures_is_not_compared(show, tmp_path):
+    caption, clip, swav, said = compared(show, tmp_path, sheet((1, 2)))
+    assert caption == "1 · 71 · 100.0 % (–)"
+    assert (clip, swav) == (["100.0 %", "–"], ["0.200", "0.000"])
+    assert "Identification is among 6 pictures here and 2 there" in said
+
+
+def test_the_number_of_pictures_is_that_of_the_test_set_and_not_of_the_page(show, tmp_path):
+    caption, clip, _, said = compared(show, tmp_path, sheet((1, 2)).model_copy(update={"n_pictures": 6}))
+    assert (caption, clip) == ("1 · 71 · 100.0 % (0.0 pp)", ["100.0 %", "0.0 pp"])
+    assert "Identification" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"profile": "another"}, "of the profile another"),
+        (
+            {"metrics": (METRICS[0], METRICS[1].model_copy(update={"in_percent": False}), METRICS[2])},
+            "unit and direction",
+        ),
+        (
+            {"metrics": (METRICS[0], METRICS[1].model_copy(update={"higher_is_better": False}), METRICS[2])},
+            "unit and direction",
+        ),
+    ],
+    ids=["profile", "unit", "direction"],
+)
+def test_metrics_that_share_a_label_alone_are_not_compared(change, told, show, tmp_path):
+    caption, clip, _, said = compared(show, tmp_path, sheet().model_copy(update=change))
+    assert (caption, clip) == ("1 · 71 · 100.0 %", ["–", "–"])
+    assert told in said
+
+
+def test_digits_alone_find_that_number(show):
+    strips = tuple(strip.model_copy(update={"number": 10 * strip.number}) for strip in sheet().strips)
+    page = show(
+        page_of(
+            sheet().model_copy(update={"strips": strips}),
+            read=lambda kind, all_: Colours()(kind, [n // 10 for n in all_]),
+        )
+    )
+    for words, numbers in {
+        "1": [],
+        "10": [10],
+        "0": [0],
+        "5": [],
+        "73": [30],
+        "02": [20],
+        "1 ": [],
+        "stimulus 7": [0, 10, 20, 30, 40, 50],
+    }.items():
+        labelled(page, "Find").fill(words)
+        assert shown(page) == numbers, words
+
+
 def part_of(document):
     """The section of a page, to stand in it once more."""
     return re.search(r"<section.*?</section>", document, re.DOTALL).group()
@@ -315,8 +383,8 @@ def poisoned(document):
     ("change", "said"),
     [
         (lambda document: "<p>another page</p>", "holds no pictures to compare"),
-        (lambda document: document.replace('"format": 1', '"format": 2'), "stores pictures differently"),
-        (lambda document: document.replace('"format": 1', '"format": '), "is damaged"),
+        (lambda document: document.replace('"format": 2', '"format": 1'), "stores pictures differently"),
+        (lambda document: document.replace('"format": 2', '"format": '), "is damaged"),
         (
             lambda document: re.sub('"seen": "[0-9a-f]{16}"', '"seen": "0000000000000000"', document),
             "shows none of these",
@@ -326,6 +394,8 @@ def poisoned(document):
         (lambda document: document.replace('"scores": [0.1', '"scores": ["0.1"'), "is damaged"),
         (lambda document: document.replace('"printed": ["0.100"', '"printed": [7'), "is damaged"),
         (lambda document: document.replace('"metrics": [{', '"metrics": [null, {'), "is damaged"),
+        (lambda document: document.replace('"n_pictures": 6', '"n_pictures": "6"'), "is damaged"),
+        (lambda document: document.replace('"profile": ""', '"profile": 7'), "is damaged"),
         (
             lambda document: document.replace('<div class="sheet"', f'{part_of(document)}<div class="sheet"', 1),
             "in several places",
@@ -341,6 +411,8 @@ def poisoned(document):
         "scores",
         "printed",
         "metrics",
+        "n-pictures",
+        "profile",
         "twice",
     ],
 )
@@ -406,31 +478,107 @@ def test_rows_of_a_gallery_open_their_own_picture(show, full_page):
     assert page.locator("[data-part=title]").inner_text() == expected
 
 
-@pytest.mark.parametrize("how", ["pointer", "keyboard", "card"])
+def test_after_looking_closer_the_focus_is_where_it_was(show, full_page):
+    page = show(full_page)
+    button = page.locator("section:has(#gallery) .row[data-number]").nth(1).get_by_role("button", name="Look closer")
+    button.click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(button).to_be_focused()
+
+
+def test_the_buttons_of_the_viewer_stand_in_one_line_on_a_telephone(show):
+    page = show(page_of(sheet()), viewport={"width": 390, "height": 844})
+    labelled(page, "Find").fill("3")
+    page.get_by_label("Look at Test picture 3, stimulus 73").click()
+    page.locator("[data-part=neighbours] button").nth(1).click()
+    assert page.locator("[data-part=where]").inner_text() == "not among those shown"  # the longest that stands there
+    boxes = [page.locator(f"[data-part={name}]").bounding_box() for name in ("previous", "next", "close")]
+    assert len({box["y"] for box in boxes}) == 1
+    assert boxes[2]["x"] + boxes[2]["width"] > 340
+
+
+@pytest.mark.parametrize("how", ["pointer", "keyboard", "card", "list"])
 def test_a_region_of_the_map_shows_its_own_picture_beside_it(how, show):
     page = show(region_page())
     part = page.locator(".map [data-region='V2']").first
     if how == "pointer":
         part.hover()
     elif how == "keyboard":
-        part.focus()
+        page.get_by_role("button", name="V2").focus()
+    elif how == "list":
+        page.get_by_role("button", name="V2").hover()
     else:
         page.locator("[data-card='V2']").hover()
     assert page.locator(".beside figcaption").inner_text().startswith("V2 8 voxels")
     assert close_to(colour_at(page, ".beside img", 0.5), 100, 1)
-    assert page.locator(".map .chosen").evaluate_all("all => all.map(one => one.dataset.region)") == ["V2", "V2"]
+    assert page.locator(".map [data-region].chosen").evaluate_all("all => all.map(one => one.dataset.region)") == [
+        "V2",
+        "V2",
+    ]
+    assert page.locator(".map .outline.chosen").evaluate_all("all => all.map(one => one.dataset.outline)") == [
+        "V2",
+        "V2",
+    ]
+    assert page.locator(".legend [aria-pressed=true]").all_inner_texts() == ["V2"]
     assert page.locator(".map [data-region=V1] title").first.text_content() == "V1"
 
 
-def region_page():
+def test_clicks_at_one_place_of_a_map_go_through_all_regions_there(show):
+    """A region that is covered by others in every view is reached, too."""
     places = np.argwhere(np.ones((2, 4, 4)))
-    regions = {"V1": places[:, 1] < 2, "V2": places[:, 1] == 3}
+    masks = {"V1": np.ones(len(places), bool), "left": places[:, 1] < 2, "right": places[:, 1] >= 2}
+    page = show(region_page({**masks, "all": masks["V1"]}))
+    box = page.locator(".map [data-region=left]").first.bounding_box()
+    reached = []
+    for _ in range(4):
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        reached += page.locator(".legend [aria-pressed=true]").all_inner_texts()
+    assert set(reached[:3]) == {"V1", "all", "left"}
+    assert reached[3] == reached[0]
+
+
+def test_each_region_of_a_map_is_one_tab_stop_and_is_told_apart(show):
+    page = show(region_page())
+    stops = page.locator(".map").evaluate(
+        "map => [...map.querySelectorAll('*')].filter(one => one.tabIndex >= 0).length"
+    )
+    assert stops == 2
+    first, second = (page.locator(f".map [data-region={name}]").first for name in ("V1", "V2"))
+    assert len({part.evaluate("part => getComputedStyle(part).fill") for part in (first, second)}) == 2
+    for name in ("V1", "V2"):
+        fill = page.locator(f".map [data-region={name}]").first.evaluate("part => getComputedStyle(part).fill")
+        entry = page.locator(f".legend [data-name={name}]")
+        assert entry.evaluate("entry => getComputedStyle(entry, '::before').backgroundColor") == fill
+
+
+def region_page(regions=None):
+    places = np.argwhere(np.ones((2, 4, 4)))
+    regions = regions or {"V1": places[:, 1] < 2, "V2": places[:, 1] == 3}
     facts = {
         "lengths": "from-training",
         "regions": [{"name": name, "n_voxels": int(mask.sum())} for name, mask in regions.items()],
     }
     section = regions_section("regions", facts, ["final"], region_map(places, regions, oriented=True))
     return render_page(HEADER, [section], Colours())
+
+
+@pytest.mark.parametrize("by", ["style", "script"])
+def test_what_is_folded_is_printed_and_folded_again(by, browser, tmp_path):
+    (tmp_path / "page.html").write_text(page_of(sheet()), encoding="utf-8")
+    context = browser.new_context(java_script_enabled=by == "script")
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    if by == "style":
+        shown = "[...document.querySelectorAll('.sheet img')].filter(one => one.checkVisibility()).length"
+        assert page.evaluate(shown) == 0
+        page.emulate_media(media="print")
+        page.wait_for_function(f"{shown} === 6")  # after the next frame
+    else:
+        are_open = "[...document.querySelectorAll('details')].every(one => one.open)"
+        assert page.evaluate(f"dispatchEvent(new Event('beforeprint')); {are_open}")
+        assert not page.evaluate(f"dispatchEvent(new Event('afterprint')); {are_open}")
+    context.close()
 
 
 def test_the_page_prints_its_pictures_and_not_its_controls(show):

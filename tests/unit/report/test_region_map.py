@@ -7,10 +7,11 @@ import pytest
 
 from braindiffuser.analyses.voxel_grid import FINEST, grid_of
 from braindiffuser.datasets.voxels import Voxels
-from braindiffuser.report.region_map import region_map
+from braindiffuser.report.region_map import region_hue, region_map
 
 SHAPE = (3, 4, 5)
 PLACES = np.argwhere(np.ones(SHAPE))
+PLACES_OF_20 = np.argwhere(np.ones((20, 20, 20)))
 REGIONS = {"right": PLACES[:, 0] == 2, "front": PLACES[:, 1] == 3, "up": PLACES[:, 2] == 4}
 ABOVE = {(x, y) for x in range(3) for y in range(4)}
 SIDE = {(y, z) for y in range(4) for z in range(5)}
@@ -27,7 +28,7 @@ def cells(figure, name=None):
     found = []
     for _, _, content in views:
         marked = re.escape('class="voxels"' if name is None else f'data-region="{name}"')
-        (path,) = re.findall(rf'<path {marked} d="([^"]*)">', content)
+        (path,) = re.findall(rf'<path {marked} d="([^"]*)"[^>]*>', content)
         runs = [tuple(map(int, run)) for run in re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)h-\d+z", path)]
         found.append({(x // side + k, y // side) for x, y, width, side in runs for k in range(width // side)})
     return found
@@ -108,6 +109,43 @@ def test_smaller_regions_lie_above_larger_ones():
     small = np.arange(len(PLACES)) < 3
     figure = mapped(Voxels.in_volume(np.ones(SHAPE, bool)), {"small": small, "large": ~small})
     assert re.findall(r'data-region="(\w+)"', figure.svg) == ["large", "small"] * 2
+
+
+def test_an_outline_is_every_side_of_a_region_that_has_a_cell_of_it_on_one_side_alone():
+    rng = np.random.default_rng(0)
+    figure = mapped(Voxels.in_volume(np.ones(SHAPE, bool)), {"some": rng.random(len(PLACES)) < 0.2})
+    outlines = re.findall(r'<path class="outline" data-outline="some" d="([^"]*)"', figure.svg)
+    size = int(re.search(r"v(\d+)", figure.svg).group(1))
+    for own, outline in zip(cells(figure, "some"), outlines, strict=True):
+        sides = [side for x, y in own for side in ((x, y, "h"), (x, y + 1, "h"), (x, y, "v"), (x + 1, y, "v"))]
+        drawn = [
+            (int(x) // size + (k if along == "h" else 0), int(y) // size + (k if along == "v" else 0), along)
+            for x, y, along, length in re.findall(r"M(\d+) (\d+)([hv])(\d+)", outline)
+            for k in range(int(length) // size)
+        ]
+        assert sorted(drawn) == sorted(side for side in set(sides) if sides.count(side) == 1)
+
+
+def test_names_stand_at_centroids_and_on_no_other_name():
+    """Two regions of one place cannot both be named there."""
+    figure = mapped(
+        Voxels.in_volume(np.ones((20, 20, 20), bool)), {"A": PLACES_OF_20[:, 1] < 6, "B": PLACES_OF_20[:, 1] > 13}
+    )
+    above, _ = re.findall(r"<g .*?</g>", figure.svg)
+    assert re.findall(r'<text class="name" x="(\d+)" y="(\d+)" font-size="13">(\w)</text>', above) == [
+        ("120", "40", "B"),
+        ("120", "208", "A"),
+    ]
+    everywhere = PLACES_OF_20[:, 0] >= 0
+    figure = mapped(Voxels.in_volume(np.ones((20, 20, 20), bool)), {"one": everywhere, "two": everywhere})
+    assert figure.svg.count('class="name"') == 2  # one in each view
+    figure = mapped(Voxels.in_volume(np.ones((20, 20, 20), bool)), {"a name that is too long for it" * 3: everywhere})
+    assert figure.svg.count('class="name"') == 0
+
+
+def test_hues_of_many_regions_differ():
+    assert len({region_hue(number) for number in range(40)}) == 40
+    assert min(abs(region_hue(n) - region_hue(n + 1)) for n in range(20)) > 90
 
 
 def test_names_stay_text():

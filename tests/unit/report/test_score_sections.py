@@ -303,6 +303,7 @@ def test_contact_sheets_hold_every_score_flag_and_neighbour_of_their_own_picture
         assert strip.neighbours == (strip.number, 7)
         assert strip.stimulus_name == ("a shed.png" if strip.number == 8 else "")
     assert (sheet.scored, sheet.scores_of, sheet.n_pictures) == ("final", "Reconstruction", 0)
+    assert sheet.profile == told.scores["profile"] != ""
     of_others = score_sections([replace(test, scored_kind="none", scores_of="mean over subjects")])
     (other,) = blocks(by_name(of_others)["gallery"], ContactSheet)
     assert (other.scored, other.scores_of) == ("", "mean over subjects")

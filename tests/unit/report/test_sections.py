@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 from matplotlib.figure import Figure as Canvas
 from pydantic import TypeAdapter, ValidationError
@@ -22,6 +24,7 @@ from braindiffuser.report.sections import (
     Row,
     Section,
     Sentences,
+    Sparse,
     Strip,
     Summary,
     Table,
@@ -83,6 +86,23 @@ def test_every_block_comes_back_from_json(block):
     section = Section(name="colour", title="Colour", blocks=(block, block), appendix=True)
     assert Section.model_validate_json(section.model_dump_json()) == section
     assert type(Section.model_validate_json(section.model_dump_json()).blocks[0]) is type(block)
+
+
+def test_a_field_that_is_added_later_leaves_what_is_stored_as_it_was():
+    class Earlier(Sparse):
+        always: ClassVar = ("shown",)
+
+        name: str
+        shown: str = ""
+        items: tuple[int, ...] = ()
+
+    class Later(Earlier):
+        added: int = 3
+
+    for values in ({"name": ""}, {"name": "a", "shown": "b", "items": (1,)}):
+        assert Later(**values).model_dump_json() == Earlier(**values).model_dump_json()
+    assert Earlier(name="").model_dump(mode="json") == {"name": "", "shown": ""}
+    assert Later(name="", added=4).model_dump(mode="json") == {"name": "", "shown": "", "added": 4}
 
 
 def test_there_is_a_test_of_every_block():

@@ -23,7 +23,7 @@ def nearest_group(experiment: Experiment) -> str:
 
 
 N_NEIGHBOURS = 5
-"""Test pictures that are told of each, as those that its decoded features resemble most."""
+"""Number of neighbours shown for each test picture."""
 
 
 def decoded_neighbours(context: StageContext) -> dict[int, tuple[int, ...]]:

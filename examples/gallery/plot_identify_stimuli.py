@@ -1,12 +1,18 @@
-# %% [markdown]
-# # Which picture was it?
-# Before any picture is made, decoded embeddings can already tell stimuli apart. This simulates a small subject, fits one decoder
-# from voxels to CLIP's vision tokens, and asks for each test stimulus how often its own embedding is closer than another's.
+"""
+Which picture was it?
+=====================
+
+Before any picture is made, decoded embeddings can already tell stimuli apart: this counts how often.
+"""
 
 # %%
-import sys
+# A recording of a small simulated subject, in NSD's own file layout; `open_nsd` would read the real one in the same way.
+
+import tempfile
 from pathlib import Path
-from tempfile import mkdtemp
+
+import matplotlib.pyplot as plt
+import numpy as np
 
 from braindiffuser import Experiment, RidgeCV, SimulatedSubject, images, open_nsd, simulate
 from braindiffuser.datasets import average_responses, open_stimuli
@@ -14,23 +20,19 @@ from braindiffuser.metrics.two_way_identification import two_way_estimate
 from braindiffuser.networks import load_clip
 from braindiffuser.targets import extract_vision_tokens
 
-folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(mkdtemp()) / "recording"
-
-# %% [markdown]
-# A recording in NSD's own file layout; `open_nsd` would read the real one in the same way.
-
-# %%
+folder = tempfile.TemporaryDirectory()
+place = Path(folder.name) / "recording"
 subject = SimulatedSubject(n_train=150, n_test=30, trials_per_session=90, n_early=300, n_higher=300, grid=(14, 16, 14))
-recording = open_nsd(simulate(folder, subject), subject=1)
+recording = open_nsd(simulate(place, subject), subject=1)
 print(recording.trials.head())
 print({name: int(mask.sum()) for name, mask in recording.roi_masks.items()})
 
-# %% [markdown]
-# Responses: betas averaged over repeats. All statistics come from training trials.
-
 # %%
+# Responses are betas averaged over repeats; all statistics come from training trials. One decoder is fitted from voxels to CLIP's
+# vision tokens.
+
 responses = average_responses(recording)
-stimuli = open_stimuli(folder)
+stimuli = open_stimuli(place)
 clip = load_clip(Experiment.load("demo").checkpoints["targets.vision.checkpoint"])
 
 
@@ -40,8 +42,23 @@ def embed(stimulus_ids):
     return tokens.reshape(len(tokens), -1)
 
 
-# %%
 decoder = RidgeCV([1e2, 1e3, 1e4]).fit(responses.train, embed(responses.train_ids))
 predicted, seen = decoder.predict(responses.test), embed(responses.test_ids)
+
+# %%
+# For each test stimulus: how often does its decoded embedding correlate more with its own than with another's?
+
 share, low, high = two_way_estimate(seen, predicted)
 print(f"two-way identification {share:.3f}  (95 % interval {low:.3f} to {high:.3f}, chance 0.5)")
+
+# %%
+# The same as a picture: where the diagonal is darker than its row, the stimulus is told from the others.
+
+n = len(seen)
+correlations = np.corrcoef(predicted, seen)[:n, n:]
+figure, axes = plt.subplots(figsize=(4.6, 3.8))
+drawn = axes.imshow(correlations, cmap="Blues")
+axes.set(xlabel="embedding of each test stimulus", ylabel="decoded embedding")
+figure.colorbar(drawn, label="correlation")
+figure.tight_layout()
+folder.cleanup()
