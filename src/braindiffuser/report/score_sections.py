@@ -196,7 +196,7 @@ def gallery_section(scored: ScoredSet) -> Section:
     return Section(
         name="gallery",
         title="Best, median and worst",
-        blocks=(Text(text=order_said(order_of(scored))), gallery_of(scored, 4), _contact_sheet(scored)),
+        blocks=(Text(text=f"{order_said(order_of(scored))} {NUMBERED}"), gallery_of(scored, 4), _contact_sheet(scored)),
     )
 
 
@@ -206,6 +206,9 @@ def order_of(scored: ScoredSet) -> str:
         scored.scores["metrics"][key]["label"] for key in tables.gallery_metrics(scored.scores, scored.per_image)
     )
     return f"{ranking}, ties by {tie}" if tie != ranking else str(ranking)
+
+
+NUMBERED = "Test pictures are numbered from 0, places from 1."
 
 
 def order_said(order: str) -> str:

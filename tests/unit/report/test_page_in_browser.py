@@ -255,7 +255,11 @@ def test_the_viewer_shows_kinds_scores_flags_and_neighbours_of_its_picture(show)
     assert [row.split("\t") for row in rows] == [["PixCorr ↑", "−0.200"], ["CLIP ↑", "25.0 %"], ["SwAV ↓", "0.900"]]
     assert page.locator("[data-part=flags]").inner_text() == f"Flagged: it {FLAG}."
     near = page.locator("[data-part=neighbours]")
-    assert near.locator("figcaption").all_inner_texts() == ["1. this one", "2. 5", "3. 99, not on this page"]
+    assert near.locator("figcaption").all_inner_texts() == [
+        "1: this one",
+        "2: picture 5",
+        "3: picture 99, not on this page",
+    ]
     assert close_to(colour_at(page, "[data-part=neighbours] figure:nth-child(2) .picture", 0.5), 0, 5)
     near.get_by_role("button").nth(1).click()
     assert page.locator("[data-part=title]").inner_text() == "Test picture 5, stimulus 75"

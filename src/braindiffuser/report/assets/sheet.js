@@ -86,7 +86,7 @@ class Sheet {
     this.flagged = choice([["", "all"], ["flagged", "flagged"], ["fine", "not flagged"]], update);
     this.lowest = make("input", { type: "number", step: "any", oninput: update });
     this.highest = make("input", { type: "number", step: "any", oninput: update });
-    this.words = make("input", { type: "search", placeholder: "number, stimulus or name", oninput: update });
+    this.words = make("input", { type: "search", placeholder: "number or name", oninput: update });
     this.count = make("output", { className: "note" });
     this.count.setAttribute("aria-live", "polite");
     this.file = make("input", { type: "file", accept: ".html", onchange: () => this.compare() });

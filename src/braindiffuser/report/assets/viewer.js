@@ -124,7 +124,7 @@ class Viewer {
     const shown = numbers.map((number, rank) => {
       const place = this.sheet.place.get(number);
       const isOwn = number === each.number;
-      const label = `${rank + 1}. ${isOwn ? "this one" : number}`;
+      const label = `${rank + 1}: ${isOwn ? "this one" : `picture ${number}`}`;
       if (place === undefined) return make("figure", {}, make("figcaption", {}, `${label}, not on this page`));
       const button = make("button", { type: "button", onclick: () => this.open(this.sheet, place) });
       const near = this.sheet.pictures[place];
