@@ -18,6 +18,7 @@ class Without:
         return None if name.partition(".")[0] in self.packages else self.finder.find_spec(name, path, target)
 
 
-absent, sys.argv = set(sys.argv[1].split(",")), ["braindiffuser", *sys.argv[2:]]
-sys.meta_path[:] = [Without(finder, absent) for finder in sys.meta_path]
-main()
+if __name__ == "__main__":
+    absent, sys.argv = set(sys.argv[1].split(",")), ["braindiffuser", *sys.argv[2:]]
+    sys.meta_path[:] = [Without(finder, absent) for finder in sys.meta_path]
+    main()

@@ -194,7 +194,11 @@ def _cluster(settings: ClusterFile, n_workers: int | None) -> Any:
             "silence_logs": logging.CRITICAL,  # what goes wrong is said by the command
             "preload": ["braindiffuser.dask_workers"],
         }
-        return LocalCluster(**(usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})))
+        given = usual | settings.local | ({} if n_workers is None else {"n_workers": n_workers})
+        try:
+            return LocalCluster(**given)
+        except RuntimeError:  # a process was killed while it started, as where memory is short
+            return LocalCluster(**given)
     from distributed import Status
 
     queue = _queue(settings)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from distributed import Client, Event, Future, KilledWorker, Status, Worker, get_worker
+from distributed import Client, Event, Future, KilledWorker, LocalCluster, Status, Worker, get_worker
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
@@ -185,9 +185,9 @@ class _Queue:
             raise RunError(f"{error}; once it runs, the same command goes on from what is there") from error
 
     def _replace_lost(self) -> None:
-        """Start workers anew that do not come back by themselves, if this command started them."""
+        """Start processes of this machine anew that do not come back by themselves, if this command started them."""
         cluster = self.client.cluster
-        n_lost = 0 if cluster is None else _replace_lost(cluster)
+        n_lost = _replace_lost(cluster) if isinstance(cluster, LocalCluster) else 0
         if n_lost and time.monotonic() > self._said_until:
             self._said_until = time.monotonic() + STARTING
             self._progress(f"workers that did not come back, which are started anew: {n_lost}", 1, 1)
@@ -206,7 +206,7 @@ class _Queue:
             waiting.popleft()
 
 
-def _replace_lost(cluster: Any) -> int:
+def _replace_lost(cluster: LocalCluster) -> int:
     """Begin to start the workers anew that Dask has given up, and return how many are not there yet.
 
     A worker that ended is started anew by its own nanny. Dask gives up both when it is not back within 15 seconds

@@ -127,13 +127,18 @@ def decode(
     import_modules(modules)
     if pictures is None:
         check_new(out)
-    with stoppable("what was written is whole; the same command goes on"), progress_on_screen() as progress:
+    elif pictures.resolve() in (out.resolve(), *out.resolve().parents):
+        fail(f"--pictures {pictures} is, or holds, --out {out}: name another folder")
+    with (
+        stoppable("features that were written stay; the same command begins the rest again"),
+        progress_on_screen() as progress,
+    ):
         opened = _opened(decoder, revision)
         given = read_responses(responses)
         if pictures is not None:
-            from braindiffuser.sharing.drawing import check_folder, generator_of
+            from braindiffuser.sharing.drawing import check_new_folder, generator_of
 
-            check_folder(pictures)
+            check_new_folder(pictures)
             generator_of(opened.facts)
         if betas:
             given = given._replace(responses=opened.responses_of(given.responses, given.fingerprint))
@@ -153,6 +158,8 @@ def decode(
 def _opened(decoder: str, revision: str | None) -> SharedDecoder:
     from braindiffuser.sharing.shared_decoder import SharedDecoder
 
+    if decoder == HUB:
+        fail("hub: names no repository: write hub:OWNER/NAME")
     if decoder.startswith(HUB):
         return SharedDecoder.from_hub(decoder.removeprefix(HUB), revision=revision)
     if revision is not None:

@@ -32,7 +32,7 @@ def region_map(
     """Draw which places each region holds.
 
     A cell belongs to a region if it holds one of its voxels, at any depth. In each view regions of more cells lie below those of
-    fewer. Each has a hue and an outline, and its name at its centroid where that lies on no other name.
+    fewer. Each has a hue and an outline, and its name where it is uppermost and there is room.
 
     Args:
         cells: of each voxel, on a grid, from 0.
@@ -58,7 +58,7 @@ def region_map(
             said, hue = html.escape(name), f'style="--hue: {hues[name]}"'
             parts.append(f'<path data-region="{said}" d="{_path(own[name], size)}" {hue}><title>{said}</title></path>')
             parts.append(f'<path class="outline" data-outline="{said}" d="{_outline(own[name], size)}" {hue}/>')
-        for name, (x, y) in _label_places(own, order[::-1], size, size * extent[right]).items():
+        for name, (x, y) in _label_places(_uppermost(own, order), order[::-1], size, size * extent[right]).items():
             parts.append(f'<text class="name" x="{x}" y="{y}" font-size="{LABEL}">{html.escape(name)}</text>')
         parts.append("</g>")
         left += size * extent[right] + GAP
@@ -70,15 +70,28 @@ def region_map(
     )
 
 
+def _uppermost(cells: Mapping[str, Int[np.ndarray, "_ 2"]], order: Sequence[str]) -> dict[str, Int[np.ndarray, "_ 2"]]:
+    """Return the cells of each region that no later one of `order` covers."""
+    owner = {cell: name for name in order for cell in map(tuple, cells[name].tolist())}
+    left: dict[str, list[tuple[int, ...]]] = {name: [] for name in order}
+    for cell, name in owner.items():
+        left[name].append(cell)
+    return {name: np.array(sorted(own), np.int64).reshape(-1, 2) for name, own in left.items()}
+
+
 def _label_places(
     cells: Mapping[str, Int[np.ndarray, "n 2"]], order: Sequence[str], size: int, width: int
 ) -> dict[str, tuple[int, int]]:
-    """Return the middle of each name's baseline, in pixels: at the centroid of its cells; names without room are left out."""
+    """Return the middle of each name's baseline, in pixels: on the cell nearest to the centroid of its cells.
+
+    Names without a cell or without room are left out.
+    """
     placed: dict[str, tuple[int, int]] = {}
     for name in order:
         if not len(cells[name]):
             continue
-        middle, baseline = (round(size * value) for value in (cells[name].mean(axis=0) + 0.5).tolist())
+        away = np.square(cells[name] - cells[name].mean(axis=0)).sum(axis=1)
+        middle, baseline = (round(size * value) for value in (cells[name][int(np.argmin(away))] + 0.5).tolist())
         baseline += LABEL // 3
         half = LETTER * LABEL * len(name) / 2
         is_free = all(

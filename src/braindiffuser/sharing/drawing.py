@@ -37,7 +37,7 @@ def draw_pictures(
     Args:
         decoder: whose generator draws.
         features: group → decoded features.
-        folder: new or empty.
+        folder: new.
         ids: number ≥ 0 of the stimulus of each row, which fixes the noise with the run's seed; None: the row.
         device: where networks compute.
         progress: called as progress(label, done, total).
@@ -46,18 +46,16 @@ def draw_pictures(
         Number of pictures.
 
     Raises:
-        RunError: the decoder has no generator, a checkpoint is missing, or the folder holds files.
+        RunError: the decoder has no generator, a checkpoint is missing, or the folder is there already.
     """
-    check_folder(folder)
+    check_new_folder(folder)
     check_networks(device)
     generator = generator_of(decoder.facts)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
         drawn = Path(beside) / "pictures"
         n = _draw(decoder, generator, features, drawn, ids, device, progress)
-        check_folder(folder)
-        if folder.exists():
-            folder.rmdir()  # it is empty
+        check_new_folder(folder)
         drawn.rename(folder)
     return n
 
@@ -89,10 +87,10 @@ def _draw(
     return n
 
 
-def check_folder(folder: Path) -> None:
-    """Raise RunError if pictures may not be written to a folder: it holds something, or is a file."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder} holds files, or is one: name a new folder for the pictures")
+def check_new_folder(folder: Path) -> None:
+    """Raise RunError if there is anything where pictures are to be written, an empty folder or a link too."""
+    if folder.exists() or folder.is_symlink():
+        raise RunError(f"{folder} is there already: name a new folder for the pictures")
 
 
 def generator_of(facts: DecoderFacts) -> Generator:
@@ -111,7 +109,8 @@ def generator_of(facts: DecoderFacts) -> Generator:
         generator: Generator = TypeAdapter(AnyGenerator).validate_python(facts.generator)
     except ValidationError as error:
         raise RunError(f"the generator that this decoder names cannot be used: {list_faults(error)}") from error
-    outside = [name for name in generator.folder_entries if Path(getattr(generator, name)).is_absolute()]
+    places = {name: Path(getattr(generator, name)) for name in generator.folder_entries}
+    outside = [name for name, place in places.items() if place.is_absolute() or ".." in place.parts]
     lacking = [group for group in generator.uses if group not in facts.groups]
     if outside or lacking:
         what = f"the folder {getattr(generator, outside[0])}" if outside else f"features of {lacking[0]}"

@@ -110,8 +110,8 @@ def check_size(
         0.2 ≤ √(mean over rows and voxels of ((x − x̄) / s)²) ≤ 2 √R
 
     with x̄, s mean and standard deviation of each voxel's training responses, which average R trials. It is 1 for training
-    responses. Betas in another unit, such as percent where z was fitted, mostly lie outside; some faults, such as voxels in
-    another order, change nothing of it.
+    responses. Betas that are hundreds of times larger lie outside. Betas in percent may lie inside, and some faults, such as
+    voxels in another order, change nothing of it.
 
     Raises:
         RunError: they have not.
@@ -130,8 +130,8 @@ def check_size(
     if not SMALLEST <= size <= most:
         raise RunError(
             f"responses are {size:.3g} times as large as the training responses, expected {SMALLEST:g} to {most:.2g} times: "
-            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}), which --betas does "
-            "(betas=True in Python), or decode them as they are with --any-size (any_size=True)"
+            f"normalise them as these were (responses.normalisation: {facts.responses.normalisation}; of betas --betas does it, "
+            "betas=True in Python), or decode them as they are with --any-size (any_size=True)"
         )
 
 

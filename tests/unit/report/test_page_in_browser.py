@@ -63,7 +63,13 @@ def sheet(numbers=range(6), scores=SCORES):
         for number in numbers
     )
     return ContactSheet(
-        kinds=KINDS, strips=strips, ranking="CLIP", metrics=METRICS, scored="final", scores_of="Reconstruction"
+        kinds=KINDS,
+        strips=strips,
+        ranking="CLIP",
+        metrics=METRICS,
+        scored="final",
+        scores_of="Reconstruction",
+        profile="demo",
     )
 
 
@@ -192,6 +198,22 @@ def test_pictures_are_chosen_by_score_in_the_printed_unit_by_flags_and_by_words(
     assert said.inner_text() == "3 of 6 pictures, by PixCorr"
 
 
+def test_a_range_holds_what_is_printed_as_its_ends(show):
+    scores = {"PixCorr": [-0.2049, 0.2951, 0.1, 0.1, 0.1, None], "CLIP": [298 / 299, 0.29, 0.57, 0.1, 0.1, 0.1]}
+    page = show(page_of(sheet(scores={**SCORES, **scores})))
+    for label, value, place in (
+        ("CLIP", "99.7", 0),
+        ("CLIP", "29", 1),
+        ("CLIP", "57", 2),
+        ("PixCorr", "-0.205", 0),
+        ("PixCorr", "0.295", 1),
+    ):
+        labelled(page, "Sort by").select_option(label=label)
+        for end in ("Score at least", "at most"):
+            labelled(page, end).fill(value)
+        assert shown(page) == [place]
+
+
 def test_the_keyboard_steps_through_the_pictures_in_the_order_shown(show):
     page = show(page_of(sheet()))
     labelled(page, "Sort by").select_option(label="SwAV")  # 5 1 2 4 0 3
@@ -295,7 +317,9 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
         "0 · 70 · 50.0 % (+25.0 pp)",
         "5 · 75 · 50.0 % (+25.0 pp)",
     ]
-    assert "; 4 of them are in demo – subj01 (simulated)" in page.locator("output.note").first.inner_text()
+    assert (
+        "; 4 of this page's pictures are in demo – subj01 (simulated)" in page.locator("output.note").first.inner_text()
+    )
     page.get_by_label("Look at Test picture 2, stimulus 72, a shed 2.png").click()
     rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
     assert rows[1] == ["CLIP ↑", "75.0 %", "25.0 %", "+50.0 pp"]
@@ -333,6 +357,7 @@ def test_the_number_of_pictures_is_that_of_the_test_set_and_not_of_the_page(show
     ("change", "told"),
     [
         ({"profile": "another"}, "of the profile another"),
+        ({"profile": ""}, "is not known of both pages"),
         (
             {"metrics": (METRICS[0], METRICS[1].model_copy(update={"in_percent": False}), METRICS[2])},
             "unit and direction",
@@ -342,7 +367,7 @@ def test_the_number_of_pictures_is_that_of_the_test_set_and_not_of_the_page(show
             "unit and direction",
         ),
     ],
-    ids=["profile", "unit", "direction"],
+    ids=["profile", "no profile", "unit", "direction"],
 )
 def test_metrics_that_share_a_label_alone_are_not_compared(change, told, show, tmp_path):
     caption, clip, _, said = compared(show, tmp_path, sheet().model_copy(update=change))
@@ -399,7 +424,7 @@ def poisoned(document):
         (lambda document: document.replace('"printed": ["0.100"', '"printed": [7'), "is damaged"),
         (lambda document: document.replace('"metrics": [{', '"metrics": [null, {'), "is damaged"),
         (lambda document: document.replace('"n_pictures": 6', '"n_pictures": "6"'), "is damaged"),
-        (lambda document: document.replace('"profile": ""', '"profile": 7'), "is damaged"),
+        (lambda document: document.replace('"profile": "demo"', '"profile": 7'), "is damaged"),
         (
             lambda document: document.replace('<div class="sheet"', f'{part_of(document)}<div class="sheet"', 1),
             "in several places",

@@ -126,19 +126,24 @@ def test_an_outline_is_every_side_of_a_region_that_has_a_cell_of_it_on_one_side_
         assert sorted(drawn) == sorted(side for side in set(sides) if sides.count(side) == 1)
 
 
-def test_names_stand_at_centroids_and_on_no_other_name():
-    """Two regions of one place cannot both be named there."""
+def test_names_stand_where_their_region_is_seen_and_on_no_other_name():
+    """Two regions of one place cannot both be named there; one with an arm on each side is named on an arm."""
     figure = mapped(
         Voxels.in_volume(np.ones((20, 20, 20), bool)), {"A": PLACES_OF_20[:, 1] < 6, "B": PLACES_OF_20[:, 1] > 13}
     )
     above, _ = re.findall(r"<g .*?</g>", figure.svg)
     assert re.findall(r'<text class="name" x="(\d+)" y="(\d+)" font-size="13">(\w)</text>', above) == [
-        ("120", "40", "B"),
-        ("120", "208", "A"),
+        ("114", "34", "B"),
+        ("114", "202", "A"),
     ]
+    arms = {"arms": np.isin(PLACES_OF_20[:, 0], (0, 1, 2, 17, 18, 19)), "between": np.abs(PLACES_OF_20[:, 0] - 9.5) < 6}
+    figure = mapped(Voxels.in_volume(np.ones((20, 20, 20), bool)), arms)
+    above, _ = re.findall(r"<g .*?</g>", figure.svg)
+    (x,) = re.findall(r'<text class="name" x="(\d+)" y="\d+" font-size="13">arms</text>', above)
+    assert not 36 < int(x) < 204  # of cells of 12 pixels
     everywhere = PLACES_OF_20[:, 0] >= 0
     figure = mapped(Voxels.in_volume(np.ones((20, 20, 20), bool)), {"one": everywhere, "two": everywhere})
-    assert figure.svg.count('class="name"') == 2  # one in each view
+    assert figure.svg.count('class="name"') == 2  # of the upper one, in each view
     figure = mapped(Voxels.in_volume(np.ones((20, 20, 20), bool)), {"a name that is too long for it" * 3: everywhere})
     assert figure.svg.count('class="name"') == 0
 

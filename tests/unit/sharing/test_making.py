@@ -11,9 +11,11 @@ from braindiffuser.cli import app
 from braindiffuser.datasets.responses import average_responses
 from braindiffuser.errors import RunError
 from braindiffuser.export.run_export import export_run
+from braindiffuser.regression.reduced_fit import reduce_decoder
 from braindiffuser.run import Run
 from braindiffuser.run_folder import stored_experiment
 from braindiffuser.sharing import SharedDecoder, share_run
+from braindiffuser.stages.fit import training_rows
 from braindiffuser.store.results import Results
 
 from ..export.conftest import prepare, write_lab
@@ -64,6 +66,46 @@ def test_what_is_stated_of_test_sets_is_what_is_measured(decoded, tmp_path):
         assert own.rank < results.read_array("responses/train").shape[0] - 1
         np.testing.assert_allclose(own.test_sets["test"].difference, expected, rtol=1e-3)
         assert own.test_sets["test"].n_images == 5
+
+
+def two_way(decoded, truth, mean):
+    """Independent: share of others with which features, less the training mean, correlate less than with their own truth."""
+    made, seen = (
+        (values.reshape(len(values), -1) - mean.reshape(1, -1)).astype(np.float64) for values in (decoded, truth)
+    )
+    r = np.corrcoef(made, seen)[: len(made), len(made) :]
+    return np.mean(
+        [np.mean(r[i, i] > np.delete(r[i], i)) + 0.5 * np.mean(r[i, i] == np.delete(r[i], i)) for i in range(len(r))]
+    )
+
+
+def test_what_is_stated_of_a_decoder_of_one_direction_is_what_is_measured(decoded, tmp_path):
+    results = Results(decoded)
+    decoder, _ = share_run(decoded, tmp_path / "one", lost=0.2, max_rank=1)
+    features = decoder.decode(results.read_array("responses/test"))
+    rows = training_rows(stored_experiment(decoded), results)
+    differ = False
+    for group, own in decoder.facts.groups.items():
+        made = reduce_decoder(rows, results.read_array(f"targets/{group}"), own.alpha, lost=0.2, max_rank=1)
+        np.testing.assert_allclose(own.lost_of_targets.median, np.median(made.lost_of_targets), rtol=1e-6)
+        np.testing.assert_allclose(own.lost_of_targets.ninth_decile, np.quantile(made.lost_of_targets, 0.9), rtol=1e-6)
+        assert own.limited
+        mean, truth = (
+            results.read_array(f"targets/{group}").mean(axis=0, dtype=np.float64),
+            results.read_array(f"truth/{group}"),
+        )
+        found = own.test_sets["test"]
+        whole, shared = (
+            two_way(each, truth, mean) for each in (results.read_array(f"predictions/{group}"), features[group])
+        )
+        np.testing.assert_allclose((found.whole.value, found.shared.value), (whole, shared), atol=1e-6)
+        differ |= abs(whole - shared) > 0.05
+    assert differ, "whole and shared scores can be told apart"
+    card = (tmp_path / "one" / "README.md").read_text(encoding="utf-8")
+    assert f"Each voxel has {len(GROUPS) + 4} numbers here" in card
+    enough, _ = share_run(decoded, tmp_path / "enough", lost=0.9, max_rank=1)
+    assert not any(own.limited for own in enough.facts.groups.values() if own.lost < 0.9)
+    assert any(own.lost < 0.9 for own in enough.facts.groups.values())
 
 
 def test_test_responses_choose_nothing(decoded, tmp_path):
@@ -276,6 +318,12 @@ def test_pictures_are_those_that_the_run_draws(decoded, shared, exported, tmp_pa
         assert np.abs(made - expected).mean() < 2e-3
     status, said = call("decode", shared, responses, "--out", tmp_path / "b.npz", "--pictures", tmp_path / "pictures")
     assert (status, "name a new folder for the pictures" in said, (tmp_path / "b.npz").exists()) == (1, True, False)
+    for place in (tmp_path / "p.npz", tmp_path):
+        status, said = call("decode", shared, responses, "--out", tmp_path / "p.npz", "--pictures", place)
+        assert (status, "is, or holds, --out" in said, (tmp_path / "p.npz").exists()) == (1, True, False)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    status, said = call("decode", shared, responses, "--out", tmp_path / "p.npz", "--pictures", tmp_path / "link")
+    assert (status, "is there already" in said, (tmp_path / "p.npz").exists()) == (1, True, False)
     other = tmp_path / "a.npz"
     np.savez(other, vision=np.zeros(3))
     status, said = call("decode", shared, responses, "--out", other, "--pictures", tmp_path / "more")
@@ -296,7 +344,7 @@ def test_of_pictures_that_were_stopped_nothing_is_left_and_the_same_command_goes
         patch.setattr(drawing, "draw_variant", stop)
         status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
     assert status == 130
-    assert "what was written is whole; the same command goes on" in said
+    assert "features that were written stay; the same command begins the rest again" in said
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.npz", "made"]
     status, said = call(*command, "--pictures", tmp_path / "made" / "pictures")
     assert status == 0, said

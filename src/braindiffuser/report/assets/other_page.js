@@ -8,6 +8,11 @@ function metricKey(profile, metric) {
   return JSON.stringify([profile, metric.label, metric.in_percent, metric.higher_is_better]);
 }
 
+/** Say whether all profiles have a name. */
+function isKnown(...profiles) {
+  return profiles.every(Boolean);
+}
+
 /** Read the sheets of a page that this package wrote; what it holds is text and pictures, and is never run. */
 function readPage(text, name) {
   const page = new DOMParser().parseFromString(text, "text/html");

@@ -131,7 +131,8 @@ class Sheet {
 
   /** What the other page says of a picture by a metric: the score and how it is printed. */
   otherScore(place, metric) {
-    return this.match(place)?.scores.get(metricKey(this.data.profile, this.metrics[metric]));
+    const known = isKnown(this.other?.profile, this.data.profile);
+    return known ? this.match(place)?.scores.get(metricKey(this.data.profile, this.metrics[metric])) : undefined;
   }
 
   /** Print this page's score less the other's; a score among other pictures is comparable only if these are as many there. */
@@ -147,12 +148,11 @@ class Sheet {
     if (this.other && !this.match(place)) return false;
     const metric = this.metric;
     if (metric < 0) return true;
-    const scale = this.metrics[metric].in_percent ? 100 : 1;
-    const score = this.score(place, metric);
     const isBounded = this.lowest.value !== "" || this.highest.value !== "";
-    if (score === null) return !isBounded;
-    if (this.lowest.value !== "" && scale * score < Number(this.lowest.value)) return false;
-    return this.highest.value === "" || scale * score <= Number(this.highest.value);
+    if (this.score(place, metric) === null) return !isBounded;
+    const printed = Number.parseFloat(each.printed[metric].replace("−", "-")); // as a reader sees it, rounded
+    if (this.lowest.value !== "" && printed < Number(this.lowest.value)) return false;
+    return this.highest.value === "" || printed <= Number(this.highest.value);
   }
 
   update() {
@@ -189,12 +189,14 @@ class Sheet {
     const { other } = this;
     const ownKeys = this.metrics.map((metric) => metricKey(this.data.profile, metric));
     const said = [];
-    if (other.profile !== this.data.profile) {
-      said.push(`Its scores are of the profile ${other.profile || "without a name"} and not of ${this.data.profile || "one without a name"}: they are not compared.`);
+    if (!isKnown(other.profile, this.data.profile)) {
+      said.push("Which profile scores are of is not known of both pages, so they are not compared: redraw a page after `braindiffuser evaluate`.");
+    } else if (other.profile !== this.data.profile) {
+      said.push(`Its scores are of the profile ${other.profile} and not of ${this.data.profile}: they are not compared.`);
     } else if (ownKeys.some((key) => !other.keys.has(key))) {
       said.push("Scores that it does not have under the same name, unit and direction are not compared.");
     }
-    const isUnfair = this.metrics.some((metric, k) => metric.in_percent && other.keys.has(ownKeys[k]));
+    const isUnfair = isKnown(other.profile) && this.metrics.some((metric, k) => metric.in_percent && other.keys.has(ownKeys[k]));
     if (isUnfair && other.nPictures !== this.data.n_pictures) {
       said.push(`Identification is among ${this.data.n_pictures} pictures here and ${other.nPictures} there, which makes it easier or harder: its differences are not shown.`);
     }
@@ -211,7 +213,7 @@ class Sheet {
         const page = readPage(await file.text(), file.name);
         this.other = chosenSheet(page, this, file.name);
         const n = this.pictures.filter((_, place) => this.match(place)).length;
-        this.said = `; ${n} of them are in ${this.other.title}, and differences are this page less that one${this.limits()}`;
+        this.said = `; ${n} of this page's pictures are in ${this.other.title}, and differences are this page less that one${this.limits()}`;
       } catch (error) {
         this.said = `; ${error.message}`;
       }

@@ -17,6 +17,12 @@ BLIND = {"mean_image": "the mean training picture", "random_train_image": "a tra
 
 def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
     """Conclude from the reconstructions."""
+    yield from _drawn(evidence)
+    yield from _blind(evidence.scores["metrics"])
+
+
+def _drawn(evidence: Evidence) -> Iterator[Conclusion]:
+    """Conclude on whether they show what was seen, and more than a training picture would."""
     metrics = evidence.scores["metrics"]
     p_values = {key: entry["p"] for key, entry in metrics.items() if entry.get("p") is not None}
     if not p_values:
@@ -50,7 +56,6 @@ def pictures_conclusions(evidence: Evidence) -> Iterator[Conclusion]:
         f"Reconstructions resemble what was seen: {entry['label']} is {format_score(entry, entry['value'])} [{ends}], better "
         f"than with pictures exchanged ({p_sentence(entry['p'])}){several}.",
     )
-    yield from _blind(metrics)
     yield from _retrieval(metrics, int(evidence.scores["n_images"]))
 
 
