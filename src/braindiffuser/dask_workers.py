@@ -172,7 +172,12 @@ class _Queue:
                 wait = PATIENCE
                 self._replace_lost()
                 if not (said or self._n_workers()):
-                    self._progress("no worker is there: waiting for one (jobs of a queue may take long to begin)", 1, 1)
+                    self._progress(
+                        "no worker is there: waiting for one (jobs of a queue may take long to begin; those that ended are not "
+                        "submitted again, so stop this command then, and the same one goes on with new jobs)",
+                        1,
+                        1,
+                    )
                     said = True
 
     def _connect_again(self) -> None:

@@ -22,7 +22,7 @@ import pytest
 from distributed import Event
 from fakes import COMPUTED, N, fake_experiment, write_recording
 
-from braindiffuser.clusters import ClusterFile, job_script, open_cluster
+from braindiffuser.clusters import ClusterFile, _cluster, job_script, open_cluster
 from braindiffuser.dask_workers import (
     TRIES,
     DaskCluster,
@@ -544,7 +544,23 @@ def test_workers_that_dask_has_given_up_are_started_anew(root, finished, cluster
     assert "workers that did not come back, which are started anew: 2" in said
 
 
-def test_that_no_worker_has_come_yet_is_said(root, finished):
+def test_a_process_that_is_killed_while_all_start_is_started_once_more(monkeypatch):
+    given = []
+
+    def start(**arguments):
+        given.append(arguments)
+        if len(given) == 1:
+            raise RuntimeError("Nanny failed to start.")
+        return "cluster"
+
+    monkeypatch.setattr("distributed.LocalCluster", start)
+    assert _cluster(ClusterFile(local={}), 2) == "cluster"
+    assert given[0] == given[1]
+
+
+def test_that_no_worker_has_come_yet_is_said(root, finished, monkeypatch):
+    """Jobs of a queue that ended are not submitted again."""
+    monkeypatch.setattr("braindiffuser.dask_workers._replace_lost", None)
     said = []
     results = iter([TimeoutError, TimeoutError, 2])
 
@@ -555,13 +571,14 @@ def test_that_no_worker_has_come_yet_is_said(root, finished):
         return made
 
     client = SimpleNamespace(
-        cluster=None,
+        cluster=SimpleNamespace(),  # a queue's
         scheduler_info=lambda n_workers: {"workers": {}},
         submit=lambda compute, item, pure: SimpleNamespace(result=result, status="finished"),
     )
     workers = DaskCluster(lambda: client, [], lambda label, done, total: said.append(label))
     assert list(workers(fake_experiment(root), finished, dict).each(_square, [1])) == [(1, 2)]
-    assert said == ["no worker is there: waiting for one (jobs of a queue may take long to begin)"]
+    assert len(said) == 1
+    assert said[0].startswith("no worker is there: waiting for one (jobs of a queue may take long to begin; ")
 
 
 def test_a_scheduler_that_is_lost_again_and_again_ends_the_command(root, finished):

@@ -127,8 +127,10 @@ def decode(
     import_modules(modules)
     if pictures is None:
         check_new(out)
-    elif pictures.resolve() in (out.resolve(), *out.resolve().parents):
-        fail(f"--pictures {pictures} is, or holds, --out {out}: name another folder")
+    else:
+        drawn, decoded = pictures.resolve(), out.resolve()
+        if drawn == decoded or drawn in decoded.parents or decoded in drawn.parents:
+            fail(f"--pictures {pictures} and --out {out} overlap: name another folder")
     with (
         stoppable("features that were written stay; the same command begins the rest again"),
         progress_on_screen() as progress,

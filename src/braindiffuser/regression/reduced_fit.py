@@ -69,8 +69,8 @@ def reduce_decoder(
         σ · L = U_rᵀ A_c Y / √n,   m = ā Y
         ŷ_r(x) = m + σ · (z(x) L)
 
-    Of all decoders of rank r this one's training predictions are closest to Ŷ, each target in units of its standard deviation,
-    which is what calibration restores. They are those that `reduce_rank` gives with standardised targets.
+    Of all decoders of rank r this one's training predictions are closest to Ŷ, each target in units of its standard deviation.
+    They are those that `reduce_rank` gives with standardised targets.
 
     Args:
         rows: what the decoder was fitted to.

@@ -89,8 +89,8 @@ def _draw(
 
 def check_new_folder(folder: Path) -> None:
     """Raise RunError if there is anything where pictures are to be written, an empty folder or a link too."""
-    if folder.exists() or folder.is_symlink():
-        raise RunError(f"{folder} is there already: name a new folder for the pictures")
+    if folder.exists() or folder.is_symlink() or folder.name in ("", ".."):
+        raise RunError(f"{folder} is there already, or has no name of its own: name a new folder for the pictures")
 
 
 def generator_of(facts: DecoderFacts) -> Generator:

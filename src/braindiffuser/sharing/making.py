@@ -294,7 +294,8 @@ def _scores(finished: FinishedRun) -> dict[str, PictureScores]:
 def _generator(experiment: Experiment) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """Return the entries of the generator; none, with a remark, if it loads a checkpoint that another machine cannot find."""
     generator = experiment.generator
-    own = [name for name in generator.folder_entries if Path(getattr(generator, name)).is_absolute()]
+    places = {name: Path(getattr(generator, name)) for name in generator.folder_entries}
+    own = [name for name, place in places.items() if place.is_absolute() or ".." in place.parts]
     if own:
         return None, (
             f"Pictures cannot be drawn with it: generator.{own[0]} names a folder of this machine, not a published checkpoint.",

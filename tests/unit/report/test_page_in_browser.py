@@ -328,9 +328,9 @@ def test_two_pages_are_compared_by_what_was_seen_and_not_by_number(show, tmp_pat
     assert close_to(colour_at(page, "[data-part=all] figure:nth-child(4) .picture", 0.5), 200, 2)
 
 
-def compared(show, tmp_path, other):
+def compared(show, tmp_path, other, own=None):
     """What the sheet and the viewer say of picture 1 by CLIP and by SwAV, beside another sheet."""
-    page = show(page_of(sheet()))
+    page = show(page_of(own or sheet()))
     labelled(page, "Sort by").select_option(label="CLIP")
     labelled(page, "Compare with another page").set_input_files(other_page(tmp_path, page_of(other)))
     expect(page.locator("output.note")).to_contain_text("differences")
@@ -338,6 +338,14 @@ def compared(show, tmp_path, other):
     rows = [row.split("\t") for row in page.locator("[data-part=scores] tbody tr").all_inner_texts()]
     captions = page.locator(".sheet figure:visible figcaption").all_inner_texts()
     return captions[0], rows[1][2:], rows[2][2:], page.locator("output.note").first.inner_text()
+
+
+def test_scores_of_two_profiles_that_nobody_knows_are_not_compared(show, tmp_path):
+    nameless = sheet().model_copy(update={"profile": ""})
+    caption, clip, swav, said = compared(show, tmp_path, nameless, own=nameless)
+    assert (caption, clip, swav) == ("1 · 71 · 100.0 %", ["–", "–"], ["–", "–"])
+    assert "is not known of both pages" in said
+    assert "Identification" not in said
 
 
 def test_identification_among_other_numbers_of_pictures_is_not_compared(show, tmp_path):

@@ -250,6 +250,7 @@ PIXELS = {"chance": None, "bounds": [-1, 1]}
 DISTANCE = {"chance": None, "higher_is_better": False}
 
 
+@pytest.mark.parametrize("chance_p", [0.001, 0.6, None])
 @pytest.mark.parametrize("blind", ["mean_image", "random_train_image"])
 @pytest.mark.parametrize(
     ("value", "p", "entry", "behind"),
@@ -261,10 +262,11 @@ DISTANCE = {"chance": None, "higher_is_better": False}
         (-0.1, 0.001, DISTANCE, False),
     ],
 )
-def test_a_picture_that_knows_nothing_and_is_closer_is_named(blind, value, p, entry, behind):
+def test_a_picture_that_knows_nothing_and_is_closer_is_named(blind, value, p, entry, behind, chance_p):
+    """Whatever else is shown of the reconstructions."""
     metrics = {
-        "a": {**rival("A", 0, 1, **entry), "p": 0.001, "differences": {blind: {"value": value, "p": p}}},
-        "b": {**rival("B", 0, 1), "p": 0.001, "differences": {blind: {"value": 0.2, "p": 0.04}}},
+        "a": {**rival("A", 0, 1, **entry), "p": chance_p, "differences": {blind: {"value": value, "p": p}}},
+        "b": {**rival("B", 0, 1), "p": chance_p, "differences": {blind: {"value": 0.2, "p": 0.04}}},
     }
     found = {each.name: each for each in conclusions(Evidence({"n_images": 50, "metrics": metrics, "features": {}}))}
     assert ("behind_blind" in found) == behind

@@ -318,9 +318,9 @@ def test_pictures_are_those_that_the_run_draws(decoded, shared, exported, tmp_pa
         assert np.abs(made - expected).mean() < 2e-3
     status, said = call("decode", shared, responses, "--out", tmp_path / "b.npz", "--pictures", tmp_path / "pictures")
     assert (status, "name a new folder for the pictures" in said, (tmp_path / "b.npz").exists()) == (1, True, False)
-    for place in (tmp_path / "p.npz", tmp_path):
+    for place in (tmp_path / "p.npz", tmp_path, tmp_path / "p.npz" / "drawn"):
         status, said = call("decode", shared, responses, "--out", tmp_path / "p.npz", "--pictures", place)
-        assert (status, "is, or holds, --out" in said, (tmp_path / "p.npz").exists()) == (1, True, False)
+        assert (status, "overlap: name another folder" in said, (tmp_path / "p.npz").exists()) == (1, True, False)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     status, said = call("decode", shared, responses, "--out", tmp_path / "p.npz", "--pictures", tmp_path / "link")
     assert (status, "is there already" in said, (tmp_path / "p.npz").exists()) == (1, True, False)
@@ -359,6 +359,7 @@ def test_a_generator_that_cannot_be_used_is_said(shared):
         (None, "names no generator"),
         ({"kind": "nobodys.module:Class"}, "cannot be used"),
         ({**facts.generator, "unet": "/elsewhere/unet"}, "needs the folder /elsewhere/unet"),
+        ({**facts.generator, "unet": "../unet"}, r"needs the folder \.\./unet"),
         ({**facts.generator, "unet": "demo/none"}, "needs the checkpoint demo/none"),
         ({**facts.generator, "more": 1}, "cannot be used"),
     ):
